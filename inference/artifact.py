@@ -1,0 +1,221 @@
+"""The compiled form of a model on disk: `graph.pb`, `weights.bin`, `manifest.json`.
+
+`graph.pb` is a GraphDef without its large constants: they are variables, assigned once
+after loading from `weights.bin`, where each begins on a page so that it can be mapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from inference.samples import numpy_dtype
+from inference.types import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from inference.types import Array
+
+FORMAT = 1
+PAGE = 4096
+INIT = "tandem/init"
+"""The graph's operation that gives variables and tables their values."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tensor(_Value):
+    """A `TensorSpec` in JSON; `default` is nested lists, strings as latin-1."""
+
+    tensor: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+    default: Any = None
+
+
+class SignatureEntry(_Value):
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    batchable: bool
+    batchable_reason: str
+
+
+class Weight(_Value):
+    """Where a variable's value lies in `weights.bin`; `feed` takes it at load."""
+
+    feed: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+class Manifest(_Value):
+    """What the artifact is, where it came from, and how it was checked.
+
+    `largest_difference` is between the source's outputs and the artifact's, over all
+    samples that the source took, in the outputs' own unit; `None` where it took none.
+    """
+
+    format_version: int
+    source: str
+    source_format: str
+    source_writer: str
+    source_bytes: int
+    source_sha256: str
+    compiled_with: dict[str, str]
+    default_signature: str
+    signatures: dict[str, SignatureEntry]
+    optimization: str
+    largest_difference: float | None
+    control_flow: bool
+    notes: tuple[str, ...]
+    weights: tuple[Weight, ...]
+    graph_bytes: int
+    graph_sha256: str
+    weights_bytes: int
+    compile_seconds: float
+
+
+class DamagedArtifact(Exception):
+    """The folder isn't a whole artifact of this format; it must be made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A folder that holds the three files."""
+
+    folder: Path
+
+    @property
+    def graph(self) -> Path:
+        return self.folder / "graph.pb"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.bin"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    def read_manifest(self) -> Manifest:
+        """Raises `DamagedArtifact`: a file is missing, cut, or of another format."""
+        try:
+            manifest = Manifest.model_validate_json(self.manifest.read_bytes())
+            graph_bytes = self.graph.stat().st_size
+            weights_bytes = self.weights.stat().st_size
+        except (OSError, ValidationError) as exc:
+            raise DamagedArtifact(f"{self.folder}: {exc}") from exc
+
+        if manifest.format_version != FORMAT:
+            raise DamagedArtifact(f"{self.folder}: format {manifest.format_version}")
+
+        if (graph_bytes, weights_bytes) != (
+            manifest.graph_bytes,
+            manifest.weights_bytes,
+        ):
+            raise DamagedArtifact(f"{self.folder}: a file isn't as long as it was")
+
+        return manifest
+
+    def read_graph(self, manifest: Manifest) -> bytes:
+        """The serialized GraphDef. Raises `DamagedArtifact` if it was changed."""
+        content = self.graph.read_bytes()
+
+        if hashlib.sha256(content).hexdigest() != manifest.graph_sha256:
+            raise DamagedArtifact(f"{self.graph} isn't what was written")
+
+        return content
+
+    def map_weights(self, manifest: Manifest) -> Iterator[tuple[str, Array]]:
+        """Each weight's feed and value, mapped copy-on-write: no copy, shared pages."""
+        if not manifest.weights:
+            return
+
+        mapped = np.memmap(self.weights, dtype=np.uint8, mode="c")
+
+        for weight in manifest.weights:
+            value = mapped[weight.offset : weight.offset + weight.nbytes]
+            dtype = numpy_dtype(weight.dtype)
+            yield weight.feed, value.view(dtype).reshape(weight.shape)
+
+
+def signatures_of(manifest: Manifest) -> dict[str, Signature]:
+    """The manifest's signatures as values."""
+    return {
+        name: Signature(
+            name=name,
+            inputs=_specs(entry.inputs),
+            outputs=_specs(entry.outputs),
+            batchable=entry.batchable,
+            batchable_reason=entry.batchable_reason,
+        )
+        for name, entry in manifest.signatures.items()
+    }
+
+
+def signature_entry(signature: Signature) -> SignatureEntry:
+    """The inverse of `signatures_of`, for one signature."""
+    return SignatureEntry(
+        inputs=_tensors(signature.inputs),
+        outputs=_tensors(signature.outputs),
+        batchable=signature.batchable,
+        batchable_reason=signature.batchable_reason,
+    )
+
+
+def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
+    return {
+        name: Tensor(
+            tensor=spec.tensor,
+            dtype=spec.dtype,
+            shape=spec.shape,
+            default=_to_json(spec.default),
+        )
+        for name, spec in specs.items()
+    }
+
+
+def _specs(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
+    return {
+        name: TensorSpec(
+            name=name,
+            tensor=tensor.tensor,
+            dtype=tensor.dtype,
+            shape=tensor.shape,
+            default=_from_json(tensor.default, tensor.dtype),
+        )
+        for name, tensor in tensors.items()
+    }
+
+
+def _to_json(value: Array | None) -> Any:
+    if value is None:
+        return None
+
+    if value.dtype == object:
+        return np.vectorize(lambda text: text.decode("latin-1"), [object])(
+            value
+        ).tolist()
+
+    return value.tolist()
+
+
+def _from_json(value: Any, dtype: str) -> Array | None:
+    if value is None:
+        return None
+
+    if dtype == "string":
+        encoded = np.vectorize(lambda text: text.encode("latin-1"), [object])
+        return np.asarray(encoded(np.asarray(value, dtype=object)), dtype=object)
+
+    return np.asarray(value, dtype=numpy_dtype(dtype))

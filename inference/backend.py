@@ -1,0 +1,44 @@
+"""TensorFlow, imported once, quietly, with the settings every session needs."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# One intra-op pool per session: without this the first session's size is everyone's.
+os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what native code prints to stderr; show it if the block fails.
+
+    TensorFlow's libraries write to file descriptor 2 while they load, whatever the
+    log level says.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+
+    with tempfile.TemporaryFile() as noise:
+        os.dup2(noise.fileno(), 2)
+
+        try:
+            yield
+        except BaseException:
+            noise.seek(0)
+            os.write(kept, noise.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+with quiet_stderr():
+    import tensorflow as tf
+    from tensorflow.core.protobuf import config_pb2
+
+tf1 = tf.compat.v1
+
+__all__ = ["config_pb2", "quiet_stderr", "tf", "tf1"]

@@ -1,0 +1,197 @@
+"""Values from a client to arrays that fit a signature, before TensorFlow sees them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inference.errors import InputMismatch
+from inference.nested import LEAVES, leaf_of, strings, to_array
+from inference.types import UNNAMED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from inference.types import Array, Shape, Signature, TensorSpec
+
+MAX_LISTED = 10
+MAX_NAMED = 80  # a client's word is cut: difflib's time is its length squared
+
+
+def bind(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    """Arrays for `signature`, by input name and in its order.
+
+    A value is an array of the input's dtype or nested lists with Python's `bool`,
+    `int`, `float`, `str`, `bytes` at the leaves; the key `UNNAMED`, alone, stands for
+    the one required input. Strings become object arrays of `bytes`. Optional inputs
+    that `inputs` lacks are not in the result. No rows (a dimension of 0) are allowed.
+
+    Raises `InputMismatch`: a wrong or missing name, dtype, shape, ragged lists.
+    """
+    named = _resolve_unnamed(signature, inputs)
+    _check_names(signature, named)
+    return {
+        name: _bind_one(spec, named[name])
+        for name, spec in signature.inputs.items()
+        if name in named
+    }
+
+
+def _resolve_unnamed(
+    signature: Signature, inputs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    if inputs.keys() != {UNNAMED}:
+        return inputs
+
+    candidates = signature.required or list(signature.inputs)
+    if len(candidates) == 1:
+        return {candidates[0]: inputs[UNNAMED]}
+
+    if not candidates:
+        raise InputMismatch(f"signature '{signature.name}' takes no inputs")
+
+    raise InputMismatch(
+        f"signature '{signature.name}' wants several inputs, so each value needs its"
+        f" name: {_list(signature)}; for example {_example(signature)}"
+    )
+
+
+def _check_names(signature: Signature, named: Mapping[str, Any]) -> None:
+    for name in named:
+        if name not in signature.inputs:
+            raise _unknown(signature, name)
+
+    missing = [name for name in signature.required if name not in named]
+    if missing:
+        raise InputMismatch(
+            f"missing {_quote(missing)}: signature '{signature.name}' wants"
+            f" {_list(signature)}; for example {_example(signature)}"
+        )
+
+
+def _unknown(signature: Signature, name: str) -> InputMismatch:
+    close = difflib.get_close_matches(name[:MAX_NAMED], signature.inputs, n=1)
+    hint = f", did you mean '{close[0]}'?" if close else ";"
+    return InputMismatch(
+        f"signature '{signature.name}' does not have named input: {_short(name)}{hint}"
+        f" it has {_list(signature)}"
+    )
+
+
+def _bind_one(spec: TensorSpec, value: Any) -> Array:
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = _checked(spec, np.asarray(value))
+    else:
+        array = to_array(spec, value)
+
+    _check_shape(spec, array)
+    return array
+
+
+def _checked(spec: TensorSpec, array: Array) -> Array:
+    wanted = leaf_of(spec).dtype
+    if spec.dtype == "string" and array.dtype.kind in "OSU":
+        return _checked_strings(spec, array)
+
+    if array.dtype != wanted:
+        raise InputMismatch(
+            f"input '{spec.name}' wants {spec.dtype}, got {_dtype_name(array)}"
+        )
+
+    return array
+
+
+def _checked_strings(spec: TensorSpec, array: Array) -> Array:
+    kinds = {bytes} if array.dtype.kind == "S" else set(map(type, array.flat))
+    if kinds <= {bytes} and array.dtype.kind == "O":
+        return array
+
+    flat = array.ravel().tolist()
+    if not set(map(type, flat)) <= LEAVES["string"].kinds:
+        raise InputMismatch(f"input '{spec.name}' wants strings, got other objects")
+
+    return strings(flat).reshape(array.shape)
+
+
+def _dtype_name(array: Array) -> str:
+    return "string" if array.dtype.kind in "OSU" else array.dtype.name
+
+
+def _check_shape(spec: TensorSpec, array: Array) -> None:
+    if _fits(spec.shape, array.shape):
+        return
+
+    wanted = show_shape(spec.shape)
+    raise InputMismatch(
+        f"input '{spec.name}' wants shape {wanted}, got {show_shape(array.shape)}"
+        f"{_batch_hint(spec.shape, array.shape)}"
+    )
+
+
+def _batch_hint(wanted: Shape, got: tuple[int, ...]) -> str:
+    if not wanted or not _fits(wanted[1:], got):
+        return ""
+
+    return "; the first dimension is missing: put the value into a list"
+
+
+def _fits(wanted: Shape, got: tuple[int, ...]) -> bool:
+    if wanted is None:
+        return True
+
+    return len(wanted) == len(got) and all(
+        want is None or want == have for want, have in zip(wanted, got, strict=True)
+    )
+
+
+def show_shape(shape: Shape) -> str:
+    """A shape for people: `[?, 32]`, and `[...]` for an unknown rank."""
+    if shape is None:
+        return "[...]"
+
+    return f"[{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
+
+
+def _list(signature: Signature) -> str:
+    return _cut(
+        f"'{name}' ({spec.dtype} {show_shape(spec.shape)}"
+        f"{'' if spec.required else ', optional'})"
+        for name, spec in signature.inputs.items()
+    )
+
+
+def _quote(names: list[str]) -> str:
+    return ("input " if len(names) == 1 else "inputs ") + _cut(map(repr, names))
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= MAX_NAMED else name[: MAX_NAMED - 3] + "...")
+
+
+def _example(signature: Signature) -> str:
+    names = signature.required or list(signature.inputs)
+    return f"{{{_cut(_pair(signature.inputs[name]) for name in names)}}}"
+
+
+def _cut(parts: Iterable[str]) -> str:
+    """The parts with commas; what is past the tenth is only counted."""
+    parts = list(parts)
+    more = [f"... ({len(parts) - MAX_LISTED} more)"] if parts[MAX_LISTED:] else []
+    return ", ".join(parts[:MAX_LISTED] + more)
+
+
+def _pair(spec: TensorSpec) -> str:
+    return f'"{spec.name}": {_sample(spec)}'
+
+
+def _sample(spec: TensorSpec) -> str:
+    text = {"bool": "true", "string": '"text"'}.get(spec.dtype, "1")
+    if spec.dtype in ("float16", "bfloat16", "float32", "float64"):
+        text = "0.5"
+
+    for dim in reversed(spec.shape or ()):
+        text = f"[{text}]" if dim == 1 else f"[{text}, ...]"
+
+    return text

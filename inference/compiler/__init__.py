@@ -1,0 +1,1 @@
+"""Model files → artifacts. Runs as a child process: `python -m inference.compiler`."""

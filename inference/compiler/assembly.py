@@ -1,0 +1,116 @@
+"""Writes an artifact's graph and weights from one form of a source."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from inference.artifact import FORMAT, INIT, Artifact, Manifest, Weight, signature_entry
+from inference.backend import tf, tf1
+from inference.compiler.weights import externalize, feed_name, write_weights
+from inference.sources.graphs import all_nodes
+from inference.sources.tables import fill_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference.compiler.optimization import Form
+    from inference.compiler.weights import Values
+    from inference.sources.source import Source
+    from inference.types import Array, Signature
+
+CONTROL_FLOW = {"Enter", "Merge", "Switch", "If", "Case", "While"} | {
+    f"Stateless{op}" for op in ("If", "Case", "While")
+}
+
+
+def assemble(folder: Path, source: Source, form: Form) -> Manifest:
+    """Write `graph.pb` and `weights.bin`; returns a manifest that isn't checked yet.
+
+    `form.graph_def` is consumed: its constants are taken out of it.
+    """
+    artifact = Artifact(folder)
+    values = externalize(form.graph_def, form.variables)
+    weights = write_weights(artifact.weights, values.large)
+    graph, signatures = _build(source, form, values)
+    content = graph.as_graph_def().SerializeToString()
+    artifact.graph.write_bytes(content)
+    return _manifest(artifact, source, form, weights, signatures, content)
+
+
+def _build(
+    source: Source, form: Form, values: Values
+) -> tuple[Any, dict[str, Signature]]:
+    graph = tf.Graph()
+
+    with graph.as_default():
+        tf.graph_util.import_graph_def(form.graph_def, name="")
+        assigns = [
+            _assign(graph, handle, _placeholder(feed_name(position), value))
+            for position, (handle, value) in enumerate(values.large.items())
+        ]
+        assigns += [
+            _assign(graph, handle, tf1.constant(value))
+            for handle, value in values.small.items()
+        ]
+        tf1.group(*assigns, *fill_tables(graph, source.tables), name=INIT)
+        signatures = {
+            name: _pass_through(graph, signature)
+            for name, signature in source.signatures.items()
+        }
+
+    return graph, signatures
+
+
+def _assign(graph: Any, handle: str, value: Any) -> Any:
+    resource = graph.get_tensor_by_name(f"{handle}:0")
+    return tf.raw_ops.AssignVariableOp(resource=resource, value=value)
+
+
+def _placeholder(name: str, value: Array) -> Any:
+    return tf1.placeholder(value.dtype, value.shape, name=name)
+
+
+def _pass_through(graph: Any, signature: Signature) -> Signature:
+    """An output that is an input gets a node: no tensor is both fed and fetched."""
+    fed = {spec.tensor for spec in signature.inputs.values()}
+    outputs = {
+        name: replace(
+            spec, tensor=tf.identity(graph.get_tensor_by_name(spec.tensor)).name
+        )
+        if spec.tensor in fed
+        else spec
+        for name, spec in signature.outputs.items()
+    }
+    return replace(signature, outputs=outputs)
+
+
+def _manifest(
+    artifact: Artifact,
+    source: Source,
+    form: Form,
+    weights: list[Weight],
+    signatures: dict[str, Signature],
+    content: bytes,
+) -> Manifest:
+    return Manifest(
+        format_version=FORMAT,
+        source="",
+        source_format=source.format,
+        source_writer=source.writer,
+        source_bytes=0,
+        source_sha256="",
+        compiled_with={},
+        default_signature=source.default_signature,
+        signatures={name: signature_entry(each) for name, each in signatures.items()},
+        optimization=form.level,
+        largest_difference=None,
+        control_flow=any(node.op in CONTROL_FLOW for node in all_nodes(form.graph_def)),
+        notes=tuple(source.notes),
+        weights=tuple(weights),
+        graph_bytes=len(content),
+        graph_sha256=hashlib.sha256(content).hexdigest(),
+        weights_bytes=artifact.weights.stat().st_size,
+        compile_seconds=0.0,
+    )

@@ -1,0 +1,200 @@
+"""The forms that a source's graph can take, from the fastest to the plain one.
+
+Each is a promise to be checked: an optimised graph is served only after it gave the
+source's outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from tensorflow.python.grappler import tf_optimizer
+
+from inference.backend import config_pb2, tf, tf1
+from inference.sources.graphs import FORWARDS, all_nodes, node_of, nodes_by_name, prune
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from inference.sources.source import Source
+    from inference.types import Array
+
+PASSES = ("constfold", "arithmetic", "remap", "dependency")
+FREEZE_LIMIT = 1536 * 1024 * 1024
+"""Bytes of weights that may stand inside one protobuf, which ends at 2 GiB."""
+
+_READS = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"}
+_LOWER = "_lower_using_switch_merge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """One form of a graph; `variables` are those that it still has, by handle."""
+
+    level: str
+    graph_def: Any
+    variables: dict[str, Array]
+
+
+def recipes(source: Source) -> list[tuple[str, Callable[[], Form]]]:
+    """How to make each form of `source`, best first. Optimisers may raise anything."""
+    tensors = source.tensors()
+    inlined = cache(partial(inline, source.graph_def, tensors))
+
+    def frozen(level: str, passes: Sequence[str]) -> Form:
+        graph_def, left = freeze(inlined(), source.variables)
+        return _form(level, prune(rewrite(graph_def, tensors, passes), tensors), left)
+
+    without_remap = tuple(name for name in PASSES if name != "remap")
+    ways: list[tuple[str, Callable[[], Form]]] = [
+        ("full", partial(frozen, "full", PASSES)),
+        ("without remap", partial(frozen, "without remap", without_remap)),
+        ("inlined", lambda: _form("inlined", inlined(), source.variables)),
+        ("none", partial(plain, source)),
+    ]
+    return ways if _weight_bytes(source) <= FREEZE_LIMIT else ways[2:]
+
+
+def plain(source: Source) -> Form:
+    """The source's graph as it was read."""
+    return _form("none", clean(source.graph_def), source.variables)
+
+
+def clean(graph_def: Any) -> Any:
+    """A copy without what ties it to its exporter's machine."""
+    copy = tf1.GraphDef()
+    copy.CopyFrom(graph_def)
+
+    for node in all_nodes(copy):
+        node.device = ""
+
+        for key in ("_class", "_output_shapes"):
+            if key in node.attr:
+                del node.attr[key]
+
+    for function in copy.library.function:
+        # Another implementation for another device; the inliner trips over it.
+        if "api_implements" in function.attr:
+            del function.attr["api_implements"]
+
+    return copy
+
+
+def inline(graph_def: Any, tensors: Sequence[str]) -> Any:
+    """A flat copy: calls replaced by bodies, loops and branches left whole."""
+    flat = clean(graph_def)
+    lowered = _set_lowering(flat, value=False)
+    inlined = rewrite(flat, tensors, ("function",))
+
+    if lowered:
+        _set_lowering(inlined, value=True)
+
+    return prune(inlined, tensors)
+
+
+def rewrite(graph_def: Any, tensors: Sequence[str], passes: Sequence[str]) -> Any:
+    """A copy after TensorFlow's own optimiser; `tensors` keep their names."""
+    meta_graph = tf1.MetaGraphDef(graph_def=graph_def)
+    # This collection is how the optimiser is told what is fetched.
+    meta_graph.collection_def["train_op"].node_list.value.extend(tensors)
+    config = config_pb2.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.min_graph_nodes = -1
+    options.optimizers.extend(passes)
+    return tf_optimizer.OptimizeGraph(config, meta_graph)
+
+
+def freeze(graph_def: Any, variables: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
+    """A copy whose reads of variables are constants, and the variables left.
+
+    A variable stays one where more is done with it than reading: a loop takes it, a
+    row is gathered from it without a copy, or the model assigns it.
+    """
+    frozen = tf1.GraphDef()
+    frozen.CopyFrom(graph_def)
+    nodes = nodes_by_name(frozen)
+    escaping = _escaping(frozen, nodes)
+    gathered: set[str] = set()
+
+    for node in frozen.node:
+        handle = _handle(node, nodes)
+
+        if handle is None or handle in escaping or handle not in variables:
+            continue
+
+        if node.op == "ReadVariableOp":
+            _become_constant(node, variables[handle])
+        else:
+            gathered.add(handle)
+
+    kept = escaping | gathered
+    return frozen, {name: variables[name] for name in variables if name in kept}
+
+
+def _form(level: str, graph_def: Any, variables: dict[str, Array]) -> Form:
+    nodes = nodes_by_name(graph_def)
+    present = {name: value for name, value in variables.items() if name in nodes}
+    return Form(level=level, graph_def=graph_def, variables=present)
+
+
+def _escaping(graph_def: Any, nodes: dict[str, Any]) -> set[str]:
+    """The variables whose handle goes to something that isn't known to only read."""
+    found = set()
+
+    for node in graph_def.node:
+        if node.op in _READS or node.op in FORWARDS:
+            continue
+
+        for tensor in node.input:
+            handle = _origin(tensor, nodes)
+
+            if handle is not None and not tensor.startswith("^"):
+                found.add(handle)
+
+    return found
+
+
+def _handle(node: Any, nodes: dict[str, Any]) -> str | None:
+    """The variable that `node` reads from, if it is a read."""
+    return _origin(node.input[0], nodes) if node.op in _READS else None
+
+
+def _origin(tensor: str, nodes: dict[str, Any]) -> str | None:
+    """The variable whose handle arrives as `tensor`, followed through identities."""
+    node = nodes.get(node_of(tensor))
+
+    while node is not None and node.op in FORWARDS:
+        position = int(tensor.partition(":")[2] or 0)
+        tensor = node.input[position]
+        node = nodes.get(node_of(tensor))
+
+    return node.name if node is not None and node.op == "VarHandleOp" else None
+
+
+def _become_constant(node: Any, value: Array) -> None:
+    name, dtype = node.name, node.attr["dtype"].type
+    controls = [tensor for tensor in node.input if tensor.startswith("^")]
+    node.Clear()
+    node.name = name
+    node.op = "Const"
+    # Kept: inside a TF1 loop they say which frame the constant belongs to.
+    node.input.extend(controls)
+    node.attr["dtype"].type = dtype
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype=dtype))
+
+
+def _set_lowering(graph_def: Any, *, value: bool) -> bool:
+    changed = False
+
+    for node in all_nodes(graph_def):
+        if _LOWER in node.attr and node.attr[_LOWER].b != value:
+            node.attr[_LOWER].b = value
+            changed = True
+
+    return changed
+
+
+def _weight_bytes(source: Source) -> int:
+    return sum(value.nbytes for value in source.variables.values())

@@ -1,0 +1,221 @@
+"""Checks an artifact against its source, and proves which signatures take batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference.reasons import first_line
+from inference.samples import Guess, guesses, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference.runtime import Servable
+    from inference.sources.source import Source
+    from inference.types import Array, Shape, Signature
+
+TOLERANCE = {2: 2e-2, 4: 1e-5, 8: 1e-8}
+"""By bytes of a float: the largest difference, as a share of the largest output."""
+
+
+class Mismatch(Exception):
+    """The artifact doesn't give what the source gave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Samples that the source took for one signature, and what it answered.
+
+    `steady` says that it answered the same when asked again.
+    """
+
+    signature: Signature
+    guess: Guess
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+    steady: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The source took no sample; `reason` is what it said of the first."""
+
+    signature: Signature
+    reason: str
+
+
+def attempt(source: Source, signature: Signature) -> Trial | Refusal:
+    """Find samples that the source takes for `signature`, and its answers."""
+    reason = "it has nothing to feed"
+
+    for number, guess in enumerate(guesses(signature, _words(source))):
+        inputs = sample(signature, guess, rows=2, seed=0)
+
+        try:
+            outputs = source.reference(signature, inputs)
+            again = source.reference(signature, inputs)
+        except Exception as exc:
+            # Any framework, any error; the next guess may fit.
+            reason = first_line(exc) if number == 0 else reason
+            continue
+
+        return Trial(
+            signature=signature,
+            guess=guess,
+            inputs=inputs,
+            outputs=outputs,
+            steady=_agree(outputs, again),
+        )
+
+    return Refusal(signature=signature, reason=reason)
+
+
+def compare(servable: Servable, trial: Trial) -> float:
+    """The largest difference from the source's outputs. Raises `Mismatch`."""
+    answered = servable.run(trial.signature.name, trial.inputs)
+
+    if not trial.steady:
+        return 0.0
+
+    if not _agree(trial.outputs, answered):
+        name = trial.signature.name
+        raise Mismatch(f"signature '{name}' differs by {_gap(trial.outputs, answered)}")
+
+    return _gap(trial.outputs, answered)
+
+
+def prove_batchable(servable: Servable, trial: Trial | Refusal) -> Signature:
+    """The signature, marked as batchable or with the reason why it isn't.
+
+    Rows may be joined where every tensor leads with an unknown dimension and running
+    rows together gave what running them apart gave, on rows that differ.
+    """
+    signature = servable.signatures[trial.signature.name]
+    reason = _unfit(signature)
+
+    if not reason and isinstance(trial, Refusal):
+        reason = "the model took no sample inputs, so it could not be tried"
+    elif not reason and isinstance(trial, Trial) and not trial.steady:
+        reason = "the answers change from call to call"
+
+    if not reason and isinstance(trial, Trial):
+        reason = _joined_differs(servable, signature, trial.guess)
+
+    return replace(
+        signature,
+        batchable=not reason,
+        batchable_reason=reason or "rows together gave what rows apart gave",
+    )
+
+
+def _unfit(signature: Signature) -> str:
+    required = [spec for spec in signature.inputs.values() if spec.required]
+
+    if not required:
+        return "it has no required input"
+
+    for spec in (*required, *signature.outputs.values()):
+        if not _leads_unknown(spec.shape):
+            return f"'{spec.name}' has no leading dimension of open size"
+
+    return ""
+
+
+def _words(source: Source) -> tuple[bytes, ...]:
+    """Some keys of the source's string tables: strings that it tells apart."""
+    keys = [table.keys for table in source.tables if table.keys.dtype == object]
+    return tuple(key for some in keys for key in some.reshape(-1)[:8].tolist())
+
+
+def _leads_unknown(shape: Shape) -> bool:
+    return shape is not None and len(shape) > 0 and shape[0] is None
+
+
+def _joined_differs(servable: Servable, signature: Signature, guess: Guess) -> str:
+    first = sample(signature, guess, rows=1, seed=1)
+    second = sample(signature, guess, rows=2, seed=2)
+    joined = {
+        name: np.concatenate([first[name], second[name]])
+        if spec.required
+        else first[name]
+        for name, spec in signature.inputs.items()
+    }
+
+    try:
+        apart = [servable.run(signature.name, rows) for rows in (first, second)]
+        together = servable.run(signature.name, joined)
+        expected = {
+            name: np.concatenate([part[name] for part in apart]) for name in together
+        }
+    except Exception as exc:
+        # TensorFlow's or NumPy's; either way the rows can't be joined.
+        return f"rows can't be run together: {first_line(exc)}"
+
+    if not _agree(expected, together):
+        return "rows together gave other outputs than rows apart"
+
+    if all(_rows_equal(value) for value in expected.values()):
+        return "different rows gave equal outputs, which proves nothing"
+
+    return ""
+
+
+def _rows_equal(value: Array) -> bool:
+    return all(_same(value[:1], value[row : row + 1]) for row in range(len(value)))
+
+
+def _agree(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> bool:
+    return all(_close(wanted[name], got[name]) for name in wanted)
+
+
+def _close(wanted: Array, got: Array) -> bool:
+    if wanted.shape != got.shape or wanted.dtype != got.dtype:
+        return False
+
+    if not _floating(wanted):
+        return _same(wanted, got)
+
+    bound = TOLERANCE.get(_float_bytes(wanted), 1e-5)
+    finite = _finite(wanted)
+    scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
+    near = np.isclose(
+        _wide(got), _wide(wanted), rtol=0, atol=bound * scale, equal_nan=True
+    )
+    return bool(near.all())
+
+
+def _same(wanted: Array, got: Array) -> bool:
+    if wanted.dtype == object or not _floating(wanted):
+        return bool(np.array_equal(wanted, got))
+
+    return bool(np.array_equal(_wide(wanted), _wide(got), equal_nan=True))
+
+
+def _gap(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> float:
+    gaps = [
+        np.abs(_wide(wanted[name]) - _wide(got[name]))
+        for name in wanted
+        if _floating(wanted[name]) and wanted[name].shape == got[name].shape
+    ]
+    return max((float(_finite(gap).max(initial=0.0)) for gap in gaps), default=0.0)
+
+
+def _floating(value: Array) -> bool:
+    # ml_dtypes' floats (bfloat16 and smaller) are of NumPy's kind "V".
+    return value.dtype.kind in "fcV"
+
+
+def _float_bytes(value: Array) -> int:
+    return int(value.dtype.itemsize) // (2 if value.dtype.kind == "c" else 1)
+
+
+def _wide(value: Array) -> Array:
+    return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
+
+
+def _finite(value: Array) -> Array:
+    wide = _wide(value)
+    return np.abs(wide[np.isfinite(wide)])

@@ -1,0 +1,93 @@
+"""How many CPUs this process may use: its affinity, and its cgroup's quota."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    ReadText = Callable[[str], str]
+
+MOUNT = "/sys/fs/cgroup"
+
+
+def affinity_cpus() -> int:
+    """The CPUs the scheduler may put this process on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+
+    return os.cpu_count() or 1
+
+
+def read_text(path: str) -> str:
+    return Path(path).read_text(encoding="ascii", errors="replace")
+
+
+def available_cpus(
+    read: ReadText = read_text, affinity: Callable[[], int] = affinity_cpus
+) -> int:
+    """The smaller of affinity and cgroup quota, rounded up, at least 1.
+
+    `read` gives a file's text and raises `OSError` where there is none.
+    """
+    quota = cgroup_cpus(read)
+    if quota is None:
+        return affinity()
+
+    return max(1, min(affinity(), math.ceil(quota)))
+
+
+def cgroup_cpus(read: ReadText) -> float | None:
+    """The tightest quota on the way from this process' cgroup to the root.
+
+    Both layouts are read: `cpu.max` (version 2) and `cpu.cfs_quota_us` (version 1).
+    `None` where no cgroup limits the CPUs.
+    """
+    quotas = [
+        quota
+        for folder in _folders(read)
+        for quota in (_quota_v2(folder, read), _quota_v1(folder, read))
+        if quota is not None
+    ]
+    return min(quotas, default=None)
+
+
+def _folders(read: ReadText) -> Iterator[str]:
+    # Inside a container the path in /proc may be the host's, absent below the
+    # mount; the walk up ends at the mount itself, which is the container's own.
+    for controllers, path in _memberships(read):
+        mount = f"{MOUNT}/{controllers}" if controllers else MOUNT
+        for part in (PurePosixPath(path), *PurePosixPath(path).parents):
+            yield mount + str(part).rstrip("/")
+
+
+def _memberships(read: ReadText) -> Iterator[tuple[str, str]]:
+    """`(controllers, path)` per line: `("", …)` for v2, `("cpu,cpuacct", …)` for v1."""
+    yield from (("", "/"), ("cpu", "/"))
+    with contextlib.suppress(OSError):
+        for line in read("/proc/self/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                yield controllers, path
+
+
+def _quota_v2(folder: str, read: ReadText) -> float | None:
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = read(f"{folder}/cpu.max").split()
+        return int(quota) / int(period)
+
+    return None
+
+
+def _quota_v1(folder: str, read: ReadText) -> float | None:
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota = int(read(f"{folder}/cpu.cfs_quota_us"))
+        period = int(read(f"{folder}/cpu.cfs_period_us"))
+        return quota / period if quota > 0 else None
+
+    return None

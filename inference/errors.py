@@ -1,0 +1,63 @@
+"""What can go wrong, as one tree. No HTTP here: `service.errors` gives each a status.
+
+InferenceError
+  + InvalidRequest
+    - UnknownSignature
+    - InputMismatch
+  + ModelNotFound
+    - VersionNotFound
+  + InvalidModel
+    - InvalidSidecar
+  + Unavailable
+    - ModelLoading
+    - LoadFailed
+  + ExecutionFailed
+"""
+
+
+class InferenceError(Exception):
+    """The base of all errors; its text is fit for a client to read."""
+
+
+class InvalidRequest(InferenceError):
+    """The request can't be answered, whatever the state of the server."""
+
+
+class UnknownSignature(InvalidRequest):
+    """The model has no signature of the name that was asked for."""
+
+
+class InputMismatch(InvalidRequest):
+    """The inputs don't fit the signature, or made the graph fail."""
+
+
+class ModelNotFound(InferenceError):
+    """No model of this name is in the repository."""
+
+
+class VersionNotFound(ModelNotFound):
+    """The model is there, the version isn't."""
+
+
+class InvalidModel(InferenceError):
+    """A model file can't be served; the text names the cause and the cure."""
+
+
+class InvalidSidecar(InvalidModel):
+    """The TOML file beside a model can't be read or contradicts the model."""
+
+
+class Unavailable(InferenceError):
+    """The model is known but can't answer now."""
+
+
+class ModelLoading(Unavailable):
+    """The version is being compiled or loaded; asking again later helps."""
+
+
+class LoadFailed(Unavailable):
+    """The version could not be loaded; the text carries the reason."""
+
+
+class ExecutionFailed(InferenceError):
+    """The model failed inside TensorFlow for no fault of the request."""

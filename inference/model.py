@@ -1,0 +1,171 @@
+"""One version of one model: its state, and the way to its servable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from inference.binding import bind
+from inference.errors import LoadFailed, ModelLoading, UnknownSignature
+from inference.types import ModelState, ModelStatus, PredictResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inference.artifact import Manifest
+    from inference.repository import ModelFiles
+    from inference.runtime import Servable
+    from inference.types import PredictRequest, Signature
+
+log = structlog.get_logger("tandem.models")
+
+
+class Model:
+    """A version as the engine knows it, from found to closed.
+
+    `limiter` bounds the calls that run at a time: every one holds a token until its
+    thread has ended. To be used on the event loop's thread.
+    """
+
+    def __init__(
+        self, files: ModelFiles, *, concurrency: int, changed: Callable[[], None]
+    ) -> None:
+        self.files = files
+        self.limiter = anyio.CapacityLimiter(concurrency)
+        self._changed = changed
+        self._state = ModelState.START
+        self._stage = ""
+        self._error: str | None = None
+        self._manifest: Manifest | None = None
+        self._servable: Servable | None = None
+        self._load_seconds: float | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether loading has ended, one way or the other."""
+        return self._state in (ModelState.AVAILABLE, ModelState.END)
+
+    def status(self) -> ModelStatus:
+        manifest = self._manifest
+        servable = self._servable
+        return ModelStatus(
+            id=self.files.id,
+            path=str(self.files.path),
+            state=self._state,
+            stage=self._stage,
+            error=self._error,
+            format=manifest.source_format if manifest else None,
+            writer=manifest.source_writer if manifest else None,
+            default_signature=manifest.default_signature if manifest else None,
+            signatures=servable.signatures if servable else {},
+            concurrency=int(self.limiter.total_tokens),
+            load_seconds=self._load_seconds,
+        )
+
+    def begin(self, stage: str) -> None:
+        """Loading goes on with `stage`."""
+        if self._state is ModelState.START:
+            log.info("model loading", **self._names(), path=str(self.files.path))
+
+        self._state = ModelState.LOADING
+        self._stage = stage
+        self._changed()
+
+    def succeed(self, servable: Servable, *, seconds: float, fresh: bool) -> None:
+        """The version can be called from now on. `seconds` is what loading took."""
+        manifest = servable.manifest
+        self._servable = servable
+        self._manifest = manifest
+        self._load_seconds = seconds
+        self._state = ModelState.AVAILABLE
+        self._stage = ""
+        log.info(
+            "model available",
+            **self._names(),
+            format=manifest.source_format,
+            optimization=manifest.optimization,
+            compiled=fresh,
+            seconds=round(seconds, 3),
+        )
+
+        for note in manifest.notes:
+            log.info("model note", **self._names(), note=note)
+
+        self._changed()
+
+    def fail(self, reason: str) -> None:
+        """The version can't be loaded; `reason` is what clients are told."""
+        self._state = ModelState.END
+        self._stage = ""
+        self._error = reason
+        log.error("model failed to load", **self._names(), reason=reason)
+        self._changed()
+
+    def close(self) -> None:
+        """Give the servable's memory back. No call may be under way. Idempotent."""
+        servable, self._servable = self._servable, None
+
+        if servable is not None:
+            servable.close()
+            self._state = ModelState.END
+            log.info("model unloaded", **self._names())
+
+    async def predict(self, request: PredictRequest) -> PredictResult:
+        """Bind the inputs, wait for a token, run in a thread.
+
+        Raises `ModelLoading`, `LoadFailed`, `UnknownSignature`, `InputMismatch`,
+        `ExecutionFailed`.
+        """
+        servable = self._ready()
+        signature = self._signature(servable, request.signature)
+        names = _wanted(signature, request.outputs)
+        inputs = bind(signature, request.inputs)
+        # Never abandoned on cancellation: the token must last as long as the thread.
+        outputs = await anyio.to_thread.run_sync(
+            servable.run, signature.name, inputs, names, limiter=self.limiter
+        )
+        return PredictResult(model=self.files.id, signature=signature, outputs=outputs)
+
+    def _ready(self) -> Servable:
+        if self._servable is not None:
+            return self._servable
+
+        name = self.files.id.name
+
+        if self._error is not None:
+            raise LoadFailed(f"Model '{name}' could not be loaded: {self._error}")
+
+        doing = f" ({self._stage})" if self._stage else ""
+        raise ModelLoading(f"Model '{name}' is still loading{doing}; ask again soon.")
+
+    def _signature(self, servable: Servable, name: str | None) -> Signature:
+        wanted = name or servable.manifest.default_signature
+
+        if wanted not in servable.signatures:
+            raise UnknownSignature(
+                f"Model '{self.files.id.name}' has no signature '{wanted}'; it has: "
+                f"{', '.join(sorted(servable.signatures))}."
+            )
+
+        return servable.signatures[wanted]
+
+    def _names(self) -> dict[str, str | int]:
+        return {"model": self.files.id.name, "version": self.files.id.version}
+
+
+def _wanted(signature: Signature, names: tuple[str, ...] | None) -> tuple[str, ...]:
+    if names is None:
+        return tuple(signature.outputs)
+
+    unknown = [name for name in names if name not in signature.outputs]
+
+    if unknown:
+        raise UnknownSignature(
+            f"Signature '{signature.name}' has no output '{unknown[0]}'; it has: "
+            f"{', '.join(signature.outputs)}."
+        )
+
+    return names

@@ -1,0 +1,190 @@
+"""Runs artifacts: one TensorFlow session per loaded model, its weights mapped."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import gc
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from inference.artifact import INIT, Artifact, Manifest, signatures_of
+from inference.backend import config_pb2, tf, tf1
+from inference.errors import ExecutionFailed, InputMismatch, UnknownSignature
+from inference.reasons import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from inference.types import Array, Signature
+
+# TensorFlow's word for: run the operations in the thread that called.
+_CALLER_THREAD = -1
+
+_CLIENT_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.OutOfRangeError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.UnimplementedError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threads:
+    """`intra_op`: threads that one operation may use. `inter_op`: operations at once;
+    0 runs them one after the other in the thread that calls `run`, without a hand-over.
+    """
+
+    intra_op: int = 1
+    inter_op: int = 0
+
+
+class Servable:
+    """A loaded model: signatures, and a blocking `run` that any thread may call.
+
+    Close it when no `run` is under way; its memory goes back then. Raises
+    `DamagedArtifact` when the files aren't what was written.
+    """
+
+    def __init__(self, artifact: Artifact, *, threads: Threads | None = None) -> None:
+        self.manifest = artifact.read_manifest()
+        self.signatures = signatures_of(self.manifest)
+        self._threads = threads or Threads()
+        self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., Any]] = {}
+        self._lock = threading.Lock()
+        self._session = _open_session(artifact, self.manifest, self._threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(
+        self,
+        signature: str,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str] | None = None,
+    ) -> dict[str, Array]:
+        """The named outputs (all, if none are named) for arrays of the right dtypes.
+
+        Optional inputs may be left out. Raises `UnknownSignature`, `InputMismatch`
+        where TensorFlow blames the input, and `ExecutionFailed` otherwise.
+        """
+        found = self._signature(signature)
+        names = tuple(found.outputs) if outputs is None else tuple(outputs)
+        call = self._callables.get((signature, names)) or self._make(found, names)
+        feeds = [
+            inputs[name] if name in inputs else spec.default
+            for name, spec in found.inputs.items()
+        ]
+
+        try:
+            values = call(*feeds)
+        except _CLIENT_ERRORS as exc:
+            raise InputMismatch(
+                f"The model refused the input: {first_line(exc)}"
+            ) from exc
+        except tf.errors.OpError as exc:
+            raise ExecutionFailed(f"The model failed: {first_line(exc)}") from exc
+
+        return dict(zip(names, values, strict=True))
+
+    def close(self) -> None:
+        """Give the memory back: session, variables and mappings. Idempotent."""
+        self._callables.clear()
+        session, self._session = self._session, None
+
+        if session is not None:
+            session.close()
+            del session
+            _release_feeds()
+            trim_memory()
+
+    def _signature(self, name: str) -> Signature:
+        try:
+            return self.signatures[name]
+        except KeyError:
+            raise UnknownSignature(
+                f"The model has no signature '{name}'; it has: "
+                f"{', '.join(sorted(self.signatures))}."
+            ) from None
+
+    def _make(self, signature: Signature, names: tuple[str, ...]) -> Callable[..., Any]:
+        with self._lock:
+            key = (signature.name, names)
+
+            if key not in self._callables:
+                self._callables[key] = self._callable(signature, names)
+
+            return self._callables[key]
+
+    def _callable(
+        self, signature: Signature, names: tuple[str, ...]
+    ) -> Callable[..., Any]:
+        options = config_pb2.CallableOptions()
+        options.feed.extend(spec.tensor for spec in signature.inputs.values())
+        options.fetch.extend(signature.outputs[name].tensor for name in names)
+
+        # Loops hand work between threads; a straight graph is faster in one.
+        if not self._threads.inter_op and not self.manifest.control_flow:
+            options.run_options.inter_op_thread_pool = _CALLER_THREAD
+
+        # Session.make_callable goes through Session.run when it is given feeds, at
+        # several times the price; this is what Keras and TensorFlow call instead.
+        return self._session._make_callable_from_options(options)  # type: ignore[no-any-return]
+
+
+def trim_memory() -> None:
+    """Hand freed memory back to the system, where the C library can."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+    if trim is not None:
+        trim(0)
+
+
+def _open_session(artifact: Artifact, manifest: Manifest, threads: Threads) -> Any:
+    graph_def = tf1.GraphDef.FromString(artifact.read_graph(manifest))
+    graph = tf.Graph()
+
+    with graph.as_default():
+        tf.graph_util.import_graph_def(graph_def, name="")
+
+    session = tf1.Session(graph=graph, config=_config(threads))
+    feeds = {f"{feed}:0": value for feed, value in artifact.map_weights(manifest)}
+
+    try:
+        session.run(INIT, feed_dict=feeds)
+    except BaseException:
+        session.close()
+        raise
+
+    return session
+
+
+def _config(threads: Threads) -> Any:
+    config = config_pb2.ConfigProto(
+        intra_op_parallelism_threads=threads.intra_op,
+        inter_op_parallelism_threads=max(1, threads.inter_op),
+        use_per_session_threads=True,
+        allow_soft_placement=True,
+    )
+    # The graph was optimised and checked when it was compiled; it stays as it is.
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.experimental.optimize_for_static_graph = True
+    return config
+
+
+def _release_feeds() -> None:
+    """Let go of the mapped weights: TensorFlow drops fed arrays at its next call."""
+    graph = tf.Graph()
+
+    with graph.as_default():
+        fed = tf1.placeholder(tf.float32, [1])
+
+    with tf1.Session(graph=graph) as session:
+        session.run(fed + 0.0, feed_dict={fed: np.zeros(1, np.float32)})

@@ -1,0 +1,95 @@
+"""The optional TOML file beside a model: what can't be read from the model itself."""
+
+from __future__ import annotations
+
+import tomllib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from inference.errors import InvalidSidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def _named(value: object) -> object:
+    """A list of tensors names each tensor after its node."""
+    if not isinstance(value, list):
+        return value
+
+    return {str(tensor).removesuffix(":0"): tensor for tensor in value}
+
+
+Tensors = Annotated[dict[str, str], BeforeValidator(_named)]
+
+
+class SignatureConfig(BaseModel):
+    """Inputs and outputs of a graph: the client's name → the graph's tensor.
+
+    What isn't given stays as the model has it, or is discovered.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: Tensors | None = None
+    outputs: Tensors | None = None
+
+
+class Sidecar(BaseModel):
+    """`model.toml` in a model's folder, or `<stem>.toml` beside a bare file.
+
+    `concurrency` is the only key that the compiled artifact doesn't depend on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    default_signature: str | None = None
+    signatures: dict[str, SignatureConfig] = Field(default_factory=dict)
+    constants: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    concurrency: int | None = Field(default=None, ge=1, le=1024)
+
+    def shaping(self) -> str:
+        """What of it shapes the artifact, as text for a hash."""
+        return self.model_dump_json(exclude={"concurrency"})
+
+
+def read_sidecar(path: Path | None) -> Sidecar:
+    """The sidecar in `path`; an empty one for `None`. Raises `InvalidSidecar`."""
+    if path is None:
+        return Sidecar()
+
+    with blaming_sidecar(path):
+        return _parse(path)
+
+
+@contextmanager
+def blaming_sidecar(path: Path | None) -> Iterator[None]:
+    """Put the sidecar's file name before what is said against it."""
+    try:
+        yield
+    except InvalidSidecar as exc:
+        name = path.name if path else "sidecar"
+        raise InvalidSidecar(f"{name}: {exc}") from exc
+
+
+def _parse(path: Path) -> Sidecar:
+    try:
+        return Sidecar.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as exc:
+        raise InvalidSidecar(f"it can't be read: {exc.strerror}.") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InvalidSidecar(f"it isn't valid TOML: {exc}.") from exc
+    except ValidationError as exc:
+        raise InvalidSidecar(_problems(exc)) from exc
+
+
+def _problems(error: ValidationError) -> str:
+    known = ", ".join(Sidecar.model_fields)
+    lines = [
+        f"'{'.'.join(map(str, problem['loc']))}': {problem['msg']}"
+        for problem in error.errors()
+    ]
+    return f"{'; '.join(lines)}. The keys are: {known}."

@@ -1,0 +1,102 @@
+"""Signatures that the sidecar declares over a graph's own tensors."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from inference.errors import InvalidSidecar
+from inference.sources.graphs import node_of, tensor_of
+from inference.sources.tensors import dtype_name, shape_of
+from inference.types import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference.sidecar import Sidecar, SignatureConfig
+
+
+def declared_signatures(
+    graph: Any, sidecar: Sidecar, known: Mapping[str, Signature]
+) -> dict[str, Signature]:
+    """The sidecar's signatures, dtypes and shapes read from `graph`.
+
+    What one leaves out is taken from `known`, by its name or from the default one.
+    Raises `InvalidSidecar` for a tensor that the graph doesn't have.
+    """
+    return {
+        name: _signature(name, graph, config, known)
+        for name, config in sidecar.signatures.items()
+    }
+
+
+def default_signature(signatures: Mapping[str, Signature], sidecar: Sidecar) -> str:
+    """The sidecar's choice, else `serving_default`, else the first by name."""
+    wanted = sidecar.default_signature
+
+    if wanted is not None and wanted not in signatures:
+        raise InvalidSidecar(
+            f"default_signature is '{wanted}', but the model has: "
+            f"{', '.join(sorted(signatures))}."
+        )
+
+    if wanted is not None:
+        return wanted
+
+    return "serving_default" if "serving_default" in signatures else min(signatures)
+
+
+def tensor_spec(name: str, tensor: Any, default: Any = None) -> TensorSpec:
+    """A `tf.Tensor` of a graph as the input or output `name`."""
+    return TensorSpec(
+        name=name,
+        tensor=tensor.name,
+        dtype=dtype_name(tensor.dtype),
+        shape=shape_of(tensor.shape),
+        default=default,
+    )
+
+
+def _signature(
+    name: str, graph: Any, config: SignatureConfig, known: Mapping[str, Signature]
+) -> Signature:
+    own = known.get(name) or known.get("serving_default")
+
+    if own is None and (config.inputs is None or config.outputs is None):
+        raise InvalidSidecar(
+            f"signature '{name}' must name both inputs and outputs: the model has no "
+            "signature of that name to take them from."
+        )
+
+    return Signature(
+        name=name,
+        inputs=own.inputs
+        if own and config.inputs is None
+        else _specs(graph, config.inputs or {}),
+        outputs=own.outputs
+        if own and config.outputs is None
+        else _specs(graph, config.outputs or {}),
+    )
+
+
+def _specs(graph: Any, named: Mapping[str, str]) -> dict[str, TensorSpec]:
+    return {
+        name: tensor_spec(name, _tensor(graph, wanted))
+        for name, wanted in named.items()
+    }
+
+
+def _tensor(graph: Any, wanted: str) -> Any:
+    try:
+        return graph.get_tensor_by_name(tensor_of(wanted))
+    except (KeyError, ValueError):
+        raise InvalidSidecar(
+            f"it names the tensor '{wanted}', which the graph doesn't have"
+            f"{_close(graph, wanted)}."
+        ) from None
+
+
+def _close(graph: Any, wanted: str) -> str:
+    names = [operation.name for operation in graph.get_operations()]
+    close = get_close_matches(node_of(wanted), names, n=3)
+    return f"; close to it: {', '.join(close)}" if close else ""

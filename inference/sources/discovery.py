@@ -1,0 +1,220 @@
+"""The signature of a frozen graph, which has none: found from the graph's shape.
+
+Inputs are the tensors that an output needs and that only a client can give:
+placeholders, and what an input pipeline would have delivered. Outputs are the ends of
+the graph: tensors that depend on an input, that nobody consumes, and that can be
+fetched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf
+from inference.errors import InvalidModel, InvalidSidecar
+from inference.samples import guesses, sample
+from inference.sources.declared import tensor_spec
+from inference.sources.graphs import public_name
+from inference.sources.optional_inputs import inference_value, set_defaults
+from inference.sources.session import SessionReference
+from inference.sources.tensors import UNSERVABLE
+from inference.types import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+GIVEN = {"Placeholder", "PlaceholderV2"}
+PIPELINE = {"IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2"}
+STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Switch", "RefSwitch", "Const"}
+
+
+def discover_signature(session: Any, notes: list[str]) -> Signature:
+    """What the session's graph takes and gives; raises `InvalidModel` for nothing."""
+    operations = session.graph.get_operations()
+    feedable = feedable_tensors(operations)
+    ends = _ends(operations, _dependents(feedable.values()))
+
+    if not ends:
+        raise InvalidModel(_nothing(operations, feedable))
+
+    outputs = [tensor for end in ends for tensor in end.outputs if _servable(tensor)]
+    signature = Signature(
+        name="serving_default",
+        inputs=_specs(_inputs_of(outputs, feedable)),
+        outputs=_specs(outputs),
+    )
+    return _fetchable(session, signature, notes)
+
+
+def complete(graph: Any, signature: Signature) -> Signature:
+    """Add the inputs that the outputs need beside the declared ones.
+
+    One without a default is the sidecar's to name; that is an `InvalidSidecar`.
+    """
+    declared = {spec.tensor: spec for spec in signature.inputs.values()}
+    feedable = feedable_tensors(graph.get_operations())
+    feedable |= {name: graph.get_tensor_by_name(name) for name in declared}
+    outputs = [graph.get_tensor_by_name(s.tensor) for s in signature.outputs.values()]
+    added = {
+        name: spec
+        for name, spec in _specs(_inputs_of(outputs, feedable)).items()
+        if spec.tensor not in declared
+    }
+
+    if declared:
+        _check_defaults(graph, added, signature)
+
+    return replace(signature, inputs={**signature.inputs, **added})
+
+
+def feedable_tensors(operations: Iterable[Any]) -> dict[str, Any]:
+    """The tensors that can be inputs, by name.
+
+    A `PlaceholderWithDefault` is one, unless the graph computes its default from
+    inputs that are there anyway.
+    """
+    operations = list(operations)
+    given = _outputs_of(operations, GIVEN)
+    piped = _outputs_of(operations, PIPELINE)
+    defaulted = {
+        name: tensor
+        for name, tensor in _outputs_of(operations, {"PlaceholderWithDefault"}).items()
+        if not given.keys() & {t.name for t in _inputs_of([tensor], given | piped)}
+    }
+    return given | piped | defaulted
+
+
+def _check_defaults(
+    graph: Any, added: dict[str, TensorSpec], signature: Signature
+) -> None:
+    for name, spec in added.items():
+        kind = graph.get_tensor_by_name(spec.tensor).op.type
+
+        if kind != "PlaceholderWithDefault" and inference_value(spec) is None:
+            raise InvalidSidecar(
+                f"signature '{signature.name}' also needs '{name}': name it among the "
+                "inputs, or give its value under [constants]."
+            )
+
+
+def _inputs_of(outputs: Iterable[Any], feedable: dict[str, Any]) -> list[Any]:
+    """The feedable tensors that `outputs` need, in the order of their names."""
+    found: dict[str, Any] = {}
+    seen = set()
+    waiting = [tensor.op for tensor in outputs]
+
+    while waiting:
+        operation = waiting.pop()
+
+        if operation in seen:
+            continue
+
+        seen.add(operation)
+        waiting.extend(operation.control_inputs)
+
+        for tensor in operation.inputs:
+            if tensor.name in feedable:
+                found[tensor.name] = tensor
+            else:
+                waiting.append(tensor.op)
+
+    return [found[name] for name in sorted(found)]
+
+
+def _ends(operations: Iterable[Any], reached: set[Any]) -> list[Any]:
+    """The operations nobody consumes; where all are stubs, those before the stubs."""
+    candidates = [
+        operation
+        for operation in operations
+        if operation in reached
+        and operation.type not in STUBS
+        and any(_servable(tensor) for tensor in operation.outputs)
+    ]
+    ends = [operation for operation in candidates if not _consumers(operation)]
+
+    return ends or [
+        operation
+        for operation in candidates
+        if all(consumer.type in STUBS for consumer in _consumers(operation))
+    ]
+
+
+def _fetchable(session: Any, signature: Signature, notes: list[str]) -> Signature:
+    """Leave out the outputs that fail where the others don't, such as dead branches."""
+    kept = {
+        name: spec
+        for name, spec in signature.outputs.items()
+        if _runs(session, replace(signature, outputs={name: spec}))
+    }
+
+    if not kept or len(kept) == len(signature.outputs):
+        return signature
+
+    dropped = ", ".join(sorted(signature.outputs.keys() - kept.keys()))
+    notes.append(f"Outputs that can't be fetched are left out: {dropped}.")
+    return replace(signature, outputs=kept)
+
+
+def _runs(session: Any, signature: Signature) -> bool:
+    reference = SessionReference(session)
+    whole = set_defaults(session, signature, [])
+
+    for guess in guesses(whole):
+        try:
+            reference(whole, sample(whole, guess, rows=2, seed=0))
+        except (tf.errors.OpError, ValueError, TypeError):
+            continue
+
+        return True
+
+    return False
+
+
+def _dependents(tensors: Iterable[Any]) -> set[Any]:
+    """The operations that depend on any of `tensors`."""
+    found: set[Any] = set()
+    waiting = [consumer for tensor in tensors for consumer in tensor.consumers()]
+
+    while waiting:
+        operation = waiting.pop()
+
+        if operation not in found:
+            found.add(operation)
+            waiting.extend(_consumers(operation))
+
+    return found
+
+
+def _outputs_of(operations: Iterable[Any], kinds: set[str]) -> dict[str, Any]:
+    return {
+        tensor.name: tensor
+        for operation in operations
+        if operation.type in kinds
+        for tensor in operation.outputs
+        if _servable(tensor)
+    }
+
+
+def _consumers(operation: Any) -> list[Any]:
+    return [consumer for tensor in operation.outputs for consumer in tensor.consumers()]
+
+
+def _specs(tensors: Iterable[Any]) -> dict[str, TensorSpec]:
+    return {
+        public_name(tensor.name): tensor_spec(public_name(tensor.name), tensor)
+        for tensor in tensors
+    }
+
+
+def _servable(tensor: Any) -> bool:
+    return tensor.dtype.base_dtype.name not in UNSERVABLE
+
+
+def _nothing(operations: list[Any], feedable: dict[str, Any]) -> str:
+    lacks = "an output that needs an input" if feedable else "an input"
+    return (
+        f"The graph has nothing to serve: none of its {len(operations)} nodes is "
+        f"{lacks}. Name inputs and outputs in a TOML file beside it, or export it "
+        "again."
+    )

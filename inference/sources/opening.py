@@ -1,0 +1,47 @@
+"""Which source reads a path: told by its content, never by its name."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING
+
+import h5py
+
+from inference.errors import InvalidModel
+from inference.sources.frozen_graph import open_frozen_graph
+from inference.sources.keras_file import open_keras_file
+from inference.sources.saved_model import open_saved_model
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from inference.sidecar import Sidecar
+    from inference.sources.source import Source
+
+KERAS_SUFFIXES = {".h5", ".hdf5", ".keras"}
+
+
+def open_source(path: Path, sidecar: Sidecar) -> AbstractContextManager[Source]:
+    """The source in `path`, a file or a SavedModel folder. Raises `InvalidModel`."""
+    if path.is_dir():
+        return open_saved_model(path, sidecar)
+
+    if not path.is_file():
+        raise InvalidModel(
+            f"{path.name} isn't there, or is neither a file nor a folder."
+        )
+
+    if path.stat().st_size == 0:
+        raise InvalidModel(f"{path.name} is empty (0 bytes). Copy or save it again.")
+
+    if h5py.is_hdf5(path) or zipfile.is_zipfile(path):
+        return open_keras_file(path, sidecar)
+
+    if path.suffix.lower() in KERAS_SUFFIXES:
+        raise InvalidModel(
+            f"{path.name} is neither HDF5 nor a .keras zip: it is damaged, cut, or "
+            "another kind of file. Copy or save it again."
+        )
+
+    return open_frozen_graph(path, sidecar)

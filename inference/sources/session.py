@@ -1,0 +1,39 @@
+"""A session over a source's own graph, run as it was written."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import config_pb2, tf, tf1
+from inference.sources.tensors import as_array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from inference.types import Array, Signature
+
+
+@contextmanager
+def source_session(graph: Any = None) -> Iterator[Any]:
+    """A session without graph rewriting: what it computes is what the graph says."""
+    config = config_pb2.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+
+    with tf1.Session(graph=graph or tf.Graph(), config=config) as session:
+        yield session
+
+
+class SessionReference:
+    """The source's answers, computed by its own session."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __call__(
+        self, signature: Signature, inputs: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        feeds = {signature.inputs[name].tensor: inputs[name] for name in inputs}
+        fetches = {name: spec.tensor for name, spec in signature.outputs.items()}
+        fetched = self._session.run(fetches, feed_dict=feeds)
+        return {name: as_array(value) for name, value in fetched.items()}

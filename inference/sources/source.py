@@ -1,0 +1,64 @@
+"""A model file being read: a graph, the values it needs, and a way to run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference.types import Array, Signature
+
+
+class Reference(Protocol):
+    """The source framework's own answer: outputs by name for inputs by name.
+
+    All inputs of the signature are given, optional ones included. Raises whatever the
+    framework raises.
+    """
+
+    def __call__(
+        self, signature: Signature, inputs: Mapping[str, Array]
+    ) -> dict[str, Array]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The contents of a lookup table: `keys` and `values` of equal length.
+
+    `node` is the graph's node that makes the table's handle.
+    """
+
+    node: str
+    keys: Array
+    values: Array
+
+
+@dataclass(slots=True, kw_only=True)
+class Source:
+    """What every format is read into; from here on nobody knows what the file was.
+
+    `graph_def` is pruned to what the signatures need. Its variables are `VarHandleOp`
+    nodes, valued by `variables` (by node name); its tables are valued by `tables`.
+    """
+
+    format: str
+    writer: str
+    graph_def: Any
+    signatures: dict[str, Signature]
+    default_signature: str
+    reference: Reference
+    variables: dict[str, Array] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def tensors(self) -> list[str]:
+        """All inputs and outputs, as the graph calls them, without repeats."""
+        named: dict[str, None] = {}
+
+        for signature in self.signatures.values():
+            for spec in (*signature.inputs.values(), *signature.outputs.values()):
+                named[spec.tensor] = None
+
+        return list(named)

@@ -1,0 +1,99 @@
+"""Lookup tables: their contents read from a source and written into an artifact.
+
+The artifact carries keys and values, not the asset file or the initializer, so that
+loading one reads no foreign file and runs no main op.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+from inference.sources.source import Table
+from inference.sources.tensors import as_array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableKind:
+    """How a table's op is read and filled: resource handles or TF1's references."""
+
+    export: Callable[..., Any]
+    fill: Callable[..., Any]
+
+
+_RESOURCE = tf.raw_ops.LookupTableExportV2
+_STATIC = TableKind(
+    export=_RESOURCE,
+    fill=lambda table, keys, values: tf.raw_ops.InitializeTableV2(
+        table_handle=table, keys=keys, values=values
+    ),
+)
+_MUTABLE = TableKind(
+    export=_RESOURCE,
+    fill=lambda table, keys, values: tf.raw_ops.LookupTableImportV2(
+        table_handle=table, keys=keys, values=values
+    ),
+)
+_STATIC_REF = TableKind(
+    export=tf.raw_ops.LookupTableExport,
+    fill=lambda table, keys, values: tf.raw_ops.InitializeTable(
+        table_handle=table, keys=keys, values=values
+    ),
+)
+
+TABLES = {
+    "HashTable": _STATIC_REF,
+    "HashTableV2": _STATIC,
+    "MutableHashTableV2": _MUTABLE,
+    "MutableHashTableOfTensorsV2": _MUTABLE,
+    "MutableDenseHashTableV2": _MUTABLE,
+}
+
+
+def read_tables(graph_def: Any, session: Any) -> list[Table]:
+    """The contents of the tables of `graph_def`, which `session` has initialised."""
+    return [_read(node, session) for node in graph_def.node if node.op in TABLES]
+
+
+def fill_tables(graph: Any, tables: list[Table]) -> list[Any]:
+    """Add to the current graph the operations that fill `tables`; returns them."""
+    fills = []
+
+    for table in tables:
+        node = graph.get_operation_by_name(table.node)
+        kind = TABLES[node.type]
+        keys = _constant(table.keys, node.get_attr("key_dtype"))
+        values = _constant(table.values, node.get_attr("value_dtype"))
+        fills.append(kind.fill(node.outputs[0], keys, values))
+
+    return fills
+
+
+def own_tables(graph_def: Any) -> None:
+    """Name tables after their nodes: shared names may hold the exporter's paths."""
+    for node in graph_def.node:
+        if node.op in TABLES:
+            node.attr["shared_name"].s = node.name.encode()
+            node.attr["container"].s = b""
+
+
+def _read(node: Any, session: Any) -> Table:
+    with session.graph.as_default():
+        handle = session.graph.get_tensor_by_name(f"{node.name}:0")
+        keys, values = session.run(
+            TABLES[node.op].export(
+                table_handle=handle,
+                Tkeys=node.attr["key_dtype"].type,
+                Tvalues=node.attr["value_dtype"].type,
+            )
+        )
+
+    return Table(node=node.name, keys=as_array(keys), values=as_array(values))
+
+
+def _constant(value: Any, dtype: Any) -> Any:
+    return tf1.constant(value, dtype=dtype, shape=value.shape)

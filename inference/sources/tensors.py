@@ -1,0 +1,29 @@
+"""What TensorFlow says of a tensor, in our words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from inference.types import Array, Shape
+
+UNSERVABLE = {"resource", "variant"}
+
+
+def shape_of(shape: Any) -> Shape:
+    """A `tf.TensorShape` as a tuple, `None` for an unknown rank."""
+    return None if shape.rank is None else tuple(shape.as_list())
+
+
+def dtype_name(dtype: Any) -> str:
+    """TensorFlow's name for a dtype, references resolved: `"float32"`, `"string"`."""
+    return str(dtype.base_dtype.name)
+
+
+def as_array(value: Any) -> Array:
+    """A fetched value as an array; strings as an object array of `bytes`."""
+    array = np.asarray(value)
+
+    return array.astype(object) if array.dtype.kind in "SU" else array

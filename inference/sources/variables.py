@@ -1,0 +1,91 @@
+"""Variables of a graph: every kind brought to the resource kind, and read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+from inference.sources.graphs import REF_VARIABLES
+from inference.sources.tensors import as_array
+
+if TYPE_CHECKING:
+    from inference.types import Array
+
+_REF_FLOW = {
+    f"Ref{op}": op
+    for op in ("Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch")
+}
+
+
+def read_variables(graph_def: Any, session: Any) -> dict[str, Array]:
+    """The values of the `VarHandleOp` and TF1 variables of `graph_def`, by node name.
+
+    Raises TensorFlow's `FailedPreconditionError` for a variable without a value.
+    """
+    values = {}
+
+    for node in graph_def.node:
+        if node.op == "VarHandleOp" or node.op in REF_VARIABLES:
+            values[node.name] = as_array(session.run(_value(node, session.graph)))
+
+    return values
+
+
+def to_resources(graph_def: Any, variables: dict[str, Array]) -> dict[str, Array]:
+    """Turn TF1's reference variables into resources, in place.
+
+    The node keeps its name and becomes the read, so that no consumer changes; a new
+    node holds the handle. Returns the values by handle.
+    """
+    handles = {}
+    added = []
+
+    for node in graph_def.node:
+        if node.op in REF_VARIABLES:
+            handle = handle_node(f"{node.name}/handle", node.attr["dtype"].type)
+            handle.attr["shape"].CopyFrom(node.attr["shape"])
+            added.append(handle)
+            handles[handle.name] = variables[node.name]
+            become_read(node, handle.name, node.attr["dtype"].type)
+        elif node.name in variables:
+            handles[node.name] = variables[node.name]
+
+    if added:
+        _drop_references(graph_def)
+
+    graph_def.node.extend(added)
+    return handles
+
+
+def handle_node(name: str, dtype: int) -> Any:
+    """A `VarHandleOp` node that shares its resource under its own name."""
+    node = tf1.NodeDef(name=name, op="VarHandleOp")
+    node.attr["dtype"].type = dtype
+    node.attr["shape"].shape.unknown_rank = True
+    node.attr["shared_name"].s = name.encode()
+    return node
+
+
+def become_read(node: Any, handle: str, dtype: int) -> None:
+    """Make `node` the read of the variable `handle`; its name stays."""
+    name = node.name
+    node.Clear()
+    node.name = name
+    node.op = "ReadVariableOp"
+    node.input.append(handle)
+    node.attr["dtype"].type = dtype
+
+
+def _value(node: Any, graph: Any) -> Any:
+    tensor = graph.get_tensor_by_name(f"{node.name}:0")
+
+    if node.op in REF_VARIABLES:
+        return tensor
+
+    with graph.as_default():
+        return tf.raw_ops.ReadVariableOp(resource=tensor, dtype=node.attr["dtype"].type)
+
+
+def _drop_references(graph_def: Any) -> None:
+    for node in graph_def.node:
+        node.op = _REF_FLOW.get(node.op, node.op)

@@ -1,0 +1,133 @@
+"""The values that pass between the parts: names, specs, signatures, states."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int | None, ...] | None
+"""A tensor's shape: `None` for an unknown dimension, or for an unknown rank."""
+
+
+UNNAMED = ""
+"""The key of a value sent without a name: it goes to the one required input."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelId:
+    """One version of one model."""
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """What a client asks for: a name and perhaps a version (`None`: the newest)."""
+
+    name: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """A named input or output.
+
+    `name` is the client's word, `tensor` the graph's (`"x:0"`). `dtype` is
+    TensorFlow's name for it (`"float32"`, `"bfloat16"`, `"string"`). `default` is
+    the value of an input that may be left out; a required input has none.
+    """
+
+    name: str
+    tensor: str
+    dtype: str
+    shape: Shape
+    default: Array | None = None
+
+    @property
+    def required(self) -> bool:
+        return self.default is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """A callable of a model: named inputs to named outputs, in a fixed order.
+
+    `batchable` says that rows of several requests may be joined along dimension 0;
+    where they may not, `batchable_reason` says why.
+    """
+
+    name: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    batchable: bool = False
+    batchable_reason: str = "not tried"
+
+    @property
+    def required(self) -> list[str]:
+        return [name for name, spec in self.inputs.items() if spec.required]
+
+
+class ModelState(enum.StrEnum):
+    """A version's life, in TensorFlow Serving's words (`core/servable_state.h`).
+
+    `END` is both unloaded and failed; a status' `error` tells which.
+    """
+
+    START = "START"
+    LOADING = "LOADING"
+    AVAILABLE = "AVAILABLE"
+    UNLOADING = "UNLOADING"
+    END = "END"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStatus:
+    """A snapshot of one version. `stage` says what `LOADING` is busy with."""
+
+    id: ModelId
+    path: str
+    state: ModelState
+    stage: str = ""
+    error: str | None = None
+    format: str | None = None
+    writer: str | None = None
+    default_signature: str | None = None
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
+    concurrency: int | None = None
+    load_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest:
+    """Named inputs for one signature of one model.
+
+    A value is an array of the signature's dtype, or nested lists with `bool`, `int`,
+    `float`, `str` or `bytes` at the leaves, which get their dtype once the signature is
+    known. The only key may be `UNNAMED`. `outputs` narrows the answer; `None` asks for
+    all. `signature` `None` is the model's default.
+    """
+
+    model: ModelSpec
+    inputs: Mapping[str, Any]
+    signature: str | None = None
+    outputs: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictResult:
+    """Arrays by output name; string tensors are object arrays of `bytes`."""
+
+    model: ModelId
+    signature: Signature
+    outputs: Mapping[str, Array]

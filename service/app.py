@@ -1,0 +1,36 @@
+"""The Flask application: what is mounted, and in what order things happen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from service.concurrent import ConcurrentFlask
+from service.engine import EXTENSION
+from service.errors import register_error_handlers
+from service.request_log import install_request_log
+from service.routes import health, index, tfserving
+from service.urls import register_converters
+
+if TYPE_CHECKING:
+    from service.engine import Engine
+    from service.settings import Settings
+
+
+def create_app(engine: Engine, settings: Settings) -> ConcurrentFlask:
+    """The application around `engine`; to be served through `service.bridge.Bridge`.
+
+    The engine may still be loading; whoever made it closes it.
+    """
+    app = ConcurrentFlask(__name__, static_folder=None)
+    app.extensions[EXTENSION] = engine
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    # `//v1/models` is a wrong URL, not a redirect to guess.
+    app.url_map.merge_slashes = False
+    register_converters(app.url_map)
+    # First, so that its `after_request` is last and logs what really goes out.
+    install_request_log(app)
+    register_error_handlers(app)
+    for blueprint in (index.bp, health.bp, tfserving.bp):
+        app.register_blueprint(blueprint)
+
+    return app

@@ -1,0 +1,206 @@
+"""The ASGI application that serves a WSGI application on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import anyio.to_thread
+from asgiref.wsgi import WsgiToAsgi
+from werkzeug.exceptions import ClientDisconnected
+
+from service.greenlets import GreenletCall
+from service.inbox import Inbox, RequestBody
+from service.lifespan import run_lifespan
+from service.watcher import Watcher
+from service.wsgi import ResponseHead, TooManyHeaders, build_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+    from contextlib import AbstractAsyncContextManager
+    from typing import TypeAlias
+
+    from _typeshed.wsgi import WSGIApplication
+
+    Scope: TypeAlias = MutableMapping[str, Any]
+    Message: TypeAlias = MutableMapping[str, Any]
+    Receive: TypeAlias = Callable[[], Awaitable[Message]]
+    Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+STREAM_THREADS = 40
+END = object()
+
+logger = logging.getLogger("tandem.bridge")
+
+
+class Bridge(WsgiToAsgi):
+    """Runs a WSGI application in greenlets on the event loop's own thread.
+
+    Each request is one greenlet in the request's own task and a copy of its context,
+    and may wait with `service.greenlets.await_`; requests that wait hold no thread.
+    Code between two waits holds the loop, so it must be short. A returned list or tuple
+    is sent at once; any other iterable is pulled piece by piece in worker threads, at
+    most `STREAM_THREADS` at a time. A client that goes away cancels its request.
+    `lifespan` is entered before the first request and exited after the last, both in
+    one task.
+    """
+
+    def __init__(
+        self,
+        wsgi_application: WSGIApplication,
+        lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+    ) -> None:
+        super().__init__(wsgi_application)  # type: ignore[no-untyped-call]
+        self.lifespan = lifespan
+        self.stream_limiter = anyio.CapacityLimiter(STREAM_THREADS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            exchange = Exchange(scope, receive, send, self.stream_limiter)
+            await exchange.run(self.wsgi_application)
+        elif scope["type"] == "lifespan":
+            await run_lifespan(self.lifespan, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise ValueError(f"Cannot serve an ASGI scope of type {scope['type']!r}")
+
+
+class Exchange:
+    """One request and its response."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        stream_limiter: anyio.CapacityLimiter,
+    ) -> None:
+        self._scope = scope
+        self._send = send
+        self._inbox = Inbox(receive)
+        self._head = ResponseHead()
+        self._limiter = stream_limiter
+        # The application only ever runs in this one `Context`, in whatever thread, so
+        # that what it sets while it streams can be reset when it is closed.
+        self._context = copy_context()
+
+    async def run(self, application: WSGIApplication) -> None:
+        """Serve the request; raise only to have the server break the connection off."""
+        failure: Exception | None = None
+        # asyncio's group, because an empty one of anyio's costs a turn of the loop.
+        async with asyncio.TaskGroup() as group:
+            with (
+                anyio.CancelScope() as scope,
+                Watcher(self._inbox, scope, group) as watcher,
+            ):
+                failure = await self._attempt(application, watcher)
+
+        if failure is not None:
+            raise failure
+
+    async def _attempt(
+        self, application: WSGIApplication, watcher: Watcher
+    ) -> Exception | None:
+        try:
+            await self._respond(application, watcher)
+        except TooManyHeaders:
+            await self._send_error(400, b'{"error": "A header is repeated too often."}')
+        except ClientDisconnected:
+            pass
+        except Exception as exc:
+            logger.exception(
+                "Error while serving %s %s", self._scope["method"], self._scope["path"]
+            )
+            if self._head.sent:
+                return exc
+
+            await self._send_error(500, b'{"error": "Internal server error."}')
+
+        return None
+
+    async def _respond(self, application: WSGIApplication, watcher: Watcher) -> None:
+        body = io.BufferedReader(RequestBody(self._inbox))
+        environ = build_environ(self._scope, body)
+        call: GreenletCall[Iterable[bytes]] = GreenletCall(
+            lambda: application(environ, self._head), self._context, watcher.arm
+        )
+        iterable = await call
+        if isinstance(iterable, list | tuple):
+            await self._send_sequence(iterable)
+        else:
+            watcher.arm()
+            await self._send_stream(iterable)
+
+    async def _send_sequence(self, chunks: list[bytes] | tuple[bytes, ...]) -> None:
+        try:
+            await self._send_body(b"".join(chunks), more=False)
+        finally:
+            self._context.run(self._close, chunks)
+
+    async def _send_stream(self, iterable: Iterable[bytes]) -> None:
+        try:
+            if not (self._head.started and self._bodyless):
+                await self._pull_all(self._context.run(iter, iterable))
+
+            await self._send_body(b"", more=False)
+        finally:
+            # A generator's last lines run here, and they may wait like the others.
+            with anyio.CancelScope(shield=True):
+                await self._in_thread(self._close, iterable)
+
+    async def _pull_all(self, iterator: Iterator[bytes]) -> None:
+        while True:
+            chunk = await self._in_thread(next, iterator, END)
+            if chunk is END:
+                return
+
+            # PEP 3333: the headers wait for the first piece that isn't empty.
+            if chunk:
+                await self._send_body(cast("bytes", chunk), more=True)
+
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await anyio.to_thread.run_sync(
+            self._context.run, function, *args, limiter=self._limiter
+        )
+
+    async def _send_body(self, body: bytes, *, more: bool) -> None:
+        if not self._head.sent:
+            start = self._head.message()
+            self._head.sent = True
+            await self._send(start)
+
+        if self._bodyless:
+            body = b""
+
+        await self._send(
+            {"type": "http.response.body", "body": body, "more_body": more}
+        )
+
+    async def _send_error(self, status: int, body: bytes) -> None:
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        start = {"type": "http.response.start", "status": status, "headers": headers}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})
+
+    @property
+    def _bodyless(self) -> bool:
+        return self._scope["method"] == "HEAD" or self._head.bodyless
+
+    def _close(self, iterable: Iterable[bytes]) -> None:
+        close = getattr(iterable, "close", None)
+        if close is None:
+            return
+
+        try:
+            close()
+        except Exception:
+            logger.exception("Error while closing a response")

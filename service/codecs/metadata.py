@@ -1,0 +1,103 @@
+"""A model's signatures as TensorFlow Serving's metadata document. Pure."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference import Array, ModelStatus, Shape, Signature, TensorSpec
+
+PREDICT_METHOD = "tensorflow/serving/predict"
+
+# `DataType` of tensorflow/core/framework/types.proto where it isn't the name in
+# capitals.
+_DTYPES: Mapping[str, str] = {
+    "float16": "DT_HALF",
+    "float32": "DT_FLOAT",
+    "float64": "DT_DOUBLE",
+}
+
+# The field of a TensorProto (tensorflow/core/framework/tensor.proto) for the values.
+_FIELDS: Mapping[str, str] = {
+    "float32": "float_val",
+    "float64": "double_val",
+    "int64": "int64_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+    "bool": "bool_val",
+    "string": "string_val",
+}
+
+
+def metadata_document(status: ModelStatus) -> dict[str, Any]:
+    """`GetModelMetadataResponse` as JSON, with names as in the .proto files."""
+    signatures = {name: _signature(item) for name, item in status.signatures.items()}
+    return {
+        "model_spec": {
+            "name": status.id.name,
+            "signature_name": "",
+            "version": str(status.id.version),
+        },
+        "metadata": {"signature_def": {"signature_def": signatures}},
+    }
+
+
+def _signature(signature: Signature) -> dict[str, Any]:
+    return {
+        "inputs": _tensors(signature.inputs),
+        "outputs": _tensors(signature.outputs),
+        "method_name": PREDICT_METHOD,
+        "defaults": {
+            name: _tensor_proto(spec.dtype, spec.default)
+            for name, spec in signature.inputs.items()
+            if spec.default is not None
+        },
+    }
+
+
+def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
+    return {name: _tensor_info(spec) for name, spec in specs.items()}
+
+
+def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
+    return {
+        "dtype": _dtype(spec.dtype),
+        "tensor_shape": _shape(spec.shape),
+        "name": spec.tensor,
+    }
+
+
+def _shape(shape: Shape) -> dict[str, Any]:
+    if shape is None:
+        return {"dim": [], "unknown_rank": True}
+
+    sizes = [str(-1 if dim is None else dim) for dim in shape]
+    dims = [{"size": size, "name": ""} for size in sizes]
+    return {"dim": dims, "unknown_rank": False}
+
+
+def _tensor_proto(dtype: str, array: Array) -> dict[str, Any]:
+    field = _FIELDS.get(dtype, "int_val")
+    return {
+        "dtype": _dtype(dtype),
+        "tensor_shape": _shape(array.shape),
+        field: [_value(field, item) for item in array.ravel().tolist()],
+    }
+
+
+def _value(field: str, item: Any) -> Any:
+    # Protobuf's JSON: 64-bit integers are strings, bytes are base64.
+    if field in ("int64_val", "uint64_val"):
+        return str(item)
+
+    if field == "string_val":
+        return base64.b64encode(item).decode()
+
+    return item
+
+
+def _dtype(name: str) -> str:
+    return _DTYPES.get(name, f"DT_{name.upper()}")

@@ -1,0 +1,128 @@
+"""A Flask application whose views run concurrently under the bridge."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from flask import Flask, Response
+
+from service.bounded_request import BoundedRequest
+from service.greenlets import await_, in_bridge, run_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from _typeshed.wsgi import WSGIEnvironment
+
+VIEW_THREADS = 40
+
+
+class SentAtOnce(list[bytes]):
+    """A response body that lies in memory: a list that can be closed."""
+
+    def __init__(self, chunks: Iterable[bytes], close: Callable[[], None]) -> None:
+        super().__init__(chunks)
+        self.close = close
+
+
+class DirectResponse(Response):
+    """A response that tells the server when its body is in memory.
+
+    Werkzeug wraps lists and generators into the same iterator, and a server that can't
+    tell them apart has to pull both in a thread. What decides is the body itself, not
+    a header: files and generators have a length too, sometimes, and still block.
+    """
+
+    def get_app_iter(self, environ: WSGIEnvironment) -> Iterable[bytes]:
+        if not self.is_sequence or self.direct_passthrough:
+            return super().get_app_iter(environ)
+
+        # A body that HEAD or 204 forbids is dropped by the bridge.
+        return SentAtOnce(self.iter_encoded(), self.close)
+
+
+class ConcurrentFlask(Flask):
+    """Flask on `service.bridge.Bridge`.
+
+    `async def` views, hooks and handlers run on the event loop in the request's own
+    task. A `def` view runs in a worker thread, at most `view_threads` at a time, in the
+    request's own context. Hooks and error handlers written as `def` run on the loop and
+    hold it: they must be short and must not block.
+    """
+
+    request_class = BoundedRequest
+    response_class = DirectResponse
+
+    def __init__(
+        self, *args: Any, view_threads: int = VIEW_THREADS, **kwargs: Any
+    ) -> None:
+        self.view_limiter = anyio.CapacityLimiter(view_threads)
+        self._threaded: dict[Callable[..., Any], Callable[..., Any]] = {}
+        super().__init__(*args, **kwargs)
+
+    def async_to_sync(
+        self, func: Callable[..., Coroutine[Any, Any, Any]]
+    ) -> Callable[..., Any]:
+        """A function that awaits `func`; see `await_` for where it may be called."""
+
+        @functools.wraps(func)
+        def resolved(*args: Any, **kwargs: Any) -> Any:
+            return await_(func(*args, **kwargs))
+
+        return resolved
+
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: Callable[..., Any] | None = None,
+        provide_automatic_options: bool | None = None,
+        **options: Any,
+    ) -> None:
+        if view_func is not None and not is_async(view_func):
+            view_func = self._in_thread(view_func)
+
+        super().add_url_rule(
+            rule, endpoint, view_func, provide_automatic_options, **options
+        )
+
+    def _in_thread(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        # Remembered, since Flask wants the same function for the same endpoint.
+        if view not in self._threaded:
+            self._threaded[view] = in_thread(view, self.view_limiter)
+
+        return self._threaded[view]
+
+
+def in_thread(
+    view: Callable[..., Any], limiter: anyio.CapacityLimiter
+) -> Callable[..., Any]:
+    """`view`, called in a worker thread when the bridge serves the request."""
+
+    @functools.wraps(view)
+    def threaded(*args: Any, **kwargs: Any) -> Any:
+        if not in_bridge():
+            return view(*args, **kwargs)
+
+        return run_in_thread(functools.partial(view, *args, **kwargs), limiter)
+
+    return threaded
+
+
+def is_async(view: Callable[..., Any]) -> bool:
+    """Whether a view waits on the loop.
+
+    A decorator's wrapper counts as the view it wraps, if it used `functools.wraps`; a
+    class-based view is asynchronous if all its methods are.
+    """
+    view_class = getattr(view, "view_class", None)
+    if view_class is None:
+        return inspect.iscoroutinefunction(inspect.unwrap(view))
+
+    methods = getattr(view, "methods", None) or ("get",)
+    dispatch = view_class.dispatch_request
+    handlers = [getattr(view_class, name.lower(), dispatch) for name in methods]
+    return all(inspect.iscoroutinefunction(handler) for handler in handlers)

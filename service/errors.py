@@ -1,0 +1,154 @@
+"""Errors to responses: one table for the engine's, and HTTP's own.
+
+Every error is JSON, `{"error": "..."}`, and never a traceback: those are logged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from flask import current_app, g, request
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
+from werkzeug.routing import RoutingException
+
+from inference import (
+    ExecutionFailed,
+    InferenceError,
+    InvalidModel,
+    InvalidRequest,
+    ModelLoading,
+    ModelNotFound,
+    Unavailable,
+)
+from service.answers import json_answer
+from service.urls import AUTOMATIC_METHODS, list_urls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask import Flask, Response
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's; nobody is there to read it, the log is
+SHOWN = 200
+
+log = structlog.get_logger("tandem.errors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """How an error is answered. `retry_after` is in seconds."""
+
+    status: int
+    retry_after: int | None = None
+
+
+REPLIES: Mapping[type[InferenceError], Reply] = {
+    InvalidRequest: Reply(status=400),
+    ModelNotFound: Reply(status=404),
+    InvalidModel: Reply(status=500),
+    Unavailable: Reply(status=503),
+    ModelLoading: Reply(status=503, retry_after=2),
+    ExecutionFailed: Reply(status=500),
+}
+
+
+def reply_to(error: type[InferenceError]) -> Reply:
+    """The table's entry for a class, or for the nearest of its bases that has one."""
+    entries = (REPLIES[base] for base in error.__mro__ if base in REPLIES)
+    return next(entries, Reply(status=500))
+
+
+def register_error_handlers(app: Flask) -> None:
+    app.register_error_handler(InferenceError, handle_inference_error)
+    app.register_error_handler(HTTPException, handle_http_exception)
+    app.register_error_handler(Exception, handle_exception)
+
+
+def handle_inference_error(error: InferenceError) -> Response:
+    reply = reply_to(type(error))
+    if reply.status == 500:
+        log.error("request failed", exc_info=error)
+
+    response = error_answer(str(error), reply.status)
+    if reply.retry_after is not None:
+        response.headers["Retry-After"] = str(reply.retry_after)
+
+    return response
+
+
+def handle_http_exception(error: HTTPException) -> Response | HTTPException:
+    # Werkzeug's redirects are no errors, though exceptions.
+    if isinstance(error, RoutingException):
+        return error
+
+    if isinstance(error, ClientDisconnected):
+        return error_answer("the client has gone", CLIENT_CLOSED_REQUEST)
+
+    response = error_answer(_text(error), error.code or 500)
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+
+    return response
+
+
+def handle_exception(error: Exception) -> Response:
+    log.error("request failed", exc_info=error)
+    return error_answer(_internal_error(), 500)
+
+
+def error_answer(text: str, status: int) -> Response:
+    return json_answer({"error": text}, status)
+
+
+def _text(error: HTTPException) -> str:
+    if isinstance(error, NotFound):
+        urls = ", ".join(list_urls(current_app.url_map))
+        return f"there is no {_path()} here; there are: {urls}"
+
+    if isinstance(error, MethodNotAllowed):
+        methods = sorted(set(error.valid_methods or ()) - AUTOMATIC_METHODS)
+        return f"{request.method} is not allowed at {_path()}: use {_either(methods)}"
+
+    if isinstance(error, RequestEntityTooLarge):
+        return _too_large()
+
+    if isinstance(error, InternalServerError):
+        return _internal_error()
+
+    return error.description or error.name
+
+
+def _either(methods: list[str]) -> str:
+    return " or ".join(methods)
+
+
+def _path() -> str:
+    path = request.path
+    return path if len(path) <= SHOWN else f"{path[:SHOWN]}..."
+
+
+def _too_large() -> str:
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    size = request.content_length
+    body = "the body" if size is None else f"the body of {size} bytes"
+    return (
+        f"{body} is over the limit of {limit} bytes: send fewer rows at a time, or"
+        " raise the limit with --max-body-bytes or TANDEM_MAX_BODY_BYTES"
+    )
+
+
+def _internal_error() -> str:
+    return (
+        "internal error; the server's log has the details under request id"
+        f" {g.get('request_id', 'unknown')}"
+    )

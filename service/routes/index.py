@@ -1,0 +1,34 @@
+"""What is here, for whoever opens the root."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, current_app, request
+
+from service.answers import json_answer
+from service.codecs.model_status import models_document
+from service.engine import current_engine
+from service.urls import list_urls
+
+if TYPE_CHECKING:
+    from flask import Response
+
+DISTRIBUTION = "tandem-serving"
+VERSION = importlib.metadata.version(DISTRIBUTION)
+
+bp = Blueprint("index", __name__)
+
+
+@bp.get("/")
+async def index() -> Response:
+    models = models_document(current_engine().models(), request.script_root)
+    return json_answer(
+        {
+            "name": DISTRIBUTION,
+            "version": VERSION,
+            "models": models,
+            "urls": list_urls(current_app.url_map),
+        }
+    )

@@ -1,0 +1,181 @@
+"""What can be set: by flag, environment (`TANDEM_...`), file, in that order."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, FilePath, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "TANDEM_"
+MIB = 1024**2
+
+LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+# Kubernetes writes TANDEM_PORT=tcp://10.0.0.1:8501 into the pods beside a Service
+# called tandem; nobody meant that for us.
+_KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
+
+
+class SettingsError(ValueError):
+    """Settings that can't be used; the text has a line for each."""
+
+
+def _existing(path: Path) -> Path:
+    path = path.expanduser().absolute()
+    if not path.exists():
+        raise ValueError(f"there is no file or folder {path}")
+
+    return path
+
+
+def _folder(path: Path) -> Path:
+    path = path.expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is not a folder")
+
+    return path
+
+
+def default_cache_dir() -> Path:
+    """Where the XDG base directory specification puts what can be made again."""
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The specification: a relative path is invalid and to be ignored.
+    return (root if root.is_absolute() else Path.home() / ".cache") / "tandem"
+
+
+class Environment(EnvSettingsSource):
+    """The environment, without what Kubernetes put there."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self.env_vars = {
+            name: value
+            for name, value in self.env_vars.items()
+            if not _KUBERNETES_LINK.match(value or "")
+        }
+
+
+class Settings(BaseSettings):
+    """The settings of one server; the descriptions are the help of the flags.
+
+    To be made with `load_settings`, whose errors are fit for a user to read.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    models: Annotated[Path, AfterValidator(_existing)] = Field(
+        description="A model repository, a folder of model files, or one model."
+    )
+    config: FilePath | None = Field(
+        default=None, description="A TOML file with settings, named as the flags are."
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="The address to listen at; 0.0.0.0 is every one.",
+    )
+    port: int = Field(
+        default=8501, ge=0, le=65535, description="The port; 0 takes a free one."
+    )
+    workers: int = Field(
+        default=1, ge=1, description="Processes that share the port and the weights."
+    )
+    cache_dir: Annotated[Path, AfterValidator(_folder)] = Field(
+        default_factory=default_cache_dir, description="Where compiled models are kept."
+    )
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Calls that one model runs at a time; default: the CPUs available.",
+    )
+    intra_op_threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads that one call may use; default: chosen from the CPUs.",
+    )
+    max_body_bytes: int = Field(
+        default=64 * MIB, ge=1, description="The largest request body, in bytes."
+    )
+    log_format: LogFormat = Field(
+        default="auto",
+        description="console, json, or auto: console if a terminal reads it.",
+    )
+    log_level: LogLevel = Field(
+        default="info", description="The least important lines that are logged."
+    )
+    compile_timeout: float = Field(
+        default=900, gt=0, description="Seconds that compiling one model may take."
+    )
+    screen: bool = Field(
+        default=True, description="Show the models and how to call them at start."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        environment = Environment(settings_cls)
+        file = init_settings().get("config") or environment().get("config")
+        return (
+            init_settings,
+            environment,
+            TomlConfigSettingsSource(settings_cls, toml_file=file),
+        )
+
+    def to_environment(self) -> dict[str, str]:
+        """Variables that make `load_settings()` in another process give this value.
+
+        All are there, empty where not set, so that neither the other's environment
+        nor the file says anything more.
+        """
+        values = self.model_dump(exclude={"config"}) | {"config": None}
+        return {PREFIX + name.upper(): _text(value) for name, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings; a flag of `None` is unset. Raises `SettingsError`."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as exc:
+        raise SettingsError("\n".join(map(_line, exc.errors()))) from None
+    except tomllib.TOMLDecodeError as exc:
+        raise SettingsError(f"config: the file is not valid TOML: {exc}") from None
+
+
+def _line(error: Any) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting"
+
+    places = f"--{name.replace('_', '-')} or {PREFIX}{name.upper()}"
+    if error["type"] == "missing":
+        return f"{name} ({places}): not given"
+
+    return f"{name} ({places}): {error['msg']}, got {error['input']!r}"

@@ -1,0 +1,29 @@
+"""The whole service in process: application, bridge, HTTP client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from service.app import create_app
+from service.bridge import Bridge
+from service.settings import load_settings
+
+if TYPE_CHECKING:
+    from service.concurrent import ConcurrentFlask
+    from service.engine import Engine
+
+
+def make_app(engine: Engine, **flags: Any) -> ConcurrentFlask:
+    return create_app(engine, load_settings(**{"models": "/", **flags}))
+
+
+def open_client(app: ConcurrentFlask) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(Bridge(app)), base_url="http://tandem"
+    )
+
+
+def make_client(engine: Engine, **flags: Any) -> httpx.AsyncClient:
+    return open_client(make_app(engine, **flags))

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from inference import UNNAMED, InvalidRequest
+from service.codecs.tfserving import Form, decode, encode
+
+F4 = np.float32
+
+
+@pytest.mark.parametrize(
+    ("body", "form", "inputs"),
+    [
+        pytest.param(
+            {"instances": [[1, 2], [3, 4]]},
+            Form.ROWS,
+            {UNNAMED: [[1, 2], [3, 4]]},
+            id="rows, unnamed",
+        ),
+        pytest.param(
+            {"instances": [{"a": 1, "b": [2]}, {"b": [4], "a": 3}]},
+            Form.ROWS,
+            {"a": [1, 3], "b": [[2], [4]]},
+            id="rows, named",
+        ),
+        pytest.param(
+            {"inputs": [[1, 2]]}, Form.COLUMNS, {UNNAMED: [[1, 2]]}, id="columns"
+        ),
+        pytest.param({"inputs": 5}, Form.COLUMNS, {UNNAMED: 5}, id="column, scalar"),
+        pytest.param(
+            {"inputs": {"a": [1], "b": 2}},
+            Form.COLUMNS,
+            {"a": [1], "b": 2},
+            id="columns, named",
+        ),
+        pytest.param(
+            {"instances": [{"b64": "aGVsbG8="}, {"b64": "d29ybGQ="}]},
+            Form.ROWS,
+            {UNNAMED: [b"hello", b"world"]},
+            id="tfs 51",
+        ),
+        pytest.param(
+            {"instances": [[{"b64": "aGVsbG8="}], [{"b64": "d29ybGQ="}]]},
+            Form.ROWS,
+            {UNNAMED: [[b"hello"], [b"world"]]},
+            id="tfs 52",
+        ),
+        pytest.param(
+            {"inputs": {"b64": "aGk="}},
+            Form.COLUMNS,
+            {UNNAMED: b"hi"},
+            id="column of bytes",
+        ),
+        pytest.param(
+            {"instances": [{"a": {"b64": "aGk="}}]},
+            Form.ROWS,
+            {"a": [b"hi"]},
+            id="bytes in a named row",
+        ),
+        pytest.param(
+            {"instances": [{"inputs": 1}, {"inputs": 2}]},
+            Form.ROWS,
+            {"inputs": [1, 2]},
+            id="rows of an input called inputs",
+        ),
+        pytest.param(
+            {"inputs": {"inputs": [1], "instances": ["inputs"]}},
+            Form.COLUMNS,
+            {"inputs": [1], "instances": ["inputs"]},
+            id="columns of inputs called inputs and instances",
+        ),
+        pytest.param(
+            {"inputs": [], "other": 1}, Form.COLUMNS, {UNNAMED: []}, id="no rows"
+        ),
+    ],
+)
+def test_decode(body: Any, form: Form, inputs: dict[str, Any]) -> None:
+    call = decode(orjson.dumps(body))
+
+    assert call.form is form
+    assert call.inputs == inputs
+    assert call.signature is None
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        pytest.param("predict_images", "predict_images", id="named"),
+        pytest.param("", None, id="empty is the default"),
+    ],
+)
+def test_decode_signature(name: str, signature: str | None) -> None:
+    body = orjson.dumps({"signature_name": name, "instances": [1]})
+
+    assert decode(body).signature == signature
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        pytest.param(b"", "JSON Parse error: The document is empty", id="tfs 22"),
+        pytest.param(b"instances = [1, 2]", "Invalid value. at offset: 0", id="23"),
+        pytest.param(
+            b'{"signature_name": 100}',
+            "JSON Value: 100 not formatted correctly. 'signature_name' key must be a"
+            " string value.",
+            id="26",
+        ),
+        pytest.param(
+            b'{"signature_name": [[1]], "instances": [1]}',
+            "'signature_name' key must be a string",
+            id="81",
+        ),
+        pytest.param(
+            b'{"signature_name": %b%b, "inputs": 1}' % (b"[" * 900, b"]" * 900),
+            "'signature_name' key must be a string value",
+            id="43",
+        ),
+        pytest.param(
+            b'{"instances": [1], "inputs": [1]}',
+            "Not formatted correctly expecting only one of 'inputs' or 'instances'"
+            " keys to exist",
+            id="57",
+        ),
+        pytest.param(
+            b'[{"a": 1}, [1]]', "Is not object: send {", id="an array at the top"
+        ),
+        pytest.param(b"[1]", "JSON Value: [1] Is not object", id="104"),
+        pytest.param(
+            b'{"instances": [{"a": 1}, [2]]}',
+            "Expecting object but got list at item 1 of input list",
+            id="64",
+        ),
+        pytest.param(
+            b'{"instances": [{"a": 1}, 2]}',
+            "Expecting object but got 2 at item 1",
+            id="object, then value",
+        ),
+        pytest.param(
+            b'{"instances": [1, 2, {"a": 1}]}',
+            "Expecting value or list but got object at item 2",
+            id="value, then object",
+        ),
+        pytest.param(
+            b'{"instances": []}', "No values in 'instances' array", id="92, empty"
+        ),
+        pytest.param(
+            b'{"instances": 5}',
+            "Expecting 'instances' to be an list/array, got 5",
+            id="92, a number",
+        ),
+        pytest.param(
+            b"{}", "Missing 'inputs' or 'instances' key: got no keys", id="92, neither"
+        ),
+        pytest.param(
+            b'{"data": [1]}', "'instances' key: got [\"data\"]", id="other keys"
+        ),
+        pytest.param(
+            b'{"instances": [{"a": 1, "b": 2}, {"a": 1}]}',
+            "Failed to process element: 1 of 'instances' list. It has [\"a\"], but keys"
+            ' must be equal to: ["a","b"]',
+            id="rows of other keys",
+        ),
+        pytest.param(
+            b'{"instances": [{"b64": "***"}]}', "Unable to base64 decode", id="base64"
+        ),
+        pytest.param(
+            b'{"inputs": [1], "inputs": [2]}', 'key "inputs" is there twice', id="twice"
+        ),
+        pytest.param(
+            b'{"instances": [{"inputs": 1}], "instances": [{"inputs": 1}]}',
+            'key "instances" is there twice',
+            id="twice, with an input of such a name",
+        ),
+        pytest.param(
+            b'{"signature_name": "a", "signature_name": "b", "inputs": 1}',
+            'key "signature_name" is there twice',
+            id="signature twice",
+        ),
+    ],
+)
+def test_decode_refuses(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(message)):
+        decode(body)
+
+
+ONE = {"y": np.array([[1, 2], [3, 4]], F4)}
+TWO = {"a": np.array([1, 2], F4), "b": np.array([[1, 2], [3, 4]], F4)}
+UNEVEN = {"a": np.zeros(2, F4), "b": np.zeros(1, F4)}
+NO_ROWS = np.zeros((0, 2), F4)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "form", "text"),
+    [
+        pytest.param(
+            ONE, Form.ROWS, b'{"predictions":[[1.0,2.0],[3.0,4.0]]}', id="rows"
+        ),
+        pytest.param(
+            ONE, Form.COLUMNS, b'{"outputs":[[1.0,2.0],[3.0,4.0]]}', id="columns"
+        ),
+        pytest.param(
+            TWO,
+            Form.ROWS,
+            b'{"predictions":[{"a":1.0,"b":[1.0,2.0]},{"a":2.0,"b":[3.0,4.0]}]}',
+            id="rows, two outputs",
+        ),
+        pytest.param(
+            TWO,
+            Form.COLUMNS,
+            b'{"outputs":{"a":[1.0,2.0],"b":[[1.0,2.0],[3.0,4.0]]}}',
+            id="columns, two outputs",
+        ),
+        pytest.param(
+            {"y": np.array(2.5, F4)}, Form.COLUMNS, b'{"outputs":2.5}', id="scalar"
+        ),
+        pytest.param(
+            UNEVEN,
+            Form.COLUMNS,
+            b'{"outputs":{"a":[0.0,0.0],"b":[0.0]}}',
+            id="columns of unequal sizes",
+        ),
+        pytest.param({"y": NO_ROWS}, Form.ROWS, b'{"predictions":[]}', id="77, one"),
+        pytest.param(
+            {"a": NO_ROWS, "b": NO_ROWS}, Form.ROWS, b'{"predictions":[]}', id="77, two"
+        ),
+        pytest.param(
+            {"null": np.array([np.nan, 1], F4), "s": np.array([b"null", b"\xff"], "O")},
+            Form.ROWS,
+            b'{"predictions":[{"null":NaN,"s":"null"},{"null":1.0,"s":{"b64":"/w=="}}]}',
+            id="rows of numbers that are not finite, and text",
+        ),
+    ],
+)
+def test_encode(outputs: dict[str, Any], form: Form, text: bytes) -> None:
+    assert encode(outputs, form) == text
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        pytest.param({}, "empty tensor map", id="71"),
+        pytest.param({"y": np.zeros(2, "c8")}, "tensor type: complex64", id="72"),
+        pytest.param(
+            {"y": np.array(1, F4)}, "Tensor name: y has no shape information", id="73"
+        ),
+        pytest.param(
+            UNEVEN,
+            "Tensor name: b has inconsistent batch size: 1 expecting: 2; ask in the"
+            " columnar form, with 'inputs'",
+            id="76",
+        ),
+    ],
+)
+def test_encode_refuses(outputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(message)):
+        encode(outputs, Form.ROWS)

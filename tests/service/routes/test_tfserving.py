@@ -1,0 +1,339 @@
+"""TensorFlow Serving's conformance cases, by number, where this server has the route.
+
+Different on purpose: answers are compact; wrong methods are 405 and unknown URLs 404;
+a model that loads or failed to is 503, not 404; text after the JSON value, `NaN` and
+shapes that don't fit the signature are refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from inference import ModelState
+from tests.service.clients import make_client
+from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference import Array, Signature
+
+HALF = FakeModel(version=123)
+
+
+def fixed(**outputs: Array) -> FakeModel:
+    """A model with one input `x` of any kind that always answers `outputs`."""
+    return FakeModel(
+        signatures=(signature(tensor("x"), outputs=tuple(outputs)),),
+        function=lambda inputs: outputs,
+    )
+
+
+def echo(of: Signature) -> FakeModel:
+    def function(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {f"{name}_out": array for name, array in inputs.items()}
+
+    return FakeModel(signatures=(of,), function=function)
+
+
+def typed(dtype: str) -> FakeModel:
+    return echo(signature(tensor("x", dtype)))
+
+
+async def predict(model: FakeModel, body: Any, path: str = "half") -> Any:
+    async with make_client(FakeEngine(model)) as client:
+        url = f"/v1/models/{path}:predict"
+        if isinstance(body, bytes):
+            return await client.post(url, content=body)
+
+        return await client.post(url, json=body)
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "body", "answer"),
+    [
+        pytest.param(
+            HALF,
+            "half",
+            {"instances": [[1.0, 2.0], [3.0, 4.0]]},
+            {"predictions": [[2.5, 3.0], [3.5, 4.0]]},
+            id="27",
+        ),
+        pytest.param(
+            HALF,
+            "half/versions/123",
+            {"instances": [1.0, 2.0]},
+            {"predictions": [2.5, 3.0]},
+            id="28",
+        ),
+        pytest.param(
+            HALF,
+            "half",
+            {"signature_name": "serving_default", "instances": [3.0, 4.0]},
+            {"predictions": [3.5, 4.0]},
+            id="30",
+        ),
+        pytest.param(
+            HALF,
+            "half",
+            {"signature_name": "serving_default", "inputs": [3.0, 4.0]},
+            {"outputs": [3.5, 4.0]},
+            id="31",
+        ),
+        pytest.param(
+            typed("int32"),
+            "half",
+            {"instances": [[1, 2], [3, 4], [5, 6]]},
+            {"predictions": [[1, 2], [3, 4], [5, 6]]},
+            id="41",
+        ),
+        pytest.param(
+            typed("float32"),
+            "half",
+            {"instances": [1, 2.0, 3, 4, 5.003, 0.007, 0.0]},
+            {"predictions": [1.0, 2.0, 3.0, 4.0, 5.003, 0.007, 0.0]},
+            id="44",
+        ),
+        pytest.param(
+            typed("float32"),
+            "half",
+            {"instances": [2.2e-308, -2.2e-308]},
+            {"predictions": [0.0, 0.0]},
+            id="48",
+        ),
+        pytest.param(
+            typed("string"),
+            "half",
+            {"instances": [[{"b64": "aGVsbG8="}], [{"b64": "d29ybGQ="}]]},
+            {"predictions": [["hello"], ["world"]]},
+            id="52",
+        ),
+        pytest.param(
+            echo(
+                signature(
+                    tensor("int_tensor", "int32"),
+                    tensor("str_tensor", "string"),
+                    tensor("double_tensor", "float64"),
+                )
+            ),
+            "half",
+            {
+                "instances": [
+                    {"int_tensor": [1, 2], "str_tensor": ["a"], "double_tensor": 1.5},
+                    {"int_tensor": [3, 4], "str_tensor": ["b"], "double_tensor": 2.5},
+                ]
+            },
+            {
+                "predictions": [
+                    {
+                        "int_tensor_out": [1, 2],
+                        "str_tensor_out": ["a"],
+                        "double_tensor_out": 1.5,
+                    },
+                    {
+                        "int_tensor_out": [3, 4],
+                        "str_tensor_out": ["b"],
+                        "double_tensor_out": 2.5,
+                    },
+                ]
+            },
+            id="54, without NaN",
+        ),
+        pytest.param(
+            echo(signature(tensor("int_tensor", "int32"))),
+            "half",
+            {"inputs": {"int_tensor": [[[1, 2], [3, 4], [5, 6]]]}},
+            {"outputs": [[[1, 2], [3, 4], [5, 6]]]},
+            id="55",
+        ),
+        pytest.param(
+            fixed(str_tensor_bytes=np.array([[b"tf"], [b"serving"]], object)),
+            "half",
+            {"instances": [1]},
+            {"predictions": [[{"b64": "dGY="}], [{"b64": "c2VydmluZw=="}]]},
+            id="68",
+        ),
+        pytest.param(
+            fixed(a=np.array(1, np.int32), b=np.ones((1, 2), np.int32)),
+            "half",
+            {"inputs": [1]},
+            {"outputs": {"a": 1, "b": [[1, 1]]}},
+            id="75",
+        ),
+        pytest.param(
+            fixed(y=np.zeros((0, 2), np.float32)),
+            "half",
+            {"instances": [1]},
+            {"predictions": []},
+            id="77",
+        ),
+    ],
+)
+async def test_predict(model: FakeModel, path: str, body: Any, answer: Any) -> None:
+    response = await predict(model, body, path)
+
+    assert response.json() == answer
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+
+
+async def test_not_finite_numbers_are_bare_tokens() -> None:
+    values = np.array([np.nan, np.inf, 3, -np.inf], np.float32)
+
+    response = await predict(fixed(y=values), {"instances": [1]})
+
+    assert response.content == b'{"predictions":[NaN,Infinity,3.0,-Infinity]}'  # 70
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "message"),
+    [
+        pytest.param(HALF, b"", "JSON Parse error: The document is empty", id="22"),
+        pytest.param(
+            HALF,
+            b"instances = [1, 2]",
+            "JSON Parse error: Invalid value. at offset: 0",
+            id="23",
+        ),
+        pytest.param(
+            HALF,
+            {"signature_name": 100, "instances": [1]},
+            "'signature_name' key must be a string value.",
+            id="26",
+        ),
+        pytest.param(
+            HALF,
+            {"signature_name": "other", "instances": [1]},
+            'Serving signature name: "other" not found in signature def',
+            id="an unknown signature",
+        ),
+        pytest.param(
+            HALF, {"instances": [1], "inputs": [1]}, "Not formatted correctly", id="57"
+        ),
+        pytest.param(
+            HALF,
+            {"instances": [[1, 2], [3, 4], [5, 6, 7]]},
+            "at [2] is ragged: Expecting tensor size: 2 but got: 3",
+            id="58",
+        ),
+        pytest.param(
+            HALF,
+            {"instances": [1, [1]]},
+            "Expecting shape [] but got: [1]",
+            id="60",
+        ),
+        pytest.param(
+            typed("int32"),
+            {"instances": [[1, 2], ["a", "b"]]},
+            "not of expected type: int32",
+            id="61",
+        ),
+        pytest.param(
+            HALF,
+            {"instances": [{"x": [1, 2]}, {"x": [3]}]},
+            "Expecting tensor size",
+            id="63",
+        ),
+        pytest.param(
+            HALF,
+            {"instances": [{"x": 1}, [1]]},
+            "Expecting object but got list at item 1 of input list",
+            id="64",
+        ),
+        pytest.param(
+            fixed(y=np.zeros(1, np.complex64)),
+            {"instances": [1]},
+            "tensor type: complex64",
+            id="72",
+        ),
+        pytest.param(
+            fixed(y=np.array(1.0)), {"instances": [1]}, "no shape information", id="73"
+        ),
+        pytest.param(
+            fixed(a=np.zeros(2), b=np.zeros(1)),
+            {"instances": [1]},
+            "inconsistent batch size",
+            id="76",
+        ),
+        pytest.param(
+            HALF, {"instances": []}, "No values in 'instances' array", id="92"
+        ),
+        pytest.param(
+            echo(signature(tensor("a"), tensor("b"))),
+            {"instances": [1]},
+            "wants several inputs",
+            id="93",
+        ),
+        pytest.param(
+            echo(signature(tensor("a"), tensor("b"))),
+            {"instances": [{"a": 1, "b": 2, "c": 3}]},
+            "does not have named input: 'c'",
+            id="95",
+        ),
+        pytest.param(
+            HALF, b'{"instances": [1]} trailing', "unexpected content", id="trailing"
+        ),
+        pytest.param(HALF, b'{"instances": [NaN]}', "NaN and Infinity", id="NaN"),
+        pytest.param(HALF, b"[" * 100_000, "depth limit", id="deep nesting"),
+        pytest.param(
+            echo(signature(tensor("x", shape=(None, 32)))),
+            {"instances": [[0.0] * 31]},
+            "input 'x' wants shape [?, 32], got [1, 31]",
+            id="shape",
+        ),
+    ],
+)
+async def test_predict_refuses(model: FakeModel, body: Any, message: str) -> None:
+    async with make_client(FakeEngine(model, FakeModel(name="next"))) as client:
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        response = await client.post("/v1/models/half:predict", **content)
+        next_one = await client.post("/v1/models/next:predict", json={"inputs": 1})
+
+    assert response.status_code == 400
+    assert response.json().keys() == {"error"}
+    assert message in response.json()["error"]
+    assert next_one.json() == {"outputs": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        pytest.param("foo", "model foo", id="19"),
+        pytest.param("half/versions/50", "version 50 of model half", id="20"),
+        pytest.param(f"half/versions/{2**63}", "Could not find version", id="12"),
+    ],
+)
+async def test_unknown_models_and_versions(path: str, message: str) -> None:
+    response = await predict(HALF, {"instances": [1]}, path)
+
+    assert response.status_code == 404
+    assert message in response.json()["error"]
+
+
+async def test_a_query_string_is_ignored() -> None:
+    async with make_client(FakeEngine(HALF)) as client:
+        response = await client.post(
+            "/v1/models/half:predict?x=1", json={"instances": [1.0]}
+        )
+
+    assert response.json() == {"predictions": [2.5]}
+
+
+async def test_a_loading_model_asks_to_come_again() -> None:
+    model = FakeModel(state=ModelState.LOADING)
+    response = await predict(model, {"instances": [1.0]})
+
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+
+
+async def test_a_broken_model_says_why() -> None:
+    model = FakeModel(state=ModelState.END, error="no such layer")
+    response = await predict(model, {"instances": [1.0]})
+
+    assert response.status_code == 503
+    assert "no such layer" in response.json()["error"]
+    assert "Retry-After" not in response.headers

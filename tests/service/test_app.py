@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from tests.service.clients import make_app, make_client
+from tests.service.fakes import FakeEngine
+
+
+def test_views_are_asynchronous() -> None:
+    app = make_app(FakeEngine())
+
+    for endpoint, view in app.view_functions.items():
+        assert inspect.iscoroutinefunction(view), endpoint
+
+
+@pytest.mark.parametrize("path", ["/v1//models", "/v1/models/", "/static/x"])
+async def test_wrong_urls_are_not_redirected(path: str) -> None:
+    async with make_client(FakeEngine()) as client:
+        response = await client.get(path)
+
+    assert response.status_code == 404
+    assert response.json()["error"].startswith(f"there is no {path} here")
+
+
+async def test_applications_are_independent() -> None:
+    async with make_client(FakeEngine()) as one, make_client(FakeEngine()) as two:
+        assert (await one.get("/livez")).status_code == 200
+        assert (await two.get("/livez")).status_code == 200

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from service.bounded_request import BoundedRequest, BoundedStream
+from service.wsgi import build_environ
+from tests.servers import http_scope
+
+LIMIT = 100_000
+
+
+def read_all(stream: BoundedStream) -> bytes:
+    return stream.read()
+
+
+def read_pieces(stream: BoundedStream) -> bytes:
+    return b"".join(iter(lambda: stream.read(777), b""))
+
+
+@pytest.mark.parametrize("read", [read_all, read_pieces])
+@pytest.mark.parametrize("size", [0, 1, LIMIT - 1, LIMIT])
+def test_within_the_limit(read: object, size: int) -> None:
+    assert callable(read)
+    assert read(BoundedStream(io.BytesIO(b"x" * size), LIMIT)) == b"x" * size
+
+
+@pytest.mark.parametrize("read", [read_all, read_pieces])
+@pytest.mark.parametrize("limit", [0, LIMIT])
+def test_one_byte_more(read: object, limit: int) -> None:
+    assert callable(read)
+    with pytest.raises(RequestEntityTooLarge):
+        read(BoundedStream(io.BytesIO(b"x" * (limit + 1)), limit))
+
+
+def request_of(body: io.BytesIO, length: bytes) -> BoundedRequest:
+    scope = http_scope(method="POST", headers=[(b"content-length", length)])
+    request = BoundedRequest(build_environ(scope, body))
+    request.max_content_length = LIMIT
+    return request
+
+
+def test_length_announced_too_large() -> None:
+    body = io.BytesIO(b"xyz")
+    with pytest.raises(RequestEntityTooLarge):
+        request_of(body, b"%d" % (LIMIT + 1)).get_data()
+
+    assert body.tell() == 0
+
+
+def test_length_within_the_limit() -> None:
+    assert request_of(io.BytesIO(b"xyz"), b"3").get_data() == b"xyz"
+
+
+def test_without_a_server_that_ends_the_input() -> None:
+    request = request_of(io.BytesIO(b"xyz and the next request"), b"3")
+    del request.environ["wsgi.input_terminated"]
+    assert request.get_data() == b"xyz"

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+from werkzeug.exceptions import ClientDisconnected, Conflict
+
+import inference
+from inference import InferenceError
+from service.errors import REPLIES, reply_to
+from tests.service.clients import make_app, make_client, open_client
+from tests.service.fakes import FakeEngine, FakeModel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from flask import Response
+
+    from inference import Array
+
+# Answered as their bases are, and meant to be.
+INHERITED = {
+    inference.UnknownSignature: 400,
+    inference.InputMismatch: 400,
+    inference.VersionNotFound: 404,
+    inference.InvalidSidecar: 500,
+    inference.LoadFailed: 503,
+}
+
+
+def tree(error: type[InferenceError]) -> Iterator[type[InferenceError]]:
+    for child in error.__subclasses__():
+        yield child
+        yield from tree(child)
+
+
+def ours() -> set[type[InferenceError]]:
+    return {error for error in tree(InferenceError) if error.__module__ != __name__}
+
+
+def name_of(error: type[InferenceError]) -> str:
+    return error.__name__
+
+
+CLASSES: list[type[InferenceError]] = sorted(ours(), key=name_of)
+
+
+def test_the_table_is_complete() -> None:
+    assert ours() == REPLIES.keys() | INHERITED.keys()
+    assert REPLIES.keys().isdisjoint(INHERITED)
+
+
+@pytest.mark.parametrize(("error", "status"), INHERITED.items())
+def test_inherited_replies(error: type[InferenceError], status: int) -> None:
+    assert reply_to(error).status == status
+
+
+def test_an_error_without_an_entry_is_ours_to_explain() -> None:
+    class Unheard(InferenceError):
+        pass
+
+    assert reply_to(Unheard).status == 500
+
+
+@pytest.mark.parametrize("error", CLASSES)
+async def test_every_error_of_the_engine_is_answered(
+    error: type[InferenceError],
+) -> None:
+    def fail(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        raise error("what went wrong")
+
+    async with make_client(FakeEngine(FakeModel(function=fail))) as client:
+        response = await client.post(
+            "/v1/models/half:predict", json={"instances": [1.0]}
+        )
+
+    assert response.status_code == reply_to(error).status
+    assert response.json() == {"error": "what went wrong"}
+    assert response.headers["content-type"] == "application/json"
+    loading = error is inference.ModelLoading
+    assert response.headers.get("Retry-After") == ("2" if loading else None)
+
+
+async def test_an_unknown_url_tells_which_there_are() -> None:
+    async with make_client(FakeEngine()) as client:
+        response = await client.get("/v1/foo")
+
+    text = response.json()["error"]
+    assert response.status_code == 404
+    assert text.startswith("there is no /v1/foo here; there are: GET /, GET /livez, ")
+    assert "POST /v1/models/<name>/versions/<version>:predict" in text
+
+
+async def test_a_long_url_is_cut() -> None:
+    async with make_client(FakeEngine()) as client:
+        response = await client.get("/" + "x" * 10_000)
+
+    assert len(response.text) < 1000
+
+
+async def test_a_wrong_method_tells_the_right_one() -> None:
+    async with make_client(FakeEngine()) as client:
+        response = await client.get("/v1/models/half:predict")
+
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+    assert response.json() == {
+        "error": "GET is not allowed at /v1/models/half:predict: use POST"
+    }
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_body_tells_the_limit(chunked: bool) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b" " * 51
+        yield b" " * 50
+
+    engine = FakeEngine(FakeModel())
+    async with make_client(engine, max_body_bytes=100) as client:
+        response = await client.post(
+            "/v1/models/half:predict", content=chunks() if chunked else b" " * 101
+        )
+        next_one = await client.post(
+            "/v1/models/half:predict", content=b'{"instances": [1.0]}'.ljust(100)
+        )
+
+    text = response.json()["error"]
+    assert response.status_code == 413
+    assert "over the limit of 100 bytes" in text
+    assert "--max-body-bytes or TANDEM_MAX_BODY_BYTES" in text
+    assert ("of 101 bytes" in text) is not chunked
+    assert next_one.status_code == 200
+
+
+async def test_other_http_errors_keep_status_and_text() -> None:
+    app = make_app(FakeEngine())
+
+    @app.get("/conflict")
+    async def conflict() -> Response:
+        raise Conflict("twice")
+
+    async with open_client(app) as client:
+        response = await client.get("/conflict")
+
+    assert (response.status_code, response.json()) == (409, {"error": "twice"})
+
+
+async def test_a_bug_is_logged_whole_and_told_by_its_id() -> None:
+    def fail(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        raise RuntimeError("secret")
+
+    engine = FakeEngine(FakeModel(function=fail))
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        async with make_client(engine) as client:
+            response = await client.post(
+                "/v1/models/half:predict",
+                json={"instances": [1.0]},
+                headers={"X-Request-ID": "abc"},
+            )
+
+    assert response.status_code == 500
+    assert response.json()["error"].endswith("under request id abc")
+    assert "secret" not in response.text
+    assert repr(lines[0]["exc_info"]) == "RuntimeError('secret')"
+    assert [line["request_id"] for line in lines] == ["abc", "abc"]
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        pytest.param(inference.ExecutionFailed, True, id="ours"),
+        pytest.param(inference.InputMismatch, False, id="the client's"),
+        pytest.param(inference.LoadFailed, False, id="known since loading"),
+    ],
+)
+async def test_which_errors_of_the_engine_are_logged(
+    error: type[InferenceError], logged: bool
+) -> None:
+    def fail(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        raise error("text") from ValueError("the cause")
+
+    with capture_logs() as lines:
+        async with make_client(FakeEngine(FakeModel(function=fail))) as client:
+            await client.post("/v1/models/half:predict", json={"instances": [1.0]})
+
+    causes = [line["exc_info"].__cause__ for line in lines if "exc_info" in line]
+    assert [str(cause) for cause in causes] == ["the cause"] * logged
+
+
+async def test_a_client_that_left_while_sending_is_no_bad_request() -> None:
+    app = make_app(FakeEngine())
+
+    @app.get("/gone")
+    async def gone() -> Response:
+        raise ClientDisconnected()
+
+    with capture_logs() as lines:
+        async with open_client(app) as client:
+            await client.get("/gone")
+
+    assert [line["status"] for line in lines] == [499]

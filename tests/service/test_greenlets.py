@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from service.greenlets import (
+    GreenletCall,
+    await_,
+    await_outside,
+    in_bridge,
+    run_in_thread,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+variable: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+async def call(function: Callable[[], Any]) -> Any:
+    return await GreenletCall(function, copy_context(), lambda: None)
+
+
+async def double(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+async def fail() -> None:
+    await asyncio.sleep(0)
+    raise KeyError("inner")
+
+
+async def test_result() -> None:
+    assert await call(lambda: await_(double(2)) + await_(double(3))) == 10
+
+
+async def test_exception_reaches_the_awaiter() -> None:
+    with pytest.raises(KeyError, match="inner"):
+        await call(lambda: await_(fail()))
+
+
+async def test_exception_can_be_caught_inside() -> None:
+    def function() -> str:
+        try:
+            await_(fail())
+        except KeyError:
+            return str(await_(double(4)))
+
+        return "no error"
+
+    assert await call(function) == "8"
+
+
+async def test_nested() -> None:
+    async def middle() -> int:
+        return await double(await_(double(1)))
+
+    assert await call(lambda: await_(middle())) == 4
+
+
+async def test_greenlet_in_greenlet() -> None:
+    async def inner() -> Any:
+        return await call(lambda: await_(double(5)))
+
+    assert await call(lambda: await_(inner())) == 10
+
+
+async def test_runs_in_the_awaiting_task_and_thread() -> None:
+    async def where() -> tuple[Any, int]:
+        await asyncio.sleep(0)
+        return asyncio.current_task(), threading.get_ident()
+
+    expected = asyncio.current_task(), threading.get_ident()
+    assert await call(lambda: await_(where())) == expected
+
+
+async def test_context_is_its_own() -> None:
+    async def set_inside() -> None:
+        await asyncio.sleep(0)
+        variable.set("inside")
+
+    def function() -> str:
+        await_(set_inside())
+        return variable.get()
+
+    assert await call(function) == "inside"
+    assert variable.get() == "unset"
+
+
+async def test_outside_sees_the_context_of_the_task() -> None:
+    async def get() -> str:
+        await asyncio.sleep(0)
+        return variable.get()
+
+    def function() -> tuple[str, str]:
+        variable.set("inside")
+        return await_(get()), await_outside(get())
+
+    assert await call(function) == ("inside", "unset")
+
+
+async def test_cancel_scope_opened_inside() -> None:
+    async def cancelled() -> bool:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anyio.sleep_forever()
+
+        return scope.cancelled_caught
+
+    assert await call(lambda: await_(cancelled()))
+
+
+async def test_cancellation_reaches_the_function() -> None:
+    seen = []
+
+    def function() -> None:
+        try:
+            await_(anyio.sleep_forever())
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    with anyio.CancelScope() as scope:
+        await GreenletCall(function, copy_context(), scope.cancel)
+
+    assert scope.cancelled_caught
+    assert seen == ["cancelled"]
+
+
+async def test_waiting_is_announced_once() -> None:
+    waits: list[str] = []
+    announce = partial(waits.append, "wait")
+    function = lambda: await_(double(1)) + await_(double(2))  # noqa: E731
+    await GreenletCall(function, copy_context(), announce)
+    assert waits == ["wait"]
+
+
+async def test_no_wait_no_announcement() -> None:
+    waits: list[str] = []
+    call = GreenletCall(lambda: 1, copy_context(), partial(waits.append, "wait"))
+    assert await call == 1
+    assert waits == []
+
+
+async def test_await_outside_a_request_says_what_to_do() -> None:
+    assert not in_bridge()
+    with pytest.raises(RuntimeError, match="serve the application through"):
+        await_(double(1))
+
+
+async def test_await_in_a_task_of_its_own_is_refused() -> None:
+    async def task() -> None:
+        with pytest.raises(RuntimeError, match="use `await`"):
+            await_(double(1))
+
+    async def view() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(task)
+
+    await call(lambda: await_(view()))
+
+
+async def test_await_in_a_worker_thread() -> None:
+    assert await anyio.to_thread.run_sync(lambda: await_(double(6))) == 12
+
+
+async def test_thread_shares_the_context() -> None:
+    def in_thread() -> tuple[str, int]:
+        before = variable.get()
+        variable.set("thread")
+        return before, threading.get_ident()
+
+    def function() -> Any:
+        variable.set("loop")
+        before, ident = run_in_thread(in_thread, anyio.CapacityLimiter(1))
+        return before, ident != threading.get_ident(), variable.get()
+
+    assert await call(function) == ("loop", True, "thread")
+    assert variable.get() == "unset"

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import pytest
+from anyio.lowlevel import checkpoint
+from werkzeug.exceptions import ClientDisconnected
+
+from service.inbox import Inbox, RequestBody
+from tests.servers import GONE, body_message
+
+if TYPE_CHECKING:
+    from tests.servers import Message
+
+
+class Sender:
+    """A `receive` that the test feeds."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.waiting = 0
+        self._queue: asyncio.Queue[Message] = asyncio.Queue()
+        for message in messages:
+            self.put(message)
+
+    def put(self, message: Message) -> None:
+        self._queue.put_nowait(message)
+
+    @property
+    def left(self) -> int:
+        return self._queue.qsize()
+
+    async def receive(self) -> Message:
+        assert self.waiting == 0, "two readers at once"
+        self.waiting += 1
+        try:
+            return await self._queue.get()
+        finally:
+            self.waiting -= 1
+
+
+async def test_reads_to_the_end() -> None:
+    sender = Sender(
+        body_message(b"ab", more=True),
+        body_message(b"", more=True),
+        body_message(b"c"),
+    )
+    inbox = Inbox(sender.receive)
+    assert [await inbox.read() for _ in range(4)] == [b"ab", b"c", b"", b""]
+
+
+async def test_nothing_is_read_ahead() -> None:
+    sender = Sender(body_message(b"a", more=True), body_message(b"b"))
+    inbox = Inbox(sender.receive)
+    assert await inbox.read() == b"a"
+    assert sender.left == 1
+
+
+async def test_disconnect_in_the_body() -> None:
+    inbox = Inbox(Sender(body_message(b"a", more=True), GONE).receive)
+    assert await inbox.read() == b"a"
+    with pytest.raises(ClientDisconnected):
+        await inbox.read()
+
+
+async def test_disconnect_after_the_body() -> None:
+    inbox = Inbox(Sender(body_message(b"a"), GONE).receive)
+    await inbox.disconnected()
+    assert await inbox.read() == b"a"
+    assert await inbox.read() == b""
+
+
+async def test_watcher_leaves_the_body_to_the_reader() -> None:
+    pieces = [b"a", b"b", b"c"]
+    sender = Sender(*(body_message(piece, more=True) for piece in pieces))
+    inbox = Inbox(sender.receive)
+    async with anyio.create_task_group() as group:
+        group.start_soon(inbox.disconnected)
+        await anyio.wait_all_tasks_blocked()
+        assert sender.left == 2
+        assert [await inbox.read() for _ in pieces] == pieces
+        sender.put(body_message(b"d"))
+        assert [await inbox.read() for _ in range(2)] == [b"d", b""]
+        sender.put(GONE)
+
+
+async def test_watcher_and_reader_wait_together() -> None:
+    sender = Sender()
+    inbox = Inbox(sender.receive)
+    got = []
+
+    async def read() -> None:
+        got.append(await inbox.read())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(inbox.disconnected)
+        group.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        sender.put(body_message(b"late"))
+        await anyio.wait_all_tasks_blocked()
+        sender.put(GONE)
+        await checkpoint()
+
+    assert got == [b"late"]
+
+
+def stream_of(*messages: Message) -> io.BufferedReader:
+    return io.BufferedReader(RequestBody(Inbox(Sender(*messages).receive)))
+
+
+@pytest.mark.parametrize(
+    ("calls", "expected"),
+    [
+        pytest.param(["read"], [b"one\ntwo\n3"], id="all"),
+        pytest.param(["readline"] * 4, [b"one\n", b"two\n", b"3", b""], id="lines"),
+    ],
+)
+async def test_stream_in_a_thread(calls: list[str], expected: list[bytes]) -> None:
+    stream = stream_of(body_message(b"one\ntw", more=True), body_message(b"o\n3"))
+
+    def read() -> list[bytes]:
+        return [getattr(stream, name)() for name in calls]
+
+    assert await anyio.to_thread.run_sync(read) == expected
+
+
+async def test_sized_reads() -> None:
+    stream = stream_of(body_message(b"abcd", more=True), body_message(b"efg"))
+
+    def read() -> list[bytes]:
+        return [stream.read(3), stream.read(3), stream.read(3), stream.read(3)]
+
+    assert await anyio.to_thread.run_sync(read) == [b"abc", b"def", b"g", b""]

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from service.logs import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    uvicorn = [logging.getLogger(f"uvicorn{name}") for name in ("", ".access")]
+    before = root.level, root.handlers[:], [logger.propagate for logger in uvicorn]
+    structlog.contextvars.clear_contextvars()
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    level, root.handlers[:], propagate = before
+    root.setLevel(level)
+    for logger, value in zip(uvicorn, propagate, strict=True):
+        logger.propagate = value
+
+
+def lines(stream: io.StringIO) -> list[Any]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_our_lines_and_others_go_through_one_chain() -> None:
+    stream = io.StringIO()
+    configure_logging("json", "info", stream)
+    structlog.contextvars.bind_contextvars(request_id="abc")
+
+    structlog.get_logger().info("ours", model="half")
+    logging.getLogger("uvicorn.error").warning("theirs %d", 1)
+
+    ours, theirs = lines(stream)
+    assert list(ours) == ["timestamp", "level", "event", "model", "request_id"]
+    assert (ours["level"], ours["event"]) == ("info", "ours")
+    assert (theirs["level"], theirs["event"]) == ("warning", "theirs 1")
+    assert theirs["logger"] == "uvicorn.error"
+    assert theirs["request_id"] == ours["request_id"] == "abc"
+    assert theirs["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_the_level_holds_for_both(form: Any) -> None:
+    stream = io.StringIO()
+    configure_logging(form, "warning", stream)
+
+    structlog.get_logger().info("ours")
+    logging.getLogger("other").info("theirs")
+
+    assert stream.getvalue() == ""
+
+
+def fail(data: bytes) -> None:
+    raise RuntimeError("outer") from ValueError("inner")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_tracebacks_are_whole_but_show_no_values(form: Any) -> None:
+    stream = io.StringIO()
+    configure_logging(form, "info", stream)
+    try:
+        fail(b"private".upper())
+    except RuntimeError as exc:
+        error = exc
+
+    structlog.get_logger().error("ours", exc_info=error)
+    logging.getLogger("other").error("theirs", exc_info=error)
+
+    text = stream.getvalue()
+    assert text.count("ValueError: inner") == text.count("RuntimeError: outer") == 2
+    assert "PRIVATE" not in text
+    if form == "json":
+        assert len(lines(stream)) == 2
+
+
+@pytest.mark.parametrize("path", ["/a\nb", "/\x1b[2J", "/\u2028b"])
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_clients_send_stays_on_one_line(form: Any, path: str) -> None:
+    stream = io.StringIO()
+    configure_logging(form, "info", stream)
+
+    structlog.get_logger().info("request", path=path, é="é")
+
+    text = stream.getvalue()
+    assert len(text.splitlines()) == 1 or form == "json"
+    assert text.count("\n") == 1
+    assert "\x1b[2J" not in text
+    assert "é" in text
+
+
+def test_values_json_does_not_know_are_shown() -> None:
+    stream = io.StringIO()
+    configure_logging("json", "info", stream)
+
+    structlog.get_logger().info("event", path=io, keys={1: 2})
+    structlog.get_logger().info("event", name="\udcff", number=2**70)
+
+    one, two = lines(stream)
+    assert one["path"].startswith("<module 'io'")
+    assert one["keys"] == {"1": 2}
+    assert (two["name"], two["number"]) == ("\udcff", 2**70)
+
+
+@pytest.mark.parametrize(
+    ("form", "stream", "is_json", "is_coloured"),
+    [
+        pytest.param("auto", Terminal(), False, True, id="auto, a terminal"),
+        pytest.param("auto", io.StringIO(), True, False, id="auto, a pipe"),
+        pytest.param("console", io.StringIO(), False, False, id="console, a pipe"),
+        pytest.param("json", Terminal(), True, False, id="json, a terminal"),
+    ],
+)
+def test_forms(
+    form: Any, stream: io.StringIO, is_json: bool, is_coloured: bool
+) -> None:
+    configure_logging(form, "info", stream)
+
+    structlog.get_logger().info("event")
+
+    text = stream.getvalue()
+    assert text.startswith("{") is is_json
+    assert ("\x1b[" in text) is is_coloured
+
+
+def test_the_access_log_of_uvicorn_is_off() -> None:
+    stream = io.StringIO()
+    access = logging.getLogger("uvicorn.access")
+    access.addHandler(logging.StreamHandler(stream))
+    configure_logging("json", "info", stream)
+
+    access.info("GET /")
+
+    # uvicorn asks this, to know whether to log at all.
+    assert not access.hasHandlers()
+    assert stream.getvalue() == ""
+
+
+def test_configuring_twice_logs_once() -> None:
+    stream = io.StringIO()
+    configure_logging("json", "info", io.StringIO())
+    configure_logging("json", "info", stream)
+
+    structlog.get_logger().info("ours")
+    logging.getLogger("uvicorn.error").info("theirs")
+
+    assert [line["event"] for line in lines(stream)] == ["ours", "theirs"]

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from service.bridge import Bridge
+from service.request_log import choose_id
+from tests.servers import GONE, HandDriven, body_message
+from tests.service.clients import make_app, make_client
+from tests.service.fakes import FakeEngine, FakeModel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import httpx
+
+    from inference import Array
+
+PREDICT = "/v1/models/half:predict"
+MERGE = [structlog.contextvars.merge_contextvars]
+
+
+@pytest.mark.parametrize("sent", ["a", "A-1._b", "x" * 128])
+def test_good_ids_are_kept(sent: str) -> None:
+    assert choose_id(sent) == sent
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a\n", "a\nb", "é", "٣", 'a"'])
+def test_other_ids_are_replaced(sent: str) -> None:
+    new = choose_id(sent)
+
+    assert uuid.UUID(new).hex == new
+    assert choose_id(sent) != new
+
+
+async def test_a_line_a_request() -> None:
+    with capture_logs(processors=MERGE) as lines:
+        async with make_client(FakeEngine(FakeModel())) as client:
+            response = await client.post(
+                PREDICT,
+                content=b'{"instances": [1.0]}',
+                headers={"X-Request-ID": "my-id"},
+            )
+
+    (line,) = lines
+    assert line.pop("milliseconds") > 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "method": "POST",
+        "path": PREDICT,
+        "status": 200,
+        "bytes_in": 20,
+        "bytes_out": len(response.content),
+        "model": "half",
+        "request_id": "my-id",
+    }
+    assert response.headers["X-Request-ID"] == "my-id"
+
+
+async def test_chunked_bodies_are_counted() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"instances":'
+        yield b" [1.0]}"
+
+    with capture_logs() as lines:
+        async with make_client(FakeEngine(FakeModel())) as client:
+            await client.post(PREDICT, content=chunks())
+
+    assert lines[0]["bytes_in"] == 20
+
+
+async def test_errors_have_a_line_and_an_id_too() -> None:
+    with capture_logs(processors=MERGE) as lines:
+        async with make_client(FakeEngine()) as client:
+            missing = await client.get("/nowhere")
+            unknown = await client.post(PREDICT, content=b"{")
+
+    assert [line["status"] for line in lines] == [404, 400]
+    ids = [line["request_id"] for line in lines]
+    assert ids == [r.headers["X-Request-ID"] for r in (missing, unknown)]
+    assert "model" not in lines[0]
+    assert lines[1]["model"] == "half"
+
+
+async def test_probes_are_logged_for_debugging_only() -> None:
+    with capture_logs() as lines:
+        async with make_client(FakeEngine()) as client:
+            await client.get("/livez")
+            await client.get("/readyz")
+            await client.get("/v1/models")
+
+    assert [line["log_level"] for line in lines] == ["debug", "debug", "info"]
+
+
+async def test_requests_side_by_side_keep_their_ids() -> None:
+    gate = anyio.Event()
+
+    def log_and_answer(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        structlog.get_logger().info("inside", value=inputs["x"].item(0))
+        return {"y": inputs["x"]}
+
+    models = [
+        FakeModel(name=name, function=log_and_answer, gate=gate) for name in ("a", "b")
+    ]
+    with capture_logs(processors=MERGE) as lines:
+        async with (
+            make_client(FakeEngine(*models)) as client,
+            anyio.create_task_group() as group,
+        ):
+            for value, model in enumerate(models):
+                group.start_soon(post, client, model.name, value)
+                await model.started.wait()
+
+            gate.set()
+
+    inside = {line["value"]: line["request_id"] for line in lines if "value" in line}
+    assert inside == {0.0: "a", 1.0: "b"}
+
+
+async def post(client: httpx.AsyncClient, name: str, value: int) -> None:
+    await client.post(
+        f"/v1/models/{name}:predict",
+        json={"instances": [float(value)]},
+        headers={"X-Request-ID": name},
+    )
+
+
+async def test_a_client_that_hangs_up_has_a_line_and_its_prediction_ends() -> None:
+    model = FakeModel(gate=anyio.Event())
+    driven = HandDriven(
+        Bridge(make_app(FakeEngine(model))),
+        [body_message(b'{"instances": [1.0]}')],
+        method="POST",
+        path=PREDICT,
+    )
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as group:
+            group.start_soon(driven.run)
+            await model.started.wait()
+            driven.put(GONE)
+
+    (line,) = lines
+    assert (line["status"], line["log_level"], line["model"]) == (499, "info", "half")
+    assert "bytes_out" not in line
+    assert model.cancelled
+    assert driven.sent == []

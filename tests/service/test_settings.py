@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings, SettingsError, default_cache_dir, load_settings
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TANDEM_")]:
+        monkeypatch.delenv(name)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_defaults(tmp_path: Path) -> None:
+    settings = load_settings(models=tmp_path)
+
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8501, 1)
+    assert settings.concurrency is None
+    assert settings.max_body_bytes == 64 * 1024**2
+    assert settings.cache_dir == default_cache_dir()
+
+
+def test_flags_go_before_environment_before_file_before_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write(tmp_path / "c.toml", "port = 1\nworkers = 1\nhost = 'file'\n")
+    monkeypatch.setenv("TANDEM_PORT", "2")
+    monkeypatch.setenv("TANDEM_WORKERS", "2")
+
+    settings = load_settings(models=tmp_path, config=config, port=3, concurrency=None)
+
+    assert (settings.port, settings.workers, settings.host) == (3, 2, "file")
+    assert settings.log_format == "auto"
+
+
+def test_the_environment_may_name_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write(tmp_path / "c.toml", f"models = '{tmp_path}'\nscreen = false\n")
+    monkeypatch.setenv("TANDEM_CONFIG", str(config))
+
+    assert load_settings().screen is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        pytest.param(
+            {"models": None},
+            "models (--models or TANDEM_MODELS): not given",
+            id="no models",
+        ),
+        pytest.param({"models": "gone"}, "there is no file or folder", id="no folder"),
+        pytest.param(
+            {"port": 70000},
+            "port (--port or TANDEM_PORT): Input should be less than or equal to 65535,"
+            " got 70000",
+            id="port",
+        ),
+        pytest.param({"port": "http"}, "valid integer", id="port of letters"),
+        pytest.param({"workers": 0}, "greater than or equal to 1", id="workers"),
+        pytest.param({"host": ""}, "at least 1 character", id="host"),
+        pytest.param({"concurrency": 0}, "greater than or equal to 1", id="limit"),
+        pytest.param({"max_body_bytes": 0}, "--max-body-bytes", id="body"),
+        pytest.param({"compile_timeout": 0}, "greater than 0", id="timeout"),
+        pytest.param({"log_level": "loud"}, "'debug', 'info'", id="level"),
+        pytest.param({"cache_dir": __file__}, "is not a folder", id="cache is a file"),
+        pytest.param({"config": "gone.toml"}, "not point to a file", id="no file"),
+        pytest.param({"prot": 1}, "prot: there is no such setting", id="unknown"),
+    ],
+)
+def test_refusals(tmp_path: Path, flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        load_settings(**{"models": tmp_path, **flags})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("port = ", "config: the file is not valid TOML", id="not TOML"),
+        pytest.param("prot = 1", "prot: there is no such setting", id="unknown"),
+        pytest.param("port = 'x'", "port (--port or", id="wrong"),
+    ],
+)
+def test_refused_files(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        load_settings(models=tmp_path, config=write(tmp_path / "c.toml", text))
+
+
+def test_every_error_has_a_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(models=tmp_path, port=-1, workers=0)
+
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_kubernetes_links_are_no_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_PORT", "tcp://10.96.0.7:8501")
+    monkeypatch.setenv("TANDEM_SERVICE_HOST", "10.96.0.7")
+
+    assert load_settings(models=tmp_path).port == 8501
+
+
+def test_another_process_gets_the_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write(tmp_path / "c.toml", "intra_op_threads = 3\n")
+    settings = load_settings(
+        models=tmp_path, config=config, port=1, screen=False, compile_timeout=1.5
+    )
+    config.write_text("concurrency = 9\nintra_op_threads = 9\n")
+    monkeypatch.setenv("TANDEM_CONFIG", str(config))
+    monkeypatch.setenv("TANDEM_CONCURRENCY", "7")
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings() == settings.model_copy(update={"config": None})
+
+
+def test_settings_are_frozen(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings(models=tmp_path).port = 1
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+
+
+@pytest.mark.parametrize(
+    ("xdg", "expected"),
+    [
+        pytest.param("/var/cache", "/var/cache/tandem", id="set"),
+        pytest.param("", "/home/me/.cache/tandem", id="empty"),
+        pytest.param("relative", "/home/me/.cache/tandem", id="relative"),
+    ],
+)
+def test_default_cache_dir(
+    monkeypatch: pytest.MonkeyPatch, xdg: str, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CACHE_HOME", xdg)
+
+    assert default_cache_dir() == Path(expected)
