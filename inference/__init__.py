@@ -17,6 +17,7 @@ from inference.errors import (
     UnknownSignature,
     VersionNotFound,
 )
+from inference.precompilation import Precompilation, Precompiled, precompile
 from inference.types import (
     UNNAMED,
     Array,
@@ -26,6 +27,7 @@ from inference.types import (
     ModelStatus,
     PredictRequest,
     PredictResult,
+    Sample,
     Shape,
     Signature,
     TensorSpec,
@@ -49,8 +51,11 @@ __all__ = [
     "ModelSpec",
     "ModelState",
     "ModelStatus",
+    "Precompilation",
+    "Precompiled",
     "PredictRequest",
     "PredictResult",
+    "Sample",
     "Shape",
     "Signature",
     "TensorSpec",
@@ -59,5 +64,6 @@ __all__ = [
     "VersionNotFound",
     "available_cpus",
     "bind",
+    "precompile",
     "show_shape",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inference.samples import numpy_dtype
-from inference.types import Signature, TensorSpec
+from inference.types import Sample, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,11 +41,19 @@ class Tensor(_Value):
     default: Any = None
 
 
+class SampleEntry(_Value):
+    """A `Sample` in JSON; `text` as latin-1."""
+
+    shapes: dict[str, tuple[int, ...]]
+    text: str
+
+
 class SignatureEntry(_Value):
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     batchable: bool
     batchable_reason: str
+    sample: SampleEntry | None
 
 
 class Weight(_Value):
@@ -158,6 +166,7 @@ def signatures_of(manifest: Manifest) -> dict[str, Signature]:
             outputs=_specs(entry.outputs),
             batchable=entry.batchable,
             batchable_reason=entry.batchable_reason,
+            sample=_sample(entry.sample),
         )
         for name, entry in manifest.signatures.items()
     }
@@ -170,7 +179,22 @@ def signature_entry(signature: Signature) -> SignatureEntry:
         outputs=_tensors(signature.outputs),
         batchable=signature.batchable,
         batchable_reason=signature.batchable_reason,
+        sample=_sample_entry(signature.sample),
     )
+
+
+def _sample(entry: SampleEntry | None) -> Sample | None:
+    if entry is None:
+        return None
+
+    return Sample(shapes=entry.shapes, text=entry.text.encode("latin-1"))
+
+
+def _sample_entry(sample: Sample | None) -> SampleEntry | None:
+    if sample is None:
+        return None
+
+    return SampleEntry(shapes=dict(sample.shapes), text=sample.text.decode("latin-1"))
 
 
 def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Tensor]:

@@ -35,10 +35,24 @@ def quiet_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-with quiet_stderr():
+@contextmanager
+def without_keras() -> Iterator[None]:
+    """Keep TensorFlow from importing Keras, as it does at its end for side effects.
+
+    It takes that for Keras not being there. Whoever needs Keras imports it later.
+    """
+    sys.modules["keras"] = None  # type: ignore[assignment]
+
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
+
+
+with quiet_stderr(), without_keras():
     import tensorflow as tf
     from tensorflow.core.protobuf import config_pb2
 
 tf1 = tf.compat.v1
 
-__all__ = ["config_pb2", "quiet_stderr", "tf", "tf1"]
+__all__ = ["config_pb2", "quiet_stderr", "tf", "tf1", "without_keras"]

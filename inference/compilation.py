@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from inference import errors
 from inference.artifact_cache import ArtifactCache, artifact_key, digest_source
+from inference.cpus import available_cpus
 from inference.errors import InferenceError, InvalidModel
 from inference.jobs import CompileJob, Event
 from inference.sidecar import read_sidecar
@@ -46,12 +47,14 @@ class Compiled:
 
 
 class Compilation:
-    """Compiles models into a cache, one at a time: the compiler uses all it can get."""
+    """Compiles models into a cache, two at a time at most: a compiler spends most of
+    its time importing on one CPU, but its memory is many times the model's file.
+    """
 
     def __init__(self, cache: ArtifactCache, *, timeout_seconds: float) -> None:
         self._cache = cache
         self._timeout = timeout_seconds
-        self._one_child = anyio.CapacityLimiter(1)
+        self._children = anyio.CapacityLimiter(min(2, available_cpus()))
         self._readers = anyio.CapacityLimiter(2)
 
     async def compile(self, files: ModelFiles, report: Report) -> Compiled:
@@ -79,7 +82,7 @@ class Compilation:
 
         report("waiting for the compiler")
 
-        async with self._one_child:
+        async with self._children:
             return await self._compile_once(files, key, source, report)
 
     async def _compile_once(
@@ -112,8 +115,9 @@ class Compilation:
                     event = await run_child(job, report)
             except TimeoutError:
                 raise InvalidModel(
-                    f"Compiling {files.path.name} took longer than {self._timeout:g} s. Give "
-                    "it more time (--compile-timeout) or compile it ahead of time."
+                    f"Compiling {files.path.name} took longer than {self._timeout:g} "
+                    "s. Give it more time with --compile-timeout, or compile it ahead "
+                    "of time with tandem compile."
                 ) from None
 
             manifest = _manifest(event, files.path, source)

@@ -203,7 +203,15 @@ class Engine:
         from inference.runtime import Servable, Threads
 
         intra_op = self._config.intra_op_threads or available_cpus()
-        return Servable(artifact, threads=Threads(intra_op=intra_op))
+        servable = Servable(artifact, threads=Threads(intra_op=intra_op))
+
+        try:
+            servable.warm_up()
+        except InferenceError as exc:
+            # Zeros may be wrong for it; its clients' inputs need not be.
+            log.info("warm-up failed", artifact=str(artifact.folder), reason=str(exc))
+
+        return servable
 
     def _close(self) -> None:
         for model in self._all():

@@ -15,11 +15,12 @@ from inference.artifact import INIT, Artifact, Manifest, signatures_of
 from inference.backend import config_pb2, tf, tf1
 from inference.errors import ExecutionFailed, InputMismatch, UnknownSignature
 from inference.reasons import first_line
+from inference.samples import numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from inference.types import Array, Signature
+    from inference.types import Array, Sample, Signature
 
 # TensorFlow's word for: run the operations in the thread that called.
 _CALLER_THREAD = -1
@@ -93,6 +94,15 @@ class Servable:
 
         return dict(zip(names, values, strict=True))
 
+    def warm_up(self) -> None:
+        """Run each signature once on the sample it is known to take.
+
+        The first call of a session prepares its kernels, which takes long.
+        """
+        for signature in self.signatures.values():
+            if signature.sample is not None:
+                self.run(signature.name, _sample_inputs(signature, signature.sample))
+
     def close(self) -> None:
         """Give the memory back: session, variables and mappings. Idempotent."""
         self._callables.clear()
@@ -136,6 +146,16 @@ class Servable:
         # Session.make_callable goes through Session.run when it is given feeds, at
         # several times the price; this is what Keras and TensorFlow call instead.
         return self._session._make_callable_from_options(options)  # type: ignore[no-any-return]
+
+
+def _sample_inputs(signature: Signature, sample: Sample) -> dict[str, Array]:
+    return {
+        name: np.full(sample.shapes[name], sample.text, object)
+        if spec.dtype == "string"
+        else np.zeros(sample.shapes[name], numpy_dtype(spec.dtype))
+        for name, spec in signature.inputs.items()
+        if spec.required
+    }
 
 
 def trim_memory() -> None:

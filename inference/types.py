@@ -60,11 +60,23 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Inputs that a model took when it was compiled: shapes by name, one row each.
+
+    `text` is what its string tensors held.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """A callable of a model: named inputs to named outputs, in a fixed order.
 
     `batchable` says that rows of several requests may be joined along dimension 0;
-    where they may not, `batchable_reason` says why.
+    where they may not, `batchable_reason` says why. `sample` is `None` where the model
+    took no made-up inputs.
     """
 
     name: str
@@ -72,6 +84,7 @@ class Signature:
     outputs: Mapping[str, TensorSpec]
     batchable: bool = False
     batchable_reason: str = "not tried"
+    sample: Sample | None = None
 
     @property
     def required(self) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import orjson
 import structlog
@@ -28,6 +29,19 @@ COMMON: list[Processor] = [
 ]
 
 
+class StandardError(io.TextIOBase):
+    """Whatever `sys.stderr` is now: a progress display takes its place for a while."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+
 def configure_logging(
     form: LogFormat = "auto", level: LogLevel = "info", stream: TextIO | None = None
 ) -> None:
@@ -36,7 +50,7 @@ def configure_logging(
     uvicorn's access log is turned off: `service.request_log` writes a better one.
     Meant to be called once, and harmless when called again.
     """
-    stream = sys.stderr if stream is None else stream
+    stream = stream or cast("TextIO", StandardError())
     render = _renderers(form, stream)
     structlog.configure(
         processors=[*COMMON, *render],

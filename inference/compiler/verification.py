@@ -9,6 +9,7 @@ import numpy as np
 
 from inference.reasons import first_line
 from inference.samples import Guess, guesses, sample
+from inference.types import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,14 @@ def prove_batchable(servable: Servable, trial: Trial | Refusal) -> Signature:
         signature,
         batchable=not reason,
         batchable_reason=reason or "rows together gave what rows apart gave",
+        sample=None if isinstance(trial, Refusal) else _one_row(signature, trial.guess),
     )
+
+
+def _one_row(signature: Signature, guess: Guess) -> Sample:
+    row = sample(signature, guess, rows=1, seed=0)
+    shapes = {name: value.shape for name, value in row.items()}
+    return Sample(shapes=shapes, text=guess.strings[0])
 
 
 def _unfit(signature: Signature) -> str:

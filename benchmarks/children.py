@@ -1,0 +1,44 @@
+"""Fresh processes that run one function at a time, for whoever drives them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+
+class Child:
+    """A process with nothing imported but this package, alive until its block ends."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def call(
+        self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a module's function there; blocks. Raises what it raises."""
+        return self._pool.submit(function, *args, **kwargs).result()
+
+
+@contextmanager
+def child() -> Iterator[Child]:
+    """A process of its own, that ends with the block."""
+    context = multiprocessing.get_context("spawn")
+
+    with ProcessPoolExecutor(
+        max_workers=1, mp_context=context, initializer=_hush
+    ) as pool:
+        yield Child(pool)
+
+
+def _hush() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,45 @@
+"""The 1,797 handwritten digits that ship inside scikit-learn, and one as a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from demo.held_out import Labelled
+
+if TYPE_CHECKING:
+    from inference import Array
+
+HELD_OUT = 360
+CHOSEN = 7
+"""Of the held-out digits the one that `digit.json` shows."""
+
+
+def split_digits() -> tuple[Labelled, Labelled]:
+    """Digits to learn from and digits held out: 8 by 8 pixels, 0 (paper) to 16 (ink)."""
+    digits = load_digits()
+    train, held_out, train_labels, held_out_labels = train_test_split(
+        digits.images.astype(np.float32),
+        digits.target.astype(np.int64),
+        test_size=HELD_OUT,
+        stratify=digits.target,
+        random_state=0,
+    )
+    return (
+        Labelled(rows=train, labels=train_labels),
+        Labelled(rows=held_out, labels=held_out_labels),
+    )
+
+
+def request_body() -> str:
+    """The chosen held-out digit as a body for `:predict`, a line for a row of pixels."""
+    _, held_out = split_digits()
+    rows = ",\n".join(f"    [{_pixels(row)}]" for row in held_out.rows[CHOSEN])
+    return f'{{"instances": [\n  [\n{rows}\n  ]\n]}}\n'
+
+
+def _pixels(row: Array) -> str:
+    return ", ".join(f"{value:2.0f}" for value in row)

@@ -1,0 +1,90 @@
+"""Compiling a repository ahead of time, without serving it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from inference.artifact import signatures_of
+from inference.artifact_cache import ArtifactCache
+from inference.compilation import Compilation
+from inference.errors import InferenceError
+from inference.repository import scan_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from inference.artifact import Manifest
+    from inference.repository import ModelFiles
+    from inference.types import ModelId, Signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precompiled:
+    """A model's artifact, or the reason why there is none.
+
+    `folder` is `None`, and so is `manifest`, where `error` is given.
+    """
+
+    id: ModelId
+    path: Path
+    folder: Path | None = None
+    manifest: Manifest | None = None
+    error: str | None = None
+    fresh: bool = False
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        return signatures_of(self.manifest) if self.manifest else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precompilation:
+    """All models of a repository, and what of it was passed over."""
+
+    models: list[Precompiled]
+    problems: list[str]
+
+
+async def precompile(
+    repository: Path,
+    cache: Path,
+    *,
+    timeout_seconds: float,
+    report: Callable[[ModelId, str], None],
+) -> Precompilation:
+    """Compile what isn't in the cache yet; `report` hears each model's stages.
+
+    Raises `OSError` where the repository can't be read.
+    """
+    scan = await anyio.to_thread.run_sync(
+        scan_repository, repository, limiter=anyio.CapacityLimiter(1)
+    )
+    compilation = Compilation(ArtifactCache(cache), timeout_seconds=timeout_seconds)
+    models = [await _compile(compilation, files, report) for files in scan.models]
+    return Precompilation(models=models, problems=scan.problems)
+
+
+async def _compile(
+    compilation: Compilation,
+    files: ModelFiles,
+    report: Callable[[ModelId, str], None],
+) -> Precompiled:
+    try:
+        compiled = await compilation.compile(
+            files, lambda stage: report(files.id, stage)
+        )
+    except InferenceError as exc:
+        return Precompiled(id=files.id, path=files.path, error=str(exc))
+
+    return Precompiled(
+        id=files.id,
+        path=files.path,
+        folder=compiled.artifact.folder,
+        manifest=compiled.manifest,
+        fresh=compiled.fresh,
+    )

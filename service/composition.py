@@ -1,0 +1,55 @@
+"""Puts the parts together: settings → engine → Flask application → bridge."""
+
+from __future__ import annotations
+
+import multiprocessing
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from inference import Engine, EngineConfig
+from service.app import create_app
+from service.bridge import Bridge
+from service.logs import configure_logging
+from service.screen import show
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from service.settings import Settings
+
+# What multiprocessing calls the process that serves alone, and the first of several.
+FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
+
+
+def compose(settings: Settings) -> Bridge:
+    """The ASGI application of one server process; its lifespan is the engine's."""
+    configure_logging(settings.log_format, settings.log_level)
+    engine = Engine(engine_config(settings))
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with engine, anyio.create_task_group() as tasks:
+            if settings.screen and _is_first():
+                tasks.start_soon(show, engine, settings)
+
+            yield
+            tasks.cancel_scope.cancel()
+
+    return Bridge(create_app(engine, settings), lifespan)
+
+
+def engine_config(settings: Settings) -> EngineConfig:
+    return EngineConfig(
+        repository=settings.models,
+        cache=settings.cache_dir,
+        concurrency=settings.concurrency,
+        intra_op_threads=settings.intra_op_threads,
+        compile_timeout_seconds=settings.compile_timeout,
+    )
+
+
+def _is_first() -> bool:
+    """One of several workers speaks for all."""
+    return multiprocessing.current_process().name in FIRST_PROCESSES

@@ -1,0 +1,109 @@
+"""A request that a signature takes, as a command to paste into a shell."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import shlex
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from inference import Sample
+
+if TYPE_CHECKING:
+    from inference import Signature, TensorSpec
+
+INLINE_VALUES = 64
+"""Up to this many numbers a body is written out; beyond, a script writes it."""
+
+_UNTRIED = Sample(shapes={}, text=b"")
+
+
+def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
+    """A command that gets an answer from `url`, a model's `:predict`.
+
+    It sends zeros in the shapes that the model took when it was compiled. `name` is
+    given where the signature isn't the model's default.
+    """
+    sample = signature.sample or _UNTRIED
+    specs = [signature.inputs[required] for required in signature.required]
+    named = {"signature_name": name} if name else {}
+    key = "instances" if _in_rows(signature, specs) else "inputs"
+
+    if sum(math.prod(_shape(spec, sample)) for spec in specs) <= INLINE_VALUES:
+        values = {spec.name: _value(spec, sample) for spec in specs}
+        body = json.dumps({**named, key: _unnamed(values, rows=key == "instances")})
+        return f"curl -d {shlex.quote(body)} {url}"
+
+    texts = {spec.name: _expression(spec, sample) for spec in specs}
+    fields = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in named.items()]
+    fields.append(f"{json.dumps(key)}: {_unnamed_text(texts, rows=key == 'instances')}")
+    script = f"import json; print(json.dumps({{{', '.join(fields)}}}))"
+    return f"python3 -c {shlex.quote(script)} | curl -d @- {url}"
+
+
+def _in_rows(signature: Signature, specs: list[TensorSpec]) -> bool:
+    """Whether every tensor leads with the rows; else whole tensors are sent."""
+    return bool(specs) and all(
+        spec.shape is not None and len(spec.shape) > 0 and spec.shape[0] is None
+        for spec in (*specs, *signature.outputs.values())
+    )
+
+
+def _unnamed(values: dict[str, Any], *, rows: bool) -> Any:
+    """The values as a client sends them: without a name where there is only one."""
+    if rows:
+        values = {name: value[0] for name, value in values.items()}
+
+    whole = next(iter(values.values())) if len(values) == 1 else values
+    return [whole] if rows else whole
+
+
+def _unnamed_text(texts: dict[str, str], *, rows: bool) -> str:
+    """`_unnamed`, for values that are Python expressions."""
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+
+    inner = {name: f"{text}[0]" if rows else text for name, text in texts.items()}
+    whole = ", ".join(f"{json.dumps(name)}: {text}" for name, text in inner.items())
+    return f"[{{{whole}}}]" if rows else f"{{{whole}}}"
+
+
+def _shape(spec: TensorSpec, sample: Sample) -> tuple[int, ...]:
+    guessed = tuple(1 if size is None else size for size in spec.shape or ())
+    return tuple(sample.shapes.get(spec.name, guessed))
+
+
+def _value(spec: TensorSpec, sample: Sample) -> Any:
+    return _nest(_leaf(spec, sample), _shape(spec, sample))
+
+
+def _nest(leaf: Any, shape: tuple[int, ...]) -> Any:
+    return reduce(lambda value, size: [value] * size, reversed(shape), leaf)
+
+
+def _expression(spec: TensorSpec, sample: Sample) -> str:
+    text = repr(_leaf(spec, sample))
+    return reduce(
+        lambda value, size: f"[{value}]" if size == 1 else f"[{value}] * {size}",
+        reversed(_shape(spec, sample)),
+        text,
+    )
+
+
+def _leaf(spec: TensorSpec, sample: Sample) -> Any:
+    if spec.dtype == "string":
+        return _text(sample.text)
+
+    if spec.dtype == "bool":
+        return False
+
+    return 0 if "int" in spec.dtype else 0.0
+
+
+def _text(text: bytes) -> Any:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(text).decode("ascii")}

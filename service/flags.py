@@ -1,0 +1,76 @@
+"""Command-line flags made from the settings, so that they can't drift apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import click
+from pydantic_core import PydanticUndefined
+
+from service.settings import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+METAVARS = {int: "N", float: "SECONDS", str: "TEXT", Path: "PATH"}
+
+
+def settings_flags(
+    settings: type[BaseModel], *, skip: Collection[str] = ()
+) -> Callable[[Any], Any]:
+    """A decorator that gives a command one flag a field; not given means `None`.
+
+    Nothing is checked here: the settings do that, whichever way a value came.
+    """
+
+    def decorate(command: Any) -> Any:
+        for name, field in reversed(settings.model_fields.items()):
+            if name not in skip:
+                command = _flag(name, field)(command)
+
+        return command
+
+    return decorate
+
+
+def _flag(name: str, field: FieldInfo) -> Callable[[Any], Any]:
+    flag = f"--{name.replace('_', '-')}"
+    kind = _kind(field.annotation)
+    text = f"{field.description}{_default(field)} [{PREFIX}{name.upper()}]"
+
+    if kind is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
+
+    if get_origin(kind) is Literal:
+        choice = click.Choice(get_args(kind))
+        return click.option(flag, name, type=choice, default=None, help=text)
+
+    return click.option(
+        flag,
+        name,
+        type=str,
+        default=None,
+        help=text,
+        metavar=METAVARS.get(kind, "TEXT"),
+    )
+
+
+def _kind(annotation: Any) -> Any:
+    """The type behind `X | None`."""
+    if get_origin(annotation) is Literal:
+        return annotation
+
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return kinds[0] if kinds else annotation
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is None or field.default is PydanticUndefined:
+        return ""
+
+    return f" (default: {field.default})"

@@ -1,0 +1,110 @@
+"""What `tandem inspect` and `tandem compile` print."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
+
+from service.examples import curl
+from service.tables import facts, signature_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from inference import ModelId, Precompilation, Precompiled
+
+DEFAULT_URL = "http://127.0.0.1:8501"
+INDENT = (0, 0, 0, 2)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[ModelId, str], None]]:
+    """A spinner on standard error that says which model is at which stage."""
+    console = Console(file=sys.stderr)
+
+    with console.status("looking for models") as status:
+        yield lambda model, stage: status.update(escape(f"{model.name}: {stage}"))
+
+
+def print_inspection(done: Precompilation) -> None:
+    """Each model: where it came from, what it takes and gives, how to call it."""
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    for model in done.models:
+        console.print(Text(f"\n{model.id.name}", style="bold"))
+
+        for name, value in facts(model):
+            style = "red" if name == "error" else "dim" if name == "note" else ""
+            console.print(Text(f"  {name:9}{value}", style=style))
+
+        _print_calls(console, model)
+
+    _print_problems(console, done)
+
+
+def print_paths(done: Precompilation, output: Path) -> None:
+    """A line a model: where its artifact is, or why there is none."""
+    console = Console(highlight=False, soft_wrap=True)
+
+    for model in done.models:
+        if model.error is not None:
+            console.print(Text(f"{model.id.name}: {model.error}", style="red"))
+        else:
+            how = "compiled" if model.fresh else "was there already"
+            console.print(Text(f"{model.id.name}: {how}, {model.folder}"))
+
+    _print_problems(console, done)
+    console.print(Text(f"Serve with: tandem serve PATH --cache-dir {output}"))
+
+
+def as_json(done: Precompilation) -> str:
+    """The same for machines: `models`, each with its manifest or error; `problems`."""
+    document = {
+        "models": [_entry(model) for model in done.models],
+        "problems": done.problems,
+    }
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+
+
+def _print_calls(console: Console, model: Precompiled) -> None:
+    if model.manifest is None:
+        return
+
+    default = model.manifest.default_signature
+    table = signature_table(model.signatures.values(), default)
+    console.print(Padding(table, (1, 0, 1, 2)))
+
+    for name, signature in model.signatures.items():
+        url = f"{DEFAULT_URL}/v1/models/{model.id.name}:predict"
+        command = curl(url, signature, name=None if name == default else name)
+        console.print(Text(f"  {command}", style="cyan"), soft_wrap=True)
+
+
+def _print_problems(console: Console, done: Precompilation) -> None:
+    for problem in done.problems:
+        console.print(Text(f"! {problem}", style="yellow"))
+
+    if not done.models and not done.problems:
+        console.print(Text("There is no model here.", style="yellow"))
+
+
+def _entry(model: Precompiled) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": model.id.name,
+        "version": model.id.version,
+        "path": str(model.path),
+    }
+
+    if model.manifest is None:
+        return {**entry, "error": model.error}
+
+    manifest = model.manifest.model_dump(exclude={"weights"})
+    return {**entry, "artifact": str(model.folder), "manifest": manifest}

@@ -1,0 +1,99 @@
+"""The screen at start: progress while models load, then each one and how to call it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from inference import ModelState
+from service.examples import curl
+from service.tables import tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+    from inference import Engine, ModelStatus
+    from service.settings import Settings
+
+LOGO = "Tandem"
+
+
+async def show(engine: Engine, settings: Settings) -> None:
+    """Follow the loading on a terminal, and print the models once all have settled."""
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+    if console.is_terminal:
+        await _follow(engine, console)
+    else:
+        await _settled(engine)
+
+    console.print(render(engine.models(), engine.problems(), base_url(settings)))
+
+
+def base_url(settings: Settings) -> str:
+    """Where a client on this machine reaches the server."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def render(
+    models: Iterable[ModelStatus], problems: Iterable[str], url: str
+) -> RenderableType:
+    """All models, each with its format, signature, URL and a command to try it."""
+    lines: list[RenderableType] = [Text(f"\n{LOGO} serves at {url}\n", style="bold")]
+    lines += [line for status in models for line in _model(status, url)]
+    lines += [Text(f"! {problem}", style="yellow") for problem in problems]
+
+    if len(lines) == 1:
+        lines.append(Text("There is no model here yet.", style="yellow"))
+
+    return Group(*lines)
+
+
+async def _settled(engine: Engine) -> None:
+    while not engine.ready():
+        await engine.wait_changed()
+
+
+async def _follow(engine: Engine, console: Console) -> None:
+    with Live(console=console, transient=True, refresh_per_second=8) as live:
+        while not engine.ready():
+            live.update(_progress(engine.models()))
+            await engine.wait_changed()
+
+
+def _progress(models: Iterable[ModelStatus]) -> Group:
+    return Group(
+        *(
+            Spinner("dots", Text(f"{status.id.name}  {status.stage}"))
+            for status in models
+            if status.state in (ModelState.START, ModelState.LOADING)
+        )
+    )
+
+
+def _model(status: ModelStatus, url: str) -> list[RenderableType]:
+    if status.error is not None:
+        return [
+            Text.assemble(("✗ ", "red"), (status.id.name, "bold red")),
+            Text(f"  {status.error}\n"),
+        ]
+
+    signature = status.signatures[status.default_signature or ""]
+    target = f"{url}/v1/models/{status.id.name}:predict"
+    inputs = tensors(signature.inputs).replace("\n", ", ")
+    outputs = tensors(signature.outputs).replace("\n", ", ")
+    name = Text.assemble(("● ", "green"), (status.id.name, "bold"))
+    return [
+        name.append(f"  {status.format}"),
+        Text(f"  {inputs} → {outputs}"),
+        Text(f"  POST {target}"),
+        Text(f"  {curl(target, signature)}\n", style="cyan"),
+    ]

@@ -1,0 +1,77 @@
+"""Models and their signatures as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from inference import show_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from inference import Precompiled, Signature, TensorSpec
+
+
+def tensors(specs: Mapping[str, TensorSpec]) -> str:
+    """`pixels: float32[?, 64]`, a line each; optional ones with their default."""
+    return "\n".join(
+        f"{spec.name}: {spec.dtype}{show_shape(spec.shape)}{_default(spec)}"
+        for spec in specs.values()
+    )
+
+
+def signature_table(signatures: Iterable[Signature], default: str | None) -> Table:
+    """A row a signature: its inputs, its outputs, whether rows may be joined."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+
+    for heading in ("signature", "inputs", "outputs", "batches"):
+        table.add_column(heading, overflow="fold")
+
+    for signature in signatures:
+        mark = " (default)" if signature.name == default else ""
+        table.add_row(
+            Text(signature.name + mark),
+            Text(tensors(signature.inputs)),
+            Text(tensors(signature.outputs)),
+            Text("yes" if signature.batchable else f"no: {signature.batchable_reason}"),
+        )
+
+    return table
+
+
+def facts(model: Precompiled) -> list[tuple[str, str]]:
+    """What a user may want to know of a compiled model besides how to call it."""
+    manifest = model.manifest
+
+    if manifest is None:
+        return [("error", model.error or "unknown")]
+
+    gap = manifest.largest_difference
+    checked = "not compared" if gap is None else f"largest difference {gap:.2g}"
+    return [
+        ("file", f"{model.path} ({_size(manifest.source_bytes)})"),
+        ("format", f"{manifest.source_format}, written by {manifest.source_writer}"),
+        ("graph", f"{manifest.optimization} optimisation, {checked} from the source"),
+        ("weights", f"{_size(manifest.weights_bytes)} mapped from a file"),
+        ("artifact", str(model.folder)),
+        *(("note", note) for note in manifest.notes),
+    ]
+
+
+def _default(spec: TensorSpec) -> str:
+    return "" if spec.default is None else f" = {spec.default.tolist()!r} (optional)"
+
+
+def _size(nbytes: int) -> str:
+    size = float(nbytes)
+
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+
+        size /= 1024
+
+    return f"{size:.1f} GiB"

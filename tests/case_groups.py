@@ -1,0 +1,135 @@
+"""The test models built and compiled in the background, as tests ask for them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from inference.artifact import Artifact
+from tests.model_files import BROKEN, GOOD, PROJECT, build_group, load_case
+from tests.model_files.names import BROKEN_MODULES, GOOD_MODULES, GROUPS, MODULES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from tests.model_files import Case
+
+OLD_KERAS = ("keras1", "keras2", "subclassed")
+
+
+def _named(*modules: str) -> tuple[str, ...]:
+    return tuple(name for module in modules for name in MODULES[module])
+
+
+def _is_old(name: str) -> bool:
+    return any(word in name for word in OLD_KERAS)
+
+
+_BROKEN_KERAS = _named("broken_keras")
+
+COMPILE_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "keras3": (
+        *_named("keras3_files"),
+        *(name for name in _BROKEN_KERAS if not _is_old(name)),
+    ),
+    "keras2": (*_named("keras2_files"), *filter(_is_old, _BROKEN_KERAS)),
+    "frozen": _named("frozen_tf1", "frozen_shapes", "frozen_tf2", "broken_graphs"),
+    "saved": _named("saved_tf1", "saved_tf2", "broken_saved"),
+}
+"""The cases that one child compiles: none reads files of Keras 2 and of Keras 3."""
+
+GROUP_OF = {name: group for group, names in COMPILE_GROUPS.items() for name in names}
+BUILD_GROUP_OF = {
+    name: group
+    for group, modules in GROUPS.items()
+    for name in _named(*modules)
+}
+
+assert GROUP_OF.keys() == BUILD_GROUP_OF.keys() == {*GOOD, *BROKEN}
+assert len(GOOD_MODULES) + len(BROKEN_MODULES) == len(MODULES)
+
+
+def sidecar_of(path: Path) -> Path | None:
+    """The TOML file that belongs to a case's model."""
+    beside = path / "model.toml" if path.is_dir() else path.with_suffix(".toml")
+    return beside if beside.is_file() else None
+
+
+class CompiledCases:
+    """Builds and compiles groups of cases, two children at a time, each once.
+
+    `want` starts early what will be asked for; everything else waits for its group.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "models"
+        self._out = folder / "artifacts"
+        self._pool = ThreadPoolExecutor(max_workers=2)
+        self._built: dict[str, Future[None]] = {}
+        self._compiled: dict[str, Future[None]] = {}
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def want(self, name: str) -> None:
+        self._want_files(name)
+        group = GROUP_OF[name]
+
+        if group not in self._compiled:
+            # Builds stand before this in the pool's queue, so it can wait for them.
+            for case in COMPILE_GROUPS[group]:
+                self._want_files(case)
+
+            self._compiled[group] = self._pool.submit(self._compile, group)
+
+    def case(self, name: str) -> Case:
+        """The model files of a good case and its truth."""
+        self._want_files(name).result()
+        return load_case(self.root, name)
+
+    def artifact(self, name: str) -> Artifact:
+        """The compiled form; a case that didn't compile fails here with its error."""
+        error = self.error(name)
+        assert error is None, f"{name}: {error}"
+        return Artifact(self._out / name)
+
+    def error(self, name: str) -> tuple[str, str] | None:
+        """The class and the text of the error that compiling ended with."""
+        self.want(name)
+        self._compiled[GROUP_OF[name]].result()
+        path = self._out / f"{name}.json"
+
+        if not path.is_file():
+            return None
+
+        told = json.loads(path.read_text())
+        return told["type"], told["text"]
+
+    def _want_files(self, name: str) -> Future[None]:
+        group = BUILD_GROUP_OF[name]
+
+        if group not in self._built:
+            self._built[group] = self._pool.submit(build_group, self.root, group)
+
+        return self._built[group]
+
+    def _compile(self, group: str) -> None:
+        for name in COMPILE_GROUPS[group]:
+            self._built[BUILD_GROUP_OF[name]].result()
+
+        command = [sys.executable, "-m", "tests.compile_cases"]
+        done = subprocess.run(
+            [*command, str(self.root), str(self._out), "--group", group],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        if done.returncode:
+            raise RuntimeError(f"compiling {group} failed:\n{done.stderr[-4000:]}")
