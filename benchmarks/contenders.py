@@ -43,6 +43,19 @@ def time_traced(path: Path, rows: int, seconds: float, threads: int) -> float:
     )
 
 
+def time_concrete(path: Path, rows: int, seconds: float, threads: int) -> float:
+    """The same for its concrete function, called with a tensor made beforehand."""
+    import tensorflow as tf
+
+    model = _keras_model(path, threads)
+    shape = (None, *model.inputs[0].shape[1:])
+    function = _traced(path, threads).get_concrete_function(
+        tf.TensorSpec(shape, tf.float32)
+    )
+    tensor = tf.constant(_keras_rows(model, rows))
+    return _median(lambda given: function(given).numpy(), tensor, seconds)
+
+
 def time_servable(folder: Path, rows: int, seconds: float, threads: int) -> float:
     """The same for our runtime over the artifact in `folder`."""
     servable = _servable(folder, threads)

@@ -17,7 +17,7 @@ def write_digits_cnn(path: Path) -> str:
     """Train it, save it, and say how it does on held-out digits."""
     train, held_out = split_digits()
     model = _network()
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
     model.fit(train.rows, train.labels, batch_size=32, epochs=12, verbose=0)
     model.save(path)
     probabilities = model.predict(held_out.rows, verbose=0)

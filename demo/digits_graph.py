@@ -39,7 +39,7 @@ def write_digits_graph(path: Path) -> str:
             session, graph.as_graph_def(), ["scores", "digit"]
         )
 
-    path.write_bytes(frozen.SerializeToString())
+    path.write_bytes(frozen.SerializeToString(deterministic=True))
     return score(answers, held_out)
 
 

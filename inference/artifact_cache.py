@@ -38,11 +38,11 @@ class ArtifactCache:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def find(self, key: str) -> tuple[Artifact, Manifest] | None:
         """The artifact under `key`, or `None`; a damaged one is removed."""
-        artifact = Artifact(self._folder / key)
+        artifact = Artifact(self.folder / key)
 
         if not artifact.folder.is_dir():
             return None
@@ -56,9 +56,9 @@ class ArtifactCache:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty folder on the cache's own file system, removed afterwards."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".new-") as name:
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as name:
             folder = Path(name, "artifact")
             folder.mkdir()
             yield folder
@@ -66,7 +66,7 @@ class ArtifactCache:
     def publish(self, folder: Path, key: str, manifest: Manifest) -> Artifact:
         """Make the artifact in `folder` the one under `key`, in one step."""
         Artifact(folder).manifest.write_text(manifest.model_dump_json(indent=2))
-        published = self._folder / key
+        published = self.folder / key
 
         try:
             os.rename(folder, published)
@@ -80,9 +80,9 @@ class ArtifactCache:
     @contextmanager
     def try_lock(self, key: str) -> Iterator[bool]:
         """Whether this process may compile `key` now; nobody else may meanwhile."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
-        with open(self._folder / f".{key}.lock", "w") as file:
+        with open(self.folder / f".{key}.lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from inference import errors
 from inference.artifact_cache import ArtifactCache, artifact_key, digest_source
 from inference.cpus import available_cpus
-from inference.errors import InferenceError, InvalidModel
+from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.jobs import CompileJob, Event
 from inference.sidecar import read_sidecar
 
@@ -82,8 +82,15 @@ class Compilation:
 
         report("waiting for the compiler")
 
-        async with self._children:
-            return await self._compile_once(files, key, source, report)
+        try:
+            async with self._children:
+                return await self._compile_once(files, key, source, report)
+        except OSError as exc:
+            raise LoadFailed(
+                f"The compiled model can't be written to {self._cache.folder}: "
+                f"{exc.strerror}. Name a folder that can be, with --cache-dir, or "
+                "compile ahead of time with tandem compile."
+            ) from exc
 
     async def _compile_once(
         self, files: ModelFiles, key: str, source: SourceDigest, report: Report
@@ -133,7 +140,7 @@ async def run_child(job: CompileJob, report: Report) -> Event:
     """
     last = Event()
     words: list[str] = []
-    command = [sys.executable, "-m", "inference.compiler"]
+    command = [sys.executable, "-P", "-m", "inference.compiler"]
 
     async with (
         await anyio.open_process(command) as process,

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     intra_op_threads: int | None = Field(
         default=None,
         ge=1,
-        description="Threads that one call may use; default: chosen from the CPUs.",
+        description="Threads that one call may use; default: the CPUs available.",
     )
     max_body_bytes: int = Field(
         default=64 * MIB, ge=1, description="The largest request body, in bytes."

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.compiler.compile import compile_model
-from tests.case_groups import COMPILE_GROUPS, sidecar_of
+from tests.compiled_cases import COMPILE_GROUPS, sidecar_of
 from tests.model_files import GOOD, load_broken, load_case
 
 if TYPE_CHECKING:

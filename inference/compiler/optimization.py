@@ -66,20 +66,23 @@ def clean(graph_def: Any) -> Any:
     """A copy without what ties it to its exporter's machine."""
     copy = tf1.GraphDef()
     copy.CopyFrom(graph_def)
+    untie(copy)
+    return copy
 
-    for node in all_nodes(copy):
+
+def untie(graph_def: Any) -> None:
+    """Drop devices, colocations and shapes that were noted, in place."""
+    for node in all_nodes(graph_def):
         node.device = ""
 
         for key in ("_class", "_output_shapes"):
             if key in node.attr:
                 del node.attr[key]
 
-    for function in copy.library.function:
+    for function in graph_def.library.function:
         # Another implementation for another device; the inliner trips over it.
         if "api_implements" in function.attr:
             del function.attr["api_implements"]
-
-    return copy
 
 
 def inline(graph_def: Any, tensors: Sequence[str]) -> Any:
@@ -103,7 +106,9 @@ def rewrite(graph_def: Any, tensors: Sequence[str], passes: Sequence[str]) -> An
     options = config.graph_options.rewrite_options
     options.min_graph_nodes = -1
     options.optimizers.extend(passes)
-    return tf_optimizer.OptimizeGraph(config, meta_graph)
+    rewritten = tf_optimizer.OptimizeGraph(config, meta_graph)
+    untie(rewritten)
+    return rewritten
 
 
 def freeze(graph_def: Any, variables: dict[str, Array]) -> tuple[Any, dict[str, Array]]:

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from inference.artifact import Artifact
-from tests.model_files import BROKEN, GOOD, PROJECT, build_group, load_case
-from tests.model_files.names import BROKEN_MODULES, GOOD_MODULES, GROUPS, MODULES
+from tests.model_files import PROJECT, build_group, load_broken, load_case
+from tests.model_files.names import GROUPS, MODULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,13 +45,8 @@ COMPILE_GROUPS: Mapping[str, tuple[str, ...]] = {
 
 GROUP_OF = {name: group for group, names in COMPILE_GROUPS.items() for name in names}
 BUILD_GROUP_OF = {
-    name: group
-    for group, modules in GROUPS.items()
-    for name in _named(*modules)
+    name: group for group, modules in GROUPS.items() for name in _named(*modules)
 }
-
-assert GROUP_OF.keys() == BUILD_GROUP_OF.keys() == {*GOOD, *BROKEN}
-assert len(GOOD_MODULES) + len(BROKEN_MODULES) == len(MODULES)
 
 
 def sidecar_of(path: Path) -> Path | None:
@@ -91,6 +86,11 @@ class CompiledCases:
         """The model files of a good case and its truth."""
         self._want_files(name).result()
         return load_case(self.root, name)
+
+    def broken(self, name: str) -> Path:
+        """The file or folder of a case that must be refused."""
+        self._want_files(name).result()
+        return load_broken(self.root, name)
 
     def artifact(self, name: str) -> Artifact:
         """The compiled form; a case that didn't compile fails here with its error."""

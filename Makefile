@@ -1,0 +1,57 @@
+# `make` says what there is. Python is the first of these that fits; to use another:
+# make setup PYTHON=/opt/python3.12/bin/python3
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys, ensurepip; sys.exit(not $(FITS))' 2>/dev/null && echo $(name))))
+FITS := (3, 11) <= sys.version_info < (3, 14)
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+MODELS := models
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test lint bench lock
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' \
+		$(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Make .venv and install into it
+
+serve: $(INSTALLED) ## Serve models/, filled with demo models if empty (ARGS="--port 9000")
+	@ls -A $(MODELS) 2>/dev/null | grep -q . || { \
+		echo "Training the demo models, once:"; \
+		$(BIN)/python -m demo.make_models $(MODELS); }
+	$(BIN)/tandem serve $(MODELS) $(ARGS)
+
+test: lint ## Check style and types, run the tests (ARGS="-k digits")
+	$(BIN)/pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## Print the figures of benchmarks/
+	$(BIN)/python -m benchmarks.calls
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.soak
+
+lock: $(INSTALLED) ## Write constraints.txt anew, with the newest versions allowed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--all-extras --no-header --no-annotate --no-emit-index-url \
+		pyproject.toml -o constraints.txt
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Tandem needs Python 3.11, 3.12 or 3.13 with venv," \
+		"and none is on the PATH. Install one (on Debian: python3 and python3-venv)," \
+		"or name it: make setup PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not $(FITS))' || { \
+		echo "$(PYTHON) isn't Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): some minutes and 2.5 GB where nothing is cached."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[test]'
+	@touch $@

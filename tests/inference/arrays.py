@@ -1,0 +1,30 @@
+"""Comparing what a model gives with what it should give."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference.types import Array
+
+
+def assert_outputs(
+    got: Mapping[str, Array], wanted: Mapping[str, Array], tolerance: float = 1e-5
+) -> None:
+    """Same names, dtypes and shapes; floats within the absolute tolerance."""
+    assert got.keys() == wanted.keys()
+
+    for name, value in wanted.items():
+        assert got[name].dtype == value.dtype, name
+        assert got[name].shape == value.shape, name
+
+        # ml_dtypes' floats are of NumPy's kind "V".
+        if value.dtype.kind in "fV":
+            pair = [array.astype(np.float64) for array in (got[name], value)]
+            np.testing.assert_allclose(*pair, rtol=0, atol=tolerance, err_msg=name)
+        else:
+            np.testing.assert_array_equal(got[name], value, err_msg=name)

@@ -1,0 +1,85 @@
+"""Small graphs made in this process, and what the compiler makes of them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inference.artifact import Artifact
+from inference.backend import tf, tf1
+from inference.compiler.compile import compile_model
+from inference.sidecar import Sidecar
+from inference.sources.opening import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from inference.sources.source import Source
+    from inference.types import Array
+
+    Build = Callable[[], object]
+
+
+def floats(*shape: int) -> Array:
+    return np.random.default_rng(5).normal(size=shape).astype("float32")
+
+
+def rows(name: str, *shape: int | None, dtype: str = "float32") -> Any:
+    """A placeholder of any number of rows."""
+    return tf1.placeholder(dtype, [None, *shape], name=name)
+
+
+def write_graph(path: Path, build: Build) -> Path:
+    """What `build` adds to the current graph, as a frozen graph's file."""
+    with tf.Graph().as_default() as graph:
+        build()
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+def write_saved_model(
+    folder: Path, build: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> Path:
+    """A SavedModel of the inputs and outputs that `build` gives, variables set."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        inputs, outputs = build()
+        session.run([tf1.global_variables_initializer(), tf1.tables_initializer()])
+        sides = [
+            {name: tf1.saved_model.build_tensor_info(value) for name, value in each}
+            for each in (inputs.items(), outputs.items())
+        ]
+        definition = tf1.saved_model.build_signature_def(*sides, "predict")
+        builder = tf1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            signature_def_map={"serving_default": definition},
+            main_op=tf1.tables_initializer(),
+        )
+        builder.save()
+
+    return folder
+
+
+def compile_path(path: Path, folder: Path) -> Artifact:
+    """The artifact of a model, compiled in this process."""
+    folder.mkdir()
+    manifest = compile_model(path, None, folder, lambda _: None)
+    artifact = Artifact(folder)
+    artifact.manifest.write_text(manifest.model_dump_json())
+    return artifact
+
+
+def compile_graph(folder: Path, build: Build) -> Artifact:
+    """The artifact, in `folder`/artifact, of the graph that `build` makes."""
+    return compile_path(write_graph(folder / "model.pb", build), folder / "artifact")
+
+
+@contextmanager
+def source_of(folder: Path, build: Build) -> Iterator[Source]:
+    with open_source(write_graph(folder / "model.pb", build), Sidecar()) as source:
+        yield source

@@ -1,0 +1,198 @@
+"""Every kind of model file, compiled, against its own framework's answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from inference.artifact import signatures_of
+from inference.binding import bind
+from inference.runtime import Servable
+from tests.inference.arrays import assert_outputs
+from tests.model_files import GOOD
+
+if TYPE_CHECKING:
+    from inference.types import Array
+    from tests.compiled_cases import CompiledCases
+
+FORMATS = {
+    "export": "SavedModel",
+    "frozen": "frozen graph",
+    "h5": "Keras .h5",
+    "hdf5": "Keras .h5",
+    "keras2": "Keras .h5",
+    "saved": "SavedModel",
+    "weights": "Keras .h5",
+    "zip": "Keras .keras",
+}
+"""By the first word of a case's name."""
+
+WRITERS = {
+    "h5_sequential": f"Keras {version('keras')}",
+    "zip_named_h5": f"Keras {version('keras')}",
+    "weights_with_json": "Keras 3",
+    "h5_keras2_sequential": "Keras 2.2.4",
+    "h5_keras2_sequential_list": "Keras 2.1.6",
+    "h5_keras2_conv": f"Keras {version('tf_keras')}",
+    "saved_tf1_variables": f"TensorFlow {version('tensorflow')}",
+    "frozen_conv_norm": "TensorFlow, graph version 0",
+}
+UNTRIED = {"frozen_strings", "saved_tf1_estimator"}
+"""A signature of these takes only bytes that no sample guesses."""
+
+SIGNATURES = {
+    "h5_sequential": ["serving_default"],
+    "saved_half_plus_two": ["serving_default", "doubled"],
+    "saved_sidecar": ["doubled", "serving_default"],
+    "saved_other_default": ["score"],
+    "saved_tf1_estimator": ["serving_default", "best", "predict"],
+}
+"""The default one first."""
+
+READ_BY_KERAS_3 = """
+import sys, keras, numpy
+model = keras.saving.load_model(sys.argv[1], compile=False)
+signal = numpy.load(sys.argv[2])
+numpy.save(sys.argv[3], model(signal, training=False))
+"""
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_outputs_are_the_frameworks_own(compiled: CompiledCases, name: str) -> None:
+    case = compiled.case(name)
+
+    with Servable(compiled.artifact(name)) as servable:
+        for example in case.examples:
+            signature = example.signature or servable.manifest.default_signature
+            inputs = bind(servable.signatures[signature], example.inputs)
+            outputs = servable.run(signature, inputs)
+            assert_outputs(outputs, example.outputs, case.tolerance)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_signature_says_what_may_be_left_out(
+    compiled: CompiledCases, name: str
+) -> None:
+    manifest = compiled.artifact(name).read_manifest()
+    signature = signatures_of(manifest)[manifest.default_signature]
+    defaults = {
+        name: spec.default.item()
+        for name, spec in signature.inputs.items()
+        if spec.default is not None
+    }
+    assert defaults == compiled.case(name).optional
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_manifest_says_how_the_model_was_checked(
+    compiled: CompiledCases, name: str
+) -> None:
+    manifest = compiled.artifact(name).read_manifest()
+
+    assert manifest.source_format == FORMATS[name.partition("_")[0]]
+    assert manifest.source_writer == WRITERS.get(name, manifest.source_writer)
+    assert manifest.compiled_with["tensorflow"] == version("tensorflow")
+    assert manifest.compile_seconds > 0
+
+    if name in UNTRIED:
+        assert manifest.optimization == "none"
+        assert any("took no sample inputs" in note for note in manifest.notes)
+    else:
+        assert manifest.optimization == "full"
+        assert manifest.largest_difference is not None
+        assert manifest.largest_difference <= compiled.case(name).tolerance
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_rows_are_joined_only_where_that_is_right(
+    compiled: CompiledCases, name: str
+) -> None:
+    manifest = compiled.artifact(name).read_manifest()
+    entry = manifest.signatures[manifest.default_signature]
+    wanted = compiled.case(name).batchable
+
+    assert wanted in (None, entry.batchable), entry.batchable_reason
+    assert entry.batchable_reason
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_artifact_stands_alone(compiled: CompiledCases, name: str) -> None:
+    artifact = compiled.artifact(name)
+
+    files = {path.name for path in artifact.folder.iterdir()}
+    assert files == {"graph.pb", "manifest.json", "weights.bin"}
+    assert str(compiled.root).encode() not in artifact.graph.read_bytes()
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(compiled: CompiledCases, name: str) -> None:
+    manifest = compiled.artifact(name).read_manifest()
+
+    assert manifest.default_signature == SIGNATURES[name][0]
+    assert set(manifest.signatures) == set(SIGNATURES[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("frozen_training_flag", {"is_training": np.array(True)}),
+        ("frozen_keep_prob", {"keep_prob": np.array(0.5, "float32")}),
+        ("frozen_keep_prob", {"dropout_rate": np.array(0.5, "float32")}),
+        ("frozen_default_input", {"gain": np.array(7.0, "float32")}),
+    ],
+)
+def test_an_optional_input_is_obeyed(
+    compiled: CompiledCases, name: str, sent: dict[str, Array]
+) -> None:
+    example = compiled.case(name).examples[0]
+
+    with Servable(compiled.artifact(name)) as servable:
+        outputs = servable.run("serving_default", {**example.inputs, **sent})
+
+    difference = np.abs(outputs["scores"] - example.outputs["scores"])
+    assert difference.max() > 0.01
+
+
+def test_what_the_sidecar_fixes_is_no_input(compiled: CompiledCases) -> None:
+    manifest = compiled.artifact("frozen_sidecar").read_manifest()
+    entry = manifest.signatures["serving_default"]
+
+    assert list(entry.inputs) == ["image"]
+    assert set(entry.outputs) == {"scores", "names"}
+
+
+def test_dtypes_have_tensorflows_names(compiled: CompiledCases) -> None:
+    manifest = compiled.artifact("saved_dtypes").read_manifest()
+    inputs = manifest.signatures["serving_default"].inputs
+
+    assert {f"a_{tensor.dtype}" for tensor in inputs.values()} == set(inputs)
+
+
+def test_notes_tell_of_values_that_were_assumed(compiled: CompiledCases) -> None:
+    notes = compiled.artifact("frozen_keep_prob").read_manifest().notes
+
+    assert any("keep_prob" in note and "1.0" in note for note in notes)
+
+
+def test_a_file_of_keras_2_is_read_by_keras_2(compiled: CompiledCases) -> None:
+    """Keras 3 loads it without a word and gives other numbers."""
+    name = "h5_keras2_hard_sigmoid"
+    case = compiled.case(name)
+    example = case.examples[0]
+    folder = compiled.root / name
+    signal, level = folder / "signal.npy", folder / "level.npy"
+    np.save(signal, example.inputs["signal"])
+    command = [sys.executable, "-W", "ignore", "-c", READ_BY_KERAS_3]
+    subprocess.run([*command, case.path, signal, level], check=True)
+
+    with Servable(compiled.artifact(name)) as servable:
+        ours = servable.run("serving_default", example.inputs)
+
+    truth = example.outputs["level"]
+    assert np.abs(np.load(level) - truth).max() > 0.01
+    assert np.abs(ours["level"] - truth).max() < 1e-5

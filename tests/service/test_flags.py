@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.testing import CliRunner
+
+from service.cli import main
+from service.flags import settings_flags
+from service.settings import PREFIX, Settings
+
+
+def given(*args: str) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+
+    @click.command()
+    @settings_flags(Settings, skip={"models"})
+    def command(**flags: Any) -> None:
+        seen.update(flags)
+
+    result = CliRunner().invoke(command, args)
+    assert result.exit_code == 0, result.output
+    return seen
+
+
+def test_every_setting_has_a_flag_and_is_unset_by_default() -> None:
+    assert given() == dict.fromkeys(Settings.model_fields.keys() - {"models"})
+
+
+def test_flags_are_passed_on_as_they_came() -> None:
+    flags = given("--port", "80", "--no-screen", "--log-format", "json")
+
+    assert {name: value for name, value in flags.items() if value is not None} == {
+        "port": "80",
+        "screen": False,
+        "log_format": "json",
+    }
+
+
+def test_help_tells_flag_variable_default_and_meaning() -> None:
+    text = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
+
+    for name, field in Settings.model_fields.items():
+        if name != "models":
+            assert f"--{name.replace('_', '-')}" in text
+            assert f"[{PREFIX}{name.upper()}]" in text
+            assert field.description
+            assert " ".join(field.description.split()) in text
+
+    assert "(default: 8501)" in text

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from inference import ModelId, ModelState, ModelStatus
+from service.screen import base_url, render
+from service.settings import load_settings
+from tests.service.fakes import signature, tensor
+
+URL = "http://127.0.0.1:8501"
+
+
+def shown(*models: ModelStatus, problems: tuple[str, ...] = ()) -> str:
+    console = Console(file=io.StringIO(), width=80, soft_wrap=True)
+    console.print(render(models, problems, URL))
+    text = console.file
+    assert isinstance(text, io.StringIO)
+    return text.getvalue()
+
+
+def available(name: str) -> ModelStatus:
+    wide = signature(tensor("pixels", shape=(None, 8, 8)))
+    return ModelStatus(
+        id=ModelId(name, 1),
+        path=f"/models/{name}.h5",
+        state=ModelState.AVAILABLE,
+        format="Keras .h5",
+        default_signature="main",
+        signatures={"main": wide},
+    )
+
+
+def test_a_model_shows_its_format_signature_url_and_command() -> None:
+    text = shown(available("digits"))
+
+    assert "digits  Keras .h5" in text
+    assert "pixels: float32[?, 8, 8] → y: float32[...]" in text
+    assert f"POST {URL}/v1/models/digits:predict" in text
+    assert f"curl -d @- {URL}/v1/models/digits:predict\n" in text or "curl -d '" in text
+
+
+def test_no_line_is_cut_or_wrapped() -> None:
+    """A command that a terminal's width broke could not be pasted."""
+    text = shown(available("a-rather-long-name-for-a-model-of-digits"))
+
+    command = next(line for line in text.splitlines() if "curl" in line)
+    assert len(command) > 80
+    assert command.endswith(":predict")
+
+
+def test_a_broken_model_shows_its_reason() -> None:
+    broken = ModelStatus(
+        id=ModelId("bad", 1),
+        path="bad.h5",
+        state=ModelState.END,
+        error="bad.h5 is empty [0 bytes].",
+    )
+
+    text = shown(available("good"), broken)
+
+    assert "✗ bad" in text
+    assert "bad.h5 is empty [0 bytes]." in text
+    assert "● good" in text
+
+
+def test_what_was_passed_over_is_said() -> None:
+    assert "! notes: holds no model." in shown(problems=("notes: holds no model.",))
+
+
+def test_an_empty_repository_is_said() -> None:
+    assert "no model here" in shown()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://127.0.0.1:80"),
+        ("::1", "http://[::1]:80"),
+        ("models.example", "http://models.example:80"),
+    ],
+)
+def test_base_url(host: str, url: str) -> None:
+    assert base_url(load_settings(models="/", host=host, port=80)) == url

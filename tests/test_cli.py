@@ -1,0 +1,59 @@
+"""The command line, without a model to compile; `tests/e2e` does the rest."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from service.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+
+    assert result.output == f"tandem-serving {version('tandem-serving')}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        pytest.param(["serve"], "models", id="no models"),
+        pytest.param(["serve", "/none/there"], "does not exist", id="no such path"),
+        pytest.param(["serve", ".", "--port", "x"], "port", id="port is no number"),
+        pytest.param(["serve", ".", "--port", "70000"], "65535", id="port too large"),
+        pytest.param(
+            ["serve", ".", "--config", "/none.toml"], "config", id="no config"
+        ),
+        pytest.param(
+            ["inspect", "/none/there"], "does not exist", id="inspect nothing"
+        ),
+        pytest.param(["compile", "."], "--output", id="compile to nowhere"),
+    ],
+)
+def test_mistakes_are_told_and_end_with_2(args: list[str], words: str) -> None:
+    result = CliRunner().invoke(main, args, env={"TANDEM_MODELS": None})
+
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["inspect", "compile"])
+def test_a_folder_without_models_ends_with_1(tmp_path: Path, command: str) -> None:
+    args = {
+        "inspect": ["--cache-dir", str(tmp_path / "cache")],
+        "compile": ["--output", str(tmp_path / "cache")],
+    }
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    result = CliRunner().invoke(main, [command, str(empty), *args[command]])
+
+    assert result.exit_code == 1
+    assert "There is no model here." in result.output

@@ -1,0 +1,71 @@
+"""The documents say what the code has: names of functions, settings, files."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+NAME = re.compile(r"`((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)`")
+
+
+def defined_names() -> set[str]:
+    """Every function and class of ours, methods as `Class.method`, with its module."""
+    names = set()
+
+    for path in [*ROOT.glob("inference/**/*.py"), *ROOT.glob("service/**/*.py")]:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        module = module.removesuffix(".__init__")
+
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names |= {node.name, f"{module}.{node.name}"}
+
+            if isinstance(node, ast.ClassDef):
+                methods = (getattr(each, "name", "") for each in node.body)
+                names |= {f"{node.name}.{method}" for method in methods if method}
+                names |= {getattr(each, "name", "") for each in node.body}
+
+    return names
+
+
+def test_lifecycle_names_what_there_is() -> None:
+    """Names of other libraries are those that the code uses under that name."""
+    text = (ROOT / "docs" / "lifecycle.md").read_text()
+    ours = defined_names()
+    named = {name for name in NAME.findall(text) if "_" in name or "." in name}
+    foreign = {
+        "Flask.wsgi_app",
+        "full_dispatch_request",
+        "dispatch_request",
+        "anyio.to_thread.run_sync",
+        "gc.freeze",
+        "Bridge.__call__",
+        "manifest.json",
+        "graph.pb",
+        "weights.bin",
+    }
+
+    assert len(named) > 30
+    assert named - ours - foreign == set()
+
+
+def test_settings_are_all_described() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+
+    for name, field in Settings.model_fields.items():
+        row = next(line for line in text.splitlines() if PREFIX + name.upper() in line)
+        assert field.description
+        assert field.description in row
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        assert target.startswith("http") or (path.parent / target).exists(), target
