@@ -149,7 +149,9 @@ def _case(sides: Sides, case: Case, rounds: int, seconds: float) -> Target:
         for name, figures in turns.items()
     ]
     columns = ("contender", "µs a call", "lowest", "µs a row", "times traced")
-    print_table(f"{case.name} (answers differ by at most {difference:.1e})", columns, rows)
+    print_table(
+        f"{case.name} (answers differ by at most {difference:.1e})", columns, rows
+    )
     ratio = _ratio(turns[TRACED], turns[OURS])
     return at_least(case.target, f"{case.name}, speed of ours over traced", ratio)
 

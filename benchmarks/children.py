@@ -22,9 +22,7 @@ class Child:
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
 
-    def call(
-        self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R:
+    def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a module's function there; blocks. Raises what it raises."""
         return self._pool.submit(function, *args, **kwargs).result()
 
@@ -41,4 +39,6 @@ def child() -> Iterator[Child]:
 
 
 def _hush() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow's libraries write there whatever the log level says; what fails here
+    # is raised in the parent.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -83,6 +83,7 @@ def answer_servable(folder: Path, rows: int, threads: int) -> Array:
     signature = servable.signatures[servable.manifest.default_signature]
     [(name, spec)] = signature.inputs.items()
     answers = servable.run(signature.name, {name: rows_for(spec.shape[1:], rows)})
+    answer: Array
     [answer] = answers.values()
     return answer
 
@@ -90,7 +91,7 @@ def answer_servable(folder: Path, rows: int, threads: int) -> Array:
 def _median(call: Call, array: Array, seconds: float) -> float:
     call(array)
     call(array)
-    taken = []
+    taken: list[float] = []
     end = time.perf_counter() + seconds
 
     while len(taken) < LEAST_CALLS or time.perf_counter() < end:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,26 +38,9 @@ def warm(path: Path) -> None:
                 pass
 
 
-def import_keras() -> None:
-    """Import what the loads of `.h5` need."""
-    import keras
-    import tensorflow as tf
-
-    assert keras.backend.backend() == "tensorflow", tf.__version__
-
-
-def import_tensorflow() -> None:
-    """Import what the loads of graphs need."""
-    import tensorflow as tf
-
-    assert tf.__version__
-
-
-def import_runtime() -> None:
-    """Import what the loads of artifacts need: TensorFlow, no Keras."""
-    from inference import runtime
-
-    assert runtime.Servable
+def prepare(module: str) -> None:
+    """Import what a load needs; a module itself can't travel between processes."""
+    import_module(module)
 
 
 def load_servable(folder: Path) -> Load:
@@ -67,12 +51,6 @@ def load_servable(folder: Path) -> Load:
     answer = _answer(servable)
     seconds = time.perf_counter() - started
     return _load(seconds, before, answer)
-
-
-def cycle_servable(folder: Path) -> None:
-    """Load another model, ask it, close it: what TensorFlow sets up once is there."""
-    _answer(_servable(folder))
-    close_servable(folder)
 
 
 def mapped_weights(folder: Path) -> Memory:

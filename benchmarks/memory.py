@@ -28,16 +28,17 @@ if TYPE_CHECKING:
     from benchmarks.report import Target
 
 MB = 1e6
+RUNTIME = "inference.runtime"
 KERAS, GRAPH, SAVED = "keras.models.load_model", "import_graph_def", "saved_model.load"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A way to load: `prepare` runs before the clock does, `load` after."""
+    """A way to load; `module` is imported before the clock runs."""
 
     name: str
     path: Path
-    prepare: Callable[[], None]
+    module: str
     load: Callable[[Path], Load]
 
 
@@ -72,18 +73,14 @@ def main(units: int, rounds: int) -> None:
 def _measure(scratch: Path, units: int, rounds: int) -> list[Target]:
     weights = units * (units + 1) * 4
     print(f"weights: {weights / MB:.1f} MB; {rounds} rounds")
-    small = scratch / "small.h5"
 
     with child() as writer:
         files = writer.call(models.write_large_dense, scratch, units)
-        writer.call(models.write_small_dense, small)
 
-    sources = files | {"small": small}
-    artifacts = models.compile_models(sources, scratch / "cache")
-    small_artifact = artifacts.pop("small")
+    artifacts = models.compile_models(files, scratch / "cache")
     return [
         *_seconds(files, artifacts, weights, rounds),
-        *_held(artifacts, small_artifact, weights),
+        *_held(artifacts, weights),
         *_shared(artifacts, weights),
     ]
 
@@ -109,24 +106,22 @@ def _seconds(
     return _ratios(seconds, artifacts)
 
 
-def _contenders(
-    files: dict[str, Path], artifacts: dict[str, Path]
-) -> list[Contender]:
+def _contenders(files: dict[str, Path], artifacts: dict[str, Path]) -> list[Contender]:
     ours = [
         Contender(
             name=f"artifact of {form}",
             path=folder,
-            prepare=loads.import_runtime,
+            module=RUNTIME,
             load=loads.load_servable,
         )
         for form, folder in artifacts.items()
     ]
     keras, graph, saved = (
-        Contender(name=name, path=files[form], prepare=prepare, load=load)
-        for name, form, prepare, load in (
-            (KERAS, ".h5", loads.import_keras, loads.load_keras),
-            (GRAPH, ".pb", loads.import_tensorflow, loads.load_graph),
-            (SAVED, "SavedModel", loads.import_tensorflow, loads.load_saved_model),
+        Contender(name=name, path=files[form], module=module, load=load)
+        for name, form, module, load in (
+            (KERAS, ".h5", "keras", loads.load_keras),
+            (GRAPH, ".pb", "tensorflow", loads.load_graph),
+            (SAVED, "SavedModel", "tensorflow", loads.load_saved_model),
         )
     )
     return [*ours, keras, graph, saved]
@@ -134,7 +129,7 @@ def _contenders(
 
 def _fresh(contender: Contender) -> Load:
     with child() as process:
-        process.call(contender.prepare)
+        process.call(loads.prepare, contender.module)
         process.call(loads.warm, contender.path)
         return process.call(contender.load, contender.path)
 
@@ -171,33 +166,28 @@ def _ratios(seconds: dict[str, float], artifacts: dict[str, Path]) -> list[Targe
     return targets
 
 
-def _held(
-    artifacts: dict[str, Path], small: Path, weights: int
-) -> list[Target]:
+def _held(artifacts: dict[str, Path], weights: int) -> list[Target]:
     rows, targets = [], []
 
     for form, folder in artifacts.items():
-        served = _serve_and_close(folder, small)
+        served = _serve_and_close(folder)
         grown = served.loaded.anonymous - served.before.anonymous
         left = served.closed.anonymous - served.before.anonymous
         rows.append((form, *_levels(served), f"{grown / MB:+.1f}", f"{left / MB:+.1f}"))
         targets += [
             at_most(0.15, f"{form}, private memory of the weights", grown / weights),
             at_most(0.05, f"{form}, left after unload", abs(left) / weights),
-            at_most(
-                0.0, f"{form}, mapped after unload", served.mapped_after.resident
-            ),
+            at_most(0.0, f"{form}, mapped after unload", served.mapped_after.resident),
         ]
 
     columns = ("anonymous MB", "before", "loaded", "unloaded", "grown", "left")
-    print_table("Our runtime, after a small model came and went", columns, rows)
+    print_table("Our runtime, first model of its process", columns, rows)
     return targets
 
 
-def _serve_and_close(folder: Path, small: Path) -> Served:
+def _serve_and_close(folder: Path) -> Served:
     with child() as process:
-        process.call(loads.import_runtime)
-        process.call(loads.cycle_servable, small)
+        process.call(loads.prepare, RUNTIME)
         load = process.call(loads.load_servable, folder)
         closed = process.call(loads.close_servable, folder)
         mapped = process.call(loads.mapped_weights, folder)
@@ -231,7 +221,7 @@ def _shared(artifacts: dict[str, Path], weights: int) -> list[Target]:
 def _two_processes(folder: Path) -> tuple[Memory, Memory]:
     with child() as one, child() as other:
         for process in (one, other):
-            process.call(loads.import_runtime)
+            process.call(loads.prepare, RUNTIME)
             process.call(loads.load_servable, folder)
 
         return (

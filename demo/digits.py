@@ -19,7 +19,7 @@ CHOSEN = 3
 
 
 def split_digits() -> tuple[Labelled, Labelled]:
-    """Digits to learn from and digits held out: 8 by 8 pixels, 0 (paper) to 16 (ink)."""
+    """Digits to learn from, digits held out: 8 by 8 pixels, 0 (paper) to 16 (ink)."""
     digits = load_digits()
     train, held_out, train_labels, held_out_labels = train_test_split(
         digits.images.astype(np.float32),
@@ -35,7 +35,7 @@ def split_digits() -> tuple[Labelled, Labelled]:
 
 
 def request_body() -> str:
-    """The chosen held-out digit as a body for `:predict`, a line for a row of pixels."""
+    """The chosen digit as a body for `:predict`, a line for a row of pixels."""
     _, held_out = split_digits()
     rows = ",\n".join(f"    [{_pixels(row)}]" for row in held_out.rows[CHOSEN])
     return f'{{"instances": [\n  [\n{rows}\n  ]\n]}}\n'

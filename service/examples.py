@@ -14,7 +14,7 @@ from inference import Sample
 if TYPE_CHECKING:
     from inference import Signature, TensorSpec
 
-INLINE_VALUES = 64
+INLINE_VALUES = 16
 """Up to this many numbers a body is written out; beyond, a script writes it."""
 
 _UNTRIED = Sample(shapes={}, text=b"")

@@ -46,6 +46,7 @@ def test_lifecycle_names_what_there_is() -> None:
         "dispatch_request",
         "anyio.to_thread.run_sync",
         "gc.freeze",
+        "inference.Engine",
         "Bridge.__call__",
         "manifest.json",
         "graph.pb",
@@ -65,7 +66,9 @@ def test_settings_are_all_described() -> None:
         assert field.description in row
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name
+)
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         assert target.startswith("http") or (path.parent / target).exists(), target

@@ -203,11 +203,14 @@ def _same(wanted: Array, got: Array) -> bool:
 
 
 def _gap(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> float:
-    gaps = [
-        np.abs(_wide(wanted[name]) - _wide(got[name]))
-        for name in wanted
-        if _floating(wanted[name]) and wanted[name].shape == got[name].shape
-    ]
+    # Infinity less infinity is no number; those are left out below.
+    with np.errstate(invalid="ignore"):
+        gaps = [
+            np.abs(_wide(wanted[name]) - _wide(got[name]))
+            for name in wanted
+            if _floating(wanted[name]) and wanted[name].shape == got[name].shape
+        ]
+
     return max((float(_finite(gap).max(initial=0.0)) for gap in gaps), default=0.0)
 
 

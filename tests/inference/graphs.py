@@ -32,6 +32,17 @@ def rows(name: str, *shape: int | None, dtype: str = "float32") -> Any:
     return tf1.placeholder(dtype, [None, *shape], name=name)
 
 
+@contextmanager
+def old_control_flow() -> Iterator[None]:
+    """Loops and branches as TensorFlow 1 made them: frames in the graph itself."""
+    tf1.disable_control_flow_v2()
+
+    try:
+        yield
+    finally:
+        tf1.enable_control_flow_v2()
+
+
 def write_graph(path: Path, build: Build) -> Path:
     """What `build` adds to the current graph, as a frozen graph's file."""
     with tf.Graph().as_default() as graph:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from benchmarks.client import get, post, run_requests
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    Answer = Callable[[bytes], bytes]
+
+ASK = get("ask", "/ask", lambda body: body == b"yes")
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"
+HANG_UP = b""
+
+
+@asynccontextmanager
+async def server(answer: Answer) -> AsyncIterator[tuple[str, int]]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readline():
+            while await reader.readline() != b"\r\n":
+                pass
+
+            if not (response := answer(head)):
+                break
+
+            writer.write(response)
+
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        yield listening.sockets[0].getsockname()
+
+
+async def test_right_answers_are_counted() -> None:
+    async with server(lambda head: OK) as address:
+        tally = await run_requests(address, [ASK], requests=10, connections=3)
+
+    assert (tally.statuses, tally.names) == ({200: 10}, {"ask": 10})
+    assert (len(tally.seconds), tally.wrong, tally.resets) == (10, 0, 0)
+
+
+async def test_a_wrong_answer_is_counted() -> None:
+    wrong = OK.replace(b"yes", b"no!")
+
+    async with server(lambda head: wrong) as address:
+        tally = await run_requests(address, [ASK], requests=4, connections=2)
+
+    assert (tally.statuses, tally.wrong) == ({200: 4}, 4)
+
+
+async def test_another_status_is_counted() -> None:
+    failed = OK.replace(b"200", b"500")
+
+    async with server(lambda head: failed) as address:
+        tally = await run_requests(address, [ASK], requests=4, connections=2)
+
+    assert (tally.statuses, tally.wrong) == ({500: 4}, 0)
+
+
+async def test_a_hang_up_is_counted_and_its_request_is_not_answered() -> None:
+    answers = iter([OK, HANG_UP, OK, OK])
+
+    async with server(lambda head: next(answers)) as address:
+        tally = await run_requests(address, [ASK], requests=4, connections=1)
+
+    assert (tally.statuses, tally.resets) == ({200: 3}, 1)
+
+
+def test_a_body_goes_with_its_length() -> None:
+    exchange = post("predict", "/v1", b"[1]", bool)
+    head, _, body = exchange.request.partition(b"\r\n\r\n")
+
+    assert head.startswith(b"POST /v1 HTTP/1.1\r\nHost: ")
+    assert b"\r\nContent-Length: 3" in head
+    assert body == b"[1]"

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """The folder that the demo script filled, and what it said."""
+
+    folder: Path
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The demo models, trained by a child as `make serve` does it."""
+    folder = tmp_path_factory.mktemp("demo") / "models"
+    command = [sys.executable, "-m", "demo.make_models", str(folder)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Made(folder=folder, stdout=done.stdout, stderr=done.stderr)

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from inference.backend import tf, tf1
+from inference.compiler.verification import Mismatch, Refusal, Trial, attempt, compare
+from inference.runtime import Servable
+from tests.inference.graphs import compile_graph, floats, rows, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from inference.types import Array
+
+    Build = Any
+
+NUMBERS = ("float16", "bfloat16", "float32", "float64", "complex64", "int64", "uint8")
+KINDS = (*NUMBERS, "bool", "string")
+OWN_DTYPES: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16, "string": object}
+
+
+def one_of_each() -> None:
+    for kind in KINDS:
+        tf.identity(rows(f"a_{kind}", dtype=kind), name=f"{kind}_again")
+
+
+def array(kind: str, *values: object) -> Array:
+    return np.array(values, dtype=OWN_DTYPES.get(kind, kind))
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servable]:
+    """Gives back what it is given, in every dtype."""
+    artifact = compile_graph(tmp_path_factory.mktemp("echo"), one_of_each)
+
+    with Servable(artifact) as servable:
+        yield servable
+
+
+def answered(echo: Servable, kind: str, got: Array, wanted: Array) -> float:
+    """What comparing says where the model gives `got` and the source gave `wanted`."""
+    trial = attempt_of(echo, kind, got, wanted)
+    return compare(echo, trial)
+
+
+def attempt_of(echo: Servable, kind: str, got: Array, wanted: Array) -> Trial:
+    signature = echo.signatures["serving_default"]
+    blank = {
+        name: np.zeros(1, OWN_DTYPES.get(spec.dtype, spec.dtype))
+        for name, spec in signature.inputs.items()
+    }
+    blank["a_string"][:] = b""
+    inputs = {**blank, f"a_{kind}": got}
+    outputs = echo.run("serving_default", inputs) | {f"{kind}_again": wanted}
+    return Trial(
+        signature=signature, guess=Any, inputs=inputs, outputs=outputs, steady=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "got", "wanted"),
+    [
+        pytest.param("float32", [1.0, 2.0], [1.0, 2.00001], id="float32"),
+        pytest.param("float32", [1e5, 0.5], [1e5, 0.9], id="beside a large one"),
+        pytest.param("float32", [0.0], [9e-6], id="beside zero"),
+        pytest.param("float32", [np.nan, 1], [np.nan, 1], id="not a number"),
+        pytest.param("float32", [np.inf, 1], [np.inf, 1], id="infinite"),
+        pytest.param("float64", [1.0], [1.0 + 1e-9], id="float64"),
+        pytest.param("float16", [1.0], [1.01], id="float16"),
+        pytest.param("bfloat16", [1.0], [1.0078125], id="bfloat16"),
+        pytest.param("complex64", [1 + 1j], [1 + 1.00001j], id="complex64"),
+        pytest.param("int64", [2**53 + 1], [2**53 + 1], id="int64"),
+        pytest.param("string", [b"\xff\x00"], [b"\xff\x00"], id="string"),
+    ],
+)
+def test_close_enough(echo: Servable, kind: str, got: Any, wanted: Any) -> None:
+    answered(echo, kind, array(kind, *got), array(kind, *wanted))
+
+
+def test_the_largest_difference_is_told(echo: Servable) -> None:
+    got = array("float32", 1e5, 0.5, np.inf, np.nan)
+    wanted = array("float32", 1e5, 0.75, np.inf, np.nan)
+
+    assert answered(echo, "float32", got, wanted) == 0.25
+    assert answered(echo, "string", array("string", b"a"), array("string", b"a")) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "got", "wanted"),
+    [
+        pytest.param("float32", [1.0, 2.0], [1.0, 2.0001], id="float32"),
+        pytest.param("float32", [1e5, 0.5], [1e5, 2.0], id="beside a large one"),
+        pytest.param("float32", [np.inf, 0.5], [np.inf, 0.6], id="beside infinity"),
+        pytest.param("float32", [np.nan], [1.0], id="a number wanted"),
+        pytest.param("float32", [1.0], [np.nan], id="none wanted"),
+        pytest.param("float32", [np.inf], [-np.inf], id="infinite"),
+        pytest.param("float64", [1.0], [1.0 + 1e-6], id="float64"),
+        pytest.param("float16", [1.0], [1.1], id="float16"),
+        pytest.param("bfloat16", [1.0], [1.125], id="bfloat16"),
+        pytest.param("complex64", [1 + 1j], [1 + 1.01j], id="complex64"),
+        pytest.param("int64", [2**53 + 1], [2**53], id="int64"),
+        pytest.param("uint8", [1], [2], id="uint8"),
+        pytest.param("bool", [True], [False], id="bool"),
+        pytest.param("string", [b"a"], [b"b"], id="string"),
+        pytest.param("float32", [1.0], [1.0, 1.0], id="another shape"),
+    ],
+)
+def test_too_far(echo: Servable, kind: str, got: Any, wanted: Any) -> None:
+    with pytest.raises(Mismatch, match="signature 'serving_default' differs by"):
+        answered(echo, kind, array(kind, *got), array(kind, *wanted))
+
+
+def test_another_dtype_is_too_far(echo: Servable) -> None:
+    with pytest.raises(Mismatch):
+        answered(echo, "float32", floats(2), floats(2).astype("float64"))
+
+
+def test_what_changes_from_call_to_call_is_run_and_not_compared(echo: Servable) -> None:
+    trial = attempt_of(echo, "float32", floats(2), floats(2) + 1)
+
+    assert compare(echo, replace(trial, steady=False)) == 0.0
+
+
+def test_samples_are_found_where_only_some_sizes_fit(tmp_path: Path) -> None:
+    def picky() -> None:
+        image = rows("image", None, None, 3)
+        tf.reshape(tf.reshape(image, [-1, 224 * 224 * 3]), [-1], name="pixels")
+
+    with source_of(tmp_path, picky) as source:
+        trial = attempt(source, source.signatures["serving_default"])
+
+    assert isinstance(trial, Trial)
+    assert trial.inputs["image"].shape == (2, 224, 224, 3)
+    assert trial.steady
+    np.testing.assert_array_equal(
+        trial.outputs["pixels"], trial.inputs["image"].reshape(-1)
+    )
+
+
+def test_a_source_that_takes_no_sample(tmp_path: Path) -> None:
+    def impossible() -> None:
+        tf.reshape(rows("x", None), [7, 11, 13], name="y")
+
+    with source_of(tmp_path, impossible) as source:
+        refusal = attempt(source, source.signatures["serving_default"])
+
+    assert isinstance(refusal, Refusal)
+    assert "32 values" in refusal.reason
+    assert "1001" in refusal.reason
+
+
+def test_a_source_that_answers_at_random_isnt_steady(tmp_path: Path) -> None:
+    with source_of(tmp_path, random_op) as source:
+        trial = attempt(source, source.signatures["serving_default"])
+
+    assert isinstance(trial, Trial)
+    assert not trial.steady
+
+
+def dense() -> None:
+    tf.matmul(rows("x", 4), floats(4, 2), name="y")
+
+
+def open_length() -> None:
+    tf.reduce_sum(rows("x", None), 1, name="y")
+
+
+def with_a_flag() -> None:
+    flag = tf1.placeholder_with_default(2.0, [], name="gain")
+    tf.multiply(rows("x", 4), flag, name="y")
+
+
+def of_words() -> None:
+    tf.strings.to_hash_bucket_fast(rows("words", dtype="string"), 100, name="y")
+
+
+def rows_interact() -> None:
+    x = rows("x", 4)
+    tf.subtract(x, tf.reduce_max(x), name="y")
+
+
+def time_major() -> None:
+    tf.cumsum(rows("x", None, 3), axis=0, name="y")
+
+
+def sorted_rows() -> None:
+    tf.sort(rows("x", 4), axis=0, name="y")
+
+
+def reversed_rows() -> None:
+    tf.reverse(rows("x", 4), [0], name="y")
+
+
+def same_for_all() -> None:
+    x = rows("x", 4)
+    tf.zeros([tf.shape(x)[0], 3], name="y")
+
+
+def one_answer() -> None:
+    tf.reduce_sum(rows("x", 4), name="y")
+
+
+def pairs() -> None:
+    """Twice as many rows as went in."""
+    x = rows("x", 4)
+    tf.concat([x, x], 0, name="y")
+
+
+def random_op() -> None:
+    x = rows("x", 4)
+    tf.add(x, tf.random.uniform(tf.shape(x)), name="y")
+
+
+def fixed() -> None:
+    tf.negative(tf1.placeholder("float32", [2, 4], name="x"), name="y")
+
+
+def any_rank() -> None:
+    tf.negative(tf1.placeholder("float32", None, name="x"), name="y")
+
+
+def one_side_fixed() -> None:
+    scale = tf1.placeholder("float32", [4], name="scale")
+    tf.multiply(rows("x", 4), scale, name="y")
+
+
+def nothing_required() -> None:
+    tf.negative(tf1.placeholder_with_default(floats(2, 4), [None, 4], "x"), name="y")
+
+
+def two_at_most() -> None:
+    x = rows("x", 4)
+    few = tf1.Assert(tf.shape(x)[0] <= 2, ["too many rows"])
+
+    with tf.control_dependencies([few]):
+        tf.negative(x, name="y")
+
+
+@pytest.mark.parametrize("build", [dense, open_length, with_a_flag, of_words])
+def test_batchable(tmp_path: Path, build: Build) -> None:
+    entry = compile_graph(tmp_path, build).read_manifest().signatures["serving_default"]
+
+    assert entry.batchable, entry.batchable_reason
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (rows_interact, "other outputs"),
+        (time_major, "other outputs"),
+        (sorted_rows, "other outputs"),
+        (reversed_rows, "other outputs"),
+        (pairs, "other outputs"),
+        (same_for_all, "proves nothing"),
+        (one_answer, "'y' has no leading dimension"),
+        (random_op, "change from call to call"),
+        (fixed, "'x' has no leading dimension"),
+        (any_rank, "'x' has no leading dimension"),
+        (one_side_fixed, "'scale' has no leading dimension"),
+        (nothing_required, "no required input"),
+        (two_at_most, "can't be run together"),
+    ],
+)
+def test_not_batchable(tmp_path: Path, build: Build, reason: str) -> None:
+    entry = compile_graph(tmp_path, build).read_manifest().signatures["serving_default"]
+
+    assert not entry.batchable
+    assert reason in entry.batchable_reason

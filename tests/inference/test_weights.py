@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from inference.artifact import PAGE, Artifact
+from inference.backend import tf, tf1
+from inference.compiler import optimization
+from inference.compiler.weights import externalize, write_weights
+from inference.runtime import Servable
+from tests.inference.arrays import assert_outputs
+from tests.inference.graphs import (
+    compile_graph,
+    compile_path,
+    floats,
+    old_control_flow,
+    rows,
+    write_saved_model,
+)
+
+if TYPE_CHECKING:
+    from inference.types import Array
+
+KERNEL = floats(64, 300)
+MAPS = Path("/proc/self/smaps")
+VALUES: dict[str, Array] = {
+    "float16": floats(3, 1024).astype("float16"),
+    "bfloat16": floats(3, 1024).astype(ml_dtypes.bfloat16),
+    "float64": floats(3, 1024).astype("float64"),
+    "int8": np.arange(3 * 5000, dtype="int8").reshape(3, 5000),
+    "int64": np.arange(3 * 1024).reshape(3, 1024) * 2**40,
+    "bool": floats(3, 5000) > 0,
+    "string": np.array([[b"a", b"\xff\x00"], [b"", b"c"], [b"d", b"e"]], object),
+    "complex64": (floats(3, 1024) * 1j).astype("complex64"),
+}
+SMALL = {kind: value[:, :2] for kind, value in VALUES.items()}
+
+
+def heavy() -> tuple[dict[str, Any], dict[str, Any]]:
+    x = rows("x", 64)
+    start = tf1.constant_initializer(KERNEL)
+    kernel = tf1.get_variable("kernel", KERNEL.shape, initializer=start)
+    return {"x": x}, {"y": tf.matmul(x, kernel)}
+
+
+def heavy_constant() -> None:
+    tf.add(tf.matmul(rows("x", 64), KERNEL), 0.5, name="y")
+
+
+def of_every_dtype(*, variables: bool, values: dict[str, Array]) -> Any:
+    """Rows looked up in a table of each dtype, in the order of `ids`."""
+    ids = rows("ids", dtype="int32")
+    tables = {
+        name: tf1.get_variable(name, dtype=kind_of(value), initializer=tensor(value))
+        if variables
+        else tf.constant(value, kind_of(value))
+        for name, value in values.items()
+    }
+    outputs = {name: tf.gather(table, ids) for name, table in tables.items()}
+    return {"ids": ids}, outputs
+
+
+def kind_of(value: Array) -> Any:
+    return tf.string if value.dtype == object else tf.dtypes.as_dtype(value.dtype)
+
+
+def tensor(value: Array) -> Any:
+    return tf.constant(value, kind_of(value))
+
+
+@pytest.fixture(scope="module")
+def frozen_heavy(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return compile_graph(tmp_path_factory.mktemp("heavy"), heavy_constant)
+
+
+def mapped_kib(path: Path) -> dict[str, int]:
+    """What the kernel says of this process' mappings of a file, summed, in KiB."""
+    totals: dict[str, int] = {}
+    inside = False
+
+    for line in MAPS.read_text().splitlines():
+        words = line.split()
+
+        if not words[0].endswith(":"):
+            inside = words[-1] == str(path)
+        elif inside and words[-1] == "kB":
+            totals[words[0]] = totals.get(words[0], 0) + int(words[1])
+
+    return totals
+
+
+def test_each_weight_begins_on_a_page(tmp_path: Path) -> None:
+    values = {"a": floats(1500), "b": floats(3, 1024), "c": VALUES["bfloat16"]}
+    weights = write_weights(tmp_path / "weights.bin", values)
+
+    content = (tmp_path / "weights.bin").read_bytes()
+    assert [weight.offset for weight in weights] == [0, 2 * PAGE, 5 * PAGE]
+    assert [weight.dtype for weight in weights] == ["float32", "float32", "bfloat16"]
+    assert [weight.shape for weight in weights] == [(1500,), (3, 1024), (3, 1024)]
+
+    for weight, value in zip(weights, values.values(), strict=True):
+        end = weight.offset + weight.nbytes
+        assert content[weight.offset : end] == value.tobytes()
+
+
+def test_a_transposed_weight_is_written_in_its_own_order(tmp_path: Path) -> None:
+    value = floats(64, 32).T
+    weights = write_weights(tmp_path / "weights.bin", {"a": value})
+
+    assert weights[0].shape == (32, 64)
+    assert (tmp_path / "weights.bin").read_bytes() == value.tobytes()
+
+
+def test_no_weights_are_an_empty_file(tmp_path: Path) -> None:
+    assert write_weights(tmp_path / "weights.bin", {}) == []
+    assert (tmp_path / "weights.bin").read_bytes() == b""
+
+
+def test_only_large_numbers_leave_the_graph() -> None:
+    with tf.Graph().as_default() as graph:
+        tf1.constant(KERNEL, name="large")
+        tf1.constant(1.5, shape=[2048], name="repeated")
+        tf1.constant(floats(PAGE // 4 - 1), name="small")
+        tf1.constant(["word"] * PAGE, name="words")
+
+    graph_def = graph.as_graph_def()
+    values = externalize(graph_def, {"v": KERNEL, "s": floats(3)})
+
+    assert set(values.large) == {"v", "large/handle", "repeated/handle"}
+    assert set(values.small) == {"s"}
+    np.testing.assert_array_equal(values.large["large/handle"], KERNEL)
+    assert values.large["repeated/handle"].tolist() == [1.5] * 2048
+    kinds = {node.name: node.op for node in graph_def.node}
+    assert kinds["large"] == kinds["repeated"] == "ReadVariableOp"
+    assert kinds["small"] == kinds["words"] == "Const"
+
+
+def test_a_constant_of_a_loops_frame_stays(tmp_path: Path) -> None:
+    def loop() -> None:
+        def turn(number: Any, value: Any) -> Any:
+            # Made inside the body, so that it belongs to the loop's frame.
+            return number + 1, value @ tf1.constant(floats(64, 64)) / 8.0
+
+        x = rows("x", 64)
+        _, last = tf1.while_loop(lambda number, _: number < 2, turn, (0, x))
+        tf.identity(last, name="y")
+
+    with old_control_flow():
+        artifact = compile_graph(tmp_path, loop)
+
+    assert artifact.read_manifest().optimization == "full"
+    x = floats(2, 64)
+
+    with Servable(artifact) as servable:
+        y = servable.run("serving_default", {"x": x})["y"]
+
+    wanted = x @ floats(64, 64) @ floats(64, 64) / 64.0
+    np.testing.assert_allclose(y, wanted, atol=1e-4)
+
+
+def test_the_graph_is_light_and_the_weights_hold_all(frozen_heavy: Artifact) -> None:
+    manifest = frozen_heavy.read_manifest()
+
+    assert manifest.graph_bytes < PAGE
+    assert manifest.weights_bytes == KERNEL.nbytes
+    assert frozen_heavy.weights.read_bytes() == KERNEL.tobytes()
+
+
+def test_above_the_limit_weights_stay_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimization, "FREEZE_LIMIT", KERNEL.nbytes - 1)
+    path = write_saved_model(tmp_path / "model", heavy)
+    artifact = compile_path(path, tmp_path / "artifact")
+
+    manifest = artifact.read_manifest()
+    assert manifest.optimization == "inlined"
+    assert manifest.graph_bytes < PAGE
+    assert artifact.weights.read_bytes() == KERNEL.tobytes()
+    x = floats(2, 64)
+
+    with Servable(artifact) as servable:
+        y = servable.run("serving_default", {"x": x})["y"]
+
+    np.testing.assert_allclose(y, x @ KERNEL, atol=1e-4)
+
+
+@pytest.mark.parametrize("limit", [0, optimization.FREEZE_LIMIT])
+@pytest.mark.parametrize("values", [VALUES, SMALL], ids=["large", "small"])
+@pytest.mark.parametrize("variables", [True, False], ids=["variables", "constants"])
+def test_weights_of_every_dtype(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: int,
+    values: dict[str, Array],
+    variables: bool,
+) -> None:
+    monkeypatch.setattr(optimization, "FREEZE_LIMIT", limit)
+    path = write_saved_model(
+        tmp_path / "model", lambda: of_every_dtype(variables=variables, values=values)
+    )
+    artifact = compile_path(path, tmp_path / "artifact")
+    ids = np.array([2, 0], "int32")
+
+    with Servable(artifact) as servable:
+        outputs = servable.run("serving_default", {"ids": ids})
+
+    assert_outputs(outputs, {name: value[ids] for name, value in values.items()}, 0)
+    kinds = {weight.dtype for weight in artifact.read_manifest().weights}
+    assert kinds == (set(VALUES) - {"string"} if values is VALUES else set())
+
+
+def test_mapped_weights_are_views_of_the_file(frozen_heavy: Artifact) -> None:
+    ((feed, value),) = frozen_heavy.map_weights(frozen_heavy.read_manifest())
+
+    assert feed == "tandem/weight_0"
+    assert isinstance(value.base, np.memmap)
+    assert value.ctypes.data % PAGE == 0
+    np.testing.assert_array_equal(value, KERNEL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/smaps")
+def test_a_loaded_model_shares_the_files_pages(frozen_heavy: Artifact) -> None:
+    """Its weights are the page cache's own: no copy, until it is closed."""
+    servable = Servable(frozen_heavy)
+    servable.run("serving_default", {"x": floats(1, 64)})
+    # TensorFlow drops arrays that were fed when another session runs.
+    Servable(frozen_heavy).close()
+    gc.collect()
+
+    loaded = mapped_kib(frozen_heavy.weights)
+    assert loaded["Rss:"] * 1024 >= KERNEL.nbytes
+    assert loaded["Anonymous:"] == 0
+
+    servable.close()
+    assert mapped_kib(frozen_heavy.weights) == {}

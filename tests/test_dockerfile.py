@@ -1,0 +1,152 @@
+"""The image, as far as its Dockerfile tells: no Docker is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import tomllib
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.settings import PREFIX, Settings
+from tests.dockerfiles import environment, every, only, read_stages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+BUILDER, IMAGE = read_stages(PROJECT / "Dockerfile")
+
+
+def test_both_stages_stand_on_the_same_slim_base() -> None:
+    bases = [only(stage, "FROM").rest.split()[0] for stage in (BUILDER, IMAGE)]
+
+    assert bases == ["python:${PYTHON}-slim-bookworm"] * 2
+
+
+def test_copies_nothing_that_the_context_leaves_out() -> None:
+    ignored, *allowed = [
+        line
+        for line in (PROJECT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith(("#", "**/"))
+    ]
+    copied = {
+        name for copy in every(BUILDER, "COPY") for name in copy.rest.split()[:-1]
+    }
+
+    assert ignored == "*"
+    assert copied == {line.removeprefix("!") for line in allowed}
+
+
+def test_copies_all_that_the_wheel_holds() -> None:
+    setuptools = PYPROJECT["tool"]["setuptools"]
+    packages = [name.strip("*") for name in setuptools["packages"]["find"]["include"]]
+    modules = [f"{name}.py" for name in setuptools["py-modules"]]
+    copied = {word for copy in every(BUILDER, "COPY") for word in copy.rest.split()}
+
+    assert copied >= {*packages, *modules, *PYPROJECT["project"]["license-files"]}
+
+
+def test_the_image_gets_only_what_was_built() -> None:
+    assert [copy.rest for copy in every(IMAGE, "COPY")] == [
+        "--from=builder /opt/tandem /opt/tandem"
+    ]
+
+
+def test_installs_the_locked_versions_without_test_tools() -> None:
+    installs = [run.rest for run in every(BUILDER, "RUN") if "install" in run.rest]
+
+    assert "-c constraints.txt" in installs[0]
+    assert "optional-dependencies" not in installs[0]
+    assert "--no-deps --no-build-isolation" in installs[1]
+
+
+def test_runs_as_a_user_that_is_known_not_to_be_root() -> None:
+    user, group = only(IMAGE, "USER").rest.split(":")
+
+    assert (int(user), int(group)) == (10001, 10001)
+    assert f"--uid {user}" in only(IMAGE, "RUN").rest
+
+
+def test_is_set_up_by_variables_that_exist() -> None:
+    variables = environment(IMAGE)
+    names = {name for name in variables if name.startswith(PREFIX)}
+
+    assert names <= {PREFIX + name.upper() for name in Settings.model_fields}
+    assert variables["TANDEM_HOST"] == "0.0.0.0"
+    assert variables["TANDEM_MODELS"] == "/models"
+
+
+def test_the_user_may_write_where_models_are_cached() -> None:
+    cache = environment(IMAGE)["TANDEM_CACHE_DIR"]
+
+    assert f"--owner tandem --group tandem {cache}" in only(IMAGE, "RUN").rest
+    assert only(IMAGE, "VOLUME").command() == [cache]
+
+
+def test_starts_the_server_as_process_one() -> None:
+    (entry,) = only(IMAGE, "ENTRYPOINT").command()
+
+    assert entry in PYPROJECT["project"]["scripts"]
+    assert only(IMAGE, "CMD").command() == ["serve"]
+
+
+def test_works_outside_the_models_folder() -> None:
+    assert only(IMAGE, "WORKDIR").rest == "/"
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_health_is_what_livez_answers(status: int, code: int) -> None:
+    with answering(status) as (port, paths):
+        assert ask_health(port) == code
+
+    assert paths == ["/livez"]
+
+
+def test_nobody_listening_is_not_healthy() -> None:
+    with answering(200) as (port, _):
+        pass
+
+    assert ask_health(port) != 0
+
+
+def ask_health(port: int) -> int:
+    """The exit status of the image's health check, run here."""
+    _, *arguments = only(IMAGE, "HEALTHCHECK").command()
+    variables = os.environ | {"TANDEM_PORT": str(port)}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=variables, capture_output=True
+    )
+    return done.returncode
+
+
+@contextmanager
+def answering(status: int) -> Iterator[tuple[int, list[str]]]:
+    """A server that answers all with `status`; its port, and the paths asked for."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+
+        try:
+            yield server.server_port, paths
+        finally:
+            server.shutdown()
+            thread.join()
