@@ -1,11 +1,12 @@
 # `make` says what there is. Python is the first of these that fits; to use another:
 # make setup PYTHON=/opt/python3.12/bin/python3
-PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
-	$(name) -c 'import sys, ensurepip; sys.exit(not $(FITS))' 2>/dev/null && echo $(name))))
-FITS := (3, 11) <= sys.version_info < (3, 14)
+FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c '$(FITS)' 2>/dev/null && echo $$name && break; done)
 
 VENV := .venv
 BIN := $(VENV)/bin
+MADE := $(VENV)/.made
 INSTALLED := $(VENV)/.installed
 MODELS := models
 ARGS :=
@@ -38,20 +39,24 @@ bench: $(INSTALLED) ## Print the figures of benchmarks/
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.soak
 
-lock: $(INSTALLED) ## Write constraints.txt anew, with the newest versions allowed
+lock: $(MADE) ## Write constraints.txt anew, with the newest versions allowed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 		--all-extras --no-header --no-annotate --no-emit-index-url \
 		pyproject.toml -o constraints.txt
 
-$(INSTALLED): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Tandem needs Python 3.11, 3.12 or 3.13 with venv," \
-		"and none is on the PATH. Install one (on Debian: python3 and python3-venv)," \
-		"or name it: make setup PYTHON=/path/to/python" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not $(FITS))' || { \
-		echo "$(PYTHON) isn't Python 3.11, 3.12 or 3.13." >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+$(INSTALLED): pyproject.toml constraints.txt | $(MADE)
 	@echo "Installing into $(VENV): some minutes and 2.5 GB where nothing is cached."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[test]'
+	@touch $@
+
+$(MADE):
+	@python="$(PYTHON)"; \
+	if test -z "$$python"; then echo "Tandem needs Python 3.11, 3.12 or 3.13 with" \
+		"venv, and none is on the PATH. Install one (on Debian: python3," \
+		"python3-venv), or name it: make setup PYTHON=/path/to/python" >&2; exit 1; \
+	elif ! $$python -c '$(FITS)'; then \
+		echo "$$python isn't Python 3.11, 3.12 or 3.13 with venv." >&2; exit 1; \
+	else $$python -m venv $(VENV); fi
 	@touch $@

@@ -50,8 +50,8 @@ def write_large_dense(folder: Path, units: int) -> dict[str, Path]:
     import keras
 
     keras.utils.set_random_seed(SEED)
-    layers = [keras.Input((units,), name="values"), keras.layers.Dense(units)]
-    model = keras.Sequential(layers)
+    layer = keras.layers.Dense(units, bias_initializer="random_normal")
+    model = keras.Sequential([keras.Input((units,), name="values"), layer])
     paths = {
         ".h5": folder / "large.h5",
         ".pb": folder / "large.pb",
@@ -102,10 +102,10 @@ def _small_dense(seed: int = SEED) -> Any:
     import keras
 
     keras.utils.set_random_seed(seed)
-    relu = partial(keras.layers.Dense, 64, activation="relu")
-    return keras.Sequential(
-        [keras.Input((32,), name="values"), relu(), relu(), keras.layers.Dense(1)]
-    )
+    # Zero biases, as layers begin with, would be optimised away.
+    dense = partial(keras.layers.Dense, bias_initializer="random_normal")
+    layers = [dense(64, activation="relu"), dense(64, activation="relu"), dense(1)]
+    return keras.Sequential([keras.Input((32,), name="values"), *layers])
 
 
 def _settle_norms(model: Any) -> None:

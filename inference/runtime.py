@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 _CALLER_THREAD = -1
 
 _CLIENT_ERRORS = (
+    # Bytes that can't be decoded; a served graph reads no file that could be lost.
+    tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.OutOfRangeError,
-    tf.errors.FailedPreconditionError,
     tf.errors.UnimplementedError,
 )
 

@@ -51,7 +51,10 @@ def test_copies_all_that_the_wheel_holds() -> None:
     modules = [f"{name}.py" for name in setuptools["py-modules"]]
     copied = {word for copy in every(BUILDER, "COPY") for word in copy.rest.split()}
 
-    assert copied >= {*packages, *modules, *PYPROJECT["project"]["license-files"]}
+    project = PYPROJECT["project"]
+    beside = [project["readme"], *project["license-files"]]
+
+    assert copied >= {*packages, *modules, *beside}
 
 
 def test_the_image_gets_only_what_was_built() -> None:

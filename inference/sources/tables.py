@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from inference.backend import tf, tf1
 from inference.sources.source import Table
 from inference.sources.tensors import as_array
@@ -38,6 +40,13 @@ _MUTABLE = TableKind(
         table_handle=table, keys=keys, values=values
     ),
 )
+_DENSE = TableKind(
+    export=_RESOURCE,
+    # Its import takes whole buckets, in a shape that no export gives.
+    fill=lambda table, keys, values: tf.raw_ops.LookupTableInsertV2(
+        table_handle=table, keys=keys, values=values
+    ),
+)
 _STATIC_REF = TableKind(
     export=tf.raw_ops.LookupTableExport,
     fill=lambda table, keys, values: tf.raw_ops.InitializeTable(
@@ -50,7 +59,7 @@ TABLES = {
     "HashTableV2": _STATIC,
     "MutableHashTableV2": _MUTABLE,
     "MutableHashTableOfTensorsV2": _MUTABLE,
-    "MutableDenseHashTableV2": _MUTABLE,
+    "MutableDenseHashTableV2": _DENSE,
 }
 
 
@@ -92,7 +101,22 @@ def _read(node: Any, session: Any) -> Table:
             )
         )
 
+    if TABLES[node.op] is _DENSE:
+        blanks = session.run(list(handle.op.inputs))
+        shape = tf.TensorShape(node.attr["value_shape"].shape)
+        keys, values = _entries(keys, values, blanks, shape)
+
     return Table(node=node.name, keys=as_array(keys), values=as_array(values))
+
+
+def _entries(
+    keys: Any, values: Any, blanks: list[Any], value_shape: Any
+) -> tuple[Any, Any]:
+    """Of a dense table's buckets those in use: the others hold a blank key."""
+    keys = keys.reshape(len(keys), *np.shape(blanks[0]))
+    values = values.reshape(len(values), *value_shape)
+    used = [not any(np.array_equal(key, blank) for blank in blanks) for key in keys]
+    return keys[used], values[used]
 
 
 def _constant(value: Any, dtype: Any) -> Any:

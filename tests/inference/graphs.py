@@ -76,18 +76,21 @@ def write_saved_model(
     return folder
 
 
-def compile_path(path: Path, folder: Path) -> Artifact:
+def compile_path(path: Path, folder: Path, sidecar: Path | None = None) -> Artifact:
     """The artifact of a model, compiled in this process."""
     folder.mkdir()
-    manifest = compile_model(path, None, folder, lambda _: None)
+    manifest = compile_model(path, sidecar, folder, lambda _: None)
     artifact = Artifact(folder)
     artifact.manifest.write_text(manifest.model_dump_json())
     return artifact
 
 
-def compile_graph(folder: Path, build: Build) -> Artifact:
+def compile_graph(folder: Path, build: Build, sidecar: str = "") -> Artifact:
     """The artifact, in `folder`/artifact, of the graph that `build` makes."""
-    return compile_path(write_graph(folder / "model.pb", build), folder / "artifact")
+    beside = folder / "model.toml"
+    beside.write_text(sidecar)
+    path = write_graph(folder / "model.pb", build)
+    return compile_path(path, folder / "artifact", beside)
 
 
 @contextmanager

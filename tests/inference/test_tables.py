@@ -42,7 +42,8 @@ def dense_table() -> Any:
     table = tf.raw_ops.MutableDenseHashTableV2(
         empty_key=b"", deleted_key=b"-", value_dtype=tf.int64, value_shape=[]
     )
-    return imported(table)
+    fill = tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=KEYS, values=VALUES)
+    return filled(table, fill)
 
 
 def imported(table: Any) -> Any:

@@ -10,6 +10,7 @@ import pytest
 from inference.backend import tf, tf1
 from inference.compiler.verification import Mismatch, Refusal, Trial, attempt, compare
 from inference.runtime import Servable
+from inference.samples import Guess
 from tests.inference.graphs import compile_graph, floats, rows, source_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def attempt_of(echo: Servable, kind: str, got: Array, wanted: Array) -> Trial:
     inputs = {**blank, f"a_{kind}": got}
     outputs = echo.run("serving_default", inputs) | {f"{kind}_again": wanted}
     return Trial(
-        signature=signature, guess=Any, inputs=inputs, outputs=outputs, steady=True
+        signature=signature, guess=Guess(), inputs=inputs, outputs=outputs, steady=True
     )
 
 

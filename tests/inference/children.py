@@ -1,0 +1,81 @@
+"""Programs that stand where the compiler's child process would."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inference.artifact_cache import artifact_key, digest_source
+from inference.sidecar import read_sidecar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from inference.artifact import Artifact
+    from inference.artifact_cache import ArtifactCache
+    from inference.repository import ModelFiles
+
+
+BEGIN = """\
+#!/bin/sh
+cat > /dev/null
+echo $$ >> {folder}/pids
+wait_for_gate() {{
+    until [ -e {folder}/gate ]; do sleep 0.02; done
+}}
+echo '{{"stage": "reading"}}'
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A shell script that runs in the compiler's place.
+
+    It notes its process' number, says that it is reading, and goes on with what it is
+    given; `open_gate` lets it past the word `wait_for_gate`.
+    """
+
+    folder: Path
+
+    def install(self, monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+        script = self.folder / "python"
+        script.write_text(f"{BEGIN.format(folder=self.folder)}{then}\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
+
+    def open_gate(self) -> None:
+        (self.folder / "gate").touch()
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that were started, in their order."""
+        path = self.folder / "pids"
+        return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+
+    return True
+
+
+def key_of(files: ModelFiles) -> str:
+    """Under what the cache keeps a model's artifact."""
+    shaping = read_sidecar(files.sidecar).shaping()
+    return artifact_key(digest_source(files.path), shaping)
+
+
+def put(cache: ArtifactCache, files: ModelFiles, artifact: Artifact) -> Artifact:
+    """Give the cache an artifact that was compiled before; returns its own copy."""
+    with cache.scratch() as folder:
+        for path in (artifact.graph, artifact.weights):
+            (folder / path.name).write_bytes(path.read_bytes())
+
+        return cache.publish(folder, key_of(files), artifact.read_manifest())
