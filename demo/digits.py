@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
-from demo.held_out import Labelled
+from demo.held_out import split
 
 if TYPE_CHECKING:
+    from demo.held_out import Labelled
     from inference import Array
 
 HELD_OUT = 360
@@ -21,17 +20,7 @@ CHOSEN = 3
 def split_digits() -> tuple[Labelled, Labelled]:
     """Digits to learn from, digits held out: 8 by 8 pixels, 0 (paper) to 16 (ink)."""
     digits = load_digits()
-    train, held_out, train_labels, held_out_labels = train_test_split(
-        digits.images.astype(np.float32),
-        digits.target.astype(np.int64),
-        test_size=HELD_OUT,
-        stratify=digits.target,
-        random_state=0,
-    )
-    return (
-        Labelled(rows=train, labels=train_labels),
-        Labelled(rows=held_out, labels=held_out_labels),
-    )
+    return split(digits.images, digits.target, held_out=HELD_OUT)
 
 
 def request_body() -> str:

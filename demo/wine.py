@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 from sklearn.datasets import load_wine
-from sklearn.model_selection import train_test_split
 
-from demo.held_out import Labelled, score
+from demo.held_out import score, split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from demo.held_out import Labelled
     from inference import Array
 
 HELD_OUT = 45
@@ -22,17 +21,7 @@ HELD_OUT = 45
 def split_wines() -> tuple[Labelled, Labelled]:
     """Wines to learn from and wines held out: 13 measurements, one of 3 cultivars."""
     wines = load_wine()
-    train, held_out, train_labels, held_out_labels = train_test_split(
-        wines.data.astype(np.float32),
-        wines.target.astype(np.int64),
-        test_size=HELD_OUT,
-        stratify=wines.target,
-        random_state=0,
-    )
-    return (
-        Labelled(rows=train, labels=train_labels),
-        Labelled(rows=held_out, labels=held_out_labels),
-    )
+    return split(wines.data, wines.target, held_out=HELD_OUT)
 
 
 def write_wine(path: Path) -> str:
