@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.grappler import tf_optimizer
 
 from inference.backend import config_pb2, tf, tf1
+from inference.compiler.folding import fold_scales
 from inference.sources.graphs import FORWARDS, all_nodes, node_of, nodes_by_name, prune
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from inference.sources.source import Source
     from inference.types import Array
 
-PASSES = ("constfold", "arithmetic", "remap", "dependency")
+FOLDING = ("constfold", "arithmetic")
+PASSES = (*FOLDING, "remap", "dependency")
 FREEZE_LIMIT = 1536 * 1024 * 1024
 """Bytes of weights that may stand inside one protobuf, which ends at 2 GiB."""
 
@@ -45,7 +47,9 @@ def recipes(source: Source) -> list[tuple[str, Callable[[], Form]]]:
 
     def frozen(level: str, passes: Sequence[str]) -> Form:
         graph_def, left = freeze(inlined(), source.variables)
-        return _form(level, prune(rewrite(graph_def, tensors, passes), tensors), left)
+        folded = rewrite(graph_def, tensors, FOLDING)
+        fold_scales(folded, tensors)
+        return _form(level, prune(rewrite(folded, tensors, passes), tensors), left)
 
     without_remap = tuple(name for name in PASSES if name != "remap")
     ways: list[tuple[str, Callable[[], Form]]] = [
@@ -100,6 +104,11 @@ def inline(graph_def: Any, tensors: Sequence[str]) -> Any:
 def rewrite(graph_def: Any, tensors: Sequence[str], passes: Sequence[str]) -> Any:
     """A copy after TensorFlow's own optimiser; `tensors` keep their names."""
     meta_graph = tf1.MetaGraphDef(graph_def=graph_def)
+
+    for node in meta_graph.graph_def.node:
+        # Operations are only fused where they are known to run on a CPU.
+        node.device = "/device:CPU:0"
+
     # This collection is how the optimiser is told what is fetched.
     meta_graph.collection_def["train_op"].node_list.value.extend(tensors)
     config = config_pb2.ConfigProto()

@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
 
-from inference import artifact_cache
-from inference.artifact import Artifact
-from inference.artifact_cache import ArtifactCache, artifact_key, digest_source
+from inference.artifact import FORMAT
+from inference.artifact_cache import (
+    SHAPING_PACKAGES,
+    ArtifactCache,
+    artifact_key,
+    digest_source,
+)
 from inference.sidecar import read_sidecar
 from tests.inference.graphs import compile_graph, floats, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from inference.artifact import Manifest
+    from inference.artifact import Artifact, Manifest
 
 
 def dense() -> None:
@@ -226,16 +231,14 @@ def test_the_key_doesnt_change_with_how_many_calls_may_run(
     assert key_of(file, sidecar(tmp_path, "concurrency = 7")) == key_of(file)
 
 
-@pytest.mark.parametrize("package", artifact_cache.SHAPING_PACKAGES)
+@pytest.mark.parametrize("package", SHAPING_PACKAGES)
 def test_the_key_changes_with_versions(
     file: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     before = key_of(file)
-    installed = artifact_cache.version
     monkeypatch.setattr(
-        artifact_cache,
-        "version",
-        lambda name: "99.0" if name == package else installed(name),
+        "inference.artifact_cache.version",
+        lambda name: "99.0" if name == package else version(name),
     )
 
     assert key_of(file) != before
@@ -245,7 +248,7 @@ def test_the_key_changes_with_the_artifacts_format(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = key_of(file)
-    monkeypatch.setattr(artifact_cache, "FORMAT", artifact_cache.FORMAT + 1)
+    monkeypatch.setattr("inference.artifact_cache.FORMAT", FORMAT + 1)
 
     assert key_of(file) != before
 

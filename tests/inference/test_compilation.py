@@ -190,7 +190,9 @@ async def test_a_child_that_takes_too_long_is_ended(
 ) -> None:
     child.install(monkeypatch, "wait_for_gate")
 
-    with pytest.raises(InvalidModel, match=r"model.h5 took longer than 0\.5 s\. .*--co"):
+    with pytest.raises(
+        InvalidModel, match=r"model.h5 took longer than 0\.5 s\. .*--co"
+    ):
         await new(cache, timeout_seconds=0.5).compile(file, lambda _: None)
 
     assert not any(map(is_alive, child.pids))

@@ -74,6 +74,19 @@ def test_outputs_are_the_frameworks_own(compiled: CompiledCases, name: str) -> N
             assert_outputs(outputs, example.outputs, case.tolerance)
 
 
+@pytest.mark.parametrize("name", ["h5_embedding_lstm", "zip_string_lookup"])
+def test_a_sample_is_known_that_the_model_takes(
+    compiled: CompiledCases, name: str
+) -> None:
+    with Servable(compiled.artifact(name)) as servable:
+        signature = servable.signatures["serving_default"]
+        servable.warm_up()
+
+    assert signature.sample is not None
+    assert signature.sample.shapes.keys() == signature.inputs.keys()
+    assert {shape[0] for shape in signature.sample.shapes.values()} == {1}
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_the_signature_says_what_may_be_left_out(
     compiled: CompiledCases, name: str

@@ -156,17 +156,33 @@ def test_many_threads_get_their_own_answers(
             each.result()
 
 
-def test_one_callable_for_each_set_of_outputs(
-    servable: Servable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What each callable gives that a session has made."""
+    fetched = []
     make = tf1.Session._make_callable_from_options
 
     def counting(session: Any, options: Any) -> Any:
-        made.append(list(options.fetch))
+        fetched.append(list(options.fetch))
         return make(session, options)
 
     monkeypatch.setattr(tf1.Session, "_make_callable_from_options", counting)
+    return fetched
+
+
+def test_warming_up_makes_what_the_first_call_needs(
+    servable: Servable, made: list[list[str]]
+) -> None:
+    servable.warm_up()
+    assert len(made) == 1
+
+    servable.run("serving_default", {"x": floats(1, 16)})
+    assert len(made) == 1
+
+
+def test_one_callable_for_each_set_of_outputs(
+    servable: Servable, made: list[list[str]]
+) -> None:
 
     orders = (["product", "largest"], ["largest", "product"])
 

@@ -1,0 +1,109 @@
+"""Batch norm's scale folded into the depthwise convolution before it.
+
+TensorFlow's own optimiser does this for other convolutions; after a depthwise one it
+leaves a multiplication, which also keeps what follows from being fused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+from inference.sources.graphs import node_of, nodes_by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inference.types import Array
+
+DEPTHWISE = "DepthwiseConv2dNative"
+
+
+def fold_scales(graph_def: Any, kept: Sequence[str]) -> None:
+    """Turn `Mul(depthwise(x, filter), scale)` into `depthwise(x, filter * scale)`.
+
+    In place, where filter and scale are constants and nobody else wants the product
+    unscaled; `kept` are the tensors that a client may ask for.
+    """
+    nodes = nodes_by_name(graph_def)
+    uses = Counter(tensor for node in graph_def.node for tensor in node.input)
+    wanted = {node_of(tensor) for tensor in kept}
+    added = []
+
+    for node in graph_def.node:
+        found = _scaled_convolution(node, nodes) if node.op == "Mul" else None
+
+        if found is None or found[0].name in wanted or uses[found[0].name] != 1:
+            continue
+
+        convolution, scale = found
+        filters = _constant(nodes, convolution.input[1])
+        folded = _folded(filters, scale)
+
+        if folded is not None:
+            added.append(_const_node(f"{node.name}/folded", folded))
+            convolution.input[1] = added[-1].name
+            _become_identity(node, convolution.name)
+
+    graph_def.node.extend(added)
+
+
+def _scaled_convolution(node: Any, nodes: dict[str, Any]) -> tuple[Any, Array] | None:
+    """The convolution and the constant that a `Mul` multiplies, in either order."""
+    for first, second in (node.input[:2], reversed(node.input[:2])):
+        convolution, scale = nodes.get(first), _constant(nodes, second)
+
+        if (
+            scale is not None
+            and convolution is not None
+            and convolution.op == DEPTHWISE
+            and convolution.attr["data_format"].s in (b"", b"NHWC")
+        ):
+            return convolution, scale
+
+    return None
+
+
+def _folded(filters: Array | None, scale: Array) -> Array | None:
+    """`filters` [height, width, channels, multiplier] times a scale for each output.
+
+    `None` where the scale isn't one number for each output channel.
+    """
+    if filters is None or filters.ndim != 4:
+        return None
+
+    outputs = filters.shape[2] * filters.shape[3]
+
+    if scale.size != outputs or scale.shape[-1:] != (outputs,):
+        return None
+
+    product: Array = filters * scale.reshape(filters.shape[2:])
+    return product.astype(filters.dtype)
+
+
+def _constant(nodes: dict[str, Any], tensor: str) -> Array | None:
+    node = nodes.get(tensor)
+
+    if node is None or node.op != "Const":
+        return None
+
+    value: Array = tf.make_ndarray(node.attr["value"].tensor)
+    return value
+
+
+def _const_node(name: str, value: Array) -> Any:
+    node = tf1.NodeDef(name=name, op="Const")
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+    node.attr["dtype"].type = node.attr["value"].tensor.dtype
+    return node
+
+
+def _become_identity(node: Any, source: str) -> None:
+    name, dtype = node.name, node.attr["T"].type
+    controls = [tensor for tensor in node.input if tensor.startswith("^")]
+    node.Clear()
+    node.name = name
+    node.op = "Identity"
+    node.input.extend([source, *controls])
+    node.attr["T"].type = dtype

@@ -1,0 +1,300 @@
+"""A folder of models of all formats, loaded behind the back of whoever asks."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from inference import (
+    Engine,
+    EngineConfig,
+    LoadFailed,
+    ModelLoading,
+    ModelNotFound,
+    ModelSpec,
+    ModelState,
+    PredictRequest,
+    VersionNotFound,
+    available_cpus,
+)
+from inference.artifact_cache import ArtifactCache
+from inference.repository import scan_repository
+from inference.runtime import Servable
+from tests.inference.arrays import assert_outputs
+from tests.inference.children import Child, is_alive, put
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference import PredictResult
+    from tests.compiled_cases import CompiledCases
+
+LAYOUT = {
+    "frozen": ("frozen_conv_norm", "frozen.pb"),
+    "keras2": ("h5_keras2_hard_sigmoid", "keras2/3/old.h5"),
+    "keras3": ("h5_two_in_two_out", "keras3.h5"),
+    "lookup": ("zip_string_lookup", "lookup/model.keras"),
+    "saved": ("saved_half_plus_two", "saved/7"),
+}
+"""A model's name: the case that it is, and where it lies in the repository."""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> EngineConfig:
+    (tmp_path / "models").mkdir()
+    return EngineConfig(repository=tmp_path / "models", cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Child:
+    return Child(folder=tmp_path)
+
+
+@pytest.fixture
+def served(compiled: CompiledCases, config: EngineConfig) -> EngineConfig:
+    """A repository of all formats, its artifacts in the cache."""
+    for case, place in LAYOUT.values():
+        source, target = compiled.case(case).path, config.repository / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, target)
+
+    fill_cache(compiled, config)
+    return config
+
+
+def fill_cache(compiled: CompiledCases, config: EngineConfig) -> None:
+    cache = ArtifactCache(config.cache)
+
+    for files in scan_repository(config.repository).models:
+        if files.id.name in LAYOUT:
+            put(cache, files, compiled.artifact(LAYOUT[files.id.name][0]))
+
+
+async def settled(engine: Engine) -> None:
+    while not engine.ready():
+        await engine.wait_changed()
+
+
+async def until(engine: Engine, state: ModelState, *names: str) -> None:
+    while {engine.status(ModelSpec(name=name)).state for name in names} != {state}:
+        await engine.wait_changed()
+
+
+async def ask(
+    engine: Engine, compiled: CompiledCases, name: str, into: dict[str, PredictResult]
+) -> None:
+    inputs = compiled.case(LAYOUT[name][0]).examples[0].inputs
+    request = PredictRequest(model=ModelSpec(name=name), inputs=inputs)
+    into[name] = await engine.predict(request)
+
+
+async def test_formats_answer_side_by_side_while_a_broken_file_is_read(
+    compiled: CompiledCases,
+    served: EngineConfig,
+    child: Child,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (served.repository / "a_broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    child.install(monkeypatch, """wait_for_gate; echo '{"error": "it is cut"}'""")
+    results: dict[str, PredictResult] = {}
+
+    async with Engine(served) as engine:
+        await until(engine, ModelState.AVAILABLE, *LAYOUT)
+
+        async with anyio.create_task_group() as tasks:
+            for name in LAYOUT:
+                tasks.start_soon(ask, engine, compiled, name, results)
+
+        assert not engine.ready()
+        assert engine.status(ModelSpec(name="a_broken")).state is ModelState.LOADING
+
+        with pytest.raises(ModelLoading):
+            await engine.predict(
+                PredictRequest(model=ModelSpec(name="a_broken"), inputs={})
+            )
+
+        child.open_gate()
+        await settled(engine)
+
+        with pytest.raises(LoadFailed, match="'a_broken' could not be loaded: it is"):
+            await engine.predict(
+                PredictRequest(model=ModelSpec(name="a_broken"), inputs={})
+            )
+
+        states = {status.id.name: status.state for status in engine.models()}
+        assert list(states) == ["a_broken", *LAYOUT]
+        assert states.pop("a_broken") is ModelState.END
+        assert set(states.values()) == {ModelState.AVAILABLE}
+
+    for name, (case, _) in LAYOUT.items():
+        truth = compiled.case(case)
+        assert results[name].model.name == name
+        assert_outputs(results[name].outputs, truth.examples[0].outputs)
+
+
+async def test_one_model_through_the_real_compiler(
+    compiled: CompiledCases, config: EngineConfig
+) -> None:
+    """Its numbers, its sidecar, and a second engine that finds it compiled."""
+    case = compiled.case("frozen_sidecar")
+    folder = config.repository / "labelled"
+    shutil.copytree(case.path.parent, folder)
+    results = []
+
+    for _ in range(2):
+        async with Engine(config) as engine:
+            await settled(engine)
+            request = PredictRequest(
+                model=ModelSpec(name="labelled", version=1),
+                inputs=case.examples[0].inputs,
+            )
+            results.append(await engine.predict(request))
+            status = engine.status(ModelSpec(name="labelled"))
+            assert status.error is None
+            assert status.format == "frozen graph"
+
+    for result in results:
+        assert_outputs(result.outputs, case.examples[0].outputs)
+
+    (artifact,) = [path for path in config.cache.iterdir() if path.is_dir()]
+    assert {path.name for path in artifact.iterdir()} == {
+        "graph.pb",
+        "manifest.json",
+        "weights.bin",
+    }
+
+
+async def test_an_empty_repository_is_ready(config: EngineConfig) -> None:
+    (config.repository / "notes").mkdir()
+
+    async with Engine(config) as engine:
+        assert engine.ready()
+        assert engine.models() == []
+        assert engine.problems() == ["notes: notes/ holds no model."]
+
+        with pytest.raises(ModelNotFound, match="no model 'a'; the models are: none"):
+            engine.status(ModelSpec(name="a"))
+
+
+async def test_a_repository_that_isnt_there(tmp_path: Path) -> None:
+    config = EngineConfig(repository=tmp_path / "none", cache=tmp_path / "cache")
+
+    with pytest.raises(FileNotFoundError):
+        async with Engine(config):
+            pass
+
+
+async def test_names_and_versions(served: EngineConfig) -> None:
+    async with Engine(served) as engine:
+        assert {status.state for status in engine.models()} == {ModelState.START}
+        assert not engine.ready()
+        assert [status.id.version for status in engine.versions("saved")] == [7]
+        assert engine.status(ModelSpec(name="saved", version=7)).id.version == 7
+        assert engine.status(ModelSpec(name="keras2")).id.version == 3
+        assert engine.status(ModelSpec(name="frozen")).id.version == 1
+
+        with pytest.raises(VersionNotFound, match="no version 8; served: 7"):
+            engine.status(ModelSpec(name="saved", version=8))
+
+        known = ", ".join(LAYOUT)
+
+        with pytest.raises(ModelNotFound, match=f"'flowers'; the models are: {known}"):
+            engine.versions("flowers")
+
+        with pytest.raises(ModelNotFound, match="'flowers'"):
+            await engine.predict(
+                PredictRequest(model=ModelSpec(name="flowers"), inputs={})
+            )
+
+
+async def test_concurrency(served: EngineConfig) -> None:
+    (served.repository / "frozen.toml").write_text("concurrency = 3")
+
+    async with Engine(served) as engine:
+        await settled(engine)
+        assert engine.status(ModelSpec(name="frozen")).concurrency == 3
+        assert engine.status(ModelSpec(name="saved")).concurrency == available_cpus()
+
+
+async def test_a_wrong_sidecar_fails_its_own_model_only(served: EngineConfig) -> None:
+    (served.repository / "frozen.toml").write_text("concurency = 3")
+
+    async with Engine(served) as engine:
+        await settled(engine)
+        error = engine.status(ModelSpec(name="frozen")).error
+        assert error is not None
+        assert error.startswith("frozen.toml: 'concurency'")
+        assert engine.status(ModelSpec(name="saved")).error is None
+
+
+async def test_a_file_that_vanishes_before_it_is_loaded(served: EngineConfig) -> None:
+    async with Engine(served) as engine:
+        (served.repository / "frozen.pb").unlink()
+        shutil.rmtree(served.repository / "lookup")
+        await settled(engine)
+
+        for name, file in (("frozen", "frozen.pb"), ("lookup", "model.keras")):
+            status = engine.status(ModelSpec(name=name))
+            assert status.state is ModelState.END
+            assert (status.error or "").startswith(f"{file} can't be read: No such")
+
+        assert engine.status(ModelSpec(name="saved")).state is ModelState.AVAILABLE
+
+
+async def test_what_fails_unexpectedly_fails_one_model(
+    served: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Servable.warm_up
+
+    def fail(self: Servable) -> None:
+        if self.manifest.source_format == "SavedModel":
+            raise RuntimeError("a bug\nand its story")
+
+        begin(self)
+
+    monkeypatch.setattr(Servable, "warm_up", fail)
+
+    async with Engine(served) as engine:
+        await settled(engine)
+        assert engine.status(ModelSpec(name="saved")).error == "a bug"
+        assert engine.status(ModelSpec(name="frozen")).state is ModelState.AVAILABLE
+
+
+async def test_leaving_closes_what_was_loaded(
+    served: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+    close = Servable.close
+
+    def counting(self: Servable) -> None:
+        closed.append(self.manifest.source_format)
+        close(self)
+
+    monkeypatch.setattr(Servable, "close", counting)
+
+    async with Engine(served) as engine:
+        await settled(engine)
+        assert closed == []
+
+    assert len(closed) == len(LAYOUT)
+    assert {status.state for status in engine.models()} == {ModelState.END}
+    assert all(status.signatures == {} for status in engine.models())
+
+
+async def test_leaving_calls_off_what_is_being_compiled(
+    config: EngineConfig, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.repository / "slow.h5").write_bytes(b"none")
+    child.install(monkeypatch, "wait_for_gate")
+
+    async with Engine(config) as engine:
+        while engine.status(ModelSpec(name="slow")).stage != "reading":
+            await engine.wait_changed()
+
+    (pid,) = child.pids
+    assert not is_alive(pid)
+    assert [path.name for path in config.cache.iterdir() if path.is_dir()] == []

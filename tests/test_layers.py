@@ -1,0 +1,281 @@
+"""Which part may import which, read from the source: nothing here is run."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import inference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = Path(__file__).parents[1]
+MAX_LINES = 300
+WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
+TENSORFLOW = {"inference.backend", "inference.runtime"}
+SETTING_UP = {"inference.backend", "inference.sources.keras_file"}
+KERAS = "inference.sources.keras_file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """A module that is imported; `late` inside a function, so not with its importer."""
+
+    name: str
+    late: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    name: str
+    path: Path
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.path.read_text("utf-8"))
+
+    @property
+    def package(self) -> str:
+        return self.name.partition(".")[0]
+
+    def imports(self) -> list[Import]:
+        """What it imports when it runs: not what only type checkers see."""
+        return list(_imports(self.tree, late=False))
+
+    def imported(self) -> set[str]:
+        """All modules that it names, those for type checkers included."""
+        return {name for node in ast.walk(self.tree) for name in _names(node)}
+
+
+def _imports(node: ast.AST, *, late: bool) -> Iterator[Import]:
+    for name in _names(node):
+        yield Import(name=name, late=late)
+
+    for child in _children(node):
+        yield from _imports(child, late=late or _is_function(node))
+
+
+def _children(node: ast.AST) -> list[ast.AST]:
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return list(node.orelse)
+
+    return list(ast.iter_child_nodes(node))
+
+
+def _is_function(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """`from a import b` names `a`, and `a.b` where that is a module."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert not node.level, "imports are absolute"
+        yield node.module or ""
+        whole = (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from (name for name in whole if _file(name) is not None)
+
+
+def _file(name: str) -> Path | None:
+    place = PROJECT.joinpath(*name.split("."))
+    files = (place.with_suffix(".py"), place / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def modules(*packages: str) -> list[Module]:
+    return [
+        Module(name=_module_name(path), path=path)
+        for package in packages
+        for path in sorted((PROJECT / package).rglob("*.py"))
+    ]
+
+
+def _module_name(path: Path) -> str:
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def root(name: str) -> str:
+    return name.partition(".")[0]
+
+
+INFERENCE = modules("inference")
+SERVICE = modules("service")
+ALL = [*INFERENCE, *SERVICE, Module(name="asgi", path=PROJECT / "asgi.py")]
+
+
+def show(module: Module) -> str:
+    return module.name
+
+
+@pytest.mark.parametrize("module", ALL[len(INFERENCE) :], ids=show)
+def test_the_service_has_one_door_to_inference(module: Module) -> None:
+    inside = {name for name in module.imported() if name.startswith("inference.")}
+
+    assert inside == set()
+
+
+@pytest.mark.parametrize("module", SERVICE, ids=show)
+def test_the_service_knows_no_tensorflow(module: Module) -> None:
+    roots = {root(name) for name in module.imported()}
+
+    assert not roots & {"h5py", "keras", "tensorflow", "tf_keras"}
+
+
+@pytest.mark.parametrize("module", INFERENCE, ids=show)
+def test_inference_knows_no_http(module: Module) -> None:
+    assert not {root(name) for name in module.imported()} & {*WEB, "service", "asgi"}
+
+
+@pytest.mark.parametrize("module", INFERENCE, ids=show)
+def test_inference_reads_no_environment(module: Module) -> None:
+    """Two modules set what TensorFlow and Keras read when they are imported."""
+    reads = [
+        ast.unparse(node)
+        for node in ast.walk(module.tree)
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"))
+        or (isinstance(node, ast.alias) and node.name in ("environ", "getenv"))
+    ]
+
+    if module.name in SETTING_UP:
+        assert reads
+        assert set(_environment_uses(module.tree)) <= {"set", "setdefault"}
+    else:
+        assert reads == []
+
+
+def _environment_uses(tree: ast.Module) -> Iterator[str]:
+    """What is done with `os.environ`: a subscript's `set`, or a method's name."""
+    for node in ast.walk(tree):
+        value = getattr(node, "value", None)
+
+        if not isinstance(value, ast.Attribute) or value.attr != "environ":
+            continue
+
+        if isinstance(node, ast.Subscript):
+            yield "set" if isinstance(node.ctx, ast.Store) else "read"
+        else:
+            yield getattr(node, "attr", "read")
+
+
+@pytest.mark.parametrize("module", INFERENCE, ids=show)
+def test_where_tensorflow_is_known(module: Module) -> None:
+    compiler = module.name.startswith(("inference.compiler", "inference.sources"))
+    known = module.name in TENSORFLOW or compiler
+    names = {
+        name
+        for name in module.imported()
+        if root(name) == "tensorflow" or name == "inference.backend"
+    }
+
+    assert known or not names
+
+
+@pytest.mark.parametrize("module", INFERENCE, ids=show)
+def test_where_keras_is_known(module: Module) -> None:
+    roots = {root(name) for name in module.imported()}
+
+    assert module.name == KERAS or not roots & {"keras", "tf_keras"}
+
+
+def test_the_package_imports_neither_tensorflow_nor_the_compiler() -> None:
+    """What `import inference` pulls in, and what that pulls in."""
+    by_name = {module.name: module for module in INFERENCE}
+    found: set[str] = set()
+    waiting = ["inference"]
+
+    while waiting:
+        name = waiting.pop()
+
+        if name in by_name and name not in found:
+            waiting += [i.name for i in by_name[name].imports() if not i.late]
+
+        found.add(name)
+
+    assert "inference.engine" in found
+    assert not {root(name) for name in found} & {"tensorflow", "keras", "h5py"}
+    assert not any(
+        name.startswith(("inference.compiler.", "inference.sources.")) for name in found
+    )
+    assert "inference.runtime" not in found
+
+
+def test_no_import_cycles() -> None:
+    """Late imports count: they only hide a cycle."""
+    names = {module.name for module in ALL}
+    graph = {
+        module.name: {i.name for i in module.imports() if i.name in names}
+        - {module.name, *_parents(module.name)}
+        for module in ALL
+    }
+
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def _parents(name: str) -> list[str]:
+    """A package's own name: its modules are imported with it, not by it."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def test_no_asyncio_in_inference() -> None:
+    users = [module.name for module in INFERENCE if "asyncio" in module.imported()]
+
+    assert users == []
+
+
+def test_the_door_is_complete_and_sorted() -> None:
+    tree = next(module for module in INFERENCE if module.name == "inference").tree
+    imported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert set(inference.__all__) == imported
+    assert len(inference.__all__) == len(imported)
+    order = sorted(inference.__all__, key=_ruffs_order)
+    assert inference.__all__ == order
+    assert all(hasattr(inference, name) for name in inference.__all__)
+
+
+def _ruffs_order(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions."""
+    kinds = (name.isupper(), name[0].isupper(), True)
+    return kinds.index(True), name
+
+
+def test_every_error_comes_through_the_door() -> None:
+    from inference import errors
+
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+
+    assert classes <= set(inference.__all__)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for folder in ("inference", "service", "demo", "benchmarks", "tests/inference")
+        for path in sorted((PROJECT / folder).rglob("*.py"))
+    ],
+    ids=lambda path: path.relative_to(PROJECT).as_posix(),
+)
+def test_a_file_holds_one_noun(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
