@@ -228,6 +228,13 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
+@pytest.mark.parametrize("name", ["inference.errors", "inference.types"])
+def test_errors_and_types_are_leaves(name: str) -> None:
+    module = next(module for module in INFERENCE if module.name == name)
+
+    assert not {root(name) for name in module.imported()} & {"inference", "anyio"}
+
+
 def test_no_asyncio_in_inference() -> None:
     users = [module.name for module in INFERENCE if "asyncio" in module.imported()]
 

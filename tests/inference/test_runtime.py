@@ -95,6 +95,20 @@ def copy(artifact: Artifact, tmp_path: Path) -> Artifact:
     return Artifact(shutil.copytree(artifact.folder, tmp_path / "copy"))
 
 
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What each callable gives that a session has made."""
+    fetched = []
+    make = tf1.Session._make_callable_from_options
+
+    def counting(session: Any, options: Any) -> Any:
+        fetched.append(list(options.fetch))
+        return make(session, options)
+
+    monkeypatch.setattr(tf1.Session, "_make_callable_from_options", counting)
+    return fetched
+
+
 def test_outputs_come_by_name(servable: Servable) -> None:
     x = floats(3, 16)
     outputs = servable.run("serving_default", {"x": x})
@@ -130,7 +144,7 @@ def test_no_rows(servable: Servable) -> None:
 
 @pytest.mark.parametrize("threads", [Threads(), Threads(intra_op=2, inter_op=2)])
 def test_many_threads_get_their_own_answers(
-    artifact: Artifact, threads: Threads
+    artifact: Artifact, threads: Threads, made: list[list[str]]
 ) -> None:
     workers = 16
     together = threading.Barrier(workers)
@@ -155,19 +169,7 @@ def test_many_threads_get_their_own_answers(
         for each in done:
             each.result()
 
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What each callable gives that a session has made."""
-    fetched = []
-    make = tf1.Session._make_callable_from_options
-
-    def counting(session: Any, options: Any) -> Any:
-        fetched.append(list(options.fetch))
-        return make(session, options)
-
-    monkeypatch.setattr(tf1.Session, "_make_callable_from_options", counting)
-    return fetched
+    assert len(made) == 1
 
 
 def test_warming_up_makes_what_the_first_call_needs(
