@@ -1,6 +1,7 @@
 """`uvicorn asgi:app`: the server, set up by the environment (`TANDEM_MODELS`, …)."""
 
 from service.composition import compose
+from service.logs import claim_stderr
 from service.settings import SettingsError, load_settings
 
 try:
@@ -8,4 +9,5 @@ try:
 except SettingsError as exc:
     raise SystemExit(f"tandem: {exc}") from None
 
+claim_stderr()
 app = compose(settings)

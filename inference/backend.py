@@ -16,7 +16,8 @@ def quiet_stderr() -> Iterator[None]:
     """Hold back what native code prints to stderr; show it if the block fails.
 
     TensorFlow's libraries write to file descriptor 2 while they load, whatever the
-    log level says.
+    log level says. A process that has something else to say meanwhile must do it
+    through a copy of that descriptor.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, cast
 
@@ -40,6 +41,17 @@ class StandardError(io.TextIOBase):
 
     def isatty(self) -> bool:
         return sys.stderr.isatty()
+
+
+def claim_stderr() -> None:
+    """Give Python a copy of standard error, for the rest of the process.
+
+    TensorFlow's libraries print to the descriptor itself, and it is held back while
+    they load; our own lines must not be held back with theirs.
+    """
+    sys.stderr = os.fdopen(
+        os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace"
+    )
 
 
 def configure_logging(
