@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from inference import errors
 from inference.artifact_cache import ArtifactCache, artifact_key, digest_source
+from inference.compiler_messages import CompileEvent, CompileRequest
 from inference.cpus import available_cpus
 from inference.errors import InferenceError, InvalidModel, LoadFailed
-from inference.jobs import CompileJob, Event
 from inference.sidecar import read_sidecar
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Compilation:
         self, files: ModelFiles, key: str, source: SourceDigest, report: Report
     ) -> Compiled:
         with self._cache.scratch() as folder:
-            job = CompileJob(
+            request = CompileRequest(
                 path=str(files.path),
                 sidecar=str(files.sidecar) if files.sidecar else None,
                 folder=str(folder),
@@ -119,7 +119,7 @@ class Compilation:
 
             try:
                 with anyio.fail_after(self._timeout):
-                    event = await run_child(job, report)
+                    event = await run_child(request, report)
             except TimeoutError:
                 raise InvalidModel(
                     f"Compiling {files.path.name} took longer than {self._timeout:g} "
@@ -133,12 +133,12 @@ class Compilation:
         return Compiled(artifact=artifact, manifest=manifest, fresh=True)
 
 
-async def run_child(job: CompileJob, report: Report) -> Event:
-    """Run the compiler on `job`; returns its last event, an error or the manifest.
+async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
+    """Run the compiler on `request`; returns its last event, an error or the manifest.
 
     A child that ends without one, killed or crashed, is an error too.
     """
-    last = Event()
+    last = CompileEvent()
     words: list[str] = []
     command = [sys.executable, "-P", "-m", "inference.compiler"]
 
@@ -147,7 +147,7 @@ async def run_child(job: CompileJob, report: Report) -> Event:
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(partial(_collect, process, words))
-        await _tell(process, job)
+        await _tell(process, request)
 
         async for event in _events(process):
             if event.stage is not None:
@@ -155,24 +155,24 @@ async def run_child(job: CompileJob, report: Report) -> Event:
             else:
                 last = event
 
-    if last == Event():
-        return Event(error=_crashed(process.returncode, "".join(words)))
+    if last == CompileEvent():
+        return CompileEvent(error=_crashed(process.returncode, "".join(words)))
 
     return last
 
 
-async def _tell(process: Process, job: CompileJob) -> None:
+async def _tell(process: Process, request: CompileRequest) -> None:
     assert process.stdin is not None
 
     try:
-        await process.stdin.send(job.model_dump_json().encode())
+        await process.stdin.send(request.model_dump_json().encode())
         await process.stdin.aclose()
     except (anyio.BrokenResourceError, ConnectionError):
         # The child is gone; how it ended says why.
         return
 
 
-async def _events(process: Process) -> AsyncIterator[Event]:
+async def _events(process: Process) -> AsyncIterator[CompileEvent]:
     assert process.stdout is not None
     rest = ""
 
@@ -181,7 +181,7 @@ async def _events(process: Process) -> AsyncIterator[Event]:
 
         for line in lines:
             try:
-                yield Event.model_validate_json(line)
+                yield CompileEvent.model_validate_json(line)
             except ValidationError:
                 continue
 
@@ -194,7 +194,7 @@ async def _collect(process: Process, words: list[str]) -> None:
         words[:] = ["".join(words)[-_LAST_WORDS:]]
 
 
-def _manifest(event: Event, path: Path, source: SourceDigest) -> Manifest:
+def _manifest(event: CompileEvent, path: Path, source: SourceDigest) -> Manifest:
     if event.manifest is None:
         kind = getattr(errors, event.error_type, InvalidModel)
         assert issubclass(kind, InferenceError)

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from inference.types import Array, Shape, Signature, TensorSpec
 
@@ -37,17 +37,19 @@ class Guess:
     strings: tuple[bytes, ...] = WORDS
 
 
-def guesses(signature: Signature, words: tuple[bytes, ...] = ()) -> Iterator[Guess]:
+def guesses(
+    signature: Signature, texts: Sequence[tuple[bytes, ...]] = ()
+) -> Iterator[Guess]:
     """The guesses worth trying for `signature`, the likely ones first.
 
-    `words` are strings that the model is known to know, such as a table's keys.
+    `texts` are sets of strings that the model is likely to take; they come first.
     """
     specs = [spec for spec in signature.inputs.values() if spec.required]
     unknown = any(spec.shape is None for spec in specs)
     open_sizes = any(None in (spec.shape or ())[1:] for spec in specs)
-    texts = any(spec.dtype == "string" for spec in specs)
+    has_text = any(spec.dtype == "string" for spec in specs)
 
-    for strings in _texts(words) if texts else [WORDS]:
+    for strings in (*texts, *_common_texts()) if has_text else [WORDS]:
         for trailing in UNKNOWN_RANKS if unknown else UNKNOWN_RANKS[:1]:
             for size in SIZES if open_sizes else SIZES[:1]:
                 yield Guess(size=size, trailing=trailing, strings=strings)
@@ -118,9 +120,9 @@ def _shape(shape: Shape, guess: Guess, rows: int) -> tuple[int, ...]:
     )
 
 
-def _texts(words: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
+def _common_texts() -> list[tuple[bytes, ...]]:
     return [
-        (*words, *WORDS),
+        WORDS,
         (b"1", b"2"),
         (b"", b"\n\x00"),
         (_png(40), _png(200)),

@@ -1,4 +1,4 @@
-"""The child process: one job in as JSON on stdin, events out as JSON lines on stdout.
+"""The child process: a request in as JSON on stdin, events out as JSON on stdout.
 
 Everything that reads a stranger's model file happens here, never in the server.
 """
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.compiler_messages import CompileEvent, CompileRequest
 from inference.errors import InferenceError
-from inference.jobs import CompileJob, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,34 +20,36 @@ LOWER_PRIORITY = 10
 
 
 def main() -> None:
-    job = CompileJob.model_validate_json(sys.stdin.buffer.read())
+    request = CompileRequest.model_validate_json(sys.stdin.buffer.read())
     send = _private_stdout()
     os.nice(LOWER_PRIORITY)
 
     try:
-        send(_run(job, lambda stage: send(Event(stage=stage))))
+        send(_run(request, lambda stage: send(CompileEvent(stage=stage))))
     except InferenceError as exc:
-        send(Event(error=str(exc), error_type=type(exc).__name__))
+        send(CompileEvent(error=str(exc), error_type=type(exc).__name__))
     except MemoryError:
-        send(Event(error="The model needs more memory to compile than there is."))
+        send(
+            CompileEvent(error="The model needs more memory to compile than there is.")
+        )
 
 
-def _run(job: CompileJob, report: Callable[[str], None]) -> Event:
+def _run(request: CompileRequest, report: Callable[[str], None]) -> CompileEvent:
     report("starting TensorFlow")
     # Late, so that the parent hears at once that its child is alive.
     from inference.compiler.compile import compile_model
 
-    sidecar = Path(job.sidecar) if job.sidecar else None
-    manifest = compile_model(Path(job.path), sidecar, Path(job.folder), report)
-    return Event(manifest=manifest)
+    sidecar = Path(request.sidecar) if request.sidecar else None
+    manifest = compile_model(Path(request.path), sidecar, Path(request.folder), report)
+    return CompileEvent(manifest=manifest)
 
 
-def _private_stdout() -> Callable[[Event], None]:
+def _private_stdout() -> Callable[[CompileEvent], None]:
     """Keep stdout for events: what libraries print goes to stderr instead."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def send(event: Event) -> None:
+    def send(event: CompileEvent) -> None:
         print(event.model_dump_json(exclude_none=True), file=events, flush=True)
 
     return send

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from inference.artifact import Artifact, Manifest, signature_entry
+from inference.artifact_cache import SHAPING_PACKAGES
 from inference.compiler.assembly import assemble
 from inference.compiler.optimization import recipes
 from inference.compiler.verification import (
@@ -50,7 +51,7 @@ def compile_model(
 
     return manifest.model_copy(
         update={
-            "compiled_with": {name: version(name) for name in ("tensorflow", "keras")},
+            "compiled_with": {name: version(name) for name in SHAPING_PACKAGES},
             "compile_seconds": round(time.monotonic() - started, 3),
         }
     )
@@ -100,7 +101,9 @@ def _checked(
 
     return manifest.model_copy(
         update={
-            "largest_difference": max(gaps, default=None),
+            "largest_difference": max(
+                (gap for gap in gaps if gap is not None), default=None
+            ),
             "signatures": {each.name: signature_entry(each) for each in signatures},
             "notes": (*source.notes, *_notes(trials), *failures),
         }

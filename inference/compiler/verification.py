@@ -52,7 +52,7 @@ def attempt(source: Source, signature: Signature) -> Trial | Refusal:
     """Find samples that the source takes for `signature`, and its answers."""
     reason = "it has nothing to feed"
 
-    for number, guess in enumerate(guesses(signature, _words(source))):
+    for number, guess in enumerate(guesses(signature, source.texts)):
         inputs = sample(signature, guess, rows=2, seed=0)
 
         try:
@@ -74,12 +74,15 @@ def attempt(source: Source, signature: Signature) -> Trial | Refusal:
     return Refusal(signature=signature, reason=reason)
 
 
-def compare(servable: Servable, trial: Trial) -> float:
-    """The largest difference from the source's outputs. Raises `Mismatch`."""
+def compare(servable: Servable, trial: Trial) -> float | None:
+    """The largest difference from the source's outputs. Raises `Mismatch`.
+
+    `None` where the source's own outputs change from call to call.
+    """
     answered = servable.run(trial.signature.name, trial.inputs)
 
     if not trial.steady:
-        return 0.0
+        return None
 
     if not _agree(trial.outputs, answered):
         name = trial.signature.name
@@ -130,12 +133,6 @@ def _unfit(signature: Signature) -> str:
             return f"'{spec.name}' has no leading dimension of open size"
 
     return ""
-
-
-def _words(source: Source) -> tuple[bytes, ...]:
-    """Some keys of the source's string tables: strings that it tells apart."""
-    keys = [table.keys for table in source.tables if table.keys.dtype == object]
-    return tuple(key for some in keys for key in some.reshape(-1)[:8].tolist())
 
 
 def _leads_unknown(shape: Shape) -> bool:

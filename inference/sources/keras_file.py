@@ -24,6 +24,7 @@ from inference.sources.declared import default_signature
 from inference.sources.graphs import prune
 from inference.sources.keras_config import KerasFile, read_keras_file, refuse_code
 from inference.sources.source import Source
+from inference.sources.tables import table_texts
 from inference.sources.tensors import as_array, dtype_name, shape_of
 from inference.types import Signature, TensorSpec
 
@@ -156,8 +157,9 @@ def _unreadable(keras: Any, keras_file: KerasFile, error: Exception) -> str:
 
     return (
         f"Keras {keras.__version__} can't read {name}, written by Keras "
-        f"{keras_file.version}: {reason} Where the model's code is at hand, save it "
-        "again as a .keras file, or export it as a SavedModel (model.export)."
+        f"{keras_file.version}: {reason.rstrip('.')}. Where the model's code is at "
+        "hand, save it again as a .keras file, or export it as a SavedModel "
+        "(model.export)."
     )
 
 
@@ -223,6 +225,7 @@ def _source(keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:
         graph_def=captured.graph_def,
         variables=captured.variables,
         tables=captured.tables,
+        texts=table_texts(captured.tables),
         signatures=signatures,
         default_signature=default_signature(signatures, sidecar),
         reference=KerasReference(model),

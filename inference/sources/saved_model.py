@@ -17,10 +17,11 @@ from inference.errors import InvalidModel
 from inference.reasons import first_line
 from inference.sources import graphs
 from inference.sources.declared import declared_signatures, default_signature
+from inference.sources.records import example_records
 from inference.sources.screening import screen
 from inference.sources.session import SessionReference, source_session
 from inference.sources.source import Source
-from inference.sources.tables import own_tables, read_tables
+from inference.sources.tables import own_tables, read_tables, table_texts
 from inference.sources.tensors import UNSERVABLE, dtype_name, shape_of
 from inference.sources.variables import read_variables, to_resources
 from inference.types import Signature, TensorSpec
@@ -103,8 +104,13 @@ def _load(session: Any, meta_graph: Any, folder: Path) -> None:
     except (tf.errors.OpError, OSError, ValueError, KeyError) as exc:
         raise InvalidModel(
             "The SavedModel can't be restored; its variables/ or assets/ are missing, "
-            f"damaged or of another model: {first_line(exc)}"
+            f"damaged or of another model: {_said(exc, folder)}"
         ) from exc
+
+
+def _said(error: Exception, folder: Path) -> str:
+    """The reason, which clients see too, without where the server keeps its files."""
+    return first_line(error).replace(str(folder), folder.name)
 
 
 def _signatures(meta_graph: Any, notes: list[str]) -> dict[str, Signature]:
@@ -186,6 +192,7 @@ def _source(
     )
     source.graph_def = graphs.prune(source.graph_def, source.tensors())
     source.tables = read_tables(source.graph_def, session)
+    source.texts = [*example_records(source.graph_def), *table_texts(source.tables)]
     source.variables = to_resources(
         source.graph_def, read_variables(source.graph_def, session)
     )

@@ -41,6 +41,7 @@ class Source:
 
     `graph_def` is pruned to what the signatures need. Its variables are `VarHandleOp`
     nodes, valued by `variables` (by node name); its tables are valued by `tables`.
+    `texts` are sets of strings that it is likely to take, to be tried on it.
     """
 
     format: str
@@ -51,6 +52,7 @@ class Source:
     reference: Reference
     variables: dict[str, Array] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
+    texts: list[tuple[bytes, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def tensors(self) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf, tf1
+from inference.samples import WORDS
 from inference.sources.source import Table
 from inference.sources.tensors import as_array
 
@@ -66,6 +67,15 @@ TABLES = {
 def read_tables(graph_def: Any, session: Any) -> list[Table]:
     """The contents of the tables of `graph_def`, which `session` has initialised."""
     return [_read(node, session) for node in graph_def.node if node.op in TABLES]
+
+
+def table_texts(tables: list[Table]) -> list[tuple[bytes, ...]]:
+    """Some keys of each table of strings, with strings that may be in none."""
+    return [
+        (*table.keys.reshape(-1)[:8].tolist(), *WORDS)
+        for table in tables
+        if table.keys.dtype == object
+    ]
 
 
 def fill_tables(graph: Any, tables: list[Table]) -> list[Any]:

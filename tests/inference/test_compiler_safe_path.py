@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inference.compilation import run_child
-from inference.jobs import CompileJob
+from inference.compiler_messages import CompileRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ async def test_the_compiler_imports_nothing_from_where_it_was_started(
     monkeypatch.chdir(tmp_path)
 
     event = await run_child(
-        CompileJob(
+        CompileRequest(
             path=str(tmp_path / "model.pb"),
             sidecar=None,
             folder=str(tmp_path / "artifact"),

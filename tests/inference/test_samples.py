@@ -88,7 +88,7 @@ def test_likely_guesses_come_first() -> None:
 
 def test_known_words_come_first() -> None:
     texts = signature(spec("x", "string", (None,)))
-    first, *_ = guesses(texts, words=(b"red", b"green"))
+    first, *_ = guesses(texts, [(b"red", b"green")])
 
     assert first.strings[:2] == (b"red", b"green")
 

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from inference.artifact import Manifest
 
 
-class CompileJob(BaseModel):
+class CompileRequest(BaseModel):
     """Compile the model at `path` into `folder`, which exists and is empty.
 
     `sidecar` is the TOML file that belongs to it, if there is one.
@@ -18,7 +18,7 @@ class CompileJob(BaseModel):
     folder: str
 
 
-class Event(BaseModel):
+class CompileEvent(BaseModel):
     """One of: a stage begun, an error (of a class in `inference.errors`), the end."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
