@@ -33,10 +33,24 @@ def bind(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
     named = _resolve_unnamed(signature, inputs)
     _check_names(signature, named)
     return {
-        name: _bind_one(spec, named[name])
+        name: _bind_one(spec, _once(spec, named[name]))
         for name, spec in signature.inputs.items()
         if name in named
     }
+
+
+def _once(spec: TensorSpec, value: Any) -> Any:
+    """A switch that every row of a request repeats is meant once for all of them."""
+    if spec.required or spec.shape != () or not isinstance(value, list) or not value:
+        return value
+
+    if any(each != value[0] for each in value):
+        raise InputMismatch(
+            f"input '{spec.name}' is one value for all rows, and these rows differ in"
+            " it: send them in several requests"
+        )
+
+    return value[0]
 
 
 def _resolve_unnamed(

@@ -177,8 +177,6 @@ class Engine:
         gc.freeze()
 
     async def _load(self, model: Model) -> None:
-        started = time.monotonic()
-
         try:
             sidecar = read_sidecar(model.files.sidecar)
             model.limiter.total_tokens = (
@@ -186,6 +184,7 @@ class Engine:
             )
             compiled = await self._compilation.compile(model.files, model.begin)
             model.begin("mapping")
+            started = time.monotonic()
             servable = await anyio.to_thread.run_sync(
                 partial(self._open, compiled.artifact), limiter=self._loader
             )

@@ -75,7 +75,10 @@ class Model:
         self._changed()
 
     def succeed(self, servable: Servable, *, seconds: float, fresh: bool) -> None:
-        """The version can be called from now on. `seconds` is what loading took."""
+        """The version can be called from now on. `seconds` is what mapping took.
+
+        `fresh` says that it was compiled for that.
+        """
         manifest = servable.manifest
         self._servable = servable
         self._manifest = manifest
@@ -87,8 +90,8 @@ class Model:
             **self._names(),
             format=manifest.source_format,
             optimization=manifest.optimization,
-            compiled=fresh,
-            seconds=round(seconds, 3),
+            compile_seconds=manifest.compile_seconds if fresh else None,
+            load_seconds=round(seconds, 3),
         )
 
         for note in manifest.notes:

@@ -2,6 +2,7 @@
 
 MAX_LENGTH = 500
 _PLACE = "Node: "
+_HEADINGS = ("Graph execution error:", "Detected at node", "defined at")
 
 
 def first_line(error: BaseException) -> str:
@@ -13,5 +14,6 @@ def first_line(error: BaseException) -> str:
     text = str(getattr(error, "message", None) or error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     places = [number for number, line in enumerate(lines) if line.startswith(_PLACE)]
-    telling = lines[places[0] + 1 :] if places else lines
+    after = lines[places[0] + 1 :] if places else lines
+    telling = [line for line in after if not line.startswith(_HEADINGS)]
     return telling[0][:MAX_LENGTH] if telling else type(error).__name__

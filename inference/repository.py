@@ -1,7 +1,8 @@
 """The folder of models: finds what could be served, never reads a model.
 
-Accepted: `<model>/<version>/<files>`, `<model>/<files>`, bare files, one SavedModel
-folder, one file. Names are what stands in a URL, so they are checked here.
+Accepted: `<model>/<version>/<files>`, `<model>/<files>`, bare files, one model's folder
+of versions, one SavedModel folder, one file. Names are what stands in a URL, so they
+are checked here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 SUFFIXES = {".h5", ".hdf5", ".keras", ".pb"}
+FOREIGN = {".ckpt", ".mlmodel", ".onnx", ".pbtxt", ".pkl", ".pt", ".pth", ".tflite"}
 SAVED_MODEL = {"saved_model.pb", "saved_model.pbtxt"}
 SIDECAR = "model.toml"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -67,6 +69,8 @@ def scan_repository(root: Path) -> Scan:
         scan.add(_bare_file(root))
     elif _is_saved_model(root):
         scan.add(_single(root))
+    elif _holds_only_versions(root):
+        _scan_folder(scan, root)
     else:
         for entry in sorted(root.iterdir()):
             _scan_entry(scan, entry)
@@ -82,6 +86,11 @@ def _scan_entry(scan: Scan, entry: Path) -> None:
         _scan_folder(scan, entry)
     elif _is_model_file(entry):
         scan.add(_bare_file(entry))
+    elif entry.suffix.lower() in FOREIGN:
+        scan.problems.append(
+            f"{entry.name}: not a format that is served; these are: "
+            f"{', '.join(sorted(SUFFIXES))} and SavedModel folders."
+        )
 
 
 def _scan_folder(scan: Scan, folder: Path) -> None:
@@ -140,6 +149,14 @@ def _model_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if not path.name.startswith(".") and _is_model_file(path):
             yield path
+
+
+def _holds_only_versions(folder: Path) -> bool:
+    """Whether `folder` is one model's: TensorFlow Serving's `model_base_path`."""
+    entries = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    versions = [each for each in entries if VERSION.fullmatch(each.name)]
+    others = [each for each in entries if each not in versions and each.name != SIDECAR]
+    return bool(versions) and not others
 
 
 def _is_saved_model(folder: Path) -> bool:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
+
 
 def _named(value: object) -> object:
     """A list of tensors names each tensor after its node."""
@@ -89,7 +91,14 @@ def _parse(path: Path) -> Sidecar:
 def _problems(error: ValidationError) -> str:
     known = ", ".join(Sidecar.model_fields)
     lines = [
-        f"'{'.'.join(map(str, problem['loc']))}': {problem['msg']}"
+        f"'{'.'.join(map(str, problem['loc']))}': {_wording(problem)}"
         for problem in error.errors()
     ]
     return f"{'; '.join(lines)}. The keys are: {known}."
+
+
+def _wording(problem: ErrorDetails) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "there is no such key"
+
+    return f"{problem['msg']}, got {problem['input']!r}"

@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 import click
-import uvicorn
 
 from inference import Precompilation, precompile
 from service.flags import settings_flags
 from service.report import as_json, print_inspection, print_paths, progress
+from service.server import CannotListen, run_server
 from service.settings import Settings, SettingsError, default_cache_dir, load_settings
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -39,17 +39,10 @@ def serve(**flags: Any) -> None:
     except SettingsError as exc:
         raise click.UsageError(str(exc)) from None
 
-    # Workers are new processes, which read their settings from the environment.
-    os.environ.update(settings.to_environment())
-    uvicorn.run(
-        "asgi:app",
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-    )
+    try:
+        run_server(settings)
+    except CannotListen as exc:
+        raise click.ClickException(str(exc)) from None
 
 
 def compiling(command: Any) -> Any:
@@ -105,7 +98,7 @@ def compile_(path: Path, output: Path, compile_timeout: float) -> None:
 def _compile(path: Path, cache: Path, timeout: float) -> Precompilation:
     with progress() as report:
         run = partial(precompile, timeout_seconds=timeout, report=report)
-        return anyio.run(run, path.absolute(), cache.absolute())
+        return anyio.run(run, Path(os.path.abspath(path)), Path(os.path.abspath(cache)))
 
 
 def _exit(done: Precompilation) -> None:

@@ -12,7 +12,7 @@ from inference import Engine, EngineConfig
 from service.app import create_app
 from service.bridge import Bridge
 from service.logs import configure_logging
-from service.screen import show
+from service.screen import is_wanted, show
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ def compose(settings: Settings) -> Bridge:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with engine, anyio.create_task_group() as tasks:
-            if settings.screen and _is_first():
+            if is_wanted(settings) and _is_first():
                 tasks.start_soon(show, engine, settings)
 
             yield

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import orjson
 import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
+from structlog.processors import TimeStamper
 from structlog.stdlib import ProcessorFormatter
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ FIRST_KEYS = ("timestamp", "level", "event")
 COMMON: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
 
@@ -78,12 +78,17 @@ def _renderers(form: LogFormat, stream: TextIO) -> list[Processor]:
     if form == "console" or (form == "auto" and terminal):
         # Never rich's tracebacks: they print local variables, clients' data too.
         console = ConsoleRenderer(
-            colors=terminal, exception_formatter=plain_traceback, sort_keys=False
+            colors=terminal,
+            exception_formatter=plain_traceback,
+            pad_event_to=0,
+            pad_level=False,
+            sort_keys=False,
         )
-        return [escape_unprintable, console]
+        return [TimeStamper(fmt="%H:%M:%S", utc=False), escape_unprintable, console]
 
     text = structlog.processors.JSONRenderer(serializer=_to_json)
-    return [structlog.processors.format_exc_info, first_things_first, text]
+    stamp = TimeStamper(fmt="iso", utc=True)
+    return [stamp, structlog.processors.format_exc_info, first_things_first, text]
 
 
 def escape_unprintable(logger: Any, method: str, event: EventDict) -> EventDict:

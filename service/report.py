@@ -62,7 +62,9 @@ def print_paths(done: Precompilation, output: Path) -> None:
             console.print(Text(f"{model.id.name}: {how}, {model.folder}"))
 
     _print_problems(console, done)
-    console.print(Text(f"Serve with: tandem serve PATH --cache-dir {output}"))
+
+    if all(model.error is None for model in done.models):
+        console.print(Text(f"Serve with: tandem serve PATH --cache-dir {output}"))
 
 
 def as_json(done: Precompilation) -> str:
@@ -79,10 +81,13 @@ def _print_calls(console: Console, model: Precompiled) -> None:
         return
 
     default = model.manifest.default_signature
-    table = signature_table(model.signatures.values(), default)
+    signatures = dict(model.signatures)
+    # What most will call comes first.
+    signatures = {default: signatures.pop(default), **signatures}
+    table = signature_table(signatures.values(), default)
     console.print(Padding(table, (1, 0, 1, 2)))
 
-    for name, signature in model.signatures.items():
+    for name, signature in signatures.items():
         url = f"{DEFAULT_URL}/v1/models/{model.id.name}:predict"
         command = curl(url, signature, name=None if name == default else name)
         console.print(Text(f"  {command}", style="cyan"), soft_wrap=True)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 LOGO = "Tandem"
+NOTHING = (
+    "There is no model in {path}. Put .h5, .keras or .pb files there, or SavedModel "
+    "folders, and start again."
+)
 
 
 async def show(engine: Engine, settings: Settings) -> None:
@@ -34,25 +38,28 @@ async def show(engine: Engine, settings: Settings) -> None:
     else:
         await _settled(engine)
 
-    console.print(render(engine.models(), engine.problems(), base_url(settings)))
+    console.print(render(engine.models(), engine.problems(), settings))
 
 
-def base_url(settings: Settings) -> str:
-    """Where a client on this machine reaches the server."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+def is_wanted(settings: Settings) -> bool:
+    """Whether to show it: where the URL is known, and a person reads along."""
+    if settings.url is None:
+        return False
+
+    return sys.stderr.isatty() if settings.screen is None else settings.screen
 
 
 def render(
-    models: Iterable[ModelStatus], problems: Iterable[str], url: str
+    models: Iterable[ModelStatus], problems: Iterable[str], settings: Settings
 ) -> RenderableType:
     """All models, each with its format, signature, URL and a command to try it."""
+    url = settings.url or ""
     lines: list[RenderableType] = [Text(f"\n{LOGO} serves at {url}\n", style="bold")]
     lines += [line for status in models for line in _model(status, url)]
     lines += [Text(f"! {problem}", style="yellow") for problem in problems]
 
     if len(lines) == 1:
-        lines.append(Text("There is no model here yet.", style="yellow"))
+        lines.append(Text(NOTHING.format(path=settings.models), style="yellow"))
 
     return Group(*lines)
 

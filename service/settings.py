@@ -33,7 +33,7 @@ class SettingsError(ValueError):
 
 
 def _existing(path: Path) -> Path:
-    path = path.expanduser().absolute()
+    path = Path(os.path.abspath(path.expanduser()))
     if not path.exists():
         raise ValueError(f"there is no file or folder {path}")
 
@@ -41,7 +41,7 @@ def _existing(path: Path) -> Path:
 
 
 def _folder(path: Path) -> Path:
-    path = path.expanduser().absolute()
+    path = Path(os.path.abspath(path.expanduser()))
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is not a folder")
 
@@ -64,6 +64,15 @@ class Environment(EnvSettingsSource):
             name: value
             for name, value in self.env_vars.items()
             if not _KUBERNETES_LINK.match(value or "")
+        }
+
+
+class SettingsFile(TomlConfigSettingsSource):
+    """The TOML file; its keys may be written as the flags are, `log-format`."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {
+            key.replace("-", "_"): value for key, value in super().__call__().items()
         }
 
 
@@ -120,8 +129,14 @@ class Settings(BaseSettings):
     compile_timeout: float = Field(
         default=900, gt=0, description="Seconds that compiling one model may take."
     )
-    screen: bool = Field(
-        default=True, description="Show the models and how to call them at start."
+    url: str | None = Field(
+        default=None,
+        description="Where clients reach the server; default: by host and port.",
+    )
+    screen: bool | None = Field(
+        default=None,
+        description="Show the models and how to call them at start; default: if a "
+        "terminal reads the log.",
     )
 
     @classmethod
@@ -138,7 +153,7 @@ class Settings(BaseSettings):
         return (
             init_settings,
             environment,
-            TomlConfigSettingsSource(settings_cls, toml_file=file),
+            SettingsFile(settings_cls, toml_file=file),
         )
 
     def to_environment(self) -> dict[str, str]:
@@ -174,7 +189,8 @@ def _line(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"
 
-    places = f"--{name.replace('_', '-')} or {PREFIX}{name.upper()}"
+    flag = "PATH" if name == "models" else f"--{name.replace('_', '-')}"
+    places = f"{flag} or {PREFIX}{name.upper()}"
     if error["type"] == "missing":
         return f"{name} ({places}): not given"
 

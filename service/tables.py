@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def tensors(specs: Mapping[str, TensorSpec]) -> str:
-    """`pixels: float32[?, 64]`, a line each; optional ones with their default."""
+    """`pixels: float32[?,64]`, a line each; optional ones with their default."""
     return "\n".join(
-        f"{spec.name}: {spec.dtype}{show_shape(spec.shape)}{_default(spec)}"
+        f"{spec.name}: {spec.dtype}{_unbroken(spec)}{_default(spec)}"
         for spec in specs.values()
     )
 
@@ -31,7 +31,7 @@ def signature_table(signatures: Iterable[Signature], default: str | None) -> Tab
         table.add_column(heading, overflow="fold")
 
     for signature in signatures:
-        mark = " (default)" if signature.name == default else ""
+        mark = "\n(default)" if signature.name == default else ""
         table.add_row(
             Text(signature.name + mark),
             Text(tensors(signature.inputs)),
@@ -59,6 +59,11 @@ def facts(model: Precompiled) -> list[tuple[str, str]]:
         ("artifact", str(model.folder)),
         *(("note", note) for note in manifest.notes),
     ]
+
+
+def _unbroken(spec: TensorSpec) -> str:
+    """A shape that no terminal's width breaks in two."""
+    return show_shape(spec.shape).replace(" ", "")
 
 
 def _default(spec: TensorSpec) -> str:

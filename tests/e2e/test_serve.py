@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def server(folder: Path, cache: Path) -> Iterator[Server]:
     """A server on an empty cache: it compiles what it serves."""
     port = free_port()
     command = [*TANDEM, "serve", str(folder), "--port", str(port)]
-    command += ["--cache-dir", str(cache)]
+    command += ["--cache-dir", str(cache), "--screen"]
 
     with running(command, port, cache.parent / "serve.log") as server:
         yield server
@@ -308,3 +309,17 @@ def test_compile_makes_what_serve_takes(folder: Path, tmp_path: Path) -> None:
     assert "frozen: was there already," in second.stdout
     names = {file.name for file in next(output.glob("[0-9a-f]*")).iterdir()}
     assert names == {"graph.pb", "weights.bin", "manifest.json"}
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded(
+    folder: Path, cache: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run_tandem(
+            "serve", str(folder), "--port", str(port), "--cache-dir", str(cache)
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"port {port}: Address already in use" in done.stderr

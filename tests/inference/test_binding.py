@@ -169,3 +169,17 @@ def test_messages_stay_short() -> None:
         bind(many, {"x" * 1_000_000: 1})
 
     assert len(str(caught.value)) < 600
+
+
+def test_a_switch_may_stand_in_every_row() -> None:
+    switched = signature(
+        spec("x", shape=(None,)), spec("training", "bool", (), default=np.array(False))
+    )
+
+    bound = bind(switched, {"x": [1.0, 2.0], "training": [True, True]})
+
+    assert bound["training"].shape == ()
+    assert bound["training"].item() is True
+
+    with pytest.raises(InputMismatch, match="rows differ"):
+        bind(switched, {"x": [1.0, 2.0], "training": [True, False]})

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.repository import Scan, scan_repository
+from inference.types import ModelId
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,3 +200,26 @@ def test_the_sidecar_of_one_model_itself(
 def test_a_repository_that_isnt_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         scan_repository(tmp_path / "none")
+
+
+def test_a_folder_of_versions_is_one_model(tmp_path: Path) -> None:
+    """TensorFlow Serving's `model_base_path`, given itself."""
+    for version in ("3", "12"):
+        (tmp_path / "ranking" / version).mkdir(parents=True)
+        (tmp_path / "ranking" / version / "saved_model.pb").touch()
+
+    scan = scan_repository(tmp_path / "ranking")
+
+    assert [files.id for files in scan.models] == [ModelId("ranking", 12)]
+    assert scan.problems == []
+
+
+def test_models_of_other_frameworks_are_named(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").touch()
+    (tmp_path / "notes.txt").touch()
+
+    scan = scan_repository(tmp_path)
+
+    assert scan.models == []
+    assert len(scan.problems) == 1
+    assert "net.onnx" in scan.problems[0]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from inference import ModelId, ModelState, ModelStatus
-from service.screen import base_url, render
+from service.screen import is_wanted, render
 from service.settings import load_settings
 from tests.service.fakes import signature, tensor
 
@@ -15,7 +16,7 @@ URL = "http://127.0.0.1:8501"
 
 def shown(*models: ModelStatus, problems: tuple[str, ...] = ()) -> str:
     console = Console(file=io.StringIO(), width=80, soft_wrap=True)
-    console.print(render(models, problems, URL))
+    console.print(render(models, problems, load_settings(models="/", url=URL)))
     text = console.file
     assert isinstance(text, io.StringIO)
     return text.getvalue()
@@ -37,7 +38,7 @@ def test_a_model_shows_its_format_signature_url_and_command() -> None:
     text = shown(available("digits"))
 
     assert "digits  Keras .h5" in text
-    assert "pixels: float32[?, 8, 8] → y: float32[...]" in text
+    assert "pixels: float32[?,8,8] → y: float32[...]" in text
     assert f"POST {URL}/v1/models/digits:predict" in text
     assert f"curl -d @- {URL}/v1/models/digits:predict\n" in text or "curl -d '" in text
 
@@ -71,18 +72,21 @@ def test_what_was_passed_over_is_said() -> None:
 
 
 def test_an_empty_repository_is_said() -> None:
-    assert "no model here" in shown()
+    assert "There is no model in /." in shown()
 
 
 @pytest.mark.parametrize(
-    ("host", "url"),
+    ("flags", "wanted"),
     [
-        ("127.0.0.1", "http://127.0.0.1:80"),
-        ("0.0.0.0", "http://127.0.0.1:80"),
-        ("::", "http://127.0.0.1:80"),
-        ("::1", "http://[::1]:80"),
-        ("models.example", "http://models.example:80"),
+        pytest.param({"url": URL, "screen": True}, True, id="asked for"),
+        pytest.param({"url": URL, "screen": False}, False, id="not wanted"),
+        pytest.param({"url": URL}, False, id="no terminal"),
+        pytest.param({"screen": True}, False, id="no URL to show"),
     ],
 )
-def test_base_url(host: str, url: str) -> None:
-    assert base_url(load_settings(models="/", host=host, port=80)) == url
+def test_is_wanted(
+    flags: dict[str, Any], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+
+    assert is_wanted(load_settings(models="/", **flags)) is wanted

@@ -58,7 +58,7 @@ def test_the_environment_may_name_the_file(
     [
         pytest.param(
             {"models": None},
-            "models (--models or TANDEM_MODELS): not given",
+            "models (PATH or TANDEM_MODELS): not given",
             id="no models",
         ),
         pytest.param({"models": "gone"}, "there is no file or folder", id="no folder"),
@@ -155,3 +155,11 @@ def test_default_cache_dir(
     monkeypatch.setenv("XDG_CACHE_HOME", xdg)
 
     assert default_cache_dir() == Path(expected)
+
+
+def test_keys_of_the_file_may_be_written_as_flags(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", "log-format = 'json'\nlog_level = 'debug'\n")
+
+    settings = load_settings(models=tmp_path, config=config)
+
+    assert (settings.log_format, settings.log_level) == ("json", "debug")
