@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inference.samples import numpy_dtype
 from inference.types import Sample, Signature, TensorSpec
@@ -74,23 +74,23 @@ class Manifest(_Value):
     """
 
     format_version: int
-    source: str
+    source: str = ""
     source_format: str
     source_writer: str
-    source_bytes: int
-    source_sha256: str
-    compiled_with: dict[str, str]
+    source_bytes: int = 0
+    source_sha256: str = ""
+    compiled_with: dict[str, str] = Field(default_factory=dict)
     default_signature: str
     signatures: dict[str, SignatureEntry]
     optimization: str
-    largest_difference: float | None
+    largest_difference: float | None = None
     control_flow: bool
     notes: tuple[str, ...]
     weights: tuple[Weight, ...]
     graph_bytes: int
     graph_sha256: str
     weights_bytes: int
-    compile_seconds: float
+    compile_seconds: float = 0.0
 
 
 class DamagedArtifact(Exception):

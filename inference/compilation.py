@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.sidecar import read_sidecar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from anyio.abc import Process
@@ -65,15 +66,7 @@ class Compilation:
         sidecar = read_sidecar(files.sidecar)
         report("hashing")
 
-        try:
-            source = await anyio.to_thread.run_sync(
-                digest_source, files.path, limiter=self._readers
-            )
-        except OSError as exc:
-            raise InvalidModel(
-                f"{files.path.name} can't be read: {exc.strerror}."
-            ) from exc
-
+        source = await self._digest(files.path)
         key = artifact_key(source, sidecar.shaping())
         found = self._cache.find(key)
 
@@ -82,9 +75,22 @@ class Compilation:
 
         report("waiting for the compiler")
 
-        try:
+        with self._blaming_cache():
             async with self._children:
                 return await self._compile_once(files, key, source, report)
+
+    async def _digest(self, path: Path) -> SourceDigest:
+        try:
+            return await anyio.to_thread.run_sync(
+                digest_source, path, limiter=self._readers
+            )
+        except OSError as exc:
+            raise InvalidModel(f"{path.name} can't be read: {exc.strerror}.") from exc
+
+    @contextmanager
+    def _blaming_cache(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as exc:
             raise LoadFailed(
                 f"The compiled model can't be written to {self._cache.folder}: "

@@ -96,21 +96,15 @@ def _manifest(
 ) -> Manifest:
     return Manifest(
         format_version=FORMAT,
-        source="",
         source_format=source.format,
         source_writer=source.writer,
-        source_bytes=0,
-        source_sha256="",
-        compiled_with={},
         default_signature=source.default_signature,
         signatures={name: signature_entry(each) for name, each in signatures.items()},
         optimization=form.level,
-        largest_difference=None,
         control_flow=any(node.op in CONTROL_FLOW for node in all_nodes(form.graph_def)),
         notes=tuple(source.notes),
         weights=tuple(weights),
         graph_bytes=len(content),
         graph_sha256=hashlib.sha256(content).hexdigest(),
         weights_bytes=artifact.weights.stat().st_size,
-        compile_seconds=0.0,
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from inference.backend import tf, tf1
+from inference.backend import tf
 from inference.sources.graphs import node_of, nodes_by_name
+from inference.sources.nodes import become_identity, constant_node
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,9 +43,9 @@ def fold_scales(graph_def: Any, kept: Sequence[str]) -> None:
         folded = _folded(filters, scale)
 
         if folded is not None:
-            added.append(_const_node(f"{node.name}/folded", folded))
+            added.append(constant_node(f"{node.name}/folded", folded))
             convolution.input[1] = added[-1].name
-            _become_identity(node, convolution.name)
+            become_identity(node, convolution.name)
 
     graph_def.node.extend(added)
 
@@ -90,20 +91,3 @@ def _constant(nodes: dict[str, Any], tensor: str) -> Array | None:
 
     value: Array = tf.make_ndarray(node.attr["value"].tensor)
     return value
-
-
-def _const_node(name: str, value: Array) -> Any:
-    node = tf1.NodeDef(name=name, op="Const")
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
-    node.attr["dtype"].type = node.attr["value"].tensor.dtype
-    return node
-
-
-def _become_identity(node: Any, source: str) -> None:
-    name, dtype = node.name, node.attr["T"].type
-    controls = [tensor for tensor in node.input if tensor.startswith("^")]
-    node.Clear()
-    node.name = name
-    node.op = "Identity"
-    node.input.extend([source, *controls])
-    node.attr["T"].type = dtype

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tensorflow.python.grappler import tf_optimizer
 
-from inference.backend import config_pb2, tf, tf1
+from inference.backend import config_pb2, tf1
 from inference.compiler.folding import fold_scales
 from inference.sources.graphs import FORWARDS, all_nodes, node_of, nodes_by_name, prune
+from inference.sources.nodes import become_constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,7 +140,7 @@ def freeze(graph_def: Any, variables: dict[str, Array]) -> tuple[Any, dict[str, 
             continue
 
         if node.op == "ReadVariableOp":
-            _become_constant(node, variables[handle])
+            become_constant(node, variables[handle], dtype=node.attr["dtype"].type)
         else:
             gathered.add(handle)
 
@@ -185,18 +186,6 @@ def _origin(tensor: str, nodes: dict[str, Any]) -> str | None:
         node = nodes.get(node_of(tensor))
 
     return node.name if node is not None and node.op == "VarHandleOp" else None
-
-
-def _become_constant(node: Any, value: Array) -> None:
-    name, dtype = node.name, node.attr["dtype"].type
-    controls = [tensor for tensor in node.input if tensor.startswith("^")]
-    node.Clear()
-    node.name = name
-    node.op = "Const"
-    # Kept: inside a TF1 loop they say which frame the constant belongs to.
-    node.input.extend(controls)
-    node.attr["dtype"].type = dtype
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype=dtype))
 
 
 def _set_lowering(graph_def: Any, *, value: bool) -> bool:

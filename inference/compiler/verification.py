@@ -159,6 +159,10 @@ def _joined_differs(servable: Servable, signature: Signature, guess: Guess) -> s
         # TensorFlow's or NumPy's; either way the rows can't be joined.
         return f"rows can't be run together: {first_line(exc)}"
 
+    return _judge(expected, together)
+
+
+def _judge(expected: Mapping[str, Array], together: Mapping[str, Array]) -> str:
     if not _agree(expected, together):
         return "rows together gave other outputs than rows apart"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from inference.artifact import PAGE, Weight
 from inference.backend import tf
-from inference.sources.variables import become_read, handle_node
+from inference.sources.nodes import become_read, handle_node
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
+from inference.sources.nodes import become_constant, handle_node
 from inference.sources.source import Table
 from inference.sources.tensors import as_array
-from inference.sources.variables import handle_node
 
 if TYPE_CHECKING:
     from inference.types import Array
@@ -98,7 +98,4 @@ def _become_constant(node: Any, value: Any) -> None:
             "a lookup table. Export it as a SavedModel (model.export) and serve that."
         )
 
-    constant = tf1.NodeDef(name=node.name, op="Const")
-    constant.attr["dtype"].type = value.dtype.as_datatype_enum
-    constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
-    node.CopyFrom(constant)
+    become_constant(node, value)

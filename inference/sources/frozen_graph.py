@@ -13,6 +13,7 @@ from inference.errors import InvalidModel, InvalidSidecar
 from inference.sources import graphs
 from inference.sources.declared import declared_signatures, default_signature
 from inference.sources.discovery import complete, discover_signature
+from inference.sources.nodes import become_constant
 from inference.sources.optional_inputs import set_defaults
 from inference.sources.screening import screen
 from inference.sources.session import SessionReference, source_session
@@ -132,7 +133,7 @@ def fix_constants(graph_def: Any, sidecar: Sidecar) -> None:
                 f"the placeholders are: {', '.join(_placeholders(graph_def))}."
             )
 
-        _become_constant(node, value)
+        _fix(node, value)
 
 
 def feed_always(source: Source) -> None:
@@ -148,22 +149,16 @@ def feed_always(source: Source) -> None:
                 del node.input[:]
 
 
-def _become_constant(node: Any, value: object) -> None:
-    name, dtype = node.name, node.attr["dtype"].type
+def _fix(node: Any, value: object) -> None:
+    dtype = node.attr["dtype"].type
 
     try:
-        tensor = tf.make_tensor_proto(value, dtype=dtype)
+        become_constant(node, value, dtype)
     except (TypeError, ValueError) as exc:
         wanted = tf.dtypes.as_dtype(dtype).name
         raise InvalidSidecar(
-            f"it fixes '{name}' to {value!r}, but it wants {wanted}."
+            f"it fixes '{node.name}' to {value!r}, but it wants {wanted}."
         ) from exc
-
-    node.Clear()
-    node.name = name
-    node.op = "Const"
-    node.attr["dtype"].type = dtype
-    node.attr["value"].tensor.CopyFrom(tensor)
 
 
 def _placeholders(graph_def: Any) -> list[str]:

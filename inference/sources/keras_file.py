@@ -203,16 +203,7 @@ def _flat(keras: Any, model: Any) -> Any:
 
 
 def _source(keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:
-    specs = [
-        tf.TensorSpec(tuple(tensor.shape), _dtype(tensor), name=f"input_{position}")
-        for position, tensor in enumerate(model.inputs)
-    ]
-    function = tf.function(
-        lambda *tensors: _listed(model(list(tensors), training=False)),
-        input_signature=specs,
-        autograph=False,
-    )
-    captured = captured_graph(function.get_concrete_function(), model)
+    captured = captured_graph(_traced(model), model)
     signature = Signature(
         name="serving_default",
         inputs=_specs(_layer_names(model.inputs), captured.inputs),
@@ -232,6 +223,20 @@ def _source(keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:
     )
     source.graph_def = prune(source.graph_def, source.tensors())
     return source
+
+
+def _traced(model: Any) -> Any:
+    """A `ConcreteFunction` that takes the model's inputs in their order."""
+    specs = [
+        tf.TensorSpec(tuple(tensor.shape), _dtype(tensor), name=f"input_{position}")
+        for position, tensor in enumerate(model.inputs)
+    ]
+    function = tf.function(
+        lambda *tensors: _listed(model(list(tensors), training=False)),
+        input_signature=specs,
+        autograph=False,
+    )
+    return function.get_concrete_function()
 
 
 def _listed(outputs: Any) -> list[Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inference.backend import tf, tf1
+from inference.backend import tf
 from inference.sources.graphs import REF_VARIABLES
+from inference.sources.nodes import become_read, handle_node
 from inference.sources.tensors import as_array
 
 if TYPE_CHECKING:
@@ -55,25 +56,6 @@ def to_resources(graph_def: Any, variables: dict[str, Array]) -> dict[str, Array
 
     graph_def.node.extend(added)
     return handles
-
-
-def handle_node(name: str, dtype: int) -> Any:
-    """A `VarHandleOp` node that shares its resource under its own name."""
-    node = tf1.NodeDef(name=name, op="VarHandleOp")
-    node.attr["dtype"].type = dtype
-    node.attr["shape"].shape.unknown_rank = True
-    node.attr["shared_name"].s = name.encode()
-    return node
-
-
-def become_read(node: Any, handle: str, dtype: int) -> None:
-    """Make `node` the read of the variable `handle`; its name stays."""
-    name = node.name
-    node.Clear()
-    node.name = name
-    node.op = "ReadVariableOp"
-    node.input.append(handle)
-    node.attr["dtype"].type = dtype
 
 
 def _value(node: Any, graph: Any) -> Any:

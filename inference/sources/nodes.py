@@ -1,0 +1,53 @@
+"""Nodes of a GraphDef made, or made into others in place: a name and its users stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def constant_node(name: str, value: Any, dtype: int | None = None) -> Any:
+    """A `Const`. Raises `TypeError`, `ValueError` for a value that isn't of `dtype`."""
+    node = tf1.NodeDef(name=name, op="Const")
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype=dtype))
+    node.attr["dtype"].type = node.attr["value"].tensor.dtype
+    return node
+
+
+def handle_node(name: str, dtype: int) -> Any:
+    """A `VarHandleOp` of any shape that shares its resource under its own name."""
+    node = tf1.NodeDef(name=name, op="VarHandleOp")
+    node.attr["dtype"].type = dtype
+    node.attr["shape"].shape.unknown_rank = True
+    node.attr["shared_name"].s = name.encode()
+    return node
+
+
+def become_constant(node: Any, value: Any, dtype: int | None = None) -> None:
+    """Control inputs are kept: in a TF1 loop they say which frame a constant is in."""
+    constant = constant_node(node.name, value, dtype)
+    constant.input.extend(_controls(node))
+    node.CopyFrom(constant)
+
+
+def become_read(node: Any, handle: str, dtype: int) -> None:
+    """Make `node` the read of the variable `handle`."""
+    read = tf1.NodeDef(name=node.name, op="ReadVariableOp", input=[handle])
+    read.attr["dtype"].type = dtype
+    node.CopyFrom(read)
+
+
+def become_identity(node: Any, source: str) -> None:
+    """Make `node`, whose dtype is its attribute `T`, pass `source` on."""
+    identity = tf1.NodeDef(name=node.name, op="Identity")
+    identity.input.extend([source, *_controls(node)])
+    identity.attr["T"].CopyFrom(node.attr["T"])
+    node.CopyFrom(identity)
+
+
+def _controls(node: Any) -> Iterable[str]:
+    return [tensor for tensor in node.input if tensor.startswith("^")]
