@@ -11,6 +11,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from service.logs import configure_logging
+from service.protocol import JsonErrorProtocol
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -66,6 +67,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     config = uvicorn.Config(
         "asgi:app",
         workers=settings.workers,
+        http=JsonErrorProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,
