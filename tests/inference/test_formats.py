@@ -42,8 +42,8 @@ WRITERS = {
     "saved_tf1_variables": f"TensorFlow {version('tensorflow')}",
     "frozen_conv_norm": "TensorFlow, graph version 0",
 }
-UNTRIED = {"frozen_strings", "saved_tf1_estimator"}
-"""A signature of these takes only bytes that no sample guesses."""
+UNTRIED = {"frozen_strings"}
+"""Its signature takes only bytes that no sample guesses."""
 
 SIGNATURES = {
     "h5_sequential": ["serving_default"],
