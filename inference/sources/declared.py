@@ -68,14 +68,13 @@ def _signature(
             "signature of that name to take them from."
         )
 
+    base = own or Signature(name=name, inputs={}, outputs={})
+    inputs = None if config.inputs is None else _specs(graph, config.inputs)
+    outputs = None if config.outputs is None else _specs(graph, config.outputs)
     return Signature(
         name=name,
-        inputs=own.inputs
-        if own and config.inputs is None
-        else _specs(graph, config.inputs or {}),
-        outputs=own.outputs
-        if own and config.outputs is None
-        else _specs(graph, config.outputs or {}),
+        inputs=base.inputs if inputs is None else inputs,
+        outputs=base.outputs if outputs is None else outputs,
     )
 
 

@@ -30,9 +30,9 @@ _NO_VALUE = "does not have value"
 STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Switch", "RefSwitch", "Const"}
 
 
-def discover_signature(session: Any, notes: list[str]) -> Signature:
-    """What the session's graph takes and gives; raises `InvalidModel` for nothing."""
-    operations = session.graph.get_operations()
+def discover_signature(graph: Any) -> Signature:
+    """What `graph` takes and gives, by its shape; raises `InvalidModel` for nothing."""
+    operations = graph.get_operations()
     feedable = feedable_tensors(operations)
     ends = _ends(operations, _dependents(feedable.values()))
 
@@ -40,12 +40,11 @@ def discover_signature(session: Any, notes: list[str]) -> Signature:
         raise InvalidModel(_nothing(operations, feedable))
 
     outputs = [tensor for end in ends for tensor in end.outputs if _servable(tensor)]
-    signature = Signature(
+    return Signature(
         name="serving_default",
         inputs=_specs(_inputs_of(outputs, feedable)),
         outputs=_specs(outputs),
     )
-    return _fetchable(session, signature, notes)
 
 
 def complete(graph: Any, signature: Signature) -> Signature:
@@ -67,6 +66,25 @@ def complete(graph: Any, signature: Signature) -> Signature:
         _check_defaults(graph, added, signature)
 
     return replace(signature, inputs={**signature.inputs, **added})
+
+
+def drop_dead(session: Any, signature: Signature, notes: list[str]) -> Signature:
+    """Leave out the outputs that never have a value, such as dead branches.
+
+    Runs the graph on made-up inputs.
+    """
+    kept = {
+        name: spec
+        for name, spec in signature.outputs.items()
+        if not _dead(session, replace(signature, outputs={name: spec}))
+    }
+
+    if not kept or len(kept) == len(signature.outputs):
+        return signature
+
+    dropped = ", ".join(sorted(signature.outputs.keys() - kept.keys()))
+    notes.append(f"Outputs that can't be fetched are left out: {dropped}.")
+    return replace(signature, outputs=kept)
 
 
 def feedable_tensors(operations: Iterable[Any]) -> dict[str, Any]:
@@ -139,22 +157,6 @@ def _ends(operations: Iterable[Any], reached: set[Any]) -> list[Any]:
         for operation in candidates
         if all(consumer.type in STUBS for consumer in _consumers(operation))
     ]
-
-
-def _fetchable(session: Any, signature: Signature, notes: list[str]) -> Signature:
-    """Leave out the outputs that never have a value, such as dead branches."""
-    kept = {
-        name: spec
-        for name, spec in signature.outputs.items()
-        if not _dead(session, replace(signature, outputs={name: spec}))
-    }
-
-    if not kept or len(kept) == len(signature.outputs):
-        return signature
-
-    dropped = ", ".join(sorted(signature.outputs.keys() - kept.keys()))
-    notes.append(f"Outputs that can't be fetched are left out: {dropped}.")
-    return replace(signature, outputs=kept)
 
 
 def _dead(session: Any, signature: Signature) -> bool:

@@ -12,7 +12,7 @@ from inference.backend import tf, tf1
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.sources import graphs
 from inference.sources.declared import declared_signatures, default_signature
-from inference.sources.discovery import complete, discover_signature
+from inference.sources.discovery import complete, discover_signature, drop_dead
 from inference.sources.nodes import become_constant
 from inference.sources.optional_inputs import set_defaults
 from inference.sources.screening import screen
@@ -30,19 +30,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_frozen_graph(path: Path, sidecar: Sidecar) -> Iterator[Source]:
-    """Read a frozen graph; raises `InvalidModel`, `InvalidSidecar`."""
+    """Read a frozen graph; raises `InvalidModel`, `InvalidSidecar`.
+
+    Nothing of the graph is run before it was screened.
+    """
     graph_def = parse(path)
     check(graph_def)
     fix_constants(graph_def, sidecar)
-    graph = _import(graph_def)
-    notes: list[str] = []
 
-    with source_session(graph) as session:
-        signatures = _signatures(session, sidecar, notes)
-        signatures = {
-            name: set_defaults(session, complete(graph, signature), notes)
-            for name, signature in signatures.items()
-        }
+    with source_session(_import(graph_def)) as session:
+        signatures = _signatures(session.graph, sidecar)
         source = Source(
             format="frozen graph",
             writer=f"TensorFlow, graph version {graph_def.versions.producer}",
@@ -50,25 +47,36 @@ def open_frozen_graph(path: Path, sidecar: Sidecar) -> Iterator[Source]:
             signatures=signatures,
             default_signature=default_signature(signatures, sidecar),
             reference=SessionReference(session),
-            notes=notes,
         )
         source.graph_def = graphs.prune(graph_def, source.tensors())
         screen(source.graph_def)
+        _settle(source, session, sidecar)
         feed_always(source)
         yield source
 
 
-def _signatures(
-    session: Any, sidecar: Sidecar, notes: list[str]
-) -> dict[str, Signature]:
-    """The sidecar's; discovered ones where it has none, or leaves something out."""
-    whole = [config.inputs and config.outputs for config in sidecar.signatures.values()]
+def _signatures(graph: Any, sidecar: Sidecar) -> dict[str, Signature]:
+    """The sidecar's; a discovered one where it has none, or leaves something out."""
+    wanted = sidecar.signatures.values()
 
-    if whole and all(whole):
-        return declared_signatures(session.graph, sidecar, {})
+    if sidecar.signatures and all(each.inputs and each.outputs for each in wanted):
+        signatures = declared_signatures(graph, sidecar, {})
+    else:
+        found = {"serving_default": discover_signature(graph)}
+        signatures = declared_signatures(graph, sidecar, found) or found
 
-    found = {"serving_default": discover_signature(session, notes)}
-    return declared_signatures(session.graph, sidecar, found) or found
+    return {name: complete(graph, each) for name, each in signatures.items()}
+
+
+def _settle(source: Source, session: Any, sidecar: Sidecar) -> None:
+    """What only running the graph can tell: defaults, and outputs without a value."""
+    for name, signature in source.signatures.items():
+        config = sidecar.signatures.get(name)
+
+        if config is None or config.outputs is None:
+            signature = drop_dead(session, signature, source.notes)
+
+        source.signatures[name] = set_defaults(session, signature, source.notes)
 
 
 def parse(path: Path) -> Any:

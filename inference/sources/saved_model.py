@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf, tf1
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, InvalidSidecar
 from inference.reasons import first_line
 from inference.sources import graphs
 from inference.sources.declared import declared_signatures, default_signature
@@ -37,7 +37,13 @@ PB = "saved_model.pb"
 
 @contextmanager
 def open_saved_model(folder: Path, sidecar: Sidecar) -> Iterator[Source]:
-    """Read the SavedModel in `folder`; raises `InvalidModel`."""
+    """Read the SavedModel in `folder`; raises `InvalidModel`, `InvalidSidecar`."""
+    if sidecar.constants:
+        raise InvalidSidecar(
+            "[constants] fixes the placeholders of a frozen graph; this is a "
+            "SavedModel, whose signatures say what it takes."
+        )
+
     meta_graph = choose_meta_graph(folder)
     graphs.check_ops(meta_graph.graph_def)
     notes: list[str] = []

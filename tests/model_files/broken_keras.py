@@ -93,6 +93,13 @@ def zip_lambda(folder: Path) -> Path:
     return saved(chain(squeeze), folder / "model.keras")
 
 
+def sidecar_signature_of_a_keras_file(folder: Path) -> Path:
+    """A Keras model's names are its layers'; a sidecar's must not be ignored."""
+    text = '[signatures.serving_default]\ninputs = ["x"]\n'
+    (folder / "model.toml").write_text(text)
+    return saved(dense(), folder / "model.h5")
+
+
 def h5_operators(folder: Path) -> Path:
     """Keras 3 writes `x + y` as a layer of the `.h5` that it can't read again."""
     pair = [keras.Input((3,), name=name) for name in ("x", "y")]

@@ -67,6 +67,13 @@ def saved_without_serve_tag(folder: Path) -> Path:
     return path
 
 
+def sidecar_constants_of_a_saved_model(folder: Path) -> Path:
+    """A sidecar's constants mean nothing to a SavedModel, and must not be ignored."""
+    path = half_plus_two(folder)
+    (path / "model.toml").write_text("[constants]\nx = 1.0\n")
+    return path
+
+
 def saved_as_text(folder: Path) -> Path:
     """`saved_model.pbtxt` and no `saved_model.pb`."""
     path = half_plus_two(folder)

@@ -102,6 +102,7 @@ BROKEN_MODULES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "h5_custom_activation": ("swoosh", "hidden"),
         "h5_lambda": ("Lambda", "doubler"),
         "zip_lambda": ("Lambda", "doubler"),
+        "sidecar_signature_of_a_keras_file": ("model.toml", "Keras"),
         "h5_operators": (".keras",),
         "h5_keras1": ("1.2.2", "dense_1"),
         "h5_weights_only": ("weights", "architecture", "model.json"),
@@ -144,6 +145,7 @@ BROKEN_MODULES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "broken_saved": {
         "saved_without_signatures": ("signatures",),
+        "sidecar_constants_of_a_saved_model": ("model.toml", "constants", "SavedModel"),
         "saved_without_variables": ("variables",),
         "saved_without_variable_data": ("variables",),
         "saved_garbage": ("saved_model.pb",),
