@@ -1,9 +1,11 @@
 """Models, and nothing of HTTP: the names the service may use."""
 
+from inference.batching import Batching
 from inference.binding import bind, show_shape
 from inference.cpus import available_cpus
 from inference.engine import Engine, EngineConfig
 from inference.errors import (
+    DeadlineExceeded,
     ExecutionFailed,
     InferenceError,
     InputMismatch,
@@ -13,18 +15,22 @@ from inference.errors import (
     LoadFailed,
     ModelLoading,
     ModelNotFound,
+    Overloaded,
     Unavailable,
     UnknownSignature,
     VersionNotFound,
 )
+from inference.limits import Limits
 from inference.precompilation import Precompilation, Precompiled, precompile
 from inference.types import (
     UNNAMED,
     Array,
+    Load,
     ModelId,
     ModelSpec,
     ModelState,
     ModelStatus,
+    Numbers,
     PredictRequest,
     PredictResult,
     Sample,
@@ -36,6 +42,8 @@ from inference.types import (
 __all__ = [
     "UNNAMED",
     "Array",
+    "Batching",
+    "DeadlineExceeded",
     "Engine",
     "EngineConfig",
     "ExecutionFailed",
@@ -44,6 +52,8 @@ __all__ = [
     "InvalidModel",
     "InvalidRequest",
     "InvalidSidecar",
+    "Limits",
+    "Load",
     "LoadFailed",
     "ModelId",
     "ModelLoading",
@@ -51,6 +61,8 @@ __all__ = [
     "ModelSpec",
     "ModelState",
     "ModelStatus",
+    "Numbers",
+    "Overloaded",
     "Precompilation",
     "Precompiled",
     "PredictRequest",

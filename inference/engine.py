@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -14,21 +12,20 @@ import anyio.to_thread
 import structlog
 
 from inference.artifact_cache import ArtifactCache
+from inference.batcher import Batcher
 from inference.compilation import Compilation
-from inference.cpus import available_cpus
 from inference.errors import InferenceError, ModelNotFound, VersionNotFound
+from inference.limits import Limits
+from inference.loading import Loader
 from inference.model import Model
 from inference.reasons import first_line
 from inference.repository import scan_repository
-from inference.sidecar import read_sidecar
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from inference.artifact import Artifact
     from inference.repository import ModelFiles
-    from inference.runtime import Servable
     from inference.types import ModelSpec, ModelStatus, PredictRequest, PredictResult
 
 log = structlog.get_logger("tandem.engine")
@@ -38,15 +35,12 @@ log = structlog.get_logger("tandem.engine")
 class EngineConfig:
     """`repository` is a folder of models or one model; `cache` holds artifacts.
 
-    `concurrency` is how many calls a model runs at a time where its sidecar doesn't
-    say, `intra_op_threads` how many threads one call may use; `None` for the CPUs that
-    this process may use.
+    `limits` are those of a model whose sidecar doesn't say otherwise.
     """
 
     repository: Path
     cache: Path
-    concurrency: int | None = None
-    intra_op_threads: int | None = None
+    limits: Limits = field(default_factory=Limits)
     compile_timeout_seconds: float = 900.0
 
 
@@ -63,15 +57,15 @@ class Engine:
         self._models: dict[str, dict[int, Model]] = {}
         self._problems: list[str] = []
         self._changed = anyio.Event()
-        self._compilation = Compilation(
+        compilation = Compilation(
             ArtifactCache(config.cache), timeout_seconds=config.compile_timeout_seconds
         )
-        self._loader = anyio.CapacityLimiter(1)
+        self._loader = Loader(compilation, config.limits)
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         scan = await anyio.to_thread.run_sync(
-            scan_repository, self._config.repository, limiter=self._loader
+            scan_repository, self._config.repository, limiter=anyio.CapacityLimiter(1)
         )
         self._problems = scan.problems
 
@@ -84,9 +78,10 @@ class Engine:
             )
 
         self._exits.callback(self._close)
-        tasks = await self._exits.enter_async_context(anyio.create_task_group())
-        self._exits.callback(tasks.cancel_scope.cancel)
-        tasks.start_soon(self._load_all)
+        self._tasks = anyio.create_task_group()
+        await self._exits.enter_async_context(self._tasks)
+        self._exits.callback(self._tasks.cancel_scope.cancel)
+        self._tasks.start_soon(self._load_all)
         return self
 
     async def __aexit__(
@@ -128,12 +123,15 @@ class Engine:
         """Run a model. Raises `ModelNotFound`, and what `Model.predict` raises."""
         return await self._find(request.model).predict(request)
 
+    def admit(self, spec: ModelSpec) -> None:
+        """Raises what `predict` would raise now for any inputs of this model.
+
+        `ModelNotFound`, `ModelLoading`, `LoadFailed`, `Overloaded`.
+        """
+        self._find(spec).admit()
+
     def _new(self, files: ModelFiles) -> Model:
-        return Model(
-            files,
-            concurrency=self._config.concurrency or available_cpus(),
-            changed=self._notify,
-        )
+        return Model(files, changed=self._notify)
 
     def _all(self) -> list[Model]:
         return [
@@ -178,39 +176,16 @@ class Engine:
 
     async def _load(self, model: Model) -> None:
         try:
-            sidecar = read_sidecar(model.files.sidecar)
-            model.limiter.total_tokens = (
-                sidecar.concurrency or model.limiter.total_tokens
-            )
-            compiled = await self._compilation.compile(model.files, model.begin)
-            model.begin("mapping")
-            started = time.monotonic()
-            servable = await anyio.to_thread.run_sync(
-                partial(self._open, compiled.artifact), limiter=self._loader
-            )
+            loaded = await self._loader.load(model.files, model.begin)
         except InferenceError as exc:
             model.fail(str(exc))
         except Exception as exc:
             log.exception("loading failed unexpectedly", model=model.files.id.name)
             model.fail(first_line(exc))
         else:
-            seconds = time.monotonic() - started
-            model.succeed(servable, seconds=seconds, fresh=compiled.fresh)
-
-    def _open(self, artifact: Artifact) -> Servable:
-        # TensorFlow takes seconds to import; whoever only compiles never needs it here.
-        from inference.runtime import Servable, Threads
-
-        intra_op = self._config.intra_op_threads or available_cpus()
-        servable = Servable(artifact, threads=Threads(intra_op=intra_op))
-
-        try:
-            servable.warm_up()
-        except InferenceError as exc:
-            # Zeros may be wrong for it; its clients' inputs need not be.
-            log.info("warm-up failed", artifact=str(artifact.folder), reason=str(exc))
-
-        return servable
+            batcher = Batcher(loaded)
+            await self._tasks.start(batcher.serve)
+            model.succeed(loaded, batcher)
 
     def _close(self) -> None:
         for model in self._all():

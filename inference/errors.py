@@ -11,6 +11,8 @@ InferenceError
   + Unavailable
     - ModelLoading
     - LoadFailed
+  + Overloaded
+  + DeadlineExceeded
   + ExecutionFailed
 """
 
@@ -57,6 +59,18 @@ class ModelLoading(Unavailable):
 
 class LoadFailed(Unavailable):
     """The version could not be loaded; the text carries the reason."""
+
+
+class Overloaded(InferenceError):
+    """As many requests wait as may; `retry_after` is when to try again, in seconds."""
+
+    def __init__(self, text: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(InferenceError):
+    """The time that the request was given is over."""
 
 
 class ExecutionFailed(InferenceError):

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 import structlog
 
 from inference.binding import bind
+from inference.calls import Call
 from inference.errors import LoadFailed, ModelLoading, UnknownSignature
-from inference.types import ModelState, ModelStatus, PredictResult
+from inference.types import Load, ModelState, ModelStatus, PredictResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inference.artifact import Manifest
+    from inference.batcher import Batcher
+    from inference.loading import Loaded
     from inference.repository import ModelFiles
     from inference.runtime import Servable
     from inference.types import PredictRequest, Signature
@@ -26,22 +28,18 @@ log = structlog.get_logger("tandem.models")
 class Model:
     """A version as the engine knows it, from found to closed.
 
-    `limiter` bounds the calls that run at a time: every one holds a token until its
-    thread has ended. To be used on the event loop's thread.
+    To be used on the event loop's thread.
     """
 
-    def __init__(
-        self, files: ModelFiles, *, concurrency: int, changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, files: ModelFiles, *, changed: Callable[[], None]) -> None:
         self.files = files
-        self.limiter = anyio.CapacityLimiter(concurrency)
         self._changed = changed
         self._state = ModelState.START
         self._stage = ""
         self._error: str | None = None
         self._manifest: Manifest | None = None
-        self._servable: Servable | None = None
-        self._load_seconds: float | None = None
+        self._loaded: Loaded | None = None
+        self._batcher: Batcher | None = None
 
     @property
     def settled(self) -> bool:
@@ -50,7 +48,7 @@ class Model:
 
     def status(self) -> ModelStatus:
         manifest = self._manifest
-        servable = self._servable
+        loaded = self._loaded
         return ModelStatus(
             id=self.files.id,
             path=str(self.files.path),
@@ -60,9 +58,10 @@ class Model:
             format=manifest.source_format if manifest else None,
             writer=manifest.source_writer if manifest else None,
             default_signature=manifest.default_signature if manifest else None,
-            signatures=servable.signatures if servable else {},
-            concurrency=int(self.limiter.total_tokens),
-            load_seconds=self._load_seconds,
+            signatures=loaded.servable.signatures if loaded else {},
+            concurrency=loaded.concurrency if loaded else None,
+            load_seconds=loaded.seconds if loaded else None,
+            load=self._batcher.load() if self._batcher else Load(),
         )
 
     def begin(self, stage: str) -> None:
@@ -74,15 +73,12 @@ class Model:
         self._stage = stage
         self._changed()
 
-    def succeed(self, servable: Servable, *, seconds: float, fresh: bool) -> None:
-        """The version can be called from now on. `seconds` is what mapping took.
-
-        `fresh` says that it was compiled for that.
-        """
-        manifest = servable.manifest
-        self._servable = servable
+    def succeed(self, loaded: Loaded, batcher: Batcher) -> None:
+        """The version can be called from now on, through `batcher`."""
+        manifest = loaded.servable.manifest
+        self._loaded = loaded
+        self._batcher = batcher
         self._manifest = manifest
-        self._load_seconds = seconds
         self._state = ModelState.AVAILABLE
         self._stage = ""
         log.info(
@@ -90,8 +86,9 @@ class Model:
             **self._names(),
             format=manifest.source_format,
             optimization=manifest.optimization,
-            compile_seconds=manifest.compile_seconds if fresh else None,
-            load_seconds=round(seconds, 3),
+            concurrency=loaded.concurrency,
+            compile_seconds=manifest.compile_seconds if loaded.fresh else None,
+            load_seconds=round(loaded.seconds, 3),
         )
 
         for note in manifest.notes:
@@ -109,32 +106,45 @@ class Model:
 
     def close(self) -> None:
         """Give the servable's memory back. No call may be under way. Idempotent."""
-        servable, self._servable = self._servable, None
+        loaded, self._loaded = self._loaded, None
 
-        if servable is not None:
-            servable.close()
+        if loaded is not None:
+            loaded.servable.close()
             self._state = ModelState.END
             log.info("model unloaded", **self._names())
 
+    def admit(self) -> None:
+        """Raises what `predict` would raise now whatever it is given.
+
+        `ModelLoading`, `LoadFailed`, `Overloaded`: cheaper to know before a body is
+        read.
+        """
+        self._serving()[1].check()
+
     async def predict(self, request: PredictRequest) -> PredictResult:
-        """Bind the inputs, wait for a token, run in a thread.
+        """Bind the inputs and run them, beside or together with others'.
 
         Raises `ModelLoading`, `LoadFailed`, `UnknownSignature`, `InputMismatch`,
-        `ExecutionFailed`.
+        `Overloaded`, `DeadlineExceeded`, `ExecutionFailed`.
         """
-        servable = self._ready()
-        signature = self._signature(servable, request.signature)
+        loaded, batcher = self._serving()
+        arrived = anyio.current_time()
+        batcher.check()
+        signature = self._signature(loaded.servable, request.signature)
         names = _wanted(signature, request.outputs)
-        inputs = bind(signature, request.inputs)
-        # Never abandoned on cancellation: the token must last as long as the thread.
-        outputs = await anyio.to_thread.run_sync(
-            servable.run, signature.name, inputs, names, limiter=self.limiter
+        call = Call(
+            signature,
+            bind(signature, request.inputs),
+            names,
+            arrived=arrived,
+            deadline=loaded.limits.deadline(arrived, request.timeout),
         )
+        outputs = await batcher.submit(call)
         return PredictResult(model=self.files.id, signature=signature, outputs=outputs)
 
-    def _ready(self) -> Servable:
-        if self._servable is not None:
-            return self._servable
+    def _serving(self) -> tuple[Loaded, Batcher]:
+        if self._loaded is not None and self._batcher is not None:
+            return self._loaded, self._batcher
 
         name = self.files.id.name
 

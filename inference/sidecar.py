@@ -6,7 +6,14 @@ import tomllib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from inference.errors import InvalidSidecar
 
@@ -15,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
+
+
+MAX_TIMEOUT_SECONDS = 86400
 
 
 def _named(value: object) -> object:
@@ -40,10 +50,33 @@ class SignatureConfig(BaseModel):
     outputs: Tensors | None = None
 
 
+def _ascending(rows: tuple[int, ...]) -> tuple[int, ...]:
+    if not rows or list(rows) != sorted(set(rows)) or rows[0] < 1:
+        raise ValueError("must be positive numbers in ascending order")
+
+    return rows
+
+
+class BatchingTable(BaseModel):
+    """How rows of several requests are joined; see `inference.batching.Batching`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_rows: int | None = Field(default=None, ge=1)
+    max_delay_ms: float | None = Field(default=None, ge=0, le=1000)
+    allowed_rows: Annotated[tuple[int, ...], AfterValidator(_ascending)] | None = None
+
+
+class ModelBatchingTable(BatchingTable):
+    """The same for the whole model, with tables for signatures that differ."""
+
+    signatures: dict[str, BatchingTable] = Field(default_factory=dict)
+
+
 class Sidecar(BaseModel):
     """`model.toml` in a model's folder, or `<stem>.toml` beside a bare file.
 
-    `concurrency` is the only key that the compiled artifact doesn't depend on.
+    The compiled artifact depends on the first three keys alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,10 +85,16 @@ class Sidecar(BaseModel):
     signatures: dict[str, SignatureConfig] = Field(default_factory=dict)
     constants: dict[str, bool | int | float | str] = Field(default_factory=dict)
     concurrency: int | None = Field(default=None, ge=1, le=1024)
+    intra_op_threads: int | None = Field(default=None, ge=1, le=1024)
+    max_queue: int | None = Field(default=None, ge=0)
+    timeout: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_SECONDS)
+    batching: ModelBatchingTable = Field(default_factory=ModelBatchingTable)
 
     def shaping(self) -> str:
         """What of it shapes the artifact, as text for a hash."""
-        return self.model_dump_json(exclude={"concurrency"})
+        return self.model_dump_json(
+            include={"default_signature", "signatures", "constants"}
+        )
 
 
 def read_sidecar(path: Path | None) -> Sidecar:

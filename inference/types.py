@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,6 +18,16 @@ Shape = tuple[int | None, ...] | None
 
 UNNAMED = ""
 """The key of a value sent without a name: it goes to the one required input."""
+
+
+class Numbers(Protocol):
+    """Nested lists of numbers, not yet read: the signature's dtype decides how."""
+
+    def array(self, dtype: np.dtype[Any]) -> Array | None:
+        """The array that `lists` would become; `None` where only `lists` tells."""
+
+    def lists(self) -> Any:
+        """The nested Python lists. May be called after `array` gave `None`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,6 +115,21 @@ class ModelState(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a version is busy with, in requests.
+
+    `running` are in TensorFlow now, `waiting` are in the queue, and nobody waits any
+    more for the `orphans` among the running: their deadline is over or their client has
+    gone, and they hold their token until their thread ends. `tokens` are taken.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    orphans: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
     """A snapshot of one version. `stage` says what `LOADING` is busy with."""
 
@@ -119,6 +144,7 @@ class ModelStatus:
     signatures: Mapping[str, Signature] = field(default_factory=dict)
     concurrency: int | None = None
     load_seconds: float | None = None
+    load: Load = field(default_factory=Load)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +152,17 @@ class PredictRequest:
     """Named inputs for one signature of one model.
 
     A value is an array of the signature's dtype, or nested lists with `bool`, `int`,
-    `float`, `str` or `bytes` at the leaves, which get their dtype once the signature is
-    known. The only key may be `UNNAMED`. `outputs` narrows the answer; `None` asks for
-    all. `signature` `None` is the model's default.
+    `float`, `str` or `bytes` at the leaves, or `Numbers`, which get their dtype once
+    the signature is known. The only key may be `UNNAMED`. `outputs` narrows the answer; `None` asks for
+    all. `signature` `None` is the model's default. `timeout` is in seconds; `None`, or
+    more than the model's, is the model's.
     """
 
     model: ModelSpec
     inputs: Mapping[str, Any]
     signature: str | None = None
     outputs: tuple[str, ...] | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

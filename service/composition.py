@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from inference import Engine, EngineConfig
+from inference import Batching, Engine, EngineConfig, Limits
 from service.app import create_app
 from service.bridge import Bridge
 from service.logs import configure_logging
@@ -44,8 +44,16 @@ def engine_config(settings: Settings) -> EngineConfig:
     return EngineConfig(
         repository=settings.models,
         cache=settings.cache_dir,
-        concurrency=settings.concurrency,
-        intra_op_threads=settings.intra_op_threads,
+        limits=Limits(
+            concurrency=settings.concurrency,
+            intra_op_threads=settings.intra_op_threads,
+            max_queue=settings.max_queue,
+            timeout_seconds=settings.timeout,
+            batching=Batching(
+                max_rows=settings.max_rows,
+                max_delay_seconds=settings.max_delay_ms / 1000,
+            ),
+        ),
         compile_timeout_seconds=settings.compile_timeout,
     )
 

@@ -30,6 +30,9 @@ class Engine(Protocol):
     def ready(self) -> bool:
         """Whether every version has settled: it is available, or has failed."""
 
+    def admit(self, spec: ModelSpec) -> None:
+        """Raises what `predict` would raise now for any inputs of this model."""
+
     async def predict(self, request: PredictRequest) -> PredictResult:
         """Run a model. Raises any `InferenceError`."""
 

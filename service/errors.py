@@ -5,6 +5,7 @@ Every error is JSON, `{"error": "..."}`, and never a traceback: those are logged
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,14 @@ from werkzeug.exceptions import (
 from werkzeug.routing import RoutingException
 
 from inference import (
+    DeadlineExceeded,
     ExecutionFailed,
     InferenceError,
     InvalidModel,
     InvalidRequest,
     ModelLoading,
     ModelNotFound,
+    Overloaded,
     Unavailable,
 )
 from service.answers import json_answer
@@ -56,6 +59,8 @@ REPLIES: Mapping[type[InferenceError], Reply] = {
     ModelNotFound: Reply(status=404),
     InvalidModel: Reply(status=500),
     Unavailable: Reply(status=503),
+    Overloaded: Reply(status=429),
+    DeadlineExceeded: Reply(status=504),
     ModelLoading: Reply(status=503, retry_after=2),
     ExecutionFailed: Reply(status=500),
 }
@@ -79,8 +84,10 @@ def handle_inference_error(error: InferenceError) -> Response:
         log.error("request failed", exc_info=error)
 
     response = error_answer(str(error), reply.status)
-    if reply.retry_after is not None:
-        response.headers["Retry-After"] = str(reply.retry_after)
+    seconds = error.retry_after if isinstance(error, Overloaded) else reply.retry_after
+    if seconds is not None:
+        # HTTP has whole seconds only.
+        response.headers["Retry-After"] = str(math.ceil(seconds))
 
     return response
 

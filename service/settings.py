@@ -8,7 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, FilePath, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FilePath,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -46,6 +52,10 @@ def _folder(path: Path) -> Path:
         raise ValueError(f"{path} is not a folder")
 
     return path
+
+
+def _unless_auto(value: object) -> object:
+    return None if value == "auto" else value
 
 
 def default_cache_dir() -> Path:
@@ -106,18 +116,40 @@ class Settings(BaseSettings):
     cache_dir: Annotated[Path, AfterValidator(_folder)] = Field(
         default_factory=default_cache_dir, description="Where compiled models are kept."
     )
-    concurrency: int | None = Field(
+    concurrency: Annotated[int | None, BeforeValidator(_unless_auto)] = Field(
         default=None,
         ge=1,
-        description="Calls that one model runs at a time; default: the CPUs available.",
+        description="Calls that one model runs at a time; auto, the default: what "
+        "measures best.",
     )
-    intra_op_threads: int | None = Field(
+    intra_op_threads: Annotated[int | None, BeforeValidator(_unless_auto)] = Field(
         default=None,
         ge=1,
-        description="Threads that one call may use; default: the CPUs available.",
+        description="Threads that one call may use; auto, the default: what measures "
+        "best.",
+    )
+    max_rows: int = Field(
+        default=64, ge=1, description="Rows that are run as one batch; 1 joins none."
+    )
+    max_delay_ms: float = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Milliseconds that an idle model waits for more rows.",
+    )
+    max_queue: int = Field(
+        default=256, ge=0, description="Requests that may wait for one model."
+    )
+    timeout: float = Field(
+        default=30, gt=0, description="Seconds that a request may take."
     )
     max_body_bytes: int = Field(
         default=64 * MIB, ge=1, description="The largest request body, in bytes."
+    )
+    max_bodies_bytes: int = Field(
+        default=512 * MIB,
+        ge=1,
+        description="Bytes of all bodies that are being answered at a time.",
     )
     log_format: LogFormat = Field(
         default="auto",

@@ -16,6 +16,7 @@ from inference import (
     ModelSpec,
     ModelState,
     ModelStatus,
+    Overloaded,
     PredictRequest,
     PredictResult,
     Shape,
@@ -73,6 +74,7 @@ class FakeModel:
     error: str | None = None
     signatures: tuple[Signature, ...] = (X,)
     function: Function = half_plus_two
+    full: bool = False
     gate: anyio.Event | None = None
     started: anyio.Event = field(default_factory=anyio.Event)
     cancelled: bool = False
@@ -136,15 +138,21 @@ class FakeEngine:
         settled = (ModelState.AVAILABLE, ModelState.END)
         return all(model.state in settled for model in self._models)
 
-    async def predict(self, request: PredictRequest) -> PredictResult:
-        self.requests.append(request)
-        model = self._find(request.model)
+    def admit(self, spec: ModelSpec) -> None:
+        model = self._find(spec)
         if model.error is not None:
             raise LoadFailed(f"model {model.status.id} failed: {model.error}")
 
         if model.state is not ModelState.AVAILABLE:
             raise ModelLoading(f"model {model.status.id} is loading")
 
+        if model.full:
+            raise Overloaded(f"model {model.status.id} is busy", retry_after=1.5)
+
+    async def predict(self, request: PredictRequest) -> PredictResult:
+        self.requests.append(request)
+        self.admit(request.model)
+        model = self._find(request.model)
         chosen = model.signature(request.signature)
         inputs = bind(chosen, request.inputs)
         await model.wait()

@@ -79,8 +79,20 @@ async def test_every_error_of_the_engine_is_answered(
     assert response.status_code == reply_to(error).status
     assert response.json() == {"error": "what went wrong"}
     assert response.headers["content-type"] == "application/json"
-    loading = error is inference.ModelLoading
-    assert response.headers.get("Retry-After") == ("2" if loading else None)
+    seconds = {inference.ModelLoading: "2", inference.Overloaded: "1"}
+    assert response.headers.get("Retry-After") == seconds.get(error)
+
+
+async def test_retry_after_is_in_whole_seconds_and_not_too_soon() -> None:
+    def fail(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        raise inference.Overloaded("full", retry_after=2.1)
+
+    async with make_client(FakeEngine(FakeModel(function=fail))) as client:
+        response = await client.post(
+            "/v1/models/half:predict", json={"instances": [1.0]}
+        )
+
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "3")
 
 
 async def test_an_unknown_url_tells_which_there_are() -> None:

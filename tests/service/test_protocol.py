@@ -1,38 +1,120 @@
+"""What uvicorn answers itself, over real sockets."""
+
 from __future__ import annotations
 
 import json
 import socket
 import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from service.protocol import JsonErrorProtocol
+from service.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BODY = b"x" * 200_000
+
+
+class Busy(JsonErrorProtocol):
+    """The loop can begin nothing."""
+
+    turn = Turn(0)
 
 
 async def never(scope: object, receive: object, send: object) -> None:
-    raise AssertionError("the application must not see what isn't HTTP")
+    raise AssertionError("the application must not see this")
 
 
-def test_what_is_not_http_is_answered_in_json() -> None:
+async def alive(scope: Any, receive: Any, send: Any) -> None:
+    start = {"type": "http.response.start", "status": 200}
+    await send(start | {"headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@contextmanager
+def serving(app: Any, protocol: type[JsonErrorProtocol]) -> Iterator[socket.socket]:
+    """A client connected to a uvicorn that runs in a thread."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        never, http=JsonErrorProtocol, lifespan="off", log_config=None
-    )
+    config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
 
     try:
         with socket.create_connection(listener.getsockname(), timeout=30) as client:
-            client.sendall(b"this is not HTTP\r\n\r\n")
-            answer = b"".join(iter(lambda: client.recv(4096), b""))
+            yield client
     finally:
         server.should_exit = True
         thread.join()
         listener.close()
 
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400 ")
+
+def read_answer(client: socket.socket) -> tuple[bytes, bytes]:
+    """Head and body of one answer, whose head has the body's length."""
+    head, body = b"", b""
+
+    while b"\r\n\r\n" not in head:
+        head += client.recv(4096)
+
+    head, _, body = head.partition(b"\r\n\r\n")
+    length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
+
+    while len(body) < length:
+        body += client.recv(4096)
+
+    return head, body
+
+
+def post(*headers: bytes) -> bytes:
+    lines = (b"POST /v1/models/m:predict HTTP/1.1", b"host: x", *headers)
+    return b"\r\n".join(lines) + b"\r\ncontent-length: %d\r\n\r\n" % len(BODY)
+
+
+def test_what_is_not_http_is_answered_in_json() -> None:
+    with serving(never, JsonErrorProtocol) as client:
+        client.sendall(b"this is not HTTP\r\n\r\n")
+        head, body = read_answer(client)
+        assert client.recv(1) == b""
+
+    assert head.startswith(b"HTTP/1.1 400 Bad Request")
     assert b"content-type: application/json" in head
-    assert f"content-length: {len(body)}".encode() in head
     assert json.loads(body) == {"error": "Invalid HTTP request received."}
+
+
+def test_what_is_too_much_is_refused_before_its_body_has_come() -> None:
+    with serving(never, Busy) as client:
+        for _ in range(2):  # the connection stays good
+            client.sendall(post())
+            head, body = read_answer(client)
+            assert head.startswith(b"HTTP/1.1 503 Service Unavailable")
+            assert b"retry-after: 1" in head
+            assert "busy" in json.loads(body)["error"]
+            client.sendall(BODY)
+
+
+def test_a_refused_connection_that_should_close_closes() -> None:
+    with serving(never, Busy) as client:
+        client.sendall(post(b"connection: close") + BODY)
+        assert read_answer(client)[0].startswith(b"HTTP/1.1 503")
+        assert client.recv(1) == b""
+
+
+def test_probes_are_never_refused() -> None:
+    with serving(alive, Busy) as client:
+        for path in (b"/livez", b"/readyz"):
+            client.sendall(b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n" % path)
+            assert read_answer(client)[1] == b"ok"
+
+
+def test_requests_that_come_one_by_one_are_not_refused() -> None:
+    class Narrow(JsonErrorProtocol):
+        turn = Turn(1)
+
+    with serving(alive, Narrow) as client:
+        for _ in range(5):
+            client.sendall(post() + BODY)
+            assert read_answer(client)[1] == b"ok"

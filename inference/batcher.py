@@ -1,0 +1,231 @@
+"""Runs a model's calls: takes a token, then collects a batch, then goes to a thread."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from inference.admission import AdmissionController
+from inference.batching import BatchQueue, join, split
+from inference.deadlines import Deadlines
+from inference.errors import DeadlineExceeded, Unavailable
+from inference.statistics import ServiceTime
+from inference.types import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anyio.abc import TaskGroup, TaskStatus
+
+    from inference.batching import Batching
+    from inference.calls import Call
+    from inference.loading import Loaded
+    from inference.runtime import Servable
+    from inference.types import Array
+
+UNLOADING = "The model is being unloaded; ask again soon."
+
+log = structlog.get_logger("tandem.models")
+
+
+class Batcher:
+    """Calls in, outcomes out, on the event loop's thread and while `serve` runs.
+
+    A runner takes one token of `limiter` and only then collects what waits: no delay is
+    added to an idle model, and while TensorFlow is busy the next batch grows by itself.
+    A token is given back when its thread has ended, whoever still waits.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._servable = loaded.servable
+        self._plans = loaded.plans
+        self._limiter = anyio.CapacityLimiter(loaded.concurrency)
+        # The tokens are taken before; without a limiter, anyio would take its own.
+        self._threads = anyio.CapacityLimiter(math.inf)
+        self._queue = BatchQueue(loaded.plans)
+        self._deadlines = Deadlines()
+        self._service_time = ServiceTime()
+        self._admission = AdmissionController(
+            max_queue=loaded.limits.max_queue, service_time=self._service_time
+        )
+        self._runners = 0
+        self._running: dict[Call, None] = {}
+        self._grown = anyio.Event()
+        self._sooner = anyio.Event()
+        self._tasks: TaskGroup | None = None
+
+    async def serve(self, *, task_status: TaskStatus[None]) -> None:
+        """Run until cancelled; then those who wait are told, and threads waited for."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                task_status.started()
+                await self._expire()
+        finally:
+            self._tasks = None
+            self._fail_waiting()
+
+    def load(self) -> Load:
+        return Load(
+            running=len(self._running),
+            waiting=len(self._queue),
+            orphans=sum(call.gone for call in self._running),
+            tokens=self._limiter.borrowed_tokens,
+        )
+
+    def check(self) -> None:
+        """Raises `Overloaded` if a call that came now would be refused."""
+        idle = int(self._limiter.available_tokens)
+        self._admission.check(max(0, len(self._queue) - idle))
+
+    async def submit(self, call: Call) -> Mapping[str, Array]:
+        """The outputs of `call`.
+
+        Raises `Overloaded`, `DeadlineExceeded`, and what `Servable.run` raises. A
+        cancelled caller leaves the queue; a call that runs goes on without it.
+        """
+        if self._tasks is None:
+            raise Unavailable(UNLOADING)
+
+        self.check()
+        self._queue.add(call)
+        self._grow(self._tasks)
+
+        if self._deadlines.add(call):
+            self._sooner.set()
+
+        try:
+            return await call.result()
+        finally:
+            call.gone = True
+            self._queue.discard(call)
+
+    def _grow(self, tasks: TaskGroup) -> None:
+        self._grown.set()
+
+        if self._runners < self._limiter.total_tokens:
+            self._runners += 1
+            tasks.start_soon(self._run_all)
+
+    async def _run_all(self) -> None:
+        try:
+            await self._limiter.acquire_on_behalf_of(token := object())
+
+            try:
+                await self._run_waiting()
+            finally:
+                self._limiter.release_on_behalf_of(token)
+        finally:
+            self._runners -= 1
+
+    async def _run_waiting(self) -> None:
+        while len(self._queue) and self._runners <= self._limiter.total_tokens:
+            await self._hold_back()
+            self._expire_now()
+
+            if batch := self._queue.take():
+                await self._run(batch)
+
+    async def _hold_back(self) -> None:
+        """Wait for company, where an idle model's first call is told to."""
+        while (until := self._queue.hold_until()) > anyio.current_time():
+            self._grown = anyio.Event()
+
+            with anyio.CancelScope(deadline=until):
+                await self._grown.wait()
+
+    async def _run(self, batch: list[Call]) -> None:
+        self._running.update(dict.fromkeys(batch))
+
+        try:
+            await self._attempt(batch)
+        finally:
+            for call in batch:
+                del self._running[call]
+
+                if not call.ended:
+                    call.fail(Unavailable(UNLOADING))
+
+    async def _attempt(self, batch: list[Call]) -> None:
+        try:
+            results = await self._in_thread(batch)
+        except Exception as exc:
+            await self._isolate(batch, exc)
+        else:
+            for call, result in zip(batch, results, strict=True):
+                call.succeed(result)
+
+    async def _isolate(self, batch: list[Call], error: Exception) -> None:
+        """One bad call must not be its neighbours' fault: each has a run of its own."""
+        if len(batch) == 1:
+            batch[0].fail(error)
+            return
+
+        log.info("batch failed, run one by one", calls=len(batch), reason=str(error))
+
+        for call in batch:
+            if not call.gone:
+                await self._attempt([call])
+
+    async def _in_thread(self, batch: list[Call]) -> list[Mapping[str, Array]]:
+        started = time.perf_counter()
+        # Never abandoned on cancellation: the token must last as long as the thread.
+        results = await anyio.to_thread.run_sync(
+            run_batch,
+            self._servable,
+            batch,
+            self._plans[batch[0].signature],
+            limiter=self._threads,
+        )
+        self._service_time.add(
+            time.perf_counter() - started, calls=len(batch), beside=self._runners
+        )
+        return results
+
+    async def _expire(self) -> None:
+        while True:
+            self._sooner = anyio.Event()
+            self._expire_now()
+            earliest = self._deadlines.earliest()
+
+            with anyio.CancelScope(deadline=math.inf if earliest is None else earliest):
+                await self._sooner.wait()
+
+    def _expire_now(self) -> None:
+        for call in self._deadlines.expire(anyio.current_time()):
+            call.fail(DeadlineExceeded(_overdue(call, waiting=call in self._queue)))
+            call.gone = True
+            self._queue.discard(call)
+
+    def _fail_waiting(self) -> None:
+        while batch := self._queue.take():
+            for call in batch:
+                call.fail(Unavailable(UNLOADING))
+
+
+def run_batch(
+    servable: Servable, calls: Sequence[Call], plan: Batching
+) -> list[Mapping[str, Array]]:
+    """One run for all `calls`, which are of one group; blocks. The outputs of each.
+
+    Raises what `Servable.run` raises.
+    """
+    first = calls[0]
+
+    if first.group is None:
+        return [servable.run(first.signature, first.inputs, first.outputs)]
+
+    inputs = join(calls, plan)
+    outputs = servable.run(first.signature, inputs, first.outputs)
+    return list(split(outputs, calls))
+
+
+def _overdue(call: Call, *, waiting: bool) -> str:
+    what = "it still waited for its turn" if waiting else "the model still ran"
+    seconds = call.deadline - call.arrived
+    return f"The request's time of {seconds:g} s is over: {what}."

@@ -1,0 +1,48 @@
+"""How many bytes of bodies may be answered at a time."""
+
+from __future__ import annotations
+
+import pytest
+from werkzeug.exceptions import ServiceUnavailable
+
+from service.body_budget import BodyBudget
+
+
+def test_bytes_come_back_when_the_request_ends() -> None:
+    budget = BodyBudget(10)
+
+    with budget.loan() as first, budget.loan() as second:
+        first.take(4)
+        second.take(5)
+        second.take(1)
+        assert budget.taken == 10
+
+    assert budget.taken == 0
+
+
+def test_what_is_over_the_limit_is_refused_and_takes_nothing() -> None:
+    budget = BodyBudget(10)
+
+    with budget.loan() as first:
+        first.take(8)
+
+        with (
+            pytest.raises(ServiceUnavailable, match="holds 8 bytes") as caught,
+            budget.loan() as second,
+        ):
+            second.take(2)
+            second.take(1)
+
+        assert budget.taken == 8
+        assert ("Retry-After", "1") in caught.value.get_headers()
+
+
+def test_one_body_alone_may_be_larger_than_the_limit() -> None:
+    budget = BodyBudget(10)
+
+    with budget.loan() as loan:
+        loan.take(8)
+        loan.take(100)
+        assert budget.taken == 108
+
+    assert budget.taken == 0
