@@ -1,10 +1,11 @@
-"""How many CPUs this process may use: its affinity, and its cgroup's quota."""
+"""The CPUs: how many this process may use, by affinity and quota, and their kind."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
+import platform
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,17 @@ def cgroup_cpus(read: ReadText) -> float | None:
         if quota is not None
     ]
     return min(quotas, default=None)
+
+
+def cpu_name(read: ReadText = read_text) -> str:
+    """What the first CPU calls itself; at least the machine's architecture."""
+    with contextlib.suppress(OSError):
+        for line in read("/proc/cpuinfo").splitlines():
+            field, _, value = line.partition(":")
+            if field.strip() == "model name":
+                return value.strip()
+
+    return platform.processor() or platform.machine()
 
 
 def _folders(read: ReadText) -> Iterator[str]:

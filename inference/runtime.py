@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from inference.artifact import INIT, Artifact, Manifest, signatures_of
 from inference.backend import config_pb2, tf, tf1
-from inference.errors import ExecutionFailed, InputMismatch, UnknownSignature
+from inference.errors import (
+    DeadlineExceeded,
+    ExecutionFailed,
+    InferenceError,
+    InputMismatch,
+    UnknownSignature,
+)
+from inference.priority import start_lowered
 from inference.reasons import first_line
 from inference.samples import numpy_dtype
 
@@ -37,10 +46,13 @@ _CLIENT_ERRORS = (
 class Threads:
     """`intra_op`: threads that one operation may use. `inter_op`: operations at once;
     0 runs them one after the other in the thread that calls `run`, without a hand-over.
+    `calls`: runs at once; a graph with loops has a thread for each, as it can't have
+    the caller's.
     """
 
     intra_op: int = 1
     inter_op: int = 0
+    calls: int = 1
 
 
 class Servable:
@@ -48,12 +60,24 @@ class Servable:
 
     Close it when no `run` is under way; its memory goes back then. Raises
     `DamagedArtifact` when the files aren't what was written.
+
+    A run of more than `time_limit` seconds ends at its loop's next turn, and an
+    operation that waits, for a queue or a data set, ends at once. A graph of neither is
+    not cut short: TensorFlow looks at the clock nowhere else. It can be slow, but not
+    stuck, as each of its operations runs once.
     """
 
-    def __init__(self, artifact: Artifact, *, threads: Threads | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        threads: Threads | None = None,
+        time_limit: float | None = None,
+    ) -> None:
         self.manifest = artifact.read_manifest()
         self.signatures = signatures_of(self.manifest)
         self._threads = threads or Threads()
+        self._time_limit = time_limit
         self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., Any]] = {}
         self._lock = threading.Lock()
         self._session = _open_session(artifact, self.manifest, self._threads)
@@ -73,7 +97,8 @@ class Servable:
         """The named outputs (all, if none are named) for arrays of the right dtypes.
 
         Optional inputs may be left out. Raises `UnknownSignature`, `InputMismatch`
-        where TensorFlow blames the input, and `ExecutionFailed` otherwise.
+        where TensorFlow blames the input, `DeadlineExceeded` past the time limit, and
+        `ExecutionFailed` otherwise.
         """
         found = self._signature(signature)
         names = tuple(found.outputs) if outputs is None else tuple(outputs)
@@ -85,12 +110,8 @@ class Servable:
 
         try:
             values = call(*feeds)
-        except _CLIENT_ERRORS as exc:
-            raise InputMismatch(
-                f"The model refused the input: {first_line(exc)}"
-            ) from exc
         except tf.errors.OpError as exc:
-            raise ExecutionFailed(f"The model failed: {first_line(exc)}") from exc
+            raise self._reason(exc) from exc
 
         return dict(zip(names, values, strict=True))
 
@@ -101,7 +122,7 @@ class Servable:
         """
         for signature in self.signatures.values():
             if signature.sample is not None:
-                self.run(signature.name, _sample_inputs(signature, signature.sample))
+                self.run(signature.name, sample_inputs(signature, signature.sample))
 
     def close(self) -> None:
         """Give the memory back: session, variables and mappings. Idempotent."""
@@ -113,6 +134,17 @@ class Servable:
             del session
             _release_feeds()
             trim_memory()
+
+    def _reason(self, error: Exception) -> InferenceError:
+        if isinstance(error, _CLIENT_ERRORS):
+            return InputMismatch(f"The model refused the input: {first_line(error)}")
+
+        limit = self._time_limit
+
+        if limit is not None and isinstance(error, tf.errors.DeadlineExceededError):
+            return DeadlineExceeded(f"The model ran longer than {limit:g} s.")
+
+        return ExecutionFailed(f"The model failed: {first_line(error)}")
 
     def _signature(self, name: str) -> Signature:
         try:
@@ -143,16 +175,29 @@ class Servable:
         if not self._threads.inter_op and not self.manifest.control_flow:
             options.run_options.inter_op_thread_pool = _CALLER_THREAD
 
+        if self._time_limit is not None:
+            # TensorFlow takes 0 for no limit.
+            limit_ms = max(1, math.ceil(self._time_limit * 1000))
+            options.run_options.timeout_in_ms = limit_ms
+
         # Session.make_callable goes through Session.run when it is given feeds, at
         # several times the price; this is what Keras and TensorFlow call instead.
         return self._session._make_callable_from_options(options)  # type: ignore[no-any-return]
 
 
-def _sample_inputs(signature: Signature, sample: Sample) -> dict[str, Array]:
+def sample_inputs(
+    signature: Signature, sample: Sample, rows: int | None = None
+) -> dict[str, Array]:
+    """The required inputs as `sample` has them; with `rows`, so many rows of each."""
+    shapes = sample.shapes
+
+    if rows is not None:
+        shapes = {name: (rows, *shape[1:]) for name, shape in shapes.items()}
+
     return {
-        name: np.full(sample.shapes[name], sample.text, object)
+        name: np.full(shapes[name], sample.text, object)
         if spec.dtype == "string"
-        else np.zeros(sample.shapes[name], numpy_dtype(spec.dtype))
+        else np.zeros(shapes[name], numpy_dtype(spec.dtype))
         for name, spec in signature.inputs.items()
         if spec.required
     }
@@ -174,7 +219,8 @@ def _open_session(artifact: Artifact, manifest: Manifest, threads: Threads) -> A
     with graph.as_default():
         tf.graph_util.import_graph_def(graph_def, name="")
 
-    session = tf1.Session(graph=graph, config=_config(threads))
+    # The session's own threads are started with it.
+    session = start_lowered(partial(tf1.Session, graph=graph, config=_config(threads)))
     feeds = {f"{feed}:0": value for feed, value in artifact.map_weights(manifest)}
 
     try:
@@ -189,7 +235,7 @@ def _open_session(artifact: Artifact, manifest: Manifest, threads: Threads) -> A
 def _config(threads: Threads) -> Any:
     config = config_pb2.ConfigProto(
         intra_op_parallelism_threads=threads.intra_op,
-        inter_op_parallelism_threads=max(1, threads.inter_op),
+        inter_op_parallelism_threads=threads.inter_op or threads.calls,
         use_per_session_threads=True,
         allow_soft_placement=True,
     )

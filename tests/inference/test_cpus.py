@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.cpus import affinity_cpus, available_cpus, cgroup_cpus
+from inference.cpus import affinity_cpus, available_cpus, cgroup_cpus, cpu_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,3 +102,28 @@ def test_available_cpus(quota: str, affinity: int, expected: int) -> None:
 
 def test_this_machine() -> None:
     assert 1 <= available_cpus() <= affinity_cpus() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param(
+            {"/proc/cpuinfo": "processor\t: 0\nmodel name\t: A: 1\n\nmodel name: B\n"},
+            "A: 1",
+            id="the first",
+        ),
+        pytest.param({"/proc/cpuinfo": "processor : 0\n"}, "m6", id="not named"),
+        pytest.param({}, "m6", id="no such file"),
+    ],
+)
+def test_the_cpus_name(
+    files: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "processor", str)
+    monkeypatch.setattr(platform, "machine", lambda: "m6")
+
+    assert cpu_name(reader(files)) == expected
+
+
+def test_this_machines_cpus_have_a_name() -> None:
+    assert cpu_name()

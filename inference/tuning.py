@@ -1,0 +1,155 @@
+"""How many calls of a model to run at a time, and on how many threads each.
+
+Which pair answers most rows per second depends on the model and on the machine, so the
+pairs that fill its CPUs are tried on the model's own sample. What was measured is kept
+with the artifact, for the next start on a machine of the same kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from inference.artifact import signatures_of
+from inference.errors import InferenceError
+from inference.throughput import measure
+from inference.tuning_file import TuningFile, circumstances
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference.artifact import Artifact
+    from inference.throughput import Pair
+    from inference.types import Signature
+
+BATCH_ROWS = 8
+"""The rows of a measured call, where the server may join requests to as many."""
+
+BUDGET_SECONDS = 2.0
+_CLOSE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """`concurrency` calls at a time, whose operations may use `intra_op` threads.
+
+    `measured` has the rows per second of each pair (concurrency, intra_op) that was
+    tried; `reason` says where it is from, or why there is none. `kept` says that the
+    figures are on disk for the next start.
+    """
+
+    concurrency: int
+    intra_op: int
+    reason: str
+    measured: Mapping[Pair, float] = field(default_factory=dict)
+    kept: bool = False
+
+    def describe(self) -> str:
+        """One line: the choice, where it is from, and what each pair gave."""
+        chosen = f"{self.concurrency}x{self.intra_op} calls x threads, {self.reason}"
+        rates = [
+            f"{calls}x{threads} {rate:,.{0 if rate >= 10 else 2}f}"
+            for (calls, threads), rate in self.measured.items()
+        ]
+        return f"{chosen}: {', '.join(rates)} rows/s" if rates else chosen
+
+
+def tune(
+    artifact: Artifact,
+    *,
+    cpus: int,
+    rows: int = BATCH_ROWS,
+    concurrency: int | None = None,
+    intra_op: int | None = None,
+) -> Tuning:
+    """The pair that suits the model on `cpus` CPUs; given values are taken as they are.
+
+    `rows` are those of a call, where the signature is batchable. Blocks for about
+    `BUDGET_SECONDS`, or a call's time if that is longer, unless there is nothing to
+    choose or the figures were kept. Raises `DamagedArtifact`.
+    """
+    if cpus == 1 or concurrency is not None or intra_op is not None:
+        return _given(cpus, concurrency, intra_op)
+
+    signature = _signature(artifact)
+
+    if signature is None:
+        return _unmeasured(cpus, "no inputs are known that it takes")
+
+    file = TuningFile(artifact.folder, circumstances(cpus=cpus, rows=rows))
+    kept = file.read()
+
+    if kept:
+        return _chosen(kept, "measured earlier", kept=True)
+
+    try:
+        measured = measure(
+            artifact, signature, pairs(cpus), rows=rows, seconds=BUDGET_SECONDS
+        )
+    except InferenceError as exc:
+        return _unmeasured(cpus, str(exc))
+
+    if len(measured) < 2:
+        return _unmeasured(cpus, "a call takes too long")
+
+    return _chosen(measured, "measured", kept=file.write(measured))
+
+
+def pairs(cpus: int) -> list[Pair]:
+    """Pairs (concurrency, intra_op) for so many CPUs: the extremes first, as there may
+    be no time for all, then the powers of two in between.
+    """
+    between = []
+    calls = 2
+
+    while calls < cpus:
+        between.append((calls, cpus // calls))
+        calls *= 2
+
+    return list(dict.fromkeys([(1, cpus), (cpus, 1), *between]))
+
+
+def choose(measured: Mapping[Pair, float]) -> Pair:
+    """The pair of most rows per second; of those close to it, that of fewest calls.
+
+    Fewer calls at a time make larger batches, and hinder each other less.
+    """
+    enough = max(measured.values()) * _CLOSE
+    return min(pair for pair, rate in measured.items() if rate >= enough)
+
+
+def _given(cpus: int, concurrency: int | None, intra_op: int | None) -> Tuning:
+    """What isn't given follows: together they fill the CPUs."""
+    calls = concurrency or max(1, cpus // (intra_op or cpus))
+    threads = intra_op or max(1, cpus // calls)
+    only = concurrency is None and intra_op is None
+    return Tuning(
+        concurrency=calls, intra_op=threads, reason="one CPU" if only else "as set"
+    )
+
+
+def _unmeasured(cpus: int, why: str) -> Tuning:
+    """As many calls as CPUs, each on all of them: no model leaves CPUs idle so, at the
+    price of some contention where calls and threads come together.
+    """
+    return Tuning(concurrency=cpus, intra_op=cpus, reason=f"not measured ({why})")
+
+
+def _chosen(measured: Mapping[Pair, float], reason: str, *, kept: bool) -> Tuning:
+    calls, threads = choose(measured)
+    return Tuning(
+        concurrency=calls,
+        intra_op=threads,
+        reason=reason,
+        measured=measured,
+        kept=kept,
+    )
+
+
+def _signature(artifact: Artifact) -> Signature | None:
+    """The default signature, or another, that takes the sample that was recorded."""
+    manifest = artifact.read_manifest()
+    signatures = signatures_of(manifest)
+    default = signatures.pop(manifest.default_signature)
+    every = (default, *signatures.values())
+    return next((each for each in every if each.sample is not None), None)

@@ -1,0 +1,149 @@
+"""Runs that never end, or not in time."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from inference.backend import tf, tf1
+from inference.errors import DeadlineExceeded
+from inference.runtime import Servable, Threads
+from tests.inference.graphs import compile_graph, floats, old_control_flow, rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference.artifact import Artifact
+    from inference.types import Array
+
+X = floats(2, 4)
+FOREVER = 2**62
+
+
+def turns() -> None:
+    """As many turns as it is told, one where nobody tells."""
+    x = rows("x", 4)
+    count = tf1.placeholder_with_default(np.int64(1), [], name="turns")
+    first = [tf.constant(0, tf.int64), x]
+    _, y = tf.while_loop(
+        lambda turn, _: turn < count, lambda turn, y: (turn + 1, y + 1.0), first
+    )
+    tf.identity(y, name="y")
+
+
+def waiting() -> None:
+    """An operation that looks for what never comes, among as many as it is told."""
+    x = rows("x", 4)
+    size = tf1.placeholder_with_default(np.int64(0), [], name="turns")
+    numbers = tf.data.Dataset.range(size).filter(lambda each: each < 0)
+    count = numbers.reduce(np.int64(0), lambda total, _: total + 1)
+    tf.add(x + 1.0, tf.cast(count, "float32"), name="y")
+
+
+def straight() -> None:
+    """A product of large matrices, and nothing that turns or waits."""
+    x = rows("x", 4)
+    size = tf1.placeholder_with_default(np.int64(1), [], name="turns")
+    ones = tf.fill([size, size], tf.reduce_max(x) * 0.0)
+    tf.add(x + 1.0, tf.reduce_sum(ones @ ones), name="y")
+
+
+def old_turns() -> None:
+    with old_control_flow():
+        turns()
+
+
+BUILDS = {"loop": turns, "old loop": old_turns, "data set": waiting}
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def endless(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Artifact:
+    return compile_graph(tmp_path_factory.mktemp("endless"), BUILDS[request.param])
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return compile_graph(tmp_path_factory.mktemp("loop"), turns)
+
+
+def call(servable: Servable, turns: int | None = None) -> Array:
+    """The answer to `X`, after so many turns; `None` leaves them to the graph."""
+    sent = {} if turns is None else {"turns": np.array(turns)}
+    return servable.run("serving_default", {"x": X, **sent})["y"]
+
+
+def test_a_run_that_never_ends_is_ended(endless: Artifact) -> None:
+    with Servable(endless, time_limit=0.3) as servable:
+        with pytest.raises(DeadlineExceeded) as caught:
+            call(servable, FOREVER)
+
+    assert str(caught.value) == "The model ran longer than 0.3 s."
+
+
+def test_ending_a_run_breaks_nothing(endless: Artifact) -> None:
+    with Servable(endless, time_limit=0.3) as servable:
+        usual = call(servable)
+
+        for _ in range(2):
+            with pytest.raises(DeadlineExceeded):
+                call(servable, FOREVER)
+
+            np.testing.assert_array_equal(call(servable), usual)
+
+
+def test_an_ended_run_computes_no_more(endless: Artifact) -> None:
+    """Whoever ends it waits for its operations: nothing goes on behind its back."""
+    with Servable(endless, time_limit=0.3) as servable:
+        call(servable)
+
+        with pytest.raises(DeadlineExceeded):
+            call(servable, FOREVER)
+
+        # This thread sleeps, so the processor's time would be the run's.
+        used = time.process_time()
+        time.sleep(0.3)
+        assert time.process_time() - used < 0.15
+
+
+def test_the_limit_is_each_runs_own(loop: Artifact) -> None:
+    """Runs beside one that is stuck have a thread, and answer before it is ended."""
+    with (
+        Servable(loop, threads=Threads(calls=2), time_limit=5.0) as servable,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stuck = pool.submit(call, servable, FOREVER)
+
+        for turn in range(50):
+            np.testing.assert_allclose(call(servable, turn), X + turn, rtol=1e-5)
+
+        assert not stuck.done()
+
+        with pytest.raises(DeadlineExceeded):
+            stuck.result()
+
+
+def test_a_run_within_the_limit(loop: Artifact) -> None:
+    with Servable(loop, time_limit=30.0) as servable:
+        np.testing.assert_allclose(call(servable, 1000), X + 1000, rtol=1e-3)
+
+
+def test_a_limit_below_a_millisecond_is_one(loop: Artifact) -> None:
+    with (
+        Servable(loop, time_limit=1e-6) as servable,
+        pytest.raises(DeadlineExceeded, match=r"longer than 1e-06 s"),
+    ):
+        call(servable, FOREVER)
+
+
+def test_a_graph_that_cant_be_stuck_is_not_cut_short(tmp_path: Path) -> None:
+    with Servable(compile_graph(tmp_path, straight), time_limit=1e-3) as servable:
+        started = time.perf_counter()
+        np.testing.assert_array_equal(call(servable, 1000), X + 1)
+
+    assert time.perf_counter() - started > 1e-3
