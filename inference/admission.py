@@ -23,9 +23,12 @@ class AdmissionController:
         self.max_queue = max_queue
         self._service_time = service_time
 
-    def check(self, waiting: int) -> None:
-        """Raises `Overloaded` if one more than `waiting` can't wait."""
-        if waiting < self.max_queue:
+    def check(self, waiting: int, idle: int) -> None:
+        """Raises `Overloaded` if one more than `waiting` can't wait.
+
+        One for each of `idle` tokens doesn't wait, but is about to run.
+        """
+        if waiting < self.max_queue + idle:
             return
 
         raise Overloaded(

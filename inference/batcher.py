@@ -14,11 +14,12 @@ from inference.admission import AdmissionController
 from inference.batching import BatchQueue, join, split
 from inference.deadlines import Deadlines
 from inference.errors import DeadlineExceeded, Unavailable
+from inference.priority import lower_priority
 from inference.statistics import ServiceTime
 from inference.types import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from anyio.abc import TaskGroup, TaskStatus
 
@@ -54,21 +55,24 @@ class Batcher:
             max_queue=loaded.limits.max_queue, service_time=self._service_time
         )
         self._runners = 0
+        self._busy = 0
         self._running: dict[Call, None] = {}
-        self._grown = anyio.Event()
+        self._queue_changed = anyio.Event()
         self._sooner = anyio.Event()
         self._tasks: TaskGroup | None = None
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Run until cancelled; then those who wait are told, and threads waited for."""
-        try:
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                task_status.started()
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            task_status.started()
+
+            try:
                 await self._expire()
-        finally:
-            self._tasks = None
-            self._fail_waiting()
+            finally:
+                # At once, and not when the last thread has ended.
+                self._tasks = None
+                self._drop(self._queue.take_all())
 
     def load(self) -> Load:
         return Load(
@@ -80,14 +84,14 @@ class Batcher:
 
     def check(self) -> None:
         """Raises `Overloaded` if a call that came now would be refused."""
-        idle = int(self._limiter.available_tokens)
-        self._admission.check(max(0, len(self._queue) - idle))
+        idle = int(self._limiter.total_tokens) - self._busy
+        self._admission.check(len(self._queue), max(0, idle))
 
     async def submit(self, call: Call) -> Mapping[str, Array]:
         """The outputs of `call`.
 
-        Raises `Overloaded`, `DeadlineExceeded`, and what `Servable.run` raises. A
-        cancelled caller leaves the queue; a call that runs goes on without it.
+        Raises `Overloaded`, `DeadlineExceeded`, `Unavailable` and what `Servable.run`
+        raises. A cancelled caller leaves the queue; a call that runs goes on without.
         """
         if self._tasks is None:
             raise Unavailable(UNLOADING)
@@ -102,11 +106,16 @@ class Batcher:
         try:
             return await call.result()
         finally:
-            call.gone = True
-            self._queue.discard(call)
+            self._leave(call)
+
+    def _leave(self, call: Call) -> None:
+        call.gone = True
+        self._deadlines.discard(call)
+        self._queue.discard(call)
+        self._queue_changed.set()
 
     def _grow(self, tasks: TaskGroup) -> None:
-        self._grown.set()
+        self._queue_changed.set()
 
         if self._runners < self._limiter.total_tokens:
             self._runners += 1
@@ -125,31 +134,31 @@ class Batcher:
 
     async def _run_waiting(self) -> None:
         while len(self._queue) and self._runners <= self._limiter.total_tokens:
-            await self._hold_back()
             self._expire_now()
 
-            if batch := self._queue.take():
+            if batch := self._queue.take(anyio.current_time()):
                 await self._run(batch)
+            elif len(self._queue):
+                await self._hold_back()
 
     async def _hold_back(self) -> None:
-        """Wait for company, where an idle model's first call is told to."""
-        while (until := self._queue.hold_until()) > anyio.current_time():
-            self._grown = anyio.Event()
+        """Wait for company, where an idle model's first calls are told to."""
+        # One event for all runners: each must hear of a batch that is full now.
+        if self._queue_changed.is_set():
+            self._queue_changed = anyio.Event()
 
-            with anyio.CancelScope(deadline=until):
-                await self._grown.wait()
+        with anyio.CancelScope(deadline=self._queue.held_until()):
+            await self._queue_changed.wait()
 
     async def _run(self, batch: list[Call]) -> None:
         self._running.update(dict.fromkeys(batch))
+        self._busy += 1
 
         try:
             await self._attempt(batch)
         finally:
-            for call in batch:
-                del self._running[call]
-
-                if not call.ended:
-                    call.fail(Unavailable(UNLOADING))
+            self._busy -= 1
+            self._drop([call for call in batch if call in self._running])
 
     async def _attempt(self, batch: list[Call]) -> None:
         try:
@@ -158,34 +167,42 @@ class Batcher:
             await self._isolate(batch, exc)
         else:
             for call, result in zip(batch, results, strict=True):
+                del self._running[call]
                 call.succeed(result)
 
     async def _isolate(self, batch: list[Call], error: Exception) -> None:
         """One bad call must not be its neighbours' fault: each has a run of its own."""
         if len(batch) == 1:
+            del self._running[batch[0]]
             batch[0].fail(error)
             return
 
-        log.info("batch failed, run one by one", calls=len(batch), reason=str(error))
+        log.debug("batch failed, run one by one", calls=len(batch), reason=str(error))
 
         for call in batch:
-            if not call.gone:
+            self._expire_now()
+
+            if call.gone:
+                del self._running[call]
+            else:
                 await self._attempt([call])
 
     async def _in_thread(self, batch: list[Call]) -> list[Mapping[str, Array]]:
         started = time.perf_counter()
-        # Never abandoned on cancellation: the token must last as long as the thread.
-        results = await anyio.to_thread.run_sync(
-            run_batch,
-            self._servable,
-            batch,
-            self._plans[batch[0].signature],
-            limiter=self._threads,
-        )
-        self._service_time.add(
-            time.perf_counter() - started, calls=len(batch), beside=self._runners
-        )
-        return results
+
+        try:
+            # Never abandoned on cancellation: the token lasts as long as the thread.
+            return await anyio.to_thread.run_sync(
+                run_batch,
+                self._servable,
+                batch,
+                self._plans[batch[0].signature],
+                limiter=self._threads,
+            )
+        finally:
+            self._service_time.add(
+                time.perf_counter() - started, calls=len(batch), beside=self._busy
+            )
 
     async def _expire(self) -> None:
         while True:
@@ -202,10 +219,10 @@ class Batcher:
             call.gone = True
             self._queue.discard(call)
 
-    def _fail_waiting(self) -> None:
-        while batch := self._queue.take():
-            for call in batch:
-                call.fail(Unavailable(UNLOADING))
+    def _drop(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            self._running.pop(call, None)
+            call.fail(Unavailable(UNLOADING))
 
 
 def run_batch(
@@ -215,14 +232,16 @@ def run_batch(
 
     Raises what `Servable.run` raises.
     """
+    lower_priority()
     first = calls[0]
+    alone = len(calls) == 1 and plan.padded(first.rows) == first.rows
 
-    if first.group is None:
+    if first.group is None or alone:
         return [servable.run(first.signature, first.inputs, first.outputs)]
 
     inputs = join(calls, plan)
     outputs = servable.run(first.signature, inputs, first.outputs)
-    return list(split(outputs, calls))
+    return split(outputs, calls, plan)
 
 
 def _overdue(call: Call, *, waiting: bool) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,7 @@ class BatchQueue:
         # Dictionaries as ordered sets: a call whose client hangs up leaves at once.
         self._calls: dict[Call, None] = {}
         self._groups: dict[Group, dict[Call, None]] = {}
+        self._rows: Counter[Group] = Counter()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -59,6 +62,7 @@ class BatchQueue:
 
         if call.group is not None:
             self._groups.setdefault(call.group, {})[call] = None
+            self._rows[call.group] += call.rows
 
     def discard(self, call: Call) -> None:
         """Take a call out; nothing happens when it is not there."""
@@ -72,36 +76,27 @@ class BatchQueue:
 
         group = self._groups[call.group]
         del group[call]
+        self._rows[call.group] -= call.rows
 
         if not group:
-            del self._groups[call.group]
+            del self._groups[call.group], self._rows[call.group]
 
-    def hold_until(self) -> float:
-        """Until when the first call is held back for others to join it.
+    def held_until(self) -> float:
+        """When the first of the waiting calls may be taken, if no other comes.
 
-        On anyio's clock, in seconds; a moment in the past is no delay.
+        On anyio's clock, in seconds; infinity when none waits.
         """
-        head = next(iter(self._calls), None)
+        return min(map(self._held_until, self._calls), default=math.inf)
 
-        if head is None or head.group is None:
-            return 0.0
+    def take(self, now: float) -> list[Call]:
+        """The next batch: the first call not held back, and others that fit beside it.
 
-        plan = self._plans[head.signature]
-
-        if not plan.max_delay_seconds:
-            return 0.0
-
-        rows = sum(call.rows for call in self._groups[head.group])
-        return head.arrived + plan.max_delay_seconds if rows < plan.max_rows else 0.0
-
-    def take(self) -> list[Call]:
-        """The next batch: the first call, and later ones that fit beside it.
-
-        A call larger than `max_rows` is a batch of its own. Empty when none waits.
+        A call larger than `max_rows` is a batch of its own. Empty when none may run.
         """
-        head = next(iter(self._calls), None)
-
-        if head is None:
+        for head in self._calls:
+            if self._held_until(head) <= now:
+                break
+        else:
             return []
 
         batch = [head] if head.group is None else self._fitting(head, head.group)
@@ -110,6 +105,25 @@ class BatchQueue:
             self.discard(call)
 
         return batch
+
+    def take_all(self) -> list[Call]:
+        calls = list(self._calls)
+
+        for call in calls:
+            self.discard(call)
+
+        return calls
+
+    def _held_until(self, call: Call) -> float:
+        plan = self._plans[call.signature]
+
+        if call.group is None or not plan.max_delay_seconds:
+            return -math.inf
+
+        until = call.arrived + plan.max_delay_seconds
+        # Neither a full batch waits, nor a call that would have no time left to run.
+        full = self._rows[call.group] >= plan.max_rows
+        return -math.inf if full or until >= call.deadline else until
 
     def _fitting(self, head: Call, group: Group) -> list[Call]:
         limit = self._plans[head.signature].max_rows
@@ -138,13 +152,13 @@ def join(calls: Sequence[Call], plan: Batching) -> dict[str, Array]:
 
 
 def split(
-    outputs: Mapping[str, Array], calls: Sequence[Call]
+    outputs: Mapping[str, Array], calls: Sequence[Call], plan: Batching
 ) -> list[Mapping[str, Array]]:
     """What each of `calls` gets of `outputs`; padding at the end is nobody's.
 
-    Raises `ExecutionFailed` where an output has fewer rows than the calls.
+    Raises `ExecutionFailed` where an output hasn't a row for each that was run.
     """
-    _check_rows(outputs, sum(call.rows for call in calls))
+    _check_rows(outputs, plan.padded(sum(call.rows for call in calls)))
     results: list[Mapping[str, Array]] = []
     start = 0
 
@@ -158,8 +172,11 @@ def split(
 
 def _check_rows(outputs: Mapping[str, Array], rows: int) -> None:
     for name, value in outputs.items():
-        if not value.ndim or len(value) < rows:
-            raise ExecutionFailed(f"Output '{name}' hasn't a row for each of {rows}.")
+        if not value.ndim or len(value) != rows:
+            shape = list(value.shape)
+            raise ExecutionFailed(
+                f"The model gave output '{name}' of shape {shape} for {rows} rows."
+            )
 
 
 def _join_one(arrays: list[Array], padding: int) -> Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.errors import InputMismatch
-from inference.nested import LEAVES, leaf_of, strings, to_array
+from inference.nested import LEAVES, is_numbers, leaf_of, strings, to_array
 from inference.types import UNNAMED
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from inference.types import Array, Shape, Signature, TensorSpec
 
+ARRAYS = (np.ndarray, np.generic)
 MAX_LISTED = 10
 MAX_NAMED = 80  # a client's word is cut: difflib's time is its length squared
 
@@ -23,45 +24,50 @@ MAX_NAMED = 80  # a client's word is cut: difflib's time is its length squared
 def bind(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
     """Arrays for `signature`, by input name and in its order.
 
-    A value is an array of the input's dtype or nested lists with Python's `bool`,
-    `int`, `float`, `str`, `bytes` at the leaves; the key `UNNAMED`, alone, stands for
-    the one required input. Strings become object arrays of `bytes`. Optional inputs
-    that `inputs` lacks are not in the result. No rows (a dimension of 0) are allowed.
+    A value is an array of the input's dtype, nested lists with Python's `bool`, `int`,
+    `float`, `str`, `bytes` at the leaves, or `Numbers`; the key `UNNAMED`, alone,
+    stands for the one required input. Strings become object arrays of `bytes`. Optional
+    inputs that `inputs` lacks are not in the result. No rows (a dimension of 0) are
+    allowed.
 
     Raises `InputMismatch`: a wrong or missing name, dtype, shape, ragged lists.
     """
-    named = _resolve_unnamed(signature, inputs)
-    _check_names(signature, named)
+    if len(inputs) == 1 and UNNAMED in inputs:
+        name = _only_input(signature)
+        return {name: _bind_one(signature.inputs[name], inputs[UNNAMED])}
+
+    _check_names(signature, inputs)
     return {
-        name: _bind_one(spec, _once(spec, named[name]))
+        name: _bind_one(spec, inputs[name])
         for name, spec in signature.inputs.items()
-        if name in named
+        if name in inputs
     }
 
 
-def _once(spec: TensorSpec, value: Any) -> Any:
+def _once(name: str, value: Any) -> Any:
     """A switch that every row of a request repeats is meant once for all of them."""
-    if spec.required or spec.shape != () or not isinstance(value, list) or not value:
+    if is_numbers(value):
+        value = value.lists()
+
+    if not isinstance(value, list) or not value:
         return value
 
     if any(each != value[0] for each in value):
         raise InputMismatch(
-            f"input '{spec.name}' is one value for all rows, and these rows differ in"
+            f"input '{name}' is one value for all rows, and these rows differ in"
             " it: send them in several requests"
         )
 
     return value[0]
 
 
-def _resolve_unnamed(
-    signature: Signature, inputs: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    if inputs.keys() != {UNNAMED}:
-        return inputs
+def _only_input(signature: Signature) -> str:
+    candidates = list(signature.inputs)
+    if len(candidates) > 1:
+        candidates = signature.required or candidates
 
-    candidates = signature.required or list(signature.inputs)
     if len(candidates) == 1:
-        return {candidates[0]: inputs[UNNAMED]}
+        return candidates[0]
 
     if not candidates:
         raise InputMismatch(f"signature '{signature.name}' takes no inputs")
@@ -76,6 +82,9 @@ def _check_names(signature: Signature, named: Mapping[str, Any]) -> None:
     for name in named:
         if name not in signature.inputs:
             raise _unknown(signature, name)
+
+    if len(named) == len(signature.inputs):
+        return
 
     missing = [name for name in signature.required if name not in named]
     if missing:
@@ -95,12 +104,17 @@ def _unknown(signature: Signature, name: str) -> InputMismatch:
 
 
 def _bind_one(spec: TensorSpec, value: Any) -> Array:
-    if isinstance(value, (np.ndarray, np.generic)):
+    if spec.shape == () and not spec.required:
+        value = _once(spec.name, value)
+
+    if isinstance(value, ARRAYS):
         array = _checked(spec, np.asarray(value))
     else:
         array = to_array(spec, value)
 
-    _check_shape(spec, array)
+    if not _fits(spec.shape, array.shape):
+        raise _misshapen(spec, array)
+
     return array
 
 
@@ -133,12 +147,9 @@ def _dtype_name(array: Array) -> str:
     return "string" if array.dtype.kind in "OSU" else array.dtype.name
 
 
-def _check_shape(spec: TensorSpec, array: Array) -> None:
-    if _fits(spec.shape, array.shape):
-        return
-
+def _misshapen(spec: TensorSpec, array: Array) -> InputMismatch:
     wanted = show_shape(spec.shape)
-    raise InputMismatch(
+    return InputMismatch(
         f"input '{spec.name}' wants shape {wanted}, got {show_shape(array.shape)}"
         f"{_batch_hint(spec.shape, array.shape)}"
     )
@@ -155,9 +166,15 @@ def _fits(wanted: Shape, got: tuple[int, ...]) -> bool:
     if wanted is None:
         return True
 
-    return len(wanted) == len(got) and all(
-        want is None or want == have for want, have in zip(wanted, got, strict=True)
-    )
+    if len(wanted) != len(got):
+        return False
+
+    # A plain loop: a generator costs as much as all the rest of binding one row.
+    for want, have in zip(wanted, got, strict=True):
+        if want is not None and want != have:
+            return False
+
+    return True
 
 
 def show_shape(shape: Shape) -> str:

@@ -63,12 +63,15 @@ class Call:
         return self._ended.is_set()
 
     def succeed(self, outputs: Mapping[str, Array]) -> None:
-        self._result = outputs
-        self._ended.set()
+        if not self.ended:
+            self._result = outputs
+            self._ended.set()
 
     def fail(self, error: Exception) -> None:
-        self._error = error
-        self._ended.set()
+        """The first outcome stays: a thread that ends late doesn't change an expiry."""
+        if not self.ended:
+            self._error = error
+            self._ended.set()
 
     async def result(self) -> Mapping[str, Array]:
         """The outputs by name. Raises what the call failed with."""
@@ -93,8 +96,14 @@ def joinable_rows(signature: Signature, inputs: Mapping[str, Array]) -> int:
     if not signature.batchable:
         return 0
 
-    if not all(signature.inputs[name].required for name in inputs):
-        return 0
+    rows: int | None = None
 
-    counts = {len(array) if array.ndim else 0 for array in inputs.values()}
-    return counts.pop() if len(counts) == 1 else 0
+    for name, array in inputs.items():
+        count = len(array) if array.ndim else 0
+
+        if rows not in (None, count) or not signature.inputs[name].required:
+            return 0
+
+        rows = count
+
+    return rows or 0

@@ -15,44 +15,53 @@ SPARE = 64
 class Deadlines:
     """The deadlines of calls that haven't ended. Pure; nothing waits here.
 
-    Calls that end before their time are the rule: they stay in the heap, and are swept
-    when they are most of it, so that an addition costs a microsecond on the average.
+    Calls that end before their time are the rule. Each has a slot of its own in the
+    heap: a discarded call leaves it empty, so that its arrays go at once, and empty
+    slots are swept when they are most of the heap: a microsecond a call on the average.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Call]] = []
+        self._heap: list[tuple[float, int, list[Call]]] = []
+        self._slots: dict[Call, list[Call]] = {}
         self._numbers = itertools.count()
-        self._sweep_at = SPARE
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._slots)
 
     def add(self, call: Call) -> bool:
         """Returns whether this deadline is now the earliest of all."""
-        if len(self._heap) >= self._sweep_at:
+        if len(self._heap) > 2 * len(self._slots) + SPARE:
             self._sweep()
 
-        entry = (call.deadline, next(self._numbers), call)
+        slot = self._slots[call] = [call]
+        entry = (call.deadline, next(self._numbers), slot)
         heapq.heappush(self._heap, entry)
         return self._heap[0] is entry
 
+    def discard(self, call: Call) -> None:
+        """Forget a call; nothing happens when it isn't there."""
+        if call in self._slots:
+            self._slots.pop(call).clear()
+
     def earliest(self) -> float | None:
-        """The first deadline of a call that may not have ended; `None` for none."""
+        """The first deadline of a call that may have been discarded since.
+
+        `None` for none: that is what a timer needs, and cheaper than the truth.
+        """
         return self._heap[0][0] if self._heap else None
 
     def expire(self, now: float) -> list[Call]:
-        """The calls whose deadline is not after `now` and that haven't ended."""
+        """Forget and return the calls whose deadline is not after `now`."""
         expired: list[Call] = []
 
         while self._heap and self._heap[0][0] <= now:
-            call = heapq.heappop(self._heap)[2]
+            expired += heapq.heappop(self._heap)[2]
 
-            if not (call.ended or call.gone):
-                expired.append(call)
+        for call in expired:
+            del self._slots[call]
 
         return expired
 
     def _sweep(self) -> None:
-        self._heap = [e for e in self._heap if not (e[2].ended or e[2].gone)]
+        self._heap = [entry for entry in self._heap if entry[2]]
         heapq.heapify(self._heap)
-        self._sweep_at = 2 * len(self._heap) + SPARE

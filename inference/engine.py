@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from inference.loading import Loaded
     from inference.repository import ModelFiles
     from inference.types import ModelSpec, ModelStatus, PredictRequest, PredictResult
 
@@ -183,9 +184,19 @@ class Engine:
             log.exception("loading failed unexpectedly", model=model.files.id.name)
             model.fail(first_line(exc))
         else:
-            batcher = Batcher(loaded)
+            await self._serve(model, loaded)
+
+    async def _serve(self, model: Model, loaded: Loaded) -> None:
+        batcher = Batcher(loaded)
+
+        try:
             await self._tasks.start(batcher.serve)
-            model.succeed(loaded, batcher)
+        except BaseException:
+            # Leaving calls it off before the model knows what it would have to close.
+            loaded.servable.close()
+            raise
+
+        model.succeed(loaded, batcher)
 
     def _close(self) -> None:
         for model in self._all():

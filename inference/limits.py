@@ -73,15 +73,17 @@ def _either(own: T | None, default: T) -> T:
 
 
 def _batching(base: Batching, table: BatchingTable, place: str) -> Batching:
-    allowed = base.allowed_rows if table.allowed_rows is None else table.allowed_rows
-    last = allowed[-1] if table.allowed_rows else base.max_rows
-    rows = last if table.max_rows is None else table.max_rows
+    rows = _max_rows(base, table)
+    allowed = table.allowed_rows
 
-    if allowed and allowed[-1] != rows:
+    if allowed is not None and allowed[-1] != rows:
         raise InvalidSidecar(
             f"'{place}': the largest of allowed_rows is {allowed[-1]}, and max_rows is "
             f"{rows}; they must be the same."
         )
+
+    if allowed is None:
+        allowed = tuple(size for size in base.allowed_rows if size <= rows)
 
     delay = table.max_delay_ms
     return Batching(
@@ -89,3 +91,10 @@ def _batching(base: Batching, table: BatchingTable, place: str) -> Batching:
         max_delay_seconds=base.max_delay_seconds if delay is None else delay / 1000,
         allowed_rows=allowed,
     )
+
+
+def _max_rows(base: Batching, table: BatchingTable) -> int:
+    if table.max_rows is not None:
+        return table.max_rows
+
+    return table.allowed_rows[-1] if table.allowed_rows else base.max_rows

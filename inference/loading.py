@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from inference.limits import Limits
     from inference.repository import ModelFiles
     from inference.runtime import Servable
+    from inference.tuning import Tuning
 
 log = structlog.get_logger("tandem.engine")
 
@@ -57,8 +57,10 @@ class Loader:
 
         Raises `InferenceError` with what is wrong with it.
         """
+        sidecar = read_sidecar(files.sidecar)
+
         with blaming_sidecar(files.sidecar):
-            limits = self._limits.with_sidecar(read_sidecar(files.sidecar))
+            limits = self._limits.with_sidecar(sidecar)
 
         compiled = await self._compilation.compile(files, report)
 
@@ -67,25 +69,34 @@ class Loader:
 
         report("mapping")
         started = time.monotonic()
-        servable = await anyio.to_thread.run_sync(
-            partial(_open, compiled.artifact, limits), limiter=self._limiter
+        servable, tuning = await anyio.to_thread.run_sync(
+            _open, compiled.artifact, limits, limiter=self._limiter
         )
+        log.info("calls at a time", model=files.id.name, chosen=tuning.describe())
         return Loaded(
             servable=servable,
             limits=limits,
             plans=plans,
-            concurrency=limits.concurrency or available_cpus(),
+            concurrency=tuning.concurrency,
             seconds=time.monotonic() - started,
             fresh=compiled.fresh,
         )
 
 
-def _open(artifact: Artifact, limits: Limits) -> Servable:
+def _open(artifact: Artifact, limits: Limits) -> tuple[Servable, Tuning]:
     # TensorFlow takes seconds to import; whoever only compiles never needs it here.
     from inference.runtime import Servable, Threads
+    from inference.tuning import BATCH_ROWS, tune
 
-    intra_op = limits.intra_op_threads or available_cpus()
-    servable = Servable(artifact, threads=Threads(intra_op=intra_op))
+    tuning = tune(
+        artifact,
+        cpus=available_cpus(),
+        rows=min(BATCH_ROWS, limits.batching.max_rows),
+        concurrency=limits.concurrency,
+        intra_op=limits.intra_op_threads,
+    )
+    threads = Threads(intra_op=tuning.intra_op, calls=tuning.concurrency)
+    servable = Servable(artifact, threads=threads, time_limit=limits.timeout_seconds)
 
     try:
         servable.warm_up()
@@ -93,4 +104,4 @@ def _open(artifact: Artifact, limits: Limits) -> Servable:
         # Zeros may be wrong for it; its clients' inputs need not be.
         log.info("warm-up failed", artifact=str(artifact.folder), reason=str(exc))
 
-    return servable
+    return servable, tuning

@@ -129,7 +129,6 @@ class Model:
         """
         loaded, batcher = self._serving()
         arrived = anyio.current_time()
-        batcher.check()
         signature = self._signature(loaded.servable, request.signature)
         names = _wanted(signature, request.outputs)
         call = Call(

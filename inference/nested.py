@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import reprlib
+from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import ml_dtypes
 import numpy as np
@@ -15,12 +16,17 @@ from inference.errors import InputMismatch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference.types import Array, TensorSpec
+    from inference.types import Array, Numbers, TensorSpec
 
 MAX_RANK = 64  # numpy's NPY_MAXDIMS
 LISTS = frozenset({list, tuple})
 
 _show = reprlib.repr
+
+# Floats beyond a dtype's range become infinity, and numpy shall not warn of it. It
+# keeps that wish in the context: one made ahead costs a tenth of `np.errstate`.
+_QUIET = copy_context()
+_QUIET.run(np.seterr, over="ignore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +92,19 @@ def leaf_of(spec: TensorSpec) -> Leaf:
 def to_array(spec: TensorSpec, value: Any) -> Array:
     """The array of `spec.dtype` that `value` writes down.
 
-    `value` is a leaf or nested lists of them. Floats are narrowed silently (beyond
-    the range: infinity), as TensorFlow Serving does; integers must fit exactly. An
-    empty list says nothing of the dimensions below it: `spec.shape` gives them.
+    `value` is a leaf, nested lists of them, or `Numbers`. Floats are narrowed silently
+    (beyond the range: infinity), as TensorFlow Serving does; integers must fit exactly.
+    An empty list says nothing of the dimensions below it: `spec.shape` gives them.
     Raises `InputMismatch`, which tells the place, for ragged lists and wrong leaves.
     """
     leaf = leaf_of(spec)
+    if is_numbers(value):
+        array = value.array(leaf.dtype)
+        if array is not None:
+            return array
+
+        value = value.lists()
+
     shape, flat = _flatten(spec, value)
     _check_leaves(spec, leaf, shape, flat)
     if not flat:
@@ -101,6 +114,10 @@ def to_array(spec: TensorSpec, value: Any) -> Array:
         return strings(flat).reshape(shape)
 
     return _numbers(spec, leaf, shape, flat).reshape(shape)
+
+
+def is_numbers(value: Any) -> TypeGuard[Numbers]:
+    return type(value) is not list and hasattr(value, "lists")
 
 
 def strings(flat: list[str | bytes]) -> Array:
@@ -139,10 +156,17 @@ def _numbers(
     spec: TensorSpec, leaf: Leaf, shape: tuple[int, ...], flat: list[Any]
 ) -> Array:
     try:
-        with np.errstate(over="ignore"):
-            return np.fromiter(flat, leaf.dtype, len(flat))
+        return _fill(flat, leaf.dtype)
     except OverflowError:
         raise _out_of_range(spec, leaf, shape, flat) from None
+
+
+def _fill(flat: list[Any], dtype: np.dtype[Any]) -> Array:
+    if dtype.kind != "V":
+        return _QUIET.copy().run(np.fromiter, flat, dtype, len(flat))
+
+    # bfloat16 takes no integer of more than 63 bits; a double does.
+    return _QUIET.copy().run(np.fromiter(flat, float, len(flat)).astype, dtype)
 
 
 def _check_leaves(
@@ -173,8 +197,7 @@ def _out_of_range(
 
 def _fits(leaf: Leaf, item: Any) -> bool:
     try:
-        with np.errstate(over="ignore"):
-            np.fromiter([item], leaf.dtype, 1)
+        _fill([item], leaf.dtype)
     except OverflowError:
         return False
 

@@ -153,9 +153,9 @@ class PredictRequest:
 
     A value is an array of the signature's dtype, or nested lists with `bool`, `int`,
     `float`, `str` or `bytes` at the leaves, or `Numbers`, which get their dtype once
-    the signature is known. The only key may be `UNNAMED`. `outputs` narrows the answer; `None` asks for
-    all. `signature` `None` is the model's default. `timeout` is in seconds; `None`, or
-    more than the model's, is the model's.
+    the signature is known. The only key may be `UNNAMED`. `outputs` narrows the answer;
+    `None` asks for all. `signature` `None` is the model's default. `timeout` is in
+    seconds; `None`, or more than the model's, is the model's.
     """
 
     model: ModelSpec

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 READABLE = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
-def json_text(text: bytes, status: int = 200) -> Response:
-    """A response of JSON that is written already."""
+def json_text(text: bytes | list[bytes], status: int = 200) -> Response:
+    """A response of JSON that is written already, perhaps in pieces."""
     return current_app.response_class(
         text, status=status, content_type="application/json"
     )

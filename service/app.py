@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.body_budget import BodyBudget
 from service.concurrent import ConcurrentFlask
-from service.engine import EXTENSION
 from service.errors import register_error_handlers
+from service.extensions import BODY_BUDGET, DECODERS, ENGINE
 from service.request_log import install_request_log
 from service.routes import health, index, tfserving
 from service.urls import register_converters
 
 if TYPE_CHECKING:
+    from service.decoders import Decoders
     from service.engine import Engine
     from service.settings import Settings
 
 
-def create_app(engine: Engine, settings: Settings) -> ConcurrentFlask:
+def create_app(
+    engine: Engine, settings: Settings, decoders: Decoders | None = None
+) -> ConcurrentFlask:
     """The application around `engine`; to be served through `service.bridge.Bridge`.
 
-    The engine may still be loading; whoever made it closes it.
+    The engine may still be loading; whoever made it, and `decoders`, closes them.
+    Without `decoders` bodies of any size are decoded on the event loop.
     """
     app = ConcurrentFlask(__name__, static_folder=None)
-    app.extensions[EXTENSION] = engine
+    app.extensions[ENGINE] = engine
+    app.extensions[DECODERS] = decoders
+    app.extensions[BODY_BUDGET] = BodyBudget(settings.max_bodies_bytes)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not a redirect to guess.
     app.url_map.merge_slashes = False

@@ -11,6 +11,7 @@ import anyio
 from inference import Batching, Engine, EngineConfig, Limits
 from service.app import create_app
 from service.bridge import Bridge
+from service.decoders import Decoders
 from service.logs import configure_logging
 from service.screen import is_wanted, show
 
@@ -27,17 +28,18 @@ def compose(settings: Settings) -> Bridge:
     """The ASGI application of one server process; its lifespan is the engine's."""
     configure_logging(settings.log_format, settings.log_level)
     engine = Engine(engine_config(settings))
+    decoders = Decoders()
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with engine, anyio.create_task_group() as tasks:
+        async with engine, decoders, anyio.create_task_group() as tasks:
             if is_wanted(settings) and _is_first():
                 tasks.start_soon(show, engine, settings)
 
             yield
             tasks.cancel_scope.cancel()
 
-    return Bridge(create_app(engine, settings), lifespan)
+    return Bridge(create_app(engine, settings, decoders), lifespan)
 
 
 def engine_config(settings: Settings) -> EngineConfig:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, cast
-
-from flask import current_app
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from inference import ModelSpec, ModelStatus, PredictRequest, PredictResult
-
-EXTENSION = "engine"
 
 
 class Engine(Protocol):
@@ -35,8 +31,3 @@ class Engine(Protocol):
 
     async def predict(self, request: PredictRequest) -> PredictResult:
         """Run a model. Raises any `InferenceError`."""
-
-
-def current_engine() -> Engine:
-    """The engine of the application that serves the current request."""
-    return cast("Engine", current_app.extensions[EXTENSION])

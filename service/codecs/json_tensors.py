@@ -1,4 +1,4 @@
-"""JSON text to Python values, and arrays to JSON text. Pure."""
+"""JSON text to Python values. Pure."""
 
 from __future__ import annotations
 
@@ -10,31 +10,14 @@ import re
 import reprlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
 from inference import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from inference import Array
+    from collections.abc import Mapping
 
 BASE64_KEY = "b64"
-
-# What JSON has no number for is sent as the nearest type that holds every value.
-_WIDER: Mapping[str, str] = {
-    "bfloat16": "float32",
-    "float8_e4m3b11fnuz": "float32",
-    "float8_e4m3fn": "float32",
-    "float8_e4m3fnuz": "float32",
-    "float8_e5m2": "float32",
-    "float8_e5m2fnuz": "float32",
-    "int2": "int8",
-    "int4": "int8",
-    "uint2": "uint8",
-    "uint4": "uint8",
-}
 
 _SHOWN = 100
 _NOT_A_NUMBER = re.compile(rb"NaN|Inf")
@@ -46,7 +29,7 @@ def parse(body: bytes) -> Any:
     Raises `InvalidRequest` for what isn't JSON: `NaN` and trailing text included.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
-    if not body.strip():
+    if not body or body.isspace():
         raise InvalidRequest(
             "JSON Parse error: The document is empty: send a JSON object, for example"
             ' {"instances": [...]}'
@@ -141,94 +124,3 @@ def show(value: Any) -> str:
         text = reprlib.repr(value)
 
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def fragment(name: str, array: Array) -> orjson.Fragment:
-    """An output as nested JSON lists, for `orjson.dumps` of what holds it.
-
-    Floats have the fewest digits that give the same value again; not finite ones
-    are the bare tokens `NaN`, `Infinity`, `-Infinity` that TensorFlow Serving
-    writes and strict JSON lacks. Raises `InvalidRequest` for complex and other
-    dtypes that JSON can't carry.
-    """
-    return orjson.Fragment(_text(_plain(name, array)))
-
-
-def rows(name: str, array: Array) -> Iterable[orjson.Fragment]:
-    """One `fragment` for each index of the first dimension."""
-    return map(orjson.Fragment, map(_text, _plain(name, array)))
-
-
-def _plain(name: str, array: Array) -> Array:
-    """`array` in C order and in a dtype that JSON has values for."""
-    if array.dtype.kind in "OSU":
-        return _texts(array.astype(object), as_bytes=name.endswith("_bytes"))
-
-    if array.dtype.name in _WIDER:
-        array = array.astype(_WIDER[array.dtype.name])
-
-    if array.dtype.kind not in "biuf":
-        raise InvalidRequest(
-            f"Failed to write JSON value for tensor type: {array.dtype.name}"
-            f" (output '{name}')"
-        )
-
-    return np.ascontiguousarray(array).reshape(array.shape)
-
-
-def _texts(array: Array, *, as_bytes: bool) -> Array:
-    encode: Callable[[bytes | str], Any] = (
-        _base64_object if as_bytes else _text_or_base64
-    )
-    result = np.empty(array.size, object)
-    result[:] = [encode(item) for item in array.ravel()]
-    return result.reshape(array.shape)
-
-
-def _text_or_base64(item: bytes | str) -> Any:
-    if isinstance(item, str):
-        return item
-
-    try:
-        return item.decode()
-    except UnicodeDecodeError:
-        return _base64_object(item)
-
-
-def _base64_object(item: bytes | str) -> dict[str, str]:
-    data = item.encode() if isinstance(item, str) else item
-    return {BASE64_KEY: base64.b64encode(data).decode()}
-
-
-def _text(value: Any) -> bytes:
-    """The JSON of what `_plain` gave, or of one row of it."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist() if value.dtype == object else value[()]
-
-    text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    if _finite(value):
-        return text
-
-    return _with_tokens(text, value)
-
-
-def _finite(value: Any) -> bool:
-    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind != "f":
-        return True
-
-    return bool(np.isfinite(value).all())
-
-
-def _with_tokens(text: bytes, array: Array | np.generic) -> bytes:
-    # orjson writes null for what is not finite, in order, and numbers for the rest.
-    flat = np.ravel(array)
-    tokens = [_token(item) for item in flat[~np.isfinite(flat)].tolist()]
-    parts = text.split(b"null")
-    return b"".join(a + b for a, b in zip(parts, [*tokens, b""], strict=True))
-
-
-def _token(value: float) -> bytes:
-    if value != value:
-        return b"NaN"
-
-    return b"Infinity" if value > 0 else b"-Infinity"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _version(status: ModelStatus, url: str) -> dict[str, Any]:
         "format": status.format,
         "default_signature": status.default_signature,
         "error": status.error,
+        "concurrency": status.concurrency,
+        "load": asdict(status.load),
         "predict": f"{url}/versions/{status.id.version}:predict",
     }
 

@@ -1,30 +1,26 @@
-"""TensorFlow Serving's JSON for predict: rows (`instances`) or columns (`inputs`).
+"""TensorFlow Serving's JSON for predict, in: rows (`instances`) or columns (`inputs`).
 
 The shapes and the words of the errors are those of its `util/json_tensor.cc`; what
-differs on purpose: answers are compact, trailing text, `NaN` and keys that are there
-twice are refused, optional inputs may be left out of rows too.
+differs on purpose: trailing text, `NaN` and keys that are there twice are refused,
+optional inputs may be left out of rows too.
 """
 
 from __future__ import annotations
 
 import enum
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inference import UNNAMED, InvalidRequest
-from service.codecs import json_tensors
+from service.codecs import flat_json, json_tensors
+from service.codecs.flat_json import Stacked
+from service.codecs.flat_numbers import FlatNumbers
 from service.codecs.json_tensors import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference import Array
-
 SIGNATURE_KEY = "signature_name"
-ASK_COLUMNS = "ask in the columnar form, with 'inputs' in place of 'instances'"
 
 
 class Form(enum.StrEnum):
@@ -34,8 +30,10 @@ class Form(enum.StrEnum):
     COLUMNS = "inputs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictCall:
+ROWS, COLUMNS = Form  # an enumeration's members are slow to get at
+
+
+class PredictCall(NamedTuple):
     """A decoded body: values by input name, or one under `UNNAMED`."""
 
     form: Form
@@ -44,7 +42,41 @@ class PredictCall:
 
 
 def decode(body: bytes) -> PredictCall:
-    """What a predict body asks for. Raises `InvalidRequest`."""
+    """What a predict body asks for. Raises `InvalidRequest`.
+
+    Lists of numbers are `inference.Numbers` where they are regular.
+    """
+    return decode_regular(body) or decode_slowly(body)
+
+
+def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
+    """`decode` for a body that can be read fast, else `None`.
+
+    Where `lists` is false, binding it raises `Irregular` sooner than being slow.
+    """
+    document = flat_json.read(body, lists=lists)
+    if document is None:
+        return None
+
+    signature = document.pop(SIGNATURE_KEY, "")
+    if type(signature) is not str or len(document) != 1:
+        return None
+
+    key, value = document.popitem()
+    if key == ROWS and type(value) is FlatNumbers:
+        return PredictCall(ROWS, {UNNAMED: value}, signature or None)
+
+    if key == ROWS and type(value) is Stacked:
+        return PredictCall(ROWS, value, signature or None)
+
+    if key == COLUMNS and type(value) is not Stacked:
+        return PredictCall(COLUMNS, _columns(value), signature or None)
+
+    return None
+
+
+def decode_slowly(body: bytes) -> PredictCall:
+    """`decode` for any text, with a Python object for each number."""
     document = json_tensors.parse(body)
     if type(document) is not dict:
         raise InvalidRequest(
@@ -59,7 +91,7 @@ def decode(body: bytes) -> PredictCall:
     if b'"b64"' in body:
         value = json_tensors.decode_base64(value)
 
-    inputs = _rows(value) if form is Form.ROWS else _columns(value)
+    inputs = _rows(value) if form is ROWS else _columns(value)
     return PredictCall(form=form, inputs=inputs, signature=signature)
 
 
@@ -157,52 +189,3 @@ def _columns(value: Any) -> Mapping[str, Any]:
 
 def _keys(value: Mapping[str, Any]) -> str:
     return show(sorted(value)) if value else "no keys"
-
-
-def encode(outputs: Mapping[str, Array], form: Form) -> bytes:
-    """The answer to a call of `form`; one output alone goes without its name.
-
-    Raises `InvalidRequest` where the outputs can't be written so: in rows, each must
-    have a first dimension, all of one size.
-    """
-    if not outputs:
-        raise InvalidRequest("Cannot convert empty tensor map to JSON")
-
-    if form is Form.COLUMNS:
-        return orjson.dumps({"outputs": _whole(outputs)})
-
-    return orjson.dumps({"predictions": _by_row(outputs)})
-
-
-def _whole(outputs: Mapping[str, Array]) -> Any:
-    texts = {name: json_tensors.fragment(name, a) for name, a in outputs.items()}
-    return texts if len(texts) > 1 else next(iter(texts.values()))
-
-
-def _by_row(outputs: Mapping[str, Array]) -> Any:
-    _check_rows(outputs)
-    if len(outputs) == 1:
-        return _whole(outputs)
-
-    columns = (json_tensors.rows(name, array) for name, array in outputs.items())
-    return [
-        dict(zip(outputs, values, strict=True)) for values in zip(*columns, strict=True)
-    ]
-
-
-def _check_rows(outputs: Mapping[str, Array]) -> None:
-    for name, array in outputs.items():
-        if array.ndim == 0:
-            raise InvalidRequest(
-                f"Tensor name: {name} has no shape information: it is a scalar, not"
-                f" one value a row; {ASK_COLUMNS}"
-            )
-
-    sizes = {name: len(array) for name, array in outputs.items()}
-    wanted = next(iter(sizes.values()))
-    for name, size in sizes.items():
-        if size != wanted:
-            raise InvalidRequest(
-                f"Tensor name: {name} has inconsistent batch size: {size} expecting:"
-                f" {wanted}; {ASK_COLUMNS}"
-            )

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import g, request
 from werkzeug.exceptions import UnsupportedMediaType
 
+if TYPE_CHECKING:
+    from service.body_budget import Loan
+
+JSON = "application/json"
 # TensorFlow Serving reads no Content-Type. What is sent where nobody chose one is
 # taken for JSON: curl -d sends a form, a browser's fetch() plain text.
 UNCHOSEN = frozenset({"", "application/x-www-form-urlencoded", "text/plain"})
 
 
-def read_json_body() -> bytes:
-    """The body, not yet parsed.
+# What is read at a time of a body that is too long to be joined on the event loop.
+CHUNK = 1 << 18
 
-    Raises `UnsupportedMediaType`, and `RequestEntityTooLarge` at the application's
-    limit, before more is read.
+
+def read_json_body(loan: Loan) -> list[bytes]:
+    """The body, not yet parsed, in pieces, its bytes taken of `loan`.
+
+    Raises `UnsupportedMediaType`, `RequestEntityTooLarge` at the application's limit,
+    and `ServiceUnavailable` where the loan is refused, before more is read.
     """
-    check_media_type()
-    check_content_encoding()
-    body = request.get_data(cache=False)
-    g.bytes_in = len(body)
-    return body
+    # What nearly all requests send, told by two looks; the checks cost 12 µs.
+    environ = request.environ
+    if environ.get("CONTENT_TYPE") != JSON or "HTTP_CONTENT_ENCODING" in environ:
+        check_media_type()
+        check_content_encoding()
+
+    pieces = _read_pieces(loan)
+    g.bytes_in = sum(map(len, pieces))
+    return pieces
+
+
+def _read_pieces(loan: Loan) -> list[bytes]:
+    # First of all, as it refuses a body that is too large.
+    stream = request.stream
+    length = request.content_length
+    if length is not None:
+        loan.take(length)
+
+    if length is not None and length <= CHUNK:
+        return [request.get_data(cache=False)]
+
+    pieces = []
+    while piece := stream.read(CHUNK):
+        if length is None:
+            loan.take(len(piece))
+
+        pieces.append(piece)
+
+    return pieces
 
 
 def check_media_type() -> None:

@@ -10,8 +10,13 @@ from inference import LoadFailed, ModelLoading, ModelSpec
 from service.answers import json_answer, json_text
 from service.codecs.metadata import metadata_document
 from service.codecs.model_status import models_document, status_document
-from service.engine import current_engine
+from service.extensions import (
+    current_body_budget,
+    current_decoders,
+    current_engine,
+)
 from service.prediction import predict
+from service.preferences import wait_seconds
 from service.routes.body import read_json_body
 
 if TYPE_CHECKING:
@@ -50,8 +55,17 @@ async def show_metadata(name: str, version: int | None = None) -> Response:
 @bp.post("/<model:name>:predict")
 @bp.post("/<model:name>/versions/<version:version>:predict")
 async def predict_model(name: str, version: int | None = None) -> Response:
+    engine = current_engine()
     spec = ModelSpec(name=name, version=version)
-    return json_text(await predict(current_engine(), spec, read_json_body()))
+    wait = wait_seconds()
+    # What can't be answered now is refused before its body is read.
+    engine.admit(spec)
+
+    with current_body_budget().loan() as loan:
+        body = read_json_body(loan)
+        answer = await predict(engine, spec, body, current_decoders(), wait=wait)
+
+    return json_text(answer)
 
 
 def check_loaded(status: ModelStatus) -> None:

@@ -27,6 +27,9 @@ U64 = 2**64
         pytest.param("float64", [2.2e-308], np.array([2.2e-308]), id="float64"),
         pytest.param("float16", [1.5, 1e6], np.array([1.5, np.inf], "f2"), id="half"),
         pytest.param("bfloat16", [1.5, 3], np.array([1.5, 3], BF16), id="bfloat16"),
+        pytest.param(
+            "bfloat16", [2**64], np.array([2.0**64], BF16), id="bfloat16, big"
+        ),
         pytest.param("int8", [-128, 127], np.array([-128, 127], "i1"), id="int8"),
         pytest.param("uint8", [0, 255], np.array([0, 255], "u1"), id="uint8"),
         pytest.param("int64", [-I64, I64 - 1], np.array([-I64, I64 - 1]), id="int64"),

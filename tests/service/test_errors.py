@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 from werkzeug.exceptions import ClientDisconnected, Conflict
 
 import inference
 from inference import InferenceError
 from service.errors import REPLIES, reply_to
+from service.logs import add_request_id
 from tests.service.clients import make_app, make_client, open_client
 from tests.service.fakes import FakeEngine, FakeModel
 
@@ -164,7 +164,7 @@ async def test_a_bug_is_logged_whole_and_told_by_its_id() -> None:
         raise RuntimeError("secret")
 
     engine = FakeEngine(FakeModel(function=fail))
-    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+    with capture_logs(processors=[add_request_id]) as lines:
         async with make_client(engine) as client:
             response = await client.post(
                 "/v1/models/half:predict",

@@ -1,10 +1,33 @@
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
 import pytest
 
-from inference import InvalidRequest, ModelNotFound, ModelSpec
-from service.prediction import predict
-from tests.service.fakes import FakeEngine, FakeModel
+from inference import (
+    InferenceError,
+    InputMismatch,
+    InvalidRequest,
+    ModelLoading,
+    ModelNotFound,
+    ModelSpec,
+    ModelState,
+    UnknownSignature,
+)
+from service import prediction
+from service.codecs import tfserving
+from service.decoders import Decoders
+from service.prediction import ON_LOOP_BYTES, REGULAR_BYTES, predict
+from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from inference import Signature
+    from service.codecs.tfserving import PredictCall
 
 HALF = ModelSpec(name="half")
 
@@ -29,7 +52,7 @@ async def test_the_request_that_the_engine_gets() -> None:
     (request,) = engine.requests
     assert request.model == spec
     assert request.signature == "serving_default"
-    assert request.inputs == {"x": [1]}
+    assert request.inputs["x"].lists() == [1]
     assert request.outputs is None
 
 
@@ -39,3 +62,156 @@ async def test_a_bad_body_is_refused_before_the_model_is_looked_up() -> None:
 
     with pytest.raises(ModelNotFound):
         await predict(FakeEngine(), ModelSpec(name="unknown"), b'{"inputs": 1}')
+
+
+async def test_long_answers_come_in_pieces() -> None:
+    values = np.zeros(100_000, np.float32)
+    body = orjson.dumps({"instances": values.tolist()})
+
+    answer = await predict(FakeEngine(FakeModel()), HALF, [body[:999], body[999:]])
+
+    assert isinstance(answer, list)
+    assert orjson.loads(b"".join(answer)) == {"predictions": [2.0] * 100_000}
+
+
+class Noting(Decoders):
+    """Real ones that note the sizes of what they are given; `before` comes first."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.sizes: list[int] = []
+        self.before: list[FakeModel] = []
+
+    async def decode(
+        self,
+        pieces: Sequence[bytes],
+        signatures: Mapping[str, Signature],
+        default_signature: str | None,
+    ) -> PredictCall:
+        self.sizes.append(sum(map(len, pieces)))
+        call = await super().decode(pieces, signatures, default_signature)
+        for model in self.before:
+            model.state = ModelState.AVAILABLE
+
+        return call
+
+
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Noting]:
+    async with Noting() as decoders:
+        yield decoders
+
+
+@pytest.fixture
+def decoders(running: Noting) -> Noting:
+    running.sizes.clear()
+    running.before.clear()
+    return running
+
+
+def document(value: Any, size: int) -> bytes:
+    """Rows of `value`, and spaces up to the size."""
+    return json.dumps({"instances": [value] * 9}).encode().ljust(size)
+
+
+@pytest.mark.parametrize(
+    ("value", "size", "elsewhere"),
+    [
+        pytest.param([1.5], 99, False, id="small"),
+        pytest.param([1.5], ON_LOOP_BYTES + 1, False, id="regular"),
+        pytest.param([1.5], REGULAR_BYTES + 1, True, id="regular, large"),
+        pytest.param({"x": [1.5]}, ON_LOOP_BYTES + 1, False, id="objects"),
+        pytest.param({"x": [2**70]}, ON_LOOP_BYTES, False, id="odd, small"),
+        pytest.param({"x": [2**70]}, ON_LOOP_BYTES + 1, True, id="odd objects"),
+        pytest.param([1, 2**70], ON_LOOP_BYTES + 1, True, id="odd numbers"),
+    ],
+)
+async def test_where_bodies_are_decoded(
+    decoders: Noting, value: Any, size: int, elsewhere: bool
+) -> None:
+    body = document(value, size)
+    engine = FakeEngine(FakeModel())
+
+    answer = await predict(engine, HALF, body, decoders)
+
+    assert bool(decoders.sizes) is elsewhere
+    assert answer == await predict(engine, HALF, body)
+
+
+@pytest.mark.parametrize("size", [99, ON_LOOP_BYTES + 1, REGULAR_BYTES + 1])
+@pytest.mark.parametrize(
+    ("model", "body", "kind"),
+    [
+        pytest.param(FakeModel(), b'{"instances": [1', InvalidRequest, id="body"),
+        pytest.param(FakeModel(), b'{"instances": ["a"]}', InputMismatch, id="string"),
+        pytest.param(
+            FakeModel(signatures=(signature(tensor("x", "uint8")),)),
+            b'{"instances": [256]}',
+            InputMismatch,
+            id="range",
+        ),
+        pytest.param(
+            FakeModel(signatures=(signature(tensor("x", shape=(None, 3))),)),
+            b'{"instances": [[1, 2]]}',
+            InputMismatch,
+            id="shape",
+        ),
+        pytest.param(
+            FakeModel(),
+            b'{"signature_name": "other", "instances": [1]}',
+            UnknownSignature,
+            id="signature",
+        ),
+        pytest.param(
+            FakeModel(state=ModelState.LOADING),
+            b'{"instances": [1]}',
+            ModelLoading,
+            id="loading",
+        ),
+        pytest.param(
+            FakeModel(name="other"), b'{"instances": [1]}', ModelNotFound, id="model"
+        ),
+    ],
+)
+async def test_errors_are_the_same_everywhere(
+    decoders: Noting, model: FakeModel, body: bytes, kind: type[Exception], size: int
+) -> None:
+    engine, body = FakeEngine(model), body.ljust(size)
+
+    with pytest.raises(InferenceError) as wanted:
+        await predict(engine, HALF, body)
+
+    with pytest.raises(InferenceError) as caught:
+        await predict(engine, HALF, body, decoders)
+
+    assert type(caught.value) is type(wanted.value) is kind
+    assert str(caught.value) == str(wanted.value)
+
+
+async def test_a_model_that_is_loaded_while_its_body_is_decoded(
+    decoders: Noting,
+) -> None:
+    model = FakeModel(state=ModelState.LOADING)
+    decoders.before.append(model)
+
+    answer = await predict(
+        FakeEngine(model), HALF, document(1.0, REGULAR_BYTES + 1), decoders
+    )
+
+    assert answer == b'{"predictions":[%b]}' % b",".join([b"2.5"] * 9)
+    assert len(decoders.sizes) == 2
+
+
+async def test_nothing_slow_is_done_on_the_loop(
+    decoders: Noting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that turn out to need the slow way, when they are bound at last."""
+    monkeypatch.setattr(tfserving, "decode_slowly", None)
+    model = FakeModel(signatures=(signature(tensor("x", "int8")),))
+    body = document(300, ON_LOOP_BYTES + 1)
+
+    with pytest.raises(InputMismatch, match="not within -128 to 127"):
+        await predict(FakeEngine(model), HALF, body, decoders)
+
+    assert decoders.sizes == [len(body)]
+    assert prediction.ON_LOOP_BYTES < len(body) < prediction.REGULAR_BYTES

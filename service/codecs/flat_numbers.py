@@ -1,0 +1,134 @@
+"""Numbers that simdjson has parsed, on their way to an array without Python objects.
+
+What they become is, to the bit, what the lists would: integers never pass through
+double, floats are narrowed from double, and what isn't sure is left to the lists.
+"""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from functools import reduce
+from operator import getitem
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from service.codecs import json_tensors
+
+if TYPE_CHECKING:
+    from inference import Array
+
+_DOUBLE = np.dtype("f8")
+
+# Narrowing to float32 beyond its range gives infinity, and shall not warn of it.
+# numpy keeps that wish in the context, and a context of our own costs a tenth of
+# `np.errstate`.
+_QUIET = copy_context()
+_QUIET.run(np.seterr, over="ignore")
+
+
+class Irregular(Exception):
+    """A text isn't as regular as `read` needs it."""
+
+
+class FlatNumbers:
+    """`inference.Numbers` over a list of a parsed text. Used once, on one thread."""
+
+    __slots__ = ("_array", "_path", "_text", "shape")
+
+    def __init__(
+        self,
+        array: Any,
+        shape: tuple[int, ...],
+        text: Text | None,
+        path: tuple[str, ...],
+    ) -> None:
+        self._array = array
+        self.shape = shape
+        self._text = text
+        self._path = path
+
+    def array(self, dtype: np.dtype[Any]) -> Array | None:
+        """The numbers as `dtype`; `None` where only `lists` tells what they give."""
+        array, self._array = self._array, None  # frees the parser for others
+        try:
+            return None if array is None else _convert(array, self.shape, dtype)
+        except (RuntimeError, TypeError, ValueError):
+            return None
+
+    def lists(self) -> Any:
+        """The nested Python lists. Raises `Irregular` where `read` was told to."""
+        if self._text is None:
+            raise Irregular
+
+        return reduce(getitem, self._path, self._text.value())
+
+
+class FlatColumn(FlatNumbers):
+    """The numbers under one key of a list of objects; the path ends with that key."""
+
+    __slots__ = ()
+
+    def lists(self) -> Any:
+        if self._text is None:
+            raise Irregular
+
+        *path, key = self._path
+        return [row[key] for row in reduce(getitem, path, self._text.value())]
+
+
+class Joined:
+    """The lists of several rows, as if they were one list."""
+
+    __slots__ = ("_lists",)
+
+    def __init__(self, lists: list[Any]) -> None:
+        self._lists = lists
+
+    def as_buffer(self, *, of_type: str) -> Any:
+        # Not `bytes`: arrays are writable.
+        return bytearray().join(item.as_buffer(of_type=of_type) for item in self._lists)
+
+
+class Text:
+    """A JSON text that is parsed the slow way at most once, if at all."""
+
+    __slots__ = ("_body", "_value")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._value: Any = None
+
+    def value(self) -> Any:
+        if self._value is None:
+            self._value = json_tensors.parse(self._body)
+
+        return self._value
+
+
+def _convert(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
+    kind = dtype.kind
+    if kind == "f" or dtype.name == "bfloat16":
+        return _floats(array, shape, dtype)
+
+    return _integers(array, shape, dtype) if kind in "iu" else None
+
+
+def _floats(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    # An outline can't tell `[]` from `[1]`: then the buffer is too small for `shape`,
+    # which is a TypeError.
+    numbers: Array = np.ndarray(shape, _DOUBLE, array.as_buffer(of_type="d"))
+    return _QUIET.copy().run(numbers.astype, dtype, copy=False)
+
+
+def _integers(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
+    code = "i" if dtype.kind == "i" else "u"
+    numbers: Array = np.ndarray(shape, f"{code}8", array.as_buffer(of_type=code))
+    if dtype.itemsize == 8:
+        return numbers
+
+    limits = np.iinfo(dtype)
+    if numbers.max() > limits.max or numbers.min() < limits.min:
+        return None
+
+    return numbers.astype(dtype)

@@ -1,0 +1,173 @@
+"""Arrays to JSON text, all at once or a piece at a time. Pure."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from inference import InvalidRequest
+from service.codecs.json_tensors import BASE64_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from inference import Array
+
+# Numbers that one call writes: half a millisecond in which no other thread runs.
+PIECE_COST = 8192
+STRING_COST = 64  # as much as so many numbers, where it isn't long
+
+# What JSON has no number for is sent as the nearest type that holds every value.
+_WIDER: Mapping[str, str] = {
+    "bfloat16": "float32",
+    "float8_e4m3b11fnuz": "float32",
+    "float8_e4m3fn": "float32",
+    "float8_e4m3fnuz": "float32",
+    "float8_e5m2": "float32",
+    "float8_e5m2fnuz": "float32",
+    "int2": "int8",
+    "int4": "int8",
+    "uint2": "uint8",
+    "uint4": "uint8",
+}
+
+_AS_NUMBERS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def text(name: str, array: Array) -> bytes:
+    """An output as nested JSON lists.
+
+    Floats have the fewest digits that give the same value again; not finite ones
+    are the bare tokens `NaN`, `Infinity`, `-Infinity` that TensorFlow Serving
+    writes and strict JSON lacks. Raises `InvalidRequest` for complex and other
+    dtypes that JSON can't carry.
+    """
+    check_dtype(name, array)
+    return _text(name, array)
+
+
+def pieces(name: str, array: Array) -> Iterator[bytes]:
+    """`text` in pieces, each written by a call that is soon over."""
+    check_dtype(name, array)
+    return _pieces(name, array)
+
+
+def check_dtype(name: str, array: Array) -> None:
+    kind = array.dtype.kind
+    if kind in "biufOSU" or array.dtype.name in _WIDER:
+        return
+
+    raise InvalidRequest(
+        f"Failed to write JSON value for tensor type: {array.dtype.name}"
+        f" (output '{name}')"
+    )
+
+
+def cost(array: Array) -> int:
+    """What writing takes, in numbers that could be written meanwhile."""
+    return array.size * (STRING_COST if array.dtype.kind in "OSU" else 1)
+
+
+def is_small(array: Array) -> bool:
+    """Whether it is written by one call."""
+    return array.size <= 1 or cost(array) <= PIECE_COST
+
+
+def _pieces(name: str, array: Array) -> Iterator[bytes]:
+    if is_small(array):
+        yield _text(name, array)
+        return
+
+    rows = PIECE_COST * len(array) // cost(array)
+    yield b"["
+    yield from _groups(name, array, rows) if rows else _rows(name, array)
+    yield b"]"
+
+
+def _groups(name: str, array: Array, rows: int) -> Iterator[bytes]:
+    for start in range(0, len(array), rows):
+        if start:
+            yield b","
+
+        yield _text(name, array[start : start + rows])[1:-1]
+
+
+def _rows(name: str, array: Array) -> Iterator[bytes]:
+    for index in range(len(array)):
+        if index:
+            yield b","
+
+        yield from _pieces(name, array[index, ...])
+
+
+def fragments(name: str, array: Array) -> Iterable[orjson.Fragment]:
+    """The text of each index of the first dimension, for `orjson.dumps`."""
+    check_dtype(name, array)
+    rows = (array[index, ...] for index in range(len(array)))
+    return map(orjson.Fragment, map(_text, itertools.repeat(name), rows))
+
+
+def _text(name: str, array: Array) -> bytes:
+    kind = array.dtype.kind
+    if kind in "OSU":
+        return orjson.dumps(_texts(array, as_bytes=name.endswith("_bytes")))
+
+    if kind not in "biuf":
+        return _text(name, array.astype(_WIDER[array.dtype.name]))
+
+    result = orjson.dumps(_plain(array), option=_AS_NUMBERS)
+    if kind != "f" or b"null" not in result:
+        return result
+
+    return _with_tokens(result, array)
+
+
+def _plain(array: Array) -> Any:
+    """What orjson takes: in C order, and no array without dimensions."""
+    if not array.ndim:
+        return array[()]
+
+    return np.ascontiguousarray(array)
+
+
+def _texts(array: Array, *, as_bytes: bool) -> Any:
+    encode: Callable[[bytes | str], Any] = (
+        _base64_object if as_bytes else _text_or_base64
+    )
+    result = np.empty(array.size, object)
+    result[:] = [encode(item) for item in array.astype(object).ravel()]
+    return result.reshape(array.shape).tolist()
+
+
+def _text_or_base64(item: bytes | str) -> Any:
+    if isinstance(item, str):
+        return item
+
+    try:
+        return item.decode()
+    except UnicodeDecodeError:
+        return _base64_object(item)
+
+
+def _base64_object(item: bytes | str) -> dict[str, str]:
+    data = item.encode() if isinstance(item, str) else item
+    return {BASE64_KEY: base64.b64encode(data).decode()}
+
+
+def _with_tokens(text: bytes, array: Array) -> bytes:
+    # orjson writes null for what is not finite, in order, and numbers for the rest.
+    flat = np.ravel(array)
+    tokens = [_token(item) for item in flat[~np.isfinite(flat)].tolist()]
+    parts = text.split(b"null")
+    return b"".join(a + b for a, b in zip(parts, [*tokens, b""], strict=True))
+
+
+def _token(value: float) -> bytes:
+    if value != value:
+        return b"NaN"
+
+    return b"Infinity" if value > 0 else b"-Infinity"

@@ -1,0 +1,72 @@
+"""A decoder process: bodies come in by stdin, arrays go out by stdout, one at a time.
+
+Parsing holds the interpreter for as long as it takes, so a thread of the server would
+stop its event loop; a process doesn't. It ends when the server closes its stdin.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import sys
+from typing import IO
+
+from inference import InferenceError, bind
+from service.codecs import tfserving
+from service.decoder_messages import ANSWER, REQUEST, Answer, Task, pack
+
+NICENESS = 5  # the server's event loop comes first
+
+
+def main() -> None:
+    # A terminal's Ctrl-C is for the server, which ends its decoders itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    # What is parsed is freed by reference counts; collecting would walk it meanwhile.
+    gc.disable()
+    # Nothing printed by mistake may get between the messages.
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        while serve_one(sys.stdin.buffer, answers):
+            pass
+
+
+def serve_one(requests: IO[bytes], answers: IO[bytes]) -> bool:
+    """Answer the next request; `False` when there is none."""
+    head = requests.read(REQUEST.size)
+    if len(head) < REQUEST.size:
+        return False
+
+    task_size, body_size = REQUEST.unpack(head)
+    task: Task = pickle.loads(requests.read(task_size))
+    answer, buffers = decode(requests.read(body_size), task)
+    text = pickle.dumps(answer)
+    answers.write(ANSWER.pack(len(text)) + text)
+    for buffer in buffers:
+        answers.write(buffer)
+
+    answers.flush()
+    return True
+
+
+def decode(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
+    try:
+        call = tfserving.decode(body)
+        signature = task.signatures.get(call.signature or task.default or "")
+        # Which signatures there are, or why there are none, the engine tells.
+        inputs = bind(signature, call.inputs) if signature else {}
+    except InferenceError as exc:
+        return Answer(error=(type(exc).__name__, str(exc))), []
+    except Exception as exc:
+        return Answer(error=("", f"{type(exc).__name__}: {exc}")), []
+
+    packed = [pack(name, array) for name, array in inputs.items()]
+    tensors = [tensor for tensor, _ in packed]
+    answer = Answer(form=call.form, signature=call.signature, tensors=tensors)
+    return answer, [buffer for _, buffers in packed for buffer in buffers]
+
+
+if __name__ == "__main__":
+    main()

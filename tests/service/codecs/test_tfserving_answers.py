@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from inference import InvalidRequest
+from service.codecs import json_arrays
+from service.codecs.tfserving import Form
+from service.codecs.tfserving_answers import encode, encode_pieces, is_small
+
+F4 = np.float32
+ONE = {"y": np.array([[1, 2], [3, 4]], F4)}
+TWO = {"a": np.array([1, 2], F4), "b": np.array([[1, 2], [3, 4]], F4)}
+UNEVEN = {"a": np.zeros(2, F4), "b": np.zeros(1, F4)}
+NO_ROWS = np.zeros((0, 2), F4)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "form", "text"),
+    [
+        pytest.param(
+            ONE, Form.ROWS, b'{"predictions":[[1.0,2.0],[3.0,4.0]]}', id="rows"
+        ),
+        pytest.param(
+            ONE, Form.COLUMNS, b'{"outputs":[[1.0,2.0],[3.0,4.0]]}', id="columns"
+        ),
+        pytest.param(
+            TWO,
+            Form.ROWS,
+            b'{"predictions":[{"a":1.0,"b":[1.0,2.0]},{"a":2.0,"b":[3.0,4.0]}]}',
+            id="rows, two outputs",
+        ),
+        pytest.param(
+            TWO,
+            Form.COLUMNS,
+            b'{"outputs":{"a":[1.0,2.0],"b":[[1.0,2.0],[3.0,4.0]]}}',
+            id="columns, two outputs",
+        ),
+        pytest.param(
+            {"y": np.array(2.5, F4)}, Form.COLUMNS, b'{"outputs":2.5}', id="scalar"
+        ),
+        pytest.param(
+            UNEVEN,
+            Form.COLUMNS,
+            b'{"outputs":{"a":[0.0,0.0],"b":[0.0]}}',
+            id="columns of unequal sizes",
+        ),
+        pytest.param({"y": NO_ROWS}, Form.ROWS, b'{"predictions":[]}', id="77, one"),
+        pytest.param(
+            {"a": NO_ROWS, "b": NO_ROWS}, Form.ROWS, b'{"predictions":[]}', id="77, two"
+        ),
+        pytest.param(
+            {"null": np.array([np.nan, 1], F4), "s": np.array([b"null", b"\xff"], "O")},
+            Form.ROWS,
+            b'{"predictions":[{"null":NaN,"s":"null"},{"null":1.0,"s":{"b64":"/w=="}}]}',
+            id="rows of numbers that are not finite, and text",
+        ),
+    ],
+)
+def test_encode(
+    outputs: dict[str, Any], form: Form, text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert encode(outputs, form) == text
+    for size in (1, 70, 130, 200, 100_000):
+        monkeypatch.setattr(json_arrays, "PIECE_COST", size)
+        assert b"".join(encode_pieces(outputs, form)) == text
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        pytest.param({}, "empty tensor map", id="71"),
+        pytest.param({"y": np.zeros(2, "c8")}, "tensor type: complex64", id="72"),
+        pytest.param(
+            {"y": np.array(1, F4)}, "Tensor name: y has no shape information", id="73"
+        ),
+        pytest.param(
+            UNEVEN,
+            "Tensor name: b has inconsistent batch size: 1 expecting: 2; ask in the"
+            " columnar form, with 'inputs'",
+            id="76",
+        ),
+    ],
+)
+def test_encode_refuses(outputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(message)):
+        encode(outputs, Form.ROWS)
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_refusals_come_before_the_first_piece(form: Form) -> None:
+    outputs = {"a": np.zeros(2, F4), "y": np.zeros(2, "c8")}
+
+    with pytest.raises(InvalidRequest, match="complex64"):
+        encode_pieces(outputs, form)
+
+
+def test_rows_of_long_and_short_outputs_come_in_pieces() -> None:
+    outputs: dict[str, Any] = {
+        "long": np.ones((3, 20_000), F4),
+        "short": np.arange(3),
+        "text": np.array([b"a", b"b", b"c"], object),
+    }
+
+    pieces = list(encode_pieces(outputs, Form.ROWS))
+
+    assert not is_small(outputs)
+    assert max(map(len, pieces)) < 16 * json_arrays.PIECE_COST
+    rows = orjson.loads(b"".join(pieces))["predictions"]
+    assert [(r["long"], r["short"], r["text"]) for r in rows] == [
+        ([1.0] * 20_000, index, text) for index, text in enumerate("abc")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "small"),
+    [
+        pytest.param({"y": np.zeros((1, 1000), F4)}, True, id="a row"),
+        pytest.param({"y": np.zeros((100, 1000), F4)}, False, id="many numbers"),
+        pytest.param({"y": np.array([b"a"] * 1000, object)}, False, id="strings"),
+        pytest.param({"a": np.zeros(9, F4), "b": np.zeros(9)}, True, id="two"),
+        pytest.param({"a": np.zeros(999, F4), "b": np.zeros(999)}, False, id="fields"),
+        pytest.param({"a": np.array(1), "b": np.array(1)}, True, id="scalars"),
+    ],
+)
+def test_what_is_small(outputs: dict[str, Any], small: bool) -> None:
+    assert is_small(outputs) is small
