@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -14,20 +14,40 @@ class BoundedStream(LimitedStream):
     """Reads at most `limit` bytes; raises `RequestEntityTooLarge` if there are more.
 
     Werkzeug's own stream cuts a longer body off without a word in `read()`, and refuses
-    one of exactly the limit in `read(size)`.
+    one of exactly the limit in `read(size)`. It also copies bodies three times.
     """
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
         super().__init__(stream, limit, is_max=True)
 
-    def on_exhausted(self) -> None:
-        if self._stream.read(1):
-            raise RequestEntityTooLarge()
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            return self.readall()
+
+        return self._count(self._stream.read(min(size, self._askable)))
 
     def readall(self) -> bytes:
-        data = super().readall()
-        if data and self.is_exhausted:
-            self.on_exhausted()
+        read_piece = getattr(self._stream, "read1", self._stream.read)
+        pieces = []
+        while piece := self._count(read_piece(self._askable)):
+            pieces.append(piece)
+
+        return b"".join(pieces)
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    @property
+    def _askable(self) -> int:
+        """One byte more than is allowed, to see whether it is there."""
+        return self.limit - self._pos + 1
+
+    def _count(self, data: bytes) -> bytes:
+        self._pos += len(data)
+        if self._pos > self.limit:
+            raise RequestEntityTooLarge()
 
         return data
 
@@ -36,10 +56,25 @@ class BoundedRequest(Request):
     """A request whose `stream` is a `BoundedStream` where the server ends the input."""
 
     @cached_property
+    def content_length(self) -> int | None:
+        """The size of the body, if the client told it, in bytes."""
+        # Werkzeug looks for two headers in its way, 5 % of a fast request.
+        length = self.environ.get("CONTENT_LENGTH", "")
+        plain = length.isascii() and length.isdecimal()
+        if not plain or "HTTP_TRANSFER_ENCODING" in self.environ:
+            return super().content_length
+
+        return int(length)
+
+    @cached_property
     def stream(self) -> IO[bytes]:
-        stream = super().stream
         limit = self.max_content_length
-        if limit is None or not self.environ.get("wsgi.input_terminated"):
-            return stream
+        terminated = self.environ.get("wsgi.input_terminated")
+        if limit is None or not terminated or self.shallow:
+            return super().stream
+
+        length = self.content_length
+        if length is not None and length > limit:
+            raise RequestEntityTooLarge()
 
         return cast("IO[bytes]", BoundedStream(self.environ["wsgi.input"], limit))

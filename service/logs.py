@@ -7,12 +7,15 @@ import json
 import logging
 import os
 import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 import orjson
 import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
-from structlog.processors import TimeStamper
+from structlog.processors import TimeStamper, add_log_level, format_exc_info
 from structlog.stdlib import ProcessorFormatter
 
 if TYPE_CHECKING:
@@ -22,12 +25,20 @@ if TYPE_CHECKING:
 
     from service.settings import LogFormat, LogLevel
 
-FIRST_KEYS = ("timestamp", "level", "event")
+# structlog's methods that aren't called as their levels are.
+LEVELS = {"warn": "warning", "exception": "error"}
 
-COMMON: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-]
+# The request that is served, in all that runs for it; threads see it too.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+def add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:
+    """One variable, where structlog's own would go through the whole context: 4 µs."""
+    serving = request_id.get()
+    if serving is not None:
+        event["request_id"] = serving
+
+    return event
 
 
 class StandardError(io.TextIOBase):
@@ -54,6 +65,27 @@ def claim_stderr() -> None:
     )
 
 
+class OneLogger:
+    """Makes the same logger each time: structlog asks for one a line, of 2 µs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._logger = structlog.WriteLogger(stream)
+
+    def __call__(self, *args: Any) -> structlog.WriteLogger:
+        return self._logger
+
+
+def is_logged(level: int) -> bool:
+    """Whether lines of a level, as `logging.INFO`, are written at all."""
+    return level >= _lowest(structlog.get_config()["wrapper_class"])
+
+
+@lru_cache(maxsize=8)
+def _lowest(wrapper_class: Any) -> int:
+    level: int = wrapper_class(None, [], {}).get_effective_level()
+    return level
+
+
 def configure_logging(
     form: LogFormat = "auto", level: LogLevel = "info", stream: TextIO | None = None
 ) -> None:
@@ -63,32 +95,45 @@ def configure_logging(
     Meant to be called once, and harmless when called again.
     """
     stream = stream or cast("TextIO", StandardError())
-    render = _renderers(form, stream)
+    chain = _chain(form, stream)
     structlog.configure(
-        processors=[*COMMON, *render],
+        processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=OneLogger(stream),
         cache_logger_on_first_use=False,
     )
-    _configure_stdlib(_stdlib_handler(render, stream), level)
+    _configure_stdlib(_stdlib_handler(chain, stream), level)
 
 
-def _renderers(form: LogFormat, stream: TextIO) -> list[Processor]:
+def _chain(form: LogFormat, stream: TextIO) -> list[Processor]:
     terminal = stream.isatty()
-    if form == "console" or (form == "auto" and terminal):
-        # Never rich's tracebacks: they print local variables, clients' data too.
-        console = ConsoleRenderer(
-            colors=terminal,
-            exception_formatter=plain_traceback,
-            pad_event_to=0,
-            pad_level=False,
-            sort_keys=False,
-        )
-        return [TimeStamper(fmt="%H:%M:%S", utc=False), escape_unprintable, console]
+    if form == "json" or (form == "auto" and not terminal):
+        return [json_line]
 
-    text = structlog.processors.JSONRenderer(serializer=_to_json)
-    stamp = TimeStamper(fmt="iso", utc=True)
-    return [stamp, structlog.processors.format_exc_info, first_things_first, text]
+    # Never rich's tracebacks: they print local variables, clients' data too.
+    console = ConsoleRenderer(
+        colors=terminal,
+        exception_formatter=plain_traceback,
+        pad_event_to=0,
+        pad_level=False,
+        sort_keys=False,
+    )
+    stamp = TimeStamper(fmt="%H:%M:%S", utc=False)
+    return [add_request_id, add_log_level, stamp, escape_unprintable, console]
+
+
+def json_line(logger: Any, method: str, event: EventDict) -> str:
+    """The whole chain at once: six processors took 10 % of a fast request."""
+    if "exc_info" in event:
+        event = format_exc_info(logger, method, event)
+
+    line = {
+        "timestamp": datetime.now(UTC),
+        "level": LEVELS.get(method, method),
+        "event": None,
+        **event,
+    }
+    return _to_json(add_request_id(logger, method, line))
 
 
 def escape_unprintable(logger: Any, method: str, event: EventDict) -> EventDict:
@@ -101,25 +146,25 @@ def escape_unprintable(logger: Any, method: str, event: EventDict) -> EventDict:
     return event
 
 
-def first_things_first(logger: Any, method: str, event: EventDict) -> EventDict:
-    return {key: event.pop(key) for key in FIRST_KEYS if key in event} | dict(event)
-
-
-def _to_json(value: Any, **options: Any) -> str:
-    option = orjson.OPT_NON_STR_KEYS
+def _to_json(line: EventDict) -> str:
+    option = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
     try:
-        return orjson.dumps(value, default=repr, option=option).decode()
+        return orjson.dumps(line, default=repr, option=option).decode()
     except orjson.JSONEncodeError:
         # Lone surrogates, or integers past 64 bits: a line must never be an error.
-        return json.dumps(value, default=repr)
+        return json.dumps(line, default=_shown)
 
 
-def _stdlib_handler(render: list[Processor], stream: TextIO) -> logging.Handler:
+def _shown(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else repr(value)
+
+
+def _stdlib_handler(chain: list[Processor], stream: TextIO) -> logging.Handler:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=[*COMMON, structlog.stdlib.add_logger_name],
-            processors=[ProcessorFormatter.remove_processors_meta, *render],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name],
+            processors=[ProcessorFormatter.remove_processors_meta, *chain],
         )
     )
     return handler

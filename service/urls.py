@@ -21,12 +21,14 @@ class ModelNameConverter(BaseConverter):
     """A model's name. No colon and no slash, so that `:predict` is not part of it."""
 
     regex = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+    repeatable = True
 
 
 class VersionConverter(BaseConverter):
     """A version: at most 19 digits, as many as a signed 64-bit integer has."""
 
     regex = r"[0-9]{1,19}"
+    repeatable = True
 
     def to_python(self, value: str) -> int:
         return int(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableMapping
     from types import TracebackType
-    from typing import IO, TypeAlias
+    from typing import TypeAlias
 
     ExcInfo: TypeAlias = (
         tuple[type[BaseException], BaseException, TracebackType | None]
@@ -23,7 +23,7 @@ class TooManyHeaders(ValueError):
     """One header was repeated more than `DUPLICATE_HEADER_LIMIT` times."""
 
 
-def build_environ(scope: MutableMapping[str, Any], body: IO[bytes]) -> dict[str, Any]:
+def build_environ(scope: MutableMapping[str, Any], body: Any) -> dict[str, Any]:
     """The WSGI environ of an ASGI http scope, with `body` as its input.
 
     Raises `TooManyHeaders`. Strings are "bytes decoded as latin-1", as PEP 3333 wants.

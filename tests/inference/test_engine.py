@@ -18,13 +18,11 @@ from inference import (
     ModelState,
     PredictRequest,
     VersionNotFound,
-    available_cpus,
 )
-from inference.artifact_cache import ArtifactCache
-from inference.repository import scan_repository
 from inference.runtime import Servable
 from tests.inference.arrays import assert_outputs
-from tests.inference.children import Child, is_alive, put
+from tests.inference.children import Child, is_alive
+from tests.inference.repositories import LAYOUT, ask, settled, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,64 +30,10 @@ if TYPE_CHECKING:
     from inference import PredictResult
     from tests.compiled_cases import CompiledCases
 
-LAYOUT = {
-    "frozen": ("frozen_conv_norm", "frozen.pb"),
-    "keras2": ("h5_keras2_hard_sigmoid", "keras2/3/old.h5"),
-    "keras3": ("h5_two_in_two_out", "keras3.h5"),
-    "lookup": ("zip_string_lookup", "lookup/model.keras"),
-    "saved": ("saved_half_plus_two", "saved/7"),
-}
-"""A model's name: the case that it is, and where it lies in the repository."""
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> EngineConfig:
-    (tmp_path / "models").mkdir()
-    return EngineConfig(repository=tmp_path / "models", cache=tmp_path / "cache")
-
 
 @pytest.fixture
 def child(tmp_path: Path) -> Child:
     return Child(folder=tmp_path)
-
-
-@pytest.fixture
-def served(compiled: CompiledCases, config: EngineConfig) -> EngineConfig:
-    """A repository of all formats, its artifacts in the cache."""
-    for case, place in LAYOUT.values():
-        source, target = compiled.case(case).path, config.repository / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, target)
-
-    fill_cache(compiled, config)
-    return config
-
-
-def fill_cache(compiled: CompiledCases, config: EngineConfig) -> None:
-    cache = ArtifactCache(config.cache)
-
-    for files in scan_repository(config.repository).models:
-        if files.id.name in LAYOUT:
-            put(cache, files, compiled.artifact(LAYOUT[files.id.name][0]))
-
-
-async def settled(engine: Engine) -> None:
-    while not engine.ready():
-        await engine.wait_changed()
-
-
-async def until(engine: Engine, state: ModelState, *names: str) -> None:
-    while {engine.status(ModelSpec(name=name)).state for name in names} != {state}:
-        await engine.wait_changed()
-
-
-async def ask(
-    engine: Engine, compiled: CompiledCases, name: str, into: dict[str, PredictResult]
-) -> None:
-    inputs = compiled.case(LAYOUT[name][0]).examples[0].inputs
-    request = PredictRequest(model=ModelSpec(name=name), inputs=inputs)
-    into[name] = await engine.predict(request)
 
 
 async def test_formats_answer_side_by_side_while_a_broken_file_is_read(
@@ -211,15 +155,6 @@ async def test_names_and_versions(served: EngineConfig) -> None:
             )
 
 
-async def test_concurrency(served: EngineConfig) -> None:
-    (served.repository / "frozen.toml").write_text("concurrency = 3")
-
-    async with Engine(served) as engine:
-        await settled(engine)
-        assert engine.status(ModelSpec(name="frozen")).concurrency == 3
-        assert engine.status(ModelSpec(name="saved")).concurrency == available_cpus()
-
-
 async def test_a_wrong_sidecar_fails_its_own_model_only(served: EngineConfig) -> None:
     (served.repository / "frozen.toml").write_text("concurency = 3")
 
@@ -227,7 +162,7 @@ async def test_a_wrong_sidecar_fails_its_own_model_only(served: EngineConfig) ->
         await settled(engine)
         error = engine.status(ModelSpec(name="frozen")).error
         assert error is not None
-        assert error.startswith("frozen.toml: 'concurency'")
+        assert error.startswith("frozen.toml: 'concurency': there is no such key. The")
         assert engine.status(ModelSpec(name="saved")).error is None
 
 

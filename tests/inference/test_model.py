@@ -1,34 +1,37 @@
-"""One version: its states, and how many calls it runs at a time."""
+"""One version: its states, and what it makes of a request."""
 
 from __future__ import annotations
 
-import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.from_thread
 import numpy as np
 import pytest
 
-from inference.backend import tf
+from inference.batcher import Batcher
+from inference.batching import Batching
 from inference.errors import (
+    DeadlineExceeded,
     InputMismatch,
     LoadFailed,
     ModelLoading,
+    Overloaded,
+    Unavailable,
     UnknownSignature,
 )
-from inference.model import Model
-from inference.repository import ModelFiles
-from inference.runtime import Servable
-from inference.types import (
-    UNNAMED,
-    ModelId,
-    ModelSpec,
-    ModelState,
-    PredictRequest,
+from inference.limits import Limits
+from inference.types import Load, ModelState
+from tests.inference.echo import (
+    ID,
+    Held,
+    available,
+    collect,
+    echo,
+    loaded,
+    new,
+    request,
 )
-from tests.inference.graphs import compile_graph, rows
+from tests.inference.graphs import compile_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,47 +40,6 @@ if TYPE_CHECKING:
     from inference.artifact import Artifact
     from inference.types import PredictResult
 
-ID = ModelId("echo", 3)
-
-
-def echo() -> None:
-    x = rows("x", 2)
-    tf.negative(x, name="minus")
-    tf.add(x, 1.0, name="plus")
-
-
-class Gated(Servable):
-    """A servable whose calls wait, each in its thread, until they are let through."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        super().__init__(artifact)
-        self.inside = 0
-        self.most = 0
-        self.gate = threading.Semaphore(0)
-        self.entered = anyio.Event()
-        self._count = threading.Lock()
-
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        with self._count:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-
-        anyio.from_thread.run_sync(self._tell)
-        self.gate.acquire()
-
-        with self._count:
-            self.inside -= 1
-
-        return super().run(*args, **kwargs)
-
-    async def until_inside(self, calls: int) -> None:
-        while self.inside < calls:
-            await self.entered.wait()
-
-    def _tell(self) -> None:
-        entered, self.entered = self.entered, anyio.Event()
-        entered.set()
-
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
@@ -85,55 +47,31 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 @pytest.fixture
-def servable(artifact: Artifact) -> Iterator[Gated]:
-    with Gated(artifact) as servable:
+def servable(artifact: Artifact) -> Iterator[Held]:
+    with Held(artifact) as servable:
         yield servable
 
 
-def new(tmp_path: Path, concurrency: int = 2) -> tuple[Model, list[ModelState]]:
-    """A model, and the states that it tells of."""
-    states: list[ModelState] = []
-    files = ModelFiles(id=ID, path=tmp_path / "echo.pb")
-    model = Model(
-        files,
-        concurrency=concurrency,
-        changed=lambda: states.append(model.status().state),
-    )
-    return model, states
-
-
-def loaded(tmp_path: Path, servable: Servable, concurrency: int = 2) -> Model:
-    model, _ = new(tmp_path, concurrency)
-    model.succeed(servable, seconds=0.5, fresh=True)
-    return model
-
-
-def request(number: float = 1.0, **choices: Any) -> PredictRequest:
-    inputs = choices.pop("inputs", {UNNAMED: [[number, number]]})
-    return PredictRequest(model=ModelSpec(name="echo"), inputs=inputs, **choices)
-
-
-async def collect(model: Model, number: float, into: list[PredictResult]) -> None:
-    into.append(await model.predict(request(number)))
-
-
-async def test_states_on_the_way_to_available(tmp_path: Path, servable: Gated) -> None:
+async def test_states_on_the_way_to_available(tmp_path: Path, servable: Held) -> None:
     model, states = new(tmp_path)
     assert (model.status().state, model.settled) == (ModelState.START, False)
 
     model.begin("reading")
     assert (model.status().stage, model.settled) == ("reading", False)
 
-    with pytest.raises(ModelLoading, match=r"'echo' is still loading \(reading\)"):
-        await model.predict(request())
+    for refuse in (model.admit, lambda: model.predict(request()).send(None)):
+        with pytest.raises(ModelLoading, match=r"'echo' is still loading \(reading\)"):
+            refuse()
 
-    model.succeed(servable, seconds=0.5, fresh=True)
+    model.succeed(loaded(servable), Batcher(loaded(servable)))
+    model.admit()
     status = model.status()
     assert (status.state, status.stage, status.error) == ("AVAILABLE", "", None)
     assert status.format == "frozen graph"
     assert status.default_signature == "serving_default"
     assert list(status.signatures) == ["serving_default"]
     assert (status.concurrency, status.load_seconds) == (2, 0.5)
+    assert status.load == Load()
     assert model.settled
 
     model.close()
@@ -152,8 +90,9 @@ async def test_states_on_the_way_to_failed(tmp_path: Path) -> None:
     assert (status.state, status.error) == (ModelState.END, "the file is cut")
     assert model.settled
 
-    with pytest.raises(LoadFailed, match="'echo' could not be loaded: the file is cut"):
-        await model.predict(request())
+    for refuse in (model.admit, lambda: model.predict(request()).send(None)):
+        with pytest.raises(LoadFailed, match="'echo' could not be loaded: the file is"):
+            refuse()
 
     model.close()
     assert states == ["LOADING", "END"]
@@ -166,11 +105,20 @@ async def test_a_call_before_loading_began(tmp_path: Path) -> None:
         await model.predict(request())
 
 
-async def test_a_result_says_what_was_asked(tmp_path: Path, servable: Gated) -> None:
-    model = loaded(tmp_path, servable)
-    servable.gate.release(2)
-    result = await model.predict(request(3.0))
-    chosen = await model.predict(request(3.0, outputs=("plus",)))
+async def test_a_call_while_it_is_unloaded(tmp_path: Path, servable: Held) -> None:
+    async with available(tmp_path, servable) as model:
+        pass
+
+    with pytest.raises(Unavailable, match="being unloaded"):
+        await model.predict(request())
+
+
+async def test_a_result_says_what_was_asked(tmp_path: Path, servable: Held) -> None:
+    servable.gate.let_through()
+
+    async with available(tmp_path, servable) as model:
+        result = await model.predict(request(3.0))
+        chosen = await model.predict(request(3.0, outputs=("plus",)))
 
     assert result.model == ID
     assert result.signature.name == "serving_default"
@@ -196,101 +144,103 @@ async def test_a_result_says_what_was_asked(tmp_path: Path, servable: Gated) -> 
 )
 async def test_a_wrong_request_never_reaches_a_thread(
     tmp_path: Path,
-    servable: Gated,
+    servable: Held,
     choices: dict[str, Any],
     error: type[Exception],
     words: str,
 ) -> None:
-    with pytest.raises(error, match=words):
-        await loaded(tmp_path, servable).predict(request(**choices))
+    async with available(tmp_path, servable) as model:
+        with pytest.raises(error, match=words):
+            await model.predict(request(**choices))
 
-    assert servable.most == 0
+    assert servable.gate.began == 0
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 5])
 async def test_no_more_calls_at_a_time_than_are_allowed(
-    tmp_path: Path, servable: Gated, concurrency: int
+    tmp_path: Path, servable: Held, concurrency: int
 ) -> None:
-    model = loaded(tmp_path, servable, concurrency)
+    limits = Limits(concurrency=concurrency, batching=Batching(max_rows=1))
     done: list[PredictResult] = []
 
-    async with anyio.create_task_group() as tasks:
-        for number in range(12):
-            tasks.start_soon(collect, model, number, done)
+    async with available(tmp_path, servable, limits) as model:
+        async with anyio.create_task_group() as tasks:
+            for number in range(12):
+                tasks.start_soon(collect, model, number, done)
 
-        await servable.until_inside(concurrency)
-        await anyio.wait_all_tasks_blocked()
-        statistics = model.limiter.statistics()
-        servable.gate.release(12)
+            await servable.gate.until_ran(concurrency)
+            await anyio.wait_all_tasks_blocked()
+            assert model.status().load == Load(
+                running=concurrency, waiting=12 - concurrency, tokens=concurrency
+            )
+            servable.gate.let_through(12)
 
-    assert servable.most == concurrency
-    assert statistics.borrowed_tokens == concurrency
-    assert statistics.tasks_waiting == 12 - concurrency
+    assert servable.gate.most == concurrency
     answers = sorted(result.outputs["plus"][0, 0] for result in done)
     np.testing.assert_array_equal(answers, np.arange(12) + 1.0)
 
 
-async def test_a_token_is_held_until_the_thread_ends(
-    tmp_path: Path, servable: Gated
-) -> None:
-    """A waiter that has gone doesn't let one thread more in."""
-    model = loaded(tmp_path, servable, concurrency=1)
+async def test_requests_that_wait_run_as_one(tmp_path: Path, servable: Held) -> None:
+    """Through TensorFlow: each gets its own rows of what was run together."""
     done: list[PredictResult] = []
 
-    async with anyio.create_task_group() as tasks:
-        gone = anyio.CancelScope()
-        tasks.start_soon(partial(cancelled, gone, model))
-        await servable.until_inside(1)
-        gone.cancel()
-        tasks.start_soon(collect, model, 2.0, done)
-        await anyio.wait_all_tasks_blocked()
-        statistics = model.limiter.statistics()
-        servable.gate.release(2)
+    async with available(tmp_path, servable, Limits(concurrency=1)) as model:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(collect, model, 0, done)
+            await servable.gate.until_ran(1)
 
-    assert servable.most == 1
-    assert (statistics.borrowed_tokens, statistics.tasks_waiting) == (1, 1)
-    assert len(done) == 1
-    assert model.limiter.borrowed_tokens == 0
+            for number in range(1, 9):
+                tasks.start_soon(collect, model, number, done)
+
+            await anyio.wait_all_tasks_blocked()
+            servable.gate.let_through(2)
+
+    assert servable.gate.began == 2
+    assert [result.outputs["minus"].tolist() for result in done] == [
+        [[-number, -number]] for number in range(9)
+    ]
 
 
-async def test_a_call_that_is_given_up_while_it_waits_is_never_run(
-    tmp_path: Path, servable: Gated
+@pytest.mark.parametrize("asked", [None, 3600.0], ids=["the model's", "more than it"])
+async def test_a_request_gets_no_more_time_than_its_model_has(
+    tmp_path: Path, servable: Held, asked: float | None
 ) -> None:
-    model = loaded(tmp_path, servable, concurrency=1)
+    limits = Limits(concurrency=1, timeout_seconds=0.05)
+
+    async with available(tmp_path, servable, limits) as model:
+        with pytest.raises(DeadlineExceeded, match=r"time of 0.05 s is over"):
+            await model.predict(request(timeout=asked))
+
+
+async def test_a_request_may_ask_for_less_time(tmp_path: Path, servable: Held) -> None:
+    async with available(tmp_path, servable, Limits(timeout_seconds=3600)) as model:
+        with pytest.raises(DeadlineExceeded, match=r"time of 0.05 s is over"):
+            await model.predict(request(timeout=0.05))
+
+
+async def test_a_full_queue_is_known_before_a_body_is_read(
+    tmp_path: Path, servable: Held
+) -> None:
     done: list[PredictResult] = []
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(collect, model, 1.0, done)
-        await servable.until_inside(1)
-        gone = anyio.CancelScope()
-        tasks.start_soon(partial(cancelled, gone, model))
-        await anyio.wait_all_tasks_blocked()
-        gone.cancel()
-        await anyio.wait_all_tasks_blocked()
+    async with available(
+        tmp_path, servable, Limits(concurrency=1, max_queue=1)
+    ) as model:
+        async with anyio.create_task_group() as tasks:
+            for number in range(2):
+                model.admit()
+                tasks.start_soon(collect, model, number, done)
+                await servable.gate.until_ran(1)
+                await anyio.wait_all_tasks_blocked()
 
-        assert model.limiter.statistics().tasks_waiting == 0
-        # One pass for one call: a second would wait for ever.
-        servable.gate.release()
+            with pytest.raises(Overloaded):
+                model.admit()
 
-    assert servable.inside == 0
-    assert len(done) == 1
+            with pytest.raises(Overloaded):
+                await model.predict(request())
 
+            servable.gate.let_through(2)
 
-async def cancelled(scope: anyio.CancelScope, model: Model) -> None:
-    with scope:
-        await model.predict(request())
+        model.admit()
 
-
-async def test_a_call_that_fails_gives_its_token_back(
-    tmp_path: Path, servable: Gated, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> Any:
-        raise InputMismatch("too wide")
-
-    model = loaded(tmp_path, servable, concurrency=1)
-    monkeypatch.setattr(servable, "run", fail)
-
-    with pytest.raises(InputMismatch, match="too wide"):
-        await model.predict(request())
-
-    assert model.limiter.borrowed_tokens == 0
+    assert len(done) == 2

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import InvalidSidecar
-from inference.sidecar import Sidecar, SignatureConfig, blaming_sidecar, read_sidecar
+from inference.sidecar import (
+    BatchingTable,
+    ModelBatchingTable,
+    Sidecar,
+    SignatureConfig,
+    blaming_sidecar,
+    read_sidecar,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,6 +20,16 @@ if TYPE_CHECKING:
 WHOLE = """
 default_signature = "classify"
 concurrency = 4
+intra_op_threads = 2
+max_queue = 0
+timeout = 2.5
+
+[batching]
+max_rows = 8
+max_delay_ms = 1.5
+
+[batching.signatures.embed]
+allowed_rows = [1, 4]
 
 [constants]
 keep_prob = 1.0
@@ -49,6 +66,14 @@ def test_a_whole_sidecar(tmp_path: Path) -> None:
     assert sidecar == Sidecar(
         default_signature="classify",
         concurrency=4,
+        intra_op_threads=2,
+        max_queue=0,
+        timeout=2.5,
+        batching=ModelBatchingTable(
+            max_rows=8,
+            max_delay_ms=1.5,
+            signatures={"embed": BatchingTable(allowed_rows=(1, 4))},
+        ),
         constants={
             "keep_prob": 1.0,
             "is_training": False,
@@ -90,6 +115,39 @@ def test_a_whole_sidecar(tmp_path: Path) -> None:
             id="no tensor",
         ),
         pytest.param("[constants]\nx = [1]", ["'constants.x"], id="a list"),
+        pytest.param("max_queue = -1", ["'max_queue'", "0"], id="a queue below none"),
+        pytest.param("timeout = 0", ["'timeout'", "greater than 0"], id="no time"),
+        pytest.param("timeout = nan", ["'timeout'"], id="time that is no number"),
+        pytest.param("timeout = inf", ["'timeout'", "86400"], id="time without end"),
+        pytest.param("intra_op_threads = 0", ["'intra_op_threads'"], id="no threads"),
+        pytest.param(
+            "[batching]\nmax_rows = 0", ["'batching.max_rows'", "1"], id="no rows"
+        ),
+        pytest.param(
+            "[batching]\nmax_delay_ms = 1001",
+            ["'batching.max_delay_ms'", "1000"],
+            id="a long delay",
+        ),
+        pytest.param(
+            "[batching]\nallowed_rows = [2, 1]",
+            ["'batching.allowed_rows'", "ascending order", "[2, 1]"],
+            id="rows in disorder",
+        ),
+        pytest.param(
+            "[batching]\nallowed_rows = []",
+            ["'batching.allowed_rows'", "positive"],
+            id="no allowed rows",
+        ),
+        pytest.param(
+            "[batching]\nallowed_rows = [0, 1]",
+            ["'batching.allowed_rows'", "positive"],
+            id="rows of none",
+        ),
+        pytest.param(
+            "[batching.signatures.a]\nmax_row = 3",
+            ["'batching.signatures.a.max_row'", "no such key"],
+            id="an inner key of batching",
+        ),
         pytest.param(
             "port = 1\nhost = 2", ["'port'", "'host'"], id="all of what is wrong"
         ),
@@ -119,6 +177,27 @@ def test_blame_without_a_file() -> None:
         raise InvalidSidecar("no such tensor")
 
 
-def test_concurrency_shapes_nothing() -> None:
-    assert Sidecar(concurrency=3).shaping() == Sidecar().shaping()
-    assert Sidecar(default_signature="a").shaping() != Sidecar().shaping()
+@pytest.mark.parametrize(
+    "other",
+    [
+        Sidecar(concurrency=3),
+        Sidecar(intra_op_threads=3),
+        Sidecar(max_queue=3),
+        Sidecar(timeout=3),
+        Sidecar(batching=ModelBatchingTable(max_rows=3)),
+    ],
+)
+def test_limits_shape_nothing(other: Sidecar) -> None:
+    assert other.shaping() == Sidecar().shaping()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Sidecar(default_signature="a"),
+        Sidecar(signatures={"a": SignatureConfig()}),
+        Sidecar(constants={"a": 1}),
+    ],
+)
+def test_what_shapes_the_artifact(other: Sidecar) -> None:
+    assert other.shaping() != Sidecar().shaping()

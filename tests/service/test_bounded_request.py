@@ -3,7 +3,8 @@ from __future__ import annotations
 import io
 
 import pytest
-from werkzeug.exceptions import RequestEntityTooLarge
+from flask import Request
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from service.bounded_request import BoundedRequest, BoundedStream
 from service.wsgi import build_environ
@@ -58,3 +59,46 @@ def test_without_a_server_that_ends_the_input() -> None:
     request = request_of(io.BytesIO(b"xyz and the next request"), b"3")
     del request.environ["wsgi.input_terminated"]
     assert request.get_data() == b"xyz"
+
+
+@pytest.mark.parametrize("coding", [None, "chunked", "gzip", ""])
+@pytest.mark.parametrize(
+    "length",
+    [None, "", "0", "17", "+17", "-17", " 17", "1_7", "١٧", "²", "x", "9" * 30],
+)
+def test_length_is_what_flask_makes_of_it(
+    length: str | None, coding: str | None
+) -> None:
+    environ = build_environ(http_scope(), io.BytesIO())
+    if length is not None:
+        environ["CONTENT_LENGTH"] = length
+
+    if coding is not None:
+        environ["HTTP_TRANSFER_ENCODING"] = coding
+
+    ours = BoundedRequest(environ.copy()).content_length
+    assert ours == Request(environ).content_length
+
+
+def test_a_broken_off_body_is_a_client_that_has_gone() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise ClientDisconnected
+
+        read1 = read
+
+    with pytest.raises(ClientDisconnected):
+        BoundedStream(Broken(), LIMIT).read()
+
+
+def test_reading_into_a_buffer() -> None:
+    stream = BoundedStream(io.BytesIO(b"abcdef"), 6)
+    buffer = bytearray(4)
+    assert [stream.readinto(buffer), stream.tell(), bytes(buffer)] == [4, 4, b"abcd"]
+    assert [stream.readinto(buffer), stream.tell(), buffer[:2]] == [2, 6, b"ef"]
+    assert stream.is_exhausted
+
+
+def test_lines() -> None:
+    stream = BoundedStream(io.BytesIO(b"one\ntwo"), 7)
+    assert list(stream) == [b"one\n", b"two"]

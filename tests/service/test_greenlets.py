@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 import pytest
+from greenlet import getcurrent
 
 from service.greenlets import (
+    MAX_IDLE,
     GreenletCall,
     await_,
     await_outside,
     in_bridge,
+    pool,
     run_in_thread,
 )
 
@@ -95,15 +99,16 @@ async def test_context_is_its_own() -> None:
     assert variable.get() == "unset"
 
 
-async def test_outside_sees_the_context_of_the_task() -> None:
+async def test_outside_sees_the_other_context() -> None:
     async def get() -> str:
         await asyncio.sleep(0)
         return variable.get()
 
     def function() -> tuple[str, str]:
         variable.set("inside")
-        return await_(get()), await_outside(get())
+        return await_(get()), await_outside(get(), outside)
 
+    outside = copy_context()
     assert await call(function) == ("inside", "unset")
 
 
@@ -133,6 +138,95 @@ async def test_cancellation_reaches_the_function() -> None:
 
     assert scope.cancelled_caught
     assert seen == ["cancelled"]
+
+
+async def test_greenlets_are_used_again() -> None:
+    seen = [await call(getcurrent) for _ in range(3)]
+    assert len(set(map(id, seen))) == 1
+
+
+@pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError, SystemExit])
+async def test_a_greenlet_survives_exceptions(error: type[BaseException]) -> None:
+    def function() -> None:
+        await_(double(1))
+        raise error
+
+    for _ in range(3):
+        with pytest.raises(error):
+            await call(function)
+
+    assert await call(lambda: await_(double(1))) == 2
+
+
+async def test_greenlets_that_wait_are_not_shared() -> None:
+    gate = anyio.Event()
+    seen = []
+
+    def function() -> None:
+        before = getcurrent()
+        variable.set(str(id(before)))
+        await_(gate.wait())
+        assert getcurrent() is before
+        assert variable.get() == str(id(before))
+        seen.append(id(before))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(call, function)
+
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+
+    assert len(set(seen)) == 5
+
+
+async def test_an_idle_greenlet_keeps_nothing_of_a_call() -> None:
+    class Kept:
+        pass
+
+    def function(kept: Kept) -> Kept:
+        variables.set(kept)
+        return kept
+
+    variables: ContextVar[Kept] = ContextVar("variables")
+    dead = weakref.ref(await call(partial(function, Kept())))
+    assert dead() is None
+
+
+async def test_idle_greenlets_are_limited() -> None:
+    gate = anyio.Event()
+    async with anyio.create_task_group() as group:
+        for _ in range(MAX_IDLE + 5):
+            group.start_soon(call, lambda: await_(gate.wait()))
+
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+
+    assert len(pool.idle) == MAX_IDLE
+
+
+async def test_threads_have_greenlets_of_their_own() -> None:
+    def in_thread() -> Any:
+        return anyio.run(call, getcurrent)
+
+    await call(getcurrent)
+    seen = [await anyio.to_thread.run_sync(in_thread) for _ in range(2)]
+    assert await call(getcurrent) not in seen
+
+
+async def test_a_forgotten_call_is_unwound() -> None:
+    unwound = []
+
+    def function() -> None:
+        try:
+            await_(asyncio.sleep(0))
+        finally:
+            unwound.append(True)
+
+    steps = GreenletCall(function, copy_context(), lambda: None).__await__()
+    steps.send(None)
+    steps.close()
+    assert unwound
 
 
 async def test_waiting_is_announced_once() -> None:

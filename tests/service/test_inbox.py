@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from typing import TYPE_CHECKING
 
 import anyio
@@ -107,8 +106,8 @@ async def test_watcher_and_reader_wait_together() -> None:
     assert got == [b"late"]
 
 
-def stream_of(*messages: Message) -> io.BufferedReader:
-    return io.BufferedReader(RequestBody(Inbox(Sender(*messages).receive)))
+def stream_of(*messages: Message) -> RequestBody:
+    return RequestBody(Inbox(Sender(*messages).receive))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +124,49 @@ async def test_stream_in_a_thread(calls: list[str], expected: list[bytes]) -> No
         return [getattr(stream, name)() for name in calls]
 
     assert await anyio.to_thread.run_sync(read) == expected
+
+
+async def test_pieces_are_given_away_as_they_came() -> None:
+    piece = b"abcd" * 1000
+    stream = stream_of(body_message(piece, more=True), body_message(b"efg"))
+
+    def read() -> list[bytes]:
+        return [stream.read1(), stream.read1(2), stream.read1(), stream.read1()]
+
+    pieces = await anyio.to_thread.run_sync(read)
+    assert pieces == [piece, b"ef", b"g", b""]
+    assert pieces[0] is piece
+
+
+async def test_a_whole_body_in_one_message_is_not_copied() -> None:
+    piece = b"abcd" * 1000
+    stream = stream_of(body_message(piece))
+    assert await anyio.to_thread.run_sync(stream.read) is piece
+
+
+async def test_looking_ahead_takes_nothing() -> None:
+    stream = stream_of(body_message(b"abc"))
+
+    def read() -> list[bytes]:
+        return [stream.peek(), stream.peek(1), stream.read(), stream.peek()]
+
+    assert await anyio.to_thread.run_sync(read) == [b"abc", b"abc", b"abc", b""]
+
+
+async def test_long_lines() -> None:
+    line = b"x" * 3000 + b"\n"
+    stream = stream_of(body_message(line[:1000], more=True), body_message(line[1000:]))
+    assert await anyio.to_thread.run_sync(stream.readlines) == [line]
+
+
+async def test_reading_into_a_buffer() -> None:
+    stream = stream_of(body_message(b"abc", more=True), body_message(b"d"))
+
+    def read() -> tuple[int, bytes]:
+        buffer = bytearray(10)
+        return stream.readinto(buffer), bytes(buffer[:4])
+
+    assert await anyio.to_thread.run_sync(read) == (4, b"abcd")
 
 
 async def test_sized_reads() -> None:

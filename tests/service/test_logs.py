@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from service.logs import configure_logging
+from service.logs import configure_logging, is_logged, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,9 @@ def logging_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     uvicorn = [logging.getLogger(f"uvicorn{name}") for name in ("", ".access")]
     before = root.level, root.handlers[:], [logger.propagate for logger in uvicorn]
-    structlog.contextvars.clear_contextvars()
     yield
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    request_id.set(None)
     level, root.handlers[:], propagate = before
     root.setLevel(level)
     for logger, value in zip(uvicorn, propagate, strict=True):
@@ -41,7 +40,7 @@ def lines(stream: io.StringIO) -> list[Any]:
 def test_our_lines_and_others_go_through_one_chain() -> None:
     stream = io.StringIO()
     configure_logging("json", "info", stream)
-    structlog.contextvars.bind_contextvars(request_id="abc")
+    request_id.set("abc")
 
     structlog.get_logger().info("ours", model="half")
     logging.getLogger("uvicorn.error").warning("theirs %d", 1)
@@ -64,6 +63,24 @@ def test_the_level_holds_for_both(form: Any) -> None:
     logging.getLogger("other").info("theirs")
 
     assert stream.getvalue() == ""
+
+
+def test_what_is_logged_can_be_asked() -> None:
+    configure_logging("json", "warning", io.StringIO())
+    asked = [is_logged(level) for level in (logging.INFO, logging.WARNING)]
+    configure_logging("json", "debug", io.StringIO())
+    assert [*asked, is_logged(logging.DEBUG)] == [False, True, True]
+
+
+@pytest.mark.parametrize("method", ["debug", "info", "warn", "exception", "critical"])
+def test_levels_are_named_as_structlog_names_them(method: str) -> None:
+    stream = io.StringIO()
+    configure_logging("json", "debug", stream)
+    getattr(structlog.get_logger(), method)("event")
+    (line,) = lines(stream)
+    named = structlog.processors.add_log_level(None, method, {})
+    assert line["level"] == named["level"]
+    assert "exc_info" not in line
 
 
 def fail(data: bytes) -> None:
@@ -115,6 +132,7 @@ def test_values_json_does_not_know_are_shown() -> None:
     assert one["path"].startswith("<module 'io'")
     assert one["keys"] == {"1": 2}
     assert (two["name"], two["number"]) == ("\udcff", 2**70)
+    assert one["timestamp"][:10] == two["timestamp"][:10]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import uuid
 from typing import TYPE_CHECKING
 
@@ -9,20 +10,21 @@ import structlog
 from structlog.testing import capture_logs
 
 from service.bridge import Bridge
+from service.logs import add_request_id, request_id
 from service.request_log import choose_id
 from tests.servers import GONE, HandDriven, body_message
-from tests.service.clients import make_app, make_client
+from tests.service.clients import make_app, make_client, open_client
 from tests.service.fakes import FakeEngine, FakeModel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     import httpx
 
     from inference import Array
 
 PREDICT = "/v1/models/half:predict"
-MERGE = [structlog.contextvars.merge_contextvars]
+MERGE = [add_request_id]
 
 
 @pytest.mark.parametrize("sent", ["a", "A-1._b", "x" * 128])
@@ -81,7 +83,7 @@ async def test_errors_have_a_line_and_an_id_too() -> None:
             missing = await client.get("/nowhere")
             unknown = await client.post(PREDICT, content=b"{")
 
-    assert [line["status"] for line in lines] == [404, 400]
+    assert [line["status"] for line in lines] == [404, 404]
     ids = [line["request_id"] for line in lines]
     assert ids == [r.headers["X-Request-ID"] for r in (missing, unknown)]
     assert "model" not in lines[0]
@@ -121,6 +123,49 @@ async def test_requests_side_by_side_keep_their_ids() -> None:
 
     inside = {line["value"]: line["request_id"] for line in lines if "value" in line}
     assert inside == {0.0: "a", 1.0: "b"}
+
+
+async def test_lines_from_worker_threads_have_the_id_too() -> None:
+    app = make_app(FakeEngine())
+
+    @app.get("/def")
+    def view() -> str:
+        structlog.get_logger().info("in a thread")
+        return str(threading.get_ident())
+
+    with capture_logs(processors=MERGE) as lines:
+        async with open_client(app) as client:
+            response = await client.get("/def", headers={"X-Request-ID": "mine"})
+
+    assert response.text != str(threading.get_ident())
+    assert [line["request_id"] for line in lines] == ["mine", "mine"]
+
+
+async def test_after_a_request_its_id_is_gone() -> None:
+    async with make_client(FakeEngine()) as client:
+        await client.get("/livez")
+
+    assert request_id.get() is None
+
+
+@pytest.fixture
+def warnings_only() -> Iterator[None]:
+    wrapper_class = structlog.make_filtering_bound_logger("warning")
+    structlog.configure(wrapper_class=wrapper_class)
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("warnings_only")
+async def test_a_line_that_is_not_written_is_not_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.request_log.describe", None)
+    async with make_client(FakeEngine(FakeModel())) as client:
+        response = await client.post(PREDICT, content=b'{"instances": [1.0]}')
+
+    assert response.status_code == 200
+    assert response.headers["X-Request-ID"]
 
 
 async def post(client: httpx.AsyncClient, name: str, value: int) -> None:

@@ -69,7 +69,7 @@ async def test_body_in_memory_costs_no_thread(app: ConcurrentFlask) -> None:
         return "x"
 
     bridge = Bridge(app)
-    bridge.stream_limiter.total_tokens = 0
+    bridge.shared.stream_limiter.total_tokens = 0
     exchange = HandDriven(bridge)
     with anyio.fail_after(30):
         await exchange.run()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
 
 from service.bridge import Bridge
 from service.greenlets import await_
+from service.watcher import Patrol, Watcher
 from tests.servers import GONE, HandDriven, body_message
 from tests.service.wsgi_apps import Body, ListBody, StartResponse, answering
 
@@ -85,3 +87,41 @@ async def test_closes_the_sequence() -> None:
         await exchange.run()
 
     assert body.closed == 1
+
+
+async def test_watches_start_late_and_only_where_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A timer for all; nobody watches for a request that has ended."""
+    patrol, started = Patrol(), []
+    loop = asyncio.get_running_loop()
+    timers: list[Any] = []
+    monkeypatch.setattr(loop, "call_later", lambda *call: timers.append(call))
+
+    class Armed(Watcher):
+        def start(self) -> None:
+            started.append(self)
+
+    first, second = (Armed(Mock(), Mock(), Mock(), patrol) for _ in range(2))
+    first.arm()
+    first.arm()
+    timers.pop()[1]()
+    second.arm()
+    assert started == []
+    timers.pop()[1]()
+    assert started == [first]
+    timers.pop()[1]()
+    assert started == [first, second]
+    assert timers == []
+    first.arm()
+    Armed(Mock(), Mock(), Mock(), patrol).arm()
+    assert len(timers) == 1
+
+
+async def test_a_watcher_that_has_ended_is_not_started() -> None:
+    group = Mock()
+    with Watcher(Mock(), Mock(), group, Patrol()) as watcher:
+        pass
+
+    watcher.start()
+    assert not group.create_task.called

@@ -1,0 +1,61 @@
+"""Responses that tell the server when their body is in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed.wsgi import WSGIEnvironment
+
+# Headers and statuses that Werkzeug never completes, of those that are usual here.
+PLAIN = frozenset({"Content-Type", "X-Request-ID", "Retry-After"})
+BODIED = frozenset({200, 201, 202, 400, 404, 429, 500, 503, 504})
+
+
+class SentAtOnce(list[bytes]):
+    """A response body that lies in memory: a list that can be closed."""
+
+    def __init__(self, chunks: Iterable[bytes], close: Callable[[], None]) -> None:
+        super().__init__(chunks)
+        self.close = close
+
+
+class DirectResponse(Response):
+    """A response that tells the server when its body is in memory.
+
+    Werkzeug wraps lists and generators into the same iterator, and a server that can't
+    tell them apart has to pull both in a thread. What decides is the body itself, not
+    a header: files and generators have a length too, sometimes, and still block.
+    """
+
+    def get_app_iter(self, environ: WSGIEnvironment) -> Iterable[bytes]:
+        if not self.is_sequence or self.direct_passthrough:
+            return super().get_app_iter(environ)
+
+        # A body that HEAD or 204 forbids is dropped by the bridge.
+        return SentAtOnce(self.iter_encoded(), self.close)
+
+    def get_wsgi_response(
+        self, environ: WSGIEnvironment
+    ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        # Werkzeug copies the headers to complete them: 7 µs where nothing is missing.
+        if not self._complete:
+            return super().get_wsgi_response(environ)
+
+        return self.get_app_iter(environ), self.status, self.headers.to_wsgi_list()
+
+    @property
+    def _complete(self) -> bool:
+        """Whether Werkzeug would leave the headers as they are."""
+        length = False
+        for name, _ in self.headers:
+            if name == "Content-Length":
+                length = True
+            elif name not in PLAIN:
+                return False
+
+        return length and self.status_code in BODIED

@@ -1,0 +1,195 @@
+"""Calls whose time is over: in the queue, in a thread, and in a batch that failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from inference.errors import DeadlineExceeded
+from inference.types import Load
+from tests.inference.servables import OTHER, Ended, Gated, call, serving
+
+if TYPE_CHECKING:
+    from inference.batcher import Batcher
+
+
+class Clock:
+    """Stands where `anyio.current_time` would; behind the loop's own, so that the time
+    never passes by itself. A call that is already late makes the batcher look.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1e12
+        monkeypatch.setattr(anyio, "current_time", lambda: self.now)
+
+    async def advance(self, batcher: Batcher, seconds: float) -> None:
+        self.now += seconds
+
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit(call(of=OTHER, seconds=-1e9))
+
+        await anyio.wait_all_tasks_blocked()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def is_late(outcome: object, words: str) -> bool:
+    return isinstance(outcome, DeadlineExceeded) and str(outcome).endswith(words)
+
+
+async def test_a_call_that_expires_in_the_queue_is_never_run(clock: Clock) -> None:
+    """And is told at once, although the token is taken."""
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        ended = Ended(batcher)
+        late, good = call(2, seconds=5), call(3, seconds=50)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(1))
+            await servable.until_ran(1)
+            tasks.start_soon(ended.submit, late)
+            tasks.start_soon(ended.submit, good)
+            await anyio.wait_all_tasks_blocked()
+            await clock.advance(batcher, 4)
+            assert late not in ended
+            await clock.advance(batcher, 1)
+
+            assert is_late(ended[late], "of 5 s is over: it still waited for its turn.")
+            assert batcher.load() == Load(running=1, waiting=1, tokens=1)
+            servable.let_through(2)
+
+        assert servable.ran == [[1], [3]]
+        assert ended[good] == [6]
+
+
+async def test_a_runner_looks_at_the_time_before_it_takes_a_batch(clock: Clock) -> None:
+    """Nothing else has told the batcher that the time passed."""
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        ended = Ended(batcher)
+        late, good = call(2, seconds=5), call(3, seconds=50)
+
+        async with anyio.create_task_group() as tasks:
+            for each in (call(1), late, good):
+                tasks.start_soon(ended.submit, each)
+                await servable.until_ran(1)
+
+            await anyio.wait_all_tasks_blocked()
+            clock.now += 5
+            servable.let_through(2)
+
+        assert servable.ran == [[1], [3]]
+        assert is_late(ended[late], "it still waited for its turn.")
+
+
+async def test_a_call_that_came_too_late_is_never_run() -> None:
+    servable = Gated(open=True)
+
+    async with serving(servable) as batcher:
+        with pytest.raises(DeadlineExceeded, match="it still waited for its turn"):
+            await batcher.submit(call(1, seconds=0))
+
+    assert servable.ran == []
+
+
+async def test_the_time_passes_by_itself() -> None:
+    """Whether the thread has begun by then or not: the waiter doesn't wait for it."""
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        with pytest.raises(DeadlineExceeded, match=r"The request's time of 0.05 s is"):
+            await batcher.submit(call(1, seconds=0.05))
+
+
+async def test_a_later_deadline_first_and_an_earlier_one_after() -> None:
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        ended = Ended(batcher)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(1, seconds=3600))
+            await servable.until_ran(1)
+
+            with pytest.raises(DeadlineExceeded):
+                await batcher.submit(call(2, seconds=0.05))
+
+            assert batcher.load() == Load(running=1, tokens=1)
+            servable.let_through(1)
+
+
+async def test_a_running_call_that_expires_leaves_an_orphan(clock: Clock) -> None:
+    """Its waiter is told at once; its token is kept until the thread ends."""
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        ended = Ended(batcher)
+        late, after = call(1, seconds=5), call(2)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, late)
+            await servable.until_ran(1)
+            await clock.advance(batcher, 5)
+
+            assert is_late(ended[late], "of 5 s is over: the model still ran.")
+            assert batcher.load() == Load(running=1, orphans=1, tokens=1)
+
+            tasks.start_soon(ended.submit, after)
+            await anyio.wait_all_tasks_blocked()
+            assert servable.ran == [[1]]
+            assert batcher.load() == Load(running=1, orphans=1, waiting=1, tokens=1)
+            servable.let_through(1)
+            await servable.until_ran(2)
+            assert batcher.load() == Load(running=1, tokens=1)
+            servable.let_through(1)
+
+        assert (servable.most, ended[after]) == (1, [4])
+        assert is_late(ended[late], "the model still ran.")
+
+
+async def test_an_orphan_that_fails_stays_late(clock: Clock) -> None:
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        ended = Ended(batcher)
+        late = call(-1, seconds=5)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, late)
+            await servable.until_ran(1)
+            await clock.advance(batcher, 5)
+            servable.let_through(1)
+
+        assert is_late(ended[late], "the model still ran.")
+
+
+async def test_who_expires_in_a_failing_batch_is_not_run_again(clock: Clock) -> None:
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        ended = Ended(batcher)
+        late = call(3, seconds=5)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(0))
+            await servable.until_ran(1)
+
+            for each in (call(1), call(-2), late, call(4)):
+                tasks.start_soon(ended.submit, each)
+
+            await anyio.wait_all_tasks_blocked()
+            servable.let_through(2)
+            await servable.until_ran(3)
+            # Nothing tells the batcher: it looks before it runs the next.
+            clock.now += 5
+            servable.let_through(3)
+
+        assert servable.ran == [[0], [1, -2, 3, 4], [1], [-2], [4]]
+        assert is_late(ended[late], "the model still ran.")

@@ -1,0 +1,122 @@
+"""Calls that an idle model holds back, for others to join them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from inference.batching import Batching
+from inference.limits import Limits
+from inference.types import Load
+from tests.inference.servables import ALONE, OTHER, Ended, Gated, call, serving
+
+if TYPE_CHECKING:
+    from inference.batcher import Batcher
+    from inference.calls import Call
+
+HOUR = 3600.0
+
+
+def delayed(seconds: float = HOUR, *, tokens: int = 1, max_rows: int = 64) -> Limits:
+    batching = Batching(max_rows=max_rows, max_delay_seconds=seconds)
+    return Limits(concurrency=tokens, batching=batching)
+
+
+async def held_back(batcher: Batcher, servable: Gated, *calls: Call) -> Ended:
+    """Submit `calls`, of which the last one ends the waiting of the others."""
+    ended = Ended(batcher)
+
+    async with anyio.create_task_group() as tasks:
+        for each in calls:
+            assert servable.ran == []
+            tasks.start_soon(ended.submit, each)
+            await anyio.wait_all_tasks_blocked()
+
+    return ended
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+async def test_an_idle_model_waits_for_a_full_batch(tokens: int) -> None:
+    """Whichever of the runners waits: all hear of it."""
+    servable = Gated(open=True)
+
+    async with serving(servable, delayed(tokens=tokens, max_rows=4)) as batcher:
+        calls = [call(1, seconds=2 * HOUR), call(2, seconds=2 * HOUR)]
+        calls.append(call(3, 4, seconds=2 * HOUR))
+        ended = await held_back(batcher, servable, *calls)
+
+        assert servable.ran == [[1, 2, 3, 4]]
+        assert ended.of(calls) == [[2], [4], [6, 8]]
+
+
+async def test_every_runner_hears_of_a_full_batch() -> None:
+    servable = Gated()
+
+    async with serving(servable, delayed(tokens=2, max_rows=2)) as batcher:
+        ended = Ended(batcher)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(4):
+                tasks.start_soon(ended.submit, call(number, seconds=2 * HOUR))
+                await anyio.wait_all_tasks_blocked()
+
+            await servable.until_ran(2)
+            assert servable.ran == [[0, 1], [2, 3]]
+            assert batcher.load() == Load(running=4, tokens=2)
+            servable.let_through(2)
+
+
+async def test_a_token_that_waits_for_company_is_not_busy() -> None:
+    """Who is held back for it takes no place of those that wait."""
+    servable = Gated(open=True)
+    limits = replace(delayed(max_rows=2), max_queue=1)
+
+    async with serving(servable, limits) as batcher:
+        calls = [call(1, seconds=2 * HOUR), call(2, seconds=2 * HOUR)]
+        ended = await held_back(batcher, servable, *calls)
+        assert servable.ran == [[1, 2]]
+        assert ended.of(calls) == [[2], [4]]
+
+
+async def test_the_delay_ends() -> None:
+    servable = Gated(open=True)
+
+    async with serving(servable, delayed(0.01)) as batcher:
+        assert (await batcher.submit(call(1)))["y"].tolist() == [[2]]
+
+
+async def test_a_call_whose_time_is_short_is_not_held_back() -> None:
+    """And takes those of its group with it."""
+    servable = Gated(open=True)
+
+    async with serving(servable, delayed()) as batcher:
+        calls = [call(1, seconds=2 * HOUR), call(2, seconds=HOUR / 2)]
+        ended = await held_back(batcher, servable, *calls)
+        assert servable.ran == [[1, 2]]
+        assert ended.of(calls) == [[2], [4]]
+
+
+async def test_who_is_held_back_holds_up_nobody_else() -> None:
+    servable = Gated(open=True)
+    limits = Limits(signatures={"double": Batching(max_delay_seconds=HOUR)})
+
+    async with serving(servable, limits) as batcher:
+        ended = Ended(batcher)
+        gone = anyio.CancelScope()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(1, seconds=2 * HOUR), gone)
+            await anyio.wait_all_tasks_blocked()
+
+            for other in (call(2, of=OTHER), call(3, of=ALONE), call(4, on=True)):
+                await ended.submit(other)
+
+            assert servable.ran == [[2], [3], [4]]
+            assert batcher.load() == Load(waiting=1, tokens=1)
+            gone.cancel()
+
+        await anyio.wait_all_tasks_blocked()
+        assert batcher.load() == Load()

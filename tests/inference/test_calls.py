@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+import numpy as np
+import pytest
+
+from inference.calls import Call, joinable_rows
+from tests.inference.servables import call
+from tests.inference.specs import signature, spec
+
+ONE = np.zeros((3, 2), "float32")
+FLAG = spec("on", "bool", (), default=np.array(False))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "rows"),
+    [
+        pytest.param({"x": (3, 2)}, 3, id="rows"),
+        pytest.param({"x": (3,)}, 3, id="rows of one number"),
+        pytest.param({"x": (3, 2), "z": (3, 4, 5)}, 3, id="two inputs"),
+        pytest.param({"x": (3, 2), "z": (4, 2)}, 0, id="two counts"),
+        pytest.param({"x": (3, 2), "z": ()}, 0, id="a scalar beside rows"),
+        pytest.param({"z": (), "x": (3, 2)}, 0, id="rows beside a scalar"),
+        pytest.param({"x": ()}, 0, id="a scalar"),
+        pytest.param({"x": (0, 2)}, 0, id="no rows"),
+        pytest.param({"x": (0, 2), "z": (3,)}, 0, id="no rows beside rows"),
+        pytest.param({"x": (3, 2), "on": ()}, 0, id="an optional input"),
+        pytest.param({"x": (3, 2), "on": (3,)}, 0, id="an optional input of rows"),
+        pytest.param({}, 0, id="no inputs"),
+    ],
+)
+def test_joinable_rows(shapes: dict[str, tuple[int, ...]], rows: int) -> None:
+    found = replace(signature(spec("x"), spec("z"), FLAG), batchable=True)
+    inputs = {name: np.zeros(shape) for name, shape in shapes.items()}
+
+    assert joinable_rows(found, inputs) == rows
+    assert joinable_rows(replace(found, batchable=False), inputs) == 0
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        pytest.param({}, True, id="all"),
+        pytest.param({"x": np.zeros((9, 2), "float32")}, True, id="another count"),
+        pytest.param({"x": np.zeros((3, 4), "float32")}, False, id="another width"),
+        pytest.param({"x": np.zeros((3, 2, 1), "float32")}, False, id="another rank"),
+        pytest.param({"outputs": ("y", "z")}, False, id="other outputs"),
+        pytest.param({"name": "other"}, False, id="another signature"),
+        pytest.param({"batchable": False}, False, id="not batchable"),
+    ],
+)
+async def test_groups(other: dict[str, object], same: bool) -> None:
+    def made(
+        *,
+        x: object = ONE,
+        outputs: tuple[str, ...] = ("y",),
+        name: str = "one",
+        batchable: bool = True,
+    ) -> Call:
+        found = replace(signature(spec("x")), name=name, batchable=batchable)
+        inputs = {"x": np.asarray(x)}
+        return Call(found, inputs, outputs, arrived=0.0, deadline=1.0)
+
+    assert (made().group == made(**other).group) is same  # type: ignore[arg-type]
+
+
+async def test_a_result_is_waited_for() -> None:
+    each = call(1)
+    outputs = {"y": ONE}
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(each.result)
+        await anyio.wait_all_tasks_blocked()
+        assert not each.ended
+        each.succeed(outputs)
+
+    assert each.ended
+    assert await each.result() is outputs
+
+
+@pytest.mark.parametrize("second", ["succeed", "fail"])
+async def test_the_first_outcome_stays(second: str) -> None:
+    good, bad = call(1), call(2)
+    good.succeed({"y": ONE})
+    bad.fail(ValueError("first"))
+
+    for each in (good, bad):
+        if second == "succeed":
+            each.succeed({})
+        else:
+            each.fail(ValueError("second"))
+
+    assert await good.result() == {"y": ONE}
+
+    with pytest.raises(ValueError, match="first"):
+        await bad.result()

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
+from werkzeug.routing import BaseConverter, RequestRedirect, Rule
+from werkzeug.test import create_environ
+
+from service.concurrent import ConcurrentFlask
+from service.routing_memory import LONGEST, REMEMBERED, RememberingMap, key_of
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+class Looked(BaseConverter):
+    """A converter whose answers change."""
+
+    calls = 0
+
+    def to_python(self, value: str) -> str:
+        Looked.calls += 1
+        return f"{value}{Looked.calls}"
+
+
+class Repeated(BaseConverter):
+    repeatable = True
+
+    def to_python(self, value: str) -> list[str]:
+        return [value]
+
+
+@pytest.fixture
+def app() -> ConcurrentFlask:
+    app = ConcurrentFlask(__name__)
+    app.add_url_rule("/<name>", "name", lambda name: name)
+    app.add_url_rule("/folder/", "folder", lambda: "")
+    return app
+
+
+def match(app: Flask, path: str = "/a", **environ: Any) -> Any:
+    """What Flask would match the request to: the endpoint and its arguments."""
+    context = app.request_context(create_environ(path, **environ))
+    try:
+        assert context.url_adapter is not None
+        rule, values = context.url_adapter.match(return_rule=True)
+        return rule.endpoint, values
+    finally:
+        del context.request.environ["werkzeug.request"]
+
+
+def known(app: ConcurrentFlask, path: str = "/a", **environ: Any) -> bool:
+    return app.url_map.recall(create_environ(path, **environ)) is not None
+
+
+def test_a_match_is_remembered(app: ConcurrentFlask) -> None:
+    assert not known(app)
+    assert match(app) == match(app) == ("name", {"name": "a"})
+    assert known(app)
+
+
+def test_arguments_belong_to_the_request(app: ConcurrentFlask) -> None:
+    for _ in range(3):
+        _, values = match(app)
+        assert values == {"name": "a"}
+        values["more"] = 1
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "error"),
+    [
+        pytest.param("/a/b", "GET", NotFound, id="not found"),
+        pytest.param("/a", "PUT", MethodNotAllowed, id="method"),
+        pytest.param("/folder", "GET", RequestRedirect, id="redirect"),
+    ],
+)
+def test_errors_are_not_remembered(
+    app: ConcurrentFlask, path: str, method: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        match(app, path, method=method)
+
+    assert not known(app, path, method=method)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        pytest.param({"method": "HEAD"}, id="method"),
+        pytest.param({"path": "/b"}, id="path"),
+        pytest.param({"base_url": "http://other"}, id="host"),
+        pytest.param({"base_url": "http://localhost/root"}, id="root"),
+        pytest.param({"base_url": "https://localhost"}, id="scheme"),
+        pytest.param({"query_string": "a=1"}, id="query"),
+        pytest.param({"headers": {"Upgrade": "websocket"}}, id="upgrade"),
+    ],
+)
+def test_other_requests_are_others(app: ConcurrentFlask, environ: Any) -> None:
+    match(app)
+    assert not known(app, **environ)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        pytest.param({"query_string": "a=1"}, id="query"),
+        pytest.param({"headers": {"Upgrade": "websocket"}}, id="upgrade"),
+        pytest.param({"path": f"/{'a' * LONGEST}"}, id="long"),
+    ],
+)
+def test_what_is_not_remembered(app: ConcurrentFlask, environ: Any) -> None:
+    match(app, **environ)
+    assert not known(app, **environ)
+
+
+def test_without_a_host_nothing_is_remembered(app: ConcurrentFlask) -> None:
+    environ = create_environ("/a")
+    del environ["HTTP_HOST"]
+    for _ in range(2):
+        adapter = app.request_context(environ).url_adapter
+        assert adapter is not None
+        assert adapter.match() == ("name", {"name": "a"})
+
+    assert key_of(environ) is None
+
+
+def test_a_new_rule_makes_it_forget(app: ConcurrentFlask) -> None:
+    match(app)
+    app.url_map.add(Rule("/a", endpoint="new"))
+    assert not known(app)
+    assert match(app) == ("new", {})
+
+
+def test_it_is_bounded(app: ConcurrentFlask) -> None:
+    for number in range(REMEMBERED + 1):
+        match(app, f"/{number}")
+
+    assert [known(app, f"/{n}") for n in (0, REMEMBERED)] == [False, True]
+
+
+def test_converters_may_look_things_up(app: ConcurrentFlask) -> None:
+    app.url_map.converters["looked"] = Looked
+    app.add_url_rule("/looked/<looked:value>", "looked")
+    first, second = (match(app, "/looked/x") for _ in range(2))
+    assert first != second
+
+
+def test_values_that_can_be_changed_are_new(app: ConcurrentFlask) -> None:
+    app.url_map.converters["repeated"] = Repeated
+    app.add_url_rule("/repeated/<repeated:value>", "repeated")
+    for _ in range(2):
+        _, values = match(app, "/repeated/x")
+        assert values == {"value": ["x"]}
+        values["value"].append("y")
+
+
+def test_other_questions_are_asked_anew(app: ConcurrentFlask) -> None:
+    match(app)
+    adapter = app.url_map.recall(create_environ("/a"))
+    assert adapter is not None
+    assert adapter.match("/folder/") == ("folder", {})
+    assert set(adapter.allowed_methods()) == {"GET", "HEAD", "OPTIONS"}
+    assert adapter.build("name", {"name": "b"}) == "/b"
+
+
+def test_trusted_hosts_are_asked_each_time(app: ConcurrentFlask) -> None:
+    match(app)
+    app.config["TRUSTED_HOSTS"] = ["other"]
+    context = app.request_context(create_environ("/a"))
+    assert isinstance(context.request.routing_exception, SecurityError)
+
+
+def test_the_map_is_used(app: ConcurrentFlask) -> None:
+    assert isinstance(app.url_map, RememberingMap)
