@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from service.body_budget import BodyBudget
 from service.concurrent import ConcurrentFlask
+from service.current import SERVING, Serving
 from service.errors import register_error_handlers
-from service.extensions import BODY_BUDGET, DECODERS, ENGINE
 from service.request_log import install_request_log
 from service.routes import health, index, tfserving
 from service.urls import register_converters
@@ -27,9 +27,11 @@ def create_app(
     Without `decoders` bodies of any size are decoded on the event loop.
     """
     app = ConcurrentFlask(__name__, static_folder=None)
-    app.extensions[ENGINE] = engine
-    app.extensions[DECODERS] = decoders
-    app.extensions[BODY_BUDGET] = BodyBudget(settings.max_bodies_bytes)
+    app.extensions[SERVING] = Serving(
+        engine=engine,
+        decoders=decoders,
+        body_budget=BodyBudget(settings.max_bodies_bytes),
+    )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not a redirect to guess.
     app.url_map.merge_slashes = False

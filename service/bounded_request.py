@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import IO, Any, cast
 
 from flask import Request
@@ -77,4 +78,8 @@ class BoundedRequest(Request):
         if length is not None and length > limit:
             raise RequestEntityTooLarge()
 
-        return cast("IO[bytes]", BoundedStream(self.environ["wsgi.input"], limit))
+        stream: IO[bytes] = self.environ["wsgi.input"]
+        if length is not None and type(stream) is io.BytesIO:
+            return stream
+
+        return cast("IO[bytes]", BoundedStream(stream, limit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 from contextvars import copy_context
 from functools import cached_property
@@ -14,7 +15,7 @@ from asgiref.wsgi import WsgiToAsgi
 from werkzeug.exceptions import ClientDisconnected
 
 from service.greenlets import GreenletCall
-from service.inbox import Inbox, RequestBody
+from service.inbox import Inbox, RequestBody, may_prefetch
 from service.lifespan import run_lifespan
 from service.watcher import Patrol, Watcher
 from service.wsgi import ResponseHead, TooManyHeaders, build_environ
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from typing import TypeAlias
 
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
     Scope: TypeAlias = MutableMapping[str, Any]
     Message: TypeAlias = MutableMapping[str, Any]
@@ -134,8 +135,8 @@ class Exchange:
         return None
 
     async def _respond(self, application: WSGIApplication, watcher: Watcher) -> None:
-        body = RequestBody(self._inbox)
-        environ = build_environ(self._scope, body)
+        environ = build_environ(self._scope, None)
+        environ["wsgi.input"] = await self._input(environ)
         call: GreenletCall[Iterable[bytes]] = GreenletCall(
             lambda: application(environ, self._head), self._context, watcher.arm
         )
@@ -145,6 +146,15 @@ class Exchange:
         else:
             watcher.arm()
             await self._send_stream(iterable)
+
+    async def _input(self, environ: WSGIEnvironment) -> io.BufferedIOBase:
+        """A short body whole, as most are: read here it costs a tenth of a request less
+        than piece by piece from within the application.
+        """
+        if may_prefetch(environ) and await self._inbox.prefetch():
+            return io.BytesIO(await self._inbox.read())
+
+        return RequestBody(self._inbox)
 
     async def _send_sequence(self, chunks: list[bytes] | tuple[bytes, ...]) -> None:
         try:

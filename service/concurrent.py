@@ -44,6 +44,7 @@ class ConcurrentFlask(Flask):
     ) -> None:
         self.view_limiter = anyio.CapacityLimiter(view_threads)
         self._threaded: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self._ensured: dict[Callable[..., Any], Callable[..., Any]] = {}
         super().__init__(*args, **kwargs)
 
     def async_to_sync(
@@ -56,6 +57,18 @@ class ConcurrentFlask(Flask):
             return await_(func(*args, **kwargs))
 
         return resolved
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        # Asked four times a request. What closes over something may be made for one
+        # request, and must not be kept.
+        if getattr(func, "__closure__", self) is not None:
+            return super().ensure_sync(func)
+
+        known = self._ensured.get(func)
+        if known is None:
+            known = self._ensured[func] = super().ensure_sync(func)
+
+        return known
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         # Whether a host is to be trusted is asked each time.

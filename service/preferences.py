@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from flask import request
 from werkzeug.exceptions import BadRequest
 from werkzeug.http import parse_list_header
+
+if TYPE_CHECKING:
+    from flask import Request
 
 WAIT = "wait"
 
 
-def wait_seconds() -> float | None:
-    """How long the current request's client will wait; `None` where it doesn't say.
+def wait_seconds(request: Request) -> float | None:
+    """How long the client of `request` will wait; `None` where it doesn't say.
 
     RFC 7240 has whole seconds; parts of them are taken too. Raises `BadRequest` for
     what isn't a number above zero. Other preferences may be ignored, and are.

@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from service.answers import json_answer
 from service.codecs.model_status import readiness_document
-from service.extensions import current_engine
+from service.current import current_engine
 
 if TYPE_CHECKING:
     from flask import Response

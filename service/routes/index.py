@@ -9,7 +9,7 @@ from flask import Blueprint, current_app, request
 
 from service.answers import json_answer
 from service.codecs.model_status import models_document
-from service.extensions import current_engine
+from service.current import current_engine
 from service.urls import list_urls
 
 if TYPE_CHECKING:

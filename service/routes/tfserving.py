@@ -10,11 +10,7 @@ from inference import LoadFailed, ModelLoading, ModelSpec
 from service.answers import json_answer, json_text
 from service.codecs.metadata import metadata_document
 from service.codecs.model_status import models_document, status_document
-from service.extensions import (
-    current_body_budget,
-    current_decoders,
-    current_engine,
-)
+from service.current import current_engine, current_request, current_serving
 from service.prediction import predict
 from service.preferences import wait_seconds
 from service.routes.body import read_json_body
@@ -55,15 +51,15 @@ async def show_metadata(name: str, version: int | None = None) -> Response:
 @bp.post("/<model:name>:predict")
 @bp.post("/<model:name>/versions/<version:version>:predict")
 async def predict_model(name: str, version: int | None = None) -> Response:
-    engine = current_engine()
+    serving, this = current_serving(), current_request()
     spec = ModelSpec(name=name, version=version)
-    wait = wait_seconds()
+    wait = wait_seconds(this)
     # What can't be answered now is refused before its body is read.
-    engine.admit(spec)
+    serving.engine.admit(spec)
 
-    with current_body_budget().loan() as loan:
-        body = read_json_body(loan)
-        answer = await predict(engine, spec, body, current_decoders(), wait=wait)
+    with serving.body_budget.loan() as loan:
+        body = read_json_body(this, loan)
+        answer = await predict(serving.engine, spec, body, serving.decoders, wait=wait)
 
     return json_text(answer)
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks.client import get, post, run_requests
+from benchmarks.client import Leave, get, post, run_requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,7 @@ HANG_UP = b""
 async def server(answer: Answer) -> AsyncIterator[tuple[str, int]]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readline():
-            while await reader.readline() != b"\r\n":
+            while await reader.readline() not in (b"\r\n", b""):
                 pass
 
             if not (response := answer(head)):
@@ -67,6 +68,25 @@ async def test_a_hang_up_is_counted_and_its_request_is_not_answered() -> None:
         tally = await run_requests(address, [ASK], requests=4, connections=1)
 
     assert (tally.statuses, tally.resets) == ({200: 3}, 1)
+
+
+async def test_a_client_that_leaves_comes_again_on_another_connection() -> None:
+    leaving = replace(ASK, leave=Leave(sent=4, seconds=0))
+
+    async with server(lambda head: OK) as address:
+        tally = await run_requests(address, [leaving, ASK], requests=8, connections=1)
+
+    assert (tally.left, tally.statuses, tally.resets) == (4, {200: 4}, 0)
+
+
+async def test_only_statuses_that_are_allowed_are_no_failure() -> None:
+    late = replace(ASK, allowed=frozenset({200, 504}))
+    answers = iter([OK.replace(b"200", status) for status in (b"200", b"504", b"500")])
+
+    async with server(lambda head: next(answers)) as address:
+        tally = await run_requests(address, [late], requests=3, connections=1)
+
+    assert tally.failed == 1
 
 
 def test_a_body_goes_with_its_length() -> None:

@@ -13,7 +13,7 @@ def waits(header: str | None) -> float | None:
     headers = {} if header is None else {"Prefer": header}
 
     with flask.Flask(__name__).test_request_context(headers=headers):
-        return wait_seconds()
+        return wait_seconds(flask.request)
 
 
 @pytest.mark.parametrize(

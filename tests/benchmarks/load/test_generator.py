@@ -1,0 +1,226 @@
+"""The generator against small servers that answer, refuse, stall and hang up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import asynccontextmanager
+from itertools import count
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from benchmarks.load.exchanges import exchanges
+from benchmarks.load.generator import generating
+from benchmarks.load.recording import OK, RESET, UNANSWERED
+from benchmarks.load.self_check import RESPONSE, generator_rate
+from benchmarks.load.senders import ClosedSender, OpenSender
+from benchmarks.load.streams import Closed, Open, Span
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from benchmarks.load.recording import Recording
+    from benchmarks.load.streams import Stream
+
+    Answer = Callable[[int], Awaitable[bytes]]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pins to CPUs")
+
+REFUSED = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
+CLOSES = RESPONSE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+STALL = 0.3
+SPAN = Span(seconds=0.2, settle=0, drain=0.5)
+
+
+def asked(answer: float = 0.0) -> list[object]:
+    rows = np.zeros((1, 2), np.float32)
+    answers = np.full((1, 1), answer)
+    return [*exchanges(rows, answers, size=1, form="instances", path="/")]
+
+
+@asynccontextmanager
+async def server(answer: Answer) -> AsyncIterator[int]:
+    """Each request gets what `answer` gives for its number; nothing hangs up."""
+    numbers = count()
+
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())  # type: ignore[arg-type]
+
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                await reader.readuntil(b"}")
+                response = await answer(next(numbers))
+                writer.write(response)
+
+                if not response or response == CLOSES:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        yield listening.sockets[0].getsockname()[1]
+
+        for task in serving:
+            task.cancel()
+
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+async def send(stream: Stream, span: Span = SPAN) -> Recording:
+    sender = (
+        ClosedSender(stream, span)
+        if isinstance(stream, Closed)
+        else OpenSender(stream, span)
+    )
+    await sender.run(perf_counter())
+    sender.check()
+    return sender.recording
+
+
+def closed(port: int, connections: int = 2, answer: float = 0.0) -> Closed:
+    return Closed(port=port, exchanges=asked(answer), connections=connections)  # type: ignore[arg-type]
+
+
+def opened(port: int, rate: float, connections: int = 64) -> Open:
+    return Open(
+        port=port,
+        exchanges=asked(),  # type: ignore[arg-type]
+        rate=rate,
+        connections=connections,
+        pace="constant",
+    )
+
+
+async def fine(number: int) -> bytes:
+    return RESPONSE
+
+
+async def test_right_answers_are_counted_and_a_sample_compared() -> None:
+    async with server(fine) as port:
+        found = await send(closed(port))
+
+    assert set(found.statuses) == {OK}
+    assert (found.checked, found.wrong) == (-(-len(found.statuses) // 100), 0)
+
+
+async def test_a_wrong_answer_is_seen() -> None:
+    async with server(fine) as port:
+        found = await send(closed(port, answer=1.0))
+
+    assert found.wrong == found.checked > 0
+
+
+async def test_a_connection_that_the_server_ends_is_opened_anew() -> None:
+    async def answer(number: int) -> bytes:
+        return CLOSES
+
+    async with server(answer) as port:
+        found = await send(closed(port))
+
+    assert set(found.statuses) == {OK}
+    assert len(found.statuses) > 2
+
+
+async def test_a_hang_up_is_a_reset() -> None:
+    async def answer(number: int) -> bytes:
+        return b"" if number == 1 else RESPONSE
+
+    async with server(answer) as port:
+        found = await send(closed(port, connections=1))
+
+    assert list(found.statuses).count(RESET) == 1
+    assert list(found.statuses).count(OK) > 1
+
+
+async def test_what_never_comes_is_unanswered() -> None:
+    async def answer(number: int) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async with server(answer) as port:
+        found = await send(closed(port))
+
+    assert list(found.statuses) == [UNANSWERED, UNANSWERED]
+
+
+async def test_refusals_are_no_resets() -> None:
+    async def answer(number: int) -> bytes:
+        return REFUSED if number % 2 else RESPONSE
+
+    async with server(answer) as port:
+        found = await send(opened(port, rate=100))
+
+    assert set(found.statuses) == {OK, 429}
+    assert len(found.statuses) == 21
+
+
+async def test_a_stalled_server_cant_hide() -> None:
+    """With one connection, what is due while it is taken waits, and the wait counts."""
+
+    async def answer(number: int) -> bytes:
+        if number == 0:
+            await asyncio.sleep(STALL)
+
+        return RESPONSE
+
+    async with server(answer) as port:
+        found = await send(opened(port, rate=50, connections=1))
+
+    latencies = [
+        end - due for end, due in zip(found.ended, found.intended, strict=True)
+    ]
+    services = [end - sent for end, sent in zip(found.ended, found.sent, strict=True)]
+    assert set(found.statuses) == {OK}
+    assert len(latencies) == 11
+    # Due at 0, 20, 40 … ms, none is answered before the first: at 300 ms.
+    assert all(
+        latency >= STALL - due - 0.01
+        for latency, due in zip(latencies, found.intended, strict=True)
+    )
+    assert min(latencies) > max(services[1:])
+
+
+async def test_more_connections_are_opened_when_all_are_taken() -> None:
+    free = asyncio.Event()
+
+    async def answer(number: int) -> bytes:
+        if number == 39:
+            free.set()
+
+        await free.wait()
+        return RESPONSE
+
+    async with server(answer) as port:
+        found = await send(opened(port, rate=200))
+
+    # None would be answered unless forty were asked at once.
+    assert list(found.statuses) == [OK] * 41
+
+
+async def test_what_waits_for_a_connection_to_the_end_is_unanswered() -> None:
+    async def answer(number: int) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async with server(answer) as port:
+        found = await send(opened(port, rate=50, connections=1))
+
+    assert list(found.statuses) == [UNANSWERED] * 11
+
+
+def test_a_process_of_its_own_sends_to_a_real_server(tmp_path: Path) -> None:
+    [cpu, *_] = sorted(os.sched_getaffinity(0))
+
+    with generating([cpu]) as generator:
+        rate = generator_rate(generator, [cpu], 0.2, tmp_path / "log")
+
+    assert rate > 0
