@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
 INSTALLED := $(VENV)/.installed
+BENCH := $(VENV)/.bench
 MODELS := models
 ARGS :=
 
@@ -34,10 +35,11 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## Print the figures of benchmarks/
+bench: $(BENCH) ## Measure; docs/benchmarks/ is written anew (ARGS="--quick")
 	$(BIN)/python -m benchmarks.calls
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.load --output docs/benchmarks $(ARGS)
 
 lock: $(MADE) ## Write constraints.txt anew, with the newest versions allowed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -49,6 +51,11 @@ $(INSTALLED): pyproject.toml constraints.txt | $(MADE)
 	@echo "Installing into $(VENV): some minutes and 2.5 GB where nothing is cached."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[test]'
+	@touch $@
+
+$(BENCH): $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[test,bench]'
 	@touch $@
 
 $(MADE):

@@ -15,29 +15,50 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """How a client hangs up: with `sent` of the request's bytes gone, and `seconds`
+    later."""
+
+    sent: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A request's bytes, and whether a body is the right answer to it."""
+    """A request's bytes, and whether a body is the right answer to it.
+
+    `allowed` are the statuses that are no failure. One with a `leave` isn't waited for.
+    """
 
     name: str
     request: bytes
     right: Callable[[bytes], bool]
+    allowed: frozenset[int] = frozenset({200})
+    leave: Leave | None = None
 
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the requests: seconds of those answered, and what went wrong."""
+    """What came of the requests: seconds of those answered, and what went wrong.
+
+    `wrong` are 200s with another body than expected, `failed` statuses that weren't
+    allowed, `left` requests that the client itself hung up on.
+    """
 
     seconds: list[float] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
     statuses: dict[int, int] = field(default_factory=dict)
     wrong: int = 0
+    failed: int = 0
     resets: int = 0
+    left: int = 0
 
     def add(self, exchange: Exchange, status: int, body: bytes, seconds: float) -> None:
         self.seconds.append(seconds)
         self.names[exchange.name] = self.names.get(exchange.name, 0) + 1
         self.statuses[status] = self.statuses.get(status, 0) + 1
         self.wrong += status == 200 and not exchange.right(body)
+        self.failed += status not in exchange.allowed
 
 
 def get(name: str, path: str, right: Callable[[bytes], bool]) -> Exchange:
@@ -45,10 +66,18 @@ def get(name: str, path: str, right: Callable[[bytes], bool]) -> Exchange:
     return Exchange(name=name, request=head.encode(), right=right)
 
 
-def post(name: str, path: str, body: bytes, right: Callable[[bytes], bool]) -> Exchange:
+def post(
+    name: str,
+    path: str,
+    body: bytes,
+    right: Callable[[bytes], bool],
+    *,
+    headers: str = "",
+) -> Exchange:
+    """`headers` are more of them, each with its line's end."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: soak\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"{headers}Content-Length: {len(body)}\r\n\r\n"
     )
     return Exchange(name=name, request=head.encode() + body, right=right)
 
@@ -62,7 +91,8 @@ async def run_requests(
 ) -> Tally:
     """Send `requests`, going round `exchanges`, over `connections` kept alive.
 
-    A connection that the server closes is counted, and opened anew.
+    A connection that the server closes is counted, and opened anew, as is one that
+    the client has left.
     """
     tally = Tally()
     turns = iter(exchanges[turn % len(exchanges)] for turn in range(requests))
@@ -97,6 +127,12 @@ async def _send_all(
     tally: Tally,
 ) -> bool:
     for exchange in turns:
+        if exchange.leave is not None:
+            tally.left += 1
+            writer.write(exchange.request[: exchange.leave.sent])
+            await asyncio.sleep(exchange.leave.seconds)
+            return False
+
         started = time.perf_counter()
         writer.write(exchange.request)
         status, body = await _response(reader)

@@ -35,14 +35,7 @@ def write_small_dense(path: Path) -> None:
 
 def write_mobilenet(path: Path) -> None:
     """MobileNetV2, 160×160 pixels, 100 classes, weights drawn, as Keras `.h5`."""
-    import keras
-
-    keras.utils.set_random_seed(SEED)
-    model = keras.applications.MobileNetV2(
-        input_shape=(160, 160, 3), weights=None, classes=100
-    )
-    _settle_norms(model)
-    _save(model, path)
+    _save(_mobilenet(), path)
 
 
 def write_large_dense(folder: Path, units: int) -> dict[str, Path]:
@@ -60,6 +53,18 @@ def write_large_dense(folder: Path, units: int) -> dict[str, Path]:
     _save(model, paths[".h5"])
     _freeze(model, paths[".pb"])
     model.export(paths["SavedModel"], verbose=False)
+    return paths
+
+
+def write_served(folder: Path) -> dict[str, Path]:
+    """The small dense model and MobileNetV2, as `.h5` and `.pb`; by model name."""
+    paths = {name: folder / f"{name}.h5" for name in ("dense", "mobilenet")}
+
+    for name, model in (("dense", _small_dense()), ("mobilenet", _mobilenet())):
+        paths[f"{name}_frozen"] = folder / f"{name}_frozen.pb"
+        _save(model, paths[name])
+        _freeze(model, paths[f"{name}_frozen"])
+
     return paths
 
 
@@ -106,6 +111,17 @@ def _small_dense(seed: int = SEED) -> Any:
     dense = partial(keras.layers.Dense, bias_initializer="random_normal")
     layers = [dense(64, activation="relu"), dense(64, activation="relu"), dense(1)]
     return keras.Sequential([keras.Input((32,), name="values"), *layers])
+
+
+def _mobilenet() -> Any:
+    import keras
+
+    keras.utils.set_random_seed(SEED)
+    model = keras.applications.MobileNetV2(
+        input_shape=(160, 160, 3), weights=None, classes=100
+    )
+    _settle_norms(model)
+    return model
 
 
 def _settle_norms(model: Any) -> None:

@@ -28,6 +28,11 @@ def answer_pair(files: dict[str, Path]) -> dict[str, list[Reference]]:
     return {name: _split(rows, values) for name, values in answers.items()}
 
 
+def answer_rows(path: Path, rows: Array) -> Array:
+    """What the `.h5` at `path` answers to `rows`, in Keras."""
+    return _ask_keras(path, rows)
+
+
 def _split(rows: Array, values: Array) -> list[Reference]:
     starts: list[int] = [0]
     sizes: list[int] = []

@@ -50,35 +50,41 @@ def at_most(limit: float, name: str, figure: float) -> Target:
     return Target(name=name, figure=figure, kind="at most", limit=limit)
 
 
-def print_machine() -> None:
-    """When, where and with what the figures below were measured."""
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    command = shlex.join(["python", "-m", _module(), *sys.argv[1:]])
+def about_machine(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """When, where and with what something is measured now."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     load = os.getloadavg()[0]
-    print(f"date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
-    print(
-        f"machine: {available_cpus()} CPUs ({_processor()}), load {load:.2f} at the "
-        f"start, {platform.system()} {platform.release()}"
-    )
-    print(f"versions: Python {platform.python_version()}, {packages}")
-    print(f"command: {command}", flush=True)
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": f"{available_cpus()} CPUs ({_processor()}), load {load:.2f} at the "
+        f"start, {platform.system()} {platform.release()}",
+        "versions": f"Python {platform.python_version()}, {versions}",
+        "command": shlex.join(["python", "-m", _module(), *sys.argv[1:]]),
+    }
+
+
+def print_machine() -> None:
+    """The same, printed above the figures."""
+    for name, text in about_machine().items():
+        print(f"{name}: {text}", flush=True)
 
 
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
+    """A Markdown table under its title."""
+    print(f"\n{title}\n")
+    print("\n".join(table_lines(columns, rows)), flush=True)
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table, readable as it stands; the first column is text."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     rule = [
         "-" * width if position == 0 else "-" * (width - 1) + ":"
         for position, width in enumerate(widths)
     ]
-    print(f"\n{title}\n")
-
-    for cells in (columns, rule, *rows):
-        print(_line(cells, widths))
-
-    sys.stdout.flush()
+    return [_line(cells, widths) for cells in (columns, rule, *rows)]
 
 
 def conclude(targets: Sequence[Target]) -> int:
@@ -98,7 +104,9 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _module() -> str:
-    return f"benchmarks.{Path(sys.argv[0]).stem}"
+    path = Path(sys.argv[0]).with_suffix("")
+    parts = path.parts[-2:] if path.name != "__main__" else path.parts[-3:-1]
+    return ".".join(parts)
 
 
 def _processor() -> str:

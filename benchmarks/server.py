@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -22,6 +23,8 @@ HOST = "127.0.0.1"
 START_SECONDS = 300.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.1
+GAUGES = {"running", "waiting", "queued", "orphans", "leases", "tokens"}
+"""What is there only while a request is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,14 @@ class Server:
             threads=int(fields["Threads"]), resident=int(fields["VmRSS"]) * 1024
         )
 
+    def load(self) -> dict[str, int]:
+        """What all models together still hold, by name: `running`, `waiting`, …
+
+        Empty when the server doesn't tell.
+        """
+        document = httpx.get(f"http://{HOST}:{self.port}/v1/models").json()
+        return dict(loads_of(document))
+
 
 @contextmanager
 def serving(repository: Path, cache: Path, log: Path) -> Iterator[Server]:
@@ -70,6 +81,26 @@ def serving(repository: Path, cache: Path, log: Path) -> Iterator[Server]:
             yield Server(process=process, port=port)
         finally:
             _stop(process)
+
+
+def loads_of(document: Any) -> Counter[str]:
+    """The gauges of every `load` in a document, summed by name."""
+    sums: Counter[str] = Counter()
+
+    if isinstance(document, list):
+        for each in document:
+            sums.update(loads_of(each))
+
+    if isinstance(document, dict):
+        for name, value in document.items():
+            sums.update(_counts(value) if name == "load" else loads_of(value))
+
+    return sums
+
+
+def _counts(load: Any) -> dict[str, int]:
+    """Its gauges, without its limits and averages."""
+    return {name: value for name, value in load.items() if name in GAUGES}
 
 
 def _free_port() -> int:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 SHORTEST_SECONDS = 0.1
 LONGEST_SECONDS = 60.0
+ADVICE = "Try again later, after what Retry-After says."
 
 
 class AdmissionController:
@@ -23,21 +24,28 @@ class AdmissionController:
         self.max_queue = max_queue
         self._service_time = service_time
 
-    def check(self, waiting: int, idle: int) -> None:
+    def check(self, waiting: int, idle: int, seconds: float) -> None:
         """Raises `Overloaded` if one more than `waiting` can't wait.
 
-        One for each of `idle` tokens doesn't wait, but is about to run.
+        One for each of `idle` tokens doesn't wait, but is about to run. The others
+        would wait in vain if they can't run within the `seconds` that they have.
         """
-        if waiting < self.max_queue + idle:
-            return
+        wait = max(0, waiting - idle) * self._service_time.seconds_per_call
 
-        raise Overloaded(
-            f"The model is busy: {waiting} requests wait already, and it takes no more "
-            f"than {self.max_queue}. Try again later, after what Retry-After says.",
-            retry_after=self.retry_after(waiting),
-        )
+        if waiting >= self.max_queue + idle:
+            raise Overloaded(
+                f"The model is busy: {waiting} requests wait already, and it takes no "
+                f"more than {self.max_queue}. {ADVICE}",
+                retry_after=_retry_after(wait),
+            )
 
-    def retry_after(self, waiting: int) -> float:
-        """Seconds in which `waiting` requests will have run, by what was measured."""
-        seconds = waiting * self._service_time.seconds_per_call
-        return min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
+        if wait > max(0.0, seconds):
+            raise Overloaded(
+                f"The model is busy: {waiting} requests wait already, for about "
+                f"{wait:.1f} s, and this one has {seconds:g} s. {ADVICE}",
+                retry_after=_retry_after(wait - seconds),
+            )
+
+
+def _retry_after(seconds: float) -> float:
+    return min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)

@@ -45,7 +45,8 @@ class Batcher:
     def __init__(self, loaded: Loaded) -> None:
         self._servable = loaded.servable
         self._plans = loaded.plans
-        self._limiter = anyio.CapacityLimiter(loaded.concurrency)
+        self._tokens = loaded.concurrency
+        self._limiter = anyio.CapacityLimiter(self._tokens)
         # The tokens are taken before; without a limiter, anyio would take its own.
         self._threads = anyio.CapacityLimiter(math.inf)
         self._queue = BatchQueue(loaded.plans)
@@ -57,7 +58,8 @@ class Batcher:
         self._runners = 0
         self._busy = 0
         self._running: dict[Call, None] = {}
-        self._queue_changed = anyio.Event()
+        # Made by a runner that holds back: few do, and each call would set it twice.
+        self._queue_changed: anyio.Event | None = None
         self._sooner = anyio.Event()
         self._tasks: TaskGroup | None = None
 
@@ -82,10 +84,11 @@ class Batcher:
             tokens=self._limiter.borrowed_tokens,
         )
 
-    def check(self) -> None:
-        """Raises `Overloaded` if a call that came now would be refused."""
-        idle = int(self._limiter.total_tokens) - self._busy
-        self._admission.check(len(self._queue), max(0, idle))
+    def check(self, seconds: float) -> None:
+        """Raises `Overloaded` if a call that came now, with `seconds` to end in, would
+        be refused."""
+        idle = self._tokens - self._busy
+        self._admission.check(len(self._queue), max(0, idle), seconds)
 
     async def submit(self, call: Call) -> Mapping[str, Array]:
         """The outputs of `call`.
@@ -96,7 +99,7 @@ class Batcher:
         if self._tasks is None:
             raise Unavailable(UNLOADING)
 
-        self.check()
+        self.check(call.deadline - call.arrived)
         self._queue.add(call)
         self._grow(self._tasks)
 
@@ -112,14 +115,20 @@ class Batcher:
         call.gone = True
         self._deadlines.discard(call)
         self._queue.discard(call)
-        self._queue_changed.set()
+        if self._queue_changed is not None:
+            self._announce(self._queue_changed)
 
     def _grow(self, tasks: TaskGroup) -> None:
-        self._queue_changed.set()
+        if self._queue_changed is not None:
+            self._announce(self._queue_changed)
 
-        if self._runners < self._limiter.total_tokens:
+        if self._runners < self._tokens:
             self._runners += 1
             tasks.start_soon(self._run_all)
+
+    def _announce(self, changed: anyio.Event) -> None:
+        self._queue_changed = None
+        changed.set()
 
     async def _run_all(self) -> None:
         try:
@@ -133,7 +142,7 @@ class Batcher:
             self._runners -= 1
 
     async def _run_waiting(self) -> None:
-        while len(self._queue) and self._runners <= self._limiter.total_tokens:
+        while len(self._queue) and self._runners <= self._tokens:
             self._expire_now()
 
             if batch := self._queue.take(anyio.current_time()):
@@ -144,7 +153,7 @@ class Batcher:
     async def _hold_back(self) -> None:
         """Wait for company, where an idle model's first calls are told to."""
         # One event for all runners: each must hear of a batch that is full now.
-        if self._queue_changed.is_set():
+        if self._queue_changed is None:
             self._queue_changed = anyio.Event()
 
         with anyio.CancelScope(deadline=self._queue.held_until()):

@@ -29,6 +29,7 @@ class Call:
         "_result",
         "arrived",
         "deadline",
+        "ended",
         "gone",
         "group",
         "inputs",
@@ -54,24 +55,21 @@ class Call:
         self.arrived = arrived
         self.deadline = deadline
         self.gone = False
+        self.ended = False
         self._ended = anyio.Event()
         self._result: Mapping[str, Array] = {}
         self._error: Exception | None = None
 
-    @property
-    def ended(self) -> bool:
-        return self._ended.is_set()
-
     def succeed(self, outputs: Mapping[str, Array]) -> None:
         if not self.ended:
             self._result = outputs
-            self._ended.set()
+            self._end()
 
     def fail(self, error: Exception) -> None:
         """The first outcome stays: a thread that ends late doesn't change an expiry."""
         if not self.ended:
             self._error = error
-            self._ended.set()
+            self._end()
 
     async def result(self) -> Mapping[str, Array]:
         """The outputs by name. Raises what the call failed with."""
@@ -81,6 +79,10 @@ class Call:
             raise self._error
 
         return self._result
+
+    def _end(self) -> None:
+        self.ended = True
+        self._ended.set()
 
     def _group(self) -> Group:
         shapes = tuple([array.shape[1:] for array in self.inputs.values()])

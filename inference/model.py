@@ -119,7 +119,8 @@ class Model:
         `ModelLoading`, `LoadFailed`, `Overloaded`: cheaper to know before a body is
         read.
         """
-        self._serving()[1].check()
+        loaded, batcher = self._serving()
+        batcher.check(loaded.limits.timeout_seconds)
 
     async def predict(self, request: PredictRequest) -> PredictResult:
         """Bind the inputs and run them, beside or together with others'.

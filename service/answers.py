@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import current_app
+
+from service.current import current_application
 
 if TYPE_CHECKING:
     from flask import Response
@@ -16,7 +17,7 @@ READABLE = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 def json_text(text: bytes | list[bytes], status: int = 200) -> Response:
     """A response of JSON that is written already, perhaps in pieces."""
-    return current_app.response_class(
+    return current_application().response_class(
         text, status=status, content_type="application/json"
     )
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing import Self
 
 RETRY_SECONDS = 1
 
@@ -20,24 +19,25 @@ class BodyBudget:
         self.limit = limit
         self.taken = 0
 
-    @contextmanager
-    def loan(self) -> Iterator[Loan]:
-        """What one request takes until the block ends."""
-        loan = Loan(self)
-
-        try:
-            yield loan
-        finally:
-            self.taken -= loan.taken
+    def loan(self) -> Loan:
+        """What one request takes until the block ends that it is entered for."""
+        return Loan(self)
 
 
 class Loan:
-    """The bytes of one request's body."""
+    """The bytes of one request's body; a context manager that gives them back."""
 
     __slots__ = ("_budget", "taken")
 
     def __init__(self, budget: BodyBudget) -> None:
         self._budget = budget
+        self.taken = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._budget.taken -= self.taken
         self.taken = 0
 
     def take(self, size: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import IO, Any, cast
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.utils import cached_property
 from werkzeug.wsgi import LimitedStream
+
+from service.current import current_application
 
 
 class BoundedStream(LimitedStream):
@@ -53,8 +56,48 @@ class BoundedStream(LimitedStream):
         return data
 
 
+@lru_cache(maxsize=1024)
+def blueprints_of(endpoint: str) -> list[str]:
+    """The names of an endpoint's blueprint and of those around it, outwards."""
+    names = []
+    while "." in endpoint:
+        endpoint = endpoint.rpartition(".")[0]
+        names.append(endpoint)
+
+    return names
+
+
 class BoundedRequest(Request):
     """A request whose `stream` is a `BoundedStream` where the server ends the input."""
+
+    @property
+    def blueprints(self) -> list[str]:
+        # Asked three times a request, where Flask looks at the endpoint each time.
+        rule = self.url_rule
+        return [] if rule is None else blueprints_of(rule.endpoint)
+
+    def close(self) -> None:
+        # Only files are closed, and there are none where the form wasn't parsed.
+        if "files" in self.__dict__:
+            super().close()
+
+    @property
+    def max_content_length(self) -> int | None:
+        # Flask looks at its proxy twice: 9 function calls.
+        if self._max_content_length is not None:
+            return self._max_content_length
+
+        try:
+            application = current_application()
+        except RuntimeError:
+            return super().max_content_length
+
+        limit: int | None = application.config["MAX_CONTENT_LENGTH"]
+        return limit
+
+    @max_content_length.setter
+    def max_content_length(self, value: int | None) -> None:
+        self._max_content_length = value
 
     @cached_property
     def content_length(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
 
+# How long a thread that comes back from TensorFlow waits for a busy event loop to let
+# it run Python. With Python's own 5 ms the p99 of a light model beside a heavy one
+# was 7 ms in place of 6, and that of a small one at 32 connections 120 in place of
+# 70; throughput was the same.
+SWITCH_SECONDS = 0.0005
+
 # What multiprocessing calls the process that serves alone, and the first of several.
 FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 
@@ -33,6 +40,7 @@ def compose(settings: Settings) -> Bridge:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with engine, decoders, anyio.create_task_group() as tasks:
+            sys.setswitchinterval(SWITCH_SECONDS)
             if is_wanted(settings) and _is_first():
                 tasks.start_soon(show, engine, settings)
 

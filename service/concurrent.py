@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 from flask import Flask
+from flask.ctx import _AppCtxGlobals
 
 from service.bounded_request import BoundedRequest
 from service.direct_response import DirectResponse
@@ -18,10 +19,16 @@ from service.sessions import OptionalSessions
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from flask import Request
+    from flask import Request, Response
     from werkzeug.routing import MapAdapter
 
 VIEW_THREADS = 40
+
+
+class Globals(_AppCtxGlobals):
+    """Flask's `g`, whose attributes are set as any object's: in C."""
+
+    __setattr__ = object.__setattr__  # type: ignore[assignment]
 
 
 class ConcurrentFlask(Flask):
@@ -33,6 +40,7 @@ class ConcurrentFlask(Flask):
     hold it: they must be short and must not block.
     """
 
+    app_ctx_globals_class = Globals
     request_class = BoundedRequest
     response_class = DirectResponse
     url_map_class = RememberingMap
@@ -59,16 +67,18 @@ class ConcurrentFlask(Flask):
         return resolved
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        # Asked four times a request. What closes over something may be made for one
-        # request, and must not be kept.
-        if getattr(func, "__closure__", self) is not None:
-            return super().ensure_sync(func)
+        # Asked four times a request.
+        try:
+            return self._ensured[func]
+        except (KeyError, TypeError):
+            # Not seen before, or without a hash.
+            ensured = super().ensure_sync(func)
 
-        known = self._ensured.get(func)
-        if known is None:
-            known = self._ensured[func] = super().ensure_sync(func)
+        # What closes over something may be made for one request: never kept.
+        if getattr(func, "__closure__", self) is None:
+            self._ensured[func] = ensured
 
-        return known
+        return ensured
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         # Whether a host is to be trusted is asked each time.
@@ -81,6 +91,10 @@ class ConcurrentFlask(Flask):
 
         adapter = super().create_url_adapter(request)
         return adapter and self.url_map.attend(adapter, request.environ)
+
+    def make_response(self, rv: Any) -> Response:
+        # What our views return needs none of Flask's questions.
+        return rv if isinstance(rv, self.response_class) else super().make_response(rv)
 
     def add_url_rule(
         self,

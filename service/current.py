@@ -1,17 +1,21 @@
 """What a view works with: the request, and what the application keeps for it.
 
-Flask's proxies cost a microsecond a look, so a view looks once.
+Flask's proxies cost a microsecond a look, so a view looks once, and by what a proxy
+itself looks with: two function calls, not four.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
-from flask import current_app, request
+from flask import current_app, g, request
 
 if TYPE_CHECKING:
-    from flask import Request
+    from collections.abc import Callable
+
+    from flask import Flask, Request
+    from flask.ctx import _AppCtxGlobals
 
     from service.body_budget import BodyBudget
     from service.decoders import Decoders
@@ -31,19 +35,21 @@ class Serving:
     body_budget: BodyBudget
 
 
-def behind(proxy: T) -> T:
-    """What one of Flask's proxies stands for now."""
-    found: T = proxy._get_current_object()  # type: ignore[attr-defined]
+def look(proxy: T) -> Callable[[], T]:
+    """What gives what one of Flask's proxies stands for when it is called."""
+    found: Callable[[], T] = proxy._get_current_object  # type: ignore[attr-defined]
     return found
 
 
+current_application: Callable[[], Flask] = look(current_app)
+current_globals: Callable[[], _AppCtxGlobals] = look(g)
+current_request: Callable[[], Request] = look(request)
+
+
 def current_serving() -> Serving:
-    return cast("Serving", current_app.extensions[SERVING])
+    serving: Serving = current_application().extensions[SERVING]
+    return serving
 
 
 def current_engine() -> Engine:
     return current_serving().engine
-
-
-def current_request() -> Request:
-    return behind(request)

@@ -37,22 +37,30 @@ class DirectResponse(Response):
             return super().get_app_iter(environ)
 
         # A body that HEAD or 204 forbids is dropped by the bridge.
-        return SentAtOnce(self.iter_encoded(), self.close)
+        return SentAtOnce(self._encoded(), self.close)
 
     def get_wsgi_response(
         self, environ: WSGIEnvironment
     ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         # Werkzeug copies the headers to complete them: 7 µs where nothing is missing.
-        if not self._complete:
+        headers = self.headers.to_wsgi_list()
+        if not self._is_complete(headers):
             return super().get_wsgi_response(environ)
 
-        return self.get_app_iter(environ), self.status, self.headers.to_wsgi_list()
+        return self.get_app_iter(environ), self.status, headers
 
-    @property
-    def _complete(self) -> bool:
+    def _encoded(self) -> Iterable[bytes]:
+        chunks = self.response
+        # One piece of bytes, as most bodies are, needs no generator to encode it.
+        if type(chunks) is list and len(chunks) == 1 and type(chunks[0]) is bytes:
+            return chunks
+
+        return self.iter_encoded()
+
+    def _is_complete(self, headers: list[tuple[str, str]]) -> bool:
         """Whether Werkzeug would leave the headers as they are."""
         length = False
-        for name, _ in self.headers:
+        for name, _ in headers:
             if name == "Content-Length":
                 length = True
             elif name not in PLAIN:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio.from_thread
@@ -106,21 +107,17 @@ class GreenletCall(Generic[T]):
         if handed is not DONE:
             self._on_wait()
 
+        # Not a generator of its own: the loop would go through it at each step.
         while handed is not DONE:
-            handed = yield from _serve(child, handed)
+            try:
+                value = yield handed
+            except BaseException as exc:
+                handed = child.throw(exc)
+            else:
+                handed = child.switch(value)
 
         result: T = child.finish()
         return result
-
-
-def _serve(child: BridgeGreenlet, handed: Any) -> Generator[Any, Any, Any]:
-    """Wait for what `child` handed over, resume it, return what it hands over next."""
-    try:
-        value = yield handed
-    except BaseException as exc:
-        return child.throw(exc)
-
-    return child.switch(value)
 
 
 def in_bridge() -> bool:
@@ -137,10 +134,12 @@ def await_(awaitable: Awaitable[T]) -> T:
     in a task with a copy of the thread's context, while the thread waits. Anywhere else
     `RuntimeError` is raised.
     """
-    if not in_bridge():
+    if not isinstance(getcurrent(), BridgeGreenlet):
         return _await_from_thread(awaitable)
 
-    return _step(awaitable, _call)
+    steps = awaitable.__await__()
+    result: T = _step(steps.send, steps.throw)
+    return result
 
 
 def await_outside(awaitable: Awaitable[T], context: Context) -> T:
@@ -150,19 +149,26 @@ def await_outside(awaitable: Awaitable[T], context: Context) -> T:
     loop keeps the context it was registered in, and a connection must not keep a
     request's.
     """
-    return _step(awaitable, context.run)
-
-
-def _step(awaitable: Awaitable[T], run: Callable[..., Any]) -> T:
-    """Step `awaitable` to its end, each step by `run`; the loop gets what it yields."""
     steps = awaitable.__await__()
+    run: Callable[..., Any] = context.run
+    result: T = _step(partial(run, steps.send), partial(run, steps.throw))
+    return result
+
+
+def _step(send: Callable[[Any], Any], throw: Callable[[Any], Any]) -> Any:
+    """Step what `send` and `throw` are of to its end; the loop gets what it yields."""
+    caller = getcurrent().caller
     try:
-        handed = run(steps.send, None)
+        handed = send(None)
         while True:
-            handed = _advance(steps, run, handed)
+            try:
+                value = caller.switch(handed)
+            except BaseException as exc:
+                handed = throw(exc)
+            else:
+                handed = send(value)
     except StopIteration as stop:
-        result: T = stop.value
-        return result
+        return stop.value
 
 
 def run_in_thread(function: Callable[[], T], limiter: anyio.CapacityLimiter) -> T:
@@ -174,21 +180,6 @@ def run_in_thread(function: Callable[[], T], limiter: anyio.CapacityLimiter) -> 
     """
     context: Context = getcurrent().gr_context
     return await_(anyio.to_thread.run_sync(context.run, function, limiter=limiter))
-
-
-def _call(function: Callable[..., Any], argument: Any) -> Any:
-    return function(argument)
-
-
-def _advance(
-    steps: Generator[Any, Any, Any], run: Callable[..., Any], handed: Any
-) -> Any:
-    try:
-        value = getcurrent().caller.switch(handed)
-    except BaseException as exc:
-        return run(steps.throw, exc)
-
-    return run(steps.send, value)
 
 
 def _await_from_thread(awaitable: Awaitable[T]) -> T:

@@ -56,15 +56,21 @@ class Inbox:
             raise ClientDisconnected()
 
         chunk, self._chunk = self._chunk, b""
-        self._announce()
+        if self._changed is not None:
+            self._announce(self._changed)
+
         return chunk
 
-    async def prefetch(self) -> bool:
-        """Receive the first message; whether it has the whole body."""
+    async def prefetch(self) -> bytes | None:
+        """Receive the first message; the body if it has the whole of it."""
         if self._more and not self._chunk:
             await self._advance()
 
-        return not self._more
+        if self._more:
+            return None
+
+        chunk, self._chunk = self._chunk, b""
+        return chunk
 
     async def disconnected(self) -> None:
         """Return when the client has gone, as far as that can be seen.
@@ -88,7 +94,8 @@ class Inbox:
             self._take(await self._receive())
         finally:
             self._pulling = False
-            self._announce()
+            if self._changed is not None:
+                self._announce(self._changed)
 
     def _take(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.disconnect":
@@ -103,10 +110,9 @@ class Inbox:
 
         await self._changed.wait()
 
-    def _announce(self) -> None:
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
+    def _announce(self, changed: anyio.Event) -> None:
+        self._changed = None
+        changed.set()
 
 
 def may_prefetch(environ: WSGIEnvironment) -> bool:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.turn import Turn
+from service.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from typing import ClassVar
 
+    from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-BEGUN_AT_ONCE = 256
-PROBES = (b"/livez", b"/readyz")
+PROBES = frozenset({b"/livez", b"/readyz"})
 
 
 def whole_answer(status: HTTPStatus, text: str, *headers: str) -> bytes:
@@ -34,8 +35,8 @@ def whole_answer(status: HTTPStatus, text: str, *headers: str) -> bytes:
 
 BUSY = whole_answer(
     HTTPStatus.SERVICE_UNAVAILABLE,
-    f"The server is busy: more than {BEGUN_AT_ONCE} requests came at once. Send this "
-    "one again, after what Retry-After says.",
+    "The server is busy: more requests come than it can begin. Send this one again, "
+    "after what Retry-After says.",
     "retry-after: 1",
 )
 
@@ -56,13 +57,26 @@ class JsonErrorProtocol(HttpToolsProtocol):
     A refusal here costs about a tenth of an answer, and its body is never kept.
     """
 
-    turn: ClassVar[Turn] = Turn(BEGUN_AT_ONCE)
+    turnstile: ClassVar[Turnstile] = Turnstile()
 
     def on_headers_complete(self) -> None:
-        if self._is_idle() and self.url not in PROBES and not self._begin():
+        if self.turnstile.full and self._is_idle() and self.url not in PROBES:
             self._refuse()
         else:
             super().on_headers_complete()
+
+    def _start_asgi_task(
+        self, cycle: RequestResponseCycle, app: ASGI3Application
+    ) -> None:
+        if self.url in PROBES:
+            super()._start_asgi_task(cycle, app)
+        else:
+            self.turnstile.enter(partial(self._begin, cycle, app), self.loop)
+
+    def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # Whose client has left while it stood in line needs no answer.
+        if not cycle.disconnected:
+            super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -77,9 +91,6 @@ class JsonErrorProtocol(HttpToolsProtocol):
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
-
-    def _begin(self) -> bool:
-        return self.turn.begin(self.loop)
 
     def _refuse(self) -> None:
         self.cycle = REFUSED

@@ -10,9 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from flask import g, request
 
-from service.current import behind
+from service.current import current_globals, current_request
 from service.errors import CLIENT_CLOSED_REQUEST
 from service.logs import is_logged, request_id
 
@@ -38,19 +37,19 @@ def install_request_log(app: Flask) -> None:
 
 
 def begin() -> None:
-    state = behind(g)
+    state = current_globals()
     state.started = time.perf_counter()
-    state.request_id = choose_id(request.environ.get(HEADER_KEY, ""))
+    state.request_id = choose_id(current_request().environ.get(HEADER_KEY, ""))
     request_id.set(state.request_id)
 
 
 def choose_id(sent: str) -> str:
     """The id that was sent, if it is one that may be logged, else a new one."""
-    return sent if ACCEPTED_ID.fullmatch(sent) else os.urandom(16).hex()
+    return sent if sent and ACCEPTED_ID.fullmatch(sent) else os.urandom(16).hex()
 
 
 def finish(response: Response) -> Response:
-    response.headers[HEADER] = g.request_id
+    response.headers[HEADER] = current_globals().request_id
     write_line(response.status_code, response)
     return response
 
@@ -64,7 +63,7 @@ def write_line(status: int, response: Response | None = None) -> None:
     if not is_logged(logging.INFO):
         return
 
-    probe = request.blueprint == "health"
+    probe = current_request().blueprint == "health"
     if probe and not is_logged(logging.DEBUG):
         return
 
@@ -73,7 +72,7 @@ def write_line(status: int, response: Response | None = None) -> None:
 
 
 def describe(status: int, response: Response | None) -> dict[str, Any]:
-    state, this = behind(g), behind(request)
+    state, this = current_globals(), current_request()
     read = state.get("bytes_in")
     line = {
         "method": this.method,

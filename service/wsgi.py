@@ -56,7 +56,10 @@ def build_environ(scope: MutableMapping[str, Any], body: Any) -> dict[str, Any]:
 
 
 def _split_path(path: str, root_path: str) -> tuple[str, str]:
-    if root_path and (path == root_path or path.startswith(root_path + "/")):
+    if not root_path:
+        return "", _wsgi_text(path)
+
+    if path == root_path or path.startswith(root_path + "/"):
         path = path[len(root_path) :]
 
     return _wsgi_text(root_path), _wsgi_text(path)
@@ -112,6 +115,11 @@ def _environ_key(name: bytes) -> str | None:
     return f"HTTP_{key}"
 
 
+@lru_cache(maxsize=256)
+def _sent_name(name: str) -> bytes:
+    return name.lower().encode("latin-1")
+
+
 class ResponseHead:
     """The `start_response` of one request; keeps status and headers until they go out.
 
@@ -129,15 +137,14 @@ class ResponseHead:
         headers: list[tuple[str, str]],
         exc_info: ExcInfo | None = None,
     ) -> Any:
-        if exc_info is None and self.started:
+        if exc_info is None and self._status is not None:
             raise RuntimeError("start_response was called twice without exc_info")
 
         if exc_info is not None and exc_info[1] is not None and self.sent:
             raise exc_info[1].with_traceback(exc_info[2])
 
         encoded = [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in headers
+            (_sent_name(name), value.encode("latin-1")) for name, value in headers
         ]
         self._status, self._headers = int(status[:3]), encoded
         return _refuse_write

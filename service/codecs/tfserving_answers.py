@@ -31,7 +31,7 @@ def encode(outputs: Mapping[str, Array], form: Form) -> bytes:
     if len(outputs) != 1 or form is COLUMNS:
         return b"".join(encode_pieces(outputs, form))
 
-    _check_rows(outputs)
+    _check_ranks(outputs)
     ((name, array),) = outputs.items()
     return b'{"predictions":' + json_arrays.text(name, array) + b"}"
 
@@ -128,7 +128,7 @@ def _group(outputs: Mapping[str, Array]) -> bytes:
     return orjson.dumps(rows)[1:-1]
 
 
-def _check_rows(outputs: Mapping[str, Array]) -> None:
+def _check_ranks(outputs: Mapping[str, Array]) -> None:
     for name, array in outputs.items():
         if array.ndim == 0:
             raise InvalidRequest(
@@ -136,6 +136,9 @@ def _check_rows(outputs: Mapping[str, Array]) -> None:
                 f" one value a row; {ASK_COLUMNS}"
             )
 
+
+def _check_rows(outputs: Mapping[str, Array]) -> None:
+    _check_ranks(outputs)
     sizes = {name: len(array) for name, array in outputs.items()}
     wanted = next(iter(sizes.values()))
     for name, size in sizes.items():

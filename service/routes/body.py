@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import g
 from werkzeug.exceptions import UnsupportedMediaType
+
+from service.current import current_globals
 
 if TYPE_CHECKING:
     from flask import Request
@@ -35,7 +36,7 @@ def read_json_body(request: Request, loan: Loan) -> list[bytes]:
         check_content_encoding(request)
 
     pieces = _read_pieces(request, loan)
-    g.bytes_in = sum(map(len, pieces))
+    current_globals().bytes_in = sum(map(len, pieces))
     return pieces
 
 

@@ -37,11 +37,11 @@ def test_who_is_admitted(
     admission = controller(max_queue)
 
     if admitted:
-        admission.check(waiting, idle)
+        admission.check(waiting, idle, 1.0)
         return
 
     with pytest.raises(Overloaded, match=f"no more than {max_queue}"):
-        admission.check(waiting, idle)
+        admission.check(waiting, idle, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,26 @@ def test_retry_after(seconds_per_call: float, waiting: int, seconds: float) -> N
     admission = controller(waiting, seconds_per_call)
 
     with pytest.raises(Overloaded) as caught:
-        admission.check(waiting, 0)
+        admission.check(waiting, 0, 1.0)
 
     assert caught.value.retry_after == pytest.approx(seconds)
+
+
+def test_who_can_not_run_in_time_is_refused_at_once() -> None:
+    admission = controller(100, seconds_per_call=0.5)
+    admission.check(8, 0, 4.0)
+    admission.check(9, 1, 4.0)
+
+    with pytest.raises(
+        Overloaded, match=r"about 4\.5 s, and this one has 4 s"
+    ) as caught:
+        admission.check(9, 0, 4.0)
+
+    assert caught.value.retry_after == pytest.approx(0.5)
+
+
+def test_who_need_not_wait_is_admitted_whatever_was_measured() -> None:
+    controller(100, seconds_per_call=50.0).check(0, 0, 0.001)
 
 
 def test_service_time_is_shared_by_those_who_ran_together() -> None:

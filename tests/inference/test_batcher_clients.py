@@ -122,12 +122,12 @@ async def test_a_full_queue_refuses_at_once(tokens: int, max_queue: int) -> None
             assert all(isinstance(each, Overloaded) for each in ended.of(refused))
 
             with pytest.raises(Overloaded, match="The model is busy"):
-                batcher.check()
+                batcher.check(1.0)
 
             servable.let_through()
 
         assert ended.of(calls[:-2]) == [[2 * n] for n in range(tokens + max_queue)]
-        batcher.check()
+        batcher.check(1.0)
 
 
 async def test_one_more_comes_when_one_has_left() -> None:

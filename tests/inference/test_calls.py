@@ -80,6 +80,20 @@ async def test_a_result_is_waited_for() -> None:
     assert await each.result() is outputs
 
 
+async def test_an_outcome_after_the_one_who_waited_was_cancelled() -> None:
+    each = call(1)
+    outputs = {"y": ONE}
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(each.result)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+    assert not each.ended
+    each.succeed(outputs)
+    assert await each.result() is outputs
+
+
 @pytest.mark.parametrize("second", ["succeed", "fail"])
 async def test_the_first_outcome_stays(second: str) -> None:
     good, bad = call(1), call(2)

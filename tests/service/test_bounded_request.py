@@ -3,8 +3,9 @@ from __future__ import annotations
 import io
 
 import pytest
-from flask import Request
+from flask import Flask, Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.routing import Rule
 
 from service.bounded_request import BoundedRequest, BoundedStream
 from service.wsgi import build_environ
@@ -102,3 +103,24 @@ def test_reading_into_a_buffer() -> None:
 def test_lines() -> None:
     stream = BoundedStream(io.BytesIO(b"one\ntwo"), 7)
     assert list(stream) == [b"one\n", b"two"]
+
+
+@pytest.mark.parametrize("endpoint", ["view", "a.view", "a.b.view", "a.b.c.view"])
+def test_blueprints_are_flask_s_own(endpoint: str) -> None:
+    environ = build_environ(http_scope(), io.BytesIO())
+    ours, plain = BoundedRequest(environ), Request(environ)
+    assert ours.blueprints == plain.blueprints == []
+    ours.url_rule = plain.url_rule = Rule("/", endpoint=endpoint)
+    assert ours.blueprints == plain.blueprints
+    assert ours.blueprint == plain.blueprint
+
+
+def test_the_limit_is_the_request_s_or_the_application_s() -> None:
+    request = BoundedRequest(build_environ(http_scope(), io.BytesIO()))
+    assert request.max_content_length is None
+    application = Flask("limits")
+    application.config["MAX_CONTENT_LENGTH"] = 5
+    with application.app_context():
+        assert request.max_content_length == 5
+        request.max_content_length = 7
+        assert request.max_content_length == 7

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from service.protocol import JsonErrorProtocol
-from service.turn import Turn
+from service.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ BODY = b"x" * 200_000
 class Busy(JsonErrorProtocol):
     """The loop can begin nothing."""
 
-    turn = Turn(0)
+    turnstile = Turnstile(shortest=0)
 
 
 async def never(scope: object, receive: object, send: object) -> None:
@@ -112,7 +112,7 @@ def test_probes_are_never_refused() -> None:
 
 def test_requests_that_come_one_by_one_are_not_refused() -> None:
     class Narrow(JsonErrorProtocol):
-        turn = Turn(1)
+        turnstile = Turnstile(at_once=1, shortest=1)
 
     with serving(alive, Narrow) as client:
         for _ in range(5):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from inference import ModelState
+from dataclasses import replace
+
+from inference import Load, ModelState
 from service.codecs.model_status import (
     models_document,
     readiness_document,
@@ -8,7 +10,11 @@ from service.codecs.model_status import (
 )
 from tests.service.fakes import FakeModel
 
-OLD = FakeModel(name="a", version=1).status
+OLD = replace(
+    FakeModel(name="a", version=1).status,
+    concurrency=2,
+    load=Load(running=1, waiting=3, tokens=1),
+)
 BROKEN = FakeModel(
     name="a", version=2, state=ModelState.END, error="custom layer 'Magic'"
 ).status
@@ -48,6 +54,8 @@ def test_models_have_their_versions_and_urls() -> None:
         "format": "saved_model",
         "default_signature": "serving_default",
         "error": None,
+        "concurrency": 2,
+        "load": {"running": 1, "waiting": 3, "orphans": 0, "tokens": 1},
         "predict": "/prefix/v1/models/a/versions/1:predict",
     }
     assert one["versions"][1]["error"] == "custom layer 'Magic'"

@@ -1,0 +1,1 @@
+"""Servers that a user would pick instead, each in an environment of its own."""
