@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-AT_ONCE = 32
+# Few, since a batch waits two or three turns for its next step: with 32 the queue of a
+# small model filled up under overload, whose refusals cost ten times those of the line.
+AT_ONCE = 8
 LINE_SECONDS = 0.1
 SHORTEST_LINE = 128
 LONGEST_LINE = 1024
