@@ -1,5 +1,6 @@
 """Models, and nothing of HTTP: the names the service may use."""
 
+from inference.allocation import keep_freed_memory
 from inference.batching import Batching
 from inference.binding import bind, show_shape
 from inference.cpus import available_cpus
@@ -76,6 +77,7 @@ __all__ = [
     "VersionNotFound",
     "available_cpus",
     "bind",
+    "keep_freed_memory",
     "precompile",
     "show_shape",
 ]

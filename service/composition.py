@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from inference import Batching, Engine, EngineConfig, Limits
+from inference import Batching, Engine, EngineConfig, Limits, keep_freed_memory
 from service.app import create_app
 from service.bridge import Bridge
 from service.decoders import Decoders
@@ -34,6 +34,7 @@ FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 def compose(settings: Settings) -> Bridge:
     """The ASGI application of one server process; its lifespan is the engine's."""
     configure_logging(settings.log_format, settings.log_level)
+    keep_freed_memory()
     engine = Engine(engine_config(settings))
     decoders = Decoders()
 

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import IO
 
-from inference import InferenceError, bind
+from inference import InferenceError, bind, keep_freed_memory
 from service.codecs import tfserving
 from service.decoder_messages import ANSWER, REQUEST, Answer, Task, pack
 
@@ -24,6 +24,7 @@ def main() -> None:
     # A terminal's Ctrl-C is for the server, which ends its decoders itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
+    keep_freed_memory()
     # What is parsed is freed by reference counts; collecting would walk it meanwhile.
     gc.disable()
     # Nothing printed by mistake may get between the messages.
