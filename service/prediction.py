@@ -30,8 +30,8 @@ ON_LOOP_BYTES = 1 << 16
 REGULAR_BYTES = 1 << 17
 """And so is one of up to this size if it is regular numbers: about 1 ms.
 
-With 1 MiB, eight images at a time (700 KB, 5 ms each) made the p99 of a light model on the
-same CPU 86 ms, and not 17 to 21; the images themselves came through a fifth faster.
+With 1 MiB, eight images at a time (700 KB, 5 ms each) made the p99 of a light model on
+the same CPU 86 ms, and not 17 to 21; the images came through a fifth faster.
 """
 
 
