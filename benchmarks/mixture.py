@@ -86,7 +86,8 @@ def _impatient(random: Random, prediction: Exchange) -> Exchange:
         prediction,
         name="with a deadline",
         request=request,
-        allowed=frozenset({200, 504}),
+        # 429: told at once that it could not run in its time.
+        allowed=frozenset({200, 429, 504}),
     )
 
 

@@ -40,7 +40,7 @@ def test_an_impatient_request_has_a_deadline_and_may_be_late() -> None:
     for each in impatient:
         head = each.request.partition(b"\r\n\r\n")[0]
         assert b"\r\nPrefer: wait=0.0" in head
-        assert each.allowed == {200, 504}
+        assert each.allowed == {200, 429, 504}
 
 
 def test_who_leaves_has_sent_a_part_or_all() -> None:
