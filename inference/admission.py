@@ -42,7 +42,7 @@ class AdmissionController:
         if wait > max(0.0, seconds):
             raise Overloaded(
                 f"The model is busy: {waiting} requests wait already, for about "
-                f"{wait:.1f} s, and this one has {seconds:g} s. {ADVICE}",
+                f"{wait:.3g} s, and this one has {seconds:g} s. {ADVICE}",
                 retry_after=_retry_after(wait - seconds),
             )
 

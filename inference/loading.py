@@ -103,5 +103,8 @@ def _open(artifact: Artifact, limits: Limits) -> tuple[Servable, Tuning]:
     except InferenceError as exc:
         # Zeros may be wrong for it; its clients' inputs need not be.
         log.info("warm-up failed", artifact=str(artifact.folder), reason=str(exc))
+    except BaseException:
+        servable.close()
+        raise
 
     return servable, tuning
