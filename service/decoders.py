@@ -17,6 +17,7 @@ import inference
 from inference import InferenceError, Unavailable, available_cpus
 from service.codecs.tfserving import PredictCall
 from service.decoder_messages import ANSWER, REQUEST, Answer, Task, Tensor
+from service.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +63,8 @@ class Decoders:
     """Up to `count` processes, each started when first needed and replaced when lost.
 
     An async context manager; on exit they are killed. One body at a time is decoded by
-    each: more wait in the order they came. For one event loop.
+    each: more wait in the order they came. For one event loop. `neighbours` tells whose
+    requests come, as what a long body holds up makes it worth handing over or not.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Decoders:
     ) -> None:
         self._count = count or min(2, available_cpus())
         self._command = command
+        self.neighbours = Neighbours()
         self._exits = AsyncExitStack()
         self._jobs: MemoryObjectSendStream[_Job]
 

@@ -28,10 +28,13 @@ ON_LOOP_BYTES = 1 << 16
 """A body of up to this size is decoded on the loop: 2 to 4 ms in the worst form."""
 
 REGULAR_BYTES = 1 << 17
-"""And so is one of up to this size if it is regular numbers: about 1 ms.
+"""And so is one of up to this size if it is regular numbers: about 1 ms."""
 
-With 1 MiB, eight images at a time (700 KB, 5 ms each) made the p99 of a light model on
-the same CPU 86 ms, and not 17 to 21; the images came through a fifth faster.
+LONE_BYTES = 1 << 20
+"""And of up to this size for a model that has the server to itself: about 5 ms.
+
+Eight images at a time (700 KB, 4 to 5 ms each) come through a fifth faster so; but they
+made the p99 of a light model on the same CPU 86 ms, and not 17 to 21.
 """
 
 
@@ -70,11 +73,14 @@ async def _decode(
     ends: float,
 ) -> PredictCall:
     size = sum(map(len, pieces))
+    if decoders is not None:
+        decoders.neighbours.note(model.name)
+
     if decoders is None or size <= ON_LOOP_BYTES:
         return tfserving.decode(b"".join(pieces))
 
     status = engine.status(model)
-    if size <= REGULAR_BYTES:
+    if size <= (LONE_BYTES if decoders.neighbours.alone() else REGULAR_BYTES):
         pieces = [b"".join(pieces)]
         call = _decode_regular(pieces[0], status)
         if call is not None:

@@ -20,7 +20,8 @@ from inference import (
 from service import prediction
 from service.codecs import tfserving
 from service.decoders import Decoders
-from service.prediction import ON_LOOP_BYTES, REGULAR_BYTES, predict
+from service.neighbours import Neighbours
+from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict
 from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ async def running() -> AsyncIterator[Noting]:
 def decoders(running: Noting) -> Noting:
     running.sizes.clear()
     running.before.clear()
+    running.neighbours = Neighbours()
     return running
 
 
@@ -136,6 +138,21 @@ async def test_where_bodies_are_decoded(
 
     assert bool(decoders.sizes) is elsewhere
     assert answer == await predict(engine, HALF, body)
+
+
+@pytest.mark.parametrize(
+    ("size", "elsewhere"), [(LONE_BYTES, False), (LONE_BYTES + 1, True)]
+)
+async def test_a_model_that_is_alone_keeps_nobody_waiting(
+    decoders: Noting, size: int, elsewhere: bool
+) -> None:
+    decoders.neighbours = Neighbours(iter([0.0, 9.0]).__next__)
+    engine = FakeEngine(FakeModel())
+
+    answer = await predict(engine, HALF, document([1.5], size), decoders)
+
+    assert bool(decoders.sizes) is elsewhere
+    assert answer == b'{"predictions":[%b]}' % b",".join([b"[2.75]"] * 9)
 
 
 @pytest.mark.parametrize("size", [99, ON_LOOP_BYTES + 1, REGULAR_BYTES + 1])
