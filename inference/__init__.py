@@ -16,16 +16,19 @@ from inference.errors import (
     LoadFailed,
     ModelLoading,
     ModelNotFound,
+    ModelUnloaded,
     Overloaded,
     Unavailable,
     UnknownSignature,
     VersionNotFound,
 )
 from inference.limits import Limits
+from inference.permissions import Permissions
 from inference.precompilation import Precompilation, Precompiled, precompile
 from inference.types import (
     UNNAMED,
     Array,
+    EngineStatus,
     Load,
     ModelId,
     ModelSpec,
@@ -47,6 +50,7 @@ __all__ = [
     "DeadlineExceeded",
     "Engine",
     "EngineConfig",
+    "EngineStatus",
     "ExecutionFailed",
     "InferenceError",
     "InputMismatch",
@@ -62,8 +66,10 @@ __all__ = [
     "ModelSpec",
     "ModelState",
     "ModelStatus",
+    "ModelUnloaded",
     "Numbers",
     "Overloaded",
+    "Permissions",
     "Precompilation",
     "Precompiled",
     "PredictRequest",

@@ -18,6 +18,7 @@ from inference.artifact_cache import ArtifactCache, artifact_key, digest_source
 from inference.compiler_messages import CompileEvent, CompileRequest
 from inference.cpus import available_cpus
 from inference.errors import InferenceError, InvalidModel, LoadFailed
+from inference.permissions import Permissions
 from inference.sidecar import read_sidecar
 
 if TYPE_CHECKING:
@@ -52,8 +53,15 @@ class Compilation:
     its time importing on one CPU, but its memory is many times the model's file.
     """
 
-    def __init__(self, cache: ArtifactCache, *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        cache: ArtifactCache,
+        *,
+        timeout_seconds: float,
+        permissions: Permissions | None = None,
+    ) -> None:
         self._cache = cache
+        self._permissions = permissions or Permissions()
         self._timeout = timeout_seconds
         self._children = anyio.CapacityLimiter(min(2, available_cpus()))
         self._readers = anyio.CapacityLimiter(2)
@@ -67,7 +75,8 @@ class Compilation:
         report("hashing")
 
         source = await self._digest(files.path)
-        key = artifact_key(source, sidecar.shaping())
+        shaping = sidecar.shaping() + self._permissions.shaping()
+        key = artifact_key(source, shaping)
         found = self._cache.find(key)
 
         if found is not None:
@@ -121,6 +130,7 @@ class Compilation:
                 path=str(files.path),
                 sidecar=str(files.sidecar) if files.sidecar else None,
                 folder=str(folder),
+                permissions=self._permissions,
             )
 
             try:

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from inference.artifact import Manifest
+from inference.permissions import Permissions
 
 
 class CompileRequest(BaseModel):
@@ -16,6 +17,7 @@ class CompileRequest(BaseModel):
     path: str
     sidecar: str | None
     folder: str
+    permissions: Permissions = Permissions()
 
 
 class CompileEvent(BaseModel):

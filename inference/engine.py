@@ -18,6 +18,7 @@ from inference.errors import InferenceError, ModelNotFound, VersionNotFound
 from inference.limits import Limits
 from inference.loading import Loader
 from inference.model import Model
+from inference.permissions import Permissions
 from inference.reasons import first_line
 from inference.repository import scan_repository
 
@@ -36,13 +37,18 @@ log = structlog.get_logger("tandem.engine")
 class EngineConfig:
     """`repository` is a folder of models or one model; `cache` holds artifacts.
 
-    `limits` are those of a model whose sidecar doesn't say otherwise.
+    `limits` are those of a model whose sidecar doesn't say otherwise. `memory_budget`
+    is in bytes; `None` for a share of what the machine or container has. The
+    repository is looked at every `scan_seconds`; 0 for once.
     """
 
     repository: Path
     cache: Path
     limits: Limits = field(default_factory=Limits)
     compile_timeout_seconds: float = 900.0
+    permissions: Permissions = field(default_factory=Permissions)
+    memory_budget: int | None = None
+    scan_seconds: float = 0.0
 
 
 class Engine:

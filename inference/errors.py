@@ -11,6 +11,7 @@ InferenceError
   + Unavailable
     - ModelLoading
     - LoadFailed
+    - ModelUnloaded
   + Overloaded
   + DeadlineExceeded
   + ExecutionFailed
@@ -59,6 +60,10 @@ class ModelLoading(Unavailable):
 
 class LoadFailed(Unavailable):
     """The version could not be loaded; the text carries the reason."""
+
+
+class ModelUnloaded(Unavailable):
+    """An operator has unloaded the version; only an operator's load brings it back."""
 
 
 class Overloaded(InferenceError):

@@ -28,11 +28,15 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
-    """One version of one model on disk: a file or a SavedModel folder, its sidecar."""
+    """One version of one model on disk: a file or a SavedModel folder, its sidecar.
+
+    `sums` is the SHA256SUMS file that the files must match.
+    """
 
     id: ModelId
     path: Path
     sidecar: Path | None = None
+    sums: Path | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,7 +12,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 from inference.errors import InvalidSidecar
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 
 MAX_TIMEOUT_SECONDS = 86400
+
+LABEL = r"^[A-Za-z][A-Za-z0-9._-]{0,63}\Z"
+VersionNumber = Annotated[int, Field(ge=1, lt=10**18)]
 
 
 def _named(value: object) -> object:
@@ -73,10 +78,31 @@ class ModelBatchingTable(BatchingTable):
     signatures: dict[str, BatchingTable] = Field(default_factory=dict)
 
 
+class VersionsTable(BaseModel):
+    """Which versions are served, one of the keys: TensorFlow Serving's policies.
+
+    `latest` is how many of the newest, `all` all of them, `only` just these.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    latest: int | None = Field(default=None, ge=1)
+    all: Literal[True] | None = None
+    only: Annotated[tuple[int, ...], AfterValidator(_ascending)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("must have one of the keys latest, all, only")
+
+        return self
+
+
 class Sidecar(BaseModel):
     """`model.toml` in a model's folder, or `<stem>.toml` beside a bare file.
 
-    The compiled artifact depends on the first three keys alone.
+    The compiled artifact depends on the first three keys alone. `versions`, `labels`
+    and `pinned` are read from the sidecar of the model, not from that of a version.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -89,6 +115,11 @@ class Sidecar(BaseModel):
     max_queue: int | None = Field(default=None, ge=0)
     timeout: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_SECONDS)
     batching: ModelBatchingTable = Field(default_factory=ModelBatchingTable)
+    versions: VersionsTable = VersionsTable(latest=1)
+    labels: dict[Annotated[str, StringConstraints(pattern=LABEL)], VersionNumber] = (
+        Field(default_factory=dict)
+    )
+    pinned: bool = False
 
     def shaping(self) -> str:
         """What of it shapes the artifact, as text for a hash."""

@@ -43,10 +43,14 @@ class ModelId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """What a client asks for: a name and perhaps a version (`None`: the newest)."""
+    """What a client asks for: a name, and a version or a label, or neither.
+
+    With neither, it is the newest version that answers.
+    """
 
     name: str
     version: int | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """A snapshot of one version. `stage` says what `LOADING` is busy with."""
+    """A snapshot of one version. `stage` says what `LOADING` is busy with.
+
+    `error` is why it can't answer, `update_error` why what its files hold now isn't
+    what answers. `integrity` is `verified` against the repository's checksums, or
+    `unverified`. `memory_bytes` is what it takes now: 0 while it is out of memory and
+    would be loaded by the next request. `last_used` is in seconds since the epoch.
+    """
 
     id: ModelId
     path: str
@@ -145,6 +155,12 @@ class ModelStatus:
     concurrency: int | None = None
     load_seconds: float | None = None
     load: Load = field(default_factory=Load)
+    update_error: str | None = None
+    labels: tuple[str, ...] = ()
+    pinned: bool = False
+    integrity: str | None = None
+    memory_bytes: int | None = None
+    last_used: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,3 +188,23 @@ class PredictResult:
     model: ModelId
     signature: Signature
     outputs: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """What the engine as a whole is at, and has done since it started.
+
+    `repository_error` is why the repository can't be read now. `memory_bytes` is what
+    the loaded models take, of at most `memory_budget`. `loads` have succeeded and
+    `load_failures` haven't; `evictions` made room for others, and `reloads` are loads
+    of what had been evicted: many of them mean that the budget is too small.
+    """
+
+    memory_budget: int
+    memory_bytes: int = 0
+    repository_error: str | None = None
+    draining: bool = False
+    loads: int = 0
+    load_failures: int = 0
+    evictions: int = 0
+    reloads: int = 0

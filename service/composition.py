@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from inference import Batching, Engine, EngineConfig, Limits, keep_freed_memory
+from inference import (
+    Batching,
+    Engine,
+    EngineConfig,
+    Limits,
+    Permissions,
+    keep_freed_memory,
+)
 from service.app import create_app
 from service.bridge import Bridge
 from service.decoders import Decoders
@@ -66,6 +73,11 @@ def engine_config(settings: Settings) -> EngineConfig:
             ),
         ),
         compile_timeout_seconds=settings.compile_timeout,
+        permissions=Permissions(
+            allow_ops=settings.allow_ops, allow_classes=settings.allow_classes
+        ),
+        memory_budget=settings.memory_budget,
+        scan_seconds=settings.scan_seconds,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ByteSize,
     Field,
     FilePath,
     ValidationError,
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -56,6 +58,13 @@ def _folder(path: Path) -> Path:
 
 def _unless_auto(value: object) -> object:
     return None if value == "auto" else value
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def default_cache_dir() -> Path:
@@ -151,6 +160,31 @@ class Settings(BaseSettings):
         ge=1,
         description="Bytes of all bodies that are being answered at a time.",
     )
+    memory_budget: Annotated[ByteSize | None, BeforeValidator(_unless_auto)] = Field(
+        default=None,
+        ge=1,
+        description="Memory that loaded models may take, 4GiB; auto, the default: 60 % "
+        "of what the machine or container has.",
+    )
+    scan_seconds: float = Field(
+        default=2,
+        ge=0,
+        description="Seconds between two looks at the models' files; 0 looks once.",
+    )
+    admin_token_file: Annotated[Path, AfterValidator(_existing)] | None = Field(
+        default=None,
+        description="A file with the token that opens the admin calls; none: closed.",
+    )
+    allow_ops: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="TensorFlow operations to allow beyond the safe ones: A,B.",
+    )
+    allow_classes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = (
+        Field(
+            default=(),
+            description="Keras classes to allow beyond Keras' own: module>Name,....",
+        )
+    )
     log_format: LogFormat = Field(
         default="auto",
         description="console, json, or auto: console if a terminal reads it.",
@@ -201,6 +235,9 @@ class Settings(BaseSettings):
 def _text(value: Any) -> str:
     if value is None:
         return ""
+
+    if isinstance(value, tuple):
+        return ",".join(value)
 
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -40,7 +40,13 @@ def _run(request: CompileRequest, report: Callable[[str], None]) -> CompileEvent
     from inference.compiler.compile import compile_model
 
     sidecar = Path(request.sidecar) if request.sidecar else None
-    manifest = compile_model(Path(request.path), sidecar, Path(request.folder), report)
+    manifest = compile_model(
+        Path(request.path),
+        sidecar,
+        Path(request.folder),
+        report,
+        permissions=request.permissions,
+    )
     return CompileEvent(manifest=manifest)
 
 

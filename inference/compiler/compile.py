@@ -18,6 +18,7 @@ from inference.compiler.verification import (
     prove_batchable,
 )
 from inference.errors import InvalidModel
+from inference.permissions import Permissions
 from inference.reasons import first_line
 from inference.runtime import Servable
 from inference.sidecar import blaming_sidecar, read_sidecar
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
 
 
 def compile_model(
-    path: Path, sidecar: Path | None, folder: Path, report: Callable[[str], None]
+    path: Path,
+    sidecar: Path | None,
+    folder: Path,
+    report: Callable[[str], None],
+    *,
+    permissions: Permissions | None = None,
 ) -> Manifest:
     """Compile the model at `path` into `folder`, which exists and is empty.
 
@@ -44,7 +50,9 @@ def compile_model(
 
     config = read_sidecar(sidecar)
 
-    with blaming_sidecar(sidecar), open_source(path, config) as source:
+    opened = open_source(path, config, permissions or Permissions())
+
+    with blaming_sidecar(sidecar), opened as source:
         report("running the source")
         trials = [attempt(source, each) for each in source.signatures.values()]
         manifest = _first_right(source, trials, folder, report)

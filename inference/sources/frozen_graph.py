@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from inference.permissions import Permissions
     from inference.sidecar import Sidecar
     from inference.types import Signature
 
 
 @contextmanager
-def open_frozen_graph(path: Path, sidecar: Sidecar) -> Iterator[Source]:
+def open_frozen_graph(
+    path: Path, sidecar: Sidecar, permissions: Permissions
+) -> Iterator[Source]:
     """Read a frozen graph; raises `InvalidModel`, `InvalidSidecar`.
 
     Nothing of the graph is run before it was screened.

@@ -31,6 +31,7 @@ from inference.types import Signature, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from inference.permissions import Permissions
     from inference.sidecar import Sidecar
     from inference.types import Array
 
@@ -49,7 +50,9 @@ _UNLISTED = {
 
 
 @contextmanager
-def open_keras_file(path: Path, sidecar: Sidecar) -> Iterator[Source]:
+def open_keras_file(
+    path: Path, sidecar: Sidecar, permissions: Permissions
+) -> Iterator[Source]:
     """Read a Keras file; raises `InvalidModel`, `InvalidSidecar`."""
     if sidecar.signatures or sidecar.constants:
         raise InvalidSidecar(

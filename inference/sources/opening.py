@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import h5py
 
 from inference.errors import InvalidModel
+from inference.permissions import Permissions
 from inference.sources.frozen_graph import open_frozen_graph
 from inference.sources.keras_file import open_keras_file
 from inference.sources.saved_model import open_saved_model
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 KERAS_SUFFIXES = {".h5", ".hdf5", ".keras"}
 
 
-def open_source(path: Path, sidecar: Sidecar) -> AbstractContextManager[Source]:
+def open_source(
+    path: Path, sidecar: Sidecar, permissions: Permissions | None = None
+) -> AbstractContextManager[Source]:
     """The source in `path`, a file or a SavedModel folder. Raises `InvalidModel`."""
+    allowed = permissions or Permissions()
+
     if path.is_dir():
-        return open_saved_model(path, sidecar)
+        return open_saved_model(path, sidecar, allowed)
 
     if not path.is_file():
         raise InvalidModel(
@@ -36,7 +41,7 @@ def open_source(path: Path, sidecar: Sidecar) -> AbstractContextManager[Source]:
         raise InvalidModel(f"{path.name} is empty (0 bytes). Copy or save it again.")
 
     if h5py.is_hdf5(path) or zipfile.is_zipfile(path):
-        return open_keras_file(path, sidecar)
+        return open_keras_file(path, sidecar, allowed)
 
     if path.suffix.lower() in KERAS_SUFFIXES:
         raise InvalidModel(
@@ -44,4 +49,4 @@ def open_source(path: Path, sidecar: Sidecar) -> AbstractContextManager[Source]:
             "another kind of file. Copy or save it again."
         )
 
-    return open_frozen_graph(path, sidecar)
+    return open_frozen_graph(path, sidecar, allowed)

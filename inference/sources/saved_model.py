@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from inference.permissions import Permissions
     from inference.sidecar import Sidecar
 
 PB = "saved_model.pb"
 
 
 @contextmanager
-def open_saved_model(folder: Path, sidecar: Sidecar) -> Iterator[Source]:
+def open_saved_model(
+    folder: Path, sidecar: Sidecar, permissions: Permissions
+) -> Iterator[Source]:
     """Read the SavedModel in `folder`; raises `InvalidModel`, `InvalidSidecar`."""
     if sidecar.constants:
         raise InvalidSidecar(
