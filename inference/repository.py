@@ -30,13 +30,15 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 class ModelFiles:
     """One version of one model on disk: a file or a SavedModel folder, its sidecar.
 
-    `sums` is the SHA256SUMS file that the files must match.
+    `sums` is the SHA256SUMS file that the files must match, `warmup` has recorded
+    requests.
     """
 
     id: ModelId
     path: Path
     sidecar: Path | None = None
     sums: Path | None = None
+    warmup: Path | None = None
 
 
 @dataclass(slots=True, kw_only=True)

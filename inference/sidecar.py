@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_TIMEOUT_SECONDS = 86400
 
-LABEL = r"^[A-Za-z][A-Za-z0-9._-]{0,63}\Z"
+LABEL = r"^[A-Za-z][A-Za-z0-9._-]{0,63}$"
 VersionNumber = Annotated[int, Field(ge=1, lt=10**18)]
 
 
