@@ -4,7 +4,8 @@ from inference.allocation import keep_freed_memory
 from inference.batching import Batching
 from inference.binding import bind, show_shape
 from inference.cpus import available_cpus
-from inference.engine import Engine, EngineConfig
+from inference.engine import Engine
+from inference.engine_config import EngineConfig
 from inference.errors import (
     DeadlineExceeded,
     ExecutionFailed,
@@ -25,6 +26,7 @@ from inference.errors import (
 from inference.limits import Limits
 from inference.permissions import Permissions
 from inference.precompilation import Precompilation, Precompiled, precompile
+from inference.sidecar import LABEL, VersionNumber
 from inference.types import (
     UNNAMED,
     Array,
@@ -44,6 +46,7 @@ from inference.types import (
 )
 
 __all__ = [
+    "LABEL",
     "UNNAMED",
     "Array",
     "Batching",
@@ -81,6 +84,7 @@ __all__ = [
     "Unavailable",
     "UnknownSignature",
     "VersionNotFound",
+    "VersionNumber",
     "available_cpus",
     "bind",
     "keep_freed_memory",

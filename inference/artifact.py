@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from inference.types import Array
 
-FORMAT = 1
+FORMAT = 2
 PAGE = 4096
 INIT = "tandem/init"
 """The graph's operation that gives variables and tables their values."""
@@ -71,6 +71,7 @@ class Manifest(_Value):
 
     `largest_difference` is between the source's outputs and the artifact's, over all
     samples that the source took, in the outputs' own unit; `None` where it took none.
+    `memory_bytes` is what loading and running it took of the compiler's memory.
     """
 
     format_version: int
@@ -90,6 +91,7 @@ class Manifest(_Value):
     graph_bytes: int
     graph_sha256: str
     weights_bytes: int
+    memory_bytes: int = 0
     compile_seconds: float = 0.0
 
 

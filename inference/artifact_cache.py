@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from inference.artifact import FORMAT, Artifact, DamagedArtifact, Manifest
+from inference.file_lock import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from inference.source_digest import SourceDigest
 
 SHAPING_PACKAGES = ("tensorflow", "keras", "tf_keras", "h5py")
-_BLOCK = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceDigest:
-    """A source's content: `sha256` over names and bytes of its files, their size."""
+class Refusal(BaseModel):
+    """Why a model couldn't be compiled: an error's class and text.
 
-    sha256: str
-    nbytes: int
+    It is of no use under other `circumstances` than those it was made in: what isn't
+    in the artifact's key, but in the text, or decided it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    circumstances: str
+    error: str
+    error_type: str
 
 
 class ArtifactCache:
@@ -58,10 +66,15 @@ class ArtifactCache:
         """An empty folder on the cache's own file system, removed afterwards."""
         self.folder.mkdir(parents=True, exist_ok=True)
 
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as name:
-            folder = Path(name, "artifact")
+        with self._own_name() as place:
+            folder = place / "artifact"
+            place.mkdir(mode=0o700)
             folder.mkdir()
-            yield folder
+
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
 
     def publish(self, folder: Path, key: str, manifest: Manifest) -> Artifact:
         """Make the artifact in `folder` the one under `key`, in one step."""
@@ -75,40 +88,62 @@ class ArtifactCache:
             if not published.is_dir():
                 raise
 
+        self._refusal(key).unlink(missing_ok=True)
         return Artifact(published)
+
+    def refusal(self, key: str, circumstances: str) -> Refusal | None:
+        """Why there is no artifact under `key`, if that is known."""
+        try:
+            found = Refusal.model_validate_json(self._refusal(key).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+        return found if found.circumstances == circumstances else None
+
+    def refuse(self, folder: Path, key: str, refusal: Refusal) -> None:
+        """Keep a refusal in place of the artifact in `folder`, in one step."""
+        written = folder / "refusal.json"
+        written.write_text(refusal.model_dump_json(indent=2))
+        os.replace(written, self._refusal(key))
 
     @contextmanager
     def try_lock(self, key: str) -> Iterator[bool]:
         """Whether this process may compile `key` now; nobody else may meanwhile."""
         self.folder.mkdir(parents=True, exist_ok=True)
 
-        with open(self.folder / f".{key}.lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+        with try_lock(self.folder / f".{key}.lock") as locked:
+            yield locked
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed have left; nothing that is in use."""
+        places = [path for path in self.folder.glob(".new-*") if path.is_dir()]
+        locks = self.folder.glob(".*.lock")
+
+        for lock in [*(_lock_of(place) for place in places), *locks]:
+            # A cache that can't be written to has nothing of ours to be removed.
+            with suppress(OSError), try_lock(lock) as locked:
+                place = lock.with_suffix("")
+
+                if locked and place in places:
+                    shutil.rmtree(place, ignore_errors=True)
+
+    @contextmanager
+    def _own_name(self) -> Iterator[Path]:
+        """A name for a folder that nobody sweeps away while it is held."""
+        while True:
+            place = self.folder / f".new-{secrets.token_hex(8)}"
+
+            with try_lock(_lock_of(place)) as locked:
+                if locked:
+                    yield place
+                    return
+
+    def _refusal(self, key: str) -> Path:
+        return self.folder / f"{key}.refused"
 
 
-def digest_source(path: Path) -> SourceDigest:
-    """Hash a model: a file and what may belong to it, or all files of a folder.
-
-    Blocks for as long as reading the files takes. Raises `OSError`.
-    """
-    digest = hashlib.sha256()
-    nbytes = 0
-
-    for name, file in _files(path):
-        size = file.stat().st_size
-        digest.update(f"{name}\0{size}\0".encode())
-        nbytes += size
-
-        with file.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-
-    return SourceDigest(sha256=digest.hexdigest(), nbytes=nbytes)
+def _lock_of(place: Path) -> Path:
+    return place.with_name(f"{place.name}.lock")
 
 
 def artifact_key(source: SourceDigest, shaping: str) -> str:
@@ -116,18 +151,3 @@ def artifact_key(source: SourceDigest, shaping: str) -> str:
     parts = [str(FORMAT), source.sha256, shaping]
     parts += [f"{package} {version(package)}" for package in SHAPING_PACKAGES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file() and file.name != "model.toml":
-                yield file.relative_to(path).as_posix(), file
-
-        return
-
-    yield path.suffix, path
-    beside = path.with_suffix(".json")
-
-    if beside.is_file():
-        yield "architecture.json", beside

@@ -76,6 +76,20 @@ class Batcher:
                 self._tasks = None
                 self._drop(self._queue.take_all())
 
+    @property
+    def tokens(self) -> int:
+        """How many calls run at a time."""
+        return self._tokens
+
+    def resize(self, tokens: int) -> None:
+        """Run `tokens` calls at a time; those that run now go on to their end."""
+        self._tokens = tokens
+        self._limiter.total_tokens = tokens
+
+        if self._tasks is not None:
+            for _ in range(min(tokens - self._runners, len(self._queue))):
+                self._grow(self._tasks)
+
     def load(self) -> Load:
         return Load(
             running=len(self._running),

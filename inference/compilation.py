@@ -1,56 +1,83 @@
-"""Runs the compiler in a child process, unless the artifact is there already."""
+"""Has the compiler's child make an artifact, unless the cache has it already."""
 
 from __future__ import annotations
 
-import sys
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-from anyio.streams.text import TextReceiveStream
-from pydantic import ValidationError
 
 from inference import errors
-from inference.artifact_cache import ArtifactCache, artifact_key, digest_source
-from inference.compiler_messages import CompileEvent, CompileRequest
+from inference.artifact_cache import ArtifactCache, Refusal, artifact_key
+from inference.compiler_limits import timeout_text
+from inference.compiler_messages import CompileRequest
+from inference.compiler_process import run_child
 from inference.cpus import available_cpus
 from inference.errors import InferenceError, InvalidModel, LoadFailed
+from inference.integrity import UNVERIFIED, verify
+from inference.memory import available_memory
 from inference.permissions import Permissions
 from inference.sidecar import read_sidecar
+from inference.source_digest import digest_source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from anyio.abc import Process
-
     from inference.artifact import Artifact, Manifest
-    from inference.artifact_cache import SourceDigest
+    from inference.compiler_messages import CompileEvent
     from inference.repository import ModelFiles
+    from inference.source_digest import SourceDigest
 
     Report = Callable[[str], None]
+
+MEMORY_SHARE = 0.75
+"""Of the memory there is, what one compiler may take unless that is given."""
+
+# TensorFlow and Keras alone reserve more than half of it.
+_LEAST_MEMORY = 2**30
 
 # How often a process looks whether another has finished compiling the same model:
 # a lock between processes can't wake a task.
 _LOCK_POLL_SECONDS = 0.2
-_LAST_WORDS = 2000
+_MAX_CPU_SECONDS = 2**31
+_DISTRIBUTION = "tandem-serving"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """An artifact, its manifest, and whether it had to be made now."""
+    """An artifact, its manifest, and whether it had to be made now.
+
+    `integrity` is `verified` if the source's files match the checksums beside them.
+    """
 
     artifact: Artifact
     manifest: Manifest
     fresh: bool
+    integrity: str = UNVERIFIED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A model to be compiled. `retry` passes over a refusal that is remembered."""
+
+    files: ModelFiles
+    key: str
+    source: SourceDigest
+    integrity: str
+    report: Report
+    retry: bool
 
 
 class Compilation:
     """Compiles models into a cache, two at a time at most: a compiler spends most of
     its time importing on one CPU, but its memory is many times the model's file.
+
+    `memory_limit` is what one may take, in bytes.
     """
 
     def __init__(
@@ -59,42 +86,84 @@ class Compilation:
         *,
         timeout_seconds: float,
         permissions: Permissions | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         self._cache = cache
         self._permissions = permissions or Permissions()
         self._timeout = timeout_seconds
+        self._memory = memory_limit or _usual_memory()
         self._children = anyio.CapacityLimiter(min(2, available_cpus()))
         self._readers = anyio.CapacityLimiter(2)
+        self._swept = False
 
-    async def compile(self, files: ModelFiles, report: Report) -> Compiled:
+    async def compile(
+        self, files: ModelFiles, report: Report, *, retry: bool = False
+    ) -> Compiled:
         """The artifact of a model; `report` hears each stage.
 
         Raises `InvalidModel` or `InvalidSidecar` with what is wrong with the model.
+        What the compiler refused before it isn't shown again, unless `retry`.
         """
         sidecar = read_sidecar(files.sidecar)
         report("hashing")
 
-        source = await self._digest(files.path)
+        await self._sweep()
+        source, integrity = await self._read(files)
         shaping = sidecar.shaping() + self._permissions.shaping()
-        key = artifact_key(source, shaping)
-        found = self._cache.find(key)
+        task = _Task(
+            files=files,
+            key=artifact_key(source, shaping),
+            source=source,
+            integrity=integrity,
+            report=report,
+            retry=retry,
+        )
+        found = self._find(task)
 
         if found is not None:
-            return Compiled(artifact=found[0], manifest=found[1], fresh=False)
+            return found
 
         report("waiting for the compiler")
 
         with self._blaming_cache():
             async with self._children:
-                return await self._compile_once(files, key, source, report)
+                return await self._compile_once(task)
 
-    async def _digest(self, path: Path) -> SourceDigest:
+    async def _sweep(self) -> None:
+        """Remove what a server that was killed has left, once."""
+        if not self._swept:
+            self._swept = True
+            await anyio.to_thread.run_sync(self._cache.sweep, limiter=self._readers)
+
+    async def _read(self, files: ModelFiles) -> tuple[SourceDigest, str]:
         try:
             return await anyio.to_thread.run_sync(
-                digest_source, path, limiter=self._readers
+                _digest_and_verify, files, limiter=self._readers
             )
         except OSError as exc:
-            raise InvalidModel(f"{path.name} can't be read: {exc.strerror}.") from exc
+            raise InvalidModel(
+                f"{files.path.name} can't be read: {exc.strerror}."
+            ) from exc
+
+    def _find(self, task: _Task) -> Compiled | None:
+        """The artifact, if it is there; raises the error, if that is remembered."""
+        found = self._cache.find(task.key)
+
+        if found is not None:
+            artifact, manifest = found
+            return Compiled(
+                artifact=artifact,
+                manifest=manifest,
+                fresh=False,
+                integrity=task.integrity,
+            )
+
+        refusal = self._cache.refusal(task.key, self._circumstances(task))
+
+        if refusal is not None and not task.retry:
+            raise _error(refusal.error_type, refusal.error)
+
+        return None
 
     @contextmanager
     def _blaming_cache(self) -> Iterator[None]:
@@ -107,126 +176,111 @@ class Compilation:
                 "compile ahead of time with tandem compile."
             ) from exc
 
-    async def _compile_once(
-        self, files: ModelFiles, key: str, source: SourceDigest, report: Report
-    ) -> Compiled:
+    async def _compile_once(self, task: _Task) -> Compiled:
         while True:
-            with self._cache.try_lock(key) as locked:
-                found = self._cache.find(key)
+            with self._cache.try_lock(task.key) as locked:
+                found = self._find(task)
 
                 if found is not None:
-                    return Compiled(artifact=found[0], manifest=found[1], fresh=False)
+                    return found
 
                 if locked:
-                    return await self._run(files, key, source, report)
+                    return await self._compile(task)
 
             await anyio.sleep(_LOCK_POLL_SECONDS)
 
-    async def _run(
-        self, files: ModelFiles, key: str, source: SourceDigest, report: Report
-    ) -> Compiled:
+    async def _compile(self, task: _Task) -> Compiled:
         with self._cache.scratch() as folder:
-            request = CompileRequest(
-                path=str(files.path),
-                sidecar=str(files.sidecar) if files.sidecar else None,
-                folder=str(folder),
-                permissions=self._permissions,
+            event = await self._run(task, folder)
+            await self._expect_unchanged(task)
+
+            if event.manifest is None:
+                self._remember(event, task, folder)
+                raise _error(event.error_type, event.error)
+
+            manifest = _of_source(event.manifest, task)
+            artifact = self._cache.publish(folder, task.key, manifest)
+
+        return Compiled(
+            artifact=artifact, manifest=manifest, fresh=True, integrity=task.integrity
+        )
+
+    async def _run(self, task: _Task, folder: Path) -> CompileEvent:
+        request = self._request(task.files, folder)
+
+        try:
+            with anyio.fail_after(self._timeout):
+                return await run_child(request, task.report)
+        except TimeoutError:
+            raise InvalidModel(timeout_text(request, self._timeout)) from None
+
+    def _request(self, files: ModelFiles, folder: Path) -> CompileRequest:
+        cpu_seconds = math.ceil(min(self._timeout * available_cpus(), _MAX_CPU_SECONDS))
+        return CompileRequest(
+            # The child works in another folder.
+            path=str(files.path.absolute()),
+            sidecar=str(files.sidecar.absolute()) if files.sidecar else None,
+            folder=str(folder.absolute()),
+            permissions=self._permissions,
+            memory_bytes=self._memory,
+            cpu_seconds=cpu_seconds,
+        )
+
+    async def _expect_unchanged(self, task: _Task) -> None:
+        """What the child read must be what was hashed, for good and for bad."""
+        source, _ = await self._read(task.files)
+
+        if source.sha256 != task.source.sha256:
+            raise InvalidModel(
+                f"{task.files.path.name} changed while it was read. Move finished "
+                "files into the repository."
             )
 
-            try:
-                with anyio.fail_after(self._timeout):
-                    event = await run_child(request, report)
-            except TimeoutError:
-                raise InvalidModel(
-                    f"Compiling {files.path.name} took longer than {self._timeout:g} "
-                    "s. Give it more time with --compile-timeout, or compile it ahead "
-                    "of time with tandem compile."
-                ) from None
+    def _remember(self, event: CompileEvent, task: _Task, folder: Path) -> None:
+        if not event.lasting:
+            return
 
-            manifest = _manifest(event, files.path, source)
-            artifact = self._cache.publish(folder, key, manifest)
+        refusal = Refusal(
+            circumstances=self._circumstances(task),
+            error=event.error or "",
+            error_type=event.error_type,
+        )
+        self._cache.refuse(folder, task.key, refusal)
 
-        return Compiled(artifact=artifact, manifest=manifest, fresh=True)
-
-
-async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
-    """Run the compiler on `request`; returns its last event, an error or the manifest.
-
-    A child that ends without one, killed or crashed, is an error too.
-    """
-    last = CompileEvent()
-    words: list[str] = []
-    command = [sys.executable, "-P", "-m", "inference.compiler"]
-
-    async with (
-        await anyio.open_process(command) as process,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(partial(_collect, process, words))
-        await _tell(process, request)
-
-        async for event in _events(process):
-            if event.stage is not None:
-                report(event.stage)
-            else:
-                last = event
-
-    if last == CompileEvent():
-        return CompileEvent(error=_crashed(process.returncode, "".join(words)))
-
-    return last
+    def _circumstances(self, task: _Task) -> str:
+        """Names stand in an error's text; the bound and our own version decide it."""
+        sidecar = task.files.sidecar.name if task.files.sidecar else None
+        bound = self._permissions.memory_bytes
+        return f"{task.files.path.name} {sidecar} {bound} {_own_version()}"
 
 
-async def _tell(process: Process, request: CompileRequest) -> None:
-    assert process.stdin is not None
-
-    try:
-        await process.stdin.send(request.model_dump_json().encode())
-        await process.stdin.aclose()
-    except (anyio.BrokenResourceError, ConnectionError):
-        # The child is gone; how it ended says why.
-        return
+def _usual_memory() -> int:
+    return max(int(available_memory() * MEMORY_SHARE), _LEAST_MEMORY)
 
 
-async def _events(process: Process) -> AsyncIterator[CompileEvent]:
-    assert process.stdout is not None
-    rest = ""
-
-    async for text in TextReceiveStream(process.stdout):
-        *lines, rest = (rest + text).split("\n")
-
-        for line in lines:
-            try:
-                yield CompileEvent.model_validate_json(line)
-            except ValidationError:
-                continue
+def _digest_and_verify(files: ModelFiles) -> tuple[SourceDigest, str]:
+    source = digest_source(files.path)
+    return source, verify(files, source.files)
 
 
-async def _collect(process: Process, words: list[str]) -> None:
-    assert process.stderr is not None
-
-    async for text in TextReceiveStream(process.stderr, errors="replace"):
-        words.append(text)
-        words[:] = ["".join(words)[-_LAST_WORDS:]]
+def _error(error_type: str, text: str | None) -> InferenceError:
+    kind = getattr(errors, error_type, InvalidModel)
+    assert issubclass(kind, InferenceError)
+    return kind(text)
 
 
-def _manifest(event: CompileEvent, path: Path, source: SourceDigest) -> Manifest:
-    if event.manifest is None:
-        kind = getattr(errors, event.error_type, InvalidModel)
-        assert issubclass(kind, InferenceError)
-        raise kind(event.error)
-
-    return event.manifest.model_copy(
+def _of_source(manifest: Manifest, task: _Task) -> Manifest:
+    return manifest.model_copy(
         update={
-            "source": path.name,
-            "source_bytes": source.nbytes,
-            "source_sha256": source.sha256,
+            "source": task.files.path.name,
+            "source_bytes": task.source.nbytes,
+            "source_sha256": task.source.sha256,
         }
     )
 
 
-def _crashed(code: int | None, words: str) -> str:
-    how = f"was killed by signal {-code}" if code and code < 0 else f"ended with {code}"
-    lines = words.strip().splitlines()
-    said = f" Its last words: {lines[-1]}" if lines else ""
-    return f"The compiler {how} while reading the model.{said}"
+def _own_version() -> str:
+    try:
+        return version(_DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"

@@ -9,7 +9,9 @@ from inference.permissions import Permissions
 class CompileRequest(BaseModel):
     """Compile the model at `path` into `folder`, which exists and is empty.
 
-    `sidecar` is the TOML file that belongs to it, if there is one.
+    `sidecar` is the TOML file that belongs to it, if there is one. `memory_bytes` and
+    `cpu_seconds` are what the child may use; `None` for no limit. It ends with the
+    process `parent`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -18,14 +20,23 @@ class CompileRequest(BaseModel):
     sidecar: str | None
     folder: str
     permissions: Permissions = Permissions()
+    memory_bytes: int | None = None
+    cpu_seconds: int | None = None
+    parent: int | None = None
 
 
 class CompileEvent(BaseModel):
-    """One of: a stage begun, an error (of a class in `inference.errors`), the end."""
+    """One of: a stage begun, what didn't confine the child, an error, the end.
+
+    `error_type` is a class in `inference.errors`. An error is `lasting` if the same
+    files would be refused again, whatever the machine has free.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     stage: str | None = None
+    unconfined: tuple[str, ...] | None = None
     error: str | None = None
     error_type: str = "InvalidModel"
+    lasting: bool = False
     manifest: Manifest | None = None

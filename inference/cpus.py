@@ -6,15 +6,14 @@ import contextlib
 import math
 import os
 import platform
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from inference.cgroups import cgroup_folders, read_text
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    ReadText = Callable[[str], str]
-
-MOUNT = "/sys/fs/cgroup"
+    from inference.cgroups import ReadText
 
 
 def affinity_cpus() -> int:
@@ -23,10 +22,6 @@ def affinity_cpus() -> int:
         return len(os.sched_getaffinity(0))
 
     return os.cpu_count() or 1
-
-
-def read_text(path: str) -> str:
-    return Path(path).read_text(encoding="ascii", errors="replace")
 
 
 def available_cpus(
@@ -51,7 +46,7 @@ def cgroup_cpus(read: ReadText) -> float | None:
     """
     quotas = [
         quota
-        for folder in _folders(read)
+        for folder in cgroup_folders("cpu", read)
         for quota in (_quota_v2(folder, read), _quota_v1(folder, read))
         if quota is not None
     ]
@@ -67,25 +62,6 @@ def cpu_name(read: ReadText = read_text) -> str:
                 return value.strip()
 
     return platform.processor() or platform.machine()
-
-
-def _folders(read: ReadText) -> Iterator[str]:
-    # Inside a container the path in /proc may be the host's, absent below the
-    # mount; the walk up ends at the mount itself, which is the container's own.
-    for controllers, path in _memberships(read):
-        mount = f"{MOUNT}/{controllers}" if controllers else MOUNT
-        for part in (PurePosixPath(path), *PurePosixPath(path).parents):
-            yield mount + str(part).rstrip("/")
-
-
-def _memberships(read: ReadText) -> Iterator[tuple[str, str]]:
-    """`(controllers, path)` per line: `("", …)` for v2, `("cpu,cpuacct", …)` for v1."""
-    yield from (("", "/"), ("cpu", "/"))
-    with contextlib.suppress(OSError):
-        for line in read("/proc/self/cgroup").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if not controllers or "cpu" in controllers.split(","):
-                yield controllers, path
 
 
 def _quota_v2(folder: str, read: ReadText) -> float | None:

@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import gc
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import anyio
-import anyio.to_thread
 import structlog
 
 from inference.artifact_cache import ArtifactCache
-from inference.batcher import Batcher
+from inference.cache import ModelCache
+from inference.catalog import Catalog
 from inference.compilation import Compilation
-from inference.errors import InferenceError, ModelNotFound, VersionNotFound
-from inference.limits import Limits
+from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.loading import Loader
-from inference.model import Model
-from inference.permissions import Permissions
+from inference.lookout import Lookout
+from inference.manager import ModelManager
 from inference.reasons import first_line
-from inference.repository import scan_repository
+from inference.survey import Surveyor
+from inference.types import EngineStatus
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
     from types import TracebackType
 
-    from inference.loading import Loaded
-    from inference.repository import ModelFiles
+    from inference.engine_config import EngineConfig
+    from inference.model import Model
     from inference.types import ModelSpec, ModelStatus, PredictRequest, PredictResult
 
+SCAN_TIMEOUT_SECONDS = 30.0
+MAX_CONCURRENCY = 1024
+
 log = structlog.get_logger("tandem.engine")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineConfig:
-    """`repository` is a folder of models or one model; `cache` holds artifacts.
-
-    `limits` are those of a model whose sidecar doesn't say otherwise. `memory_budget`
-    is in bytes; `None` for a share of what the machine or container has. The
-    repository is looked at every `scan_seconds`; 0 for once.
-    """
-
-    repository: Path
-    cache: Path
-    limits: Limits = field(default_factory=Limits)
-    compile_timeout_seconds: float = 900.0
-    permissions: Permissions = field(default_factory=Permissions)
-    memory_budget: int | None = None
-    scan_seconds: float = 0.0
 
 
 class Engine:
@@ -61,34 +44,34 @@ class Engine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._models: dict[str, dict[int, Model]] = {}
-        self._problems: list[str] = []
+        self._catalog = Catalog()
         self._changed = anyio.Event()
-        compilation = Compilation(
-            ArtifactCache(config.cache), timeout_seconds=config.compile_timeout_seconds
-        )
-        self._loader = Loader(compilation, config.limits)
+        self._settled = False
+        self._draining = False
+        self._repository_error: str | None = None
+        self._loader = Loader(_compilation(config), config.limits)
+        surveyor = Surveyor(config.repository, quiet_seconds=2 * config.scan_seconds)
+        self._lookout = Lookout(surveyor.survey, timeout_seconds=SCAN_TIMEOUT_SECONDS)
+        self._looking = anyio.Lock()
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        scan = await anyio.to_thread.run_sync(
-            scan_repository, self._config.repository, limiter=anyio.CapacityLimiter(1)
-        )
-        self._problems = scan.problems
+        survey = await self._lookout.look()
 
-        for problem in scan.problems:
+        for problem in survey.problems:
             log.warning("entry passed over", problem=problem)
 
-        for files in scan.models:
-            self._models.setdefault(files.id.name, {})[files.id.version] = self._new(
-                files
-            )
+        tasks = await self._exits.enter_async_context(anyio.create_task_group())
+        self._exits.callback(tasks.cancel_scope.cancel)
+        self._cache = ModelCache(self._loader, tasks, budget=self._config.budget)
+        self._manager = ModelManager(
+            self._catalog, self._cache, self._loader, tasks, changed=self._notify
+        )
+        self._manager.take(survey)
 
-        self._exits.callback(self._close)
-        self._tasks = anyio.create_task_group()
-        await self._exits.enter_async_context(self._tasks)
-        self._exits.callback(self._tasks.cancel_scope.cancel)
-        self._tasks.start_soon(self._load_all)
+        if self._config.scan_seconds:
+            tasks.start_soon(self._watch)
+
         return self
 
     async def __aexit__(
@@ -101,109 +84,189 @@ class Engine:
 
     def models(self) -> list[ModelStatus]:
         """Every version known, sorted by name, then version; broken ones included."""
-        return [model.status() for model in self._all()]
+        return [
+            status for entry in self._catalog.entries() for status in entry.statuses()
+        ]
 
     def problems(self) -> list[str]:
         """What the repository holds that can't be a model, and why."""
-        return list(self._problems)
+        return list(self._manager.problems)
 
     def versions(self, name: str) -> list[ModelStatus]:
         """The versions of one model. Raises `ModelNotFound`."""
-        return [model.status() for _, model in sorted(self._named(name).items())]
+        return self._catalog.entry(name).statuses()
 
     def status(self, spec: ModelSpec) -> ModelStatus:
-        """The newest version or the one asked for, whatever its state.
+        """The version that answers, or would, whatever its state.
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """
-        return self._find(spec).status()
+        entry = self._catalog.entry(spec.name)
+        return entry.status(entry.pick(spec))
 
     def ready(self) -> bool:
-        """Whether every version has settled: it is available, or has failed."""
-        return all(model.settled for model in self._all())
+        """Whether all versions found at first have settled: available, or failed."""
+        self._settled = self._settled or all(
+            model.settled for model in self._catalog.models()
+        )
+        return self._settled and not self._draining
+
+    def overview(self) -> EngineStatus:
+        """What the engine as a whole is at."""
+        cache = self._cache
+        return EngineStatus(
+            memory_budget=cache.budget,
+            memory_bytes=cache.nbytes,
+            repository_error=self._repository_error,
+            draining=self._draining,
+            loads=cache.loads,
+            load_failures=cache.load_failures + self._manager.failures,
+            evictions=cache.evictions,
+            reloads=cache.reloads,
+        )
 
     async def wait_changed(self) -> None:
         """Return when the state of any model changes."""
         await self._changed.wait()
 
     async def predict(self, request: PredictRequest) -> PredictResult:
-        """Run a model. Raises `ModelNotFound`, and what `Model.predict` raises."""
-        return await self._find(request.model).predict(request)
+        """Run a model, loaded again if it had been evicted.
+
+        Raises `ModelNotFound`, `VersionNotFound`, `ModelLoading`, `ModelUnloaded`,
+        `LoadFailed`, and what `Instance.predict` raises.
+        """
+        arrived = anyio.current_time()
+        model = self._catalog.find(request.model)
+
+        try:
+            return await self._predict(model, request, arrived)
+        except ModelUnloaded:
+            # While it waited, another version may have taken its place.
+            other = self._catalog.find(request.model)
+            if other is model:
+                raise
+
+            return await self._predict(other, request, arrived)
 
     def admit(self, spec: ModelSpec) -> None:
         """Raises what `predict` would raise now for any inputs of this model.
 
-        `ModelNotFound`, `ModelLoading`, `LoadFailed`, `Overloaded`.
+        `ModelNotFound`, `VersionNotFound`, `ModelLoading`, `ModelUnloaded`,
+        `LoadFailed`, `Overloaded`.
         """
-        self._find(spec).admit()
+        self._catalog.find(spec).admit()
 
-    def _new(self, files: ModelFiles) -> Model:
-        return Model(files, changed=self._notify)
+    async def load(self, spec: ModelSpec) -> ModelStatus:
+        """Load a version that is unloaded, evicted or failed; returns once it serves.
 
-    def _all(self) -> list[Model]:
-        return [
-            model
-            for _, versions in sorted(self._models.items())
-            for _, model in sorted(versions.items())
-        ]
+        Raises `ModelNotFound`, `VersionNotFound`, and `LoadFailed` with the reason.
+        """
+        model = self._catalog.find(spec)
+        await self._manager.load(model)
+        return model.status()
 
-    def _named(self, name: str) -> dict[int, Model]:
-        if name not in self._models:
-            served = ", ".join(sorted(self._models)) or "none"
-            raise ModelNotFound(
-                f"There is no model '{name}'; the models are: {served}."
+    async def unload(self, spec: ModelSpec) -> list[ModelStatus]:
+        """Unload a version, or all of a model's; returns once their memory is free.
+
+        Requests that run end well; later ones raise `ModelUnloaded`. Raises
+        `ModelNotFound`, `VersionNotFound`.
+        """
+        models = self._catalog.select(spec)
+
+        for model in models:
+            await self._manager.unload(model)
+
+        return [model.status() for model in models]
+
+    async def rescan(self) -> list[str]:
+        """Take up what the repository holds now, though it be new; its problems.
+
+        Raises `Unavailable` if it can't be read.
+        """
+        await self._look(quiet=True)
+
+        if self._repository_error is not None:
+            raise Unavailable(self._repository_error)
+
+        await self._manager.settled()
+        return self.problems()
+
+    async def label(self, name: str, labels: Mapping[str, int | None]) -> None:
+        """Set labels, or take them away with `None`: all of them at once or none.
+
+        Loads the versions first where needed. Raises `ModelNotFound`,
+        `VersionNotFound`, `LoadFailed`; then nothing has changed.
+        """
+        await self._manager.label(self._catalog.entry(name), labels)
+
+    def pin(self, spec: ModelSpec, pinned: bool) -> None:
+        """Whether versions may be evicted: one, or all of a model's.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        self._manager.pin(spec, pinned)
+
+    def resize(self, spec: ModelSpec, concurrency: int) -> None:
+        """How many calls a version, or each of a model's, runs at a time.
+
+        Raises `ModelNotFound`, `VersionNotFound`, `InvalidRequest`.
+        """
+        if not 1 <= concurrency <= MAX_CONCURRENCY:
+            raise InvalidRequest(
+                f"concurrency must be within 1 to {MAX_CONCURRENCY}, not {concurrency}."
             )
 
-        return self._models[name]
+        for model in self._catalog.select(spec):
+            model.resize(concurrency)
 
-    def _find(self, spec: ModelSpec) -> Model:
-        versions = self._named(spec.name)
-        version = max(versions) if spec.version is None else spec.version
+    def drain(self, draining: bool) -> None:
+        """Whether to say not ready, so that clients are sent elsewhere."""
+        self._draining = draining
+        self._notify()
 
-        if version not in versions:
-            served = ", ".join(map(str, sorted(versions)))
-            raise VersionNotFound(
-                f"Model '{spec.name}' has no version {version}; served: {served}."
-            )
-
-        return versions[version]
+    async def _predict(
+        self, model: Model, request: PredictRequest, arrived: float
+    ) -> PredictResult:
+        deadline = model.deadline(arrived, request.timeout)
+        instance = model.instance or await self._cache.instance(model, deadline)
+        return await instance.predict(
+            model.id, request, arrived=arrived, deadline=deadline
+        )
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
-    async def _load_all(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            for model in self._all():
-                tasks.start_soon(self._load, model)
+    async def _watch(self) -> None:
+        while True:
+            await anyio.sleep(self._config.scan_seconds)
+            await self._look()
 
-        # A full collection walks TensorFlow's objects and stops the server meanwhile.
-        gc.collect()
-        gc.freeze()
+    async def _look(self, *, quiet: bool = False) -> None:
+        async with self._looking:
+            try:
+                survey = await self._lookout.look()
+            except Exception as exc:
+                self._unreadable(exc)
+                return
 
-    async def _load(self, model: Model) -> None:
-        try:
-            loaded = await self._loader.load(model.files, model.begin)
-        except InferenceError as exc:
-            model.fail(str(exc))
-        except Exception as exc:
-            log.exception("loading failed unexpectedly", model=model.files.id.name)
-            model.fail(first_line(exc))
-        else:
-            await self._serve(model, loaded)
+        self._repository_error = None
+        self._manager.take(survey, quiet=quiet)
 
-    async def _serve(self, model: Model, loaded: Loaded) -> None:
-        batcher = Batcher(loaded)
+    def _unreadable(self, error: Exception) -> None:
+        """What is served stays: the disk may come back."""
+        reason = f"The repository can't be read: {first_line(error)}"
 
-        try:
-            await self._tasks.start(batcher.serve)
-        except BaseException:
-            # Leaving calls it off before the model knows what it would have to close.
-            loaded.servable.close()
-            raise
+        if reason != self._repository_error:
+            log.error("repository unreadable", reason=reason)
 
-        model.succeed(loaded, batcher)
+        self._repository_error = reason
 
-    def _close(self) -> None:
-        for model in self._all():
-            model.close()
+
+def _compilation(config: EngineConfig) -> Compilation:
+    return Compilation(
+        ArtifactCache(config.cache),
+        timeout_seconds=config.compile_timeout_seconds,
+        permissions=config.permissions,
+        memory_limit=config.compile_memory,
+    )

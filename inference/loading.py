@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,16 +12,18 @@ import anyio
 import anyio.to_thread
 import structlog
 
+from inference.artifact import DamagedArtifact
 from inference.cpus import available_cpus
-from inference.errors import InferenceError
+from inference.errors import InferenceError, InvalidModel, LoadFailed
+from inference.footprint import expected_bytes, resident_bytes
 from inference.sidecar import blaming_sidecar, read_sidecar
+from inference.warmup import read_warmup, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from inference.artifact import Artifact
     from inference.batching import Batching
-    from inference.compilation import Compilation
+    from inference.compilation import Compilation, Compiled
     from inference.limits import Limits
     from inference.repository import ModelFiles
     from inference.runtime import Servable
@@ -29,11 +33,36 @@ log = structlog.get_logger("tandem.engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A version that can be loaded at any time: its artifact, how it is to be called.
+
+    `plans` has each signature's batching; `nbytes` is what it is expected to take.
+    """
+
+    files: ModelFiles
+    compiled: Compiled
+    limits: Limits
+    plans: Mapping[str, Batching]
+
+    @property
+    def nbytes(self) -> int:
+        return expected_bytes(self.compiled.manifest)
+
+    def same_as(self, other: Prepared) -> bool:
+        """Whether loading it would give what loading `other` gave."""
+        return (self.compiled.artifact, self.limits, self.plans) == (
+            other.compiled.artifact,
+            other.limits,
+            other.plans,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """A servable and how it is to be called.
 
-    `plans` has each signature's batching. `seconds` is what mapping and warming took;
-    `fresh` says that it was compiled for that.
+    `plans` has each signature's batching. `seconds` is what mapping and warming took,
+    and `nbytes` what it took of memory; `fresh` says that it was compiled for that.
     """
 
     servable: Servable
@@ -42,18 +71,21 @@ class Loaded:
     concurrency: int
     seconds: float
     fresh: bool
+    nbytes: int = 0
 
 
 class Loader:
-    """Loads one model at a time: what is measured then isn't disturbed by another."""
+    """Opens one model at a time: what is measured then isn't disturbed by another."""
 
     def __init__(self, compilation: Compilation, limits: Limits) -> None:
         self._compilation = compilation
         self._limits = limits
         self._limiter = anyio.CapacityLimiter(1)
 
-    async def load(self, files: ModelFiles, report: Callable[[str], None]) -> Loaded:
-        """The model of `files`, ready to be called; `report` hears each stage.
+    async def prepare(
+        self, files: ModelFiles, report: Callable[[str], None]
+    ) -> Prepared:
+        """The model of `files`, compiled; `report` hears each stage.
 
         Raises `InferenceError` with what is wrong with it.
         """
@@ -67,44 +99,97 @@ class Loader:
         with blaming_sidecar(files.sidecar):
             plans = limits.plans(compiled.manifest.signatures)
 
-        report("mapping")
-        started = time.monotonic()
-        servable, tuning = await anyio.to_thread.run_sync(
-            _open, compiled.artifact, limits, limiter=self._limiter
-        )
-        log.info("calls at a time", model=files.id.name, chosen=tuning.describe())
-        return Loaded(
-            servable=servable,
-            limits=limits,
-            plans=plans,
-            concurrency=tuning.concurrency,
-            seconds=time.monotonic() - started,
-            fresh=compiled.fresh,
-        )
+        return Prepared(files=files, compiled=compiled, limits=limits, plans=plans)
+
+    async def open(self, prepared: Prepared) -> Loaded:
+        """The prepared version in memory, ready to be called.
+
+        Raises `InvalidModel` where its recorded requests fail, `LoadFailed` otherwise.
+        """
+        try:
+            loaded = await anyio.to_thread.run_sync(
+                _open, prepared, limiter=self._limiter
+            )
+        except DamagedArtifact as exc:
+            raise LoadFailed(f"The compiled model is damaged: {exc}.") from exc
+        except (MemoryError, OSError) as exc:
+            raise LoadFailed(f"The compiled model can't be mapped: {exc}.") from exc
+
+        return loaded
 
 
-def _open(artifact: Artifact, limits: Limits) -> tuple[Servable, Tuning]:
-    # TensorFlow takes seconds to import; whoever only compiles never needs it here.
+@functools.cache
+def _start_runtime() -> None:
+    """Import TensorFlow: it takes seconds, and whoever only compiles never needs it.
+
+    A full collection walks its objects and stops the server for 180 ms: they are taken
+    out of it. Models come later, as their cycles must be collected when they go; a
+    collection of theirs takes less than a millisecond each.
+    """
+    import inference.runtime  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
+def _open(prepared: Prepared) -> Loaded:
+    _start_runtime()
     from inference.runtime import Servable, Threads
+
+    started = time.monotonic()
+    before = resident_bytes()
+    limits = prepared.limits
+    tuning = _tune(prepared)
+    servable = Servable(
+        prepared.compiled.artifact,
+        threads=Threads(intra_op=tuning.intra_op, calls=tuning.concurrency),
+        time_limit=limits.timeout_seconds,
+    )
+
+    try:
+        _warm_up(servable, prepared)
+    except BaseException:
+        servable.close()
+        raise
+
+    name = prepared.files.id.name
+    log.info("calls at a time", model=name, chosen=tuning.describe())
+    return Loaded(
+        servable=servable,
+        limits=limits,
+        plans=prepared.plans,
+        concurrency=tuning.concurrency,
+        seconds=time.monotonic() - started,
+        fresh=prepared.compiled.fresh,
+        nbytes=max(prepared.nbytes, resident_bytes() - before),
+    )
+
+
+def _tune(prepared: Prepared) -> Tuning:
     from inference.tuning import BATCH_ROWS, tune
 
-    tuning = tune(
-        artifact,
+    limits = prepared.limits
+    return tune(
+        prepared.compiled.artifact,
         cpus=available_cpus(),
         rows=min(BATCH_ROWS, limits.batching.max_rows),
         concurrency=limits.concurrency,
         intra_op=limits.intra_op_threads,
     )
-    threads = Threads(intra_op=tuning.intra_op, calls=tuning.concurrency)
-    servable = Servable(artifact, threads=threads, time_limit=limits.timeout_seconds)
+
+
+def _warm_up(servable: Servable, prepared: Prepared) -> None:
+    recorded = read_warmup(prepared.files)
+
+    if recorded:
+        try:
+            replay(servable, recorded)
+        except InferenceError as exc:
+            raise InvalidModel(f"It failed on a recorded request: {exc}") from exc
+        return
 
     try:
         servable.warm_up()
     except InferenceError as exc:
         # Zeros may be wrong for it; its clients' inputs need not be.
-        log.info("warm-up failed", artifact=str(artifact.folder), reason=str(exc))
-    except BaseException:
-        servable.close()
-        raise
-
-    return servable, tuning
+        log.info("warm-up failed", model=prepared.files.id.name, reason=str(exc))

@@ -2,93 +2,126 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
-import anyio
 import structlog
 
-from inference.binding import bind
-from inference.calls import Call
-from inference.errors import LoadFailed, ModelLoading, UnknownSignature
-from inference.types import Load, ModelState, ModelStatus, PredictResult
+from inference.artifact import signatures_of
+from inference.errors import LoadFailed, ModelLoading, ModelUnloaded
+from inference.types import Load, ModelState, ModelStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from inference.artifact import Manifest
-    from inference.batcher import Batcher
-    from inference.loading import Loaded
-    from inference.repository import ModelFiles
-    from inference.runtime import Servable
-    from inference.types import PredictRequest, Signature
+    from inference.instance import Instance
+    from inference.loading import Prepared
+    from inference.types import ModelId, Signature
+
+NEVER = -math.inf
 
 log = structlog.get_logger("tandem.models")
 
 
 class Model:
-    """A version as the engine knows it, from found to closed.
+    """A version as the engine knows it, from found to unloaded.
 
-    To be used on the event loop's thread.
+    `prepared` is what can be loaded, `instance` what is in memory: a version without
+    one is loaded again by the next request. To be used on the event loop's thread.
     """
 
-    def __init__(self, files: ModelFiles, *, changed: Callable[[], None]) -> None:
-        self.files = files
+    def __init__(
+        self, model_id: ModelId, path: str, *, changed: Callable[[], None]
+    ) -> None:
+        self.id = model_id
+        self.path = path
+        self.prepared: Prepared | None = None
+        self.instance: Instance | None = None
+        self.pinned = False
+        self.ordered_pin: bool | None = None
+        self.tokens: int | None = None
+        self.unloaded = False
         self._changed = changed
-        self._state = ModelState.START
+        self._signatures: Mapping[str, Signature] = {}
         self._stage = ""
+        self._begun = False
+        self._ending = False
         self._error: str | None = None
-        self._manifest: Manifest | None = None
-        self._loaded: Loaded | None = None
-        self._batcher: Batcher | None = None
+        self._update_error: str | None = None
+        self._last_request = NEVER
+
+    @property
+    def state(self) -> ModelState:
+        if self._ending:
+            return ModelState.UNLOADING
+
+        if self.unloaded or self._error is not None:
+            return ModelState.END
+
+        if self.prepared is not None:
+            return ModelState.AVAILABLE
+
+        return ModelState.LOADING if self._begun else ModelState.START
 
     @property
     def settled(self) -> bool:
         """Whether loading has ended, one way or the other."""
-        return self._state in (ModelState.AVAILABLE, ModelState.END)
+        return self.state in (ModelState.AVAILABLE, ModelState.END)
 
-    def status(self) -> ModelStatus:
-        manifest = self._manifest
-        loaded = self._loaded
+    @property
+    def current(self) -> bool:
+        """Whether what its files held last is what answers, or would when loaded."""
+        return self.prepared is not None and self._update_error is None
+
+    def status(self, labels: tuple[str, ...] = ()) -> ModelStatus:
+        instance = self.instance
+        manifest = self.prepared.compiled.manifest if self.prepared else None
         return ModelStatus(
-            id=self.files.id,
-            path=str(self.files.path),
-            state=self._state,
+            id=self.id,
+            path=self.path,
+            state=self.state,
             stage=self._stage,
             error=self._error,
+            update_error=self._update_error,
             format=manifest.source_format if manifest else None,
             writer=manifest.source_writer if manifest else None,
             default_signature=manifest.default_signature if manifest else None,
-            signatures=loaded.servable.signatures if loaded else {},
-            concurrency=loaded.concurrency if loaded else None,
-            load_seconds=loaded.seconds if loaded else None,
-            load=self._batcher.load() if self._batcher else Load(),
+            signatures=self._signatures,
+            concurrency=instance.batcher.tokens if instance else None,
+            load_seconds=instance.loaded.seconds if instance else None,
+            load=instance.batcher.load() if instance else Load(),
+            labels=labels,
+            pinned=self.pinned,
+            integrity=self.prepared.compiled.integrity if self.prepared else None,
+            memory_bytes=instance.nbytes if instance else 0,
+            last_used=self._used(),
         )
 
     def begin(self, stage: str) -> None:
-        """Loading goes on with `stage`."""
-        if self._state is ModelState.START:
-            log.info("model loading", **self._names(), path=str(self.files.path))
+        """Loading goes on with `stage`; a version that serves goes on serving."""
+        if not self._begun:
+            log.info("model loading", **self._names(), path=self.path)
 
-        self._state = ModelState.LOADING
+        self._begun = True
         self._stage = stage
         self._changed()
 
-    def succeed(self, loaded: Loaded, batcher: Batcher) -> None:
-        """The version can be called from now on, through `batcher`."""
-        manifest = loaded.servable.manifest
-        self._loaded = loaded
-        self._batcher = batcher
-        self._manifest = manifest
-        self._state = ModelState.AVAILABLE
+    def succeed(self, prepared: Prepared) -> None:
+        """The version can be called from now on, as `prepared`."""
+        manifest = prepared.compiled.manifest
+        self.prepared = prepared
+        self._signatures = signatures_of(manifest)
         self._stage = ""
+        self._error = self._update_error = None
         log.info(
             "model available",
             **self._names(),
             format=manifest.source_format,
             optimization=manifest.optimization,
-            concurrency=loaded.concurrency,
-            compile_seconds=manifest.compile_seconds if loaded.fresh else None,
-            load_seconds=round(loaded.seconds, 3),
+            compile_seconds=manifest.compile_seconds
+            if prepared.compiled.fresh
+            else None,
         )
 
         for note in manifest.notes:
@@ -97,56 +130,86 @@ class Model:
         self._changed()
 
     def fail(self, reason: str) -> None:
-        """The version can't be loaded; `reason` is what clients are told."""
-        self._state = ModelState.END
+        """The files can't be loaded; `reason` is what clients and operators are told.
+
+        What serves already goes on with what the files held before.
+        """
         self._stage = ""
-        self._error = reason
+
+        if self.prepared is not None:
+            self._update_error = reason
+        else:
+            self._error = reason
+
         log.error("model failed to load", **self._names(), reason=reason)
         self._changed()
 
-    def close(self) -> None:
-        """Give the servable's memory back. No call may be under way. Idempotent."""
-        loaded, self._loaded = self._loaded, None
+    @property
+    def idle(self) -> bool:
+        """Whether nobody holds it now."""
+        return self.instance is None or self.instance.idle
 
-        if loaded is not None:
-            loaded.servable.close()
-            self._state = ModelState.END
-            log.info("model unloaded", **self._names())
+    @property
+    def last_used(self) -> float:
+        """When its last request came, or it was loaded, by `time.monotonic`."""
+        return self.instance.last_used if self.instance else NEVER
 
-    def admit(self) -> None:
-        """Raises what `predict` would raise now whatever it is given.
+    def resize(self, tokens: int) -> None:
+        """Run `tokens` calls at a time, now and whenever it is loaded."""
+        self.tokens = tokens
+        if self.instance is not None:
+            self.instance.batcher.resize(tokens)
 
-        `ModelLoading`, `LoadFailed`, `Overloaded`: cheaper to know before a body is
-        read.
-        """
-        loaded, batcher = self._serving()
-        batcher.check(loaded.limits.timeout_seconds)
+    def install(self, instance: Instance) -> Instance | None:
+        """`instance` answers from now on; returns the one that did."""
+        if self.tokens is not None:
+            instance.batcher.resize(self.tokens)
 
-    async def predict(self, request: PredictRequest) -> PredictResult:
-        """Bind the inputs and run them, beside or together with others'.
-
-        Raises `ModelLoading`, `LoadFailed`, `UnknownSignature`, `InputMismatch`,
-        `Overloaded`, `DeadlineExceeded`, `ExecutionFailed`.
-        """
-        loaded, batcher = self._serving()
-        arrived = anyio.current_time()
-        signature = self._signature(loaded.servable, request.signature)
-        names = _wanted(signature, request.outputs)
-        call = Call(
-            signature,
-            bind(signature, request.inputs),
-            names,
-            arrived=arrived,
-            deadline=loaded.limits.deadline(arrived, request.timeout),
+        before, self.instance = self.instance, instance
+        log.info(
+            "model loaded",
+            **self._names(),
+            load_seconds=round(instance.loaded.seconds, 3),
+            memory_bytes=instance.nbytes,
+            concurrency=instance.batcher.tokens,
         )
-        outputs = await batcher.submit(call)
-        return PredictResult(model=self.files.id, signature=signature, outputs=outputs)
+        self._changed()
+        return before
 
-    def _serving(self) -> tuple[Loaded, Batcher]:
-        if self._loaded is not None and self._batcher is not None:
-            return self._loaded, self._batcher
+    def uninstall(self) -> Instance | None:
+        """Nobody is given the instance from now on; returns it, for its end."""
+        self._last_request = self._latest()
+        instance, self.instance = self.instance, None
+        return instance
 
-        name = self.files.id.name
+    def begin_end(self) -> None:
+        """It is to go for good: no request is taken from now on."""
+        self._ending = True
+        self._changed()
+
+    def end(self) -> None:
+        """It is gone."""
+        log.info("model unloaded", **self._names())
+        self._changed()
+
+    def check(self) -> None:
+        """Raises `ModelUnloaded`, `LoadFailed`, `ModelLoading` unless it answers."""
+        if self.prepared is not None and not self.unloaded and not self._ending:
+            return
+
+        name = self.id.name
+
+        if self._ending:
+            raise ModelUnloaded(
+                f"Version {self.id.version} of model '{name}' is being unloaded: its "
+                "files are gone, or another version serves in its place."
+            )
+
+        if self.unloaded:
+            raise ModelUnloaded(
+                f"Version {self.id.version} of model '{name}' has been unloaded; an "
+                "operator's load brings it back."
+            )
 
         if self._error is not None:
             raise LoadFailed(f"Model '{name}' could not be loaded: {self._error}")
@@ -154,31 +217,30 @@ class Model:
         doing = f" ({self._stage})" if self._stage else ""
         raise ModelLoading(f"Model '{name}' is still loading{doing}; ask again soon.")
 
-    def _signature(self, servable: Servable, name: str | None) -> Signature:
-        wanted = name or servable.manifest.default_signature
+    def deadline(self, now: float, timeout: float | None) -> float:
+        """When a request that came `now` ends. Raises what `check` raises."""
+        self.check()
+        assert self.prepared is not None
+        return self.prepared.limits.deadline(now, timeout)
 
-        if wanted not in servable.signatures:
-            raise UnknownSignature(
-                f"Model '{self.files.id.name}' has no signature '{wanted}'; it has: "
-                f"{', '.join(sorted(servable.signatures))}."
-            )
+    def admit(self) -> None:
+        """Raises what `predict` would raise now whatever it is given.
 
-        return servable.signatures[wanted]
+        What `check` raises, and `Overloaded`: cheaper to know before a body is read.
+        """
+        self.check()
+        instance = self.instance
+
+        if instance is not None:
+            instance.batcher.check(instance.loaded.limits.timeout_seconds)
+
+    def _latest(self) -> float:
+        used = self.instance is not None and self.instance.used
+        return self.last_used if used else self._last_request
+
+    def _used(self) -> float | None:
+        latest = self._latest()
+        return None if latest == NEVER else time.time() - (time.monotonic() - latest)
 
     def _names(self) -> dict[str, str | int]:
-        return {"model": self.files.id.name, "version": self.files.id.version}
-
-
-def _wanted(signature: Signature, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    if names is None:
-        return tuple(signature.outputs)
-
-    unknown = [name for name in names if name not in signature.outputs]
-
-    if unknown:
-        raise UnknownSignature(
-            f"Signature '{signature.name}' has no output '{unknown[0]}'; it has: "
-            f"{', '.join(signature.outputs)}."
-        )
-
-    return names
+        return {"model": self.id.name, "version": self.id.version}

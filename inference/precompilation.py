@@ -12,7 +12,7 @@ from inference.artifact import signatures_of
 from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
 from inference.errors import InferenceError
-from inference.repository import scan_repository
+from inference.survey import Surveyor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ class Precompiled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precompilation:
-    """All models of a repository, and what of it was passed over."""
+    """All models that a repository serves, and what of it was passed over."""
 
     models: list[Precompiled]
     problems: list[str]
@@ -61,12 +61,13 @@ async def precompile(
 
     Raises `OSError` where the repository can't be read.
     """
-    scan = await anyio.to_thread.run_sync(
-        scan_repository, repository, limiter=anyio.CapacityLimiter(1)
+    surveyor = Surveyor(repository, quiet_seconds=0)
+    found = await anyio.to_thread.run_sync(
+        surveyor.survey, limiter=anyio.CapacityLimiter(1)
     )
     compilation = Compilation(ArtifactCache(cache), timeout_seconds=timeout_seconds)
-    models = [await _compile(compilation, files, report) for files in scan.models]
-    return Precompilation(models=models, problems=scan.problems)
+    models = [await _compile(compilation, files, report) for files in found.wanted()]
+    return Precompilation(models=models, problems=found.problems)
 
 
 async def _compile(
@@ -76,7 +77,7 @@ async def _compile(
 ) -> Precompiled:
     try:
         compiled = await compilation.compile(
-            files, lambda stage: report(files.id, stage)
+            files, lambda stage: report(files.id, stage), retry=True
         )
     except InferenceError as exc:
         return Precompiled(id=files.id, path=files.path, error=str(exc))

@@ -7,23 +7,39 @@ are checked here.
 
 from __future__ import annotations
 
-import re
+import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from inference.boundary import BadEntry, Boundary, LimitReached
+from inference.layout import (
+    FOREIGN,
+    LOST_AND_FOUND,
+    NAME,
+    SIDECAR,
+    SUFFIXES,
+    SUMS,
+    VERSION,
+    WARMUP,
+    architecture_of,
+    holds_versions,
+    is_model_file,
+    is_saved_model,
+    is_version,
+    meant_as_version,
+    model_in,
+    names_of,
+    nearest_file,
+)
 from inference.types import ModelId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-VERSION = re.compile(r"[1-9][0-9]{0,17}")
-SUFFIXES = {".h5", ".hdf5", ".keras", ".pb"}
-FOREIGN = {".ckpt", ".mlmodel", ".onnx", ".pbtxt", ".pkl", ".pt", ".pth", ".tflite"}
-SAVED_MODEL = {"saved_model.pb", "saved_model.pbtxt"}
-SIDECAR = "model.toml"
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+LIMIT = 50_000
+"""Entries of folders that one scan looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,141 +57,231 @@ class ModelFiles:
     warmup: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """One model: its versions, ascending, and the sidecar that is of all of them."""
+
+    name: str
+    versions: tuple[ModelFiles, ...]
+    sidecar: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """What of the repository it is, for messages."""
+        first = self.versions[0].path
+        return first.name if first.stem == self.name else f"{self.name}/"
+
+
 @dataclass(slots=True, kw_only=True)
 class Scan:
-    """What a repository holds. `problems` says what of it is passed over, and why."""
+    """What a repository holds. `problems` says what of it is passed over, and why.
 
-    models: list[ModelFiles] = field(default_factory=list)
+    The entries of `doubtful` names have a problem now: that such a model or a version
+    of it isn't found doesn't mean that it was taken away. `one_model` says that it is
+    one model's folder of versions.
+    """
+
+    entries: list[ModelEntry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)
+    one_model: bool = False
+    _taken: dict[str, ModelEntry] = field(default_factory=dict, repr=False)
 
-    def add(self, files: ModelFiles) -> None:
+    def add(self, entry: ModelEntry, place: str) -> None:
         """Take up a model, unless its name can't be one or is taken."""
-        name = files.id.name
+        taken = self._taken.get(entry.name)
 
-        if not NAME.fullmatch(name):
-            self.problems.append(
-                f"{files.path.name}: '{name}' can't be a model's name; rename it to "
-                "letters, digits, '.', '_' and '-', beginning with a letter or digit."
+        if not NAME.fullmatch(entry.name):
+            self.report(
+                f"{place}: '{entry.name}' can't be a model's name; rename it to "
+                "letters, digits, '.', '_' and '-', beginning with a letter or digit, "
+                "128 at most."
             )
-        elif any(each.id == files.id for each in self.models):
-            taken = next(each.path.name for each in self.models if each.id == files.id)
-            self.problems.append(
-                f"{files.path.name}: the model '{name}' is served from {taken} "
+        elif taken is not None:
+            self.report(
+                f"{place}: the model '{entry.name}' is served from {taken.place} "
                 "already; rename one of them."
             )
         else:
-            self.models.append(files)
+            self._taken[entry.name] = entry
+            self.entries.append(entry)
+
+    @contextmanager
+    def blaming(self, place: str, names: set[str]) -> Iterator[None]:
+        """Note what is wrong in `place` and go on; `names` are in doubt then."""
+        try:
+            yield
+        except BadEntry as exc:
+            self.doubt(f"{place}: {exc}", names)
+        except OSError as exc:
+            self.doubt(f"{place}: it can't be read: {exc.strerror}.", names)
+
+    def doubt(self, problem: str, names: set[str]) -> None:
+        self.report(problem)
+        self.doubtful |= names
+
+    def report(self, problem: str) -> None:
+        """Files may have any bytes for names, which end up in logs and documents."""
+        self.problems.append("".join(map(_shown, problem)))
 
 
-def scan_repository(root: Path) -> Scan:
-    """The models below `root`, the newest version of each. Raises `OSError`."""
-    scan = Scan()
+def scan_repository(root: Path, *, limit: int = LIMIT, one_model: bool = False) -> Scan:
+    """The models below `root`, all versions. Looks at `limit` entries at most.
+
+    `one_model` says that `root` was one model's folder of versions before: it is as
+    long as it has any, whatever else comes to lie there. Raises `OSError` where `root`
+    itself can't be read.
+    """
+    if root.name in ("", ".."):
+        root = root.resolve()
 
     if root.is_file():
-        scan.add(_bare_file(root))
-    elif _is_saved_model(root):
-        scan.add(_single(root))
-    elif _holds_only_versions(root):
-        _scan_folder(scan, root)
+        finder = _Finder(Boundary(root.parent, limit=limit))
+        finder.find_one(root)
+    elif is_saved_model(root):
+        finder = _Finder(Boundary(root, root.parent, limit=limit))
+        finder.find_one(root)
     else:
-        for entry in sorted(root.iterdir()):
-            _scan_entry(scan, entry)
+        finder = _Finder(Boundary(root, limit=limit))
+        finder.find_all(root, one_model=one_model)
 
-    return scan
+    return finder.scan
 
 
-def _scan_entry(scan: Scan, entry: Path) -> None:
-    if entry.name.startswith("."):
-        return
+class _Finder:
+    """One scan under way."""
 
-    if entry.is_dir():
-        _scan_folder(scan, entry)
-    elif _is_model_file(entry):
-        scan.add(_bare_file(entry))
-    elif entry.suffix.lower() in FOREIGN:
-        scan.problems.append(
-            f"{entry.name}: not a format that is served; these are: "
-            f"{', '.join(sorted(SUFFIXES))} and SavedModel folders."
+    def __init__(self, boundary: Boundary) -> None:
+        self.scan = Scan()
+        self._boundary = boundary
+
+    def find_all(self, root: Path, *, one_model: bool) -> None:
+        # Names alone cost little; each entry is counted when it is looked at.
+        names = [name for name in sorted(os.listdir(root)) if not _is_ignored(name)]
+        entries = [root / name for name in names]
+
+        if holds_versions(entries, only=not one_model):
+            self.scan.one_model = True
+            entries = [root]
+
+        for position, path in enumerate(entries):
+            try:
+                with self.scan.blaming(path.name, names_of(path)):
+                    self._find(path, root)
+            except LimitReached as exc:
+                self._give_up(entries[position:], exc)
+                return
+
+    def find_one(self, root: Path) -> None:
+        """A model given itself."""
+        try:
+            with self.scan.blaming(root.name, {*names_of(root), root.parent.name}):
+                if root.is_dir():
+                    self._find_saved_model(root)
+                else:
+                    self._find_file(root, root.parent)
+        except LimitReached as exc:
+            self._give_up([root], exc)
+
+    def _find_file(self, path: Path, root: Path) -> None:
+        """A bare file is version 1 of the model of its name."""
+        name = path.stem
+        self._boundary.check(architecture_of(path))
+        files = ModelFiles(
+            id=ModelId(name, 1),
+            path=path,
+            sidecar=self._companion(path.with_suffix(".toml")),
+            sums=self._companion(root / SUMS),
+            warmup=self._companion(path.with_name(f"{name}.{WARMUP}")),
+        )
+        self._add(name, [files], files.sidecar, path.name)
+
+    def _find_saved_model(self, folder: Path) -> None:
+        """In a version's folder the name stands above it."""
+        is_numbered = VERSION.fullmatch(folder.name)
+        model = folder.parent if is_numbered else folder
+        number = int(folder.name) if is_numbered else 1
+        files = self._version(folder, model, model, number)
+        self._add(model.name, [files], files.sidecar, folder.name)
+
+    def _find(self, path: Path, root: Path) -> None:
+        self._boundary.count(1)
+        self._boundary.check(path)
+
+        if path.is_dir():
+            self._find_versions(path, root)
+        elif is_model_file(path):
+            self._find_file(path, root)
+        elif path.suffix.lower() in FOREIGN:
+            raise BadEntry(
+                f"not a format that is served; these are: "
+                f"{', '.join(sorted(SUFFIXES))} and SavedModel folders."
+            )
+
+    def _find_versions(self, model: Path, root: Path) -> None:
+        children = self._boundary.children(model)
+        folders = [path for path in children if is_version(path)]
+
+        if not folders:
+            files = self._version(model, model, root, 1)
+            self._add(model.name, [files], files.sidecar, f"{model.name}/")
+            return
+
+        self._report_misnamed(model, children)
+        found = []
+
+        for folder in sorted(folders, key=lambda path: int(path.name)):
+            with self.scan.blaming(f"{model.name}/{folder.name}", {model.name}):
+                self._boundary.check(folder)
+                number = int(folder.name)
+                found.append(self._version(folder, model, root, number))
+
+        if found:
+            sidecar = self._companion(model / SIDECAR)
+            self._add(model.name, found, sidecar, f"{model.name}/")
+
+    def _report_misnamed(self, model: Path, children: list[Path]) -> None:
+        for path in filter(meant_as_version, children):
+            self.scan.report(
+                f"{model.name}/{path.name}: not a version; versions are named 1, 2, 3 "
+                "…, without leading zeros."
+            )
+
+    def _version(
+        self, folder: Path, model: Path, root: Path, number: int
+    ) -> ModelFiles:
+        path = model_in(folder, self._boundary)
+        folders = list(dict.fromkeys((folder, model)))
+        own = [path.with_suffix(".toml")] if path != folder else []
+        sidecars = own + [each / SIDECAR for each in folders]
+        return ModelFiles(
+            id=ModelId(model.name, number),
+            path=path,
+            sidecar=self._companion(*sidecars),
+            sums=self._companion(*(each / SUMS for each in (folder, model, root))),
+            warmup=self._companion(*(each / WARMUP for each in folders)),
+        )
+
+    def _companion(self, *places: Path) -> Path | None:
+        return nearest_file(places, self._boundary)
+
+    def _add(
+        self, name: str, found: list[ModelFiles], sidecar: Path | None, place: str
+    ) -> None:
+        entry = ModelEntry(name=name, versions=tuple(found), sidecar=sidecar)
+        self.scan.add(entry, place)
+
+    def _give_up(self, left: list[Path], reason: LimitReached) -> None:
+        self.scan.doubt(
+            f"{left[0].name}: the repository has {reason}; this one and what comes "
+            "after it is passed over.",
+            {name for path in left for name in names_of(path)},
         )
 
 
-def _scan_folder(scan: Scan, folder: Path) -> None:
-    versions = [each for each in folder.iterdir() if VERSION.fullmatch(each.name)]
-
-    if not versions:
-        _add_version(scan, folder, ModelId(folder.name, 1))
-        return
-
-    newest = max(versions, key=lambda each: int(each.name))
-    _add_version(scan, newest, ModelId(folder.name, int(newest.name)))
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name == LOST_AND_FOUND
 
 
-def _add_version(scan: Scan, folder: Path, model_id: ModelId) -> None:
-    found = [folder] if _is_saved_model(folder) else list(_model_files(folder))
-
-    if len(found) == 1:
-        path = found[0]
-        scan.add(ModelFiles(id=model_id, path=path, sidecar=_sidecar(path, folder)))
-        return
-
-    names = ", ".join(path.name for path in found)
-    what = f"holds several models ({names}); keep one" if found else "holds no model"
-    scan.problems.append(f"{model_id.name}: {folder.name}/ {what}.")
-
-
-def _single(folder: Path) -> ModelFiles:
-    """A SavedModel given itself; in a version's folder the name stands above it."""
-    sidecar = _sidecar(folder, folder)
-
-    if VERSION.fullmatch(folder.name):
-        model_id = ModelId(folder.parent.name, int(folder.name))
-        return ModelFiles(id=model_id, path=folder, sidecar=sidecar)
-
-    return ModelFiles(id=ModelId(folder.name, 1), path=folder, sidecar=sidecar)
-
-
-def _bare_file(path: Path) -> ModelFiles:
-    beside = path.with_suffix(".toml")
-    return ModelFiles(
-        id=ModelId(path.stem, 1),
-        path=path,
-        sidecar=beside if beside.is_file() else None,
-    )
-
-
-def _sidecar(path: Path, folder: Path) -> Path | None:
-    """The nearest: beside the file, in its folder, in the model's folder above."""
-    beside = [] if path.is_dir() else [path.with_suffix(".toml")]
-    above = [folder.parent / SIDECAR] if VERSION.fullmatch(folder.name) else []
-    places = [*beside, folder / SIDECAR, *above]
-    return next((place for place in places if place.is_file()), None)
-
-
-def _model_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and _is_model_file(path):
-            yield path
-
-
-def _holds_only_versions(folder: Path) -> bool:
-    """Whether `folder` is one model's: TensorFlow Serving's `model_base_path`."""
-    entries = [each for each in folder.iterdir() if not each.name.startswith(".")]
-    versions = [each for each in entries if VERSION.fullmatch(each.name)]
-    others = [each for each in entries if each not in versions and each.name != SIDECAR]
-    return bool(versions) and not others
-
-
-def _is_saved_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in SAVED_MODEL)
-
-
-def _is_model_file(path: Path) -> bool:
-    """By suffix; a file with another one is a model if it begins as HDF5 does."""
-    if not path.is_file():
-        return False
-
-    if path.suffix.lower() in SUFFIXES:
-        return True
-
-    with path.open("rb") as file:
-        return file.read(len(_HDF5)) == _HDF5
+def _shown(char: str) -> str:
+    return char if char.isprintable() else f"\\x{ord(char):02x}"

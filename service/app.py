@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.admin_token import AdminToken
 from service.body_budget import BodyBudget
 from service.concurrent import ConcurrentFlask
 from service.current import SERVING, Serving
 from service.errors import register_error_handlers
 from service.request_log import install_request_log
-from service.routes import health, index, tfserving
+from service.routes import admin, health, index, metrics, tfserving
 from service.urls import register_converters
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ def create_app(
     """The application around `engine`; to be served through `service.bridge.Bridge`.
 
     The engine may still be loading; whoever made it, and `decoders`, closes them.
-    Without `decoders` bodies of any size are decoded on the event loop.
+    Without `decoders` bodies of any size are decoded on the event loop. Raises
+    `ValueError` where the settings name a file without an admin token.
     """
+    path = settings.admin_token_file
     app = ConcurrentFlask(__name__, static_folder=None)
     app.extensions[SERVING] = Serving(
         engine=engine,
         decoders=decoders,
         body_budget=BodyBudget(settings.max_bodies_bytes),
+        admin_token=None if path is None else AdminToken(path),
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not a redirect to guess.
@@ -39,7 +43,7 @@ def create_app(
     # First, so that its `after_request` is last and logs what really goes out.
     install_request_log(app)
     register_error_handlers(app)
-    for blueprint in (index.bp, health.bp, tfserving.bp):
+    for blueprint in (index.bp, health.bp, metrics.bp, tfserving.bp, admin.bp):
         app.register_blueprint(blueprint)
 
     return app

@@ -1,4 +1,4 @@
-"""The command line: `tandem serve`, `tandem inspect`, `tandem compile`."""
+"""The command line: `tandem serve`, `tandem inspect`, `tandem compile`, and more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import anyio
 import click
 
 from inference import Precompilation, precompile
+from service.admin_commands import COMMANDS
 from service.flags import settings_flags
 from service.report import as_json, print_inspection, print_paths, progress
 from service.server import CannotListen, run_server
@@ -23,6 +24,10 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.version_option(package_name="tandem-serving", message="%(package)s %(version)s")
 def main() -> None:
     """Serve TensorFlow and Keras model files side by side over HTTP."""
+
+
+for command in COMMANDS:
+    main.add_command(command)
 
 
 @main.command()

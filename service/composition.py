@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import sys
 from contextlib import asynccontextmanager
@@ -59,7 +60,8 @@ def compose(settings: Settings) -> Bridge:
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    return EngineConfig(
+    """What the engine of one process is made with: each of several has its part."""
+    config = EngineConfig(
         repository=settings.models,
         cache=settings.cache_dir,
         limits=Limits(
@@ -73,12 +75,15 @@ def engine_config(settings: Settings) -> EngineConfig:
             ),
         ),
         compile_timeout_seconds=settings.compile_timeout,
+        compile_memory=settings.compile_memory,
         permissions=Permissions(
             allow_ops=settings.allow_ops, allow_classes=settings.allow_classes
         ),
         memory_budget=settings.memory_budget,
         scan_seconds=settings.scan_seconds,
     )
+    part = max(1, config.budget // settings.workers)
+    return dataclasses.replace(config, memory_budget=part)
 
 
 def _is_first() -> bool:

@@ -6,9 +6,10 @@ itself looks with: two function calls, not four.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from anyio import CapacityLimiter
 from flask import current_app, g, request
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flask import Flask, Request
     from flask.ctx import _AppCtxGlobals
 
+    from service.admin_token import AdminToken
     from service.body_budget import BodyBudget
     from service.decoders import Decoders
     from service.engine import Engine
@@ -28,11 +30,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What the application serves with; `decoders` is `None` for on the event loop."""
+    """What the application serves with.
+
+    `decoders` is `None` for on the event loop, `admin_token` for no admin calls.
+    """
 
     engine: Engine
     decoders: Decoders | None
     body_budget: BodyBudget
+    admin_token: AdminToken | None
+    # Thousands of figures take long to write, and none is in a hurry: one at a time.
+    metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
 def look(proxy: T) -> Callable[[], T]:

@@ -33,7 +33,7 @@ from inference import (
     Unavailable,
 )
 from service.answers import json_answer
-from service.urls import AUTOMATIC_METHODS, list_urls
+from service.urls import ADMIN, AUTOMATIC_METHODS, list_urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,8 +118,9 @@ def error_answer(text: str, status: int) -> Response:
 
 
 def _text(error: HTTPException) -> str:
-    if isinstance(error, NotFound):
-        urls = ", ".join(list_urls(current_app.url_map))
+    if isinstance(error, NotFound) and error.description == NotFound.description:
+        admin = request.path.startswith(ADMIN)
+        urls = ", ".join(list_urls(current_app.url_map, admin=admin))
         return f"there is no {_path()} here; there are: {urls}"
 
     if isinstance(error, MethodNotAllowed):

@@ -7,6 +7,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
+from pydantic import ByteSize
 from pydantic_core import PydanticUndefined
 
 from service.settings import PREFIX
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
-METAVARS = {int: "N", float: "SECONDS", str: "TEXT", Path: "PATH"}
+METAVARS = {
+    int: "N",
+    float: "SECONDS",
+    str: "TEXT",
+    Path: "PATH",
+    ByteSize: "SIZE",
+    tuple: "A,B",
+}
 
 
 def settings_flags(
@@ -61,16 +69,20 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Any], Any]:
 
 
 def _kind(annotation: Any) -> Any:
-    """The type behind `X | None`."""
-    if get_origin(annotation) is Literal:
+    """The type behind `X | None`, without what it is annotated with."""
+    origin = get_origin(annotation)
+    if origin is Literal:
         return annotation
 
+    if origin is tuple:
+        return tuple
+
     kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-    return kinds[0] if kinds else annotation
+    return _kind(kinds[0]) if kinds else annotation
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is None or field.default is PydanticUndefined:
+    if field.default in (None, (), PydanticUndefined):
         return ""
 
     return f" (default: {field.default})"

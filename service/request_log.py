@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HEADER = "X-Request-ID"
 HEADER_KEY = "HTTP_X_REQUEST_ID"
+# Asked every few seconds, by machines.
+PROBES = ("health", "metrics")
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 log = structlog.get_logger("tandem.requests")
@@ -63,7 +65,7 @@ def write_line(status: int, response: Response | None = None) -> None:
     if not is_logged(logging.INFO):
         return
 
-    probe = current_request().blueprint == "health"
+    probe = current_request().blueprint in PROBES
     if probe and not is_logged(logging.DEBUG):
         return
 

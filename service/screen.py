@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,9 @@ def render(
     """All models, each with its format, signature, URL and a command to try it."""
     url = settings.url or ""
     lines: list[RenderableType] = [Text(f"\n{LOGO} serves at {url}\n", style="bold")]
-    lines += [line for status in models for line in _model(status, url)]
+    for _, versions in itertools.groupby(models, key=lambda status: status.id.name):
+        lines += _model(list(versions), url)
+
     lines += [Text(f"! {problem}", style="yellow") for problem in problems]
 
     if len(lines) == 1:
@@ -79,28 +82,58 @@ async def _follow(engine: Engine, console: Console) -> None:
 def _progress(models: Iterable[ModelStatus]) -> Group:
     return Group(
         *(
-            Spinner("dots", Text(f"{status.id.name}  {status.stage}"))
+            Spinner("dots", Text(f"{_name(status)}  {status.stage}"))
             for status in models
             if status.state in (ModelState.START, ModelState.LOADING)
         )
     )
 
 
-def _model(status: ModelStatus, url: str) -> list[RenderableType]:
-    if status.error is not None:
-        return [
-            Text.assemble(("✗ ", "red"), (status.id.name, "bold red")),
-            Text(f"  {status.error}\n"),
-        ]
+def _model(versions: list[ModelStatus], url: str) -> list[RenderableType]:
+    """A model as its newest version that answers is called, and what is wrong."""
+    answering = [status for status in versions if status.error is None]
+    lines = _call(answering, url) if answering else []
 
-    signature = status.signatures[status.default_signature or ""]
-    target = f"{url}/v1/models/{status.id.name}:predict"
+    for status in versions:
+        if status.error is not None:
+            lines.append(Text.assemble(("✗ ", "red"), (_name(status), "bold red")))
+            lines.append(Text(f"  {status.error}\n"))
+
+        if status.update_error is not None:
+            text = f"! {_name(status)}: what its files hold now isn't served:"
+            lines.append(Text(f"{text} {status.update_error}\n", style="yellow"))
+
+    return lines
+
+
+def _call(versions: list[ModelStatus], url: str) -> list[RenderableType]:
+    newest = max(versions, key=lambda status: (bool(status.signatures), status.id))
+    title = Text.assemble(("● ", "green"), (newest.id.name, "bold"))
+    title.append(f"  {newest.format or newest.state}")
+    if len(versions) > 1 or newest.id.version > 1 or newest.labels:
+        title.append(f"  {', '.join(map(_version, versions))}")
+
+    # Without signatures it was found unloaded, which is no failure.
+    if not newest.signatures:
+        return [title, Text("")]
+
+    signature = newest.signatures[newest.default_signature or ""]
+    target = f"{url}/v1/models/{newest.id.name}:predict"
     inputs = tensors(signature.inputs).replace("\n", ", ")
     outputs = tensors(signature.outputs).replace("\n", ", ")
-    name = Text.assemble(("● ", "green"), (status.id.name, "bold"))
     return [
-        name.append(f"  {status.format}"),
+        title,
         Text(f"  {inputs} → {outputs}"),
         Text(f"  POST {target}"),
         Text(f"  {curl(target, signature)}\n", style="cyan"),
     ]
+
+
+def _name(status: ModelStatus) -> str:
+    """Most models have a version 1 and no other: that one's needn't be said."""
+    return status.id.name if status.id.version == 1 else str(status.id)
+
+
+def _version(status: ModelStatus) -> str:
+    labels = f" ({', '.join(status.labels)})" if status.labels else ""
+    return f"version {status.id.version}{labels}"

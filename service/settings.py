@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     FilePath,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -23,6 +24,15 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
+)
+
+from service.setting_values import (
+    byte_size,
+    comma_list,
+    existing_path,
+    folder_path,
+    token_file,
+    unless_auto,
 )
 
 PREFIX = "TANDEM_"
@@ -38,33 +48,6 @@ _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 class SettingsError(ValueError):
     """Settings that can't be used; the text has a line for each."""
-
-
-def _existing(path: Path) -> Path:
-    path = Path(os.path.abspath(path.expanduser()))
-    if not path.exists():
-        raise ValueError(f"there is no file or folder {path}")
-
-    return path
-
-
-def _folder(path: Path) -> Path:
-    path = Path(os.path.abspath(path.expanduser()))
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is not a folder")
-
-    return path
-
-
-def _unless_auto(value: object) -> object:
-    return None if value == "auto" else value
-
-
-def _listed(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-
-    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def default_cache_dir() -> Path:
@@ -105,7 +88,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
     )
 
-    models: Annotated[Path, AfterValidator(_existing)] = Field(
+    models: Annotated[Path, AfterValidator(existing_path)] = Field(
         description="A model repository, a folder of model files, or one model."
     )
     config: FilePath | None = Field(
@@ -122,16 +105,16 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=1, ge=1, description="Processes that share the port and the weights."
     )
-    cache_dir: Annotated[Path, AfterValidator(_folder)] = Field(
+    cache_dir: Annotated[Path, AfterValidator(folder_path)] = Field(
         default_factory=default_cache_dir, description="Where compiled models are kept."
     )
-    concurrency: Annotated[int | None, BeforeValidator(_unless_auto)] = Field(
+    concurrency: Annotated[int | None, BeforeValidator(unless_auto)] = Field(
         default=None,
         ge=1,
         description="Calls that one model runs at a time; auto, the default: what "
         "measures best.",
     )
-    intra_op_threads: Annotated[int | None, BeforeValidator(_unless_auto)] = Field(
+    intra_op_threads: Annotated[int | None, BeforeValidator(unless_auto)] = Field(
         default=None,
         ge=1,
         description="Threads that one call may use; auto, the default: what measures "
@@ -160,7 +143,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Bytes of all bodies that are being answered at a time.",
     )
-    memory_budget: Annotated[ByteSize | None, BeforeValidator(_unless_auto)] = Field(
+    memory_budget: Annotated[ByteSize | None, BeforeValidator(byte_size)] = Field(
         default=None,
         ge=1,
         description="Memory that loaded models may take, 4GiB; auto, the default: 60 % "
@@ -171,15 +154,17 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds between two looks at the models' files; 0 looks once.",
     )
-    admin_token_file: Annotated[Path, AfterValidator(_existing)] | None = Field(
+    admin_token_file: Annotated[Path, AfterValidator(token_file)] | None = Field(
         default=None,
         description="A file with the token that opens the admin calls; none: closed.",
     )
-    allow_ops: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
-        default=(),
-        description="TensorFlow operations to allow beyond the safe ones: A,B.",
+    allow_ops: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_list)] = (
+        Field(
+            default=(),
+            description="TensorFlow operations to allow beyond the safe ones: A,B.",
+        )
     )
-    allow_classes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = (
+    allow_classes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_list)] = (
         Field(
             default=(),
             description="Keras classes to allow beyond Keras' own: module>Name,....",
@@ -195,6 +180,12 @@ class Settings(BaseSettings):
     compile_timeout: float = Field(
         default=900, gt=0, description="Seconds that compiling one model may take."
     )
+    compile_memory: Annotated[ByteSize | None, BeforeValidator(byte_size)] = Field(
+        default=None,
+        ge=1,
+        description="Memory that compiling one model may take, 4GiB; auto, the "
+        "default: 75 % of what the machine or container has.",
+    )
     url: str | None = Field(
         default=None,
         description="Where clients reach the server; default: by host and port.",
@@ -204,6 +195,17 @@ class Settings(BaseSettings):
         description="Show the models and how to call them at start; default: if a "
         "terminal reads the log.",
     )
+
+    @model_validator(mode="after")
+    def _one_process_has_admin_calls(self) -> Self:
+        if self.admin_token_file is not None and self.workers > 1:
+            raise ValueError(
+                f"--admin-token-file and --workers {self.workers} exclude each other: "
+                "an admin call would reach one process of several; use --workers 1, "
+                "or leave out the token"
+            )
+
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -255,6 +257,9 @@ def load_settings(**flags: Any) -> Settings:
 
 def _line(error: Any) -> str:
     name = ".".join(map(str, error["loc"]))
+    if not name:
+        return str(error["msg"]).removeprefix("Value error, ")
+
     if error["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"
 
@@ -263,4 +268,5 @@ def _line(error: Any) -> str:
     if error["type"] == "missing":
         return f"{name} ({places}): not given"
 
-    return f"{name} ({places}): {error['msg']}, got {error['input']!r}"
+    cure = "; write 4GiB, or 500MB" if error["type"].startswith("byte_size") else ""
+    return f"{name} ({places}): {error['msg']}, got {error['input']!r}{cure}"

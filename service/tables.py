@@ -52,10 +52,10 @@ def facts(model: Precompiled) -> list[tuple[str, str]]:
     gap = manifest.largest_difference
     checked = "not compared" if gap is None else f"largest difference {gap:.2g}"
     return [
-        ("file", f"{model.path} ({_size(manifest.source_bytes)})"),
+        ("file", f"{model.path} ({size(manifest.source_bytes)})"),
         ("format", f"{manifest.source_format}, written by {manifest.source_writer}"),
         ("graph", f"{manifest.optimization} optimisation, {checked} from the source"),
-        ("weights", f"{_size(manifest.weights_bytes)} mapped from a file"),
+        ("weights", f"{size(manifest.weights_bytes)} mapped from a file"),
         ("artifact", str(model.folder)),
         *(("note", note) for note in manifest.notes),
     ]
@@ -70,7 +70,7 @@ def _default(spec: TensorSpec) -> str:
     return "" if spec.default is None else f" = {spec.default.tolist()!r} (optional)"
 
 
-def _size(nbytes: int) -> str:
+def size(nbytes: int) -> str:
     size = float(nbytes)
 
     for unit in ("bytes", "KiB", "MiB"):

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from werkzeug.routing import BaseConverter
 
+from inference import LABEL
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from werkzeug.routing import Map, Rule
 
+ADMIN = "/v1/admin"
 AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})
 
 _PLACEHOLDER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
@@ -34,15 +37,24 @@ class VersionConverter(BaseConverter):
         return int(value)
 
 
+class LabelConverter(BaseConverter):
+    """A label of a version, as a sidecar or an operator may give it."""
+
+    regex = LABEL.removeprefix("^").removesuffix("$")
+    repeatable = True
+
+
 def register_converters(url_map: Map) -> None:
     url_map.converters["model"] = ModelNameConverter
     url_map.converters["version"] = VersionConverter
+    url_map.converters["label"] = LabelConverter
 
 
-def list_urls(url_map: Map) -> list[str]:
-    """`GET /v1/models/<name>`, ... in the order of the paths."""
+def list_urls(url_map: Map, *, admin: bool = False) -> list[str]:
+    """`GET /v1/models/<name>`, ... in the order of the paths; `admin` those too."""
     rules = sorted(url_map.iter_rules(), key=lambda rule: rule.rule)
-    return [line for rule in rules for line in _lines(rule)]
+    shown = [rule for rule in rules if admin or not rule.rule.startswith(ADMIN)]
+    return [line for rule in shown for line in _lines(rule)]
 
 
 def _lines(rule: Rule) -> Iterator[str]:

@@ -10,33 +10,24 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.compiler.confinement import confine
+from inference.compiler.exhaustion import is_of_the_machine, limit_behind
 from inference.compiler_messages import CompileEvent, CompileRequest
 from inference.errors import InferenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Report = Callable[[str], None]
+    Work = Callable[[CompileRequest, Report], CompileEvent]
+
 LOWER_PRIORITY = 10
 
 
-def main() -> None:
-    request = CompileRequest.model_validate_json(sys.stdin.buffer.read())
-    send = _private_stdout()
-    os.nice(LOWER_PRIORITY)
-
-    try:
-        send(_run(request, lambda stage: send(CompileEvent(stage=stage))))
-    except InferenceError as exc:
-        send(CompileEvent(error=str(exc), error_type=type(exc).__name__))
-    except MemoryError:
-        send(
-            CompileEvent(error="The model needs more memory to compile than there is.")
-        )
-
-
-def _run(request: CompileRequest, report: Callable[[str], None]) -> CompileEvent:
+def _compile(request: CompileRequest, report: Report) -> CompileEvent:
     report("starting TensorFlow")
-    # Late, so that the parent hears at once that its child is alive.
+    # Late, so that the parent hears at once that its child is alive, and so that
+    # there is one thread to confine.
     from inference.compiler.compile import compile_model
 
     sidecar = Path(request.sidecar) if request.sidecar else None
@@ -48,6 +39,38 @@ def _run(request: CompileRequest, report: Callable[[str], None]) -> CompileEvent
         permissions=request.permissions,
     )
     return CompileEvent(manifest=manifest)
+
+
+def main(work: Work = _compile) -> None:
+    """Do `work` for the request on stdin, confined."""
+    request = CompileRequest.model_validate_json(sys.stdin.buffer.read())
+    send = _private_stdout()
+    os.nice(LOWER_PRIORITY)
+    unconfined = confine(request)
+
+    if unconfined:
+        send(CompileEvent(unconfined=unconfined))
+
+    try:
+        send(work(request, lambda stage: send(CompileEvent(stage=stage))))
+    except (InferenceError, MemoryError, OSError) as exc:
+        send(_refusal(exc, request))
+
+
+def _refusal(exc: Exception, request: CompileRequest) -> CompileEvent:
+    limit = limit_behind(exc, request)
+
+    if limit is not None:
+        return CompileEvent(error=limit)
+
+    if not isinstance(exc, InferenceError):
+        raise exc
+
+    return CompileEvent(
+        error=str(exc),
+        error_type=type(exc).__name__,
+        lasting=not is_of_the_machine(exc),
+    )
 
 
 def _private_stdout() -> Callable[[CompileEvent], None]:

@@ -18,9 +18,10 @@ from inference.compiler.verification import (
     prove_batchable,
 )
 from inference.errors import InvalidModel
+from inference.footprint import resident_bytes
 from inference.permissions import Permissions
 from inference.reasons import first_line
-from inference.runtime import Servable
+from inference.runtime import Servable, trim_memory
 from inference.sidecar import blaming_sidecar, read_sidecar
 from inference.sources.opening import open_source
 
@@ -72,6 +73,7 @@ def _first_right(
     report: Callable[[str], None],
 ) -> Manifest:
     failures: list[str] = []
+    last: Exception | None = None
     ways = recipes(source)
 
     # What can't be compared with the source is served as the source wrote it.
@@ -86,10 +88,11 @@ def _first_right(
         except Exception as exc:
             # TensorFlow's optimisers raise anything; a lesser form comes next.
             failures.append(f"{level}: {first_line(exc)}")
+            last = exc
 
     raise InvalidModel(
         "No form of the graph gave what its source gave. " + "; ".join(failures)
-    )
+    ) from last
 
 
 def _checked(
@@ -103,12 +106,17 @@ def _checked(
     artifact = Artifact(folder)
     artifact.manifest.write_text(manifest.model_dump_json())
 
+    trim_memory()
+    before = resident_bytes()
+
     with Servable(artifact) as servable:
         gaps = [compare(servable, each) for each in trials if isinstance(each, Trial)]
         signatures = [prove_batchable(servable, trial) for trial in trials]
+        memory_bytes = max(0, resident_bytes() - before)
 
     return manifest.model_copy(
         update={
+            "memory_bytes": memory_bytes,
             "largest_difference": max(
                 (gap for gap in gaps if gap is not None), default=None
             ),

@@ -11,7 +11,7 @@ from inference.sources.tensors import dtype_name, shape_of
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from inference.sidecar import Sidecar, SignatureConfig
 
@@ -28,6 +28,25 @@ def declared_signatures(
         name: _signature(name, graph, config, known)
         for name, config in sidecar.signatures.items()
     }
+
+
+def named_tensors(sidecar: Sidecar, nodes: Collection[str]) -> list[str]:
+    """All tensors that the sidecar names. Raises `InvalidSidecar` for one of no node.
+
+    Asked before the graph is pruned to them, when all names are still there.
+    """
+    named = [
+        wanted
+        for config in sidecar.signatures.values()
+        for side in (config.inputs, config.outputs)
+        for wanted in (side or {}).values()
+    ]
+
+    for wanted in named:
+        if node_of(wanted) not in nodes:
+            raise _unknown(wanted, nodes)
+
+    return named
 
 
 def default_signature(signatures: Mapping[str, Signature], sidecar: Sidecar) -> str:
@@ -89,13 +108,17 @@ def _tensor(graph: Any, wanted: str) -> Any:
     try:
         return graph.get_tensor_by_name(tensor_of(wanted))
     except (KeyError, ValueError):
-        raise InvalidSidecar(
-            f"it names the tensor '{wanted}', which the graph doesn't have"
-            f"{_close(graph, wanted)}."
-        ) from None
+        names = [operation.name for operation in graph.get_operations()]
+        raise _unknown(wanted, names) from None
 
 
-def _close(graph: Any, wanted: str) -> str:
-    names = [operation.name for operation in graph.get_operations()]
-    close = get_close_matches(node_of(wanted), names, n=3)
+def _unknown(wanted: str, names: Iterable[str]) -> InvalidSidecar:
+    return InvalidSidecar(
+        f"it names the tensor '{wanted}', which the graph doesn't have"
+        f"{_close(names, wanted)}."
+    )
+
+
+def _close(names: Iterable[str], wanted: str) -> str:
+    close = get_close_matches(node_of(wanted), list(names), n=3)
     return f"; close to it: {', '.join(close)}" if close else ""

@@ -8,7 +8,7 @@ fetched.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
@@ -16,6 +16,7 @@ from inference.errors import InvalidModel, InvalidSidecar
 from inference.samples import guesses, sample
 from inference.sources.declared import tensor_spec
 from inference.sources.graphs import public_name
+from inference.sources.nodes import PIPELINE
 from inference.sources.optional_inputs import inference_value, set_defaults
 from inference.sources.session import SessionReference
 from inference.sources.tensors import UNSERVABLE
@@ -25,14 +26,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 GIVEN = {"Placeholder", "PlaceholderV2"}
-PIPELINE = {"IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2"}
 _NO_VALUE = "does not have value"
 STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Switch", "RefSwitch", "Const"}
 
 
-def discover_signature(graph: Any) -> Signature:
-    """What `graph` takes and gives, by its shape; raises `InvalidModel` for nothing."""
-    operations = graph.get_operations()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The tensors that a graph takes and gives, by name."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def discover(operations: Iterable[Any]) -> Found:
+    """What a graph takes and gives, by its shape; raises `InvalidModel` for nothing.
+
+    The operations are TensorFlow's, or those of `wiring`.
+    """
+    operations = list(operations)
     feedable = feedable_tensors(operations)
     ends = _ends(operations, _dependents(feedable.values()))
 
@@ -40,10 +51,18 @@ def discover_signature(graph: Any) -> Signature:
         raise InvalidModel(_nothing(operations, feedable))
 
     outputs = [tensor for end in ends for tensor in end.outputs if _servable(tensor)]
+    return Found(
+        inputs=tuple(tensor.name for tensor in _inputs_of(outputs, feedable)),
+        outputs=tuple(tensor.name for tensor in outputs),
+    )
+
+
+def found_signature(graph: Any, found: Found) -> Signature:
+    """What was found, with the dtypes and shapes that `graph` has for it."""
     return Signature(
         name="serving_default",
-        inputs=_specs(_inputs_of(outputs, feedable)),
-        outputs=_specs(outputs),
+        inputs=_specs(graph.get_tensor_by_name(name) for name in found.inputs),
+        outputs=_specs(graph.get_tensor_by_name(name) for name in found.outputs),
     )
 
 
@@ -215,7 +234,8 @@ def _specs(tensors: Iterable[Any]) -> dict[str, TensorSpec]:
 
 
 def _servable(tensor: Any) -> bool:
-    return tensor.dtype.base_dtype.name not in UNSERVABLE
+    """What an operation that nobody knows gives is refused later, by name."""
+    return tensor.dtype is None or tensor.dtype.base_dtype.name not in UNSERVABLE
 
 
 def _nothing(operations: list[Any], feedable: dict[str, Any]) -> str:

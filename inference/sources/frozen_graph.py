@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
-
-from inference.backend import tf, tf1
+from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.sources import graphs
-from inference.sources.declared import declared_signatures, default_signature
-from inference.sources.discovery import complete, discover_signature, drop_dead
-from inference.sources.nodes import become_constant
+from inference.sources.declared import (
+    declared_signatures,
+    default_signature,
+    named_tensors,
+)
+from inference.sources.discovery import (
+    Found,
+    complete,
+    discover,
+    drop_dead,
+    found_signature,
+)
+from inference.sources.graph_file import parse
+from inference.sources.nodes import PIPELINE, become_constant, cut_pipelines
 from inference.sources.optional_inputs import set_defaults
-from inference.sources.screening import screen
+from inference.sources.screening import screen, untie
 from inference.sources.session import SessionReference, source_session
 from inference.sources.source import Source
 from inference.sources.tables import TABLES
+from inference.sources.wiring import operations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from inference.permissions import Permissions
@@ -40,9 +50,11 @@ def open_frozen_graph(
     graph_def = parse(path)
     check(graph_def)
     fix_constants(graph_def, sidecar)
+    found, roots = _served(graph_def, sidecar)
+    graph_def = screened(graph_def, roots, permissions, file=path.name)
 
     with source_session(_import(graph_def)) as session:
-        signatures = _signatures(session.graph, sidecar)
+        signatures = _signatures(session.graph, sidecar, found)
         source = Source(
             format="frozen graph",
             writer=f"TensorFlow, graph version {graph_def.versions.producer}",
@@ -52,23 +64,46 @@ def open_frozen_graph(
             reference=SessionReference(session),
         )
         source.graph_def = graphs.prune(graph_def, source.tensors())
-        screen(source.graph_def)
         _settle(source, session, sidecar)
         feed_always(source)
         yield source
 
 
-def _signatures(graph: Any, sidecar: Sidecar) -> dict[str, Signature]:
+def screened(
+    graph_def: Any, roots: Iterable[str], permissions: Permissions, *, file: str
+) -> Any:
+    """A copy with only what `roots` need, which is safe to import and to run."""
+    pruned = graphs.prune(graph_def, roots)
+    cut_pipelines(pruned, {node.name for node in pruned.node})
+    pruned = graphs.prune(pruned, roots)
+    screen(pruned, permissions, file=file, also=PIPELINE)
+    untie(pruned)
+    return pruned
+
+
+def _served(graph_def: Any, sidecar: Sidecar) -> tuple[Found, list[str]]:
+    """What is to be discovered, and all tensors that the signatures are made of."""
+    named = named_tensors(sidecar, graphs.nodes_by_name(graph_def))
+    configs = sidecar.signatures.values()
+
+    if configs and all(each.inputs and each.outputs for each in configs):
+        return Found(inputs=(), outputs=()), named
+
+    found = discover(operations(graph_def))
+
+    if configs and all(each.outputs for each in configs):
+        found = replace(found, outputs=())
+
+    return found, [*named, *found.inputs, *found.outputs]
+
+
+def _signatures(graph: Any, sidecar: Sidecar, found: Found) -> dict[str, Signature]:
     """The sidecar's; a discovered one where it has none, or leaves something out."""
-    wanted = sidecar.signatures.values()
-
-    if sidecar.signatures and all(each.inputs and each.outputs for each in wanted):
-        signatures = declared_signatures(graph, sidecar, {})
-    else:
-        found = {"serving_default": discover_signature(graph)}
-        signatures = declared_signatures(graph, sidecar, found) or found
-
-    return {name: complete(graph, each) for name, each in signatures.items()}
+    known = {"serving_default": found_signature(graph, found)}
+    declared = declared_signatures(
+        graph, sidecar, known if found.inputs or found.outputs else {}
+    )
+    return {name: complete(graph, each) for name, each in (declared or known).items()}
 
 
 def _settle(source: Source, session: Any, sidecar: Sidecar) -> None:
@@ -82,37 +117,9 @@ def _settle(source: Source, session: Any, sidecar: Sidecar) -> None:
         source.signatures[name] = set_defaults(session, signature, source.notes)
 
 
-def parse(path: Path) -> Any:
-    """The GraphDef in `path`. Raises `InvalidModel` with what it is instead."""
-    content = path.read_bytes()
-    graph_def = tf1.GraphDef()
-
-    try:
-        graph_def.ParseFromString(content)
-    except DecodeError as exc:
-        if _is_saved_model(content):
-            raise InvalidModel(_SAVED_MODEL.format(name=path.name)) from exc
-
-        raise InvalidModel(
-            f"{path.name} is neither HDF5, a .keras zip nor a TensorFlow graph"
-            f"{_what_else(content)}. Copy or export it again."
-        ) from exc
-
-    if not graph_def.node:
-        raise InvalidModel(
-            _SAVED_MODEL.format(name=path.name)
-            if _is_saved_model(content)
-            else f"{path.name} is a graph with no nodes. The file was probably cut; "
-            "copy or export it again."
-        )
-
-    return graph_def
-
-
 def check(graph_def: Any) -> None:
     """Raises `InvalidModel` for a graph that is cut, foreign or not frozen."""
     graphs.check_whole(graph_def)
-    graphs.check_ops(graph_def)
     variables = [node.name for node in graph_def.node if node.op in graphs.VARIABLES]
 
     if variables:
@@ -186,37 +193,3 @@ def _import(graph_def: Any) -> Any:
         raise InvalidModel(f"TensorFlow refuses the graph: {exc}") from exc
 
     return graph
-
-
-_CHECKPOINT_KEY = b".ATTRIBUTES/VARIABLE_VALUE"
-_SAVED_MODEL = (
-    "{name} is the graph file of a SavedModel, not a frozen graph. Serve the folder it "
-    "belongs to, with its variables/ beside it and the name saved_model.pb."
-)
-
-
-def _what_else(content: bytes) -> str:
-    """What a file that is no graph seems to be, as the end of a sentence."""
-    if b"brain.Event" in content[:64]:
-        return "; it looks like a TensorBoard log"
-
-    if _CHECKPOINT_KEY in content:
-        return "; it looks like a training checkpoint: export the model itself"
-
-    try:
-        content[:1024].decode("ascii")
-    except UnicodeDecodeError:
-        return ": it is damaged, cut, or another kind of file"
-
-    return "; it is text (JSON, HTML, a Git LFS pointer, or a .pbtxt to be converted)"
-
-
-def _is_saved_model(content: bytes) -> bool:
-    saved_model = saved_model_pb2.SavedModel()
-
-    try:
-        saved_model.ParseFromString(content)
-    except DecodeError:
-        return False
-
-    return bool(saved_model.meta_graphs)

@@ -73,10 +73,14 @@ def prune(graph_def: Any, roots: Iterable[str]) -> Any:
 
 
 def used_functions(nodes: Iterable[Any], library: Any) -> set[str]:
-    """The functions of `library` that `nodes` call, directly or through others."""
+    """The functions of `library` that `nodes` call, directly or through others.
+
+    Their gradients belong to them.
+    """
     bodies = {function.signature.name: function for function in library.function}
     used: set[str] = set()
-    waiting = [name for node in nodes for name in _called(node)]
+    gradients = {each.function_name: each.gradient_func for each in library.gradient}
+    waiting = [name for node in nodes for name in called(node)]
 
     while waiting:
         name = waiting.pop()
@@ -85,24 +89,36 @@ def used_functions(nodes: Iterable[Any], library: Any) -> set[str]:
             continue
 
         used.add(name)
-        waiting.extend(
-            called for node in bodies[name].node_def for called in _called(node)
-        )
+        waiting.extend(each for node in bodies[name].node_def for each in called(node))
+
+        if name in gradients:
+            waiting.append(gradients[name])
 
     return used
 
 
 def all_nodes(graph_def: Any) -> Iterator[Any]:
     """The graph's nodes and those of its function library."""
-    yield from graph_def.node
+    return (node for _, node in located_nodes(graph_def))
+
+
+def located_nodes(graph_def: Any) -> Iterator[tuple[str, Any]]:
+    """All nodes, each with the name of the function it is in, `""` for the graph."""
+    yield from (("", node) for node in graph_def.node)
 
     for function in graph_def.library.function:
-        yield from function.node_def
+        yield from ((function.signature.name, node) for node in function.node_def)
+
+
+def function_names(graph_def: Any) -> set[str]:
+    """The functions of the library, less those that take an operation's name."""
+    names = {function.signature.name for function in graph_def.library.function}
+    return {name for name in names if op_def_registry.get(name) is None}
 
 
 def check_ops(graph_def: Any) -> None:
     """Raises `InvalidModel` for an operation that this TensorFlow doesn't have."""
-    functions = {function.signature.name for function in graph_def.library.function}
+    functions = function_names(graph_def)
     unknown = {
         node.op: node.name
         for node in all_nodes(graph_def)
@@ -132,12 +148,17 @@ def check_whole(graph_def: Any) -> None:
                 )
 
 
-def _called(node: Any) -> Iterator[str]:
+def called(node: Any) -> Iterator[str]:
+    """What `node` may call: its operation, and the functions in its attributes."""
     yield node.op
+    yield from _functions(node.attr)
 
-    for value in node.attr.values():
-        if value.WhichOneof("value") == "func":
-            yield value.func.name
 
-        for function in value.list.func:
+def _functions(attributes: Any) -> Iterator[str]:
+    """A function may be given others as its own attributes."""
+    for value in attributes.values():
+        single = [value.func] if value.WhichOneof("value") == "func" else []
+
+        for function in (*single, *value.list.func):
             yield function.name
+            yield from _functions(function.attr)

@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import h5py
 
 from inference.errors import InvalidModel
+from inference.reasons import first_line
+from inference.sources.hdf5_screening import screen_hdf5
+from inference.sources.keras_archive import (
+    CONFIG,
+    MAX_TEXT_BYTES,
+    METADATA,
+    opened_archive,
+    read_text,
+    screen_weights,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from inference.sources.hdf5_screening import Stored
 
 Config = dict[str, Any]
 
-_NESTED = ("layer", "forward_layer", "backward_layer", "cell", "rnn_layer")
+_VERSION = re.compile(r"\d{1,3}(\.|$)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KerasFile:
     """A Keras model file: `container` is its suffix by content, `.h5` or `.keras`.
 
-    `weights_only` says that `config` came from a JSON file beside it.
+    `stored` is what its weights declare; `weights_only` says that `config` came from a
+    JSON file beside it.
     """
 
     path: Path
     container: str
     version: str
     config: Config
+    stored: Stored
     weights_only: bool = False
 
     @property
@@ -39,109 +54,53 @@ class KerasFile:
         return int(self.version.partition(".")[0] or 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerConfig:
-    """A layer as an architecture names it."""
-
-    name: str
-    class_name: str
-    module: str | None
-    registered_name: str | None
-
-    @property
-    def custom(self) -> bool:
-        """Whether the file itself says that its class isn't Keras' own."""
-        foreign = self.module is not None and self.module.split(".")[0] not in (
-            "keras",
-            "keras_core",
-            "tf_keras",
-            "tensorflow",
-        )
-        return foreign or ">" in (self.registered_name or self.class_name)
-
-
-def read_keras_file(path: Path) -> KerasFile:
-    """Raises `InvalidModel` for what isn't a Keras model, or has no architecture."""
-    return _read_zip(path) if zipfile.is_zipfile(path) else _read_hdf5(path)
-
-
-def layers(config: Config) -> Iterator[LayerConfig]:
-    """All layers of an architecture, nested ones included."""
-    body = config.get("config")
-    inner = body if isinstance(body, dict) else {}
-
-    if "class_name" in config:
-        yield LayerConfig(
-            name=str(inner.get("name") or config.get("name") or "unnamed"),
-            class_name=str(config["class_name"]),
-            module=config.get("module"),
-            registered_name=config.get("registered_name"),
-        )
-
-    # Keras 1 and early 2 wrote a Sequential's layers as a bare list.
-    listed = body if isinstance(body, list) else inner.get("layers") or []
-    nested = [inner.get(key) for key in _NESTED]
-
-    for entry in (*listed, *nested):
-        if isinstance(entry, dict):
-            yield from layers(entry)
-
-
-def refuse_code(keras_file: KerasFile, known: Callable[[str], bool]) -> None:
-    """Raises `InvalidModel` for layers whose code the file doesn't hold.
-
-    `known` tells the names of the layers of the Keras that will read the file.
+def read_keras_file(path: Path, memory_bytes: int | None) -> KerasFile:
+    """Raises `InvalidModel` for what isn't a Keras model, has no architecture, or holds
+    anything in its zip or HDF5 that a model doesn't need.
     """
-    for layer in layers(keras_file.config):
-        if layer.class_name == "Lambda":
-            raise InvalidModel(
-                f"Layer '{layer.name}' is a Lambda: it holds Python code, which is "
-                "never run from a model file. Use a built-in layer in its place, or "
-                "export the model as a SavedModel (model.export) and serve that."
-            )
+    if zipfile.is_zipfile(path):
+        return _read_zip(path, memory_bytes)
 
-        if layer.custom or (layer.module is None and not known(layer.class_name)):
-            raise InvalidModel(
-                f"Layer '{layer.name}' is of the custom class '{layer.class_name}', "
-                "whose code isn't in the file. Where that code is at hand, export the "
-                "model as a SavedModel (model.export) and serve that."
-            )
+    return _read_hdf5(path, memory_bytes)
 
 
-def _read_zip(path: Path) -> KerasFile:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read("metadata.json"))
-            config = json.loads(archive.read("config.json"))
-    except KeyError as exc:
-        raise InvalidModel(
-            f"{path.name} is a zip file but not a Keras model: it has no metadata.json "
-            "or config.json. Save the model with model.save('name.keras')."
-        ) from exc
-    except (zipfile.BadZipFile, ValueError, OSError) as exc:
-        raise InvalidModel(
-            f"{path.name} is damaged: {exc}. Copy or save it again."
-        ) from exc
+def _read_zip(path: Path, memory_bytes: int | None) -> KerasFile:
+    with opened_archive(path, memory_bytes) as archive:
+        metadata = parse_config(read_text(archive, METADATA, path.name), path.name)
+        config = parse_config(read_text(archive, CONFIG, path.name), path.name)
+        stored = screen_weights(archive, path.name, memory_bytes)
 
-    version = str(metadata.get("keras_version", "3"))
-    return KerasFile(path=path, container=".keras", version=version, config=config)
+    return KerasFile(
+        path=path,
+        container=".keras",
+        version=_checked_version(metadata.get("keras_version", "3"), path.name),
+        config=_untrained(config),
+        stored=stored,
+    )
 
 
-def _read_hdf5(path: Path) -> KerasFile:
+def _read_hdf5(path: Path, memory_bytes: int | None) -> KerasFile:
     try:
         with h5py.File(path, "r") as file:
-            attributes = {name: _text(file.attrs[name]) for name in _read(file)}
+            stored = screen_hdf5(file, path.name, memory_bytes)
+            attributes = {name: _text(file.attrs[name], name) for name in _read(file)}
             keys = {*file.keys(), *file.attrs.keys()}
-    except OSError as exc:
+    except (OSError, RuntimeError, UnicodeDecodeError) as exc:
         raise InvalidModel(
-            f"{path.name} is a damaged or cut HDF5 file: {exc}. Copy or save it again."
+            f"{path.name} is a damaged or cut HDF5 file: {first_line(exc)}. Copy or "
+            "save it again."
         ) from exc
 
-    version = attributes.get("keras_version", "1")
+    version = attributes.get("keras_version")
 
     if "model_config" in attributes:
-        config = _parse(attributes["model_config"], path.name)
-        return KerasFile(path=path, container=".h5", version=version, config=config)
+        return KerasFile(
+            path=path,
+            container=".h5",
+            version=_checked_version(version or "1", path.name),
+            config=parse_config(attributes["model_config"], path.name),
+            stored=stored,
+        )
 
     if not keys & {"layer_names", "layers", "_layer_checkpoint_dependencies"}:
         raise InvalidModel(
@@ -149,10 +108,10 @@ def _read_hdf5(path: Path) -> KerasFile:
             "architecture nor layers. Save the model with model.save('name.keras')."
         )
 
-    return _with_architecture(path, attributes.get("keras_version"))
+    return _with_architecture(path, version, stored)
 
 
-def _with_architecture(path: Path, version: str | None) -> KerasFile:
+def _with_architecture(path: Path, version: str | None, stored: Stored) -> KerasFile:
     """Weights without an architecture: it may lie beside them as JSON."""
     beside = path.with_suffix(".json")
 
@@ -163,14 +122,22 @@ def _with_architecture(path: Path, version: str | None) -> KerasFile:
             "whole model with model.save('name.keras')."
         )
 
-    config = _parse(beside.read_text("utf-8"), beside.name)
+    with beside.open("rb") as file:
+        config = parse_config(file.read(MAX_TEXT_BYTES + 1), beside.name)
+
     return KerasFile(
         path=path,
         container=".h5",
-        version=version or _architecture_version(config),
-        config=config,
+        version=_checked_version(version or _architecture_version(config), beside.name),
+        config=_untrained(config),
+        stored=stored,
         weights_only=True,
     )
+
+
+def _untrained(config: Config) -> Config:
+    """Without the loss and the optimizer, which nobody reads who only serves."""
+    return {key: value for key, value in config.items() if key != "compile_config"}
 
 
 def _architecture_version(config: Config) -> str:
@@ -179,16 +146,47 @@ def _architecture_version(config: Config) -> str:
 
 
 def _read(file: Any) -> list[str]:
-    return [name for name in ("keras_version", "model_config") if name in file.attrs]
+    """Which of the two attributes there are; an array of texts isn't read at all."""
+    names = [name for name in ("keras_version", "model_config") if name in file.attrs]
+
+    for name in names:
+        if file.attrs.get_id(name).shape != ():
+            raise InvalidModel(f"The attribute {name} isn't one text. Save it again.")
+
+    return names
 
 
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str | bytes):
+        raise InvalidModel(f"The attribute {name} isn't a text. Save the model again.")
+
+    return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _parse(text: str, name: str) -> Config:
+def _checked_version(version: Any, name: str) -> str:
+    if not isinstance(version, str) or not _VERSION.match(version):
+        raise InvalidModel(
+            f"{name} says that Keras {str(version)[:50]!r} wrote it, which is no "
+            "version. Save the model again."
+        )
+
+    return version
+
+
+def parse_config(text: str | bytes, name: str) -> Config:
+    """The architecture in a JSON text, as Keras will understand it.
+
+    The parser is Keras' own, as two parsers may take one text for two things.
+    """
+    if len(text) > MAX_TEXT_BYTES:
+        raise InvalidModel(
+            f"The architecture in {name} is larger than {MAX_TEXT_BYTES:,} bytes."
+        )
+
     try:
-        config = json.loads(text)
+        config = json.loads(text, object_pairs_hook=partial(_object, name))
+    except RecursionError as exc:
+        raise InvalidModel(f"The architecture in {name} is nested too deeply.") from exc
     except ValueError as exc:
         raise InvalidModel(f"The architecture in {name} isn't JSON: {exc}.") from exc
 
@@ -196,3 +194,15 @@ def _parse(text: str, name: str) -> Config:
         raise InvalidModel(f"The architecture in {name} isn't a JSON object.")
 
     return config
+
+
+def _object(name: str, pairs: list[tuple[str, Any]]) -> Config:
+    value = dict(pairs)
+
+    if len(value) != len(pairs):
+        raise InvalidModel(
+            f"The architecture in {name} has a key twice in one object, with '"
+            f"{', '.join(value)[:100]}'. Save the model again."
+        )
+
+    return value

@@ -7,10 +7,10 @@ decides who reads it.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,10 @@ from inference.reasons import first_line
 from inference.sources.captured import captured_graph
 from inference.sources.declared import default_signature
 from inference.sources.graphs import prune
-from inference.sources.keras_config import KerasFile, read_keras_file, refuse_code
+from inference.sources.keras_gate import admit
+from inference.sources.keras_sizes import allowed_values
+from inference.sources.keras_weights import bounded_weights
+from inference.sources.screening import screen
 from inference.sources.source import Source
 from inference.sources.tables import table_texts
 from inference.sources.tensors import as_array, dtype_name, shape_of
@@ -33,20 +36,8 @@ if TYPE_CHECKING:
 
     from inference.permissions import Permissions
     from inference.sidecar import Sidecar
+    from inference.sources.keras_config import KerasFile
     from inference.types import Array
-
-
-_UNLISTED = {
-    "ClassMethod",
-    "Functional",
-    "InstanceMethod",
-    "Model",
-    "Sequential",
-    "SlicingOpLambda",
-    "TFOpLambda",
-    "TensorFlowOpLayer",
-}
-"""Classes that stand among a model's layers and not in `keras.layers`."""
 
 
 @contextmanager
@@ -60,11 +51,13 @@ def open_keras_file(
             "default_signature and concurrency apply to it."
         )
 
-    keras_file = read_keras_file(path)
+    keras_file = admit(path, permissions)
     keras = _import_keras(keras_file.generation)
-    refuse_code(keras_file, partial(_knows, keras))
     model = _flat(keras, _load(keras, keras_file))
-    yield _source(keras_file, model, sidecar)
+    source = _source(keras_file, model, sidecar)
+    # Nothing that the gate let through should make a graph that reaches outside.
+    screen(source.graph_def, permissions, file=path.name)
+    yield source
 
 
 class KerasReference:
@@ -101,14 +94,6 @@ def _import_keras(generation: int) -> Any:
         return tf_keras
 
 
-def _knows(keras: Any, class_name: str) -> bool:
-    return (
-        class_name in _UNLISTED
-        or hasattr(keras.layers, class_name)
-        or class_name in _operations(keras)
-    )
-
-
 def _operations(keras: Any) -> dict[str, Any]:
     """Keras 3's array operations by class: it writes the one behind an `Embedding`'s
     mask into an `.h5`, and doesn't find it there again without help.
@@ -135,16 +120,26 @@ def _load(keras: Any, keras_file: KerasFile) -> Any:
         named = Path(scratch, f"model{suffix}")
         named.symlink_to(keras_file.path.resolve())
 
-        try:
-            if not keras_file.weights_only:
-                return _load_model(keras, keras_file.generation, named)
+        bound = allowed_values(keras_file.stored)
 
-            model = keras.models.model_from_json(_architecture(keras_file))
-            model.load_weights(str(named))
-            return model
+        try:
+            with bounded_weights(keras.layers.Layer, keras_file.path.name, bound):
+                return _built(keras, keras_file, named)
+        except InvalidModel:
+            raise
         except Exception as exc:
             # Keras raises whatever its layers raise.
             raise InvalidModel(_unreadable(keras, keras_file, exc)) from exc
+
+
+def _built(keras: Any, keras_file: KerasFile, named: Path) -> Any:
+    if not keras_file.weights_only:
+        return _load_model(keras, keras_file.generation, named)
+
+    # What was screened, not what may lie there by now.
+    model = keras.models.model_from_json(json.dumps(keras_file.config))
+    model.load_weights(str(named))
+    return model
 
 
 def _unreadable(keras: Any, keras_file: KerasFile, error: Exception) -> str:
@@ -185,10 +180,6 @@ def _new_weights(keras_file: KerasFile) -> bool:
 
     with h5py.File(keras_file.path, "r") as file:
         return "layer_names" not in file.attrs
-
-
-def _architecture(keras_file: KerasFile) -> str:
-    return keras_file.path.with_suffix(".json").read_text("utf-8")
 
 
 def _flat(keras: Any, model: Any) -> Any:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from inference.backend import tf, tf1
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+
+PIPELINE = {"IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2"}
+"""What gives the values of an input pipeline."""
 
 
 def constant_node(name: str, value: Any, dtype: int | None = None) -> Any:
@@ -47,6 +50,34 @@ def become_identity(node: Any, source: str) -> None:
     identity.input.extend([source, *_controls(node)])
     identity.attr["T"].CopyFrom(node.attr["T"])
     node.CopyFrom(identity)
+
+
+def cut_pipelines(graph_def: Any, fed: Collection[str]) -> None:
+    """Take the nodes named `fed` off the input pipelines that they read, in place.
+
+    Their outputs are given by clients; of the iterators and queues behind them nothing
+    is left, and running one fails.
+    """
+    names = {node.name for node in graph_def.node}
+    added = []
+
+    for node in graph_def.node:
+        if node.op in PIPELINE and node.name in fed:
+            handle = tf1.NodeDef(name=_free(f"{node.name}/pipeline", names))
+            handle.op = "Placeholder"
+            handle.attr["dtype"].type = tf.resource.as_datatype_enum
+            kept = [each for each in node.input[1:] if not each.startswith("^")]
+            node.input[:] = [handle.name, *kept]
+            added.append(handle)
+
+    graph_def.node.extend(added)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "_"
+
+    return name
 
 
 def _controls(node: Any) -> Iterable[str]:

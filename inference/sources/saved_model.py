@@ -1,7 +1,7 @@
-"""SavedModel folders, TF1 and TF2, by the loader that reads all of them.
+"""SavedModel folders, TF1 and TF2, restored as TF1's loader would, in a session.
 
-`tf.saved_model.load` fails on Keras 2 exports with optimizer slots; TF1's loader in a
-session restores variables and tables of every one.
+`tf.saved_model.load` fails on Keras 2 exports with optimizer slots, and runs what the
+graph has for restoring before anybody could have looked at it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,29 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from inference.backend import tf, tf1
+from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.reasons import first_line
 from inference.sources import graphs
-from inference.sources.declared import declared_signatures, default_signature
+from inference.sources.costs import (
+    check_budget,
+    check_constants,
+    check_tensors,
+    checkpoint_bytes,
+)
+from inference.sources.declared import (
+    declared_signatures,
+    default_signature,
+    named_tensors,
+)
+from inference.sources.graph_file import read_message
+from inference.sources.nodes import PIPELINE, cut_pipelines
 from inference.sources.records import example_records
-from inference.sources.screening import screen
+from inference.sources.saved_model_folder import PB, check_folder
+from inference.sources.screening import screen, untie
 from inference.sources.session import SessionReference, source_session
-from inference.sources.source import Source
+from inference.sources.source import Source, tensors_of
+from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start
 from inference.sources.tables import own_tables, read_tables, table_texts
 from inference.sources.tensors import UNSERVABLE, dtype_name, shape_of
 from inference.sources.variables import read_variables, to_resources
@@ -32,8 +46,7 @@ if TYPE_CHECKING:
 
     from inference.permissions import Permissions
     from inference.sidecar import Sidecar
-
-PB = "saved_model.pb"
+    from inference.sources.startup import Startup
 
 
 @contextmanager
@@ -47,13 +60,18 @@ def open_saved_model(
             "SavedModel, whose signatures say what it takes."
         )
 
+    check_folder(folder)
     meta_graph = choose_meta_graph(folder)
-    graphs.check_ops(meta_graph.graph_def)
+    file = f"{folder.name}/{PB}"
     notes: list[str] = []
+    signatures = _signatures(meta_graph, notes, file=file)
+    startup = read_startup(meta_graph, folder)
+    served = named_tensors(sidecar, graphs.nodes_by_name(meta_graph.graph_def))
+    served += tensors_of(signatures)
+    screened = _screened(meta_graph, served, startup, permissions, file=file)
 
     with source_session() as session:
-        _load(session, meta_graph, folder)
-        signatures = _signatures(meta_graph, notes)
+        _start(session, screened, startup, permissions, folder)
         signatures.update(declared_signatures(session.graph, sidecar, signatures))
         _check_signatures(signatures)
         yield _source(session, meta_graph, signatures, sidecar, notes)
@@ -89,12 +107,7 @@ def _parse(folder: Path) -> Any:
     saved_model = saved_model_pb2.SavedModel()
 
     try:
-        saved_model.ParseFromString((folder / PB).read_bytes())
-    except FileNotFoundError:
-        raise InvalidModel(
-            f"{folder.name} has no {PB}. A text SavedModel (saved_model.pbtxt) must be "
-            "exported again with tf.saved_model.save, which writes the binary form."
-        ) from None
+        saved_model.ParseFromString(read_message(folder / PB, what=PB))
     except DecodeError as exc:
         raise InvalidModel(
             f"{PB} can't be parsed as a SavedModel: it is damaged, cut, or another "
@@ -104,13 +117,54 @@ def _parse(folder: Path) -> Any:
     return saved_model
 
 
-def _load(session: Any, meta_graph: Any, folder: Path) -> None:
+def _screened(
+    meta_graph: Any,
+    served: list[str],
+    startup: Startup,
+    permissions: Permissions,
+    *,
+    file: str,
+) -> Any:
+    """A copy of the graph with only what is run, which is safe to import and to run.
+
+    What restores variables and fills tables may read files, but only the model's own.
+    """
+    graph_def = graphs.prune(meta_graph.graph_def, [*served, *startup.roots()])
+    graphs.check_whole(graph_def)
+    cut_pipelines(graph_def, {graphs.node_of(tensor) for tensor in served})
+    own_files(graph_def, startup, file=file)
+    parts = (
+        (served, PIPELINE),
+        ([startup.restore, startup.filename], RESTORES),
+        ([startup.init, *startup.assets], FILLS),
+    )
+
+    for roots, also in parts:
+        part = graphs.prune(graph_def, roots)
+        screen(part, permissions, file=file, also=also)
+
+    graph_def = graphs.prune(graph_def, [*served, *startup.roots()])
+    untie(graph_def)
+    return graph_def
+
+
+def _start(
+    session: Any,
+    graph_def: Any,
+    startup: Startup,
+    permissions: Permissions,
+    folder: Path,
+) -> None:
     try:
+        declared = check_constants(graph_def, file=folder.name)
+        declared += checkpoint_bytes(startup.prefix) if startup.restore else 0
+        check_budget(declared, permissions, file=folder.name)
+
         with session.graph.as_default():
-            tf1.saved_model.load(
-                session, list(meta_graph.meta_info_def.tags), str(folder)
-            )
-    except (tf.errors.OpError, OSError, ValueError, KeyError) as exc:
+            tf.graph_util.import_graph_def(graph_def, name="")
+
+        start(session, startup)
+    except (tf.errors.OpError, OSError, ValueError, KeyError, RuntimeError) as exc:
         raise InvalidModel(
             "The SavedModel can't be restored; its variables/ or assets/ are missing, "
             f"damaged or of another model: {_said(exc, folder)}"
@@ -122,7 +176,9 @@ def _said(error: Exception, folder: Path) -> str:
     return first_line(error).replace(str(folder), folder.name)
 
 
-def _signatures(meta_graph: Any, notes: list[str]) -> dict[str, Signature]:
+def _signatures(
+    meta_graph: Any, notes: list[str], *, file: str
+) -> dict[str, Signature]:
     signatures = {}
 
     for name, definition in sorted(meta_graph.signature_def.items()):
@@ -135,6 +191,8 @@ def _signatures(meta_graph: Any, notes: list[str]) -> dict[str, Signature]:
             notes.append(f"Signature '{name}' is left out: {reason}.")
             continue
 
+        where = f"{file}: a default of the signature '{name}'"
+        check_tensors(definition.defaults.values(), where=where)
         signatures[name] = Signature(
             name=name,
             inputs=_specs(definition.inputs, definition.defaults),
@@ -206,5 +264,4 @@ def _source(
         source.graph_def, read_variables(source.graph_def, session)
     )
     own_tables(source.graph_def)
-    screen(source.graph_def)
     return source

@@ -1,72 +1,123 @@
 """What a graph may not do when it is served: reach files, the network, the process.
 
-Judged after pruning, since published graphs carry dead functions that read files.
+Every operation must be on a list of those known to be safe. Judged after pruning,
+since published graphs carry dead functions that save and restore files. Nothing here
+runs a graph.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.sources.graphs import all_nodes
+from inference.sources import attributes
+from inference.sources.attributes import holds_handle, place_of
+from inference.sources.costs import check_budget, check_constants
+from inference.sources.graphs import called, check_ops, function_names, located_nodes
+from inference.sources.safe_operations import safe_operations
 
-FILES = {
-    "DebugIdentity",
-    "DebugIdentityV2",
-    "DebugIdentityV3",
-    "DebugNanCount",
-    "DebugNumericSummary",
-    "DebugNumericSummaryV2",
-    "DumpTensor",
-    "FixedUnigramCandidateSampler",
-    "FixedLengthRecordReader",
-    "FixedLengthRecordReaderV2",
-    "GenerateVocabRemapping",
-    "ImmutableConst",
-    "InitializeTableFromTextFile",
-    "InitializeTableFromTextFileV2",
-    "LMDBReader",
-    "LoadAndRemapMatrix",
-    "MatchingFiles",
-    "MergeV2Checkpoints",
-    "ReadFile",
-    "RecordInput",
-    "Restore",
-    "RestoreSlice",
-    "RestoreV2",
-    "Save",
-    "SaveSlices",
-    "SaveV2",
-    "ShardedFilespec",
-    "Skipgram",
-    "TFRecordReader",
-    "TFRecordReaderV2",
-    "TextLineReader",
-    "TextLineReaderV2",
-    "WholeFileReader",
-    "WholeFileReaderV2",
-    "WriteFile",
-}
-PROGRAMS = {
-    "Abort",
-    "DatasetFromGraph",
-    "EagerPyFunc",
-    "PyFunc",
-    "PyFuncStateless",
-    "RemoteCall",
-    "RpcCall",
-    "RpcClient",
-    "RpcServer",
-    "XlaCallModule",
-}
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from inference.permissions import Permissions
+
+_MOST_NAMED = 10
 
 
-def screen(graph_def: Any) -> None:
-    """Raises `InvalidModel` for an operation that reaches outside the graph."""
-    for node in all_nodes(graph_def):
-        if node.op in FILES | PROGRAMS:
-            does = "reads or writes files" if node.op in FILES else "runs other code"
-            raise InvalidModel(
-                f"Node '{node.name}' is a {node.op}, which {does}; a served model may "
-                "not. Export the model without it."
-            )
+def screen(
+    graph_def: Any,
+    permissions: Permissions,
+    *,
+    file: str,
+    also: Collection[str] = (),
+) -> None:
+    """Raises `InvalidModel` for a graph that could hurt when it is imported or run.
+
+    `graph_def` is pruned to what is run; `also` are operations that it may use beside
+    the safe ones. An operation that the operator allows passes with its attributes.
+    """
+    check_ops(graph_def)
+    _check_nesting(graph_def, file)
+    allowed = safe_operations() | set(permissions.allow_ops)
+    _check_operations(graph_def, allowed | function_names(graph_def) | set(also), file)
+
+    for function, node in located_nodes(graph_def):
+        if node.op not in permissions.allow_ops:
+            _check_attributes(node, place(file, function, node))
+
+    check_budget(check_constants(graph_def, file=file), permissions, file=file)
+
+
+def untie(graph_def: Any) -> None:
+    """Drop, in place, what ties a graph to the machine that wrote it."""
+    for _, node in located_nodes(graph_def):
+        attributes.untie(node)
+
+
+def place(file: str, function: str, node: Any) -> str:
+    """Where `node` stands, as the start of a sentence."""
+    inside = f" in the function '{function}'" if function else ""
+    return f"{file}: node '{node.name}'{inside}"
+
+
+def _check_operations(graph_def: Any, allowed: Collection[str], file: str) -> None:
+    refused = {
+        node.op: place(file, function, node)
+        for function, node in _backwards(graph_def)
+        if node.op not in allowed
+    }
+
+    if not refused:
+        return
+
+    op, where = next(reversed(refused.items()))
+    others = sorted(refused.keys() - {op})[:_MOST_NAMED]
+    also = f" It also uses {', '.join(others)}." if others else ""
+    raise InvalidModel(
+        f"{where} is a {op}, which is not on the list of operations that are known to "
+        f"be safe: it may reach files, the network or other programs.{also} Export the "
+        f"model without it, or, if you trust the file, allow it with --allow-ops {op}."
+    )
+
+
+def _check_attributes(node: Any, where: str) -> None:
+    found = place_of(node)
+
+    if found:
+        name, text = found
+        raise InvalidModel(
+            f"{where} ({node.op}) names a place outside the model in its attribute "
+            f"{name}: {text[:200]!r}. Export the model without it, or, if you trust "
+            f"the file, allow it with --allow-ops {node.op}."
+        )
+
+    if holds_handle(node):
+        raise InvalidModel(
+            f"{where} ({node.op}) holds a handle or a variant as a constant, which may "
+            "be a program or belong to another model. Export the model without it."
+        )
+
+
+def _check_nesting(graph_def: Any, file: str) -> None:
+    """A function that calls itself would be inlined until the stack ends."""
+    calls = {
+        function.signature.name: {
+            name for node in function.node_def for name in called(node)
+        }
+        for function in graph_def.library.function
+    }
+
+    try:
+        list(TopologicalSorter(calls).static_order())
+    except CycleError as error:
+        around = " → ".join(reversed(error.args[1][:_MOST_NAMED]))
+        raise InvalidModel(
+            f"{file}: a function calls itself ({around}), which no export does. The "
+            "file is damaged or crafted; export the model again."
+        ) from None
+
+
+def _backwards(graph_def: Any) -> Iterator[tuple[str, Any]]:
+    """So that the first node of an operation is the one that is kept by its name."""
+    yield from reversed(list(located_nodes(graph_def)))

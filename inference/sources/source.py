@@ -57,10 +57,15 @@ class Source:
 
     def tensors(self) -> list[str]:
         """All inputs and outputs, as the graph calls them, without repeats."""
-        named: dict[str, None] = {}
+        return tensors_of(self.signatures)
 
-        for signature in self.signatures.values():
-            for spec in (*signature.inputs.values(), *signature.outputs.values()):
-                named[spec.tensor] = None
 
-        return list(named)
+def tensors_of(signatures: Mapping[str, Signature]) -> list[str]:
+    """All inputs and outputs, as the graph calls them, without repeats."""
+    named: dict[str, None] = {}
+
+    for signature in signatures.values():
+        for spec in (*signature.inputs.values(), *signature.outputs.values()):
+            named[spec.tensor] = None
+
+    return list(named)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inference import ModelStatus
+    from inference import EngineStatus, ModelStatus
 
 
 def status_document(versions: Iterable[ModelStatus]) -> dict[str, Any]:
@@ -19,13 +20,14 @@ def status_document(versions: Iterable[ModelStatus]) -> dict[str, Any]:
 
 
 def _version_status(status: ModelStatus) -> dict[str, Any]:
-    # The engine has no codes for what went wrong: gRPC's UNKNOWN says that.
+    # The engine has no codes for what went wrong: gRPC's UNKNOWN says that. What
+    # answers is OK, even where its files can't take its place.
     return {
         "version": str(status.id.version),
         "state": str(status.state),
         "status": {
             "error_code": "OK" if status.error is None else "UNKNOWN",
-            "error_message": status.error or "",
+            "error_message": status.error or status.update_error or "",
         },
     }
 
@@ -57,15 +59,39 @@ def _version(status: ModelStatus, url: str) -> dict[str, Any]:
         "format": status.format,
         "default_signature": status.default_signature,
         "error": status.error,
+        "update_error": status.update_error,
+        "labels": list(status.labels),
+        "pinned": status.pinned,
+        "integrity": status.integrity,
+        "memory_bytes": status.memory_bytes,
+        "last_used": _moment(status.last_used),
         "concurrency": status.concurrency,
         "load": asdict(status.load),
         "predict": f"{url}/versions/{status.id.version}:predict",
     }
 
 
-def readiness_document(statuses: Iterable[ModelStatus], ready: bool) -> dict[str, Any]:
+def _moment(seconds: float | None) -> str | None:
+    """ISO 8601 in UTC, to the millisecond."""
+    if seconds is None:
+        return None
+
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")
+
+
+def engine_document(overview: EngineStatus) -> dict[str, Any]:
+    """What the engine as a whole is at; the names are those of `EngineStatus`."""
+    return asdict(overview)
+
+
+def readiness_document(
+    statuses: Iterable[ModelStatus], *, settled: bool, draining: bool
+) -> dict[str, Any]:
+    """`settled` says that every version has loaded or failed."""
     return {
-        "ready": ready,
+        "ready": settled and not draining,
+        "draining": draining,
         "models": {str(status.id): _readiness(status) for status in statuses},
     }
 

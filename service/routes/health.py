@@ -1,4 +1,8 @@
-"""Probes: alive at once, ready when every model has loaded or failed."""
+"""Probes: alive at once, ready when every model has loaded or failed.
+
+While it drains the server isn't ready, so that clients are sent elsewhere; it answers
+whoever comes nevertheless.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ async def livez() -> Response:
 @bp.get("/readyz")
 async def readyz() -> Response:
     engine = current_engine()
-    ready = engine.ready()
-    document = readiness_document(engine.models(), ready)
-    return json_answer(document, 200 if ready else 503)
+    document = readiness_document(
+        engine.models(), settled=engine.ready(), draining=engine.overview().draining
+    )
+    return json_answer(document, 200 if document["ready"] else 503)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, current_app, request
 
 from service.answers import json_answer
-from service.codecs.model_status import models_document
-from service.current import current_engine
+from service.codecs.model_status import engine_document, models_document
+from service.current import current_serving
 from service.urls import list_urls
 
 if TYPE_CHECKING:
@@ -23,12 +23,15 @@ bp = Blueprint("index", __name__)
 
 @bp.get("/")
 async def index() -> Response:
-    models = models_document(current_engine().models(), request.script_root)
+    serving = current_serving()
+    engine, admin = serving.engine, serving.admin_token is not None
+    models = models_document(engine.models(), request.script_root)
     return json_answer(
         {
             "name": DISTRIBUTION,
             "version": VERSION,
+            "engine": engine_document(engine.overview()),
             "models": models,
-            "urls": list_urls(current_app.url_map),
+            "urls": list_urls(current_app.url_map, admin=admin),
         }
     )

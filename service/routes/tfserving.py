@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, request
 
-from inference import LoadFailed, ModelLoading, ModelSpec
+from inference import LoadFailed, ModelLoading, ModelSpec, ModelState, ModelUnloaded
 from service.answers import json_answer, json_text
 from service.codecs.metadata import metadata_document
 from service.codecs.model_status import models_document, status_document
@@ -25,34 +25,46 @@ bp = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 
 @bp.get("")
 async def list_models() -> Response:
-    models = models_document(current_engine().models(), request.script_root)
-    return json_answer({"models": models})
+    engine = current_engine()
+    models = models_document(engine.models(), request.script_root)
+    error = engine.overview().repository_error
+    return json_answer({"models": models, "repository_error": error})
 
 
 @bp.get("/<model:name>")
 @bp.get("/<model:name>/versions/<version:version>")
-async def show_status(name: str, version: int | None = None) -> Response:
+@bp.get("/<model:name>/labels/<label:label>")
+async def show_status(
+    name: str, version: int | None = None, label: str | None = None
+) -> Response:
     engine = current_engine()
-    if version is None:
+    if version is None and label is None:
         return json_answer(status_document(engine.versions(name)))
 
-    status = engine.status(ModelSpec(name=name, version=version))
+    status = engine.status(ModelSpec(name=name, version=version, label=label))
     return json_answer(status_document([status]))
 
 
 @bp.get("/<model:name>/metadata")
 @bp.get("/<model:name>/versions/<version:version>/metadata")
-async def show_metadata(name: str, version: int | None = None) -> Response:
-    status = current_engine().status(ModelSpec(name=name, version=version))
+@bp.get("/<model:name>/labels/<label:label>/metadata")
+async def show_metadata(
+    name: str, version: int | None = None, label: str | None = None
+) -> Response:
+    spec = ModelSpec(name=name, version=version, label=label)
+    status = current_engine().status(spec)
     check_loaded(status)
     return json_answer(metadata_document(status))
 
 
 @bp.post("/<model:name>:predict")
 @bp.post("/<model:name>/versions/<version:version>:predict")
-async def predict_model(name: str, version: int | None = None) -> Response:
+@bp.post("/<model:name>/labels/<label:label>:predict")
+async def predict_model(
+    name: str, version: int | None = None, label: str | None = None
+) -> Response:
     serving, this = current_serving(), current_request()
-    spec = ModelSpec(name=name, version=version)
+    spec = ModelSpec(name=name, version=version, label=label)
     wait = wait_seconds(this)
     # What can't be answered now is refused before its body is read.
     serving.engine.admit(spec)
@@ -65,11 +77,14 @@ async def predict_model(name: str, version: int | None = None) -> Response:
 
 
 def check_loaded(status: ModelStatus) -> None:
-    """Raises `LoadFailed` or `ModelLoading` while no signatures are known."""
+    """Raises `LoadFailed`, `ModelLoading`, `ModelUnloaded` without signatures."""
     if status.signatures:
         return
 
     if status.error is not None:
         raise LoadFailed(f"model {status.id} could not be loaded: {status.error}")
+
+    if status.state in (ModelState.UNLOADING, ModelState.END):
+        raise ModelUnloaded(f"model {status.id} is unloaded")
 
     raise ModelLoading(f"model {status.id} is {status.state}; ask again later")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.artifact_cache import artifact_key, digest_source
+from inference.artifact_cache import artifact_key
+from inference.permissions import Permissions
 from inference.sidecar import read_sidecar
+from inference.source_digest import digest_source
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from inference.artifact import Artifact
@@ -68,7 +69,7 @@ def is_alive(pid: int) -> bool:
 
 def key_of(files: ModelFiles) -> str:
     """Under what the cache keeps a model's artifact."""
-    shaping = read_sidecar(files.sidecar).shaping()
+    shaping = read_sidecar(files.sidecar).shaping() + Permissions().shaping()
     return artifact_key(digest_source(files.path), shaping)
 
 
@@ -79,3 +80,17 @@ def put(cache: ArtifactCache, files: ModelFiles, artifact: Artifact) -> Artifact
             (folder / path.name).write_bytes(path.read_bytes())
 
         return cache.publish(folder, key_of(files), artifact.read_manifest())
+
+
+GREEDY = Path(__file__).with_name("greedy.py")
+PYTHON = sys.executable
+
+
+def install_greedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str, argument: object = ""
+) -> None:
+    """Have `greedy.py` run in the compiler's place, as confined as it is."""
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\nexec {PYTHON} -P {GREEDY} {what} "{argument}"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))

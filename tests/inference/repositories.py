@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inference import ModelSpec, PredictRequest
 from inference.artifact_cache import ArtifactCache
-from inference.repository import scan_repository
+from inference.survey import Surveyor
 from tests.inference.children import put
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def fill_repository(compiled: CompiledCases, config: EngineConfig) -> None:
 def fill_cache(compiled: CompiledCases, config: EngineConfig) -> None:
     cache = ArtifactCache(config.cache)
 
-    for files in scan_repository(config.repository).models:
+    for files in Surveyor(config.repository, quiet_seconds=0).survey().wanted():
         if files.id.name in LAYOUT:
             put(cache, files, compiled.artifact(LAYOUT[files.id.name][0]))
 

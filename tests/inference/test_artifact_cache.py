@@ -11,16 +11,16 @@ from inference.artifact_cache import (
     SHAPING_PACKAGES,
     ArtifactCache,
     artifact_key,
-    digest_source,
 )
 from inference.sidecar import read_sidecar
+from inference.source_digest import digest_source
 from tests.inference.graphs import compile_graph, floats, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from inference.artifact import Artifact, Manifest
+    from inference.artifact import Artifact
 
 
 def dense() -> None:
@@ -251,17 +251,3 @@ def test_the_key_changes_with_the_artifacts_format(
     monkeypatch.setattr("inference.artifact_cache.FORMAT", FORMAT + 1)
 
     assert key_of(file) != before
-
-
-def test_a_source_that_isnt_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        digest_source(tmp_path / "none.h5")
-
-
-def test_the_digest_tells_the_size_of_all_files(folder: Path, made: Artifact) -> None:
-    manifest: Manifest = made.read_manifest()
-    (folder / "large").write_bytes(b"x" * (manifest.weights_bytes + 2**20))
-
-    digest = digest_source(folder)
-
-    assert digest.nbytes == len(b"graph" + b"index") + manifest.weights_bytes + 2**20

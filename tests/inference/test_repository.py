@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.repository import Scan, scan_repository
-from inference.types import ModelId
+from inference.repository import ModelFiles, Scan, scan_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,17 +28,14 @@ def lay(root: Path, *paths: str) -> Path:
     return root
 
 
+def versions(scan: Scan) -> list[ModelFiles]:
+    return [files for entry in scan.entries for files in entry.versions]
+
+
 def found(scan: Scan, root: Path) -> dict[str, str]:
     return {
-        str(model.id): model.path.relative_to(root).as_posix() for model in scan.models
-    }
-
-
-def sidecars(scan: Scan, root: Path) -> dict[str, str]:
-    return {
-        model.id.name: model.sidecar.relative_to(root).as_posix()
-        for model in scan.models
-        if model.sidecar is not None
+        str(files.id): files.path.relative_to(root).as_posix()
+        for files in versions(scan)
     }
 
 
@@ -62,7 +58,9 @@ def sidecars(scan: Scan, root: Path) -> dict[str, str]:
         pytest.param(["m/saved_model.pb"], {"m/1": "m"}, id="a SavedModel"),
         pytest.param(["m/saved_model.pbtxt"], {"m/1": "m"}, id="a text SavedModel"),
         pytest.param(
-            ["m/1/a.h5", "m/10/b.h5", "m/9/c.h5"], {"m/10": "m/10/b.h5"}, id="newest"
+            ["m/1/a.h5", "m/10/b.h5", "m/9/c.h5"],
+            {"m/1": "m/1/a.h5", "m/9": "m/9/c.h5", "m/10": "m/10/b.h5"},
+            id="versions",
         ),
         pytest.param(
             ["m/3/saved_model.pb", "m/3/variables/variables.index"],
@@ -74,7 +72,6 @@ def sidecars(scan: Scan, root: Path) -> dict[str, str]:
             {"m/2": "m/2/a.h5"},
             id="beside versions",
         ),
-        pytest.param(["m/007/a.h5", "m/1/b.h5"], {"m/1": "m/1/b.h5"}, id="no zeros"),
         pytest.param(["notes.txt", "a.json", "a.toml"], {}, id="other files"),
         pytest.param([".a.h5", ".git/b.h5"], {}, id="hidden"),
         pytest.param(["m/.a.h5", "m/b.h5"], {"m/1": "m/b.h5"}, id="hidden inside"),
@@ -120,7 +117,11 @@ def test_models(tmp_path: Path, paths: list[str], models: dict[str, str]) -> Non
         ),
         pytest.param(["m/notes.txt"], {}, ["m:", "no model"], id="none"),
         pytest.param(["m/"], {}, ["m:", "no model"], id="empty"),
-        pytest.param(["m/2/", "m/1/a.h5"], {}, ["m: 2/ holds no model"], id="newest"),
+        pytest.param(
+            ["m/2/", "m/1/a.h5"], {"m/1": "m/1/a.h5"}, ["m/2: holds no"], id="one empty"
+        ),
+        pytest.param(["m/abc/a.h5"], {}, ["m: holds no", "1, 2, 3"], id="no number"),
+        pytest.param(["m/model.toml/", "m/1/a.h5"], {}, ["isn't a file"], id="sidecar"),
     ],
 )
 def test_problems(
@@ -131,6 +132,54 @@ def test_problems(
     assert found(scan, tmp_path / "models") == models | {"good/1": "good.pb"}
     (problem,) = scan.problems
     assert [word for word in words if word not in problem] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("01", True),
+        ("-1", True),
+        ("+1", True),
+        ("1.5", True),
+        ("0", True),
+        ("v2", True),
+        ("1_0", True),
+        ("1" * 19, True),
+        ("abc", False),
+        ("5.tmp", False),
+        ("٣", False),
+    ],
+)
+def test_folders_that_are_no_versions(tmp_path: Path, name: str, meant: bool) -> None:
+    scan = scan_repository(lay(tmp_path, f"m/{name}/a.h5", "m/1/b.h5", "b.h5"))
+
+    assert [str(files.id) for files in versions(scan)] == ["b/1", "m/1"]
+    assert [problem.partition(":")[0] for problem in scan.problems] == [
+        f"m/{name}"
+    ] * meant
+    assert scan.doubtful == set()
+
+
+def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
+    scan = scan_repository(
+        lay(tmp_path, *(f"m/{n}/a.h5" for n in (10, 9, 100)), "b.h5")
+    )
+
+    assert [files.id.version for files in scan.entries[1].versions] == [9, 10, 100]
+
+
+@pytest.mark.parametrize(
+    ("paths", "doubtful"),
+    [
+        pytest.param(["m/", "n.h5"], {"m"}, id="a model without a file"),
+        pytest.param(["m/1/a.h5", "m/2/"], {"m"}, id="a version without a file"),
+        pytest.param(["m/a.h5", "m/b.h5"], {"m"}, id="several"),
+        pytest.param(["m.h5", "m.keras"], set(), id="a duplicate is certain"),
+        pytest.param(["m/1/a.h5", "m/2/a.h5"], set(), id="no problem"),
+    ],
+)
+def test_what_is_in_doubt(tmp_path: Path, paths: list[str], doubtful: set[str]) -> None:
+    assert scan_repository(lay(tmp_path, *paths, "z.h5")).doubtful == doubtful
 
 
 def test_a_file_without_a_suffix_is_a_model_if_it_is_hdf5(tmp_path: Path) -> None:
@@ -154,47 +203,8 @@ def test_one_model_itself(
 ) -> None:
     scan = scan_repository(lay(tmp_path, *paths) / root)
 
-    assert [str(each.id) for each in scan.models] == [model]
-    assert scan.models[0].path == tmp_path / root
-
-
-@pytest.mark.parametrize(
-    ("paths", "sidecar"),
-    [
-        (["m.h5", "m.toml", "other.toml"], "m.toml"),
-        (["m/a.h5", "m/a.toml", "m/model.toml"], "m/a.toml"),
-        (["m/a.h5", "m/model.toml"], "m/model.toml"),
-        (["m/2/a.h5", "m/2/a.toml", "m/model.toml"], "m/2/a.toml"),
-        (["m/2/a.h5", "m/2/model.toml", "m/model.toml"], "m/2/model.toml"),
-        (["m/2/a.h5", "m/model.toml"], "m/model.toml"),
-        (["m/saved_model.pb", "m/model.toml", "m.toml"], "m/model.toml"),
-        (["m/2/saved_model.pb", "m/model.toml"], "m/model.toml"),
-        (["m/a.h5", "model.toml"], None),
-        (["m.h5", "model.toml"], None),
-    ],
-)
-def test_the_nearest_sidecar(
-    tmp_path: Path, paths: list[str], sidecar: str | None
-) -> None:
-    scan = scan_repository(lay(tmp_path / "root", *paths))
-
-    assert sidecars(scan, tmp_path / "root") == ({"m": sidecar} if sidecar else {})
-
-
-@pytest.mark.parametrize(
-    ("paths", "root", "sidecar"),
-    [
-        (["m.h5", "m.toml"], "m.h5", "m.toml"),
-        (["m/saved_model.pb", "m/model.toml"], "m", "m/model.toml"),
-        (["m/2/saved_model.pb", "m/model.toml"], "m/2", "m/model.toml"),
-    ],
-)
-def test_the_sidecar_of_one_model_itself(
-    tmp_path: Path, paths: list[str], root: str, sidecar: str
-) -> None:
-    scan = scan_repository(lay(tmp_path, *paths) / root)
-
-    assert sidecars(scan, tmp_path) == {"m": sidecar}
+    assert [str(each.id) for each in versions(scan)] == [model]
+    assert versions(scan)[0].path == tmp_path / root
 
 
 def test_a_repository_that_isnt_there(tmp_path: Path) -> None:
@@ -210,7 +220,7 @@ def test_a_folder_of_versions_is_one_model(tmp_path: Path) -> None:
 
     scan = scan_repository(tmp_path / "ranking")
 
-    assert [files.id for files in scan.models] == [ModelId("ranking", 12)]
+    assert [files.id.version for files in versions(scan)] == [3, 12]
     assert scan.problems == []
 
 
@@ -220,6 +230,6 @@ def test_models_of_other_frameworks_are_named(tmp_path: Path) -> None:
 
     scan = scan_repository(tmp_path)
 
-    assert scan.models == []
+    assert scan.entries == []
     assert len(scan.problems) == 1
     assert "net.onnx" in scan.problems[0]

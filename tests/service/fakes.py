@@ -9,6 +9,9 @@ import anyio
 import numpy as np
 
 from inference import (
+    EngineStatus,
+    InvalidRequest,
+    Load,
     LoadFailed,
     ModelId,
     ModelLoading,
@@ -16,12 +19,14 @@ from inference import (
     ModelSpec,
     ModelState,
     ModelStatus,
+    ModelUnloaded,
     Overloaded,
     PredictRequest,
     PredictResult,
     Shape,
     Signature,
     TensorSpec,
+    Unavailable,
     UnknownSignature,
     VersionNotFound,
     bind,
@@ -65,13 +70,25 @@ X = signature(tensor("x"), outputs=("y",), name="serving_default")
 
 @dataclass(kw_only=True)
 class FakeModel:
-    """One version. `gate`, while it isn't set, holds predictions; `started` tells."""
+    """One version. `gate`, while it isn't set, holds predictions; `started` tells.
+
+    It holds loads too. `broken` is why a load fails.
+    """
 
     name: str = "half"
     version: int = 1
     state: ModelState = ModelState.AVAILABLE
     stage: str = ""
     error: str | None = None
+    update_error: str | None = None
+    labels: tuple[str, ...] = ()
+    pinned: bool = False
+    integrity: str | None = None
+    memory_bytes: int = 1 << 20
+    last_used: float | None = None
+    concurrency: int = 1
+    load: Load = field(default_factory=Load)
+    broken: str | None = None
     signatures: tuple[Signature, ...] = (X,)
     function: Function = half_plus_two
     full: bool = False
@@ -91,6 +108,14 @@ class FakeModel:
             format="saved_model",
             default_signature=self.signatures[0].name if loaded else None,
             signatures={s.name: s for s in self.signatures} if loaded else {},
+            update_error=self.update_error,
+            labels=self.labels,
+            pinned=self.pinned,
+            integrity=self.integrity,
+            memory_bytes=self.memory_bytes if loaded else 0,
+            last_used=self.last_used,
+            concurrency=self.concurrency,
+            load=self.load,
         )
 
     def signature(self, name: str | None) -> Signature:
@@ -115,17 +140,26 @@ class FakeModel:
 
 
 class FakeEngine:
-    """`service.engine.Engine` over `FakeModel`s; `requests` are those it was asked."""
+    """`service.engine.Engine` over `FakeModel`s; `requests` are those it was asked.
+
+    A rescan takes up `found`, and tells `problems`, unless `unreadable` says why not.
+    """
 
     def __init__(self, *models: FakeModel) -> None:
-        self._models = sorted(models, key=lambda model: (model.name, model.version))
+        self.all_models = sorted(models, key=lambda model: (model.name, model.version))
         self.requests: list[PredictRequest] = []
+        self.found: list[FakeModel] = []
+        self.problems: list[str] = []
+        self.unreadable: str | None = None
+        self.draining = False
+        self.loads = 0
+        self.load_failures = 0
 
     def models(self) -> list[ModelStatus]:
-        return [model.status for model in self._models]
+        return [model.status for model in self.all_models]
 
     def versions(self, name: str) -> list[ModelStatus]:
-        found = [model.status for model in self._models if model.name == name]
+        found = [model.status for model in self.all_models if model.name == name]
         if not found:
             raise ModelNotFound(f"Could not find any versions of model {name}")
 
@@ -136,12 +170,15 @@ class FakeEngine:
 
     def ready(self) -> bool:
         settled = (ModelState.AVAILABLE, ModelState.END)
-        return all(model.state in settled for model in self._models)
+        return all(model.state in settled for model in self.all_models)
 
     def admit(self, spec: ModelSpec) -> None:
         model = self._find(spec)
         if model.error is not None:
             raise LoadFailed(f"model {model.status.id} failed: {model.error}")
+
+        if model.state is ModelState.END:
+            raise ModelUnloaded(f"model {model.status.id} was unloaded")
 
         if model.state is not ModelState.AVAILABLE:
             raise ModelLoading(f"model {model.status.id} is loading")
@@ -160,12 +197,97 @@ class FakeEngine:
             model=model.status.id, signature=chosen, outputs=model.function(inputs)
         )
 
+    def overview(self) -> EngineStatus:
+        return EngineStatus(
+            memory_budget=1 << 30,
+            memory_bytes=sum(status.memory_bytes or 0 for status in self.models()),
+            repository_error=self.unreadable,
+            draining=self.draining,
+            loads=self.loads,
+            load_failures=self.load_failures,
+            evictions=3,
+            reloads=2,
+        )
+
+    async def load(self, spec: ModelSpec) -> ModelStatus:
+        model = self._find(spec)
+        await model.wait()
+        if model.broken is not None:
+            model.state, model.error = ModelState.END, model.broken
+            self.load_failures += 1
+            raise LoadFailed(f"model {model.status.id} failed: {model.broken}")
+
+        model.state, model.error = ModelState.AVAILABLE, None
+        self.loads += 1
+        return model.status
+
+    async def unload(self, spec: ModelSpec) -> list[ModelStatus]:
+        for model in self._chosen(spec):
+            model.state = ModelState.END
+
+        return [model.status for model in self._chosen(spec)]
+
+    async def rescan(self) -> list[str]:
+        if self.unreadable is not None:
+            raise Unavailable(f"the repository can't be read: {self.unreadable}")
+
+        self.all_models = sorted(
+            [*self.all_models, *self.found],
+            key=lambda model: (model.name, model.version),
+        )
+        self.found = []
+        return list(self.problems)
+
+    async def label(self, name: str, labels: Mapping[str, int | None]) -> None:
+        self.versions(name)
+        for version in labels.values():
+            if version is not None:
+                self._find(ModelSpec(name=name, version=version))
+
+        for model in self._chosen(ModelSpec(name=name)):
+            kept = {label for label in model.labels if label not in labels}
+            new = {label for label, v in labels.items() if v == model.version}
+            model.labels = tuple(sorted(kept | new))
+
+    def pin(self, spec: ModelSpec, pinned: bool) -> None:
+        for model in self._chosen(spec):
+            model.pinned = pinned
+
+    def resize(self, spec: ModelSpec, concurrency: int) -> None:
+        if concurrency > 64:
+            raise InvalidRequest("at most 64 calls at a time")
+
+        for model in self._chosen(spec):
+            model.concurrency = concurrency
+
+    def drain(self, draining: bool) -> None:
+        self.draining = draining
+
+    def _chosen(self, spec: ModelSpec) -> list[FakeModel]:
+        """The version asked for, or all of the model's."""
+        self._find(spec)
+        return [
+            model
+            for model in self.all_models
+            if model.name == spec.name and spec.version in (None, model.version)
+        ]
+
     def _find(self, spec: ModelSpec) -> FakeModel:
         self.versions(spec.name)
-        for model in reversed(self._models):
-            if model.name == spec.name and spec.version in (None, model.version):
+        for model in reversed(self.all_models):
+            if model.name == spec.name and _fits(model, spec):
                 return model
+
+        if spec.label is not None:
+            raise VersionNotFound(f"model {spec.name} has no label {spec.label}")
 
         raise VersionNotFound(
             f"Could not find version {spec.version} of model {spec.name}"
         )
+
+
+def _fits(model: FakeModel, spec: ModelSpec) -> bool:
+    if spec.label is not None:
+        return spec.label in model.labels
+
+    return spec.version in (None, model.version)

@@ -27,6 +27,7 @@ INHERITED = {
     inference.VersionNotFound: 404,
     inference.InvalidSidecar: 500,
     inference.LoadFailed: 503,
+    inference.ModelUnloaded: 503,
 }
 
 

@@ -48,3 +48,7 @@ def test_help_tells_flag_variable_default_and_meaning() -> None:
             assert " ".join(field.description.split()) in text
 
     assert "(default: 8501)" in text
+    assert "--memory-budget SIZE" in text
+    assert "--allow-ops A,B" in text
+    assert "--admin-token-file PATH" in text
+    assert "(default: ())" not in text

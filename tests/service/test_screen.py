@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,40 @@ def test_a_broken_model_shows_its_reason() -> None:
     assert "✗ bad" in text
     assert "bad.h5 is empty [0 bytes]." in text
     assert "● good" in text
+
+
+def test_versions_of_a_model_are_shown_as_one() -> None:
+    old = replace(available("ranking"), id=ModelId("ranking", 3), labels=("stable",))
+    new = replace(old, id=ModelId("ranking", 4), labels=(), format="SavedModel")
+
+    text = shown(old, new)
+
+    assert "● ranking  SavedModel  version 3 (stable), version 4\n" in text
+    assert text.count(f"POST {URL}/v1/models/ranking:predict") == 1
+
+
+def test_a_version_that_failed_is_shown_below_the_one_that_answers() -> None:
+    broken = ModelStatus(
+        id=ModelId("ranking", 5), path="5", state=ModelState.END, error="5 is cut."
+    )
+
+    text = shown(available("ranking"), broken)
+
+    assert "● ranking  Keras .h5\n" in text
+    assert "✗ ranking/5\n  5 is cut.\n" in text
+
+
+def test_an_update_that_failed_is_shown_beside_what_answers() -> None:
+    text = shown(replace(available("ranking"), update_error="it is cut."))
+
+    assert "● ranking" in text
+    assert "! ranking: what its files hold now isn't served: it is cut." in text
+
+
+def test_a_model_without_signatures_shows_its_state() -> None:
+    unloaded = ModelStatus(id=ModelId("big", 1), path="big.h5", state=ModelState.END)
+
+    assert "● big  END\n" in shown(unloaded)
 
 
 def test_what_was_passed_over_is_said() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings, SettingsError, default_cache_dir, load_settings
+from tests.service.admin import write_token
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +79,21 @@ def test_the_environment_may_name_the_file(
         pytest.param({"cache_dir": __file__}, "is not a folder", id="cache is a file"),
         pytest.param({"config": "gone.toml"}, "not point to a file", id="no file"),
         pytest.param({"prot": 1}, "prot: there is no such setting", id="unknown"),
+        pytest.param(
+            {"memory_budget": "lots"}, "got 'lots'; write 4GiB, or 500MB", id="no size"
+        ),
+        pytest.param({"memory_budget": "4XiB"}, "unit: XiB", id="no unit"),
+        pytest.param({"memory_budget": 0}, "greater than or equal to 1", id="budget"),
+        pytest.param({"scan_seconds": -1}, "--scan-seconds", id="scan"),
+        pytest.param(
+            {"admin_token_file": "gone"}, "gone can't be read: No such", id="no token"
+        ),
+        pytest.param(
+            {"admin_token_file": __file__},
+            "admin_token_file (--admin-token-file or TANDEM_ADMIN_TOKEN_FILE): Value"
+            " error, the token in",
+            id="no token in it",
+        ),
     ],
 )
 def test_refusals(tmp_path: Path, flags: dict[str, Any], message: str) -> None:
@@ -103,6 +119,73 @@ def test_every_error_has_a_line(tmp_path: Path) -> None:
         load_settings(models=tmp_path, port=-1, workers=0)
 
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_admin_calls_and_several_processes_exclude_each_other(tmp_path: Path) -> None:
+    token = write_token(tmp_path / "token")
+    load_settings(models=tmp_path, admin_token_file=token, workers=1)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(models=tmp_path, admin_token_file=token, workers=2)
+
+    assert str(caught.value).startswith("--admin-token-file and --workers 2 exclude")
+    assert "use --workers 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4GiB", 4 << 30),
+        ("4Gi", 4 << 30),
+        ("500MB", 500_000_000),
+        ("123", 123),
+        ("auto", None),
+        (4 << 30, 4 << 30),
+    ],
+)
+def test_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: Any, size: int | None
+) -> None:
+    """Another process hears the number of bytes, whatever the unit was."""
+    settings = load_settings(models=tmp_path, memory_budget=text)
+    assert settings.memory_budget == size
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings().memory_budget == size
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        pytest.param("allow_ops", "allow-ops = 'PyFunc, ReadFile,'", id="text"),
+        pytest.param("allow_ops", "allow_ops = ['PyFunc', 'ReadFile']", id="a list"),
+        pytest.param(
+            "allow_classes", "allow_classes = ['PyFunc', 'ReadFile']", id="classes"
+        ),
+    ],
+)
+def test_lists_of_the_file_reach_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, text: str
+) -> None:
+    config = write(tmp_path / "c.toml", text)
+    settings = load_settings(models=tmp_path, config=config)
+    assert getattr(settings, key) == ("PyFunc", "ReadFile")
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert getattr(load_settings(), key) == ("PyFunc", "ReadFile")
+
+
+def test_lists_by_flag_and_by_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_ALLOW_OPS", "A,B")
+
+    settings = load_settings(models=tmp_path, allow_classes="my.layers>Magic")
+
+    assert settings.allow_ops == ("A", "B")
+    assert settings.allow_classes == ("my.layers>Magic",)
 
 
 def test_kubernetes_links_are_no_settings(

@@ -14,6 +14,8 @@ def url_map() -> Map:
     url_map.add(Rule("/m/<model:name>", endpoint="status", methods=["GET"]))
     url_map.add(Rule("/m/<model:name>:predict", endpoint="call", methods=["POST"]))
     url_map.add(Rule("/v/<version:number>", endpoint="version", methods=["GET"]))
+    url_map.add(Rule("/l/<label:label>", endpoint="label", methods=["GET"]))
+    url_map.add(Rule("/v1/admin/rescan", endpoint="rescan", methods=["POST"]))
     return url_map
 
 
@@ -23,6 +25,8 @@ def url_map() -> Map:
         pytest.param("/m/a", {"name": "a"}, id="a letter"),
         pytest.param("/m/Flowers-v2.1_x", {"name": "Flowers-v2.1_x"}, id="all kinds"),
         pytest.param("/m/" + "a" * 128, {"name": "a" * 128}, id="the longest"),
+        pytest.param("/l/canary.2_x-y", {"label": "canary.2_x-y"}, id="a label"),
+        pytest.param("/l/" + "a" * 64, {"label": "a" * 64}, id="the longest label"),
         pytest.param("/v/007", {"number": 7}, id="version"),
         pytest.param("/v/" + "9" * 19, {"number": 10**19 - 1}, id="a long version"),
     ],
@@ -43,6 +47,9 @@ def test_matches(url_map: Map, path: str, values: dict[str, object]) -> None:
         pytest.param("/m/a b", id="a space"),
         pytest.param("/m/a\n", id="a newline"),
         pytest.param("/m/é", id="a letter outside ASCII"),
+        pytest.param("/l/" + "a" * 65, id="a label that is too long"),
+        pytest.param("/l/1st", id="a label with a digit first"),
+        pytest.param("/l/a\n", id="a label with a newline"),
         pytest.param("/v/x", id="a version of letters"),
         pytest.param("/v/-1", id="a negative version"),
         pytest.param("/v/٣", id="digits outside ASCII"),
@@ -62,7 +69,14 @@ def test_a_verb_is_not_part_of_the_name(url_map: Map) -> None:
 
 def test_list_urls(url_map: Map) -> None:
     assert list_urls(url_map) == [
+        "GET /l/<label>",
         "GET /m/<name>",
         "POST /m/<name>:predict",
         "GET /v/<number>",
     ]
+
+
+def test_list_urls_of_the_operator_too(url_map: Map) -> None:
+    listed = list_urls(url_map, admin=True)
+
+    assert set(listed) - set(list_urls(url_map)) == {"POST /v1/admin/rescan"}

@@ -2,19 +2,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inference import Load, ModelState
+import pytest
+
+from inference import EngineStatus, Load, ModelState
 from service.codecs.model_status import (
+    engine_document,
     models_document,
     readiness_document,
     status_document,
 )
 from tests.service.fakes import FakeModel
 
-OLD = replace(
-    FakeModel(name="a", version=1).status,
+OLD = FakeModel(
+    name="a",
+    version=1,
     concurrency=2,
     load=Load(running=1, waiting=3, tokens=1),
-)
+    labels=("canary", "stable"),
+    pinned=True,
+    integrity="verified",
+    memory_bytes=4096,
+    last_used=1_700_000_000.5,
+).status
 BROKEN = FakeModel(
     name="a", version=2, state=ModelState.END, error="custom layer 'Magic'"
 ).status
@@ -41,6 +50,14 @@ def test_status_is_tensorflow_servings_newest_first() -> None:
     }
 
 
+def test_what_answers_is_ok_even_if_its_files_could_not_be_taken_up() -> None:
+    status = replace(OLD, update_error="the file is cut")
+
+    [entry] = status_document([status])["model_version_status"]
+    assert entry["state"] == "AVAILABLE"
+    assert entry["status"] == {"error_code": "OK", "error_message": "the file is cut"}
+
+
 def test_models_have_their_versions_and_urls() -> None:
     one, two = models_document([OLD, BROKEN, LOADING], "/prefix")
 
@@ -54,19 +71,48 @@ def test_models_have_their_versions_and_urls() -> None:
         "format": "saved_model",
         "default_signature": "serving_default",
         "error": None,
+        "update_error": None,
+        "labels": ["canary", "stable"],
+        "pinned": True,
+        "integrity": "verified",
+        "memory_bytes": 4096,
+        "last_used": "2023-11-14T22:13:20.500Z",
         "concurrency": 2,
         "load": {"running": 1, "waiting": 3, "orphans": 0, "tokens": 1},
         "predict": "/prefix/v1/models/a/versions/1:predict",
     }
     assert one["versions"][1]["error"] == "custom layer 'Magic'"
+    assert one["versions"][1]["last_used"] is None
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("draining", [True, False])
+def test_ready_is_settled_and_not_draining(settled: bool, draining: bool) -> None:
+    document = readiness_document([OLD], settled=settled, draining=draining)
+
+    assert document["ready"] is (settled and not draining)
+    assert document["draining"] is draining
 
 
 def test_readiness_names_each_version() -> None:
-    assert readiness_document([OLD, BROKEN, LOADING], False) == {
+    document = readiness_document([OLD, BROKEN, LOADING], settled=False, draining=False)
+
+    assert document == {
         "ready": False,
+        "draining": False,
         "models": {
             "a/1": {"state": "AVAILABLE", "stage": "", "error": None},
             "a/2": {"state": "END", "stage": "", "error": "custom layer 'Magic'"},
             "b/1": {"state": "LOADING", "stage": "optimising", "error": None},
         },
     }
+
+
+def test_the_engines_figures_keep_their_names() -> None:
+    overview = EngineStatus(memory_budget=7, reloads=2, repository_error="EIO")
+
+    document = engine_document(overview)
+
+    assert document["memory_budget"] == 7
+    assert document["reloads"] == 2
+    assert document["repository_error"] == "EIO"

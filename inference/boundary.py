@@ -1,0 +1,102 @@
+"""How far a look into a folder goes: not out of it, not in circles, not without end."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+
+MAX_DEPTH = 32
+"""Folders in folders below a model's own."""
+
+
+class BadEntry(Exception):
+    """Something in a repository can't be served; the text says what and why."""
+
+
+class LimitReached(Exception):
+    """As many entries have been looked at as may be."""
+
+
+class Boundary:
+    """The folders that symlinks may not leave, and how many entries are looked at.
+
+    A folder itself may be reached by a symlink. Raises `OSError` if it isn't there.
+    """
+
+    def __init__(self, *folders: Path, limit: int) -> None:
+        self._inside = [_real(folder) for folder in folders]
+        self._limit = limit
+        self._left = limit
+
+    def count(self, entries: int) -> None:
+        """Raises `LimitReached`."""
+        if entries > self._left:
+            raise LimitReached(f"more than {self._limit} entries")
+
+        self._left -= entries
+
+    def children(self, folder: Path) -> list[Path]:
+        """What lies in `folder`, sorted by name, without what is hidden.
+
+        Raises `LimitReached`, `OSError`.
+        """
+        names = [entry.name for entry in self._entries(folder)]
+        return [folder / name for name in names if not name.startswith(".")]
+
+    def check(self, path: Path) -> None:
+        """Raises `BadEntry` for a symlink to nothing, to itself or out of the folder.
+
+        What lies above `path` must have been checked.
+        """
+        if path.is_symlink():
+            self._resolved(path)
+
+    def check_tree(self, folder: Path) -> None:
+        """Check all that lies below `folder`, through symlinks too.
+
+        Raises `BadEntry`, `LimitReached`, `OSError`.
+        """
+        self._check_below(folder, (self._resolved(folder),))
+
+    def _check_below(self, folder: Path, above: tuple[Path, ...]) -> None:
+        """`above` are the real folders on the way, the last that of `folder`."""
+        for entry in self._entries(folder):
+            real = above[-1] / entry.name
+
+            if entry.is_symlink():
+                real = self._resolved(folder / entry.name)
+
+            if entry.is_dir():
+                if real in above:
+                    raise BadEntry(f"{entry.name} is a link in a circle; remove it.")
+
+                if len(above) == MAX_DEPTH:
+                    raise BadEntry(f"{entry.name} lies more than {MAX_DEPTH} deep.")
+
+                self._check_below(folder / entry.name, (*above, real))
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        with os.scandir(folder) as found:
+            entries = list(islice(found, self._left + 1))
+
+        self.count(len(entries))
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def _resolved(self, path: Path) -> Path:
+        try:
+            real = _real(path)
+        except FileNotFoundError:
+            raise BadEntry(f"{path.name} is a link to nothing; remove it.") from None
+
+        if not any(real.is_relative_to(inside) for inside in self._inside):
+            raise BadEntry(
+                f"{path.name} is a link out of the repository, which isn't followed; "
+                "put the files themselves there."
+            )
+
+        return real
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path, strict=True))

@@ -1,0 +1,234 @@
+"""The loaded versions, within a budget of memory: loads, replaces, evicts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from inference.errors import DeadlineExceeded, InferenceError, LoadFailed
+from inference.eviction import check_possible, choose_victim
+from inference.instance import Instance
+from inference.reasons import first_line
+from inference.retries import Retries
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup, TaskStatus
+
+    from inference.loading import Loader, Prepared
+    from inference.model import Model
+
+PATIENCE_SECONDS = 1.0
+"""How long a load waits for a version to become idle, before it takes a busy one."""
+
+log = structlog.get_logger("tandem.models")
+
+
+class ModelCache:
+    """Loads one version at a time; requests for the same one wait for the same load.
+
+    `budget` is in bytes. A version in use is never evicted: one that is to go is given
+    no new request, and goes when the last has ended. To be used on the event loop's
+    thread, while `tasks` runs.
+    """
+
+    def __init__(self, loader: Loader, tasks: TaskGroup, *, budget: int) -> None:
+        self.budget = budget
+        self.loads = self.load_failures = self.evictions = self.reloads = 0
+        self._loader = loader
+        self._tasks = tasks
+        self._one = anyio.Lock()
+        self._instances: dict[Instance, Model] = {}
+        self._flights: dict[Model, anyio.Event] = {}
+        self._evicted: set[Model] = set()
+        self._retries: Retries[Model] = Retries()
+        self._changed: anyio.Event | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What all instances take, those included that are being closed."""
+        return sum(instance.nbytes for instance in self._instances)
+
+    async def instance(self, model: Model, deadline: float) -> Instance:
+        """The version in memory, loaded if need be; `deadline` is on anyio's clock.
+
+        Raises `DeadlineExceeded`, `LoadFailed`, and what `Model.check` raises.
+        """
+        while model.instance is None:
+            model.check()
+            self._check_failure(model)
+            await self._wait(self._flight(model), deadline)
+
+        return model.instance
+
+    async def take_up(
+        self, model: Model, prepared: Prepared, *, may_wait: bool
+    ) -> None:
+        """Load `prepared`, and only then let it answer; what answered before ends.
+
+        With `may_wait`, where there is no room, its first request loads it. Raises
+        `InferenceError`; then everything is as it was.
+        """
+        async with self._one:
+            waits = may_wait and not self._fits(prepared)
+
+            # An operator may have unloaded it while it was compiled.
+            if waits or model.unloaded:
+                self._check_possible(model, prepared)
+                model.succeed(prepared)
+                return
+
+            instance = await self._open(model, prepared)
+            model.succeed(prepared)
+            before = model.install(instance)
+
+        self._retries.forget(model)
+
+        if before is not None:
+            self._tasks.start_soon(before.end)
+
+    async def unload(self, model: Model) -> None:
+        """Return when the version is out of memory. Nobody may ask for it meanwhile."""
+        self._retries.forget(model)
+        self._evicted.discard(model)
+
+        async with self._one:
+            instance = model.uninstall()
+
+        if instance is not None:
+            await instance.end()
+
+    def _fits(self, prepared: Prepared) -> bool:
+        return self.nbytes + prepared.nbytes <= self.budget
+
+    def _check_possible(self, model: Model, prepared: Prepared) -> None:
+        pinned = [
+            instance.nbytes
+            for instance, other in self._instances.items()
+            if other.pinned and other is not model
+        ]
+        check_possible(prepared.nbytes, sum(pinned), self.budget)
+
+    def forgive(self, model: Model) -> None:
+        """Let the next request try again at once, whatever failed before."""
+        self._retries.forget(model)
+
+    def _check_failure(self, model: Model) -> None:
+        failure = self._retries.failure(model, anyio.current_time())
+
+        if failure is not None:
+            raise LoadFailed(
+                f"Model '{model.id.name}' could not be loaded: {failure.reason} It is "
+                f"tried again in {math.ceil(failure.seconds)} s."
+            )
+
+    async def _wait(self, loaded: anyio.Event, deadline: float) -> None:
+        with anyio.CancelScope(deadline=deadline):
+            await loaded.wait()
+            return
+
+        raise DeadlineExceeded("The request's time is over: its model was loading.")
+
+    def _flight(self, model: Model) -> anyio.Event:
+        if model not in self._flights:
+            self._flights[model] = anyio.Event()
+            self._tasks.start_soon(self._fly, model)
+
+        return self._flights[model]
+
+    async def _fly(self, model: Model) -> None:
+        try:
+            async with self._one:
+                await self._load(model)
+        except InferenceError as exc:
+            self._failed(model, str(exc))
+        except Exception as exc:
+            log.exception("loading failed unexpectedly", model=str(model.id))
+            self._failed(model, first_line(exc))
+        finally:
+            self._flights.pop(model).set()
+
+    async def _load(self, model: Model) -> None:
+        # Meanwhile it may have been loaded, or unloaded by an operator.
+        if model.instance is not None or model.prepared is None or model.unloaded:
+            return
+
+        model.install(await self._open(model, model.prepared))
+        self.reloads += model in self._evicted
+        self._evicted.discard(model)
+        self._retries.forget(model)
+
+    def _failed(self, model: Model, reason: str) -> None:
+        self.load_failures += 1
+        self._retries.failed(model, reason, anyio.current_time())
+        log.error("model failed to load", model=str(model.id), reason=reason)
+
+    async def _open(self, model: Model, prepared: Prepared) -> Instance:
+        self._check_possible(model, prepared)
+        await self._make_room(prepared)
+
+        # Whatever happens meanwhile, what was loaded is closed in the end.
+        with anyio.CancelScope(shield=True):
+            loaded = await self._loader.open(prepared)
+            instance = Instance(loaded, released=self._notify)
+            self._instances[instance] = model
+            await self._tasks.start(self._serve, instance)
+
+        self.loads += 1
+        return instance
+
+    async def _serve(
+        self, instance: Instance, *, task_status: TaskStatus[None]
+    ) -> None:
+        try:
+            await instance.serve(task_status=task_status)
+        except Exception:
+            # A mistake of ours: it must not stop the others.
+            log.exception("a model's batcher failed")
+        finally:
+            model = self._instances.pop(instance)
+
+            if model.instance is instance:
+                model.uninstall()
+
+            self._notify()
+
+    async def _make_room(self, prepared: Prepared) -> None:
+        patience = anyio.current_time() + PATIENCE_SECONDS
+
+        while not self._fits(prepared):
+            late = anyio.current_time() >= patience
+            model = choose_victim(self._residents(), busy=late)
+
+            if model is not None:
+                await self._evict(model)
+            else:
+                await self._wait_for_change(math.inf if late else patience)
+
+    async def _evict(self, model: Model) -> None:
+        instance = model.uninstall()
+        assert instance is not None
+        self.evictions += 1
+        self._evicted.add(model)
+        log.info("model evicted", model=str(model.id), memory_bytes=instance.nbytes)
+        await instance.end()
+
+    def _residents(self) -> list[Model]:
+        return [
+            model
+            for instance, model in self._instances.items()
+            if model.instance is instance
+        ]
+
+    async def _wait_for_change(self, until: float) -> None:
+        self._changed = self._changed or anyio.Event()
+
+        with anyio.CancelScope(deadline=until):
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None

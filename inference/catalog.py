@@ -1,0 +1,202 @@
+"""The models by name: their versions, their labels, and which one answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from inference.errors import ModelNotFound, VersionNotFound
+from inference.types import ModelState
+from inference.versions import wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Set
+
+    from inference.model import Model
+    from inference.sidecar import VersionsTable
+    from inference.survey import FoundVersion
+    from inference.types import ModelSpec, ModelStatus
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Entry:
+    """One model. `found` has the versions on disk, `policy` says which are served.
+
+    `declared` labels stand in the sidecar, `ordered` ones were set at run time and go
+    before (`None` takes one away). `labels` are those that requests are served by: a
+    label moves only once its new version answers.
+    """
+
+    name: str
+    policy: VersionsTable
+    versions: dict[int, Model] = field(default_factory=dict)
+    found: Mapping[int, FoundVersion] = field(default_factory=dict)
+    missing: Set[int] = frozenset()
+    declared_pin: bool = False
+    ordered_pin: bool | None = None
+    declared: Mapping[str, int] = field(default_factory=dict)
+    ordered: Mapping[str, int | None] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def find(
+        self, versions: Mapping[int, FoundVersion], *, keep: bool, grace: bool
+    ) -> None:
+        """Take down what is on disk now.
+
+        What was there before is taken for gone when it is missing for the second time,
+        or at once without `grace`: a folder may be replaced between two looks. `keep`
+        says that what is missing may be there.
+        """
+        missing = self.found.keys() - versions.keys()
+        kept = missing if keep else missing - self.missing if grace else set()
+        self.missing = missing
+        self.found = {**{each: self.found[each] for each in kept}, **versions}
+
+    def wanted_labels(self) -> dict[str, int]:
+        both = {**self.declared, **self.ordered}
+        return {label: number for label, number in both.items() if number is not None}
+
+    def wanted(self) -> list[int]:
+        """The versions that are to be served, of those on disk."""
+        return wanted(self.found, self.policy, self.wanted_labels().values())
+
+    def apply_pins(self) -> None:
+        """Pin versions: by what was said of the version, of the model, on disk."""
+        for model in self.versions.values():
+            orders = (model.ordered_pin, self.ordered_pin, self.declared_pin)
+            model.pinned = next(order for order in orders if order is not None)
+
+    def move_labels(self) -> None:
+        """Let labels follow what is wanted, where the version answers by now."""
+        wanted = self.wanted_labels()
+        self.labels = {
+            label: number
+            if label not in self.labels or self._answers(number)
+            else self.labels[label]
+            for label, number in wanted.items()
+        }
+
+    def obsolete(self) -> list[int]:
+        """Versions to unload: their files are gone, or what replaces them answers."""
+        wanted = self.wanted()
+        replaced = self._replaced(wanted)
+        return [
+            number
+            for number in self.versions
+            if number not in self.found or (replaced and number not in wanted)
+        ]
+
+    def statuses(self) -> list[ModelStatus]:
+        return [self.status(number) for number in sorted(self.versions)]
+
+    def status(self, number: int) -> ModelStatus:
+        labels = sorted(label for label, of in self.labels.items() if of == number)
+        return self.versions[number].status(tuple(labels))
+
+    def pick(self, spec: ModelSpec) -> int:
+        """The version that answers `spec`. Raises `VersionNotFound`."""
+        if spec.label is not None:
+            return self._labelled(spec.label)
+
+        if spec.version is None:
+            return self._newest()
+
+        if spec.version not in self.versions:
+            raise VersionNotFound(
+                f"Model '{self.name}' has no version {spec.version}; served: "
+                f"{_listed(map(str, sorted(self.versions)))}."
+            )
+
+        return spec.version
+
+    def _newest(self) -> int:
+        # Nearly all models have one, and each of their requests comes here.
+        if len(self.versions) == 1:
+            return next(iter(self.versions))
+
+        answering = [number for number in self.versions if self._answers(number)]
+        return max(answering or self.versions)
+
+    def _labelled(self, label: str) -> int:
+        number = self.labels.get(label)
+
+        if number is None:
+            raise VersionNotFound(
+                f"Model '{self.name}' has no label '{label}'; its labels are: "
+                f"{_listed(sorted(self.labels))}."
+            )
+
+        if number not in self.versions:
+            raise VersionNotFound(
+                f"Label '{label}' of model '{self.name}' stands for version {number}, "
+                "which isn't in the repository."
+            )
+
+        return number
+
+    def _answers(self, number: int) -> bool:
+        model = self.versions.get(number)
+        return model is not None and model.state is ModelState.AVAILABLE
+
+    def _replaced(self, wanted: Iterable[int]) -> bool:
+        """Whether what is wanted is there: then the rest may go."""
+        models = [self.versions[each] for each in wanted if each in self.versions]
+        settled = all(model.settled for model in models)
+        return settled and any(self._answers(model.id.version) for model in models)
+
+
+class Catalog:
+    """All entries that have a version."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def entries(self) -> list[Entry]:
+        """Sorted by name."""
+        return [entry for _, entry in sorted(self._entries.items())]
+
+    def models(self) -> list[Model]:
+        return [
+            model
+            for entry in self.entries()
+            for _, model in sorted(entry.versions.items())
+        ]
+
+    def entry(self, name: str) -> Entry:
+        """Raises `ModelNotFound`."""
+        if name not in self._entries:
+            raise ModelNotFound(
+                f"There is no model '{name}'; the models are: "
+                f"{_listed(sorted(self._entries))}."
+            )
+
+        return self._entries[name]
+
+    def get(self, name: str) -> Entry | None:
+        return self._entries.get(name)
+
+    def add(self, entry: Entry) -> None:
+        self._entries[entry.name] = entry
+
+    def remove(self, entry: Entry) -> None:
+        self._entries.pop(entry.name, None)
+
+    def find(self, spec: ModelSpec) -> Model:
+        """The version that answers. Raises `ModelNotFound`, `VersionNotFound`."""
+        entry = self.entry(spec.name)
+        return entry.versions[entry.pick(spec)]
+
+    def select(self, spec: ModelSpec) -> list[Model]:
+        """One version, or all of a model's if `spec` names none.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        if spec.version is None and spec.label is None:
+            entry = self.entry(spec.name)
+            return [model for _, model in sorted(entry.versions.items())]
+
+        return [self.find(spec)]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,42 @@
+"""Where the control groups that this process is in keep their limits."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    ReadText = Callable[[str], str]
+
+MOUNT = "/sys/fs/cgroup"
+
+
+def read_text(path: str) -> str:
+    return Path(path).read_text(encoding="ascii", errors="replace")
+
+
+def cgroup_folders(controller: str, read: ReadText) -> Iterator[str]:
+    """From this process' group of `controller` up to the root, for both versions.
+
+    `read` gives a file's text and raises `OSError` where there is none. A folder may
+    come twice, or not be there.
+    """
+    # Inside a container the path in /proc may be the host's, absent below the
+    # mount; the walk up ends at the mount itself, which is the container's own.
+    for controllers, path in _memberships(controller, read):
+        mount = f"{MOUNT}/{controllers}" if controllers else MOUNT
+        for part in (PurePosixPath(path), *PurePosixPath(path).parents):
+            yield mount + str(part).rstrip("/")
+
+
+def _memberships(controller: str, read: ReadText) -> Iterator[tuple[str, str]]:
+    """`(controllers, path)` per line: `("", …)` for v2, `("cpu,cpuacct", …)` for v1."""
+    yield from (("", "/"), (controller, "/"))
+    with contextlib.suppress(OSError):
+        for line in read("/proc/self/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers or controller in controllers.split(","):
+                yield controllers, path

@@ -1,0 +1,116 @@
+"""Runs the compiler's child process and hears it out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+from anyio.streams.text import TextReceiveStream
+from pydantic import ValidationError
+
+from inference.compiler_environment import compiler_environment
+from inference.compiler_limits import ending_text
+from inference.compiler_messages import CompileEvent, CompileRequest
+from inference.cpus import available_cpus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from anyio.abc import Process
+
+    Report = Callable[[str], None]
+
+# The cause of an abort stands before a long stack.
+_LAST_WORDS = 16000
+_reported: set[str] = set()
+
+log = structlog.get_logger("tandem.engine")
+
+
+async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
+    """Run the compiler on `request`; returns its last event, an error or the manifest.
+
+    A child that ends without one, killed or crashed, is an error too. It works in a
+    folder beside the artifact's, which is removed.
+    """
+    last = CompileEvent()
+    words: list[str] = []
+    beside = Path(request.folder).parent
+
+    with tempfile.TemporaryDirectory(prefix="compiler-", dir=beside) as scratch:
+        async with (
+            await _open(Path(scratch)) as process,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(partial(_collect, process, words))
+            await _tell(process, request)
+
+            async for event in _events(process):
+                if event.stage is not None:
+                    report(event.stage)
+                elif event.unconfined is not None:
+                    _note(event.unconfined)
+                else:
+                    last = event
+
+    if last == CompileEvent():
+        ending = ending_text(request, process.returncode, "".join(words))
+        return CompileEvent(error=ending)
+
+    return last
+
+
+async def _open(scratch: Path) -> Process:
+    return await anyio.open_process(
+        [sys.executable, "-P", "-m", "inference.compiler"],
+        cwd=scratch,
+        env=compiler_environment(scratch, threads=available_cpus()),
+    )
+
+
+async def _tell(process: Process, request: CompileRequest) -> None:
+    assert process.stdin is not None
+    told = request.model_copy(update={"parent": os.getpid()})
+
+    try:
+        await process.stdin.send(told.model_dump_json().encode())
+        await process.stdin.aclose()
+    except (anyio.BrokenResourceError, ConnectionError):
+        # The child is gone; how it ended says why.
+        return
+
+
+async def _events(process: Process) -> AsyncIterator[CompileEvent]:
+    assert process.stdout is not None
+    rest = ""
+
+    async for text in TextReceiveStream(process.stdout):
+        *lines, rest = (rest + text).split("\n")
+
+        for line in lines:
+            try:
+                yield CompileEvent.model_validate_json(line)
+            except ValidationError:
+                continue
+
+
+async def _collect(process: Process, words: list[str]) -> None:
+    assert process.stderr is not None
+
+    async for text in TextReceiveStream(process.stderr, errors="replace"):
+        words.append(text)
+        words[:] = ["".join(words)[-_LAST_WORDS:]]
+
+
+def _note(unconfined: tuple[str, ...]) -> None:
+    """Say once for each what the system refused: it is so for every child."""
+    for what in unconfined:
+        if what not in _reported:
+            _reported.add(what)
+            log.info("the compiler's child runs without", confinement=what)

@@ -1,0 +1,40 @@
+"""What an engine is made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from inference.limits import Limits
+from inference.memory import available_memory
+from inference.permissions import Permissions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUDGET_SHARE = 0.6
+"""Of what the machine or container has: the rest is for TensorFlow and requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """`repository` is a folder of models or one model; `cache` holds artifacts.
+
+    `limits` are those of a model whose sidecar doesn't say otherwise. `memory_budget`
+    and `compile_memory`, what one compiler may take, are in bytes; `None` for a share
+    of what the machine or container has. The repository is looked at every
+    `scan_seconds`; 0 for once.
+    """
+
+    repository: Path
+    cache: Path
+    limits: Limits = field(default_factory=Limits)
+    compile_timeout_seconds: float = 900.0
+    compile_memory: int | None = None
+    permissions: Permissions = field(default_factory=Permissions)
+    memory_budget: int | None = None
+    scan_seconds: float = 0.0
+
+    @property
+    def budget(self) -> int:
+        return self.memory_budget or int(available_memory() * BUDGET_SHARE)

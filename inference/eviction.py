@@ -1,0 +1,59 @@
+"""Which version is to leave memory, and what is said where none may."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from inference.errors import LoadFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MIB = 1024**2
+
+
+class Resident(Protocol):
+    """A version in memory. `last_used` is by any clock, in seconds."""
+
+    @property
+    def pinned(self) -> bool: ...
+    @property
+    def idle(self) -> bool: ...
+    @property
+    def last_used(self) -> float: ...
+
+
+R = TypeVar("R", bound=Resident)
+
+
+def choose_victim(residents: Iterable[R], *, busy: bool) -> R | None:
+    """The least recently used that is idle; with `busy`, else of those that aren't.
+
+    Pinned ones stay.
+    """
+    candidates = [each for each in residents if not each.pinned]
+    allowed = [each for each in candidates if busy or each.idle]
+    return min(allowed, key=lambda each: (not each.idle, each.last_used), default=None)
+
+
+def check_possible(nbytes: int, pinned: int, budget: int) -> None:
+    """Raises `LoadFailed` if `nbytes` more can't fit, whatever else is evicted.
+
+    `pinned` is what pinned models take.
+    """
+    if nbytes > budget:
+        raise LoadFailed(
+            f"It needs {show_bytes(nbytes)} of memory, and the budget of all models "
+            f"is {show_bytes(budget)}. Raise --memory-budget."
+        )
+
+    if nbytes + pinned > budget:
+        raise LoadFailed(
+            f"It needs {show_bytes(nbytes)} of memory, and pinned models take "
+            f"{show_bytes(pinned)} of the budget of {show_bytes(budget)}. Raise "
+            "--memory-budget, or unpin one."
+        )
+
+
+def show_bytes(nbytes: int) -> str:
+    return f"{nbytes / MIB:,.1f} MiB"

@@ -1,0 +1,96 @@
+"""Tells by file attributes whether a version changed, without reading its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from inference.boundary import BadEntry
+from inference.layout import architecture_of
+from inference.repository import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from inference.repository import ModelFiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """`digest` differs whenever a file of the version was written, renamed or swapped.
+
+    `changed` is when a file or a folder of it changed last, in seconds since the epoch.
+    """
+
+    digest: str
+    changed: float
+
+
+def take_fingerprint(files: ModelFiles, *, folder: bool) -> Fingerprint:
+    """That of the model's files and of all that goes with them.
+
+    `folder` says that the folder that a model's file lies in is the model's own. Raises
+    `BadEntry` for too many files, `OSError`, which `FileNotFoundError` is for a file
+    that went away meanwhile.
+    """
+    digest = hashlib.sha256()
+    changed = []
+
+    for path in _files(files):
+        status = os.stat(path)
+        changed.append(status.st_ctime)
+        # Any overwrite gives another ctime, which nobody can set; a rename of another
+        # file to this name, or a link to another, gives another inode.
+        attributes = (
+            os.fsencode(path).hex(),
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+        )
+        digest.update(f"{attributes}\n".encode())
+
+    changed += [os.stat(path).st_ctime for path in _folders(files, folder=folder)]
+    return Fingerprint(digest=digest.hexdigest(), changed=max(changed))
+
+
+def _files(files: ModelFiles) -> Iterator[str]:
+    if files.path.is_dir():
+        yield from _below(files.path)
+    else:
+        yield str(files.path)
+        architecture = architecture_of(files.path)
+
+        if architecture.is_file():
+            yield str(architecture)
+
+    beside = (files.sidecar, files.sums, files.warmup)
+    yield from (str(path) for path in beside if path is not None)
+
+
+def _below(folder: Path) -> list[str]:
+    """Symlinks are followed: where they lead to has been checked by the scan."""
+    walk = os.walk(folder, onerror=_raise, followlinks=True)
+    found = (os.path.join(base, name) for base, _, names in walk for name in names)
+    below = list(islice(found, LIMIT + 1))
+
+    if len(below) > LIMIT:
+        raise BadEntry(f"holds more than {LIMIT} files.")
+
+    return sorted(below)
+
+
+def _folders(files: ModelFiles, *, folder: bool) -> list[str]:
+    if files.path.is_dir():
+        walk = os.walk(files.path, onerror=_raise, followlinks=True)
+        return [base for base, _, _ in islice(walk, LIMIT)]
+
+    return [str(files.path.parent)] if folder else []
+
+
+def _raise(error: OSError) -> None:
+    raise error

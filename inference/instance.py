@@ -1,0 +1,140 @@
+"""One load of a version: its servable in memory, its batcher, and who holds it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from inference.batcher import Batcher
+from inference.binding import bind
+from inference.calls import Call
+from inference.errors import UnknownSignature
+from inference.types import PredictResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import TaskStatus
+
+    from inference.loading import Loaded
+    from inference.types import ModelId, PredictRequest, Signature
+
+
+class Instance:
+    """A lease on it is a `with` block; it is closed once `end` was called and the last
+    lease is over. To be used on the event loop's thread, while `serve` runs.
+
+    `released` is called when nobody holds it any more. `last_used` is when the last
+    request came, or when it was made, by `time.monotonic`.
+    """
+
+    def __init__(self, loaded: Loaded, *, released: Callable[[], None]) -> None:
+        self.loaded = loaded
+        self.batcher = Batcher(loaded)
+        self.nbytes = loaded.nbytes
+        self.used = False
+        self.last_used = time.monotonic()
+        self._released = released
+        self._leases = 0
+        self._idle: anyio.Event | None = None
+        self._scope = anyio.CancelScope()
+        self._closed = anyio.Event()
+
+    @property
+    def idle(self) -> bool:
+        return not self._leases
+
+    def __enter__(self) -> Instance:
+        self._leases += 1
+        self.used = True
+        self.last_used = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leases -= 1
+
+        if not self._leases:
+            self._released()
+
+            if self._idle is not None:
+                self._idle.set()
+
+    async def predict(
+        self,
+        model: ModelId,
+        request: PredictRequest,
+        *,
+        arrived: float,
+        deadline: float,
+    ) -> PredictResult:
+        """Bind the inputs and run them, beside or together with others'.
+
+        `arrived` and `deadline` are by `anyio.current_time`. Raises `UnknownSignature`,
+        `InputMismatch`, `Overloaded`, `DeadlineExceeded`, `ExecutionFailed`.
+        """
+        with self:
+            signature = self._signature(model, request.signature)
+            call = Call(
+                signature,
+                bind(signature, request.inputs),
+                _wanted(signature, request.outputs),
+                arrived=arrived,
+                deadline=deadline,
+            )
+            outputs = await self.batcher.submit(call)
+
+        return PredictResult(model=model, signature=signature, outputs=outputs)
+
+    def _signature(self, model: ModelId, name: str | None) -> Signature:
+        servable = self.loaded.servable
+        wanted = name or servable.manifest.default_signature
+
+        if wanted not in servable.signatures:
+            raise UnknownSignature(
+                f"Model '{model.name}' has no signature '{wanted}'; it has: "
+                f"{', '.join(sorted(servable.signatures))}."
+            )
+
+        return servable.signatures[wanted]
+
+    async def serve(self, *, task_status: TaskStatus[None]) -> None:
+        """Run calls until `end`, or until cancelled; then give the memory back."""
+        try:
+            with self._scope:
+                await self.batcher.serve(task_status=task_status)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self.loaded.servable.close)
+
+            self._closed.set()
+
+    async def end(self) -> None:
+        """Return when the last lease is over and the memory is free.
+
+        Nobody may begin a lease from now on.
+        """
+        while self._leases:
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()
+            self._idle = None
+
+        self._scope.cancel()
+        await self._closed.wait()
+
+
+def _wanted(signature: Signature, names: tuple[str, ...] | None) -> tuple[str, ...]:
+    if names is None:
+        return tuple(signature.outputs)
+
+    unknown = [name for name in names if name not in signature.outputs]
+
+    if unknown:
+        raise UnknownSignature(
+            f"Signature '{signature.name}' has no output '{unknown[0]}'; it has: "
+            f"{', '.join(signature.outputs)}."
+        )
+
+    return names

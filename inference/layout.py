@@ -1,0 +1,152 @@
+"""What entries of a repository are, told by their names and first bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from inference.boundary import BadEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from inference.boundary import Boundary
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+VERSION = re.compile(r"[1-9][0-9]{0,17}")
+SUFFIXES = {".h5", ".hdf5", ".keras", ".pb"}
+FOREIGN = {".ckpt", ".mlmodel", ".onnx", ".pbtxt", ".pkl", ".pt", ".pth", ".tflite"}
+SIDECAR = "model.toml"
+SUMS = "SHA256SUMS"
+WARMUP = "warmup.jsonl"
+
+# A new ext4 volume has it, readable by root alone.
+LOST_AND_FOUND = "lost+found"
+
+_SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
+_NUMBER_LIKE = re.compile(r"[vV]?[+-]?[0-9]+([._][0-9]+)*")
+_BEGINS_AS_NUMBER = re.compile(r"[vV]?[+-]?[0-9]")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def is_version(path: Path) -> bool:
+    """Whether it is a version's folder, or a link that would be one."""
+    return bool(VERSION.fullmatch(path.name)) and _is_folder(path)
+
+
+def meant_as_version(path: Path) -> bool:
+    """Whether somebody may think that it is a version: `01`, `-1`, `1.5`, `v2`."""
+    number = _NUMBER_LIKE.fullmatch(path.name) and not VERSION.fullmatch(path.name)
+    return bool(number) and _is_folder(path)
+
+
+def is_saved_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _SAVED_MODEL)
+
+
+def is_model_file(path: Path) -> bool:
+    """By suffix; a file with another one is a model if it begins as HDF5 does."""
+    if not path.is_file():
+        return False
+
+    if path.suffix.lower() in SUFFIXES:
+        return True
+
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def holds_versions(children: list[Path], *, only: bool) -> bool:
+    """Whether they are one model's: TensorFlow Serving's `model_base_path`.
+
+    With `only`, no other model may be among them; anything else may, such as the
+    sidecar, or a version that is being copied (`5.tmp`).
+    """
+    if not any(is_version(path) for path in children):
+        return False
+
+    return not only or not any(_is_other_model(path) for path in children)
+
+
+def _is_other_model(path: Path) -> bool:
+    if path.suffix.lower() in SUFFIXES:
+        return True
+
+    return _is_folder(path) and not _BEGINS_AS_NUMBER.match(path.name)
+
+
+def names_of(path: Path) -> set[str]:
+    """The names of the models that it could be, also where it can't be looked at."""
+    return {path.stem} if path.suffix.lower() in SUFFIXES else {path.name, path.stem}
+
+
+def model_in(folder: Path, boundary: Boundary) -> Path:
+    """The one model in a folder: the folder itself, or a file of it.
+
+    Raises `BadEntry`, `LimitReached`, `OSError`.
+    """
+    if is_saved_model(folder):
+        boundary.check_tree(folder)
+        return folder
+
+    found = [path for path in boundary.children(folder) if _serves(path, boundary)]
+
+    if len(found) == 1 and not found[0].name.isprintable():
+        raise BadEntry(f"{found[0].name} isn't a readable name; rename the file.")
+
+    if len(found) == 1:
+        boundary.check(architecture_of(found[0]))
+        return found[0]
+
+    if not found:
+        raise BadEntry(
+            "holds no model; it is to have one file or SavedModel, or folders of them "
+            "that are named 1, 2, 3 …"
+        )
+
+    names = ", ".join(path.name for path in found)
+    raise BadEntry(f"holds several models ({names}); keep one.")
+
+
+def architecture_of(path: Path) -> Path:
+    """Where the architecture of a file of weights lies."""
+    return path.with_suffix(".json")
+
+
+def nearest_file(places: Iterable[Path], boundary: Boundary) -> Path | None:
+    """The first of `places` where something lies; it may be missing.
+
+    Raises `BadEntry` for a link that isn't followed and for what isn't a file.
+    """
+    place = next(filter(_lies_there, places), None)
+
+    if place is None:
+        return None
+
+    boundary.check(place)
+
+    if not place.is_file():
+        raise BadEntry(f"{place.name} isn't a file.")
+
+    return place
+
+
+def _lies_there(path: Path) -> bool:
+    """Unlike `os.path.lexists`, raises `OSError` where that can't be told."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+    return True
+
+
+def _serves(path: Path, boundary: Boundary) -> bool:
+    boundary.check(path)
+    return is_model_file(path)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_symlink() or path.is_dir()

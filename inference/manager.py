@@ -1,0 +1,273 @@
+"""Makes what is served what the repository holds: takes up, replaces, retires."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from inference.catalog import Entry
+from inference.errors import InferenceError, InvalidModel, VersionNotFound
+from inference.model import Model
+from inference.reasons import first_line
+from inference.retries import Retries
+from inference.types import ModelState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from anyio.abc import TaskGroup
+
+    from inference.cache import ModelCache
+    from inference.catalog import Catalog
+    from inference.loading import Loader, Prepared
+    from inference.repository import ModelFiles
+    from inference.survey import FoundModel, FoundVersion, Survey
+    from inference.types import ModelSpec
+
+EMPTY = (
+    "The repository holds no model now. What is served stays, as that may be a "
+    "mistake; unload it with the admin calls, or restart."
+)
+
+log = structlog.get_logger("tandem.engine")
+
+
+class ModelManager:
+    """Takes surveys of the repository; loads and unloads behind the caller's back.
+
+    A version is taken up once its files are quiet. What serves goes on serving until
+    what replaces it answers; a version that fails leaves everything as it was. To be
+    used on the event loop's thread, while `tasks` runs.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        cache: ModelCache,
+        loader: Loader,
+        tasks: TaskGroup,
+        *,
+        changed: Callable[[], None],
+    ) -> None:
+        self.problems: list[str] = []
+        self.failures = 0
+        self._catalog = catalog
+        self._cache = cache
+        self._loader = loader
+        self._tasks = tasks
+        self._changed = changed
+        self._tried: dict[Model, str] = {}
+        self._updates: dict[Model, anyio.Event] = {}
+        self._retries: Retries[Model] = Retries()
+        self._labelling = anyio.Lock()
+
+    def take(self, survey: Survey, *, quiet: bool = False) -> None:
+        """Begin what `survey` asks for; `quiet` says that no file is being written."""
+        self.problems = list(survey.problems)
+
+        if not survey.models and self._catalog.entries():
+            self.problems.append(EMPTY)
+            return
+
+        for found in survey.models.values():
+            self._take_model(found, found.name in survey.doubtful, quiet=quiet)
+
+        for entry in self._catalog.entries():
+            if entry.name not in survey.models:
+                entry.find({}, keep=entry.name in survey.doubtful, grace=not quiet)
+                self._settle(entry)
+
+        self._changed()
+
+    async def settled(self) -> None:
+        """Return when nothing is being taken up."""
+        while self._updates:
+            await next(iter(self._updates.values())).wait()
+
+    async def load(self, model: Model) -> None:
+        """Compile and load what isn't in memory, or whose files failed.
+
+        Raises `LoadFailed` with the reason.
+        """
+        model.unloaded = False
+        self._forgive(model)
+
+        if model not in self._updates and not model.current:
+            self._begin(model, self._found(model))
+
+        if model in self._updates:
+            await self._updates[model].wait()
+
+        await self._cache.instance(model, math.inf)
+
+    async def unload(self, model: Model) -> None:
+        """Return when it is out of memory. It stays so until `load`."""
+        model.unloaded = True
+        await self._cache.unload(model)
+        self._changed()
+
+    def pin(self, spec: ModelSpec, pinned: bool) -> None:
+        """Whether versions may be evicted.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        entry = self._catalog.entry(spec.name)
+
+        for model in self._catalog.select(spec):
+            model.ordered_pin = pinned
+
+        if spec.version is None and spec.label is None:
+            entry.ordered_pin = pinned
+
+        entry.apply_pins()
+
+    async def label(self, entry: Entry, labels: Mapping[str, int | None]) -> None:
+        """Move labels once all their versions answer, or leave them as they were.
+
+        Raises `VersionNotFound`, `LoadFailed`.
+        """
+        numbers = {number for number in labels.values() if number is not None}
+
+        for number in numbers - entry.found.keys():
+            raise VersionNotFound(
+                f"Model '{entry.name}' has no version {number} in the repository; it "
+                f"has: {', '.join(map(str, sorted(entry.found)))}."
+            )
+
+        async with self._labelling:
+            before = entry.ordered
+            entry.ordered = {**before, **labels}
+
+            try:
+                self._pursue(entry)
+                for number in sorted(numbers):
+                    await self.load(entry.versions[number])
+            except InferenceError:
+                entry.ordered = before
+                raise
+            finally:
+                self._settle(entry)
+                self._changed()
+
+    def _take_model(self, found: FoundModel, doubtful: bool, *, quiet: bool) -> None:
+        entry = self._catalog.get(found.name)
+
+        if entry is None:
+            entry = Entry(name=found.name, policy=found.table)
+            self._catalog.add(entry)
+
+        entry.policy = found.table
+        entry.declared = found.labels
+        entry.declared_pin = found.pinned
+        entry.find(found.versions, keep=doubtful, grace=not quiet)
+        entry.apply_pins()
+        self._pursue(entry, quiet=quiet)
+        self._settle(entry)
+
+    def _pursue(self, entry: Entry, *, quiet: bool = False) -> None:
+        """Begin to load what is wanted and isn't served as its files are now."""
+        for number in entry.wanted():
+            found = entry.found[number]
+            model = entry.versions.get(number) or self._add(entry, found.files)
+
+            if model.state is not ModelState.UNLOADING and self._due(
+                model, found, quiet
+            ):
+                self._begin(model, found)
+
+    def _add(self, entry: Entry, files: ModelFiles) -> Model:
+        model = Model(files.id, str(files.path), changed=self._changed)
+        entry.versions[files.id.version] = model
+        entry.apply_pins()
+        return model
+
+    def _due(self, model: Model, found: FoundVersion, quiet: bool) -> bool:
+        if model in self._updates or model.unloaded or not (quiet or found.quiet):
+            return False
+
+        if self._tried.get(model) == found.fingerprint:
+            return False
+
+        return self._retries.failure(model, anyio.current_time()) is None
+
+    def _found(self, model: Model) -> FoundVersion:
+        return self._catalog.entry(model.id.name).found[model.id.version]
+
+    def _begin(self, model: Model, found: FoundVersion) -> None:
+        self._tried[model] = found.fingerprint
+        self._updates[model] = anyio.Event()
+        self._tasks.start_soon(self._update, model, found.files)
+
+    async def _update(self, model: Model, files: ModelFiles) -> None:
+        try:
+            prepared = await self._loader.prepare(files, model.begin)
+            await self._bring(model, prepared)
+        except InferenceError as exc:
+            self._fail(model, str(exc), again=not isinstance(exc, InvalidModel))
+        except Exception as exc:
+            log.exception("loading failed unexpectedly", model=str(model.id))
+            self._fail(model, first_line(exc), again=True)
+        else:
+            self._retries.forget(model)
+        finally:
+            self._updates.pop(model).set()
+
+        entry = self._catalog.get(model.id.name)
+
+        if entry is not None:
+            self._settle(entry)
+
+    async def _bring(self, model: Model, prepared: Prepared) -> None:
+        before = model.prepared
+
+        if before is not None and before.same_as(prepared):
+            model.succeed(prepared)
+        else:
+            await self._cache.take_up(model, prepared, may_wait=self._may_wait(model))
+
+    def _may_wait(self, model: Model) -> bool:
+        """Whether its first request may load it: nothing answers that it replaces."""
+        siblings = self._catalog.entry(model.id.name).versions.values()
+        return not model.pinned and all(each.prepared is None for each in siblings)
+
+    def _fail(self, model: Model, reason: str, *, again: bool) -> None:
+        self.failures += 1
+        self._retries.failed(model, reason, anyio.current_time())
+
+        if again:
+            # The files may be right: they are tried again though they don't change.
+            self._tried.pop(model, None)
+
+        model.fail(reason)
+
+    def _forgive(self, model: Model) -> None:
+        self._cache.forgive(model)
+        self._retries.forget(model)
+
+    def _settle(self, entry: Entry) -> None:
+        """Move the labels, and retire what isn't wanted any more."""
+        entry.move_labels()
+
+        for number in entry.obsolete():
+            model = entry.versions[number]
+
+            if model.state is not ModelState.UNLOADING:
+                model.begin_end()
+                self._tasks.start_soon(self._retire, entry, model)
+
+    async def _retire(self, entry: Entry, model: Model) -> None:
+        if model in self._updates:
+            await self._updates[model].wait()
+
+        await self._cache.unload(model)
+        self._forgive(model)
+        self._tried.pop(model, None)
+        del entry.versions[model.id.version]
+
+        if not entry.versions and not entry.found:
+            self._catalog.remove(entry)
+
+        model.end()

@@ -1,0 +1,161 @@
+"""What a model's values take in memory, counted from what it declares about them.
+
+A constant of 83 bytes can declare gigabytes, which TensorFlow would allocate when it
+imports the graph; a checkpoint's index can declare what its data doesn't hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf
+from inference.errors import InvalidModel
+from inference.sources.attributes import constants
+from inference.sources.graphs import located_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from inference.permissions import Permissions
+
+MEBIBYTE = 2**20
+FREE_BYTES = 64 * MEBIBYTE
+MOST_FOR_A_BYTE = 1000
+_STRING_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Bytes that values `declared`, and how many are `stored` for them in the file."""
+
+    declared: int = 0
+    stored: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            declared=self.declared + other.declared, stored=self.stored + other.stored
+        )
+
+    def inflated(self) -> bool:
+        return (
+            self.declared > FREE_BYTES and self.declared > self.stored * MOST_FOR_A_BYTE
+        )
+
+
+def check_constants(graph_def: Any, *, file: str) -> int:
+    """The bytes that the constants of `graph_def` declare.
+
+    Raises `InvalidModel` where that is far more than the file stores for them.
+    """
+    total = Cost()
+
+    for function, node in located_nodes(graph_def):
+        inside = f" in the function '{function}'" if function else ""
+        cost = _cost_of(node, f"{file}: node '{node.name}'{inside}")
+        total += cost
+
+        if cost.inflated() or total.inflated():
+            raise InvalidModel(
+                f"{file}: node '{node.name}'{inside} declares constants of "
+                f"{_size(total.declared)} for {total.stored:,} bytes that the file "
+                "stores; such a file only fills the memory. Export the model again."
+            )
+
+    return total.declared
+
+
+def check_tensors(protos: Iterable[Any], *, where: str) -> None:
+    """The same for constants that stand outside a node."""
+    if sum((_tensor_cost(each, where) for each in protos), Cost()).inflated():
+        raise InvalidModel(
+            f"{where} declares far more bytes than the file stores; such a file only "
+            "fills the memory. Export the model again."
+        )
+
+
+def check_budget(declared: int, permissions: Permissions, *, file: str) -> None:
+    """Raises `InvalidModel` where values of `declared` bytes are over the budget."""
+    most = permissions.memory_bytes
+
+    if most is not None and declared > most:
+        raise InvalidModel(
+            f"{file}: its values take {_size(declared)}, but a model may need at most "
+            f"{_size(most)} here. Raise --memory-budget, or export a smaller model."
+        )
+
+
+def checkpoint_bytes(prefix: Path) -> int:
+    """What the variables of the checkpoint at `prefix` take in memory.
+
+    Read from its index alone, 0 where there is none. Raises `InvalidModel` where it
+    declares more than its data files hold, and TensorFlow's errors for a damaged one.
+    """
+    if not prefix.with_name(f"{prefix.name}.index").is_file():
+        return 0
+
+    reader = tf.train.load_checkpoint(str(prefix))
+    shapes = reader.get_variable_to_shape_map()
+    dtypes = reader.get_variable_to_dtype_map()
+    declared: int = sum(
+        _count(shape) * dtypes[name].size
+        for name, shape in shapes.items()
+        if dtypes[name] != tf.string
+    )
+    stored = sum(
+        file.stat().st_size for file in prefix.parent.glob(f"{prefix.name}.data-*")
+    )
+
+    if declared > stored:
+        raise InvalidModel(
+            f"{prefix.parent.name}/{prefix.name}.index declares variables of "
+            f"{_size(declared)}, but the data beside it has {_size(stored)}. It was "
+            "cut or crafted; copy or export it again."
+        )
+
+    return declared
+
+
+def _cost_of(node: Any, where: str) -> Cost:
+    return sum((_tensor_cost(each, where) for each in constants(node.attr)), Cost())
+
+
+def _tensor_cost(tensor: Any, where: str) -> Cost:
+    sizes = [dim.size for dim in tensor.tensor_shape.dim]
+
+    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
+        raise InvalidModel(
+            f"{where} holds a constant without a shape. Export the model again."
+        )
+
+    return Cost(
+        declared=_count(sizes) * _itemsize(tensor.dtype, where),
+        stored=tensor.ByteSize(),
+    )
+
+
+def _itemsize(dtype: int, where: str) -> int:
+    try:
+        known = tf.dtypes.as_dtype(dtype)
+    except TypeError:
+        raise InvalidModel(
+            f"{where} holds a constant of the unknown dtype {dtype}. Export the model "
+            "again."
+        ) from None
+
+    return _STRING_BYTES if known == tf.string else int(known.size or 1)
+
+
+def _count(sizes: Iterable[int]) -> int:
+    count = 1
+
+    for size in sizes:
+        count *= size
+
+    return count
+
+
+def _size(count: int) -> str:
+    whole = count < MEBIBYTE
+    return f"{count:,} bytes" if whole else f"{count / MEBIBYTE:,.1f} MiB"

@@ -1,0 +1,90 @@
+"""The GraphDef in a file, or what the file is instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from inference.backend import tf1
+from inference.errors import InvalidModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_BYTES = 2**31
+
+
+def read_message(path: Path, *, what: str) -> bytes:
+    """The content of a protobuf file. Raises `InvalidModel` for one that is too big."""
+    size = path.stat().st_size
+
+    if size >= MOST_BYTES:
+        raise InvalidModel(
+            f"{what} has {size / 2**30:.1f} GiB, and no graph file can have 2 GiB. "
+            "Export the model as a SavedModel, which keeps its weights apart."
+        )
+
+    return path.read_bytes()
+
+
+def parse(path: Path) -> Any:
+    """The GraphDef in `path`. Raises `InvalidModel` with what it is instead."""
+    content = read_message(path, what=path.name)
+    graph_def = tf1.GraphDef()
+
+    try:
+        graph_def.ParseFromString(content)
+    except DecodeError as exc:
+        if _is_saved_model(content):
+            raise InvalidModel(_SAVED_MODEL.format(name=path.name)) from exc
+
+        raise InvalidModel(
+            f"{path.name} is neither HDF5, a .keras zip nor a TensorFlow graph"
+            f"{_what_else(content)}. Copy or export it again."
+        ) from exc
+
+    if not graph_def.node:
+        raise InvalidModel(
+            _SAVED_MODEL.format(name=path.name)
+            if _is_saved_model(content)
+            else f"{path.name} is a graph with no nodes. The file was probably cut; "
+            "copy or export it again."
+        )
+
+    return graph_def
+
+
+_CHECKPOINT_KEY = b".ATTRIBUTES/VARIABLE_VALUE"
+_SAVED_MODEL = (
+    "{name} is the graph file of a SavedModel, not a frozen graph. Serve the folder it "
+    "belongs to, with its variables/ beside it and the name saved_model.pb."
+)
+
+
+def _what_else(content: bytes) -> str:
+    """What a file that is no graph seems to be, as the end of a sentence."""
+    if b"brain.Event" in content[:64]:
+        return "; it looks like a TensorBoard log"
+
+    if _CHECKPOINT_KEY in content:
+        return "; it looks like a training checkpoint: export the model itself"
+
+    try:
+        content[:1024].decode("ascii")
+    except UnicodeDecodeError:
+        return ": it is damaged, cut, or another kind of file"
+
+    return "; it is text (JSON, HTML, a Git LFS pointer, or a .pbtxt to be converted)"
+
+
+def _is_saved_model(content: bytes) -> bool:
+    saved_model = saved_model_pb2.SavedModel()
+
+    try:
+        saved_model.ParseFromString(content)
+    except DecodeError:
+        return False
+
+    return bool(saved_model.meta_graphs)

@@ -1,0 +1,271 @@
+"""What an HDF5 file may hold: groups and plain numbers, stored in the file itself.
+
+HDF5 reads other files without a word (links, external storage, virtual datasets), runs
+foreign code (filters) and believes any size that it is told. So each object is looked
+at before it is read, and no link is followed to find it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+from inference.errors import InvalidModel
+from inference.reasons import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_OBJECTS = 100_000
+MAX_DEPTH = 32
+MAX_ATTRIBUTE_BYTES = 16 * 2**20
+MAX_EXPANSION = 1000
+"""How many times its stored size a dataset may declare; Keras has the same figure."""
+
+_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE: "gzip",
+    h5py.h5z.FILTER_SHUFFLE: "shuffle",
+    h5py.h5z.FILTER_FLETCHER32: "fletcher32",
+}
+_NUMBERS = (h5py.h5t.TypeFloatID, h5py.h5t.TypeIntegerID)
+_LONGEST_OPAQUE = 2
+"""Bytes. Keras writes bfloat16 and float8 as opaque values of two bytes and one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a file's datasets declare together, in values and in bytes."""
+
+    values: int = 0
+    declared_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """An object in a file: `path` is its place in the file, `depth` its groups."""
+
+    identifier: Any
+    path: str
+    depth: int
+
+
+def screen_hdf5(file: Any, name: str, memory_bytes: int | None) -> Stored:
+    """Walk the open `h5py.File`; returns what it declares.
+
+    `name` is the file's name in errors. Raises `InvalidModel` for what a model file
+    doesn't need, or for more than `memory_bytes` of declared data.
+    """
+    _forget_plugins()
+
+    try:
+        return _walk(file, name, memory_bytes)
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as exc:
+        # The library's errors for a structure that is damaged or made up.
+        raise InvalidModel(
+            f"{name} is a damaged HDF5 file: {first_line(exc)}. Copy or save it again."
+        ) from exc
+
+
+def _walk(file: Any, name: str, memory_bytes: int | None) -> Stored:
+    values = declared = attributes = 0
+
+    for count, place in enumerate(_objects(file, name), start=1):
+        where = f"{name}, object {place.path}"
+
+        if count > MAX_OBJECTS:
+            raise InvalidModel(f"{name} holds more than {MAX_OBJECTS:,} objects.")
+
+        attributes += _attribute_bytes(place.identifier, where)
+
+        if attributes > MAX_ATTRIBUTE_BYTES:
+            raise InvalidModel(
+                f"{where}: the file's attributes are larger than "
+                f"{MAX_ATTRIBUTE_BYTES:,} bytes."
+            )
+
+        if isinstance(place.identifier, h5py.h5d.DatasetID):
+            size = _screen_dataset(place.identifier, where)
+            declared += size
+            values += prod(place.identifier.shape)
+            _check_memory(declared, memory_bytes, name)
+
+    return Stored(values=values, declared_bytes=declared)
+
+
+def _objects(file: Any, name: str) -> Iterator[_Place]:
+    """All groups and datasets, each once: hard links may share one, or go in rings."""
+    root = h5py.h5g.open(file.id, b"/")
+    seen = {_address(root)}
+    waiting = [_Place(identifier=root, path="/", depth=0)]
+
+    while waiting:
+        place = waiting.pop()
+        yield place
+
+        if not isinstance(place.identifier, h5py.h5g.GroupID):
+            continue
+
+        for found in _members(place, name):
+            address = _address(found.identifier)
+
+            if address not in seen:
+                seen.add(address)
+                waiting.append(found)
+
+
+def _members(place: _Place, name: str) -> Iterator[_Place]:
+    group = h5py.Group(place.identifier)
+
+    for number, key in enumerate(group):
+        where = f"{place.path.rstrip('/')}/{key}"
+
+        if number >= MAX_OBJECTS:
+            raise InvalidModel(f"{name} holds more than {MAX_OBJECTS:,} objects.")
+
+        if place.depth >= MAX_DEPTH:
+            raise InvalidModel(
+                f"{name}, object {where}: groups are nested deeper than {MAX_DEPTH}."
+            )
+
+        _check_link(group, key, f"{name}, object {where}")
+        identifier = h5py.h5o.open(place.identifier, key.encode("utf-8"))
+
+        if not isinstance(identifier, h5py.h5g.GroupID | h5py.h5d.DatasetID):
+            raise InvalidModel(f"{name}, object {where} is no group and no dataset.")
+
+        yield _Place(identifier=identifier, path=where, depth=place.depth + 1)
+
+
+def _check_link(group: Any, key: str, where: str) -> None:
+    link = group.get(key, getclass=True, getlink=True)
+
+    if link is not h5py.HardLink:
+        kind = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "an external link"}
+        raise InvalidModel(
+            f"{where} is {kind.get(link, 'a link of another kind')}: it points "
+            "elsewhere, maybe into another file, and is not followed. Save the model "
+            "again with its values in the file."
+        )
+
+
+def _address(identifier: Any) -> tuple[int, int]:
+    about = h5py.h5o.get_info(identifier)
+    return about.fileno, about.addr
+
+
+def _screen_dataset(dataset: Any, where: str) -> int:
+    """The bytes that `dataset` declares; its shape is asked for only when it's safe."""
+    properties = dataset.get_create_plist()
+
+    if properties.get_layout() == h5py.h5d.VIRTUAL:
+        raise InvalidModel(
+            f"{where} is a virtual dataset: it shows values of other files. Save the "
+            "model again with its values in the file."
+        )
+
+    if properties.get_external_count():
+        raise InvalidModel(
+            f"{where} has external storage: its values are another file's bytes. Save "
+            "the model again with its values in the file."
+        )
+
+    _check_filters(properties, where)
+    kind = dataset.get_type()
+    _check_type(kind, where)
+    return _check_expansion(dataset, properties, kind.get_size(), where)
+
+
+def _check_filters(properties: Any, where: str) -> None:
+    for number in range(properties.get_nfilters()):
+        code = properties.get_filter(number)[0]
+
+        if code not in _FILTERS:
+            raise InvalidModel(
+                f"{where} is compressed by filter {code}; only "
+                f"{', '.join(_FILTERS.values())} are read, since others are code that "
+                "HDF5 loads. Save it again without."
+            )
+
+
+def _check_type(kind: Any, where: str) -> None:
+    plain = (
+        isinstance(kind, _NUMBERS)
+        or (isinstance(kind, h5py.h5t.TypeEnumID) and _is_bool(kind))
+        or (isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str())
+        or (
+            isinstance(kind, h5py.h5t.TypeOpaqueID)
+            and kind.get_size() <= _LONGEST_OPAQUE
+        )
+    )
+
+    if not plain:
+        raise InvalidModel(
+            f"{where} holds values of type {_type_name(kind)}; weights are numbers, "
+            "booleans or strings of fixed length."
+        )
+
+
+def _is_bool(kind: Any) -> bool:
+    names = {kind.get_member_name(index) for index in range(kind.get_nmembers())}
+    return names == {b"FALSE", b"TRUE"} and kind.get_size() == 1
+
+
+def _type_name(kind: Any) -> str:
+    """`TypeCompoundID` is "compound"."""
+    if isinstance(kind, h5py.h5t.TypeStringID):
+        return "variable string"
+
+    return type(kind).__name__.removeprefix("Type").removesuffix("ID").lower()
+
+
+def _check_expansion(dataset: Any, properties: Any, item: int, where: str) -> int:
+    chunked = properties.get_layout() == h5py.h5d.CHUNKED
+    # To read one value of a chunk takes the memory of the whole chunk.
+    chunk = prod(properties.get_chunk()) * item if chunked else 0
+    declared = prod(dataset.shape) * item
+    stored: int = dataset.get_storage_size()
+    reads = max(declared, chunk) if declared else 0
+
+    if reads > MAX_EXPANSION * stored:
+        raise InvalidModel(
+            f"{where} declares {reads:,} bytes but stores {stored:,}, less than a "
+            f"{MAX_EXPANSION:,}th. Save the model again with all its values."
+        )
+
+    return reads
+
+
+def _check_memory(declared: int, memory_bytes: int | None, name: str) -> None:
+    if memory_bytes is not None and declared > memory_bytes:
+        raise InvalidModel(
+            f"{name} declares {declared:,} bytes of weights or more; a model may need "
+            f"{memory_bytes:,}. Raise the memory budget to serve it."
+        )
+
+
+def _attribute_bytes(identifier: Any, where: str) -> int:
+    total = 0
+
+    for number in range(h5py.h5a.get_num_attrs(identifier)):
+        attribute = h5py.h5a.open(identifier, index=number)
+        label = attribute.name.decode("utf-8", "replace")
+        kind = attribute.get_type()
+
+        if not isinstance(kind, h5py.h5t.TypeStringID):
+            _check_type(kind, f"{where}, attribute {label}")
+
+        total += prod(attribute.shape) * kind.get_size()
+
+        if total > MAX_ATTRIBUTE_BYTES:
+            break
+
+    return total
+
+
+def _forget_plugins() -> None:
+    """Filters are then those of the library, whatever the environment names."""
+    while h5py.h5pl.size():
+        h5py.h5pl.remove(0)

@@ -1,0 +1,27 @@
+"""The gate that a Keras file passes before Keras: nothing here imports or runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inference.sources.keras_config import read_keras_file
+from inference.sources.keras_screening import screen_config
+from inference.sources.keras_sizes import check_sizes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference.permissions import Permissions
+    from inference.sources.keras_config import KerasFile
+
+
+def admit(path: Path, permissions: Permissions) -> KerasFile:
+    """What the Keras file at `path` says of itself, once all of it is found harmless.
+
+    Raises `InvalidModel` with the file, the place in it, and the reason.
+    """
+    memory_bytes = permissions.memory_bytes
+    keras_file = read_keras_file(path, memory_bytes)
+    screen_config(keras_file.config, path.name, permissions)
+    check_sizes(keras_file.config, keras_file.stored, path.name, memory_bytes)
+    return keras_file

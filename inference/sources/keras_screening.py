@@ -1,0 +1,264 @@
+"""What a Keras architecture may name: judged from its JSON, before Keras sees it.
+
+Each dict with a `class_name` is something that Keras would look up and run, wherever it
+stands; so all of them are looked at, and only what is written down is let through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference.errors import InvalidModel
+from inference.sources import keras_classes as known
+from inference.sources.keras_homes import OWN_PACKAGES, at_home, package
+from inference.sources.keras_names import odd_path, shown
+from inference.sources.keras_operations import TENSORFLOW_FUNCTIONS
+from inference.sources.safe_operations import safe_operations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inference.permissions import Permissions
+
+Config = dict[str, Any]
+
+MAX_DEPTH = 100
+
+_LITERALS = {
+    "TensorShape",
+    "__bytes__",
+    "__ellipsis__",
+    "__keras_tensor__",
+    "__numpy__",
+    "__slice__",
+    "__tensor__",
+    "__tuple__",
+}
+_TYPES = {"CompositeTensor", "TypeSpec", "__typespec__"}
+_PATHS = {
+    "file_path",
+    "filename",
+    "filepath",
+    "idf_weights",
+    "initial_vocabulary",
+    "origin",
+    "path",
+    "vocab_file",
+    "vocabulary",
+    "vocabulary_file",
+}
+"""Keys whose value is read from a file where it is a string."""
+
+_AS_ACTIVATION = {"ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU"}
+_NAMED = {
+    "activation": ("activation", known.ACTIVATIONS | _AS_ACTIVATION),
+    "_initializer": ("initializer", known.INITIALIZERS),
+    "_regularizer": ("regularizer", known.REGULARIZERS),
+    "_constraint": ("constraint", known.CONSTRAINTS),
+}
+"""How keys end whose strings Keras looks up, with what they may be."""
+
+_CURE = "export the model as a SavedModel (model.export) and serve that."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """A list or a dict in the JSON: what holds it under which key, and its layer."""
+
+    value: list[Any] | Config
+    layer: str
+    depth: int = 0
+    key: str | int = "config"
+    holder: _Place | None = None
+
+    def path(self) -> str:
+        step = f"[{self.key}]" if isinstance(self.key, int) else f".{self.key[:50]}"
+        return self.holder.path() + step if self.holder else step.removeprefix(".")
+
+
+def screen_config(config: Config, name: str, permissions: Permissions) -> None:
+    """Raises `InvalidModel` for anything in `config` that Keras shouldn't be given.
+
+    `name` is the file's name in errors.
+    """
+    # Iterators, so that no more is held than the places above the current one.
+    waiting = [iter([_Place(value=config, layer="unnamed")])]
+
+    while waiting:
+        place = next(waiting[-1], None)
+
+        if place is None:
+            waiting.pop()
+            continue
+
+        try:
+            _screen(place, permissions)
+        except InvalidModel as exc:
+            raise InvalidModel(f"{name}, at {place.path()}: {exc}") from None
+
+        waiting.append(_children(place))
+
+
+def _children(place: _Place) -> Iterator[_Place]:
+    value = place.value
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+
+    for key, child in items:
+        if isinstance(child, dict | list):
+            yield _Place(
+                value=child,
+                layer=_layer_name(child) or place.layer,
+                depth=place.depth + 1,
+                key=key,
+                holder=place,
+            )
+
+
+def _layer_name(value: Any) -> str | None:
+    inner = value.get("config") if isinstance(value, dict) else None
+    named = inner if isinstance(inner, dict) and "class_name" in value else {}
+    name = named.get("name")
+    return shown(name) if isinstance(name, str) else None
+
+
+def _screen(place: _Place, permissions: Permissions) -> None:
+    if place.depth > MAX_DEPTH:
+        raise InvalidModel(f"the JSON is nested deeper than {MAX_DEPTH}.")
+
+    if isinstance(place.value, list):
+        return
+
+    if "class_name" in place.value:
+        _screen_object(
+            place.value, _layer_name(place.value) or place.layer, permissions
+        )
+
+    for key, value in place.value.items():
+        if isinstance(value, str):
+            _screen_text(key, value, place.layer)
+
+
+def _screen_text(key: str, text: str, layer: str) -> None:
+    if key == "name" and (odd := odd_path(text)):
+        raise InvalidModel(
+            f"'{shown(text)}' {odd}. Rename it and save the model again."
+        )
+
+    if key in _PATHS:
+        raise InvalidModel(
+            f"'{key}' of layer '{layer}' is the path '{shown(text)}': a model file may "
+            "not name files to read. Put the values themselves there."
+        )
+
+    for ending, (kind, allowed) in _NAMED.items():
+        if key.endswith(ending) and text not in allowed:
+            raise InvalidModel(
+                f"layer '{layer}' names the {kind} '{shown(text)}', which Keras "
+                f"doesn't have. Where its code is at hand, {_CURE}"
+            )
+
+
+def _screen_object(value: Config, layer: str, permissions: Permissions) -> None:
+    class_name, module = value["class_name"], value.get("module")
+    registered = value.get("registered_name")
+    texts = (class_name, module or "", registered or "")
+
+    if not all(isinstance(text, str) for text in texts):
+        raise InvalidModel(f"layer '{layer}' names a class by something but a string.")
+
+    if class_name in _LITERALS:
+        # With a module they are looked up there: that is an import of any module.
+        if module or registered:
+            raise InvalidModel(f"layer '{layer}' has a {class_name} of a module.")
+
+        return
+
+    if class_name == "__lambda__":
+        raise InvalidModel(_refusal(layer, class_name, known.REFUSED["Lambda"]))
+
+    if class_name in _TYPES:
+        raise InvalidModel(_refusal(layer, class_name, "it names a Python type"))
+
+    if class_name == "function":
+        _screen_function(value, layer)
+        return
+
+    if reason := known.REFUSED.get(class_name.rpartition(">")[2]):
+        raise InvalidModel(_refusal(layer, class_name, reason))
+
+    if not _listed(class_name, module, registered):
+        _check_permission(value, layer, permissions)
+
+    _screen_call(class_name, value.get("config"), layer, permissions)
+
+
+def _listed(class_name: str, module: str | None, registered: str | None) -> bool:
+    """Whether it is a class of Keras' own, under no other name than its own."""
+    return registered in (None, class_name) and at_home(class_name, module)
+
+
+def _check_permission(value: Config, layer: str, permissions: Permissions) -> None:
+    class_name, module = value["class_name"], value.get("module")
+    names = {class_name, value.get("registered_name"), f"{module}>{class_name}"}
+    called = shown(value.get("registered_name") or class_name)
+    home = shown(module or "no module")
+
+    if not names & set(permissions.allow_classes):
+        raise InvalidModel(
+            f"layer '{layer}' is of the custom class '{called}' of "
+            f"{home}: it isn't one that Keras files may name, and its "
+            f"code isn't in the file. Where that code is at hand, {_CURE}"
+        )
+
+    if package(module) not in OWN_PACKAGES:
+        raise InvalidModel(
+            f"layer '{layer}' is of the class '{called}', which is allowed, but its "
+            f"code can't be loaded: it is in {home}, and only "
+            f"{', '.join(OWN_PACKAGES)} are looked into. Where it is at hand, {_CURE}"
+        )
+
+
+def _screen_function(value: Config, layer: str) -> None:
+    name, module = value.get("config"), value.get("module")
+    registered = value.get("registered_name")
+    own = isinstance(name, str) and name in known.FUNCTIONS
+    home = module in (None, "builtins") or at_home("function", module)
+
+    if not own or not home or registered not in (None, name):
+        raise InvalidModel(
+            f"layer '{layer}' names the function '{shown(name)}' of "
+            f"{shown(module or 'no module')}, which is none of Keras' activations, "
+            f"initializers, regularizers or constraints. Without it, save it again, or "
+            f"{_CURE}"
+        )
+
+
+def _screen_call(
+    class_name: str, config: Any, layer: str, permissions: Permissions
+) -> None:
+    """Layers of Keras 2 that call TensorFlow by the name of a function or an op."""
+    inner = config if isinstance(config, dict) else {}
+
+    if class_name in ("TFOpLambda", "SlicingOpLambda"):
+        called = str(inner.get("function")).removeprefix("compat.v1.")
+        allowed = called in TENSORFLOW_FUNCTIONS
+    elif class_name == "TensorFlowOpLayer":
+        node = inner.get("node_def")
+        called = str(node.get("op") if isinstance(node, dict) else node)
+        allowed = called in safe_operations() | set(permissions.allow_ops)
+    else:
+        return
+
+    if not allowed:
+        raise InvalidModel(
+            f"layer '{layer}' calls TensorFlow's '{shown(called)}', which isn't among "
+            f"the functions that only compute. Use a built-in layer, or {_CURE}"
+        )
+
+
+def _refusal(layer: str, class_name: str, reason: str) -> str:
+    return (
+        f"layer '{layer}' is a {shown(class_name)}: {reason}. Use a built-in layer in "
+        f"its place, or {_CURE}"
+    )

@@ -1,0 +1,16 @@
+"""The operations that every model may use, as a list that people can read."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+LIST = "allowed_ops.txt"
+
+
+@cache
+def safe_operations() -> frozenset[str]:
+    """The names in `allowed_ops.txt`; what stands behind `#` explains them."""
+    text = files("inference.sources").joinpath(LIST).read_text("utf-8")
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    return frozenset(name for line in lines for name in line.split())

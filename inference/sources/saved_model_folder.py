@@ -1,0 +1,150 @@
+"""What may lie in a SavedModel's folder; nothing in it is read here.
+
+Needs neither TensorFlow nor Keras: a folder is judged before any parser sees a file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from inference.errors import InvalidModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PB = "saved_model.pb"
+PBTXT = "saved_model.pbtxt"
+EXPECTED = (
+    PB,
+    "fingerprint.pb",
+    # What Keras 2 wrote of its layers; never read.
+    "keras_metadata.pb",
+    "model.toml",
+    "warmup.jsonl",
+    "SHA256SUMS",
+    "LICENSE*",
+    "*.md",
+    # Hidden: what version control, mounts and file managers leave.
+    ".*",
+)
+FOLDERS = ("variables", "assets", "assets.extra", ".*")
+MOST_ENTRIES = 100_000
+MOST_LEVELS = 32
+
+
+def check_folder(folder: Path) -> None:
+    """Raises `InvalidModel` for what no export writes into a SavedModel's folder.
+
+    Text graphs, links that lead out of the folder, devices, pipes and sockets, and
+    files that nobody expects.
+    """
+    try:
+        _check_graph_file(folder)
+        _check_all(folder)
+    except OSError as exc:
+        where = os.path.relpath(exc.filename, folder) if exc.filename else "a file"
+        raise InvalidModel(
+            f"{folder.name}: {where} can't be looked at ({exc.strerror}). Check its "
+            "permissions, or copy the folder again."
+        ) from exc
+
+
+def _check_graph_file(folder: Path) -> None:
+    names = {entry.name for entry in os.scandir(folder)}
+    text = next((name for name in sorted(names) if name.endswith(".pbtxt")), None)
+
+    if PB not in names:
+        raise InvalidModel(
+            f"{folder.name} has no {PB}. A text SavedModel ({PBTXT}) must be exported "
+            "again with tf.saved_model.save, which writes the binary form."
+        )
+
+    if text:
+        raise InvalidModel(
+            f"{folder.name}/{text} is a graph as text, which is not read: which of the "
+            f"two is the model would be a guess. Remove it, or export the model again."
+        )
+
+
+def _check_all(folder: Path) -> None:
+    inside = os.path.realpath(folder)
+
+    for count, entry in enumerate(_entries(folder)):
+        if count >= MOST_ENTRIES:
+            raise InvalidModel(
+                f"{folder.name} holds more than {MOST_ENTRIES:,} files, which no "
+                "SavedModel does. Serve a folder with the model alone."
+            )
+
+        _check_entry(entry, folder, inside)
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Everything below `folder`; links are not followed."""
+    waiting = [(str(folder), 0)]
+
+    while waiting:
+        place, level = waiting.pop()
+
+        with os.scandir(place) as entries:
+            for entry in entries:
+                yield entry
+
+                if entry.is_dir(follow_symlinks=False) and level < MOST_LEVELS:
+                    waiting.append((entry.path, level + 1))
+
+
+def _check_entry(entry: os.DirEntry[str], folder: Path, inside: str) -> None:
+    name = os.path.relpath(entry.path, folder)
+    where = f"{folder.name}/{name}"
+
+    if entry.is_symlink():
+        _check_link(entry, where, inside)
+
+    # Of a link, what it leads to: it is inside, and exists.
+    mode = entry.stat().st_mode
+
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InvalidModel(
+            f"{where} is {_kind(mode)}, not a file; reading it could hang or do harm. "
+            "Remove it."
+        )
+
+    if name == entry.name and not _expected(name, is_folder=stat.S_ISDIR(mode)):
+        raise InvalidModel(
+            f"{where} is unexpected: a SavedModel is {PB}, variables/ and assets/, and "
+            f"beside them may lie {', '.join(EXPECTED[1:-1])}. Remove it, or put it "
+            "under assets.extra/."
+        )
+
+
+def _check_link(entry: os.DirEntry[str], where: str, inside: str) -> None:
+    target = os.path.realpath(entry.path)
+
+    if os.path.commonpath([target, inside]) != inside:
+        raise InvalidModel(
+            f"{where} is a link that leads out of the model's folder. Put the file "
+            "itself there."
+        )
+
+    if not os.path.exists(target):
+        raise InvalidModel(f"{where} is a link to nothing. Put the file itself there.")
+
+
+def _expected(name: str, *, is_folder: bool) -> bool:
+    patterns = FOLDERS if is_folder else EXPECTED
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a special file")

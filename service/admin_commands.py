@@ -1,0 +1,234 @@
+"""The commands that speak to a running server: `tandem models`, `tandem load`, …"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from service.admin_client import AdminClient, CallFailed, Unreachable
+from service.admin_token import check_token, read_token
+from service.model_table import print_models, print_problems, printable
+from service.urls import ADMIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+DEFAULT_SERVER = "http://127.0.0.1:8501"
+TOKEN_FILE_VARIABLE = "TANDEM_ADMIN_TOKEN_FILE"
+TOKEN_VARIABLE = "TANDEM_ADMIN_TOKEN"
+MODELS = "/v1/models"
+
+REFUSED = 1
+UNREACHABLE = 3
+EXIT_CODES: Mapping[int, int] = {401: 4, 404: 5, 503: 6}
+"""By the status of a refusal; `REFUSED` for another, 2 for a mistake on the line."""
+
+
+class Failed(click.ClickException):
+    """A line on standard error, and an exit code for scripts."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(printable(text))
+        self.exit_code = exit_code  # type: ignore[misc]
+
+
+@contextmanager
+def failing_in_a_line() -> Iterator[None]:
+    """Turn what a call raises into `Failed`, or into a mistake on the line."""
+    try:
+        yield
+    except CallFailed as exc:
+        raise Failed(str(exc), EXIT_CODES.get(exc.status, REFUSED)) from None
+    except Unreachable as exc:
+        raise Failed(str(exc), UNREACHABLE) from None
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
+
+
+def find_token(file: Path | None) -> str:
+    """From `file`, or what a variable names or holds.
+
+    Raises `ValueError` where there is none, or none that a server would take.
+    """
+    named = file or os.environ.get(TOKEN_FILE_VARIABLE)
+    if named:
+        return read_token(Path(named)).decode()
+
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not token:
+        raise ValueError(
+            "this needs the server's token: give --token-file FILE, or set "
+            f"{TOKEN_FILE_VARIABLE} or {TOKEN_VARIABLE}"
+        )
+
+    check_token(token.encode(), TOKEN_VARIABLE)
+    return token
+
+
+def calling(*, token: bool) -> Callable[[Callable[..., None]], click.Command]:
+    """A command with the options of a call; it gets a `client` and `for_machines`."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run(
+            server: str, timeout: float, token_file: Path | None = None, **rest: Any
+        ) -> None:
+            with failing_in_a_line():
+                found = find_token(token_file) if token else None
+                function(AdminClient(url=server, token=found, timeout=timeout), **rest)
+
+        for option in reversed(OPTIONS[: None if token else -1]):
+            run = option(run)
+
+        return click.command()(run)
+
+    return decorate
+
+
+OPTIONS = (
+    click.option(
+        "--server",
+        envvar="TANDEM_SERVER",
+        default=DEFAULT_SERVER,
+        show_default=True,
+        metavar="URL",
+        help="The server's URL. [TANDEM_SERVER]",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=600.0,
+        show_default=True,
+        help="Seconds that the answer may take.",
+    ),
+    click.option("--json", "for_machines", is_flag=True, help="Print JSON."),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        help="A file with the server's token; else "
+        f"{TOKEN_FILE_VARIABLE} names it, or {TOKEN_VARIABLE} holds the token.",
+    ),
+)
+
+
+def model_url(target: str) -> str:
+    """The admin URL of `NAME` or `NAME/VERSION`. Raises `ValueError`."""
+    name, slash, version = target.partition("/")
+    url = f"{ADMIN}/models/{quote(name, safe='')}"
+    if not slash:
+        return url
+
+    if not is_number(version):
+        raise ValueError(f"{target!r} is neither NAME nor NAME/VERSION")
+
+    return f"{url}/versions/{version}"
+
+
+def labels_of(texts: tuple[str, ...]) -> dict[str, int | None]:
+    """`stable=3` and `canary=-` as a body. Raises `ValueError`."""
+    labels: dict[str, int | None] = {}
+    for text in texts:
+        label, _, version = text.partition("=")
+        if not label or not (version == "-" or is_number(version)):
+            raise ValueError(f"{text!r} is neither LABEL=VERSION nor LABEL=-")
+
+        labels[label] = None if version == "-" else int(version)
+
+    return labels
+
+
+def is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20
+
+
+def show(document: dict[str, Any], for_machines: bool) -> None:
+    """An answer: a model's entry, or a list of them under `models`."""
+    if for_machines:
+        click.echo(json.dumps(document, indent=2))
+        return
+
+    entries = document.get("models", [document])
+    if not all("versions" in entry for entry in entries):
+        raise Unreachable("what answered isn't a Tandem server: it names no versions")
+
+    print_models(entries)
+    print_problems(document.get("problems", ()))
+    if document.get("repository_error"):
+        error = document["repository_error"]
+        print_problems([f"the models' folder can't be read: {error}"])
+
+
+@calling(token=False)
+def models(client: AdminClient, for_machines: bool) -> None:
+    """List the models of a running server."""
+    show(client.call("GET", MODELS), for_machines)
+
+
+@click.argument("target", metavar="NAME[/VERSION]")
+def load(client: AdminClient, target: str, for_machines: bool) -> None:
+    """Load what was unloaded or failed, until it serves."""
+    show(client.call("POST", f"{model_url(target)}/load"), for_machines)
+
+
+@click.argument("target", metavar="NAME[/VERSION]")
+def unload(client: AdminClient, target: str, for_machines: bool) -> None:
+    """Unload a model until it is loaded by hand.
+
+    Requests that run end well, later ones get 503.
+    """
+    show(client.call("POST", f"{model_url(target)}/unload"), for_machines)
+
+
+@click.argument("name")
+@click.argument("labels", nargs=-1, required=True, metavar="LABEL=VERSION...")
+def label(
+    client: AdminClient, name: str, labels: tuple[str, ...], for_machines: bool
+) -> None:
+    """Set labels of a model, or take them away.
+
+    All at once: `tandem label ranking stable=4 canary=-` moves one and takes one away.
+    """
+    url = f"{ADMIN}/models/{quote(name, safe='')}/labels"
+    show(client.call("PUT", url, labels_of(labels)), for_machines)
+
+
+@click.argument("target", metavar="NAME[/VERSION]")
+@click.option("--off", is_flag=True, help="Let it be unloaded again.")
+def pin(client: AdminClient, target: str, off: bool, for_machines: bool) -> None:
+    """Keep a model in memory, whatever room others need."""
+    body = {"pinned": not off}
+    show(client.call("PUT", f"{model_url(target)}/pin", body), for_machines)
+
+
+def rescan(client: AdminClient, for_machines: bool) -> None:
+    """Take up what is new, changed or gone in the repository."""
+    show(client.call("POST", f"{ADMIN}/rescan"), for_machines)
+
+
+@click.option("--off", is_flag=True, help="Be ready again.")
+def drain(client: AdminClient, off: bool, for_machines: bool) -> None:
+    """Be not ready, so that clients are sent elsewhere.
+
+    Whoever comes nevertheless is served.
+    """
+    answer = client.call("PUT", f"{ADMIN}/drain", {"draining": not off})
+    if for_machines:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        click.echo("draining" if answer["draining"] else "not draining")
+
+
+COMMANDS = (
+    models,
+    *(
+        calling(token=True)(function)
+        for function in (load, unload, label, pin, rescan, drain)
+    ),
+)

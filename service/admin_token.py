@@ -1,0 +1,91 @@
+"""The token that opens the admin calls, from a file that may change meanwhile."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import stat
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import structlog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORTEST = 16
+LONGEST = 4096
+HOW = "write one with: openssl rand -hex 32 > FILE; chmod 600 FILE"
+
+# What a header can carry as one word.
+_TOKEN = re.compile(rb"[\x21-\x7e]+")
+
+log = structlog.get_logger("tandem.admin")
+
+
+def read_token(path: Path) -> bytes:
+    """The token in `path`, without the white space around it.
+
+    Raises `ValueError` where there is none that would do, or where others may write
+    it; the text says what to do, and nothing of the file's content.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = path.stat().st_mode
+            token = file.read(LONGEST + 1).strip()
+    except OSError as exc:
+        raise ValueError(f"{path} can't be read: {exc.strerror}") from exc
+
+    if mode & stat.S_IWOTH:
+        raise ValueError(f"everybody may write {path}: chmod o-w {path}")
+
+    check_token(token, str(path))
+    return token
+
+
+def check_token(token: bytes, place: str) -> None:
+    """Raises `ValueError` for what can't be a token; `place` is where it was."""
+    if not token:
+        raise ValueError(f"{place} is empty; {HOW}")
+
+    if not SHORTEST <= len(token) <= LONGEST:
+        raise ValueError(
+            f"the token in {place} must have {SHORTEST} to {LONGEST} characters; {HOW}"
+        )
+
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(f"the token in {place} must be one word of ASCII; {HOW}")
+
+
+class AdminToken:
+    """Checks what clients send against the file's token, read anew each time.
+
+    So a Kubernetes secret may be rotated. While the file can't be used, the last token
+    that could counts. Raises `ValueError` where there is none to begin with.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._token = read_token(path)
+        self._limiter = anyio.CapacityLimiter(1)
+        self._warn_of_readers()
+
+    async def matches(self, sent: bytes) -> bool:
+        """Whether `sent` is the token, in a time that doesn't tell how much of it."""
+        await anyio.to_thread.run_sync(self._refresh, limiter=self._limiter)
+        return hmac.compare_digest(self._token, sent)
+
+    def _refresh(self) -> None:
+        try:
+            self._token = read_token(self._path)
+        except ValueError as exc:
+            log.warning("the admin token stays as it was", reason=str(exc))
+
+    def _warn_of_readers(self) -> None:
+        # Refused it would be the secrets that Kubernetes mounts: they are 0644.
+        if self._path.stat().st_mode & stat.S_IROTH:
+            log.warning(
+                "every user of this machine can read the admin token",
+                cure=f"chmod o-r {self._path}",
+            )

@@ -1,0 +1,90 @@
+"""The bodies of admin calls: JSON to values, strictly. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    ValidationError,
+)
+
+from inference import LABEL, InvalidRequest, VersionNumber
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+MOST_CALLS = 1024
+SHOWN_PROBLEMS = 5
+SHOWN_LETTERS = 80
+
+Label = Annotated[str, StringConstraints(pattern=LABEL)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Nothing(Body):
+    """The body of a call that takes none: empty, or `{}`."""
+
+
+class Labels(RootModel[dict[Label, VersionNumber | None]]):
+    """Versions by label; `None` takes a label away."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    root: Annotated[dict[Label, VersionNumber | None], Field(min_length=1)]
+
+
+class Pin(Body):
+    pinned: bool
+
+
+class Concurrency(Body):
+    concurrency: int = Field(ge=1, le=MOST_CALLS)
+
+
+class Drain(Body):
+    draining: bool
+
+
+EXAMPLES: dict[type[BaseModel], str] = {
+    Nothing: "{}",
+    Labels: '{"stable": 3, "canary": null}',
+    Pin: '{"pinned": true}',
+    Concurrency: '{"concurrency": 4}',
+    Drain: '{"draining": true}',
+}
+
+B = TypeVar("B", bound=BaseModel)
+
+
+def decode(body: bytes, kind: type[B]) -> B:
+    """The value in `body`. Raises `InvalidRequest`, with what to send instead."""
+    if kind is Nothing and not body.strip():
+        body = b"{}"
+
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as exc:
+        problems = "; ".join(map(_problem, exc.errors()[:SHOWN_PROBLEMS]))
+        raise InvalidRequest(
+            f"the body isn't right: {problems}. Send for example {EXAMPLES[kind]}"
+        ) from None
+
+
+def _problem(error: ErrorDetails) -> str:
+    # A label that isn't one is told as the place `x.[key]`.
+    place = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    place = place[:SHOWN_LETTERS]
+    text = "there is no such key" if _is_extra(error) else error["msg"]
+    return f"{place!r}: {text}" if place else text
+
+
+def _is_extra(error: ErrorDetails) -> bool:
+    return error["type"] == "extra_forbidden"

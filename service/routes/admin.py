@@ -1,0 +1,173 @@
+"""What an operator may do to the models, with the token of `--admin-token-file`.
+
+Every call is logged, a refused one too: what was asked, of which model, by whom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+import structlog
+from flask import Blueprint, g, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import NotFound, Unauthorized
+
+from inference import ModelSpec
+from service.answers import json_answer
+from service.codecs.admin import Concurrency, Drain, Labels, Nothing, Pin, decode
+from service.codecs.model_status import models_document
+from service.current import current_engine, current_request, current_serving
+from service.routes.body import read_json_body
+from service.urls import ADMIN
+
+if TYPE_CHECKING:
+    from flask import Response
+    from pydantic import BaseModel
+
+CLOSED = (
+    "the admin calls are off: start the server with --admin-token-file FILE, or"
+    " TANDEM_ADMIN_TOKEN_FILE, where FILE holds a token"
+)
+WANTED = (
+    "admin calls need the token of --admin-token-file: send it in the header"
+    " 'Authorization: Bearer TOKEN'"
+)
+WRONG = "the token isn't that of the server's --admin-token-file"
+
+bp = Blueprint("admin", __name__, url_prefix=ADMIN)
+log = structlog.get_logger("tandem.admin")
+
+B = TypeVar("B", bound="BaseModel")
+
+
+@bp.before_request
+async def authorize() -> None:
+    """Refuse who doesn't send the token. Raises `NotFound`, `Unauthorized`."""
+    token = current_serving().admin_token
+    if token is None:
+        raise NotFound(CLOSED)
+
+    sent = bearer_token(request.headers.get("Authorization", ""))
+    if sent is None:
+        raise unauthorized(WANTED)
+
+    if not await token.matches(sent):
+        raise unauthorized(WRONG, error="invalid_token")
+
+
+def bearer_token(header: str) -> bytes | None:
+    """The token in an `Authorization` header, if it is of that kind (RFC 6750)."""
+    scheme, _, token = header.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+
+    # What WSGI has decoded by Latin-1.
+    return token.strip().encode("latin-1", "replace")
+
+
+def unauthorized(text: str, **why: str) -> Unauthorized:
+    challenge = WWWAuthenticate("bearer", {"realm": "Tandem admin", **why})
+    return Unauthorized(text, www_authenticate=challenge)
+
+
+@bp.after_request
+def log_act(response: Response) -> Response:
+    """One line an act; its text is what the client got where it was refused."""
+    status = response.status_code
+    if status >= 400:
+        reason = orjson.loads(response.get_data())["error"]
+        log.warning("admin act refused", **describe(), status=status, reason=reason)
+    elif request.method != "OPTIONS":
+        log.info("admin act", **describe(), status=status)
+
+    return response
+
+
+@bp.teardown_request
+def log_abandoned(error: BaseException | None) -> None:
+    if isinstance(error, asyncio.CancelledError):
+        log.warning("admin act abandoned: its client has gone", **describe())
+
+
+def describe() -> dict[str, Any]:
+    """Who asked for what, as fields of a log line. Never the header with the token."""
+    act = (request.endpoint or "").rpartition(".")[2]
+    view = request.view_args or {}
+    named = {"model": view.get("name"), "version": view.get("version")}
+    given = {key: value for key, value in named.items() if value is not None}
+    body = g.get("admin_body", {})
+    return {"act": act, **given, **body, "client": request.remote_addr}
+
+
+def read(kind: type[B]) -> B:
+    """The body of this request, remembered for the log."""
+    with current_serving().body_budget.loan() as loan:
+        body = b"".join(read_json_body(current_request(), loan))
+
+    value = decode(body, kind)
+    dumped = value.model_dump()
+    g.admin_body = {"labels": dumped} if kind is Labels else dumped
+    return value
+
+
+def answer(name: str) -> Response:
+    """The model's entry as `GET /v1/models` has it, with all its versions."""
+    versions = current_engine().versions(name)
+    [entry] = models_document(versions, request.script_root)
+    return json_answer(entry)
+
+
+@bp.post("/models/<model:name>/load")
+@bp.post("/models/<model:name>/versions/<version:version>/load")
+async def load(name: str, version: int | None = None) -> Response:
+    read(Nothing)
+    await current_engine().load(ModelSpec(name=name, version=version))
+    return answer(name)
+
+
+@bp.post("/models/<model:name>/unload")
+@bp.post("/models/<model:name>/versions/<version:version>/unload")
+async def unload(name: str, version: int | None = None) -> Response:
+    read(Nothing)
+    await current_engine().unload(ModelSpec(name=name, version=version))
+    return answer(name)
+
+
+@bp.post("/rescan")
+async def rescan() -> Response:
+    read(Nothing)
+    engine = current_engine()
+    problems = await engine.rescan()
+    models = models_document(engine.models(), request.script_root)
+    return json_answer({"problems": problems, "models": models})
+
+
+@bp.put("/models/<model:name>/labels")
+async def label(name: str) -> Response:
+    await current_engine().label(name, read(Labels).root)
+    return answer(name)
+
+
+@bp.put("/models/<model:name>/pin")
+@bp.put("/models/<model:name>/versions/<version:version>/pin")
+async def pin(name: str, version: int | None = None) -> Response:
+    spec = ModelSpec(name=name, version=version)
+    current_engine().pin(spec, read(Pin).pinned)
+    return answer(name)
+
+
+@bp.put("/models/<model:name>/concurrency")
+@bp.put("/models/<model:name>/versions/<version:version>/concurrency")
+async def resize(name: str, version: int | None = None) -> Response:
+    spec = ModelSpec(name=name, version=version)
+    current_engine().resize(spec, read(Concurrency).concurrency)
+    return answer(name)
+
+
+@bp.put("/drain")
+async def drain() -> Response:
+    engine = current_engine()
+    engine.drain(read(Drain).draining)
+    return json_answer({"draining": engine.overview().draining})

@@ -1,0 +1,49 @@
+"""What values of settings may be, and what is made of them. For pydantic."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from service.admin_token import read_token
+
+
+def existing_path(path: Path) -> Path:
+    path = Path(os.path.abspath(path.expanduser()))
+    if not path.exists():
+        raise ValueError(f"there is no file or folder {path}")
+
+    return path
+
+
+def folder_path(path: Path) -> Path:
+    path = Path(os.path.abspath(path.expanduser()))
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is not a folder")
+
+    return path
+
+
+def token_file(path: Path) -> Path:
+    path = Path(os.path.abspath(path.expanduser()))
+    read_token(path)
+    return path
+
+
+def unless_auto(value: object) -> object:
+    return None if value == "auto" else value
+
+
+def byte_size(value: object) -> object:
+    # Kubernetes writes 4Gi where others write 4GiB.
+    if isinstance(value, str) and value.endswith("i"):
+        return f"{value}B"
+
+    return unless_auto(value)
+
+
+def comma_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+
+    return tuple(part.strip() for part in value.split(",") if part.strip())

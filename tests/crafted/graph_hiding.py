@@ -1,0 +1,207 @@
+"""Frozen graphs whose harm isn't where one would look for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+from tests.crafted.case import Crafted
+from tests.crafted.graph_files import UNSAFE, built, edited, node, plain
+from tests.inference.graphs import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WRITES = f"WriteFile, {UNSAFE}"
+
+
+def sing(canary: str) -> Any:
+    return tf.io.write_file(canary, "sung")
+
+
+def singing(canary: str) -> Any:
+    """A function that writes and passes its argument on."""
+
+    def inner(value: Any) -> Any:
+        with tf.control_dependencies([sing(canary)]):
+            return tf.identity(value)
+
+    return inner
+
+
+def in_a_function(canary: str) -> None:
+    tf.identity(tf.function(singing(canary))(rows("x", 2)), name="y")
+
+
+def in_a_nested_function(canary: str) -> None:
+    inner = tf.function(singing(canary))
+    middle = tf.function(lambda value: inner(value) + 1.0)
+    tf.identity(tf.function(lambda value: middle(value) * 2.0)(rows("x", 2)), name="y")
+
+
+def in_a_loop(canary: str) -> None:
+    turn = singing(canary)
+    first = tf.constant(0)
+    _, last = tf.while_loop(
+        lambda index, _: index < 2,
+        lambda index, value: (index + 1, turn(value)),
+        (first, rows("x", 2)),
+    )
+    tf.identity(last, name="y")
+
+
+def in_a_loops_condition(canary: str) -> None:
+    ask = singing(canary)
+    _, last = tf.while_loop(
+        lambda index, _: ask(index < 2),
+        lambda index, value: (index + 1, value),
+        (tf.constant(0), rows("x", 2)),
+    )
+    tf.identity(last, name="y")
+
+
+def in_a_branch(canary: str) -> None:
+    x = rows("x", 2)
+    chosen = tf.cond(
+        tf.reduce_sum(x) > 1e30, lambda: singing(canary)(x), lambda: x + 1.0
+    )
+    tf.identity(chosen, name="y")
+
+
+def in_a_list_of_branches(canary: str) -> None:
+    """Functions that are named in a list attribute only."""
+    x = rows("x", 2)
+    branches = [lambda: x, lambda: x + 1.0, lambda: singing(canary)(x)]
+    tf.identity(tf.switch_case(tf.cast(x[0, 0], tf.int32), branches), name="y")
+
+
+def in_an_old_branch(canary: str) -> None:
+    """Control flow as TensorFlow 1 made it, in the graph itself."""
+    tf1.disable_control_flow_v2()
+
+    try:
+        in_a_branch(canary)
+    finally:
+        tf1.enable_control_flow_v2()
+
+
+def behind_a_default(canary: str) -> None:
+    """A default is computed once, to be told to clients."""
+    with tf.control_dependencies([sing(canary)]):
+        default = tf.identity(tf.ones([1, 2]))
+
+    tf.identity(tf1.placeholder_with_default(default, [None, 2], name="x"), name="y")
+
+
+def in_a_shape(canary: str) -> None:
+    """Runs when the graph is imported: shapes that hang on constants are computed."""
+    shape = tf.raw_ops.DebugIdentity(
+        input=tf.identity(tf.constant([-1, 2])),
+        tensor_name="a:0",
+        debug_urls=[f"file://{canary}"],
+    )
+    tf.reshape(rows("x", 2), shape, name="y")
+
+
+def calls() -> None:
+    tf.identity(tf.function(lambda value: value * 2.0)(rows("x", 2)), name="y")
+
+
+def call(graph_def: Any) -> Any:
+    return next(each for each in graph_def.node if each.op.endswith("PartitionedCall"))
+
+
+def name_as_attribute(graph_def: Any, canary: str) -> None:
+    """A function that is given another as its attribute, and calls that."""
+    evil = function(graph_def, in_a_function, canary)
+    calling = call(graph_def)
+    calling.attr["f"].func.attr["body"].func.name = evil
+
+
+def gradient(graph_def: Any, canary: str) -> None:
+    """A gradient belongs to its function."""
+    evil = function(graph_def, in_a_function, canary)
+    called = call(graph_def).attr["f"].func.name
+    graph_def.library.gradient.add(function_name=called, gradient_func=evil)
+
+
+def function(graph_def: Any, build: Callable[[str], None], canary: str) -> str:
+    """Adds the functions of another graph; the name of the first."""
+    with tf.Graph().as_default() as other:
+        build(canary)
+
+    library = other.as_graph_def().library
+    known = {each.signature.name for each in graph_def.library.function}
+    added = [each for each in library.function if each.signature.name not in known]
+    graph_def.library.function.extend(added)
+    return str(added[0].signature.name)
+
+
+def under_a_functions_name(graph_def: Any, canary: str) -> None:
+    """A function of the library is called as the operation that it isn't."""
+    calling = call(graph_def)
+    body = next(iter(graph_def.library.function))
+    body.signature.name = "ReadFile"
+    text = graph_def.node.add(name="text", op="Placeholder")
+    text.attr["dtype"].type = tf.string.as_datatype_enum
+    read = graph_def.node.add(name="read", op="ReadFile", input=["text"])
+    node(graph_def, "y").input.append(f"^{read.name}")
+    calling.attr["f"].func.name = "ReadFile"
+
+
+def itself(graph_def: Any, canary: str) -> None:
+    """A function that calls itself, to be inlined for ever."""
+    body = next(iter(graph_def.library.function))
+    body.node_def[0].CopyFrom(call(graph_def))
+    body.node_def[0].name = "again"
+    body.node_def[0].input[:] = [body.signature.input_arg[0].name]
+
+
+def skipgram(graph_def: Any, canary: str) -> None:
+    """An operation that only graphs of old versions may have."""
+    graph_def.versions.producer = 18
+    added = graph_def.node.add(name="words", op="Skipgram")
+    added.attr["filename"].s = b"/etc/hostname"
+    added.attr["batch_size"].i = 1
+    node(graph_def, "y").input.append("^words")
+
+
+def unknown(graph_def: Any, canary: str) -> None:
+    added = graph_def.node.add(name="shell", op="ShellExecute")
+    added.attr["command"].s = f"touch {canary}".encode()
+    node(graph_def, "y").input.append("^shell")
+
+
+IN_FUNCTION = f"in the function '.*' is a {WRITES}"
+
+CASES: list[Crafted] = [
+    Crafted(name="function", make=built(in_a_function), reason=IN_FUNCTION),
+    Crafted(name="nested", make=built(in_a_nested_function), reason=IN_FUNCTION),
+    Crafted(name="loop", make=built(in_a_loop), reason=IN_FUNCTION),
+    Crafted(name="condition", make=built(in_a_loops_condition), reason=IN_FUNCTION),
+    Crafted(name="branch", make=built(in_a_branch), reason=IN_FUNCTION),
+    Crafted(name="branches", make=built(in_a_list_of_branches), reason=IN_FUNCTION),
+    Crafted(name="old_branch", make=built(in_an_old_branch), reason=WRITES),
+    Crafted(name="default", make=built(behind_a_default), reason=WRITES),
+    Crafted(name="shape", make=built(in_a_shape), reason=f"DebugIdentity, {UNSAFE}"),
+    Crafted(
+        name="function_attribute",
+        make=edited(calls, name_as_attribute),
+        reason=IN_FUNCTION,
+    ),
+    Crafted(name="gradient", make=edited(calls, gradient), reason=IN_FUNCTION),
+    Crafted(
+        name="function_named_as_operation",
+        make=edited(calls, under_a_functions_name),
+        reason=f"ReadFile, {UNSAFE}",
+    ),
+    Crafted(name="recursion", make=edited(calls, itself), reason="calls itself"),
+    Crafted(
+        name="skipgram", make=edited(plain, skipgram), reason=f"Skipgram, {UNSAFE}"
+    ),
+    Crafted(
+        name="unknown_operation",
+        make=edited(plain, unknown),
+        reason="doesn't have: ShellExecute",
+    ),
+]

@@ -1,0 +1,78 @@
+"""Every crafted file is refused, for the right reason, and nothing of it has run."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tests.crafted
+from inference.artifact_cache import ArtifactCache
+from inference.compilation import Compilation
+from inference.errors import InvalidModel
+from inference.repository import ModelFiles
+from inference.sidecar import Sidecar
+from inference.sources.opening import open_source
+from inference.types import ModelId
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.crafted.case import Crafted
+
+LEAST_CASES = 60
+
+CORPUS: dict[str, list[Crafted]] = {
+    name: list(module.CASES)
+    for name in sorted(
+        each.name for each in pkgutil.iter_modules(tests.crafted.__path__)
+    )
+    if not name.startswith("test_")
+    and hasattr(module := import_module(f"tests.crafted.{name}"), "CASES")
+}
+CASES = [case for cases in CORPUS.values() for case in cases]
+
+
+def test_there_are_many_and_each_has_a_name() -> None:
+    assert len(CASES) >= LEAST_CASES
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_is_refused_before_anything_is_run(case: Crafted, tmp_path: Path) -> None:
+    folder, canary = tmp_path / "files", tmp_path / "canary"
+    folder.mkdir()
+    path = case.make(folder, canary)
+    before = state(canary)
+
+    with pytest.raises(InvalidModel, match=f"(?s){case.reason}"):
+        open_source(path, Sidecar()).__enter__()
+
+    assert state(canary) == before
+
+
+@pytest.mark.parametrize("module", CORPUS)
+async def test_the_compilers_child_refuses_it(module: str, tmp_path: Path) -> None:
+    case = CORPUS[module][0]
+    folder, canary = tmp_path / "files", tmp_path / "canary"
+    folder.mkdir()
+    path = case.make(folder, canary)
+    before = state(canary)
+    files = ModelFiles(id=ModelId("crafted", 1), path=path, sidecar=None)
+    compilation = Compilation(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
+
+    with pytest.raises(InvalidModel, match=f"(?s){case.reason}"):
+        await compilation.compile(files, lambda _: None)
+
+    assert state(canary) == before
+
+
+def state(path: Path) -> dict[str, bytes] | None:
+    """What is there: `None` for nothing, else the contents of all files."""
+    if not path.exists():
+        return None
+
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    return {str(each): each.read_bytes() for each in files if each.is_file()}

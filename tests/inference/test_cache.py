@@ -1,0 +1,240 @@
+"""Loaded versions within a budget: who is loaded, who waits, who goes."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from inference import cache as cache_module
+from inference.errors import DeadlineExceeded, ExecutionFailed, LoadFailed
+from inference.types import ModelId, ModelSpec
+from tests.inference.shelf import MIB, FakeLoader, shelf
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No load waits before it takes a busy version's place."""
+    monkeypatch.setattr(cache_module, "PATIENCE_SECONDS", 0.0)
+
+
+async def test_what_fits_is_loaded_and_the_rest_when_it_is_asked_for() -> None:
+    async with shelf(budget=3 * MIB) as it:
+        await it.load(*"abcde")
+        assert it.in_memory() == ["a/1", "b/1", "c/1"]
+        assert set(it.states().values()) == {"AVAILABLE"}
+
+        for name in "abc":
+            await it.ask(name)
+
+        result = await it.ask("e", 4.0)
+        assert result.outputs["y"].tolist() == [[8.0]]
+        assert it.in_memory() == ["b/1", "c/1", "e/1"]
+        assert (it.cache.loads, it.cache.evictions, it.cache.reloads) == (4, 1, 0)
+
+        await it.ask("a")
+        assert it.in_memory() == ["a/1", "c/1", "e/1"]
+        assert (it.cache.loads, it.cache.evictions, it.cache.reloads) == (5, 2, 1)
+        assert it.cache.nbytes == 3 * MIB
+
+
+async def test_a_large_one_evicts_as_many_as_it_needs() -> None:
+    loader = FakeLoader(sizes={ModelId("large", 1): 2 * MIB})
+
+    async with shelf(loader, budget=3 * MIB) as it:
+        await it.load("a", "b", "c", "large")
+        await it.ask("b")
+        await it.ask("a")
+        await it.ask("large")
+        assert it.in_memory() == ["a/1", "large/1"]
+
+
+async def test_requests_for_one_version_share_its_load() -> None:
+    async with shelf(budget=MIB) as it:
+        await it.load("a", "b")
+        it.loader.opening = anyio.Event()
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(it.ask, "b", number)
+
+            await anyio.wait_all_tasks_blocked()
+            it.loader.opening.set()
+
+        assert [str(of) for of, _ in it.loader.opened] == ["a/1", "b/1"]
+
+
+async def test_one_in_use_is_never_evicted() -> None:
+    """It gets no new request, ends the one that it has, and only then goes."""
+    async with shelf(FakeLoader(gated=True), budget=MIB) as it:
+        await it.load("a", "b")
+        held = it.loader.latest("a")
+        model = it.catalog.find(ModelSpec(name="a"))
+        answers: list[str] = []
+
+        async def ask(name: str) -> None:
+            result = await it.ask(name)
+            answers.append(str(result.model))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, "a")
+            await held.until_ran(1)
+            tasks.start_soon(ask, "b")
+            await anyio.wait_all_tasks_blocked()
+            assert not held.closed
+            assert [str(of) for of, _ in it.loader.opened] == ["a/1"]
+            assert model.instance is None
+            assert it.cache.nbytes == MIB
+
+            held.let_through()
+            with anyio.fail_after(10):
+                while len(it.loader.opened) < 2:
+                    await anyio.lowlevel.checkpoint()
+
+            assert held.closed
+            it.loader.latest("b").let_through()
+
+        assert answers == ["a/1", "b/1"]
+
+
+async def test_an_idle_one_goes_before_a_busy_one() -> None:
+    async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
+        await it.load("a", "b", "c")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.ask, "b")
+            await it.loader.latest("b").until_ran(1)
+            it.loader.latest("a").let_through()
+            await it.ask("a")
+            tasks.start_soon(it.ask, "c")
+
+            with anyio.fail_after(10):
+                while len(it.loader.opened) < 3:
+                    await anyio.lowlevel.checkpoint()
+
+            assert not it.loader.latest("b").closed
+            assert it.loader.latest("a").closed
+            it.loader.latest("b").let_through()
+            it.loader.latest("c").let_through()
+
+
+async def test_pinned_ones_stay() -> None:
+    async with shelf(budget=2 * MIB) as it:
+        await it.load("a", "b", "c")
+        it.manager.pin(ModelSpec(name="a"), True)
+        await it.ask("b")
+        await it.ask("c")
+        assert it.in_memory() == ["a/1", "c/1"]
+
+        it.manager.pin(ModelSpec(name="c", version=1), True)
+        with pytest.raises(LoadFailed, match="1.0 MiB .* pinned .* 2.0 MiB .* 2.0 MiB"):
+            await it.ask("b")
+
+        it.manager.pin(ModelSpec(name="a"), False)
+        it.cache.forgive(it.catalog.find(ModelSpec(name="b")))
+        await it.ask("b")
+        assert it.in_memory() == ["b/1", "c/1"]
+
+
+async def test_larger_than_the_budget() -> None:
+    async with shelf(FakeLoader(sizes={ModelId("a", 1): 5 * MIB}), budget=MIB) as it:
+        await it.load("a")
+        assert it.states() == {"a/1": "END"}
+
+        with pytest.raises(LoadFailed, match="needs 5.0 MiB .* all models is 1.0 MiB"):
+            await it.ask("a")
+
+        assert it.loader.opened == []
+
+
+async def test_a_failed_load_is_not_tried_at_every_request() -> None:
+    async with shelf(budget=MIB) as it:
+        await it.load("a", "b")
+        it.loader.stuck[ModelId("b", 1)] = LoadFailed("the disk is gone.")
+
+        for _ in range(3):
+            with pytest.raises(LoadFailed, match="the disk is gone. It is tried again"):
+                await it.ask("b")
+
+        assert it.cache.load_failures == 1
+        assert it.in_memory() == []
+
+        del it.loader.stuck[ModelId("b", 1)]
+        it.cache.forgive(it.catalog.find(ModelSpec(name="b")))
+        await it.ask("b")
+        await it.ask("a")
+
+
+async def test_an_unexpected_failure_harms_nobody_else() -> None:
+    async with shelf(budget=MIB) as it:
+        await it.load("a", "b")
+        it.loader.stuck[ModelId("b", 1)] = RuntimeError("a bug\nand its story")
+
+        with pytest.raises(LoadFailed, match="loaded: a bug It is tried"):
+            await it.ask("b")
+
+        await it.ask("a")
+
+
+async def test_who_waits_for_a_load_waits_no_longer_than_it_may() -> None:
+    async with shelf(budget=MIB) as it:
+        await it.load("a", "b")
+        it.loader.opening = anyio.Event()
+        model = it.catalog.find(ModelSpec(name="b"))
+
+        with pytest.raises(DeadlineExceeded, match="its model was loading"):
+            await it.cache.instance(model, anyio.current_time())
+
+        it.loader.opening.set()
+        await it.ask("b")
+        assert len(it.loader.opened) == 2
+
+
+async def test_unloading_waits_for_the_requests() -> None:
+    async with shelf(FakeLoader(gated=True)) as it:
+        await it.load("a")
+        servable, model = it.loader.latest("a"), it.catalog.find(ModelSpec(name="a"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.ask, "a")
+            await servable.until_ran(1)
+            tasks.start_soon(it.cache.unload, model)
+            await anyio.wait_all_tasks_blocked()
+            assert (servable.closed, it.cache.nbytes) == (False, MIB)
+            servable.let_through()
+
+        assert (servable.closed, it.cache.nbytes) == (True, 0)
+
+
+async def test_a_batcher_that_breaks_takes_only_its_model_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with shelf() as it:
+        await it.load("a", "b")
+        model = it.catalog.find(ModelSpec(name="a"))
+        assert model.instance is not None
+        broken = model.instance.batcher
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(broken._queue, "take", fail)
+
+        with pytest.raises(Exception, match="unloaded"):
+            await it.ask("a")
+
+        await anyio.wait_all_tasks_blocked()
+        assert it.in_memory() == ["b/1"]
+        assert (await it.ask("a")).outputs["y"].tolist() == [[2.0]]
+
+
+async def test_an_error_of_a_request_gives_its_lease_back() -> None:
+    async with shelf() as it:
+        await it.load("a")
+        model = it.catalog.find(ModelSpec(name="a"))
+        assert model.instance is not None
+
+        with pytest.raises(ExecutionFailed):
+            await it.ask("a", 666)
+
+        assert model.instance.idle

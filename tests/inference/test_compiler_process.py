@@ -1,0 +1,130 @@
+"""The compiler's child and the process that started it: each may be killed."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference.artifact_cache import ArtifactCache
+from inference.compilation import Compilation
+from inference.compiler_environment import compiler_environment
+from inference.errors import InvalidModel
+from inference.repository import ModelFiles
+from inference.source_digest import digest_file
+from inference.types import ModelId
+from tests.inference.children import install_greedy, put
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.compiled_cases import CompiledCases
+
+PARENT = """
+import sys
+import anyio
+from inference.compiler_messages import CompileRequest
+from inference.compiler_process import run_child
+
+sys.executable, folder = sys.argv[1:]
+request = CompileRequest(path="model.h5", sidecar=None, folder=folder)
+anyio.run(run_child, request, lambda pid: print(pid, flush=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel isn't Linux")
+def test_the_child_ends_with_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = sys.executable
+    install_greedy(tmp_path, monkeypatch, "wait")
+    (tmp_path / "artifact").mkdir()
+    command = [python, "-c", PARENT, sys.executable, str(tmp_path / "artifact")]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = os.pidfd_open(int(parent.stdout.readline()))
+        assert not _has_ended(child, seconds=0)
+        parent.kill()
+        parent.wait()
+
+        assert _has_ended(child, seconds=60)
+
+    os.close(child)
+
+
+def _has_ended(process: int, *, seconds: float) -> bool:
+    ready, _, _ = select.select([process], [], [], seconds)
+    return bool(ready)
+
+
+async def test_a_child_that_is_killed_and_the_next(
+    compiled: CompiledCases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = compiled.case("h5_two_in_two_out").path
+    files = ModelFiles(id=ModelId("model", 1), path=path)
+    cache = ArtifactCache(tmp_path / "cache")
+    compilation = Compilation(cache, timeout_seconds=100)
+
+    def kill(stage: str) -> None:
+        if stage.isdigit():
+            os.kill(int(stage), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        install_greedy(tmp_path, patch, "wait")
+
+        with pytest.raises(
+            InvalidModel,
+            match=r"was killed while reading model\.h5, as the system does when memory",
+        ):
+            await compilation.compile(files, kill)
+
+    assert list(cache.folder.iterdir()) == []
+    assert (await compilation.compile(files, lambda _: None)).fresh
+    assert len(list(cache.folder.iterdir())) == 1
+
+
+async def test_what_is_in_the_cache_must_be_of_the_right_files(
+    compiled: CompiledCases, tmp_path: Path
+) -> None:
+    case = compiled.case("h5_two_in_two_out").path
+    path = tmp_path / "model.h5"
+    path.write_bytes(case.read_bytes())
+    sums = tmp_path / "SHA256SUMS"
+    files = ModelFiles(id=ModelId("model", 1), path=path, sums=sums)
+    cache = ArtifactCache(tmp_path / "cache")
+    put(cache, files, compiled.artifact("h5_two_in_two_out"))
+    compilation = Compilation(cache, timeout_seconds=100)
+    sums.write_text(f"{digest_file(path)}  model.h5\n")
+
+    found = await compilation.compile(files, lambda _: None)
+    assert (found.fresh, found.integrity) == (False, "verified")
+
+    found = await compilation.compile(replace(files, sums=None), lambda _: None)
+    assert (found.fresh, found.integrity) == (False, "unverified")
+
+    sums.write_text(f"{'0' * 64}  model.h5\n")
+
+    with pytest.raises(InvalidModel, match=r"model\.h5 isn't what SHA256SUMS says"):
+        await compilation.compile(files, lambda _: None)
+
+
+def test_the_environment_is_what_is_listed(tmp_path: Path) -> None:
+    given = {"PATH": "/bin", "GITHUB_TOKEN": "x", "LD_PRELOAD": "x", "KERAS_HOME": "x"}
+
+    assert compiler_environment(tmp_path, threads=3, given=given) == {
+        "PATH": "/bin",
+        "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        "MKL_NUM_THREADS": "3",
+        "OMP_NUM_THREADS": "3",
+        "OPENBLAS_NUM_THREADS": "3",
+        "TF_NUM_INTEROP_THREADS": "3",
+        "TF_NUM_INTRAOP_THREADS": "3",
+    }

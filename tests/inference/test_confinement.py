@@ -1,0 +1,184 @@
+"""What the compiler's child can't do, tried by a child that does nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference.compiler_messages import CompileRequest
+from inference.compiler_process import run_child
+from tests.inference.children import install_greedy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from inference.compiler_messages import CompileEvent
+
+    Run = Callable[..., Awaitable[CompileEvent]]
+
+MIB = 2**20
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel isn't Linux")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    folder = tmp_path / "place" / "artifact"
+    folder.mkdir(parents=True)
+
+    async def run(what: str, argument: object = "", **limits: int) -> CompileEvent:
+        install_greedy(tmp_path, monkeypatch, what, argument)
+        request = CompileRequest(
+            path=str(tmp_path / "model.h5"),
+            sidecar=None,
+            folder=str(folder),
+            memory_bytes=limits.get("memory_bytes", 512 * MIB),
+            cpu_seconds=limits.get("cpu_seconds", 60),
+        )
+        return await run_child(request, lambda _: None)
+
+    return run
+
+
+@pytest.fixture
+def listening() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        socket.create_connection(("127.0.0.1", port)).close()
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("what", "limits", "said"),
+    [
+        pytest.param(
+            "take_memory",
+            {"memory_bytes": 512 * MIB},
+            "Compiling model.h5 needs more than the 512 MiB of memory that the "
+            "compiler may take. Allow it more with --compile-memory",
+            id="memory",
+        ),
+        pytest.param(
+            "fail_to_allocate",
+            {},
+            "needs more than the 512 MiB of memory",
+            id="memory, in native code",
+        ),
+        pytest.param(
+            "take_time",
+            {"cpu_seconds": 1},
+            "Compiling model.h5 took more than 1 s of CPU time. Give it more time with "
+            "--compile-timeout",
+            id="CPU time",
+        ),
+        pytest.param(
+            "write_much",
+            {"memory_bytes": 300 * MIB},
+            "Compiling model.h5 writes a file larger than the 300 MiB that the "
+            "compiler may take. Allow it more with --compile-memory",
+            id="file size",
+        ),
+        pytest.param("open_many", {}, "more than 1024 open files", id="open files"),
+    ],
+)
+async def test_a_limit_that_is_hit(
+    run: Run, what: str, limits: dict[str, int], said: str
+) -> None:
+    event = await run(what, 300 * MIB, **limits)
+
+    assert said in (event.error or "")
+    assert not event.lasting
+
+
+async def test_a_limit_that_isnt_hit(run: Run) -> None:
+    event = await run("write_much", 299 * MIB, memory_bytes=300 * MIB)
+
+    assert event.error == "wrote"
+    assert event.lasting
+
+
+@LINUX
+async def test_no_connection_is_made(run: Run, listening: int) -> None:
+    event = await run("connect", listening)
+
+    assert event.error == "PermissionError"
+
+
+@LINUX
+async def test_nothing_else_is_written(run: Run, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "old").write_text("canary")
+    _want_landlock()
+
+    event = await run("write_elsewhere", elsewhere)
+
+    # The last three are the scratch folder, the artifact's, and nowhere.
+    refused = ["PermissionError"] * 4
+    assert json.loads(event.error or "") == [*refused, "done", "done", "done"]
+    assert [path.name for path in elsewhere.iterdir()] == ["old"]
+    assert (elsewhere / "old").read_text() == "canary"
+
+
+@LINUX
+async def test_no_program_is_started(run: Run) -> None:
+    assert (await run("start_a_program")).error == "PermissionError"
+
+
+@LINUX
+async def test_the_server_gets_no_signals(run: Run) -> None:
+    if _want_landlock() < 6:
+        pytest.skip("this kernel's Landlock knows no signals")
+
+    assert (await run("signal_the_parent")).error == "PermissionError"
+
+
+@LINUX
+async def test_what_it_can_do_is_little(run: Run) -> None:
+    status = dict(
+        line.split(":\t", 1)
+        for line in ((await run("tell_status")).error or "").splitlines()
+    )
+
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    assert int(status["CapEff"], 16) & ~0b110 == 0
+    assert int(status["CapPrm"], 16) & ~0b110 == 0
+
+
+async def test_its_surroundings(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("HDF5_PLUGIN_PATH", "/plugins")
+    monkeypatch.setenv("TF_XLA_FLAGS", "--dump")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["beside", "/absolute"]))
+    monkeypatch.chdir(tmp_path)
+
+    said = json.loads((await run("tell_surroundings")).error or "")
+    place = tmp_path / "place"
+    scratch = said.pop("cwd")
+
+    assert Path(scratch).parent == place
+    assert said["HOME"] == said["TMPDIR"] == scratch
+    assert said["PYTHONPATH"].split(os.pathsep) == [
+        str(tmp_path / "beside"),
+        "/absolute",
+    ]
+    assert said["PATH"] == os.environ["PATH"]
+    assert not {"AWS_SECRET_ACCESS_KEY", "HDF5_PLUGIN_PATH", "TF_XLA_FLAGS"} & set(said)
+    assert [path.name for path in place.iterdir()] == ["artifact"]
+
+
+def _want_landlock() -> int:
+    from inference.compiler.kernel import syscall
+
+    try:
+        return syscall(444, None, 0, 1)
+    except OSError as exc:
+        pytest.skip(f"this kernel has no Landlock: {exc.strerror}")

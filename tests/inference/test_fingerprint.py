@@ -1,0 +1,130 @@
+"""Every way in which a version's files change is seen, without reading them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference.fingerprint import take_fingerprint
+from inference.repository import scan_repository
+from tests.inference.test_repository import lay, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SAVED = ("m/1/saved_model.pb", "m/1/variables/variables.index")
+
+
+def digest(root: Path) -> str:
+    (files,) = versions(scan_repository(root))
+    return take_fingerprint(files, folder=True).digest
+
+
+def write(place: str) -> Callable[[Path], None]:
+    def act(root: Path) -> None:
+        (root / place).write_bytes(b"new")
+
+    return act
+
+
+def overwrite_alike(root: Path) -> None:
+    """The same size, and the time of the old one put back."""
+    path = root / "m.h5"
+    before = path.stat()
+
+    # The kernel's clock for this moves in steps of milliseconds.
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.write_bytes(b"other")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def rename_over(root: Path) -> None:
+    """Another file comes to the name, with the times of the old one."""
+    shutil.copy2(root / "m.h5", root / "new")
+    (root / "new").replace(root / "m.h5")
+
+
+def remove(place: str) -> Callable[[Path], None]:
+    def act(root: Path) -> None:
+        (root / place).unlink()
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("paths", "act"),
+    [
+        pytest.param(["m.h5"], write("m.h5"), id="grown"),
+        pytest.param(["m.h5"], overwrite_alike, id="overwritten alike"),
+        pytest.param(["m.h5"], rename_over, id="renamed over"),
+        pytest.param(["m.h5"], write("m.json"), id="an architecture"),
+        pytest.param(["m.h5", "m.json"], remove("m.json"), id="none any more"),
+        pytest.param(["m.h5"], write("m.toml"), id="a sidecar"),
+        pytest.param(["m.h5", "m.toml"], write("m.toml"), id="another sidecar"),
+        pytest.param(["m/1/a.h5"], write("m/model.toml"), id="the model's sidecar"),
+        pytest.param(["m.h5"], write("SHA256SUMS"), id="checksums"),
+        pytest.param(["m.h5"], write("m.warmup.jsonl"), id="recorded requests"),
+        pytest.param([*SAVED], write(SAVED[0]), id="a graph"),
+        pytest.param([*SAVED], write(SAVED[1]), id="variables"),
+        pytest.param([*SAVED], write("m/1/variables/new"), id="a new file"),
+        pytest.param([*SAVED], remove(SAVED[1]), id="a file less"),
+    ],
+)
+def test_a_change_is_seen(
+    tmp_path: Path, paths: list[str], act: Callable[[Path], None]
+) -> None:
+    root = lay(tmp_path, *paths, "-")
+    model = root / paths[0]
+    model.write_bytes(b"model")
+    before = digest(root)
+    assert digest(root) == before
+
+    act(root)
+
+    assert digest(root) != before
+
+
+@pytest.mark.parametrize(
+    "place", ["other.txt", "m/notes.txt", "m/1/labels.txt", "m/1/b.warmup.jsonl"]
+)
+def test_what_isnt_of_the_version_is_no_change(tmp_path: Path, place: str) -> None:
+    root = lay(tmp_path, "m/1/a.h5", "-")
+    before = digest(root)
+    (root / place).touch()
+
+    assert digest(root) == before
+
+
+def test_a_flip_of_kubernetes_link_is_seen(tmp_path: Path) -> None:
+    root = lay(tmp_path, "..2024_01/m.h5")
+    shutil.copytree(root / "..2024_01", root / "..2024_02")
+    (root / "..data").symlink_to("..2024_01")
+    (root / "m.h5").symlink_to("..data/m.h5")
+    lay(root, "-")
+    before = digest(root)
+
+    (root / "..new").symlink_to("..2024_02")
+    (root / "..new").replace(root / "..data")
+
+    assert digest(root) != before
+
+
+def test_when_it_changed(tmp_path: Path) -> None:
+    """The newest of all its files and folders, by the time that nobody can set."""
+    root = lay(tmp_path, *SAVED, "m/model.toml")
+    (files,) = versions(scan_repository(root / "m"))
+    os.utime(root / SAVED[0], (0, 0))
+    places = [*SAVED, "m/1", "m/1/variables", "m/model.toml"]
+    newest = max((root / place).stat().st_ctime for place in places)
+
+    assert take_fingerprint(files, folder=True).changed == newest
+
+    (root / "m/1/variables/new").touch()
+    (root / "m/1/variables/new").unlink()
+    newest = (root / "m/1/variables").stat().st_ctime
+
+    assert take_fingerprint(files, folder=True).changed == newest

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Event, current_thread, main_thread
+
+import anyio
+import pytest
+
+from inference.lookout import Lookout
+
+LONG_SECONDS = 60.0
+SHORT_SECONDS = 0.05
+
+HANGING = """
+import threading
+import anyio
+from inference.lookout import Lookout
+
+async def main():
+    try:
+        await Lookout(threading.Event().wait, timeout_seconds=0.1).look()
+    except TimeoutError as exc:
+        print(exc)
+
+anyio.run(main)
+print("loop ended")
+"""
+
+
+@dataclass
+class Slow:
+    """A look that answers with its number, once it is let."""
+
+    gate: Event = field(default_factory=Event)
+    entered: Event = field(default_factory=Event)
+    numbers: count[int] = field(default_factory=lambda: count(1))
+    begun: int = 0
+
+    def __call__(self) -> int:
+        self.begun = next(self.numbers)
+        number = self.begun
+        self.entered.set()
+        assert self.gate.wait(LONG_SECONDS)
+        return number
+
+
+async def test_what_was_seen() -> None:
+    lookout = Lookout(lambda: "seen", timeout_seconds=LONG_SECONDS)
+
+    assert await lookout.look() == "seen"
+    assert await lookout.look() == "seen"
+
+
+async def test_nothing_may_be_seen() -> None:
+    nothing: list[int | None] = [None]
+    lookout = Lookout(lambda: nothing[0], timeout_seconds=LONG_SECONDS)
+
+    assert await lookout.look() is None
+
+
+async def test_it_runs_in_a_daemon_thread() -> None:
+    thread = await Lookout(current_thread, timeout_seconds=LONG_SECONDS).look()
+
+    assert thread is not main_thread()
+    assert thread.daemon
+
+
+@pytest.mark.parametrize("kind", [OSError, TimeoutError, ValueError])
+async def test_what_it_raises_is_raised(kind: type[Exception]) -> None:
+    def look() -> None:
+        raise kind("of its own")
+
+    lookout = Lookout(look, timeout_seconds=LONG_SECONDS)
+
+    for _ in range(2):
+        with pytest.raises(kind, match="of its own"):
+            await lookout.look()
+
+
+async def test_a_look_that_hangs() -> None:
+    slow = Slow()
+    lookout = Lookout(slow, timeout_seconds=SHORT_SECONDS)
+
+    for _ in range(3):
+        with pytest.raises(TimeoutError, match=r"No answer within 0\.05 s"):
+            await lookout.look()
+
+    assert slow.entered.wait(LONG_SECONDS)
+    assert slow.begun == 1
+    slow.gate.set()
+
+
+async def test_what_a_hanging_look_saw_is_old() -> None:
+    slow = Slow()
+    lookout = Lookout(slow, timeout_seconds=LONG_SECONDS)
+    seen: list[int] = []
+
+    async def look() -> None:
+        seen.append(await lookout.look())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await anyio.wait_all_tasks_blocked()
+        assert slow.entered.wait(LONG_SECONDS)
+        assert slow.begun == 1
+        slow.gate.set()
+
+    assert seen == [2]
+
+
+async def test_each_of_several_has_a_look_of_its_own() -> None:
+    slow = Slow()
+    lookout = Lookout(slow, timeout_seconds=LONG_SECONDS)
+    seen: list[int] = []
+
+    async def look() -> None:
+        seen.append(await lookout.look())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(look)
+
+        await anyio.wait_all_tasks_blocked()
+        assert slow.entered.wait(LONG_SECONDS)
+        assert slow.begun == 1
+        slow.gate.set()
+
+    assert seen == [1, 2, 3]
+
+
+def test_the_process_ends_while_one_hangs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING],
+        capture_output=True,
+        text=True,
+        timeout=LONG_SECONDS,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "No answer within 0.1 s.\nloop ended\n"
+    assert done.stderr == ""
+
+
+def test_a_look_that_ends_after_its_loop() -> None:
+    """Its thread ends too, without a word."""
+    gate = Event()
+    threads = []
+
+    def look() -> None:
+        threads.append(current_thread())
+        gate.wait(LONG_SECONDS)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await Lookout(look, timeout_seconds=SHORT_SECONDS).look()
+
+    anyio.run(main)
+    gate.set()
+    threads[0].join(LONG_SECONDS)
+
+    assert not threads[0].is_alive()

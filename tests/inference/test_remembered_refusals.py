@@ -1,0 +1,135 @@
+"""A file that was refused isn't shown to the compiler at each start."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference.artifact_cache import ArtifactCache
+from inference.compilation import Compilation
+from inference.errors import InvalidModel, InvalidSidecar
+from inference.permissions import Permissions
+from inference.repository import ModelFiles
+from inference.types import ModelId
+from tests.inference.children import Child
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LASTING = """echo '{"error": "no", "error_type": "InvalidSidecar", "lasting": true}'"""
+PASSING = """echo '{"error": "no", "error_type": "InvalidSidecar"}'"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ModelFiles:
+    path = tmp_path / "model.h5"
+    path.write_bytes(b"none")
+    return ModelFiles(id=ModelId("model", 1), path=path)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Child:
+    return Child(folder=tmp_path)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> ArtifactCache:
+    return ArtifactCache(tmp_path / "cache")
+
+
+async def refused(
+    cache: ArtifactCache,
+    files: ModelFiles,
+    *,
+    retry: bool = False,
+    memory_bytes: int | None = None,
+) -> None:
+    compilation = Compilation(
+        cache, timeout_seconds=100, permissions=Permissions(memory_bytes=memory_bytes)
+    )
+
+    with pytest.raises(InvalidSidecar, match="^no$"):
+        await compilation.compile(files, lambda _: None, retry=retry)
+
+
+async def test_a_refusal_is_remembered(
+    cache: ArtifactCache,
+    child: Child,
+    files: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child.install(monkeypatch, LASTING)
+    await refused(cache, files)
+    await refused(cache, files)
+    assert len(child.pids) == 1
+
+    await refused(cache, files, retry=True)
+    assert len(child.pids) == 2
+
+
+async def test_what_may_go_better_is_tried_again(
+    cache: ArtifactCache,
+    child: Child,
+    files: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child.install(monkeypatch, PASSING)
+    await refused(cache, files)
+    await refused(cache, files)
+
+    assert len(child.pids) == 2
+
+
+async def test_other_circumstances(
+    cache: ArtifactCache,
+    child: Child,
+    files: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bound on memory may have decided, and the text has the file's name."""
+    child.install(monkeypatch, LASTING)
+    await refused(cache, files)
+    await refused(cache, files, memory_bytes=2**30)
+    assert len(child.pids) == 2
+
+    other = files.path.rename(files.path.with_name("other.h5"))
+    await refused(cache, replace(files, path=other), memory_bytes=2**30)
+    assert len(child.pids) == 3
+
+    other.write_bytes(b"more")
+    await refused(cache, replace(files, path=other), memory_bytes=2**30)
+    assert len(child.pids) == 4
+
+
+async def test_a_damaged_refusal_is_none(
+    cache: ArtifactCache,
+    child: Child,
+    files: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child.install(monkeypatch, LASTING)
+    await refused(cache, files)
+    (kept,) = cache.folder.glob("*.refused")
+    kept.write_text("{")
+    await refused(cache, files)
+
+    assert len(child.pids) == 2
+
+
+@pytest.mark.parametrize("event", [LASTING, PASSING])
+async def test_a_file_that_changed_meanwhile(
+    cache: ArtifactCache,
+    child: Child,
+    files: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    event: str,
+) -> None:
+    """What the compiler said is of neither content."""
+    child.install(monkeypatch, f"echo more >> {files.path}; {event}")
+
+    with pytest.raises(InvalidModel, match=r"model\.h5 changed while it was read"):
+        await Compilation(cache, timeout_seconds=100).compile(files, lambda _: None)
+
+    assert list(cache.folder.iterdir()) == []

@@ -1,0 +1,132 @@
+"""What may lie in a SavedModel's folder, judged before anything is parsed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference.errors import InvalidModel
+from inference.sources import saved_model_folder
+from inference.sources.saved_model_folder import check_folder
+from tests.crafted.saved_folders import BEFORE_PARSING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WITHOUT = """\
+import sys
+from pathlib import Path
+
+sys.modules.update(dict.fromkeys(("tensorflow", "keras", "tf_keras", "h5py")))
+
+from inference.errors import InvalidModel
+from inference.sources.saved_model_folder import check_folder
+
+for path in sys.argv[1:]:
+    try:
+        check_folder(Path(path))
+    except InvalidModel as exc:
+        print(exc)
+    else:
+        print("passed")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As an export leaves it, as far as names go."""
+    path = tmp_path / "model"
+    (path / "variables").mkdir(parents=True)
+    (path / "saved_model.pb").write_bytes(b"?")
+    (path / "variables" / "variables.index").write_bytes(b"?")
+    return path
+
+
+def test_it_needs_neither_tensorflow_nor_keras(tmp_path: Path) -> None:
+    """Importing them raises in the child, and all folders are refused all the same."""
+    paths = []
+
+    for name, (change, _) in BEFORE_PARSING.items():
+        path = tmp_path / name / "model"
+        (path / "variables").mkdir(parents=True)
+        (path / "saved_model.pb").write_bytes(b"?")
+        change(path, tmp_path / "canary")
+        paths.append(str(path))
+
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = done.stdout.splitlines()
+
+    assert len(said) == len(BEFORE_PARSING)
+    assert not (tmp_path / "canary").exists()
+    assert "passed" not in said
+
+
+def test_what_exports_and_people_leave_is_expected(folder: Path) -> None:
+    for name in ("fingerprint.pb", "keras_metadata.pb", "model.toml", "warmup.jsonl"):
+        (folder / name).touch()
+
+    for name in ("SHA256SUMS", "README.md", "LICENSE", "LICENSE.txt", ".gitattributes"):
+        (folder / name).touch()
+
+    for name in ("assets", "assets.extra/labels", ".git/objects"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "anything.pbtxt").touch()
+
+    check_folder(folder)
+
+
+def test_a_mounted_volume_is_made_of_links(folder: Path) -> None:
+    """As Kubernetes does it, so that all files change at once."""
+    real = folder / "..2026_01_01"
+    real.mkdir()
+    os.rename(folder / "saved_model.pb", real / "saved_model.pb")
+    os.rename(folder / "variables", real / "variables")
+    (folder / "..data").symlink_to(real.name)
+    (folder / "saved_model.pb").symlink_to("..data/saved_model.pb")
+    (folder / "variables").symlink_to("..data/variables")
+
+    check_folder(folder)
+
+
+def test_the_folder_itself_may_be_a_link(folder: Path) -> None:
+    (folder.parent / "current").symlink_to(folder.name)
+
+    check_folder(folder.parent / "current")
+
+
+def test_a_neighbour_with_a_longer_name_is_outside(folder: Path) -> None:
+    theirs = folder.parent / "model-other"
+    theirs.mkdir()
+    (theirs / "words").touch()
+    (folder / "assets").mkdir()
+    (folder / "assets" / "words").symlink_to(theirs / "words")
+
+    with pytest.raises(InvalidModel, match="leads out of the model's folder"):
+        check_folder(folder)
+
+
+def test_there_is_a_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saved_model_folder, "MOST_ENTRIES", 2)
+
+    with pytest.raises(InvalidModel, match="more than 2 files"):
+        check_folder(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_cant_be_looked_at_is_named(folder: Path) -> None:
+    (folder / "variables").chmod(0)
+
+    try:
+        with pytest.raises(InvalidModel, match="variables can't be looked at"):
+            check_folder(folder)
+    finally:
+        (folder / "variables").chmod(0o700)

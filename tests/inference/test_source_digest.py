@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference.source_digest import digest_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "saved"
+    (path / "variables").mkdir(parents=True)
+    (path / "saved_model.pb").write_bytes(b"graph")
+    (path / "variables" / "variables.index").write_bytes(b"index")
+    return path
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "warmup.jsonl", "README.md"])
+def test_what_lies_with_a_model_for_others_shapes_nothing(
+    folder: Path, name: str
+) -> None:
+    before = digest_source(folder).sha256
+    (folder / name).touch()
+    assert digest_source(folder).sha256 == before
+
+    # Below, it may be a file that the graph reads.
+    (folder / "variables" / name).touch()
+    assert digest_source(folder).sha256 != before
+
+
+def test_a_volume_of_kubernetes_is_what_its_links_lead_to(folder: Path) -> None:
+    before = digest_source(folder).sha256
+    data = folder / "..2026_11_22"
+    data.mkdir()
+    (folder / "..data").symlink_to(data.name)
+
+    for name in ("saved_model.pb", "variables"):
+        (folder / name).rename(data / name)
+        (folder / name).symlink_to(f"..data/{name}")
+
+    assert digest_source(folder).sha256 == before
+
+
+def test_it_changes_with_what_links_lead_to(folder: Path) -> None:
+    variables = (folder / "variables").rename(folder.parent / "elsewhere")
+    (folder / "variables").symlink_to(variables)
+    before = digest_source(folder).sha256
+    (variables / "variables.index").write_bytes(b"other")
+
+    assert digest_source(folder).sha256 != before
+
+
+def test_a_source_that_isnt_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        digest_source(tmp_path / "none.h5")
+
+
+def test_the_digest_tells_the_size_of_all_files(folder: Path) -> None:
+    (folder / "large").write_bytes(b"x" * (2**20 + 1))
+
+    digest = digest_source(folder)
+
+    assert digest.nbytes == len(b"graph" + b"index") + 2**20 + 1
+    assert digest.files[folder / "saved_model.pb"] == sha256(b"graph").hexdigest()
+    assert len(digest.files) == 3

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference import EngineConfig
+from service.composition import engine_config
+from service.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TANDEM_")]:
+        monkeypatch.delenv(name)
+
+
+def config(**flags: Any) -> Any:
+    return engine_config(load_settings(models="/", **flags))
+
+
+@pytest.mark.parametrize(("workers", "share"), [(1, 4 << 30), (4, 1 << 30)])
+def test_processes_share_the_memory_budget(workers: int, share: int) -> None:
+    assert config(memory_budget="4GiB", workers=workers).memory_budget == share
+
+
+def test_processes_share_what_there_is_where_none_is_set() -> None:
+    whole = EngineConfig(repository=Path("/"), cache=Path("/")).budget
+
+    assert config().memory_budget == whole
+    assert config(workers=2).memory_budget == whole // 2
+
+
+def test_what_the_operator_allows_reaches_the_engine() -> None:
+    made = config(allow_ops="A,B", allow_classes="m>C", scan_seconds=0.5)
+
+    assert made.permissions.allow_ops == ("A", "B")
+    assert made.permissions.allow_classes == ("m>C",)
+    assert made.scan_seconds == 0.5
