@@ -267,6 +267,9 @@ def _compilation(config: EngineConfig) -> Compilation:
     return Compilation(
         ArtifactCache(config.cache),
         timeout_seconds=config.compile_timeout_seconds,
-        permissions=config.permissions,
+        # What could never be loaded isn't worth compiling.
+        permissions=config.permissions.model_copy(
+            update={"memory_bytes": config.budget}
+        ),
         memory_limit=config.compile_memory,
     )

@@ -83,18 +83,19 @@ class Loader:
         self._limiter = anyio.CapacityLimiter(1)
 
     async def prepare(
-        self, files: ModelFiles, report: Callable[[str], None]
+        self, files: ModelFiles, report: Callable[[str], None], *, retry: bool = False
     ) -> Prepared:
         """The model of `files`, compiled; `report` hears each stage.
 
-        Raises `InferenceError` with what is wrong with it.
+        With `retry`, a refusal that is remembered doesn't count. Raises
+        `InferenceError` with what is wrong with it.
         """
         sidecar = read_sidecar(files.sidecar)
 
         with blaming_sidecar(files.sidecar):
             limits = self._limits.with_sidecar(sidecar)
 
-        compiled = await self._compilation.compile(files, report)
+        compiled = await self._compilation.compile(files, report, retry=retry)
 
         with blaming_sidecar(files.sidecar):
             plans = limits.plans(compiled.manifest.signatures)

@@ -96,7 +96,7 @@ class ModelManager:
         self._forgive(model)
 
         if model not in self._updates and not model.current:
-            self._begin(model, self._found(model))
+            self._begin(model, self._found(model), retry=True)
 
         if model in self._updates:
             await self._updates[model].wait()
@@ -196,14 +196,16 @@ class ModelManager:
     def _found(self, model: Model) -> FoundVersion:
         return self._catalog.entry(model.id.name).found[model.id.version]
 
-    def _begin(self, model: Model, found: FoundVersion) -> None:
+    def _begin(
+        self, model: Model, found: FoundVersion, *, retry: bool = False
+    ) -> None:
         self._tried[model] = found.fingerprint
         self._updates[model] = anyio.Event()
-        self._tasks.start_soon(self._update, model, found.files)
+        self._tasks.start_soon(self._update, model, found.files, retry)
 
-    async def _update(self, model: Model, files: ModelFiles) -> None:
+    async def _update(self, model: Model, files: ModelFiles, retry: bool) -> None:
         try:
-            prepared = await self._loader.prepare(files, model.begin)
+            prepared = await self._loader.prepare(files, model.begin, retry=retry)
             await self._bring(model, prepared)
         except InferenceError as exc:
             self._fail(model, str(exc), again=not isinstance(exc, InvalidModel))

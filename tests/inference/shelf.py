@@ -64,7 +64,7 @@ class FakeLoader:
     opened: list[tuple[ModelId, Shelved]] = field(default_factory=list)
 
     async def prepare(
-        self, files: ModelFiles, report: Callable[[str], None]
+        self, files: ModelFiles, report: Callable[[str], None], *, retry: bool = False
     ) -> Prepared:
         self.prepared.append(files.id)
         report("reading")
