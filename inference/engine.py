@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from inference.types import ModelSpec, ModelStatus, PredictRequest, PredictResult
 
 SCAN_TIMEOUT_SECONDS = 30.0
+REST = 20
+"""Times as long as a look at the repository takes, it is left alone: thousands of
+models take a while, and the interpreter is shared with the requests."""
+
 MAX_CONCURRENCY = 1024
 
 log = structlog.get_logger("tandem.engine")
@@ -238,9 +242,14 @@ class Engine:
         changed.set()
 
     async def _watch(self) -> None:
+        pause = self._config.scan_seconds
+
         while True:
-            await anyio.sleep(self._config.scan_seconds)
+            await anyio.sleep(pause)
+            began = anyio.current_time()
             await self._look()
+            took = anyio.current_time() - began
+            pause = max(self._config.scan_seconds, REST * took)
 
     async def _look(self, *, quiet: bool = False) -> None:
         async with self._looking:
