@@ -163,9 +163,10 @@ class Engine:
     async def load(self, spec: ModelSpec) -> ModelStatus:
         """Load a version that is unloaded, evicted or failed; returns once it serves.
 
-        Raises `ModelNotFound`, `VersionNotFound`, and `LoadFailed` with the reason.
+        Of a model, its newest. Raises `ModelNotFound`, `VersionNotFound`, and
+        `LoadFailed` with the reason.
         """
-        model = self._catalog.find(spec)
+        model = self._catalog.select(spec)[-1]
         await self._manager.load(model)
         return model.status()
 
