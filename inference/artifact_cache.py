@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import secrets
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from inference.source_digest import SourceDigest
 
+RULES = ("allowed_ops.txt", "keras_classes.py", "keras_operations.py")
 SHAPING_PACKAGES = ("tensorflow", "keras", "tf_keras", "h5py")
 
 
@@ -148,6 +150,18 @@ def _lock_of(place: Path) -> Path:
 
 def artifact_key(source: SourceDigest, shaping: str) -> str:
     """The key of the artifact of `source` with a sidecar's `shaping` text."""
-    parts = [str(FORMAT), source.sha256, shaping]
+    parts = [str(FORMAT), source.sha256, shaping, _rules()]
     parts += [f"{package} {version(package)}" for package in SHAPING_PACKAGES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+@functools.cache
+def _rules() -> str:
+    """A digest of the lists of what is allowed: an artifact made under others isn't
+    known to be harmless, nor a refusal to be right."""
+    digest = hashlib.sha256()
+
+    for name in RULES:
+        digest.update((Path(__file__).parent / "sources" / name).read_bytes())
+
+    return digest.hexdigest()

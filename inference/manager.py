@@ -196,9 +196,7 @@ class ModelManager:
     def _found(self, model: Model) -> FoundVersion:
         return self._catalog.entry(model.id.name).found[model.id.version]
 
-    def _begin(
-        self, model: Model, found: FoundVersion, *, retry: bool = False
-    ) -> None:
+    def _begin(self, model: Model, found: FoundVersion, *, retry: bool = False) -> None:
         self._tried[model] = found.fingerprint
         self._updates[model] = anyio.Event()
         self._tasks.start_soon(self._update, model, found.files, retry)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.artifact import Manifest
+    from inference.permissions import Permissions
     from inference.repository import ModelFiles
     from inference.types import ModelId, Signature
 
@@ -56,16 +57,25 @@ async def precompile(
     *,
     timeout_seconds: float,
     report: Callable[[ModelId, str], None],
+    permissions: Permissions | None = None,
+    memory_limit: int | None = None,
 ) -> Precompilation:
     """Compile what isn't in the cache yet; `report` hears each model's stages.
 
-    Raises `OSError` where the repository can't be read.
+    What was allowed is part of an artifact's key: a server finds those that were made
+    under the same `permissions`. `memory_limit` is what one compiler may take, in
+    bytes. Raises `OSError` where the repository can't be read.
     """
     surveyor = Surveyor(repository, quiet_seconds=0)
     found = await anyio.to_thread.run_sync(
         surveyor.survey, limiter=anyio.CapacityLimiter(1)
     )
-    compilation = Compilation(ArtifactCache(cache), timeout_seconds=timeout_seconds)
+    compilation = Compilation(
+        ArtifactCache(cache),
+        timeout_seconds=timeout_seconds,
+        permissions=permissions,
+        memory_limit=memory_limit,
+    )
     models = [await _compile(compilation, files, report) for files in found.wanted()]
     return Precompilation(models=models, problems=found.problems)
 

@@ -207,6 +207,16 @@ def pin(client: AdminClient, target: str, off: bool, for_machines: bool) -> None
     show(client.call("PUT", f"{model_url(target)}/pin", body), for_machines)
 
 
+@click.argument("target", metavar="NAME[/VERSION]")
+@click.argument("calls", type=int)
+def concurrency(
+    client: AdminClient, target: str, calls: int, for_machines: bool
+) -> None:
+    """Let a model run CALLS calls at a time, until the server ends."""
+    body = {"concurrency": calls}
+    show(client.call("PUT", f"{model_url(target)}/concurrency", body), for_machines)
+
+
 def rescan(client: AdminClient, for_machines: bool) -> None:
     """Take up what is new, changed or gone in the repository."""
     show(client.call("POST", f"{ADMIN}/rescan"), for_machines)
@@ -229,6 +239,6 @@ COMMANDS = (
     models,
     *(
         calling(token=True)(function)
-        for function in (load, unload, label, pin, rescan, drain)
+        for function in (load, unload, label, pin, concurrency, rescan, drain)
     ),
 )

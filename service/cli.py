@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
-from inference import Precompilation, precompile
+from inference import Permissions, Precompilation, precompile
 from service.admin_commands import COMMANDS
+from service.compiler_settings import CompilerSettings
 from service.flags import settings_flags
 from service.report import as_json, print_inspection, print_paths, progress
 from service.server import CannotListen, run_server
-from service.settings import Settings, SettingsError, default_cache_dir, load_settings
+from service.settings import (
+    Settings,
+    SettingsError,
+    default_cache_dir,
+    load_compiler_settings,
+    load_settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXISTING = click.Path(exists=True, path_type=Path)
 
@@ -30,35 +41,31 @@ for command in COMMANDS:
     main.add_command(command)
 
 
+@contextmanager
+def mistakes_as_usage() -> Iterator[None]:
+    try:
+        yield
+    except SettingsError as exc:
+        raise click.UsageError(str(exc)) from None
+
+
 @main.command()
 @click.argument("models", required=False, type=EXISTING, metavar="PATH")
-@settings_flags(Settings, skip={"models"})
+@settings_flags(Settings, skip={"models", *CompilerSettings.model_fields})
+@settings_flags(CompilerSettings)
 def serve(**flags: Any) -> None:
     """Serve the models in PATH: a folder of model files, or one model.
 
     Every option can be given as a variable, TANDEM_PORT=8501, or in a TOML file that
     --config names, port = 8501. A flag goes before a variable, that before the file.
     """
-    try:
+    with mistakes_as_usage():
         settings = load_settings(**flags)
-    except SettingsError as exc:
-        raise click.UsageError(str(exc)) from None
 
     try:
         run_server(settings)
     except CannotListen as exc:
         raise click.ClickException(str(exc)) from None
-
-
-def compiling(command: Any) -> Any:
-    """The options of the commands that compile without serving."""
-    timeout = Settings.model_fields["compile_timeout"]
-    return click.option(
-        "--compile-timeout",
-        default=timeout.default,
-        show_default=True,
-        help=timeout.description,
-    )(command)
 
 
 @main.command()
@@ -69,12 +76,12 @@ def compiling(command: Any) -> Any:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where compiled models are kept.",
 )
-@compiling
+@settings_flags(CompilerSettings)
 def inspect(
-    path: Path, for_machines: bool, cache_dir: Path | None, compile_timeout: float
+    path: Path, for_machines: bool, cache_dir: Path | None, **flags: Any
 ) -> None:
     """Show what a model takes and gives, and how to call it."""
-    done = _compile(path, cache_dir or default_cache_dir(), compile_timeout)
+    done = _compile(path, cache_dir or default_cache_dir(), flags)
 
     if for_machines:
         click.echo(as_json(done))
@@ -92,17 +99,34 @@ def inspect(
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder for the artifacts: what `serve` takes as --cache-dir.",
 )
-@compiling
-def compile_(path: Path, output: Path, compile_timeout: float) -> None:
-    """Compile models ahead of time, for an image or a read-only machine."""
-    done = _compile(path, output, compile_timeout)
+@settings_flags(CompilerSettings)
+def compile_(path: Path, output: Path, **flags: Any) -> None:
+    """Compile models ahead of time, for an image or a read-only machine.
+
+    What is allowed with --allow-ops or --allow-classes must be allowed to the server
+    too: else it compiles for itself, and refuses.
+    """
+    done = _compile(path, output, flags)
     print_paths(done, output)
     _exit(done)
 
 
-def _compile(path: Path, cache: Path, timeout: float) -> Precompilation:
+def _compile(path: Path, cache: Path, flags: dict[str, Any]) -> Precompilation:
+    with mistakes_as_usage():
+        settings = load_compiler_settings(**flags)
+
+    permissions = Permissions(
+        allow_ops=settings.allow_ops, allow_classes=settings.allow_classes
+    )
+
     with progress() as report:
-        run = partial(precompile, timeout_seconds=timeout, report=report)
+        run = partial(
+            precompile,
+            timeout_seconds=settings.compile_timeout,
+            report=report,
+            permissions=permissions,
+            memory_limit=settings.compile_memory,
+        )
         return anyio.run(run, Path(os.path.abspath(path)), Path(os.path.abspath(cache)))
 
 

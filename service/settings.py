@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,24 +20,25 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
-    SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from service.compiler_settings import PREFIX, CompilerSettings
 from service.setting_values import (
     byte_size,
-    comma_list,
     existing_path,
     folder_path,
     token_file,
     unless_auto,
 )
 
-PREFIX = "TANDEM_"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 MIB = 1024**2
 
+S = TypeVar("S", bound=BaseSettings)
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -78,15 +79,11 @@ class SettingsFile(TomlConfigSettingsSource):
         }
 
 
-class Settings(BaseSettings):
+class Settings(CompilerSettings):
     """The settings of one server; the descriptions are the help of the flags.
 
     To be made with `load_settings`, whose errors are fit for a user to read.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
-    )
 
     models: Annotated[Path, AfterValidator(existing_path)] = Field(
         description="A model repository, a folder of model files, or one model."
@@ -158,33 +155,12 @@ class Settings(BaseSettings):
         default=None,
         description="A file with the token that opens the admin calls; none: closed.",
     )
-    allow_ops: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_list)] = (
-        Field(
-            default=(),
-            description="TensorFlow operations to allow beyond the safe ones: A,B.",
-        )
-    )
-    allow_classes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_list)] = (
-        Field(
-            default=(),
-            description="Keras classes to allow beyond Keras' own: module>Name,....",
-        )
-    )
     log_format: LogFormat = Field(
         default="auto",
         description="console, json, or auto: console if a terminal reads it.",
     )
     log_level: LogLevel = Field(
         default="info", description="The least important lines that are logged."
-    )
-    compile_timeout: float = Field(
-        default=900, gt=0, description="Seconds that compiling one model may take."
-    )
-    compile_memory: Annotated[ByteSize | None, BeforeValidator(byte_size)] = Field(
-        default=None,
-        ge=1,
-        description="Memory that compiling one model may take, 4GiB; auto, the "
-        "default: 75 % of what the machine or container has.",
     )
     url: str | None = Field(
         default=None,
@@ -246,9 +222,18 @@ def _text(value: Any) -> str:
 
 def load_settings(**flags: Any) -> Settings:
     """The settings; a flag of `None` is unset. Raises `SettingsError`."""
+    return _load(Settings, flags)
+
+
+def load_compiler_settings(**flags: Any) -> CompilerSettings:
+    """Those of compiling alone, by flags and environment. Raises `SettingsError`."""
+    return _load(CompilerSettings, flags)
+
+
+def _load(kind: type[S], flags: Mapping[str, Any]) -> S:
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**given)
+        return kind(**given)
     except ValidationError as exc:
         raise SettingsError("\n".join(map(_line, exc.errors()))) from None
     except tomllib.TOMLDecodeError as exc:

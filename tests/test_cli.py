@@ -34,6 +34,14 @@ def test_version() -> None:
             ["inspect", "/none/there"], "does not exist", id="inspect nothing"
         ),
         pytest.param(["compile", "."], "--output", id="compile to nowhere"),
+        pytest.param(
+            ["compile", ".", "--output", "x", "--compile-memory", "much"],
+            "write 4GiB",
+            id="no size",
+        ),
+        pytest.param(
+            ["inspect", ".", "--compile-timeout", "0"], "greater", id="no time"
+        ),
     ],
 )
 def test_mistakes_are_told_and_end_with_2(args: list[str], words: str) -> None:

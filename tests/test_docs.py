@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import PREFIX, Settings
+from service.compiler_settings import PREFIX
+from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

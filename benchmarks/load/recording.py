@@ -28,6 +28,7 @@ class Recording:
     `intended` is when the request was due, `sent` when it got a connection and `ended`
     when its response was whole. `late` is by how many seconds the generator itself
     missed an instant: as opposed to a request that had to wait for a connection.
+    `origin` is the start of the stream, by `time.perf_counter`.
     """
 
     intended: array[float] = field(default_factory=lambda: array("d"))
@@ -37,6 +38,7 @@ class Recording:
     late: array[float] = field(default_factory=lambda: array("d"))
     checked: int = 0
     wrong: int = 0
+    origin: float = 0.0
 
     def add(self, intended: float, sent: float, ended: float, status: int) -> None:
         self.intended.append(intended)
@@ -47,7 +49,7 @@ class Recording:
 
 def joined(recordings: Sequence[Recording]) -> Recording:
     """One recording of the same stream in several processes."""
-    whole = Recording()
+    whole = Recording(origin=min((each.origin for each in recordings), default=0.0))
 
     for each in recordings:
         for column in ("intended", "sent", "ended", "statuses", "late"):

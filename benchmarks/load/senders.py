@@ -51,6 +51,9 @@ class Sender:
             self.recording.checked += 1
             self.recording.wrong += not self._exchanges[turn].right(body)
 
+    def _start(self, origin: float) -> None:
+        self._origin = self.recording.origin = origin
+
     def _now(self) -> float:
         return perf_counter() - self._origin
 
@@ -129,7 +132,7 @@ class ClosedSender(Sender):
         self._size = stream.connections
 
     async def run(self, origin: float) -> None:
-        self._origin = origin
+        self._start(origin)
         await asyncio.sleep(max(-self._now(), 0))
 
         for _ in range(self._size):
@@ -172,7 +175,7 @@ class OpenSender(Sender):
         self._waiting: deque[float] = deque()
 
     async def run(self, origin: float) -> None:
-        self._origin = origin
+        self._start(origin)
         loop = asyncio.get_running_loop()
 
         for _ in range(min(FIRST_CONNECTIONS, self._most)):

@@ -13,6 +13,7 @@ from inference.backend import tf
 from inference.errors import InvalidModel
 from inference.sources.attributes import constants
 from inference.sources.graphs import located_nodes
+from inference.sources.tensors import known_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -136,13 +137,13 @@ def _tensor_cost(tensor: Any, where: str) -> Cost:
 
 
 def _itemsize(dtype: int, where: str) -> int:
-    try:
-        known = tf.dtypes.as_dtype(dtype)
-    except TypeError:
+    known = known_dtype(dtype)
+
+    if known is None:
         raise InvalidModel(
             f"{where} holds a constant of the unknown dtype {dtype}. Export the model "
             "again."
-        ) from None
+        )
 
     return _STRING_BYTES if known == tf.string else int(known.size or 1)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
+from inference.reasons import first_line
 from inference.sources import graphs
 from inference.sources.declared import (
     declared_signatures,
@@ -47,11 +48,7 @@ def open_frozen_graph(
 
     Nothing of the graph is run before it was screened.
     """
-    graph_def = parse(path)
-    check(graph_def)
-    fix_constants(graph_def, sidecar)
-    found, roots = _served(graph_def, sidecar)
-    graph_def = screened(graph_def, roots, permissions, file=path.name)
+    graph_def, found = read_graph(path, sidecar, permissions)
 
     with source_session(_import(graph_def)) as session:
         signatures = _signatures(session.graph, sidecar, found)
@@ -69,7 +66,21 @@ def open_frozen_graph(
         yield source
 
 
-def screened(
+def read_graph(
+    path: Path, sidecar: Sidecar, permissions: Permissions
+) -> tuple[Any, Found]:
+    """What of the graph in `path` is served, screened; and what was discovered.
+
+    TensorFlow hasn't imported it. Raises `InvalidModel`, `InvalidSidecar`.
+    """
+    graph_def = parse(path)
+    check(graph_def)
+    fix_constants(graph_def, sidecar)
+    found, roots = _served(graph_def, sidecar)
+    return _screened(graph_def, roots, permissions, file=path.name), found
+
+
+def _screened(
     graph_def: Any, roots: Iterable[str], permissions: Permissions, *, file: str
 ) -> Any:
     """A copy with only what `roots` need, which is safe to import and to run."""
@@ -189,7 +200,10 @@ def _import(graph_def: Any) -> Any:
     try:
         with graph.as_default():
             tf.graph_util.import_graph_def(graph_def, name="")
-    except ValueError as exc:
-        raise InvalidModel(f"TensorFlow refuses the graph: {exc}") from exc
+    except (ValueError, TypeError, KeyError, tf.errors.OpError) as exc:
+        raise InvalidModel(
+            f"TensorFlow refuses the graph: {first_line(exc)}. It is damaged, or of "
+            "another version; copy or export it again."
+        ) from exc
 
     return graph

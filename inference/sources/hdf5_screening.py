@@ -15,6 +15,7 @@ import h5py
 
 from inference.errors import InvalidModel
 from inference.reasons import first_line
+from inference.sources.keras_names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,7 @@ def _members(place: _Place, name: str) -> Iterator[_Place]:
     group = h5py.Group(place.identifier)
 
     for number, key in enumerate(group):
-        where = f"{place.path.rstrip('/')}/{key}"
+        where = f"{place.path.rstrip('/')}/{shown(key)}"
 
         if number >= MAX_OBJECTS:
             raise InvalidModel(f"{name} holds more than {MAX_OBJECTS:,} objects.")
@@ -251,7 +252,7 @@ def _attribute_bytes(identifier: Any, where: str) -> int:
 
     for number in range(h5py.h5a.get_num_attrs(identifier)):
         attribute = h5py.h5a.open(identifier, index=number)
-        label = attribute.name.decode("utf-8", "replace")
+        label = shown(attribute.name.decode("utf-8", "replace"))
         kind = attribute.get_type()
 
         if not isinstance(kind, h5py.h5t.TypeStringID):

@@ -22,6 +22,7 @@ from inference.sources.keras_archive import (
     read_text,
     screen_weights,
 )
+from inference.sources.keras_names import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,7 +167,7 @@ def _text(value: Any, name: str) -> str:
 def _checked_version(version: Any, name: str) -> str:
     if not isinstance(version, str) or not _VERSION.match(version):
         raise InvalidModel(
-            f"{name} says that Keras {str(version)[:50]!r} wrote it, which is no "
+            f"{name} says that Keras '{shown(version)}' wrote it, which is no "
             "version. Save the model again."
         )
 
@@ -202,7 +203,7 @@ def _object(name: str, pairs: list[tuple[str, Any]]) -> Config:
     if len(value) != len(pairs):
         raise InvalidModel(
             f"The architecture in {name} has a key twice in one object, with '"
-            f"{', '.join(value)[:100]}'. Save the model again."
+            f"{shown(', '.join(value))}'. Save the model again."
         )
 
     return value

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 
 MAX_DEPTH = 100
+MAX_PLACES = 1_000_000
+"""Lists and dicts; the largest models of Keras have some ten thousand."""
 
 _LITERALS = {
     "TensorShape",
@@ -73,7 +75,7 @@ class _Place:
     holder: _Place | None = None
 
     def path(self) -> str:
-        step = f"[{self.key}]" if isinstance(self.key, int) else f".{self.key[:50]}"
+        step = f"[{self.key}]" if isinstance(self.key, int) else f".{shown(self.key)}"
         return self.holder.path() + step if self.holder else step.removeprefix(".")
 
 
@@ -84,6 +86,7 @@ def screen_config(config: Config, name: str, permissions: Permissions) -> None:
     """
     # Iterators, so that no more is held than the places above the current one.
     waiting = [iter([_Place(value=config, layer="unnamed")])]
+    seen = 0
 
     while waiting:
         place = next(waiting[-1], None)
@@ -91,6 +94,11 @@ def screen_config(config: Config, name: str, permissions: Permissions) -> None:
         if place is None:
             waiting.pop()
             continue
+
+        seen += 1
+
+        if seen > MAX_PLACES:
+            raise InvalidModel(f"{name}: the JSON has over {MAX_PLACES:,} objects.")
 
         try:
             _screen(place, permissions)

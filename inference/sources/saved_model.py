@@ -36,7 +36,7 @@ from inference.sources.session import SessionReference, source_session
 from inference.sources.source import Source, tensors_of
 from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start
 from inference.sources.tables import own_tables, read_tables, table_texts
-from inference.sources.tensors import UNSERVABLE, dtype_name, shape_of
+from inference.sources.tensors import UNSERVABLE, dtype_name, known_dtype, shape_of
 from inference.sources.variables import read_variables, to_resources
 from inference.types import Signature, TensorSpec
 
@@ -211,7 +211,12 @@ def _unservable(definition: Any) -> str:
     if any(info.WhichOneof("encoding") != "name" for info in infos):
         return "it has sparse or composite tensors"
 
-    if any(tf.dtypes.as_dtype(info.dtype).name in UNSERVABLE for info in infos):
+    dtypes = [known_dtype(info.dtype) for info in infos]
+
+    if None in dtypes:
+        return "it has tensors of a dtype that TensorFlow doesn't have"
+
+    if any(dtype.base_dtype.name in UNSERVABLE for dtype in dtypes):
         return "it takes or gives resources, not values"
 
     return ""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inference.backend import tf
+
 if TYPE_CHECKING:
     from inference.types import Array, Shape
 
@@ -15,6 +17,14 @@ UNSERVABLE = {"resource", "variant"}
 def shape_of(shape: Any) -> Shape:
     """A `tf.TensorShape` as a tuple, `None` for an unknown rank."""
     return None if shape.rank is None else tuple(shape.as_list())
+
+
+def known_dtype(kind: int) -> Any:
+    """The dtype of that number; `None` for one that TensorFlow doesn't have."""
+    try:
+        return tf.dtypes.as_dtype(kind)
+    except TypeError:
+        return None
 
 
 def dtype_name(dtype: Any) -> str:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework import op_def_registry
 
-from inference.backend import tf
 from inference.errors import InvalidModel
 from inference.sources.graphs import node_of
+from inference.sources.tensors import known_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,20 +119,13 @@ def _dtypes(node: Any, definition: Any) -> Iterator[Any]:
     for argument in definition.output_arg:
         if argument.type_list_attr:
             kinds = attributes.get(argument.type_list_attr, missing).list.type
-            yield from (_dtype(kind) for kind in kinds)
+            yield from (known_dtype(kind) for kind in kinds)
             continue
 
         attr, number = argument.type_attr, argument.number_attr
         kind = attributes.get(attr, missing).type if attr else argument.type
         count = attributes.get(number, missing).i if number else 1
-        yield from [_dtype(kind)] * min(count, MOST_OUTPUTS)
-
-
-def _dtype(kind: int) -> Any:
-    try:
-        return tf.dtypes.as_dtype(kind)
-    except TypeError:
-        return None
+        yield from [known_dtype(kind)] * min(count, MOST_OUTPUTS)
 
 
 def _position(tensor: str, node: Any) -> int:

@@ -16,6 +16,7 @@ import pytest
 
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
+from inference.sources import keras_screening
 from inference.sources.keras_gate import admit
 from tests.crafted import hdf5, keras_configs, keras_lambdas, keras_zips
 from tests.crafted.keras_parts import (
@@ -41,6 +42,7 @@ for name in ("keras", "tf_keras", "tensorflow"):
 
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
+from inference.sources import keras_screening
 from inference.sources.keras_gate import admit
 
 root, modules = pathlib.Path(sys.argv[1]), sys.argv[2:]
@@ -195,3 +197,21 @@ def test_an_operation_may_be_allowed(tmp_path: Path) -> None:
         admit(path, Permissions())
 
     admit(path, Permissions(allow_ops=("FancyOp",)))
+
+
+def test_lists_and_dicts_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras_screening, "MAX_PLACES", 50)
+    path = h5_file(tmp_path / "model.h5", sequential(layer("Dense", units=[[]] * 60)))
+
+    with pytest.raises(InvalidModel, match="over 50 objects"):
+        admit(path, Permissions())
+
+
+def test_what_is_no_text_is_shown_as_text(tmp_path: Path) -> None:
+    """An error crosses a pipe and a log: half a character would break both."""
+    path = h5_file(tmp_path / "model.h5", sequential(layer("Ev\ud800il\n", "x")))
+
+    with pytest.raises(InvalidModel, match=r"custom class 'Ev\?il\?' of"):
+        admit(path, Permissions())

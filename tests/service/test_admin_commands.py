@@ -138,6 +138,14 @@ def test_pin(operator: Operator) -> None:
     assert pinned == [False, False, True]
 
 
+def test_concurrency(operator: Operator) -> None:
+    result = operator.run("concurrency", "ranking/4", "7")
+
+    assert result.exit_code == 0
+    assert operator.versions()["ranking/4"].concurrency == 7
+    assert operator.versions()["ranking/3"].concurrency != 7
+
+
 def test_drain(operator: Operator) -> None:
     on = operator.run("drain")
     was = operator.engine.draining
@@ -167,6 +175,8 @@ def test_rescan(operator: Operator) -> None:
         pytest.param(["label", "ranking", "stable"], 2, "LABEL=-", id="no version"),
         pytest.param(["label", "ranking", "a=x"], 2, "LABEL=-", id="no number"),
         pytest.param(["label", "ranking"], 2, "LABEL=VERSION", id="no labels"),
+        pytest.param(["concurrency", "bad", "65"], 1, "at most 64", id="too many"),
+        pytest.param(["concurrency", "bad", "x"], 2, "integer", id="no integer"),
         pytest.param(["load", "ranking/x"], 2, "NAME/VERSION", id="no number of one"),
         pytest.param(["load", "ranking/"], 2, "NAME/VERSION", id="no version of one"),
         pytest.param(["load", "../../livez"], 2, "NAME/VERSION", id="another URL"),

@@ -6,8 +6,9 @@ import click
 from click.testing import CliRunner
 
 from service.cli import main
+from service.compiler_settings import PREFIX
 from service.flags import settings_flags
-from service.settings import PREFIX, Settings
+from service.settings import Settings
 
 
 def given(*args: str) -> dict[str, Any]:

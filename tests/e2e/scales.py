@@ -1,0 +1,62 @@
+"""Frozen graphs that multiply by a number: an answer tells which file gave it.
+
+`python -m tests.e2e.scales CACHE FILE...` compiles files into a cache, all in one
+process, as every other compiler pays seconds for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference.artifact_cache import ArtifactCache, artifact_key
+from inference.backend import tf, tf1
+from inference.compiler.compile import compile_model
+from inference.permissions import Permissions
+from inference.sidecar import Sidecar
+from inference.source_digest import digest_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PROJECT = Path(__file__).parents[2]
+
+
+def write_scale(path: Path, factor: int, *, weights_bytes: int = 16) -> Path:
+    """A model that gives `factor` times its input, if that isn't negative."""
+    table = np.random.default_rng(factor).random(weights_bytes // 4, np.float32)
+    table[0] = factor
+
+    with tf.Graph().as_default() as graph:
+        x = tf1.placeholder(tf.float32, [None], name="x")
+        first = tf.minimum(tf.cast(x, tf.int32), 0)
+        tf.multiply(x, tf.gather(tf.constant(table), first), name="y")
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+def compile_ahead(cache: Path, paths: Iterable[Path]) -> None:
+    """Compile `paths` into `cache`, where a server then finds them."""
+    command = [sys.executable, "-m", "tests.e2e.scales", str(cache)]
+    subprocess.run([*command, *map(str, paths)], cwd=PROJECT, check=True)
+
+
+def main(cache: Path, paths: Iterable[Path]) -> None:
+    artifacts = ArtifactCache(cache)
+    shaping = Sidecar().shaping() + Permissions().shaping()
+
+    for path in paths:
+        key = artifact_key(digest_source(path), shaping)
+
+        with artifacts.scratch() as folder:
+            manifest = compile_model(path, None, folder, lambda _: None)
+            artifacts.publish(folder, key, manifest)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), map(Path, sys.argv[2:]))
