@@ -9,6 +9,7 @@ import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,7 +19,6 @@ from inference.file_lock import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from inference.source_digest import SourceDigest
 
