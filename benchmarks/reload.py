@@ -42,7 +42,7 @@ one before is gone."""
 
 @click.command()
 @click.option("--rounds", default=4, show_default=True, type=click.IntRange(1))
-@click.option("--rate", default=200.0, show_default=True, help="Requests a second.")
+@click.option("--rate", default=100.0, show_default=True, help="Requests a second.")
 @click.option("--units", default=5000, show_default=True, help="5000 make 100 MB.")
 @click.option("--rest-seconds", default=10.0, show_default=True, help="Each round's.")
 @click.option("--quick", is_flag=True, help="One round, little rest, 4 MB.")

@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,10 +33,9 @@ if TYPE_CHECKING:
 
 LIGHT, HEAVY = "dense", "wide"
 SCAN_SECONDS = 1
-RELOAD_SECONDS = 30.0
-"""So long requests go on after the new files are there."""
+STRETCH = Span(seconds=5.0, settle=0.5)
 CALM_SECONDS = 1.0
-"""After a reload, before its server counts as at rest again."""
+"""After a reload, before the next round."""
 REST, DURING = "at rest", "during a reload"
 
 
@@ -74,11 +74,10 @@ class Measured:
     def latencies(self, name: str) -> Array:
         """In seconds, of the requests that were due at `name`: a stage, or one of
         `REST` and `DURING`."""
-        parts = [
-            _latencies(recording, _windows(name, stages, recording))
-            for recording, stages in zip(self.recordings, self.stages, strict=True)
-        ]
-        return np.concatenate(parts)
+        windows = _windows(DURING if name == REST else name, self.stages)
+        return np.concatenate(
+            [_latencies(each, windows, name != REST) for each in self.recordings]
+        )
 
     def seconds(self, name: str) -> list[float]:
         """How long each round's stage took."""
@@ -158,9 +157,13 @@ def _round(
     move: tuple[Path, Path],
     measured: Measured,
 ) -> None:
-    """Rest, a reload, and what is left of the time: a stretch of one stream."""
-    seconds = bench.rest_seconds + RELOAD_SECONDS
+    """Rest, and a reload: stretches of one stream, until it is over."""
     source, place = move
+    over = Event()
+
+    def send() -> None:
+        while not over.is_set():
+            measured.recordings += generator.run([stream], STRETCH)
 
     def put() -> None:
         # A link appears in one step, and costs no copying.
@@ -168,41 +171,41 @@ def _round(
         (place / "model.h5").hardlink_to(source)
 
     with ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(generator.run, [stream], Span(seconds=seconds))
-        time.sleep(bench.rest_seconds)
-        measured.stages.append(lookout.watch(int(place.name), put))
-        measured.recordings += sent.result()
+        sent = pool.submit(send)
 
-    if measured.stages[-1][-1].end > measured.recordings[-1].origin + seconds:
-        raise TimeoutError("The reload took longer than requests were sent.")
+        try:
+            time.sleep(bench.rest_seconds)
+            measured.stages.append(lookout.watch(int(place.name), put))
+            time.sleep(CALM_SECONDS)
+        finally:
+            over.set()
+
+        sent.result()
 
 
-def _latencies(recording: Recording, windows: Sequence[Window]) -> Array:
+def _latencies(recording: Recording, windows: Sequence[Window], inside: bool) -> Array:
+    """Of the requests that were due inside or outside of all windows."""
     intended, ended = np.asarray(recording.intended), np.asarray(recording.ended)
-    due = np.zeros(len(intended), bool)
+    due = intended + recording.origin
+    chosen = np.zeros(len(due), bool)
 
     for begin, end in windows:
-        due |= (intended >= begin) & (intended < end)
+        chosen |= (due >= begin) & (due < end)
 
-    fine = np.asarray(recording.statuses) == OK
-    found: Array = (ended - intended)[due & fine]
+    fine = (np.asarray(recording.statuses) == OK) & (intended >= STRETCH.settle)
+    found: Array = (ended - intended)[(chosen == inside) & fine]
     return found
 
 
-def _windows(name: str, stages: Sequence[Stage], recording: Recording) -> list[Window]:
-    """In seconds from the stream's start. Until files are quiet nothing happens but
-    that they are looked at, as at rest."""
-    origin = recording.origin
-    begin, end = stages[0].end - origin, stages[-1].end - origin
-
-    if name == REST:
-        return [(0.5, begin), (end + CALM_SECONDS, np.inf)]
-
+def _windows(name: str, rounds: Sequence[Sequence[Stage]]) -> list[Window]:
+    """By `time.perf_counter`. Until files are quiet nothing happens but that they are
+    looked at, as at rest."""
     if name == DURING:
-        return [(begin, end)]
+        return [(stages[0].end, stages[-1].end) for stages in rounds]
 
     return [
-        (stage.begin - origin, stage.end - origin)
+        (stage.begin, stage.end)
+        for stages in rounds
         for stage in stages
         if stage.name == name
     ]

@@ -17,8 +17,8 @@ POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 120.0
 NOTICE, COMPILE, LOAD, UNLOAD = "notice", "compile", "load", "unload"
 NAMES = (NOTICE, COMPILE, LOAD, UNLOAD)
-"""In their order: until the files were quiet, in the compiler's child, mapped and warmed
-up, and until the version before is gone."""
+"""In their order: until the files were quiet, in the compiler's child, mapped and
+warmed up, and until the version before is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

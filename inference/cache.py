@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import structlog
 
-from inference.errors import DeadlineExceeded, InferenceError, LoadFailed
+from inference.errors import DeadlineExceeded, InferenceError, LoadFailed, Unavailable
 from inference.eviction import check_possible, choose_victim
 from inference.instance import Instance
 from inference.reasons import first_line
@@ -75,7 +76,7 @@ class ModelCache:
             waits = may_wait and not self._fits(prepared)
 
             # An operator may have unloaded it while it was compiled.
-            if waits or model.unloaded:
+            if waits or model.leaving:
                 self._check_possible(model, prepared)
                 model.succeed(prepared)
                 return
@@ -90,24 +91,35 @@ class ModelCache:
             self._tasks.start_soon(before.end)
 
     async def unload(self, model: Model) -> None:
-        """Return when the version is out of memory. Nobody may ask for it meanwhile."""
+        """Return when the version is out of memory. Nobody may ask for it meanwhile.
+
+        It is seen to its end though the caller is cancelled.
+        """
         self._retries.forget(model)
         self._evicted.discard(model)
+        unloaded = anyio.Event()
+        self._tasks.start_soon(self._unload, model, unloaded)
+        await unloaded.wait()
 
-        async with self._one:
-            instance = model.uninstall()
+    async def _unload(self, model: Model, unloaded: anyio.Event) -> None:
+        try:
+            async with self._one:
+                instance = model.uninstall()
 
-        if instance is not None:
-            await instance.end()
+            if instance is not None:
+                await instance.end()
+        finally:
+            unloaded.set()
 
     def _fits(self, prepared: Prepared) -> bool:
         return self.nbytes + prepared.nbytes <= self.budget
 
     def _check_possible(self, model: Model, prepared: Prepared) -> None:
+        # One that is being replaced or closed makes room by itself.
         pinned = [
-            instance.nbytes
-            for instance, other in self._instances.items()
-            if other.pinned and other is not model
+            other.instance.nbytes
+            for other in self._residents()
+            if other.instance and other.pinned and other is not model
         ]
         check_possible(prepared.nbytes, sum(pinned), self.budget)
 
@@ -132,6 +144,9 @@ class ModelCache:
         raise DeadlineExceeded("The request's time is over: its model was loading.")
 
     def _flight(self, model: Model) -> anyio.Event:
+        if self._tasks.cancel_scope.cancel_called:
+            raise Unavailable("The server is stopping.")
+
         if model not in self._flights:
             self._flights[model] = anyio.Event()
             self._tasks.start_soon(self._fly, model)
@@ -139,20 +154,31 @@ class ModelCache:
         return self._flights[model]
 
     async def _fly(self, model: Model) -> None:
+        landed = self._flights[model]
+
         try:
             async with self._one:
-                await self._load(model)
+                await self._try_load(model)
+                del self._flights[model]
+                landed.set()
+                # Who waited takes it first: idle, it would make room for the next.
+                await anyio.lowlevel.checkpoint()
+        finally:
+            # It may have been called off; who waits hears of that too.
+            landed.set()
+
+    async def _try_load(self, model: Model) -> None:
+        try:
+            await self._load(model)
         except InferenceError as exc:
             self._failed(model, str(exc))
         except Exception as exc:
             log.exception("loading failed unexpectedly", model=str(model.id))
             self._failed(model, first_line(exc))
-        finally:
-            self._flights.pop(model).set()
 
     async def _load(self, model: Model) -> None:
-        # Meanwhile it may have been loaded, or unloaded by an operator.
-        if model.instance is not None or model.prepared is None or model.unloaded:
+        # Meanwhile it may have been loaded, or unloaded.
+        if model.instance is not None or model.prepared is None or model.leaving:
             return
 
         model.install(await self._open(model, model.prepared))
@@ -167,7 +193,7 @@ class ModelCache:
 
     async def _open(self, model: Model, prepared: Prepared) -> Instance:
         self._check_possible(model, prepared)
-        await self._make_room(prepared)
+        await self._make_room(model, prepared)
 
         # Whatever happens meanwhile, what was loaded is closed in the end.
         with anyio.CancelScope(shield=True):
@@ -195,15 +221,21 @@ class ModelCache:
 
             self._notify()
 
-    async def _make_room(self, prepared: Prepared) -> None:
+    async def _make_room(self, model: Model, prepared: Prepared) -> None:
         patience = anyio.current_time() + PATIENCE_SECONDS
 
         while not self._fits(prepared):
+            # Others may have been pinned since.
+            self._check_possible(model, prepared)
             late = anyio.current_time() >= patience
-            model = choose_victim(self._residents(), busy=late)
+            victim = choose_victim(self._residents(), busy=late)
 
-            if model is not None:
-                await self._evict(model)
+            if victim is None and late and model.instance is not None:
+                # Pinned itself, it gives way to what replaces it.
+                victim = model
+
+            if victim is not None:
+                await self._evict(victim)
             else:
                 await self._wait_for_change(math.inf if late else patience)
 

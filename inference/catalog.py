@@ -24,7 +24,8 @@ class Entry:
 
     `declared` labels stand in the sidecar, `ordered` ones were set at run time and go
     before (`None` takes one away). `labels` are those that requests are served by: a
-    label moves only once its new version answers.
+    label moves only once its new version answers. `held` versions are served whatever
+    the policy says, as labels are about to be moved to them.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Entry:
     declared: Mapping[str, int] = field(default_factory=dict)
     ordered: Mapping[str, int | None] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+    held: Set[int] = frozenset()
 
     def find(
         self, versions: Mapping[int, FoundVersion], *, keep: bool, grace: bool
@@ -58,7 +60,8 @@ class Entry:
 
     def wanted(self) -> list[int]:
         """The versions that are to be served, of those on disk."""
-        return wanted(self.found, self.policy, self.wanted_labels().values())
+        labelled = {*self.wanted_labels().values(), *self.held}
+        return wanted(self.found, self.policy, labelled)
 
     def apply_pins(self) -> None:
         """Pin versions: by what was said of the version, of the model, on disk."""
@@ -78,12 +81,12 @@ class Entry:
 
     def obsolete(self) -> list[int]:
         """Versions to unload: their files are gone, or what replaces them answers."""
-        wanted = self.wanted()
-        replaced = self._replaced(wanted)
+        needed = {*self.wanted(), *self.labels.values()}
+        replaced = self._replaced()
         return [
             number
             for number in self.versions
-            if number not in self.found or (replaced and number not in wanted)
+            if number not in self.found or (replaced and number not in needed)
         ]
 
     def statuses(self) -> list[ModelStatus]:
@@ -114,6 +117,12 @@ class Entry:
         if len(self.versions) == 1:
             return next(iter(self.versions))
 
+        if not self.versions:
+            raise VersionNotFound(
+                f"No version of model '{self.name}' is served: [versions] in its "
+                "sidecar asks for none of those in the repository."
+            )
+
         answering = [number for number in self.versions if self._answers(number)]
         return max(answering or self.versions)
 
@@ -138,9 +147,13 @@ class Entry:
         model = self.versions.get(number)
         return model is not None and model.state is ModelState.AVAILABLE
 
-    def _replaced(self, wanted: Iterable[int]) -> bool:
-        """Whether what is wanted is there: then the rest may go."""
-        models = [self.versions[each] for each in wanted if each in self.versions]
+    def _replaced(self) -> bool:
+        """Whether what is wanted is there: then the rest may go.
+
+        What only labels ask for replaces nothing that the policy asked for.
+        """
+        numbers = wanted(self.found, self.policy, ()) or self.wanted()
+        models = [self.versions[each] for each in numbers if each in self.versions]
         settled = all(model.settled for model in models)
         return settled and any(self._answers(model.id.version) for model in models)
 

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 # The cause of an abort stands before a long stack.
 _LAST_WORDS = 16000
+MAX_EVENT = 64 * 2**20
+"""Characters of one event: the manifest of a model of very many weights has a third."""
+
+_TOO_LONG = (
+    f"What the compiler has to say of the model is longer than {MAX_EVENT:,} "
+    "characters: it has too many names, or values where names are expected."
+)
 _reported: set[str] = set()
 
 log = structlog.get_logger("tandem.engine")
@@ -87,17 +94,32 @@ async def _tell(process: Process, request: CompileRequest) -> None:
 
 
 async def _events(process: Process) -> AsyncIterator[CompileEvent]:
+    async for line in _lines(process):
+        try:
+            yield CompileEvent.model_validate_json(line)
+        except ValidationError:
+            continue
+
+
+async def _lines(process: Process) -> AsyncIterator[str]:
+    """A child that goes on and on without an end of line is killed."""
     assert process.stdout is not None
-    rest = ""
+    parts: list[str] = []
+    size = 0
 
     async for text in TextReceiveStream(process.stdout):
-        *lines, rest = (rest + text).split("\n")
+        first, *others = text.split("\n")
+        parts.append(first)
+        size += len(first)
 
-        for line in lines:
-            try:
-                yield CompileEvent.model_validate_json(line)
-            except ValidationError:
-                continue
+        for other in others:
+            yield "".join(parts)
+            parts, size = [other], len(other)
+
+        if size > MAX_EVENT:
+            process.kill()
+            yield CompileEvent(error=_TOO_LONG).model_dump_json()
+            return
 
 
 async def _collect(process: Process, words: list[str]) -> None:

@@ -65,6 +65,7 @@ class Engine:
         for problem in survey.problems:
             log.warning("entry passed over", problem=problem)
 
+        self._exits.callback(self._close)
         tasks = await self._exits.enter_async_context(anyio.create_task_group())
         self._exits.callback(tasks.cancel_scope.cancel)
         self._cache = ModelCache(self._loader, tasks, budget=self._config.budget)
@@ -200,7 +201,7 @@ class Engine:
         """Set labels, or take them away with `None`: all of them at once or none.
 
         Loads the versions first where needed. Raises `ModelNotFound`,
-        `VersionNotFound`, `LoadFailed`; then nothing has changed.
+        `VersionNotFound`, `LoadFailed`, `ModelUnloaded`; then nothing has changed.
         """
         await self._manager.label(self._catalog.entry(name), labels)
 
@@ -237,6 +238,10 @@ class Engine:
         return await instance.predict(
             model.id, request, arrived=arrived, deadline=deadline
         )
+
+    def _close(self) -> None:
+        for model in self._catalog.models():
+            model.end()
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()

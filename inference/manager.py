@@ -13,7 +13,7 @@ from inference.errors import InferenceError, InvalidModel, VersionNotFound
 from inference.model import Model
 from inference.reasons import first_line
 from inference.retries import Retries
-from inference.types import ModelState
+from inference.types import ModelSpec, ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from inference.loading import Loader, Prepared
     from inference.repository import ModelFiles
     from inference.survey import FoundModel, FoundVersion, Survey
-    from inference.types import ModelSpec
 
 EMPTY = (
     "The repository holds no model now. What is served stays, as that may be a "
@@ -90,8 +89,11 @@ class ModelManager:
     async def load(self, model: Model) -> None:
         """Compile and load what isn't in memory, or whose files failed.
 
-        Raises `LoadFailed` with the reason.
+        Raises `LoadFailed` with the reason, `ModelUnloaded` if it is to go for good.
         """
+        if model.state is ModelState.UNLOADING:
+            model.check()
+
         model.unloaded = False
         self._forgive(model)
 
@@ -127,7 +129,7 @@ class ModelManager:
     async def label(self, entry: Entry, labels: Mapping[str, int | None]) -> None:
         """Move labels once all their versions answer, or leave them as they were.
 
-        Raises `VersionNotFound`, `LoadFailed`.
+        Raises `VersionNotFound`, `LoadFailed`, `ModelUnloaded`.
         """
         numbers = {number for number in labels.values() if number is not None}
 
@@ -138,17 +140,17 @@ class ModelManager:
             )
 
         async with self._labelling:
-            before = entry.ordered
-            entry.ordered = {**before, **labels}
+            entry.held = numbers
 
             try:
                 self._pursue(entry)
                 for number in sorted(numbers):
-                    await self.load(entry.versions[number])
-            except InferenceError:
-                entry.ordered = before
-                raise
+                    spec = ModelSpec(name=entry.name, version=number)
+                    await self.load(entry.versions[entry.pick(spec)])
+
+                entry.ordered = {**entry.ordered, **labels}
             finally:
+                entry.held = frozenset()
                 self._settle(entry)
                 self._changed()
 
@@ -258,6 +260,9 @@ class ModelManager:
                 model.begin_end()
                 self._tasks.start_soon(self._retire, entry, model)
 
+        if not entry.versions and not entry.found:
+            self._catalog.remove(entry)
+
     async def _retire(self, entry: Entry, model: Model) -> None:
         if model in self._updates:
             await self._updates[model].wait()
@@ -266,8 +271,8 @@ class ModelManager:
         self._forgive(model)
         self._tried.pop(model, None)
         del entry.versions[model.id.version]
-
-        if not entry.versions and not entry.found:
-            self._catalog.remove(entry)
-
         model.end()
+
+        # Its files may have come back meanwhile.
+        self._pursue(entry)
+        self._settle(entry)

@@ -47,12 +47,16 @@ class Model:
         self._stage = ""
         self._begun = False
         self._ending = False
+        self._ended = False
         self._error: str | None = None
         self._update_error: str | None = None
         self._last_request = NEVER
 
     @property
     def state(self) -> ModelState:
+        if self._ended:
+            return ModelState.END
+
         if self._ending:
             return ModelState.UNLOADING
 
@@ -68,6 +72,11 @@ class Model:
     def settled(self) -> bool:
         """Whether loading has ended, one way or the other."""
         return self.state in (ModelState.AVAILABLE, ModelState.END)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is to stay out of memory."""
+        return self.unloaded or self._ending
 
     @property
     def current(self) -> bool:
@@ -188,7 +197,11 @@ class Model:
         self._changed()
 
     def end(self) -> None:
-        """It is gone."""
+        """It is gone, and its servable closed."""
+        self._ending = self._ended = True
+        self.uninstall()
+        self.prepared = None
+        self._signatures = {}
         log.info("model unloaded", **self._names())
         self._changed()
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from inference.types import Array, Sample, Signature
 
+    Weights = Mapping[str, Array]
+
 # TensorFlow's word for: run the operations in the thread that called.
 _CALLER_THREAD = -1
 
@@ -59,7 +61,8 @@ class Servable:
     """A loaded model: signatures, and a blocking `run` that any thread may call.
 
     Close it when no `run` is under way; its memory goes back then. Raises
-    `DamagedArtifact` when the files aren't what was written.
+    `DamagedArtifact` when the files aren't what was written. Several of one artifact
+    may share their `weights`, from `Artifact.map_weights`: they are in memory once.
 
     A run of more than `time_limit` seconds ends at its loop's next turn, and an
     operation that waits, for a queue or a data set, ends at once. A graph of neither is
@@ -73,6 +76,7 @@ class Servable:
         *,
         threads: Threads | None = None,
         time_limit: float | None = None,
+        weights: Weights | None = None,
     ) -> None:
         self.manifest = artifact.read_manifest()
         self.signatures = signatures_of(self.manifest)
@@ -80,7 +84,8 @@ class Servable:
         self._time_limit = time_limit
         self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., Any]] = {}
         self._lock = threading.Lock()
-        self._session = _open_session(artifact, self.manifest, self._threads)
+        weights = weights or dict(artifact.map_weights(self.manifest))
+        self._session = _open_session(artifact, self.manifest, self._threads, weights)
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +217,9 @@ def trim_memory() -> None:
         trim(0)
 
 
-def _open_session(artifact: Artifact, manifest: Manifest, threads: Threads) -> Any:
+def _open_session(
+    artifact: Artifact, manifest: Manifest, threads: Threads, weights: Weights
+) -> Any:
     graph_def = tf1.GraphDef.FromString(artifact.read_graph(manifest))
     graph = tf.Graph()
 
@@ -221,7 +228,7 @@ def _open_session(artifact: Artifact, manifest: Manifest, threads: Threads) -> A
 
     # The session's own threads are started with it.
     session = start_lowered(partial(tf1.Session, graph=graph, config=_config(threads)))
-    feeds = {f"{feed}:0": value for feed, value in artifact.map_weights(manifest)}
+    feeds = {f"{feed}:0": value for feed, value in weights.items()}
 
     try:
         session.run(INIT, feed_dict=feeds)

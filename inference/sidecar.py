@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 
 MAX_TIMEOUT_SECONDS = 86400
+MAX_BYTES = 2**20
+MAX_COUNT = 2**31 - 1
+"""Of rows or requests; larger numbers don't fit into every document."""
+
+_LONGEST_SHOWN = 200
+_MOST_NAMED = 10
+_MOST_KEY_STEPS = 4_000_000
 
 LABEL = r"^[A-Za-z][A-Za-z0-9._-]{0,63}$"
 VersionNumber = Annotated[int, Field(ge=1, lt=10**18)]
@@ -59,6 +66,9 @@ def _ascending(rows: tuple[int, ...]) -> tuple[int, ...]:
     if not rows or list(rows) != sorted(set(rows)) or rows[0] < 1:
         raise ValueError("must be positive numbers in ascending order")
 
+    if rows[-1] > MAX_COUNT:
+        raise ValueError(f"must be at most {MAX_COUNT}")
+
     return rows
 
 
@@ -67,7 +77,7 @@ class BatchingTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_rows: int | None = Field(default=None, ge=1)
+    max_rows: int | None = Field(default=None, ge=1, le=MAX_COUNT)
     max_delay_ms: float | None = Field(default=None, ge=0, le=1000)
     allowed_rows: Annotated[tuple[int, ...], AfterValidator(_ascending)] | None = None
 
@@ -86,7 +96,7 @@ class VersionsTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    latest: int | None = Field(default=None, ge=1)
+    latest: int | None = Field(default=None, ge=1, le=MAX_COUNT)
     all: Literal[True] | None = None
     only: Annotated[tuple[int, ...], AfterValidator(_ascending)] | None = None
 
@@ -112,7 +122,7 @@ class Sidecar(BaseModel):
     constants: dict[str, bool | int | float | str] = Field(default_factory=dict)
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     intra_op_threads: int | None = Field(default=None, ge=1, le=1024)
-    max_queue: int | None = Field(default=None, ge=0)
+    max_queue: int | None = Field(default=None, ge=0, le=MAX_COUNT)
     timeout: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_SECONDS)
     batching: ModelBatchingTable = Field(default_factory=ModelBatchingTable)
     versions: VersionsTable = VersionsTable(latest=1)
@@ -149,20 +159,38 @@ def blaming_sidecar(path: Path | None) -> Iterator[None]:
 
 def _parse(path: Path) -> Sidecar:
     try:
-        return Sidecar.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return Sidecar.model_validate(tomllib.loads(_text(path)))
     except OSError as exc:
         raise InvalidSidecar(f"it can't be read: {exc.strerror}.") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise InvalidSidecar(f"it isn't valid TOML: {exc}.") from exc
     except ValidationError as exc:
         raise InvalidSidecar(_problems(exc)) from exc
+    except RecursionError as exc:
+        raise InvalidSidecar("it is nested too deeply.") from exc
+    except ValueError as exc:
+        # The parser's, the decoder's, or Python's for a number of too many digits.
+        raise InvalidSidecar(f"it isn't valid TOML: {_shown(exc)}.") from exc
+
+
+def _text(path: Path) -> str:
+    """Raises `InvalidSidecar` for what only fills the memory when it is parsed."""
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+
+    if len(content) > MAX_BYTES:
+        raise InvalidSidecar(f"it is larger than {MAX_BYTES:,} bytes.")
+
+    # The parser keeps every beginning of a dotted key: the square of its length.
+    if sum(line.count(b".") ** 2 for line in content.split(b"\n")) > _MOST_KEY_STEPS:
+        raise InvalidSidecar("its keys have too many dots.")
+
+    return content.decode("utf-8").replace("\r\n", "\n")
 
 
 def _problems(error: ValidationError) -> str:
     known = ", ".join(Sidecar.model_fields)
     lines = [
         f"'{'.'.join(map(str, problem['loc']))}': {_wording(problem)}"
-        for problem in error.errors()
+        for problem in error.errors()[:_MOST_NAMED]
     ]
     return f"{'; '.join(lines)}. The keys are: {known}."
 
@@ -171,4 +199,16 @@ def _wording(problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         return "there is no such key"
 
-    return f"{problem['msg']}, got {problem['input']!r}"
+    try:
+        given = repr(problem["input"])
+    except (RecursionError, ValueError):
+        # Nested too deeply, or a number of too many digits.
+        return str(problem["msg"])
+
+    return f"{problem['msg']}, got {_shown(given)}"
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    whole = len(text) <= _LONGEST_SHOWN
+    return text if whole else f"{text[:_LONGEST_SHOWN]}…"

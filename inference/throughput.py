@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inference.artifact import Artifact
+    from inference.runtime import Weights
     from inference.types import Sample, Signature
 
 Pair: TypeAlias = tuple[int, int]
@@ -105,13 +106,16 @@ def measure(
     ends = time.perf_counter() + seconds
     rows = rows if signature.batchable else 1
     trials: list[Trial] = []
+    # In memory once: what a model takes is counted once while it is tried.
+    weights = dict(artifact.map_weights(artifact.read_manifest()))
 
     with ExitStack() as stack:
         for pair in pairs:
             if not _time_for(pair, trials, ends):
                 break
 
-            servable = stack.enter_context(_open(artifact, pair, seconds))
+            opened = _open(artifact, pair, seconds, weights)
+            servable = stack.enter_context(opened)
             trial = Trial(servable, signature, signature.sample, pair)
             trial.prepare(1)
 
@@ -127,10 +131,12 @@ def measure(
     return {trial.pair: trial.rate for trial in trials if trial.rate}
 
 
-def _open(artifact: Artifact, pair: Pair, time_limit: float) -> Servable:
+def _open(
+    artifact: Artifact, pair: Pair, time_limit: float, weights: Weights
+) -> Servable:
     calls, intra_op = pair
     threads = Threads(calls=calls, intra_op=intra_op)
-    return Servable(artifact, threads=threads, time_limit=time_limit)
+    return Servable(artifact, threads=threads, time_limit=time_limit, weights=weights)
 
 
 def _time_for(pair: Pair, trials: Sequence[Trial], ends: float) -> bool:

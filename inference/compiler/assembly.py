@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from inference.sources.source import Source
     from inference.types import Array, Signature
 
-CONTROL_FLOW = {"Enter", "Merge", "Switch", "If", "Case", "While"} | {
-    f"Stateless{op}" for op in ("If", "Case", "While")
-}
+CONTROL_FLOW = (
+    {"Enter", "Merge", "Switch", "If", "Case", "While", "For"}
+    | {f"Stateless{op}" for op in ("If", "Case", "While")}
+    | {f"Ref{op}" for op in ("Enter", "Merge", "Switch")}
+)
 
 
 def assemble(folder: Path, source: Source, form: Form) -> Manifest:

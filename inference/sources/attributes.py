@@ -23,6 +23,7 @@ FILES = frozenset(
         "writer_prefix",
     }
 )
+_PLACES = FILES | {"descriptor_source", "output_stream"}
 _CALL_SETTINGS = ("config", "config_proto")
 
 
@@ -67,6 +68,10 @@ def untie(node: Any) -> None:
 
 def _places(attributes: Any) -> Iterator[tuple[str, str]]:
     for name, value in attributes.items():
+        if value.WhichOneof("value") == "placeholder" and name in _PLACES:
+            # The caller fills it in, under an attribute of any name.
+            yield name, f"${value.placeholder}"
+
         yield from ((name, text) for text in _texts(value) if _is_place(name, text))
 
         for function in _named(value):
@@ -89,13 +94,7 @@ def _is_place(name: str, text: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Of what a caller is to fill in (`placeholder`), the name that it has there."""
-    kind = value.WhichOneof("value")
-
-    if kind == "placeholder":
-        yield value.placeholder
-
-    texts = [value.s] if kind == "s" else value.list.s
+    texts = [value.s] if value.WhichOneof("value") == "s" else value.list.s
     yield from (text.decode("utf-8", "replace") for text in texts)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from inference.backend import quiet_stderr, tf
-from inference.errors import InvalidModel, InvalidSidecar
+from inference.errors import InferenceError, InvalidModel, InvalidSidecar
 from inference.reasons import first_line
 from inference.sources.captured import captured_graph
 from inference.sources.declared import default_signature
@@ -54,7 +54,7 @@ def open_keras_file(
     keras_file = admit(path, permissions)
     keras = _import_keras(keras_file.generation)
     model = _flat(keras, _load(keras, keras_file))
-    source = _source(keras_file, model, sidecar)
+    source = _as_graph(keras, keras_file, model, sidecar)
     # Nothing that the gate let through should make a graph that reaches outside.
     screen(source.graph_def, permissions, file=path.name)
     yield source
@@ -194,6 +194,30 @@ def _flat(keras: Any, model: Any) -> Any:
         )
 
     return keras.Model(inputs=list(inputs), outputs=list(outputs))
+
+
+def _as_graph(
+    keras: Any, keras_file: KerasFile, model: Any, sidecar: Sidecar
+) -> Source:
+    try:
+        return _source(keras_file, model, sidecar)
+    except InferenceError:
+        raise
+    except Exception as exc:
+        # A table without contents, a name that no graph can have, whatever a layer
+        # finds when it is called.
+        raise InvalidModel(
+            f"Keras {keras.__version__} can't make a graph of {keras_file.path.name}: "
+            f"{_last_words(exc)} Save the model again as a .keras file, with names of "
+            "ASCII letters and digits, or export it as a SavedModel (model.export)."
+        ) from exc
+
+
+def _last_words(error: Exception) -> str:
+    """What is behind Keras' own "Exception encountered when calling …"."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    said = lines[1] if lines[1:] and lines[0].startswith("Exception enc") else None
+    return f"{(said or first_line(error)).strip().rstrip('.')}."
 
 
 def _source(keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf
+from inference.errors import InvalidModel
 from inference.samples import numpy_dtype
 from inference.sources.tensors import as_array
 
 if TYPE_CHECKING:
     from inference.types import Array, Signature, TensorSpec
+
+MAX_DEFAULT_BYTES = 2**20
+"""Of the default of an input, which the server reads as JSON, at many times its size."""
 
 TRAINING = {
     "is_train",
@@ -86,4 +90,18 @@ def _with_default(session: Any, spec: TensorSpec, notes: list[str]) -> TensorSpe
     except tf.errors.OpError:
         return spec
 
-    return replace(spec, default=as_array(value))
+    return replace(spec, default=checked_default(spec.name, as_array(value)))
+
+
+def checked_default(name: str, value: Array) -> Array:
+    """Raises `InvalidModel` for a default that doesn't fit into a manifest's JSON."""
+    strings = value.reshape(-1) if value.dtype == object else ()
+    size = max(value.nbytes, sum(map(len, strings)))
+
+    if size > MAX_DEFAULT_BYTES:
+        raise InvalidModel(
+            f"The default of the input '{name}' has {size:,} bytes; it may have "
+            f"{MAX_DEFAULT_BYTES:,}. Make it a constant of the graph."
+        )
+
+    return value

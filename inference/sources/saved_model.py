@@ -29,6 +29,7 @@ from inference.sources.declared import (
 )
 from inference.sources.graph_file import read_message
 from inference.sources.nodes import PIPELINE, cut_pipelines
+from inference.sources.optional_inputs import checked_default
 from inference.sources.records import example_records
 from inference.sources.saved_model_folder import PB, check_folder
 from inference.sources.screening import screen, untie
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from inference.permissions import Permissions
     from inference.sidecar import Sidecar
     from inference.sources.startup import Startup
+    from inference.types import Array
 
 
 @contextmanager
@@ -229,10 +231,14 @@ def _specs(infos: Any, defaults: Any) -> dict[str, TensorSpec]:
             tensor=info.name,
             dtype=dtype_name(tf.dtypes.as_dtype(info.dtype)),
             shape=shape_of(tf.TensorShape(info.tensor_shape)),
-            default=tf.make_ndarray(defaults[alias]) if alias in defaults else None,
+            default=_default(alias, defaults[alias]) if alias in defaults else None,
         )
         for alias, info in sorted(infos.items())
     }
+
+
+def _default(alias: str, proto: Any) -> Array:
+    return checked_default(alias, tf.make_ndarray(proto))
 
 
 def _check_signatures(signatures: Mapping[str, Signature]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from inference.artifact import Artifact
 from inference.backend import tf
-from inference.batcher import Batcher
+from inference.compilation import Compiled
+from inference.instance import Instance
 from inference.limits import Limits
-from inference.loading import Loaded
+from inference.loading import Loaded, Prepared
 from inference.model import Model
 from inference.repository import ModelFiles
 from inference.runtime import Servable
@@ -20,9 +23,9 @@ from tests.inference.servables import Gate, settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
-    from inference.artifact import Artifact
+    from anyio.abc import TaskStatus
+
     from inference.types import ModelState, PredictResult
 
 ID = ModelId("echo", 3)
@@ -47,12 +50,22 @@ class Held(Servable):
         return super().run(*args, **kwargs)
 
 
-def new(tmp_path: Path) -> tuple[Model, list[ModelState]]:
+def new() -> tuple[Model, list[ModelState]]:
     """A model, and the states that it tells of."""
     states: list[ModelState] = []
-    files = ModelFiles(id=ID, path=tmp_path / "echo.pb")
-    model = Model(files, changed=lambda: states.append(model.status().state))
+    model = Model(ID, "echo.pb", changed=lambda: states.append(model.state))
     return model, states
+
+
+def prepared(servable: Servable, limits: Limits = TWO) -> Prepared:
+    return Prepared(
+        files=ModelFiles(id=ID, path=Path("echo.pb")),
+        compiled=Compiled(
+            artifact=Artifact(Path("echo")), manifest=servable.manifest, fresh=True
+        ),
+        limits=limits,
+        plans=limits.plans(servable.signatures),
+    )
 
 
 def loaded(servable: Servable, limits: Limits = TWO) -> Loaded:
@@ -63,30 +76,39 @@ def loaded(servable: Servable, limits: Limits = TWO) -> Loaded:
         concurrency=limits.concurrency or 1,
         seconds=0.5,
         fresh=True,
+        nbytes=5000,
     )
 
 
+def instance_of(servable: Servable, limits: Limits = TWO) -> Instance:
+    return Instance(loaded(servable, limits), released=lambda: None)
+
+
 @asynccontextmanager
-async def available(
-    tmp_path: Path, servable: Held, limits: Limits = TWO
-) -> AsyncIterator[Model]:
+async def available(servable: Held, limits: Limits = TWO) -> AsyncIterator[Model]:
     """A model that is served, and has nothing left at the end."""
-    model, _ = new(tmp_path)
-    batcher = Batcher(loaded(servable, limits))
-    model.succeed(loaded(servable, limits), batcher)
+    model, _ = new()
+    model.succeed(prepared(servable, limits))
+    instance = instance_of(servable, limits)
+    model.install(instance)
 
     async with anyio.create_task_group() as tasks:
-        await tasks.start(batcher.serve)
+        await tasks.start(serve, instance)
 
         try:
             yield model
             servable.gate.let_through()
-            await settled(batcher)
+            await settled(instance.batcher)
         finally:
             servable.gate.let_through()
             tasks.cancel_scope.cancel()
 
+    assert instance.idle
     assert model.status().load == Load()
+
+
+async def serve(instance: Instance, *, task_status: TaskStatus[None]) -> None:
+    await instance.serve(task_status=task_status)
 
 
 def request(number: float = 1.0, **choices: Any) -> PredictRequest:
@@ -94,5 +116,16 @@ def request(number: float = 1.0, **choices: Any) -> PredictRequest:
     return PredictRequest(model=ModelSpec(name="echo"), inputs=inputs, **choices)
 
 
+async def ask(model: Model, number: float = 1.0, **choices: Any) -> PredictResult:
+    """What an engine does for a request to a model in memory."""
+    wanted = request(number, **choices)
+    arrived = anyio.current_time()
+    deadline = model.deadline(arrived, wanted.timeout)
+    assert model.instance is not None
+    return await model.instance.predict(
+        model.id, wanted, arrived=arrived, deadline=deadline
+    )
+
+
 async def collect(model: Model, number: float, into: list[PredictResult]) -> None:
-    into.append(await model.predict(request(number)))
+    into.append(await ask(model, number))

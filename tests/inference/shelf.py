@@ -185,6 +185,15 @@ async def shelf(
     assert cache.nbytes == 0
 
 
+async def seen(
+    it: Shelf, models: Mapping[str, Mapping[int, str]], **choices: Any
+) -> None:
+    """One survey and all that follows from it."""
+    it.look(models, **choices)
+    await it.manager.settled()
+    await anyio.wait_all_tasks_blocked()
+
+
 def survey(
     models: Mapping[str, Mapping[int, str]],
     *,

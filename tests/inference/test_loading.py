@@ -1,34 +1,209 @@
-"""What is opened is closed where opening fails."""
+"""What is opened is measured, warm, and closed where opening fails."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import numpy as np
 import pytest
 
+from inference.artifact import Manifest
+from inference.backend import tf
+from inference.compilation import Compiled
+from inference.errors import InvalidModel, LoadFailed
+from inference.footprint import expected_bytes, resident_bytes
 from inference.limits import Limits
-from inference.loading import _open
+from inference.loading import Loader, Prepared
+from inference.repository import ModelFiles
 from inference.runtime import Servable
+from inference.types import ModelId
 from tests.inference.echo import echo
-from tests.inference.graphs import compile_graph
+from tests.inference.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from inference.loading import Loaded
 
-def test_a_warm_up_that_breaks_closes_the_servable(
+LIMITS = Limits(concurrency=1, intra_op_threads=1)
+LARGE = 50 * 1024**2
+
+
+def prepared(
+    folder: Path, build: Any = echo, *, warmup: str | None = None, **other: Any
+) -> Prepared:
+    """A graph that was compiled, and the requests recorded beside it."""
+    recorded = folder / "warmup.jsonl"
+    artifact = compile_graph(folder, build)
+    manifest = Manifest.model_validate_json(artifact.manifest.read_text())
+
+    if warmup is not None:
+        recorded.write_text(warmup)
+
+    files = ModelFiles(
+        id=ModelId("echo", 1),
+        path=folder / "model.pb",
+        warmup=None if warmup is None else recorded,
+    )
+    compiled = Compiled(artifact=artifact, manifest=manifest, fresh=True)
+    limits = other.get("limits", LIMITS)
+    return Prepared(
+        files=files,
+        compiled=compiled,
+        limits=limits,
+        plans=limits.plans(manifest.signatures),
+    )
+
+
+async def opened(version: Prepared) -> Loaded:
+    compilation: Any = None
+    return await Loader(compilation, LIMITS).open(version)
+
+
+def count_servables(monkeypatch: pytest.MonkeyPatch) -> list[Servable]:
+    """All that are made from now on."""
+    made: list[Servable] = []
+    begin = Servable.__init__
+
+    def keep(self: Servable, *args: Any, **options: Any) -> None:
+        begin(self, *args, **options)
+        made.append(self)
+
+    monkeypatch.setattr(Servable, "__init__", keep)
+    return made
+
+
+async def test_a_warm_up_that_breaks_closes_the_servable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[Servable] = []
-
     def break_down(servable: Servable) -> None:
-        opened.append(servable)
         raise MemoryError("no room")
 
+    version = prepared(tmp_path)
+    servables = count_servables(monkeypatch)
     monkeypatch.setattr(Servable, "warm_up", break_down)
 
-    with pytest.raises(MemoryError):
-        _open(compile_graph(tmp_path, echo), Limits(concurrency=1, intra_op_threads=1))
+    with pytest.raises(LoadFailed, match="can't be mapped: no room"):
+        await opened(version)
 
-    [servable] = opened
+    [servable] = servables
     assert servable._session is None
+
+
+async def test_recorded_requests_are_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They, and not the generated ones, in all the forms of a predict body."""
+    asked: list[list[list[float]]] = []
+    run = Servable.run
+
+    def recording(self: Servable, name: str, inputs: Any, *rest: Any) -> Any:
+        asked.append(inputs["x"].tolist())
+        return run(self, name, inputs, *rest)
+
+    warmup = """{"inputs": {"x": [[1, 1]]}}
+    {"inputs": [[2, 2]], "signature_name": "serving_default"}
+
+    {"instances": [[3, 3], [4, 4]]}
+    {"instances": [{"x": [5, 5]}, {"x": [6, 6]}]}
+    """
+    version = prepared(tmp_path, warmup=warmup)
+    monkeypatch.setattr(Servable, "run", recording)
+    monkeypatch.setattr(Servable, "warm_up", lambda _: asked.append([[0.0]]))
+    loaded = await opened(version)
+    loaded.servable.close()
+    assert asked == [[[1, 1]], [[2, 2]], [[3, 3], [4, 4]], [[5, 5], [6, 6]]]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"inputs": {"y": [[1, 1]]}}', "does not have named input: 'y'"),
+        ('{"inputs": [[1, 2, 3]]}', "wants shape"),
+        ('{"inputs": [[1, 2]], "signature_name": "no"}', "no signature 'no'"),
+        ("{", "it isn't JSON"),
+        ('{"inputs": [], "instances": []}', 'must have one of "inputs" and'),
+        ("[]", 'must have one of "inputs" and'),
+        ('{"instances": []}', "must be a list with a row or more"),
+        ('{"instances": [{"x": [1, 1]}, {"z": [1, 1]}]}', "must have the same inputs"),
+        ('{"instances": [{"x": [1, 1]}, [1, 1]]}', "must have the same inputs"),
+    ],
+)
+async def test_a_recorded_request_that_fails_refuses_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str
+) -> None:
+    version = prepared(tmp_path, warmup=f'{{"inputs": [[1, 1]]}}\n\n{line}')
+    servables = count_servables(monkeypatch)
+
+    with pytest.raises(InvalidModel, match=f"warmup.jsonl, line 3: .*{words}"):
+        await opened(version)
+
+    assert all(each._session is None for each in servables)
+
+
+async def test_too_much_that_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = prepared(tmp_path, warmup='{"inputs": [[1, 1]]}\n' * 3)
+    monkeypatch.setattr("inference.warmup.MAX_REQUESTS", 2)
+
+    with pytest.raises(InvalidModel, match="has 3 requests; keep at most 2"):
+        await opened(version)
+
+    monkeypatch.setattr("inference.warmup.MAX_BYTES", 10)
+
+    with pytest.raises(InvalidModel, match=r"warmup.jsonl"):
+        await opened(version)
+
+
+async def test_a_version_takes_at_least_its_weights(tmp_path: Path) -> None:
+    """Whatever memory was free before: the compiler measured it on its own."""
+    values = np.random.default_rng(3).normal(size=(2, LARGE // 8)).astype("float32")
+
+    def heavy() -> None:
+        tf.matmul(rows("x", 2), tf.constant(values), name="y")
+
+    version = prepared(tmp_path, heavy)
+    manifest = version.compiled.manifest
+    assert manifest.weights_bytes >= LARGE
+    assert version.nbytes == expected_bytes(manifest) >= LARGE
+
+    loaded = await opened(version)
+
+    try:
+        assert loaded.nbytes >= version.nbytes
+        assert resident_bytes() > LARGE
+    finally:
+        loaded.servable.close()
+
+
+async def test_one_is_opened_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def warm_up(servable: Servable) -> None:
+        inside.append(1)
+        most.append(len(inside))
+        anyio.from_thread.run(anyio.wait_all_tasks_blocked)
+        inside.pop()
+
+    monkeypatch.setattr(Servable, "warm_up", warm_up)
+    compilation: Any = None
+    loader = Loader(compilation, LIMITS)
+    version = prepared(tmp_path)
+    all_opened = []
+
+    async def open_one() -> None:
+        all_opened.append(await loader.open(version))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(open_one)
+
+    assert most == [1, 1, 1]
+
+    for each in all_opened:
+        each.servable.close()

@@ -100,6 +100,23 @@ def test_a_whole_sidecar(tmp_path: Path) -> None:
     ("text", "words"),
     [
         pytest.param("a = \nb = 1", ["valid TOML", "line 1"], id="syntax"),
+        pytest.param(f"max_queue = {'1' * 5000}", ["valid TOML"], id="digits"),
+        pytest.param(f"max_queue = 0x{'F' * 5000}", ["'max_queue'"], id="hex digits"),
+        pytest.param(f"max_queue = 1{'0' * 30}", ["'max_queue'"], id="a huge queue"),
+        pytest.param(f"a = {'[' * 100_000}", ["nested too deeply"], id="nesting"),
+        pytest.param(f"a{'.a' * 100_000} = 1", ["too many dots"], id="a long key"),
+        pytest.param(f"concurrency{'.a' * 900} = 1", ["'concurrency'"], id="a deep key"),
+        pytest.param("#" * 2**20 + "#", ["1,048,576 bytes"], id="a huge file"),
+        pytest.param(
+            "\n".join(f"a{number} = 1" for number in range(1000)),
+            ["'a9'", "no such key. The keys are"],
+            id="many keys",
+        ),
+        pytest.param(
+            "[batching]\nallowed_rows = [4294967296]",
+            ["'batching.allowed_rows'", "2147483647"],
+            id="a batch without end",
+        ),
         pytest.param(b"a = '\xff'", ["valid TOML"], id="encoding"),
         pytest.param("port = 1", ["'port'", "concurrency", "constants"], id="key"),
         pytest.param("concurrency = 0", ["'concurrency'", "1"], id="too few"),

@@ -1,0 +1,69 @@
+"""What the operator allows, and how much memory: ahead of time as on the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from inference.backend import tf, tf1
+from service.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph that prints what it is given."""
+    path = tmp_path_factory.mktemp("permissions") / "telling.pb"
+
+    with tf.Graph().as_default() as graph:
+        x = tf1.placeholder(tf.float32, [None], name="x")
+        told = tf.raw_ops.Print(input=x, data=[x], message="told")
+        tf.multiply(told, 2.0, name="y")
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+def compile_to(folder: Path, model: Path, *args: str, **env: str) -> Result:
+    command = ["compile", str(model), "--output", str(folder), *args]
+    return CliRunner().invoke(main, command, env=env)
+
+
+def test_an_operation_must_be_allowed_to_compile_ahead(
+    model: Path, tmp_path: Path
+) -> None:
+    refused = compile_to(tmp_path, model)
+    allowed = compile_to(tmp_path, model, "--allow-ops", "Abort,Print")
+    again = compile_to(tmp_path, model, TANDEM_ALLOW_OPS="Print, Abort")
+
+    assert refused.exit_code == 1
+    assert "Print" in refused.output
+    assert "--allow-ops" in refused.output
+    assert (allowed.exit_code, again.exit_code) == (0, 0), allowed.output
+    assert "telling: compiled," in allowed.output
+    assert "telling: was there already," in again.output
+
+
+def test_inspect_takes_them_too(model: Path, tmp_path: Path) -> None:
+    compiled = compile_to(tmp_path, model, "--allow-ops", "Print")
+    args = ["inspect", str(model), "--cache-dir", str(tmp_path)]
+    result = CliRunner().invoke(main, [*args, "--allow-ops", "Print"])
+
+    assert (compiled.exit_code, result.exit_code) == (0, 0), result.output
+    assert "curl" in result.output
+
+
+def test_memory_is_limited(model: Path, tmp_path: Path) -> None:
+    result = compile_to(tmp_path, model, "--compile-memory", "100MiB")
+
+    assert result.exit_code == 1
+    assert "more than the 100 MiB of memory" in result.output
+    assert "--compile-memory" in result.output

@@ -1,0 +1,104 @@
+"""What fails says why, is left alone for a while, and hurts nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from tests.e2e.scales import write_scale
+from tests.e2e.sites import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from tests.e2e.sites import Client, Site
+
+REQUESTS = 50
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def test_a_refused_model_is_not_compiled_at_every_request(
+    client: Client, living: Site
+) -> None:
+    (living.folder / "refused.h5").write_bytes(b"not a model")
+    failed = await client.until("refused", state="END")
+    before = await client.metric("tandem_model_load_failures_total")
+
+    answers = [await client.ask("refused") for _ in range(REQUESTS)]
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert all(failed["error"] in answer.json()["error"] for answer in answers)
+    assert await client.metric("tandem_model_load_failures_total") == before
+    assert len(living.events("model failed to load", "refused")) == 1
+
+
+async def test_a_model_that_fails_to_load_is_not_loaded_at_every_request(
+    client: Client, living: Site, cache: Path, tmp_path: Path
+) -> None:
+    """Its compiled form is lost while it is out of memory."""
+    known = set(cache.iterdir())
+    write_scale(tmp_path / "lost.pb", 7).rename(living.folder / "lost.pb")
+    await client.serves("lost")
+    [artifact] = [path for path in set(cache.iterdir()) - known if path.is_dir()]
+    await client.admin("POST", "models/lost/unload")
+    graph = artifact / "graph.pb"
+    content = graph.read_bytes()
+    graph.write_bytes(bytes(len(content)))
+
+    load = await client.admin("POST", "models/lost/load")
+    answers = [await client.ask("lost") for _ in range(REQUESTS)]
+
+    assert load.status_code == 503
+    assert {answer.status_code for answer in answers} == {503}
+    assert "damaged" in load.json()["error"]
+    assert all("is damaged" in answer.json()["error"] for answer in answers)
+    assert "tried again in" in answers[-1].json()["error"]
+    assert len(living.events("model failed to load", "lost/1")) == 1
+
+    graph.write_bytes(content)
+    assert (await client.admin("POST", "models/lost/load")).status_code == 200
+    assert await client.factor("lost") == 7.0
+
+
+async def test_a_killed_compiler_is_told_and_the_next_try_works(
+    client: Client, living: Site, tmp_path: Path
+) -> None:
+    write_scale(tmp_path / "killed.pb", 9).rename(living.folder / "killed.pb")
+
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while not (children := compilers(living.server.process.pid)):
+            await anyio.sleep(0.01)
+
+    os.kill(children[0], signal.SIGKILL)
+    failed = await client.until("killed", state="END")
+
+    assert "The compiler was killed while reading killed.pb" in failed["error"]
+    assert (await client.ask("killed")).status_code == 503
+    assert await client.factor("always") == 1.0
+    assert await client.metric("tandem_model_failed", "killed") == 1
+
+    answer = await client.admin("POST", "models/killed/load")
+    assert answer.status_code == 200, answer.text
+    assert await client.factor("killed") == 9.0
+    assert not compilers(living.server.process.pid)
+
+
+def compilers(parent: int) -> list[int]:
+    """The compilers among a process's children."""
+    found = []
+
+    for folder in Path("/proc").glob("[0-9]*"):
+        # A process may end while it is looked at.
+        with suppress(OSError):
+            after_name = (folder / "stat").read_text().rpartition(") ")[2].split()
+            command = (folder / "cmdline").read_bytes()
+
+            if after_name[1] == str(parent) and b"inference.compiler\0" in command:
+                found.append(int(folder.name))
+
+    return found

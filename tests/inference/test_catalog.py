@@ -1,0 +1,229 @@
+"""Which version answers, what labels stand for, and what may go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from inference.catalog import Catalog, Entry
+from inference.errors import ModelNotFound, VersionNotFound
+from inference.model import Model
+from inference.sidecar import VersionsTable
+from inference.types import ModelId, ModelSpec, ModelState
+from tests.inference.shelf import prepared, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference.survey import FoundVersion
+
+LOADING, FAILED, READY = ModelState.LOADING, ModelState.END, ModelState.AVAILABLE
+
+
+def found(*numbers: int) -> Mapping[int, FoundVersion]:
+    models = {"a": dict.fromkeys(numbers, "content")}
+    return survey(models).models["a"].versions if numbers else {}
+
+
+def entry(states: Mapping[int, ModelState], *on_disk: int, **fields: Any) -> Entry:
+    """Model a with versions in these states, all on disk unless it is said which."""
+    files = found(*(on_disk or states))
+    table = fields.pop("table", VersionsTable(latest=1))
+    made = Entry(name="a", policy=table, found=files, **fields)
+
+    for number, state in states.items():
+        made.versions[number] = model(number, state)
+
+    return made
+
+
+def model(number: int, state: ModelState) -> Model:
+    made = Model(ModelId("a", number), "a", changed=lambda: None)
+    made.begin("reading")
+
+    if state is READY:
+        made.succeed(prepared(found(number)[number].files))
+    elif state is FAILED:
+        made.fail("it is cut")
+
+    return made
+
+
+def only(*numbers: int) -> VersionsTable:
+    return VersionsTable(only=numbers)
+
+
+@pytest.mark.parametrize(
+    ("states", "newest"),
+    [
+        ({3: LOADING}, 3),
+        ({1: READY, 2: LOADING}, 1),
+        ({1: READY, 2: READY, 3: FAILED}, 2),
+        ({1: FAILED, 2: LOADING}, 2),
+        ({9: READY, 10: READY}, 10),
+    ],
+)
+def test_without_a_version_the_newest_that_answers(
+    states: dict[int, ModelState], newest: int
+) -> None:
+    assert entry(states).pick(ModelSpec(name="a")) == newest
+
+
+def test_with_a_version_just_that() -> None:
+    made = entry({1: READY, 2: LOADING})
+    assert made.pick(ModelSpec(name="a", version=2)) == 2
+
+    with pytest.raises(VersionNotFound, match="no version 3; served: 1, 2"):
+        made.pick(ModelSpec(name="a", version=3))
+
+
+def test_a_model_of_which_no_version_is_asked_for() -> None:
+    made = entry({}, 1, table=only(5))
+    assert made.wanted() == []
+
+    with pytest.raises(VersionNotFound, match="No version of model 'a' is served"):
+        made.pick(ModelSpec(name="a"))
+
+
+def test_a_label_moves_only_to_what_answers() -> None:
+    made = entry({1: READY, 2: LOADING}, declared={"stable": 1})
+    made.move_labels()
+    assert made.labels == {"stable": 1}
+
+    made.declared = {"stable": 2, "canary": 2}
+    made.move_labels()
+    assert made.labels == {"stable": 1, "canary": 2}
+    assert made.pick(ModelSpec(name="a", label="stable")) == 1
+
+    made.versions[2] = model(2, READY)
+    made.move_labels()
+    assert made.labels == {"stable": 2, "canary": 2}
+    assert made.status(2).labels == ("canary", "stable")
+
+    made.declared = {}
+    made.move_labels()
+
+    with pytest.raises(VersionNotFound, match="no label 'stable'; its labels are: non"):
+        made.pick(ModelSpec(name="a", label="stable"))
+
+
+def test_what_was_ordered_goes_before_what_is_declared() -> None:
+    made = entry({1: READY, 2: READY}, declared={"stable": 1, "old": 1})
+    made.ordered = {"stable": 2, "old": None}
+    made.move_labels()
+    assert made.labels == {"stable": 2}
+
+
+def test_a_label_of_what_isnt_there() -> None:
+    made = entry({1: READY}, declared={"next": 7})
+    made.move_labels()
+
+    with pytest.raises(VersionNotFound, match="stands for version 7, which isn't in"):
+        made.pick(ModelSpec(name="a", label="next"))
+
+
+@pytest.mark.parametrize(
+    ("states", "fields", "obsolete"),
+    [
+        pytest.param({1: READY}, {}, [], id="it is wanted"),
+        pytest.param({1: READY, 2: LOADING}, {}, [], id="the next isn't ready"),
+        pytest.param({1: READY, 2: FAILED}, {}, [], id="the next has failed"),
+        pytest.param({1: READY, 2: READY}, {}, [1], id="the next answers"),
+        pytest.param({1: READY, 2: FAILED, 3: READY}, {}, [1, 2], id="one was skipped"),
+        pytest.param(
+            {1: READY, 2: READY}, {"declared": {"old": 1}}, [], id="it has a label"
+        ),
+        pytest.param({1: READY, 2: READY}, {"held": {1}}, [], id="it is to have one"),
+        pytest.param(
+            {1: READY, 2: FAILED, 3: READY},
+            {"declared": {"stable": 2}, "labels": {"stable": 1}},
+            [],
+            id="its label can't move",
+        ),
+        pytest.param(
+            {1: READY, 2: READY, 3: FAILED},
+            {"declared": {"stable": 1}},
+            [],
+            id="what answers has only a label",
+        ),
+        pytest.param(
+            {1: READY, 2: READY}, {"table": only(2)}, [1], id="it is named no more"
+        ),
+        pytest.param(
+            {1: READY, 2: READY}, {"table": VersionsTable(all=True)}, [], id="all"
+        ),
+    ],
+)
+def test_what_may_go(
+    states: dict[int, ModelState], fields: dict[str, Any], obsolete: list[int]
+) -> None:
+    made = entry(states, **fields)
+    made.move_labels()
+    assert made.obsolete() == obsolete
+
+
+def test_what_isnt_on_disk_goes_whatever_answers() -> None:
+    assert entry({1: READY, 2: LOADING}, 2).obsolete() == [1]
+
+
+@pytest.mark.parametrize(
+    ("grace", "keep", "after"),
+    [
+        (True, False, [{1, 2}, {1}, {1}]),
+        (False, False, [{1}, {1}, {1}]),
+        (True, True, [{1, 2}, {1, 2}, {1, 2}]),
+        (False, True, [{1, 2}, {1, 2}, {1, 2}]),
+    ],
+)
+def test_what_is_missing_is_taken_for_gone_the_second_time(
+    grace: bool, keep: bool, after: list[set[int]]
+) -> None:
+    made = entry({1: READY, 2: READY})
+
+    for there in after:
+        made.find(found(1), keep=keep, grace=grace)
+        assert set(made.found) == there
+
+
+def test_what_comes_back_is_missed_anew() -> None:
+    made = entry({1: READY, 2: READY})
+
+    for on_disk, there in (((1,), {1, 2}), ((1, 2), {1, 2}), ((1,), {1, 2})):
+        made.find(found(*on_disk), keep=False, grace=True)
+        assert set(made.found) == there
+
+
+@pytest.mark.parametrize(
+    ("version", "whole", "declared", "pinned"),
+    [
+        (None, None, True, True),
+        (None, False, True, False),
+        (True, False, False, True),
+        (False, True, True, False),
+    ],
+)
+def test_who_decides_what_is_pinned(
+    version: bool | None, whole: bool | None, declared: bool, pinned: bool
+) -> None:
+    made = entry({1: READY}, ordered_pin=whole, declared_pin=declared)
+    made.versions[1].ordered_pin = version
+    made.apply_pins()
+    assert made.versions[1].pinned is pinned
+
+
+def test_models_by_name() -> None:
+    catalog = Catalog()
+    made = entry({2: READY, 1: READY})
+    catalog.add(made)
+    catalog.add(Entry(name="A", policy=VersionsTable(latest=1)))
+    assert [each.name for each in catalog.entries()] == ["A", "a"]
+    assert [each.id.version for each in catalog.models()] == [1, 2]
+    assert catalog.find(ModelSpec(name="a")) is made.versions[2]
+    assert len(catalog.select(ModelSpec(name="a"))) == 2
+    assert catalog.select(ModelSpec(name="a", version=1)) == [made.versions[1]]
+
+    catalog.remove(made)
+
+    with pytest.raises(ModelNotFound, match="no model 'a'; the models are: A"):
+        catalog.find(ModelSpec(name="a"))

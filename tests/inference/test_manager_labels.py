@@ -1,0 +1,190 @@
+"""Labels: from the sidecar, and set at run time, all of them or none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from inference.errors import InvalidModel, LoadFailed, VersionNotFound
+from inference.sidecar import VersionsTable
+from inference.types import ModelId
+from tests.inference.shelf import FakeLoader, seen, shelf
+
+if TYPE_CHECKING:
+    from tests.inference.shelf import Shelf
+
+THREE = {"a": {1: "a", 2: "b", 3: "c"}}
+ALL = VersionsTable(all=True)
+
+
+async def answer(it: Shelf, label: str) -> str:
+    return str((await it.ask("a", label=label)).model)
+
+
+async def test_a_label_of_the_sidecar_moves_once_its_version_answers() -> None:
+    async with shelf() as it:
+        await seen(it, {"a": {1: "a"}}, labels={"stable": 1})
+        assert await answer(it, "stable") == "a/1"
+
+        it.loader.compiling = anyio.Event()
+        it.look({"a": {1: "a", 2: "b"}}, labels={"stable": 2})
+        await anyio.wait_all_tasks_blocked()
+        assert await answer(it, "stable") == "a/1"
+
+        it.loader.compiling.set()
+        await it.manager.settled()
+        await anyio.wait_all_tasks_blocked()
+        assert await answer(it, "stable") == "a/2"
+        assert it.states() == {"a/2": "AVAILABLE"}
+
+
+async def test_a_label_whose_new_version_fails_keeps_the_old_one() -> None:
+    """Though a third version answers, and the policy asks for that alone."""
+    loader = FakeLoader(broken={ModelId("a", 2): InvalidModel("it is cut.")})
+
+    async with shelf(loader) as it:
+        await seen(it, {"a": {1: "a"}}, labels={"stable": 1})
+        await seen(it, THREE, labels={"stable": 2})
+        assert it.states() == {"a/1": "AVAILABLE", "a/2": "END", "a/3": "AVAILABLE"}
+        assert await answer(it, "stable") == "a/1"
+        assert str((await it.ask("a")).model) == "a/3"
+
+
+async def test_a_labelled_old_version_replaces_no_newer_one() -> None:
+    """The newest fails: what answered without a label goes on answering."""
+    loader = FakeLoader(broken={ModelId("a", 3): InvalidModel("it is cut.")})
+
+    async with shelf(loader) as it:
+        await seen(it, {"a": {1: "a", 2: "b"}}, labels={"stable": 1})
+        await seen(it, THREE, labels={"stable": 1})
+        assert str((await it.ask("a")).model) == "a/2"
+        await it.manager.label(it.catalog.entry("a"), {"old": 1})
+        await anyio.wait_all_tasks_blocked()
+        assert str((await it.ask("a")).model) == "a/2"
+
+
+async def test_a_label_set_at_run_time_loads_its_version_first() -> None:
+    async with shelf() as it:
+        await seen(it, THREE)
+        assert it.in_memory() == ["a/3"]
+        entry = it.catalog.entry("a")
+        it.loader.compiling = anyio.Event()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.manager.label, entry, {"stable": 1})
+            await anyio.wait_all_tasks_blocked()
+
+            with pytest.raises(VersionNotFound, match="no label 'stable'"):
+                await answer(it, "stable")
+
+            it.loader.compiling.set()
+
+        assert await answer(it, "stable") == "a/1"
+        assert entry.status(1).labels == ("stable",)
+
+        await seen(it, THREE)
+        assert it.in_memory() == ["a/1", "a/3"]
+        assert await answer(it, "stable") == "a/1"
+
+
+async def test_a_label_set_at_run_time_goes_before_the_sidecars() -> None:
+    async with shelf() as it:
+        await seen(it, THREE, labels={"stable": 1}, table=ALL)
+        await it.manager.label(it.catalog.entry("a"), {"stable": 2})
+        await seen(it, THREE, labels={"stable": 3}, table=ALL)
+        assert await answer(it, "stable") == "a/2"
+
+        await it.manager.label(it.catalog.entry("a"), {"stable": None})
+
+        with pytest.raises(VersionNotFound, match="no label"):
+            await answer(it, "stable")
+
+
+async def test_a_version_that_loses_its_label_goes() -> None:
+    async with shelf() as it:
+        await seen(it, THREE, labels={"stable": 1})
+        await it.manager.label(it.catalog.entry("a"), {"stable": 3})
+        await anyio.wait_all_tasks_blocked()
+        assert it.states() == {"a/3": "AVAILABLE"}
+
+
+async def test_all_labels_or_none() -> None:
+    """While the last one fails, the others have not moved, nor what they left gone."""
+    loader = FakeLoader(broken={ModelId("a", 2): InvalidModel("it is cut.")})
+
+    async with shelf(loader) as it:
+        await seen(it, {"a": {1: "a", 2: "b", 3: "c", 4: "d"}}, labels={"stable": 3})
+        assert it.in_memory() == ["a/3", "a/4"]
+        loader.compiling = anyio.Event()
+        entry, errors = it.catalog.entry("a"), []
+
+        async def label() -> None:
+            with pytest.raises(LoadFailed, match="it is cut") as raised:
+                await it.manager.label(entry, {"stable": 1, "canary": 2})
+
+            errors.append(raised.value)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(label)
+            await anyio.wait_all_tasks_blocked()
+            assert await answer(it, "stable") == "a/3"
+            loader.compiling.set()
+
+        await anyio.wait_all_tasks_blocked()
+        assert errors
+        assert entry.labels == {"stable": 3}
+        assert it.in_memory() == ["a/3", "a/4"]
+        assert await answer(it, "stable") == "a/3"
+
+
+async def test_a_label_to_what_isnt_there() -> None:
+    async with shelf() as it:
+        await seen(it, THREE)
+
+        with pytest.raises(VersionNotFound, match="no version 9 .* it has: 1, 2, 3"):
+            await it.manager.label(it.catalog.entry("a"), {"stable": 1, "canary": 9})
+
+        assert it.states() == {"a/3": "AVAILABLE"}
+
+
+async def test_a_version_that_vanishes_while_it_gets_a_label() -> None:
+    async with shelf() as it:
+        await seen(it, THREE)
+        it.loader.compiling = anyio.Event()
+        entry, errors = it.catalog.entry("a"), []
+
+        async def label() -> None:
+            try:
+                await it.manager.label(entry, {"stable": 1, "canary": 2})
+            except Exception as exc:
+                errors.append(str(exc))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(label)
+            await anyio.wait_all_tasks_blocked()
+            it.look({"a": {1: "a", 3: "c"}}, now=True)
+            it.loader.compiling.set()
+
+        await anyio.wait_all_tasks_blocked()
+        assert len(errors) == 1
+        assert "2" in errors[0]
+        assert it.states() == {"a/3": "AVAILABLE"}
+
+
+async def test_a_caller_that_goes_leaves_the_labels() -> None:
+    async with shelf() as it:
+        await seen(it, THREE)
+        it.loader.compiling = anyio.Event()
+        entry = it.catalog.entry("a")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.manager.label, entry, {"stable": 1})
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+
+        it.loader.compiling.set()
+        await it.manager.settled()
+        await anyio.wait_all_tasks_blocked()
+        assert (entry.labels, it.states()) == ({}, {"a/3": "AVAILABLE"})

@@ -1,0 +1,205 @@
+"""What an operator orders: load, unload, pin, resize."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from inference import cache as cache_module
+from inference.errors import InvalidModel, LoadFailed, ModelUnloaded
+from inference.types import ModelId, ModelSpec
+from tests.inference.shelf import MIB, FakeLoader, seen, shelf
+
+if TYPE_CHECKING:
+    from inference.model import Model
+    from tests.inference.shelf import Shelf
+
+A = ModelId("a", 1)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No load waits before it takes a busy version's place."""
+    monkeypatch.setattr(cache_module, "PATIENCE_SECONDS", 0.0)
+
+
+def model(it: Shelf, name: str = "a") -> Model:
+    return it.catalog.find(ModelSpec(name=name))
+
+
+async def test_what_is_unloaded_stays_so_until_it_is_loaded() -> None:
+    async with shelf() as it:
+        await it.load("a")
+        await it.manager.unload(model(it))
+        assert (it.states(), it.cache.nbytes) == ({"a/1": "END"}, 0)
+
+        for content in "a", "a", "other":
+            await seen(it, {"a": {1: content}})
+
+            with pytest.raises(ModelUnloaded, match="an operator's load"):
+                await it.ask("a")
+
+        await it.manager.load(model(it))
+        await it.ask("a")
+        assert it.in_memory() == ["a/1"]
+
+
+async def test_unloaded_while_it_is_compiled() -> None:
+    async with shelf() as it:
+        it.loader.compiling = anyio.Event()
+        it.look({"a": {1: "a"}})
+        await anyio.wait_all_tasks_blocked()
+        await it.manager.unload(model(it))
+        it.loader.compiling.set()
+        await it.manager.settled()
+        assert (it.states(), it.loader.opened) == ({"a/1": "END"}, [])
+
+        await it.manager.load(model(it))
+        assert (it.in_memory(), it.loader.prepared) == (["a/1"], [A])
+
+
+async def test_unloaded_while_it_is_opened() -> None:
+    async with shelf() as it:
+        it.loader.opening = anyio.Event()
+        it.look({"a": {1: "a"}})
+        await anyio.wait_all_tasks_blocked()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.manager.unload, model(it))
+            await anyio.wait_all_tasks_blocked()
+            it.loader.opening.set()
+
+        assert (it.states(), it.cache.nbytes) == ({"a/1": "END"}, 0)
+        assert it.loader.latest("a").closed
+
+
+async def test_an_unload_goes_on_though_its_caller_has_gone() -> None:
+    async with shelf(FakeLoader(gated=True)) as it:
+        await it.load("a")
+        servable = it.loader.latest("a")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.ask, "a")
+            await servable.until_ran(1)
+
+            with anyio.move_on_after(0):
+                await it.manager.unload(model(it))
+
+            servable.let_through()
+
+        await anyio.wait_all_tasks_blocked()
+        assert (servable.closed, it.cache.nbytes) == (True, 0)
+
+
+async def test_loading_what_failed_tries_it_again() -> None:
+    loader = FakeLoader(broken={A: InvalidModel("it is cut.")})
+
+    async with shelf(loader) as it:
+        await it.load("a")
+
+        with pytest.raises(LoadFailed, match="it is cut"):
+            await it.manager.load(model(it))
+
+        assert loader.prepared == [A, A]
+        loader.broken.clear()
+        await it.manager.load(model(it))
+        assert it.in_memory() == ["a/1"]
+
+
+async def test_loading_waits_for_what_is_under_way() -> None:
+    async with shelf() as it:
+        it.loader.compiling = anyio.Event()
+        it.look({"a": {1: "a"}})
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.manager.load, model(it))
+            await anyio.wait_all_tasks_blocked()
+            it.loader.compiling.set()
+
+        assert (it.in_memory(), it.loader.prepared) == (["a/1"], [A])
+
+
+async def test_loading_what_is_to_go() -> None:
+    async with shelf(FakeLoader(gated=True)) as it:
+        await it.load("a", "b")
+        going, servable = model(it), it.loader.latest("a")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.ask, "a")
+            await servable.until_ran(1)
+            it.look({"b": {1: "a"}}, now=True)
+
+            with pytest.raises(ModelUnloaded, match="being unloaded"):
+                await it.manager.load(going)
+
+            servable.let_through()
+
+        await anyio.wait_all_tasks_blocked()
+        assert it.states() == {"b/1": "AVAILABLE"}
+
+
+async def test_who_is_pinned() -> None:
+    async with shelf() as it:
+        await seen(it, {"a": {1: "a"}, "b": {1: "b"}}, pinned=["a"])
+        assert (model(it).pinned, model(it, "b").pinned) == (True, False)
+
+        it.manager.pin(ModelSpec(name="a"), False)
+        it.manager.pin(ModelSpec(name="b"), True)
+        await seen(it, {"a": {1: "a"}, "b": {1: "b", 2: "c"}}, pinned=["a"])
+        assert (model(it).pinned, model(it, "b").pinned) == (False, True)
+
+
+async def test_a_pinned_version_gives_way_to_what_replaces_it() -> None:
+    async with shelf(budget=MIB) as it:
+        await seen(it, {"a": {1: "a"}}, pinned=["a"])
+        first = it.loader.latest("a")
+
+        with anyio.fail_after(10):
+            await seen(it, {"a": {1: "other"}}, pinned=["a"])
+
+        assert (first.closed, it.in_memory()) == (True, ["a/1"])
+        assert len(it.loader.opened) == 2
+
+
+async def test_pinned_while_a_load_waits_for_room() -> None:
+    """The load gives up rather than wait for ever, and keeps nobody from going."""
+    async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
+        it.loader.sizes[ModelId("c", 1)] = 2 * MIB
+        await it.load("a", "b", "c")
+        servable, errors = it.loader.latest("a"), []
+
+        async def ask() -> None:
+            with pytest.raises(
+                LoadFailed, match="pinned models take 1.0 MiB"
+            ) as raised:
+                await it.ask("c")
+
+            errors.append(raised.value)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.ask, "a")
+            await servable.until_ran(1)
+            tasks.start_soon(it.ask, "b")
+            await it.loader.latest("b").until_ran(1)
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            assert it.in_memory() == ["b/1"]
+            it.manager.pin(ModelSpec(name="b"), True)
+            servable.let_through()
+            it.loader.latest("b").let_through()
+
+        assert len(errors) == 1
+        with anyio.fail_after(10):
+            await it.manager.unload(model(it, "b"))
+
+
+async def test_a_size_outlives_an_eviction() -> None:
+    async with shelf(budget=MIB) as it:
+        await it.load("a", "b")
+        model(it).resize(7)
+        await it.ask("b")
+        assert it.in_memory() == ["b/1"]
+        await it.ask("a")
+        assert model(it).status().concurrency == 7
