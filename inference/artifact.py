@@ -7,6 +7,7 @@ after loading from `weights.bin`, where each begins on a page so that it can be 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,10 @@ class Artifact:
             raise DamagedArtifact(f"{self.folder}: a file isn't as long as it was")
 
         return manifest
+
+    def discard(self) -> None:
+        """Remove it, so that it is made again."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def read_graph(self, manifest: Manifest) -> bytes:
         """The serialized GraphDef. Raises `DamagedArtifact` if it was changed."""

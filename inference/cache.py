@@ -95,8 +95,6 @@ class ModelCache:
 
         It is seen to its end though the caller is cancelled.
         """
-        self._retries.forget(model)
-        self._evicted.discard(model)
         unloaded = anyio.Event()
         self._tasks.start_soon(self._unload, model, unloaded)
         await unloaded.wait()
@@ -105,6 +103,8 @@ class ModelCache:
         try:
             async with self._one:
                 instance = model.uninstall()
+                self._retries.forget(model)
+                self._evicted.discard(model)
 
             if instance is not None:
                 await instance.end()

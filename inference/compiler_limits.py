@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 ELSEWHERE = "or compile it ahead of time with tandem compile on a machine that has more"
 # TensorFlow gives up at once where a thread has no memory for its stack.
+# Nor has a library, unless it lies where nothing may be run.
 _NO_MEMORY = re.compile(
-    r"bad_alloc|annot allocate|MemoryError|out of memory|pthread_create\(\) failed",
+    r"bad_alloc|annot allocate|MemoryError|out of memory|pthread_create\(\) failed|"
+    r"failed to map segment from shared object(?!: Operation not permitted)",
     re.IGNORECASE,
 )
 _STACK = "    @ "

@@ -266,7 +266,12 @@ class Engine:
                 return
 
         self._repository_error = None
-        self._manager.take(survey, quiet=quiet)
+
+        try:
+            self._manager.take(survey, quiet=quiet)
+        except Exception:
+            # A mistake of ours: what is served must not end for it.
+            log.exception("taking up what was found failed")
 
     def _unreadable(self, error: Exception) -> None:
         """What is served stays: the disk may come back."""

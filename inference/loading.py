@@ -22,6 +22,7 @@ from inference.warmup import read_warmup, replay
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from inference.artifact import Manifest
     from inference.batching import Batching
     from inference.compilation import Compilation, Compiled
     from inference.limits import Limits
@@ -81,6 +82,7 @@ class Loader:
         self._compilation = compilation
         self._limits = limits
         self._limiter = anyio.CapacityLimiter(1)
+        self._tunings: dict[str, _Tuned] = {}
 
     async def prepare(
         self, files: ModelFiles, report: Callable[[str], None], *, retry: bool = False
@@ -105,18 +107,69 @@ class Loader:
     async def open(self, prepared: Prepared) -> Loaded:
         """The prepared version in memory, ready to be called.
 
-        Raises `InvalidModel` where its recorded requests fail, `LoadFailed` otherwise.
+        An artifact that was damaged or removed is made again. Raises `InvalidModel`
+        where the recorded requests fail, `LoadFailed` otherwise.
         """
         try:
-            loaded = await anyio.to_thread.run_sync(
-                _open, prepared, limiter=self._limiter
-            )
+            return await self._open_once(prepared)
+        except DamagedArtifact as exc:
+            log.warning("compiled model damaged", reason=str(exc))
+
+        await self._mend(prepared)
+
+        try:
+            return await self._open_once(prepared)
         except DamagedArtifact as exc:
             raise LoadFailed(f"The compiled model is damaged: {exc}.") from exc
+
+    async def _mend(self, prepared: Prepared) -> None:
+        prepared.compiled.artifact.discard()
+        again = await self.prepare(prepared.files, lambda _: None)
+
+        if again.compiled.artifact != prepared.compiled.artifact:
+            raise LoadFailed(
+                "The compiled model is damaged, and the files that it was made of "
+                "have changed since."
+            )
+
+    async def _open_once(self, prepared: Prepared) -> Loaded:
+        try:
+            loaded, tuning = await anyio.to_thread.run_sync(
+                _open, prepared, self._before(prepared), limiter=self._limiter
+            )
         except (MemoryError, OSError) as exc:
             raise LoadFailed(f"The compiled model can't be mapped: {exc}.") from exc
 
+        self._tunings[prepared.files.id.name] = _Tuned(
+            manifest=prepared.compiled.manifest, tuning=tuning
+        )
         return loaded
+
+    def _before(self, prepared: Prepared) -> Tuning | None:
+        """What was found for a version of the model that is like this one."""
+        found = self._tunings.get(prepared.files.id.name)
+
+        if found is None or not _alike(found.manifest, prepared.compiled.manifest):
+            return None
+
+        return found.tuning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tuned:
+    """How the version that was loaded last is called."""
+
+    manifest: Manifest
+    tuning: Tuning
+
+
+def _alike(one: Manifest, other: Manifest) -> bool:
+    """Whether they differ in their weights' values, as trained again, and no more."""
+    return (one.signatures, one.weights, one.control_flow) == (
+        other.signatures,
+        other.weights,
+        other.control_flow,
+    )
 
 
 @functools.cache
@@ -133,14 +186,14 @@ def _start_runtime() -> None:
     gc.freeze()
 
 
-def _open(prepared: Prepared) -> Loaded:
+def _open(prepared: Prepared, like: Tuning | None) -> tuple[Loaded, Tuning]:
     _start_runtime()
     from inference.runtime import Servable, Threads
 
     started = time.monotonic()
     before = resident_bytes()
     limits = prepared.limits
-    tuning = _tune(prepared)
+    tuning = _tune(prepared, like)
     servable = Servable(
         prepared.compiled.artifact,
         threads=Threads(intra_op=tuning.intra_op, calls=tuning.concurrency),
@@ -155,7 +208,7 @@ def _open(prepared: Prepared) -> Loaded:
 
     name = prepared.files.id.name
     log.info("calls at a time", model=name, chosen=tuning.describe())
-    return Loaded(
+    loaded = Loaded(
         servable=servable,
         limits=limits,
         plans=prepared.plans,
@@ -164,9 +217,10 @@ def _open(prepared: Prepared) -> Loaded:
         fresh=prepared.compiled.fresh,
         nbytes=max(prepared.nbytes, resident_bytes() - before),
     )
+    return loaded, tuning
 
 
-def _tune(prepared: Prepared) -> Tuning:
+def _tune(prepared: Prepared, like: Tuning | None) -> Tuning:
     from inference.tuning import BATCH_ROWS, tune
 
     limits = prepared.limits
@@ -176,6 +230,7 @@ def _tune(prepared: Prepared) -> Tuning:
         rows=min(BATCH_ROWS, limits.batching.max_rows),
         concurrency=limits.concurrency,
         intra_op=limits.intra_op_threads,
+        like=like,
     )
 
 

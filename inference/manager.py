@@ -91,7 +91,7 @@ class ModelManager:
 
         Raises `LoadFailed` with the reason, `ModelUnloaded` if it is to go for good.
         """
-        if model.state is ModelState.UNLOADING:
+        if model.ending:
             model.check()
 
         model.unloaded = False

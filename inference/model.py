@@ -28,7 +28,8 @@ class Model:
     """A version as the engine knows it, from found to unloaded.
 
     `prepared` is what can be loaded, `instance` what is in memory: a version without
-    one is loaded again by the next request. To be used on the event loop's thread.
+    one is loaded again by the next request. `ending` says that it goes for good. To be
+    used on the event loop's thread.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Model:
         self._signatures: Mapping[str, Signature] = {}
         self._stage = ""
         self._begun = False
-        self._ending = False
+        self.ending = False
         self._ended = False
         self._error: str | None = None
         self._update_error: str | None = None
@@ -57,7 +58,7 @@ class Model:
         if self._ended:
             return ModelState.END
 
-        if self._ending:
+        if self.ending:
             return ModelState.UNLOADING
 
         if self.unloaded or self._error is not None:
@@ -76,7 +77,7 @@ class Model:
     @property
     def leaving(self) -> bool:
         """Whether it is to stay out of memory."""
-        return self.unloaded or self._ending
+        return self.unloaded or self.ending
 
     @property
     def current(self) -> bool:
@@ -193,12 +194,12 @@ class Model:
 
     def begin_end(self) -> None:
         """It is to go for good: no request is taken from now on."""
-        self._ending = True
+        self.ending = True
         self._changed()
 
     def end(self) -> None:
         """It is gone, and its servable closed."""
-        self._ending = self._ended = True
+        self.ending = self._ended = True
         self.uninstall()
         self.prepared = None
         self._signatures = {}
@@ -207,12 +208,12 @@ class Model:
 
     def check(self) -> None:
         """Raises `ModelUnloaded`, `LoadFailed`, `ModelLoading` unless it answers."""
-        if self.prepared is not None and not self.unloaded and not self._ending:
+        if self.prepared is not None and not self.unloaded and not self.ending:
             return
 
         name = self.id.name
 
-        if self._ending:
+        if self.ending:
             raise ModelUnloaded(
                 f"Version {self.id.version} of model '{name}' is being unloaded: its "
                 "files are gone, or another version serves in its place."

@@ -32,6 +32,7 @@ from inference.layout import (
     names_of,
     nearest_file,
 )
+from inference.reasons import printable
 from inference.types import ModelId
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Scan:
 
     def report(self, problem: str) -> None:
         """Files may have any bytes for names, which end up in logs and documents."""
-        self.problems.append("".join(map(_shown, problem)))
+        self.problems.append(printable(problem))
 
 
 def scan_repository(root: Path, *, limit: int = LIMIT, one_model: bool = False) -> Scan:
@@ -281,7 +282,3 @@ class _Finder:
 
 def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name == LOST_AND_FOUND
-
-
-def _shown(char: str) -> str:
-    return char if char.isprintable() else f"\\x{ord(char):02x}"

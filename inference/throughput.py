@@ -107,7 +107,7 @@ def measure(
     rows = rows if signature.batchable else 1
     trials: list[Trial] = []
     # In memory once: what a model takes is counted once while it is tried.
-    weights = dict(artifact.map_weights(artifact.read_manifest()))
+    weights = _map(artifact)
 
     with ExitStack() as stack:
         for pair in pairs:
@@ -129,6 +129,10 @@ def measure(
         _take_turns(trials, ends)
 
     return {trial.pair: trial.rate for trial in trials if trial.rate}
+
+
+def _map(artifact: Artifact) -> Weights:
+    return dict(artifact.map_weights(artifact.read_manifest()))
 
 
 def _open(

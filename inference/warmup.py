@@ -89,9 +89,12 @@ def _request(place: str, line: bytes) -> Recorded:
     if not isinstance(body, dict) or ("inputs" in body) == ("instances" in body):
         raise InvalidModel(f'{place}: it must have one of "inputs" and "instances".')
 
-    return Recorded(
-        place=place, signature=body.get("signature_name"), inputs=_inputs(place, body)
-    )
+    signature = body.get("signature_name")
+
+    if not isinstance(signature, str | None):
+        raise InvalidModel(f'{place}: "signature_name" must be a string.')
+
+    return Recorded(place=place, signature=signature, inputs=_inputs(place, body))
 
 
 def _inputs(place: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

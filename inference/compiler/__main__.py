@@ -14,6 +14,7 @@ from inference.compiler.confinement import confine
 from inference.compiler.exhaustion import is_of_the_machine, limit_behind
 from inference.compiler_messages import CompileEvent, CompileRequest
 from inference.errors import InferenceError
+from inference.reasons import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ def _refusal(exc: Exception, request: CompileRequest) -> CompileEvent:
         raise exc
 
     return CompileEvent(
-        error=str(exc),
+        error=printable(str(exc)),
         error_type=type(exc).__name__,
         lasting=not is_of_the_machine(exc),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from inference.types import Array, Signature, TensorSpec
 
 MAX_DEFAULT_BYTES = 2**20
-"""Of the default of an input, which the server reads as JSON, at many times its size."""
+"""Of an input's default: the server reads it as JSON, at many times its size."""
 
 TRAINING = {
     "is_train",

@@ -48,6 +48,25 @@ def given_by_the_caller(graph_def: Any, canary: str) -> None:
     call(graph_def).attr["f"].func.attr["place"].s = canary.encode()
 
 
+def as_if_local(graph_def: Any, canary: str) -> None:
+    """The caller's place, under the name of what needs no file."""
+    body = next(iter(graph_def.library.function))
+    body.node_def[0].attr["descriptor_source"].placeholder = "local://"
+    call(graph_def).attr["f"].func.attr["local://"].s = canary.encode()
+
+
+def without_a_name(graph_def: Any, canary: str) -> None:
+    body = next(iter(graph_def.library.function))
+    body.node_def[0].attr["vocab_file"].placeholder = ""
+    call(graph_def).attr["f"].func.attr[""].s = canary.encode()
+
+
+def huge_default(canary: str) -> None:
+    """Computed when the file is read, it would be millions of numbers in JSON."""
+    size = tf1.placeholder_with_default(tf.fill([1_000_000], 1.0), [None], name="size")
+    tf.add(rows("x", 1), tf.reduce_sum(size), name="y")
+
+
 def splat(tensor: Any, *sizes: int) -> None:
     """One value for all elements."""
     tensor.Clear()
@@ -180,6 +199,21 @@ CASES: list[Crafted] = [
         name="place_from_caller",
         make=edited(calls, given_by_the_caller),
         reason="names a place outside the model in its attribute filename",
+    ),
+    Crafted(
+        name="place_as_if_local",
+        make=edited(calls, as_if_local),
+        reason="attribute descriptor_source: '.local://'",
+    ),
+    Crafted(
+        name="place_without_a_name",
+        make=edited(calls, without_a_name),
+        reason="attribute vocab_file: '.'",
+    ),
+    Crafted(
+        name="huge_default",
+        make=built(huge_default),
+        reason="The default of the input 'size' has 4,000,000 bytes",
     ),
     Crafted(name="splat_alone", make=splat_alone, reason=SWELLS),
     Crafted(name="splats", make=edited(plain, many), reason=SWELLS),

@@ -23,9 +23,7 @@ LARGE_BYTES = 16 * 2**20
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pathlib import Path as P  # DEV
-
-    return P("/tmp/e2e/devcache")
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +35,7 @@ def stock(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_scale(folder / f"{name}.pb", of, weights_bytes=LARGE_BYTES)
         for name, of in LARGE.items()
     ]
-    if not cache.exists():  # DEV
-        compile_ahead(cache, small + large)
+    compile_ahead(cache, small + large)
     return folder
 
 

@@ -238,3 +238,45 @@ async def test_an_error_of_a_request_gives_its_lease_back() -> None:
             await it.ask("a", 666)
 
         assert model.instance.idle
+
+
+async def test_who_waited_for_a_load_has_it_before_it_makes_room() -> None:
+    """Else two models with room for one would load in turn and answer nobody."""
+    async with shelf(budget=MIB) as it:
+        await it.load("a", "b")
+        model = it.catalog.find(ModelSpec(name="a"))
+        await it.cache.unload(model)
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                for name in "abab":
+                    tasks.start_soon(it.ask, name)
+
+        assert [str(of) for of, _ in it.loader.opened] == ["a/1", "a/1", "b/1"]
+
+
+async def test_one_that_is_closed_already_isnt_counted_as_pinned() -> None:
+    """What a pinned version was replaced by must not wait for what it was."""
+    async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
+        await it.load("a", "b")
+        old = it.loader.latest("a")
+        it.manager.pin(ModelSpec(name="a"), True)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.ask, "a")
+            await old.until_ran(1)
+            it.look({"a": {1: "new"}, "b": {1: "a"}})
+            await it.manager.settled()
+            assert it.in_memory() == ["a/1"]
+            tasks.start_soon(it.ask, "b")
+            await anyio.wait_all_tasks_blocked()
+            assert (old.closed, it.cache.load_failures) == (False, 0)
+            old.let_through()
+
+            with anyio.fail_after(10):
+                while len(it.loader.opened) < 4:
+                    await anyio.lowlevel.checkpoint()
+
+            it.loader.latest("b").let_through()
+
+        assert it.in_memory() == ["a/1", "b/1"]

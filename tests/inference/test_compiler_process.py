@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from inference import compiler_process
 from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
 from inference.compiler_environment import compiler_environment
+from inference.compiler_messages import CompileRequest
 from inference.errors import InvalidModel
 from inference.repository import ModelFiles
 from inference.source_digest import digest_file
 from inference.types import ModelId
-from tests.inference.children import install_greedy, put
+from tests.inference.children import Child, install_greedy, put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,3 +130,18 @@ def test_the_environment_is_what_is_listed(tmp_path: Path) -> None:
         "TF_NUM_INTEROP_THREADS": "3",
         "TF_NUM_INTRAOP_THREADS": "3",
     }
+
+
+async def test_a_child_that_goes_on_and_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiler_process, "MAX_EVENT", 10_000)
+    Child(folder=tmp_path).install(monkeypatch, "yes | tr -d '\\n'")
+    (tmp_path / "artifact").mkdir()
+    folder = str(tmp_path / "artifact")
+    request = CompileRequest(path="model.h5", sidecar=None, folder=folder)
+
+    event = await compiler_process.run_child(request, lambda _: None)
+
+    assert event.error is not None
+    assert "longer than" in event.error

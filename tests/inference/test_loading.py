@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import numpy as np
 import pytest
 
-from inference.artifact import Manifest
+from inference.artifact import Artifact, Manifest
 from inference.backend import tf
 from inference.compilation import Compiled
 from inference.errors import InvalidModel, LoadFailed
@@ -207,3 +209,42 @@ async def test_one_is_opened_at_a_time(
 
     for each in all_opened:
         each.servable.close()
+
+
+class Again:
+    """A compilation that puts back what was compiled, or finds other files."""
+
+    def __init__(self, version: Prepared, backup: Path) -> None:
+        self._version = version
+        self._backup = shutil.copytree(version.compiled.artifact.folder, backup)
+        self.changed = False
+
+    async def compile(self, *_: Any, **__: Any) -> Compiled:
+        compiled = self._version.compiled
+
+        if self.changed:
+            return replace(compiled, artifact=Artifact(self._backup))
+
+        shutil.copytree(self._backup, compiled.artifact.folder)
+        return compiled
+
+
+async def test_an_artifact_that_was_damaged_is_made_again(tmp_path: Path) -> None:
+    version = prepared(tmp_path)
+    compilation: Any = Again(version, tmp_path / "backup")
+    version.compiled.artifact.graph.write_bytes(b"damaged")
+
+    loaded = await Loader(compilation, LIMITS).open(version)
+
+    with loaded.servable as servable:
+        assert servable.run("serving_default", {"x": np.ones((1, 2), "float32")})
+
+
+async def test_a_damaged_artifact_of_files_that_are_others_now(tmp_path: Path) -> None:
+    version = prepared(tmp_path)
+    compilation: Any = Again(version, tmp_path / "backup")
+    compilation.changed = True
+    shutil.rmtree(version.compiled.artifact.folder)
+
+    with pytest.raises(LoadFailed, match="files that it was made of have changed"):
+        await Loader(compilation, LIMITS).open(version)

@@ -105,7 +105,9 @@ def test_a_whole_sidecar(tmp_path: Path) -> None:
         pytest.param(f"max_queue = 1{'0' * 30}", ["'max_queue'"], id="a huge queue"),
         pytest.param(f"a = {'[' * 100_000}", ["nested too deeply"], id="nesting"),
         pytest.param(f"a{'.a' * 100_000} = 1", ["too many dots"], id="a long key"),
-        pytest.param(f"concurrency{'.a' * 900} = 1", ["'concurrency'"], id="a deep key"),
+        pytest.param(
+            f"concurrency{'.a' * 900} = 1", ["'concurrency'"], id="a deep key"
+        ),
         pytest.param("#" * 2**20 + "#", ["1,048,576 bytes"], id="a huge file"),
         pytest.param(
             "\n".join(f"a{number} = 1" for number in range(1000)),

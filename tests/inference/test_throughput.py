@@ -34,6 +34,8 @@ BATCHABLE = Signature(
 SINGLE = replace(BATCHABLE, batchable=False)
 UNKNOWN = replace(BATCHABLE, batchable=False, sample=None)
 NOWHERE = Artifact(Path("nowhere"))
+WEIGHTS: Mapping[str, Array] = {}
+"""Mapped once for all pairs."""
 PAIRS = [(1, 4), (4, 1), (2, 2)]
 
 
@@ -54,7 +56,15 @@ class Model:
     limits: list[float] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def open(self, _: Artifact, *, threads: Threads, time_limit: float) -> Loaded:
+    def open(
+        self,
+        _: Artifact,
+        *,
+        threads: Threads,
+        time_limit: float,
+        weights: Mapping[str, Array],
+    ) -> Loaded:
+        assert weights is WEIGHTS
         pair = (threads.calls, threads.intra_op)
         self.opened.append(pair)
         self.limits.append(time_limit)
@@ -87,6 +97,7 @@ class Loaded:
 
 def install(monkeypatch: pytest.MonkeyPatch, model: Model) -> Model:
     monkeypatch.setattr(throughput, "Servable", model.open)
+    monkeypatch.setattr(throughput, "_map", lambda artifact: WEIGHTS)
     monkeypatch.setattr(throughput, "time", model)
     return model
 

@@ -57,7 +57,20 @@ def old_turns() -> None:
         turns()
 
 
-BUILDS = {"loop": turns, "old loop": old_turns, "data set": waiting}
+def counted() -> None:
+    """TensorFlow's `For`, which no Python code makes: it counts in 32 bits."""
+    x = rows("x", 4)
+    count = tf1.placeholder_with_default(np.int64(1), [], name="turns")
+    spec = tf.TensorSpec([None, 4], tf.float32)
+    step = tf.function(lambda _, y: y + 1.0, [tf.TensorSpec([], tf.int32), spec])
+    body = step.get_concrete_function()
+    body.add_to_graph()
+    limit = tf.cast(tf.minimum(count, 2**31 - 1), tf.int32)
+    [y] = tf.raw_ops.For(start=0, limit=limit, delta=1, input=[x], body=body)
+    tf.identity(y, name="y")
+
+
+BUILDS = {"loop": turns, "for": counted, "old loop": old_turns, "data set": waiting}
 
 
 @pytest.fixture(scope="module", params=BUILDS)

@@ -1,0 +1,109 @@
+"""How many calls run at a time, changed while they do."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from inference.batching import Batching
+from inference.limits import Limits
+from inference.types import Load
+from tests.inference.servables import Ended, Gated, call, serving, settled
+
+
+def limits(concurrency: int) -> Limits:
+    return Limits(concurrency=concurrency, batching=Batching(max_rows=1))
+
+
+@pytest.mark.parametrize("tokens", [2, 3, 9])
+async def test_more_wakes_waiting_calls_at_once(tokens: int) -> None:
+    servable = Gated()
+
+    async with serving(servable, limits(1)) as batcher:
+        ended = Ended(batcher)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(5):
+                tasks.start_soon(ended.submit, call(number))
+
+            await servable.until_ran(1)
+            await anyio.wait_all_tasks_blocked()
+            batcher.resize(tokens)
+            running = min(tokens, 5)
+            await servable.until_ran(running)
+            await anyio.wait_all_tasks_blocked()
+            assert batcher.tokens == tokens
+            assert batcher.load() == Load(
+                running=running, waiting=5 - running, tokens=running
+            )
+            servable.let_through()
+
+    assert sorted(servable.ran) == [[0], [1], [2], [3], [4]]
+    assert servable.most == running
+
+
+async def test_fewer_lets_the_running_end() -> None:
+    servable = Gated()
+
+    async with serving(servable, limits(3)) as batcher:
+        ended = Ended(batcher)
+        calls = [call(number) for number in range(6)]
+
+        async with anyio.create_task_group() as tasks:
+            for each in calls:
+                tasks.start_soon(ended.submit, each)
+
+            await servable.until_ran(3)
+            batcher.resize(1)
+            await anyio.wait_all_tasks_blocked()
+            assert batcher.load() == Load(running=3, waiting=3, tokens=3)
+
+            servable.let_through(2)
+
+            while len(ended.order) < 2:
+                await anyio.lowlevel.checkpoint()
+
+            await anyio.wait_all_tasks_blocked()
+            assert servable.began == 3
+
+            for through in range(3, 7):
+                servable.let_through(1)
+                await servable.until_ran(min(through + 1, 6))
+                await anyio.wait_all_tasks_blocked()
+                assert servable.inside <= 1
+
+    assert ended.of(calls) == [[2 * number] for number in range(6)]
+
+
+async def test_fewer_and_more_again() -> None:
+    servable = Gated()
+
+    async with serving(servable, limits(2)) as batcher:
+        ended = Ended(batcher)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(ended.submit, call(number))
+
+            await servable.until_ran(2)
+
+            for tokens in (1, 4, 1, 2, 3):
+                batcher.resize(tokens)
+                await anyio.wait_all_tasks_blocked()
+
+            await servable.until_ran(4)
+            servable.let_through()
+
+        assert len(ended.order) == 8
+        assert servable.most == 4
+        await settled(batcher)
+
+
+async def test_a_batcher_that_doesnt_serve_yet() -> None:
+    servable = Gated(open=True)
+
+    async with serving(servable, limits(1)) as batcher:
+        batcher.resize(2)
+        await batcher.submit(call(1))
+        assert batcher.tokens == 2

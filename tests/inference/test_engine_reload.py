@@ -1,0 +1,134 @@
+"""An engine whose versions change while requests wait: models without files."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import numpy as np
+import pytest
+
+from inference import (
+    Engine,
+    EngineConfig,
+    ModelSpec,
+    ModelUnloaded,
+    PredictRequest,
+    Unavailable,
+)
+from inference import engine as engine_module
+from tests.inference.shelf import MIB, FakeLoader, survey
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from inference.survey import Survey
+
+
+class FakeLookout:
+    """Sees what it is told to."""
+
+    def __init__(self) -> None:
+        self.sight: Mapping[str, Mapping[int, str]] = {}
+        self.error: Exception | None = None
+
+    async def look(self) -> Survey:
+        if self.error is not None:
+            raise self.error
+
+        return survey(self.sight)
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sight: Mapping[str, Mapping[int, str]],
+    *,
+    budget: int,
+) -> AsyncIterator[tuple[Engine, FakeLoader, FakeLookout]]:
+    loader, lookout = FakeLoader(), FakeLookout()
+    lookout.sight = sight
+    monkeypatch.setattr(engine_module, "Loader", lambda *_: loader)
+    monkeypatch.setattr(engine_module, "Lookout", lambda *_, **__: lookout)
+    config = EngineConfig(
+        repository=folder, cache=folder / "cache", memory_budget=budget
+    )
+
+    async with Engine(config) as engine:
+        await engine.rescan()
+        yield engine, loader, lookout
+
+
+def request(name: str, version: int | None = None) -> PredictRequest:
+    x = np.array([[4.0]], "float32")
+    return PredictRequest(model=ModelSpec(name=name, version=version), inputs={"x": x})
+
+
+async def test_who_waits_for_an_evicted_version_is_answered_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sight = {"a": {1: "a"}, "b": {1: "b"}}
+
+    async with serving(tmp_path, monkeypatch, sight, budget=MIB) as made:
+        engine, loader, lookout = made
+        await engine.predict(request("b"))
+        answers: list[str] = []
+
+        async def ask(version: int | None) -> None:
+            try:
+                answers.append(str((await engine.predict(request("a", version))).model))
+            except ModelUnloaded as exc:
+                answers.append(str(exc))
+
+        async with anyio.create_task_group() as tasks:
+            loader.opening = anyio.Event()
+            lookout.sight = {"a": {1: "a", 2: "c"}, "b": {1: "b"}}
+            tasks.start_soon(engine.rescan)
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(ask, None)
+            tasks.start_soon(ask, 1)
+            await anyio.wait_all_tasks_blocked()
+            assert answers == []
+            loader.opening.set()
+
+        assert sorted(answers)[1] == "a/2"
+        assert "Version 1 of model 'a' is being unloaded" in sorted(answers)[0]
+        assert [str(of) for of, _ in loader.opened] == ["a/1", "b/1", "a/2"]
+        assert engine.overview().memory_bytes == MIB
+
+
+async def test_a_repository_that_cant_be_read_leaves_what_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, monkeypatch, {"a": {1: "a"}}, budget=MIB) as made:
+        engine, _, lookout = made
+        lookout.error = OSError("the mount is gone")
+
+        with pytest.raises(Unavailable, match="can't be read: the mount is gone"):
+            await engine.rescan()
+
+        assert "the mount is gone" in (engine.overview().repository_error or "")
+        await engine.predict(request("a"))
+
+        lookout.error = None
+        assert await engine.rescan() == []
+        assert engine.overview().repository_error is None
+
+
+async def test_after_the_end_nothing_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sight = {"a": {1: "a"}, "b": {1: "b"}}
+
+    async with serving(tmp_path, monkeypatch, sight, budget=MIB) as made:
+        engine, loader, _ = made
+
+    assert {status.state for status in engine.models()} == {"END"}
+    assert all(servable.closed for _, servable in loader.opened)
+
+    for name in sight:
+        with pytest.raises(Unavailable):
+            await engine.predict(request(name))

@@ -1,0 +1,100 @@
+"""A new version that differs in its weights' values isn't measured once more."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from inference import loading, tuning
+from inference.artifact import Manifest
+from inference.compilation import Compiled
+from inference.limits import Limits
+from inference.loading import Loader, Prepared
+from inference.repository import ModelFiles
+from inference.types import ModelId
+from tests.inference.graphs import compile_graph, rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RATES = {(1, 4): 50.0, (4, 1): 100.0, (2, 2): 80.0}
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The folders of the artifacts that were measured, on a machine of four CPUs."""
+    folders: list[Any] = []
+
+    def measure(artifact: Any, *_: Any, **__: Any) -> dict[tuple[int, int], float]:
+        folders.append(artifact.folder)
+        return RATES
+
+    monkeypatch.setattr(tuning, "measure", measure)
+    monkeypatch.setattr(loading, "available_cpus", lambda: 4)
+    return folders
+
+
+def version(folder: Path, number: int, *, size: int, name: str = "m") -> Prepared:
+    """A matrix of `size` rows, of `number`s."""
+    folder = folder / f"{name}-{number}"
+    folder.mkdir()
+    matrix = np.full((size, 64), number, np.float32)
+    artifact = compile_graph(folder, partial(multiply, matrix))
+    manifest = Manifest.model_validate_json(artifact.manifest.read_text())
+    compiled = Compiled(artifact=artifact, manifest=manifest, fresh=True)
+    files = ModelFiles(id=ModelId(name, number), path=folder / "model.pb")
+    limits = Limits()
+    return Prepared(
+        files=files,
+        compiled=compiled,
+        limits=limits,
+        plans=limits.plans(manifest.signatures),
+    )
+
+
+def multiply(matrix: Any) -> Any:
+    return rows("x", len(matrix)) @ matrix
+
+
+async def open_all(*versions: Prepared) -> list[int]:
+    """How many calls at a time each was opened for."""
+    loader = Loader(None, Limits())  # type: ignore[arg-type]
+    opened = [await loader.open(each) for each in versions]
+
+    for each in opened:
+        each.servable.close()
+
+    return [each.concurrency for each in opened]
+
+
+async def test_another_version_of_the_same_shape_isnt_measured(
+    tmp_path: Path, measured: list[Any]
+) -> None:
+    first, second = (version(tmp_path, number, size=64) for number in (1, 2))
+    assert first.compiled.manifest.weights
+    assert await open_all(first, second) == [4, 4]
+    assert measured == [first.compiled.artifact.folder]
+
+
+async def test_what_was_taken_over_is_kept_for_the_next_start(
+    tmp_path: Path, measured: list[Any]
+) -> None:
+    first, second = (version(tmp_path, number, size=64) for number in (1, 2))
+    await open_all(first, second)
+    assert await open_all(second) == [4]
+    assert measured == [first.compiled.artifact.folder]
+
+
+@pytest.mark.parametrize(
+    "other", [pytest.param({"size": 128}, id="shape"), pytest.param({"name": "n"})]
+)
+async def test_one_of_another_shape_or_model_is_measured(
+    tmp_path: Path, measured: list[Any], other: dict[str, Any]
+) -> None:
+    first = version(tmp_path, 1, size=64)
+    second = version(tmp_path, 2, **{"size": 64, **other})
+    await open_all(first, second)
+    assert measured == [each.compiled.artifact.folder for each in (first, second)]
