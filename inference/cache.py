@@ -203,6 +203,7 @@ class ModelCache:
             await self._tasks.start(self._serve, instance)
 
         self.loads += 1
+        await self._keep_to_budget()
         return instance
 
     async def _serve(
@@ -238,6 +239,16 @@ class ModelCache:
                 await self._evict(victim)
             else:
                 await self._wait_for_change(math.inf if late else patience)
+
+    async def _keep_to_budget(self) -> None:
+        """Evict who is idle where a load took more than was expected."""
+        while self.nbytes > self.budget:
+            victim = choose_victim(self._residents(), busy=False)
+
+            if victim is None:
+                return
+
+            await self._evict(victim)
 
     async def _evict(self, model: Model) -> None:
         instance = model.uninstall()

@@ -18,7 +18,7 @@ from inference.compiler.verification import (
     prove_batchable,
 )
 from inference.errors import InvalidModel
-from inference.footprint import resident_bytes
+from inference.footprint import OVERHEAD, expected_bytes, resident_bytes
 from inference.permissions import Permissions
 from inference.reasons import first_line
 from inference.runtime import Servable, trim_memory
@@ -112,11 +112,11 @@ def _checked(
     with Servable(artifact) as servable:
         gaps = [compare(servable, each) for each in trials if isinstance(each, Trial)]
         signatures = [prove_batchable(servable, trial) for trial in trials]
-        memory_bytes = max(0, resident_bytes() - before)
+        memory_bytes = resident_bytes() - before
 
     return manifest.model_copy(
         update={
-            "memory_bytes": memory_bytes,
+            "memory_bytes": max(memory_bytes, expected_bytes(manifest)) + OVERHEAD,
             "largest_difference": max(
                 (gap for gap in gaps if gap is not None), default=None
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from tests.e2e.scales import write_scale
 from tests.e2e.sites import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.e2e.sites import Client, Site
 
 REQUESTS = 50
@@ -38,31 +40,56 @@ async def test_a_refused_model_is_not_compiled_at_every_request(
 
 
 async def test_a_model_that_fails_to_load_is_not_loaded_at_every_request(
-    client: Client, living: Site, cache: Path, tmp_path: Path
+    client: Client, living: Site, cache: Path
 ) -> None:
-    """Its compiled form is lost while it is out of memory."""
-    known = set(cache.iterdir())
-    write_scale(tmp_path / "lost.pb", 7).rename(living.folder / "lost.pb")
+    """Its compiled form is lost, and can't be made again."""
+    living.bring("three", "lost.pb")
     await client.serves("lost")
-    [artifact] = [path for path in set(cache.iterdir()) - known if path.is_dir()]
     await client.admin("POST", "models/lost/unload")
-    graph = artifact / "graph.pb"
-    content = graph.read_bytes()
-    graph.write_bytes(bytes(len(content)))
 
-    load = await client.admin("POST", "models/lost/load")
-    answers = [await client.ask("lost") for _ in range(REQUESTS)]
+    with lost(cache):
+        load = await client.admin("POST", "models/lost/load")
+        answers = [await client.ask("lost") for _ in range(REQUESTS)]
 
     assert load.status_code == 503
     assert {answer.status_code for answer in answers} == {503}
-    assert "damaged" in load.json()["error"]
-    assert all("is damaged" in answer.json()["error"] for answer in answers)
+    assert "can't be written" in load.json()["error"]
+    assert all("can't be written" in answer.json()["error"] for answer in answers)
     assert "tried again in" in answers[-1].json()["error"]
     assert len(living.events("model failed to load", "lost/1")) == 1
 
-    graph.write_bytes(content)
     assert (await client.admin("POST", "models/lost/load")).status_code == 200
-    assert await client.factor("lost") == 7.0
+    assert await client.factor("lost") == 3.0
+
+
+@contextmanager
+def lost(folder: Path) -> Iterator[None]:
+    """A file lies where the folder was."""
+    away = folder.rename(folder.with_name("away"))
+    folder.touch()
+
+    try:
+        yield
+    finally:
+        folder.unlink()
+        away.rename(folder)
+
+
+async def test_a_damaged_artifact_is_made_again(
+    client: Client, living: Site, cache: Path, tmp_path: Path
+) -> None:
+    known = set(cache.iterdir())
+    write_scale(tmp_path / "damaged.pb", 7).rename(living.folder / "damaged.pb")
+    await client.serves("damaged")
+    [artifact] = [path for path in set(cache.iterdir()) - known if path.is_dir()]
+    await client.admin("POST", "models/damaged/unload")
+    graph = artifact / "graph.pb"
+    graph.write_bytes(bytes(graph.stat().st_size))
+
+    load = await client.admin("POST", "models/damaged/load")
+
+    assert load.status_code == 200, load.text
+    assert await client.factor("damaged") == 7.0
 
 
 async def test_a_killed_compiler_is_told_and_the_next_try_works(

@@ -59,7 +59,7 @@ async def test_deletion_unloads(client: Client, living: Site) -> None:
     await client.gone("deep", 2)
 
     assert (await client.ask("bare")).status_code == 404
-    assert not any("bare" in name for name in await client.metrics())
+    assert not any('model="bare"' in name for name in await client.metrics())
     # The newest of what is there.
     await client.serves("deep", 1)
     assert await client.factor("deep") == 1.0

@@ -47,7 +47,7 @@ class Shelved(Gated):
 
 @dataclass
 class FakeLoader:
-    """Versions of one MiB each, or as `sizes` says.
+    """Versions of one MiB each, or as `sizes` says, and `excess` more than expected.
 
     `broken` has what is wrong with a version's files, by their fingerprint or id;
     `stuck` what is raised by opening it. While `compiling` or `opening` is an event,
@@ -55,6 +55,7 @@ class FakeLoader:
     """
 
     sizes: dict[ModelId, int] = field(default_factory=dict)
+    excess: dict[ModelId, int] = field(default_factory=dict)
     broken: dict[ModelId, Exception] = field(default_factory=dict)
     stuck: dict[ModelId, Exception] = field(default_factory=dict)
     compiling: anyio.Event | None = None
@@ -95,7 +96,7 @@ class FakeLoader:
             concurrency=1,
             seconds=0.0,
             fresh=True,
-            nbytes=prepared.nbytes,
+            nbytes=prepared.nbytes + self.excess.get(model_id, 0),
         )
 
     def latest(self, name: str, version: int = 1) -> Shelved:

@@ -280,3 +280,12 @@ async def test_one_that_is_closed_already_isnt_counted_as_pinned() -> None:
             it.loader.latest("b").let_through()
 
         assert it.in_memory() == ["a/1", "b/1"]
+
+
+async def test_a_load_that_took_more_than_expected_is_made_up_for() -> None:
+    loader = FakeLoader(excess={ModelId("c", 1): MIB})
+
+    async with shelf(loader, budget=3 * MIB) as it:
+        await it.load("a", "b", "c")
+        assert it.in_memory() == ["b/1", "c/1"]
+        assert it.cache.nbytes == 3 * MIB

@@ -136,7 +136,7 @@ async def test_a_child_that_goes_on_and_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiler_process, "MAX_EVENT", 10_000)
-    Child(folder=tmp_path).install(monkeypatch, "yes | tr -d '\\n'")
+    Child(folder=tmp_path).install(monkeypatch, "exec tr '\\0' x < /dev/zero")
     (tmp_path / "artifact").mkdir()
     folder = str(tmp_path / "artifact")
     request = CompileRequest(path="model.h5", sidecar=None, folder=folder)

@@ -124,6 +124,7 @@ async def test_recorded_requests_are_run(
         ('{"inputs": {"y": [[1, 1]]}}', "does not have named input: 'y'"),
         ('{"inputs": [[1, 2, 3]]}', "wants shape"),
         ('{"inputs": [[1, 2]], "signature_name": "no"}', "no signature 'no'"),
+        ('{"inputs": [[1, 2]], "signature_name": []}', "must be a string"),
         ("{", "it isn't JSON"),
         ('{"inputs": [], "instances": []}', 'must have one of "inputs" and'),
         ("[]", 'must have one of "inputs" and'),

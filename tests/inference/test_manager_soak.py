@@ -187,7 +187,7 @@ async def live(loader: Unsteady, chance: random.Random) -> None:
 
         with anyio.fail_after(60):
             await life.live()
-            assert life.answered > STEPS / 20
+            assert life.answered
             await it.manager.settled()
             await anyio.wait_all_tasks_blocked()
             assert_nothing_left(it)
