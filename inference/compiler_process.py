@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from functools import partial
@@ -68,7 +69,11 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
 
     if last == CompileEvent():
         ending = ending_text(request, process.returncode, "".join(words))
-        return CompileEvent(error=ending)
+        # Who kills it is the system or an operator: the model may be right.
+        killed = process.returncode == -signal.SIGKILL
+        return CompileEvent(
+            error=ending, error_type="LoadFailed" if killed else "InvalidModel"
+        )
 
     return last
 

@@ -18,11 +18,13 @@ from inference.sources.graphs import called, check_ops, function_names, located_
 from inference.sources.safe_operations import safe_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from inference.permissions import Permissions
 
 _MOST_NAMED = 10
+_MOST_LEVELS = 100
+_MOST_NODES = 10_000_000
 
 
 def screen(
@@ -102,20 +104,46 @@ def _check_attributes(node: Any, where: str) -> None:
 def _check_nesting(graph_def: Any, file: str) -> None:
     """A function that calls itself would be inlined until the stack ends."""
     calls = {
-        function.signature.name: {
+        function.signature.name: [
             name for node in function.node_def for name in called(node)
-        }
+        ]
         for function in graph_def.library.function
     }
 
     try:
-        list(TopologicalSorter(calls).static_order())
+        order = list(TopologicalSorter(calls).static_order())
     except CycleError as error:
         around = " → ".join(reversed(error.args[1][:_MOST_NAMED]))
         raise InvalidModel(
             f"{file}: a function calls itself ({around}), which no export does. The "
             "file is damaged or crafted; export the model again."
         ) from None
+
+    _check_expansion(calls, order, file)
+
+
+def _check_expansion(
+    calls: Mapping[str, list[str]], order: Iterable[str], file: str
+) -> None:
+    """Each call is made anew: a few functions can come to more than ends in a life.
+
+    TensorFlow doesn't look at the clock meanwhile. In `order` what is called stands
+    before who calls it.
+    """
+    nodes: dict[str, int] = {}
+    levels: dict[str, int] = {}
+
+    for name in order:
+        inner = calls.get(name, [])
+        nodes[name] = 1 + sum(nodes[each] for each in inner)
+        levels[name] = 1 + max((levels[each] for each in inner), default=0)
+
+        if nodes[name] > _MOST_NODES or levels[name] > _MOST_LEVELS:
+            raise InvalidModel(
+                f"{file}: the function '{name}' calls functions that call others, more "
+                f"than {_MOST_LEVELS} deep or {_MOST_NODES:,} operations in all, which "
+                "no export does. Export the model again."
+            )
 
 
 def _backwards(graph_def: Any) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
@@ -157,6 +158,39 @@ def itself(graph_def: Any, canary: str) -> None:
     body.node_def[0].input[:] = [body.signature.input_arg[0].name]
 
 
+def in_a_chain(graph_def: Any, *, length: int, each: int) -> None:
+    """Functions, each of which calls the next so many times, one after the other."""
+    first = graph_def.library.function[0]
+    names = [first.signature.name, *(f"link_{number}" for number in range(length))]
+    last = tf1.GraphDef().library.function.add()
+    last.CopyFrom(first)
+    last.signature.name = names[-1]
+    graph_def.library.function.append(last)
+
+    for name, following in pairwise(names):
+        body = first if name == names[0] else graph_def.library.function.add()
+        body.CopyFrom(last)
+        body.signature.name = name
+        del body.node_def[:]
+
+        for number in range(each):
+            added = body.node_def.add()
+            added.CopyFrom(call(graph_def))
+            added.name = f"call_{number}"
+            added.attr["f"].func.name = following
+            before = f"call_{number - 1}:output:0"
+            argument = body.signature.input_arg[0].name
+            added.input[:] = [before if number else argument]
+
+
+def deep(graph_def: Any, canary: str) -> None:
+    in_a_chain(graph_def, length=200, each=1)
+
+
+def doubling(graph_def: Any, canary: str) -> None:
+    in_a_chain(graph_def, length=40, each=2)
+
+
 def skipgram(graph_def: Any, canary: str) -> None:
     """An operation that only graphs of old versions may have."""
     graph_def.versions.producer = 18
@@ -196,6 +230,8 @@ CASES: list[Crafted] = [
         reason=f"ReadFile, {UNSAFE}",
     ),
     Crafted(name="recursion", make=edited(calls, itself), reason="calls itself"),
+    Crafted(name="deep_calls", make=edited(calls, deep), reason="more than 100 deep"),
+    Crafted(name="doubling", make=edited(calls, doubling), reason="10,000,000 oper"),
     Crafted(
         name="skipgram", make=edited(plain, skipgram), reason=f"Skipgram, {UNSAFE}"
     ),
