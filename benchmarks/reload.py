@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -103,15 +103,23 @@ def table(measured: Measured) -> list[tuple[str, ...]]:
 
 def targets(measured: Measured) -> list[Target]:
     statuses = np.concatenate([each.statuses for each in measured.recordings])
-    odd = (~np.isin(statuses, (OK, RESET))).sum()
+    odd = statuses[~np.isin(statuses, (OK, RESET))]
     ratio = _p99(measured, DURING) / _p99(measured, REST)
     wrong = sum(each.wrong for each in measured.recordings)
     return [
         at_most(RATIO, f"{measured.name}: p99 during a reload over at rest", ratio),
         at_most(0, f"{measured.name}: connections reset", (statuses == RESET).sum()),
-        at_most(0, f"{measured.name}: requests not answered 200", odd),
+        at_most(0, f"{measured.name}: not answered 200 {_counted(odd)}", odd.size),
         at_most(0, f"{measured.name}: answers with a wrong value", wrong),
     ]
+
+
+def _counted(statuses: np.ndarray[Any, Any]) -> str:
+    """`(3 × 503)`, or nothing."""
+    values, counts = np.unique(statuses, return_counts=True)
+    pairs = zip(counts.tolist(), values.tolist(), strict=True)
+    texts = [f"{count} × {value}" for count, value in pairs]
+    return f"({', '.join(texts)})" if texts else ""
 
 
 def _p99(measured: Measured, name: str) -> float:

@@ -21,6 +21,7 @@ from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.integrity import UNVERIFIED, verify
 from inference.memory import available_memory
 from inference.permissions import Permissions
+from inference.priority import BACKGROUND_STEPS, COMPILER_STEPS, lower_priority
 from inference.sidecar import read_sidecar
 from inference.source_digest import digest_source
 
@@ -71,6 +72,7 @@ class _Task:
     integrity: str
     report: Report
     retry: bool
+    background: bool
 
 
 class Compilation:
@@ -97,12 +99,18 @@ class Compilation:
         self._swept = False
 
     async def compile(
-        self, files: ModelFiles, report: Report, *, retry: bool = False
+        self,
+        files: ModelFiles,
+        report: Report,
+        *,
+        retry: bool = False,
+        background: bool = False,
     ) -> Compiled:
         """The artifact of a model; `report` hears each stage.
 
         Raises `InvalidModel` or `InvalidSidecar` with what is wrong with the model.
-        What the compiler refused before it isn't shown again, unless `retry`.
+        What the compiler refused before it isn't shown again, unless `retry`. In the
+        `background` it takes only what the models that serve leave of the CPUs.
         """
         sidecar = read_sidecar(files.sidecar)
         report("hashing")
@@ -117,6 +125,7 @@ class Compilation:
             integrity=integrity,
             report=report,
             retry=retry,
+            background=background,
         )
         found = self._find(task)
 
@@ -206,7 +215,7 @@ class Compilation:
         )
 
     async def _run(self, task: _Task, folder: Path) -> CompileEvent:
-        request = self._request(task.files, folder)
+        request = self._request(task, folder)
 
         try:
             with anyio.fail_after(self._timeout):
@@ -214,7 +223,8 @@ class Compilation:
         except TimeoutError:
             raise InvalidModel(timeout_text(request, self._timeout)) from None
 
-    def _request(self, files: ModelFiles, folder: Path) -> CompileRequest:
+    def _request(self, task: _Task, folder: Path) -> CompileRequest:
+        files = task.files
         cpu_seconds = math.ceil(min(self._timeout * available_cpus(), _MAX_CPU_SECONDS))
         return CompileRequest(
             # The child works in another folder.
@@ -224,6 +234,7 @@ class Compilation:
             permissions=self._permissions,
             memory_bytes=self._memory,
             cpu_seconds=cpu_seconds,
+            steps=BACKGROUND_STEPS if task.background else COMPILER_STEPS,
         )
 
     async def _expect_unchanged(self, task: _Task) -> None:
@@ -259,6 +270,7 @@ def _usual_memory() -> int:
 
 
 def _digest_and_verify(files: ModelFiles) -> tuple[SourceDigest, str]:
+    lower_priority()
     source = digest_source(files.path)
     return source, verify(files, source.files)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
 
     with tempfile.TemporaryDirectory(prefix="compiler-", dir=beside) as scratch:
         async with (
-            await _open(Path(scratch)) as process,
+            await _open(Path(scratch), request.steps) as process,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(partial(_collect, process, words))
@@ -78,12 +79,19 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
     return last
 
 
-async def _open(scratch: Path) -> Process:
-    return await anyio.open_process(
+async def _open(scratch: Path, steps: int) -> Process:
+    process = await anyio.open_process(
         [sys.executable, "-P", "-m", "inference.compiler"],
         cwd=scratch,
         env=compiler_environment(scratch, threads=available_cpus()),
     )
+
+    # Before its first import, not by itself after those.
+    with suppress(OSError):
+        level = os.getpriority(os.PRIO_PROCESS, 0) + steps
+        os.setpriority(os.PRIO_PROCESS, process.pid, level)
+
+    return process
 
 
 async def _tell(process: Process, request: CompileRequest) -> None:

@@ -82,6 +82,7 @@ class Loader:
         self._compilation = compilation
         self._limits = limits
         self._limiter = anyio.CapacityLimiter(1)
+        self._serving = False
         self._tunings: dict[str, _Tuned] = {}
 
     async def prepare(
@@ -97,7 +98,10 @@ class Loader:
         with blaming_sidecar(files.sidecar):
             limits = self._limits.with_sidecar(sidecar)
 
-        compiled = await self._compilation.compile(files, report, retry=retry)
+        # Until the first model serves there is nobody to make way for.
+        compiled = await self._compilation.compile(
+            files, report, retry=retry, background=self._serving
+        )
 
         with blaming_sidecar(files.sidecar):
             plans = limits.plans(compiled.manifest.signatures)
@@ -140,6 +144,7 @@ class Loader:
         except (MemoryError, OSError) as exc:
             raise LoadFailed(f"The compiled model can't be mapped: {exc}.") from exc
 
+        self._serving = True
         self._tunings[prepared.files.id.name] = _Tuned(
             manifest=prepared.compiled.manifest, tuning=tuning
         )

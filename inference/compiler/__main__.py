@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     Report = Callable[[str], None]
     Work = Callable[[CompileRequest, Report], CompileEvent]
 
-LOWER_PRIORITY = 10
-
 
 def _compile(request: CompileRequest, report: Report) -> CompileEvent:
     report("starting TensorFlow")
@@ -46,7 +44,6 @@ def main(work: Work = _compile) -> None:
     """Do `work` for the request on stdin, confined."""
     request = CompileRequest.model_validate_json(sys.stdin.buffer.read())
     send = _private_stdout()
-    os.nice(LOWER_PRIORITY)
     unconfined = confine(request)
 
     if unconfined:

@@ -17,7 +17,7 @@ from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
 from inference.compiler_environment import compiler_environment
 from inference.compiler_messages import CompileRequest
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, LoadFailed
 from inference.repository import ModelFiles
 from inference.source_digest import digest_file
 from inference.types import ModelId
@@ -82,7 +82,7 @@ async def test_a_child_that_is_killed_and_the_next(
         install_greedy(tmp_path, patch, "wait")
 
         with pytest.raises(
-            InvalidModel,
+            LoadFailed,
             match=r"was killed while reading model\.h5, as the system does when memory",
         ):
             await compilation.compile(files, kill)

@@ -142,7 +142,7 @@ def test_other_circumstances_are_measured_apart(
     ],
 )
 def test_what_is_given_stays(
-    artifact: Artifact, measuring: Measuring, given: dict[str, int], expected: Pair
+    artifact: Artifact, measuring: Measuring, given: dict[str, Any], expected: Pair
 ) -> None:
     found = tune(artifact, cpus=8, **given)
 
