@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inference.repository import ModelFiles
     from inference.runtime import Servable
 
-MAX_BYTES = 64 * 1024**2
+MAX_BYTES = 8 * 1024**2
 MAX_REQUESTS = 1000
 
 

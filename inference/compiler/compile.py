@@ -23,6 +23,7 @@ from inference.permissions import Permissions
 from inference.reasons import first_line
 from inference.runtime import Servable, trim_memory
 from inference.sidecar import blaming_sidecar, read_sidecar
+from inference.sources.naming import check_names
 from inference.sources.opening import open_source
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def compile_model(
     opened = open_source(path, config, permissions or Permissions())
 
     with blaming_sidecar(sidecar), opened as source:
+        check_names(source.signatures)
         report("running the source")
         trials = [attempt(source, each) for each in source.signatures.values()]
         manifest = _first_right(source, trials, folder, report)

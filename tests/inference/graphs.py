@@ -10,6 +10,7 @@ import numpy as np
 from inference.artifact import Artifact
 from inference.backend import tf, tf1
 from inference.compiler.compile import compile_model
+from inference.permissions import Permissions
 from inference.sidecar import Sidecar
 from inference.sources.opening import open_source
 
@@ -76,21 +77,31 @@ def write_saved_model(
     return folder
 
 
-def compile_path(path: Path, folder: Path, sidecar: Path | None = None) -> Artifact:
+def compile_path(
+    path: Path,
+    folder: Path,
+    sidecar: Path | None = None,
+    permissions: Permissions | None = None,
+) -> Artifact:
     """The artifact of a model, compiled in this process."""
     folder.mkdir()
-    manifest = compile_model(path, sidecar, folder, lambda _: None)
+    manifest = compile_model(
+        path, sidecar, folder, lambda _: None, permissions=permissions
+    )
     artifact = Artifact(folder)
     artifact.manifest.write_text(manifest.model_dump_json())
     return artifact
 
 
-def compile_graph(folder: Path, build: Build, sidecar: str = "") -> Artifact:
+def compile_graph(
+    folder: Path, build: Build, sidecar: str = "", *, allow_ops: tuple[str, ...] = ()
+) -> Artifact:
     """The artifact, in `folder`/artifact, of the graph that `build` makes."""
     beside = folder / "model.toml"
     beside.write_text(sidecar)
     path = write_graph(folder / "model.pb", build)
-    return compile_path(path, folder / "artifact", beside)
+    allowed = Permissions(allow_ops=allow_ops)
+    return compile_path(path, folder / "artifact", beside, allowed)
 
 
 @contextmanager

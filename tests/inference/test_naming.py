@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from inference.errors import InvalidModel
+from inference.sources.naming import MAX_NAME, check_names
+from tests.inference.specs import signature, spec
+
+
+@pytest.mark.parametrize("name", ["x", "block/dense:1", "größe", "a b", "x" * MAX_NAME])
+def test_names_that_clients_can_write(name: str) -> None:
+    check_names({name: replace(signature(spec(name)), name=name)})
+
+
+@pytest.mark.parametrize("name", ["", "\0", "a\nb", "\x1b[31m", "x" * (MAX_NAME + 1)])
+def test_names_that_they_cannot(name: str) -> None:
+    good = signature(spec("x"))
+
+    for each in (signature(spec(name)), replace(good, name=name)):
+        with pytest.raises(InvalidModel, match="can't be the name of an input, output"):
+            check_names({"serve": each})
