@@ -39,6 +39,9 @@ bench: $(BENCH) ## Measure; docs/benchmarks/ is written anew (ARGS="--quick")
 	$(BIN)/python -m benchmarks.calls
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.reload --output docs/benchmarks
+	$(BIN)/python -m benchmarks.cycles --output docs/benchmarks
+	$(BIN)/python -m benchmarks.budget --output docs/benchmarks
 	$(BIN)/python -m benchmarks.load --output docs/benchmarks $(ARGS)
 
 lock: $(MADE) ## Write constraints.txt anew, with the newest versions allowed
