@@ -165,10 +165,11 @@ class Engine:
         """Load a version that is unloaded, evicted or failed; returns once it serves.
 
         Of a model, its newest. Raises `ModelNotFound`, `VersionNotFound`, and
-        `LoadFailed` with the reason.
+        `LoadFailed` with the reason; what the files held before serves then.
         """
         model = self._catalog.select(spec)[-1]
         await self._manager.load(model)
+        model.check_current()
         return model.status()
 
     async def unload(self, spec: ModelSpec) -> list[ModelStatus]:

@@ -206,6 +206,7 @@ class ModelManager:
     async def _update(self, model: Model, files: ModelFiles, retry: bool) -> None:
         try:
             prepared = await self._loader.prepare(files, model.begin, retry=retry)
+            model.begin("loading")
             await self._bring(model, prepared)
         except InferenceError as exc:
             self._fail(model, str(exc), again=not isinstance(exc, InvalidModel))

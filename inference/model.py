@@ -151,7 +151,9 @@ class Model:
         else:
             self._error = reason
 
-        log.error("model failed to load", **self._names(), reason=reason)
+        # What an operator must know first: whether clients feel it.
+        serving = "its former files serve on" if self.prepared else "nothing serves it"
+        log.error("model failed to load", **self._names(), reason=reason, now=serving)
         self._changed()
 
     @property
@@ -230,6 +232,14 @@ class Model:
 
         doing = f" ({self._stage})" if self._stage else ""
         raise ModelLoading(f"Model '{name}' is still loading{doing}; ask again soon.")
+
+    def check_current(self) -> None:
+        """Raises `LoadFailed` if what answers isn't what its files hold now."""
+        if self._update_error is not None:
+            raise LoadFailed(
+                f"What the files of model '{self.id.name}' hold now can't be loaded: "
+                f"{self._update_error} What they held before is served."
+            )
 
     def deadline(self, now: float, timeout: float | None) -> float:
         """When a request that came `now` ends. Raises what `check` raises."""

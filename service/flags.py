@@ -64,7 +64,7 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Any], Any]:
         type=str,
         default=None,
         help=text,
-        metavar=METAVARS.get(kind, "TEXT"),
+        metavar="MS" if name.endswith("_ms") else METAVARS.get(kind, "TEXT"),
     )
 
 

@@ -254,4 +254,5 @@ def _line(error: Any) -> str:
         return f"{name} ({places}): not given"
 
     cure = "; write 4GiB, or 500MB" if error["type"].startswith("byte_size") else ""
-    return f"{name} ({places}): {error['msg']}, got {error['input']!r}{cure}"
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name} ({places}): {said}, got {error['input']!r}{cure}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 
 from inference.artifact import FORMAT, Artifact, Manifest, signature_entry
@@ -26,6 +27,8 @@ from tests.inference.servables import DOUBLE, SIGNATURES, Gated
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
+    from inference.instance import Instance
+    from inference.model import Model
     from inference.types import PredictResult
 
 MIB = 1024**2
@@ -160,6 +163,28 @@ class Shelf:
         )
         return await instance.predict(model.id, request, arrived=now, deadline=deadline)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once it holds: instances are closed in threads, behind one's back."""
+        with anyio.fail_after(60):
+            while not condition():
+                await anyio.lowlevel.checkpoint()
+
+    async def calm(self) -> None:
+        """Return when nothing goes on but what requests hold up."""
+        await anyio.wait_all_tasks_blocked()
+        await self.until(lambda: not any(map(self._going, self.catalog.models())))
+        await self.until(lambda: not self._closing())
+        await anyio.wait_all_tasks_blocked()
+
+    def _closing(self) -> list[Instance]:
+        """What nobody is given any more, and nobody holds."""
+        instances = self.cache._instances.items()
+        return [one for one, of in instances if of.instance is not one and one.idle]
+
+    def _going(self, model: Model) -> bool:
+        held = [one for one, of in self.cache._instances.items() if of is model]
+        return model.ending and all(one.idle for one in held)
+
     def in_memory(self) -> list[str]:
         return [str(each.id) for each in self.catalog.models() if each.instance]
 
@@ -192,7 +217,7 @@ async def seen(
     """One survey and all that follows from it."""
     it.look(models, **choices)
     await it.manager.settled()
-    await anyio.wait_all_tasks_blocked()
+    await it.calm()
 
 
 def survey(

@@ -30,12 +30,12 @@ async def test_a_label_of_the_sidecar_moves_once_its_version_answers() -> None:
 
         it.loader.compiling = anyio.Event()
         it.look({"a": {1: "a", 2: "b"}}, labels={"stable": 2})
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert await answer(it, "stable") == "a/1"
 
         it.loader.compiling.set()
         await it.manager.settled()
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert await answer(it, "stable") == "a/2"
         assert it.states() == {"a/2": "AVAILABLE"}
 
@@ -61,7 +61,7 @@ async def test_a_labelled_old_version_replaces_no_newer_one() -> None:
         await seen(it, THREE, labels={"stable": 1})
         assert str((await it.ask("a")).model) == "a/2"
         await it.manager.label(it.catalog.entry("a"), {"old": 1})
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert str((await it.ask("a")).model) == "a/2"
 
 
@@ -106,7 +106,7 @@ async def test_a_version_that_loses_its_label_goes() -> None:
     async with shelf() as it:
         await seen(it, THREE, labels={"stable": 1})
         await it.manager.label(it.catalog.entry("a"), {"stable": 3})
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert it.states() == {"a/3": "AVAILABLE"}
 
 
@@ -132,7 +132,7 @@ async def test_all_labels_or_none() -> None:
             assert await answer(it, "stable") == "a/3"
             loader.compiling.set()
 
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert errors
         assert entry.labels == {"stable": 3}
         assert it.in_memory() == ["a/3", "a/4"]
@@ -167,10 +167,9 @@ async def test_a_version_that_vanishes_while_it_gets_a_label() -> None:
             it.look({"a": {1: "a", 3: "c"}}, now=True)
             it.loader.compiling.set()
 
-        await anyio.wait_all_tasks_blocked()
         assert len(errors) == 1
         assert "2" in errors[0]
-        assert it.states() == {"a/3": "AVAILABLE"}
+        await it.until(lambda: it.states() == {"a/3": "AVAILABLE"})
 
 
 async def test_a_caller_that_goes_leaves_the_labels() -> None:
@@ -186,5 +185,5 @@ async def test_a_caller_that_goes_leaves_the_labels() -> None:
 
         it.loader.compiling.set()
         await it.manager.settled()
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert (entry.labels, it.states()) == ({}, {"a/3": "AVAILABLE"})

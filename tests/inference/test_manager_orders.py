@@ -89,7 +89,7 @@ async def test_an_unload_goes_on_though_its_caller_has_gone() -> None:
 
             servable.let_through()
 
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert (servable.closed, it.cache.nbytes) == (True, 0)
 
 
@@ -136,7 +136,7 @@ async def test_loading_what_is_to_go() -> None:
 
             servable.let_through()
 
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert it.states() == {"b/1": "AVAILABLE"}
 
 

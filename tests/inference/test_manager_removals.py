@@ -69,7 +69,7 @@ async def test_a_removed_model_ends_its_requests_well() -> None:
             assert it.states() == {"a/1": "UNLOADING", "b/1": "AVAILABLE"}
             servable.let_through()
 
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert (answers, it.states()) == (["a/1"], {"b/1": "AVAILABLE"})
 
 
@@ -86,7 +86,7 @@ async def test_files_that_come_back_while_their_version_is_unloaded() -> None:
             assert it.states()["a/1"] == "UNLOADING"
             servable.let_through()
 
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert it.states() == {"a/1": "AVAILABLE", "b/1": "AVAILABLE"}
         assert (servable.closed, it.loader.latest("a").closed) == (True, False)
 

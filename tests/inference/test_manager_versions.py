@@ -94,7 +94,7 @@ async def test_the_old_version_ends_with_its_last_request() -> None:
             await it.ask("a")
             old.let_through()
 
-        await anyio.wait_all_tasks_blocked()
+        await it.calm()
         assert (it.states(), old.closed) == ({"a/2": "AVAILABLE"}, True)
         assert answers == ["a/1"]
 
@@ -177,7 +177,8 @@ async def test_overwritten_in_place() -> None:
         await it.load("a")
         old = it.loader.latest("a")
         await seen(it, {"a": {1: "other"}})
-        assert (old.closed, len(it.loader.opened)) == (True, 2)
+        await it.until(lambda: old.closed)
+        assert len(it.loader.opened) == 2
         assert not it.loader.latest("a").closed
         await it.ask("a")
 

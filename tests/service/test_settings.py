@@ -90,8 +90,8 @@ def test_the_environment_may_name_the_file(
         ),
         pytest.param(
             {"admin_token_file": __file__},
-            "admin_token_file (--admin-token-file or TANDEM_ADMIN_TOKEN_FILE): Value"
-            " error, the token in",
+            "admin_token_file (--admin-token-file or TANDEM_ADMIN_TOKEN_FILE): the"
+            " token in",
             id="no token in it",
         ),
     ],
