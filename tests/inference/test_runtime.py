@@ -14,6 +14,7 @@ import pytest
 from inference.artifact import Artifact, DamagedArtifact
 from inference.backend import tf, tf1
 from inference.errors import ExecutionFailed, InputMismatch, UnknownSignature
+from inference.permissions import Permissions
 from inference.runtime import Servable, Threads
 from tests.inference.graphs import (
     compile_graph,
@@ -216,8 +217,10 @@ def test_a_reshape_that_fails(tmp_path: Path) -> None:
 
 
 def test_bytes_that_cant_be_decoded(tmp_path: Path) -> None:
+    artifact = compile_graph(tmp_path, packed, allow_ops=("DecodeCompressed",))
+
     with (
-        Servable(compile_graph(tmp_path, packed)) as servable,
+        Servable(artifact) as servable,
         pytest.raises(InputMismatch, match="refused the input: inflate"),
     ):
         servable.run("serving_default", {"packed": np.array([b"garbage"], object)})
@@ -225,8 +228,10 @@ def test_bytes_that_cant_be_decoded(tmp_path: Path) -> None:
 
 def test_a_failure_that_is_no_fault_of_the_input(tmp_path: Path) -> None:
     path = write_saved_model(tmp_path / "model", breaking_itself)
+    allowed = Permissions(allow_ops=("DestroyResourceOp",))
+    artifact = compile_path(path, tmp_path / "artifact", permissions=allowed)
 
-    with Servable(compile_path(path, tmp_path / "artifact")) as servable:
+    with Servable(artifact) as servable:
         assert servable.run("serving_default", {"x": floats(2)})
 
         with pytest.raises(ExecutionFailed, match="The model failed: "):
