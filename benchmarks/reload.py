@@ -109,7 +109,7 @@ def targets(measured: Measured) -> list[Target]:
     return [
         at_most(RATIO, f"{measured.name}: p99 during a reload over at rest", ratio),
         at_most(0, f"{measured.name}: connections reset", (statuses == RESET).sum()),
-        at_most(0, f"{measured.name}: not answered 200 {_counted(odd)}", odd.size),
+        at_most(0, f"{measured.name}: not answered 200{_counted(odd)}", odd.size),
         at_most(0, f"{measured.name}: answers with a wrong value", wrong),
     ]
 
@@ -119,7 +119,7 @@ def _counted(statuses: np.ndarray[Any, Any]) -> str:
     values, counts = np.unique(statuses, return_counts=True)
     pairs = zip(counts.tolist(), values.tolist(), strict=True)
     texts = [f"{count} × {value}" for count, value in pairs]
-    return f"({', '.join(texts)})" if texts else ""
+    return f" ({', '.join(texts)})" if texts else ""
 
 
 def _p99(measured: Measured, name: str) -> float:
