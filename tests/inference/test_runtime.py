@@ -13,15 +13,12 @@ import pytest
 
 from inference.artifact import Artifact, DamagedArtifact
 from inference.backend import tf, tf1
-from inference.errors import ExecutionFailed, InputMismatch, UnknownSignature
-from inference.permissions import Permissions
+from inference.errors import InputMismatch, UnknownSignature
 from inference.runtime import Servable, Threads
 from tests.inference.graphs import (
     compile_graph,
-    compile_path,
     floats,
     rows,
-    write_saved_model,
 )
 from tests.model_files import PROJECT
 
@@ -57,26 +54,6 @@ def several() -> None:
 
 def eights() -> None:
     tf.reshape(rows("x"), [-1, 8], name="eights")
-
-
-def packed() -> None:
-    raw = tf.io.decode_compressed(rows("packed", dtype="string"), "ZLIB")
-    tf.strings.length(raw, name="length")
-
-
-def breaking_itself() -> tuple[dict[str, Any], dict[str, Any]]:
-    """It throws its own variable away, so that every call but the first fails."""
-    x = rows("x")
-    gain = tf1.get_variable("gain", [], use_resource=True)
-    y = x * gain
-
-    with tf.control_dependencies([y]):
-        gone = tf.raw_ops.DestroyResourceOp(
-            resource=gain.handle, ignore_lookup_error=False
-        )
-
-    with tf.control_dependencies([gone]):
-        return {"x": x}, {"y": tf.identity(y)}
 
 
 @pytest.fixture(scope="module")
@@ -214,28 +191,6 @@ def test_a_reshape_that_fails(tmp_path: Path) -> None:
         pytest.raises(InputMismatch, match="7 values.*multiple of 8"),
     ):
         servable.run("serving_default", {"x": floats(7)})
-
-
-def test_bytes_that_cant_be_decoded(tmp_path: Path) -> None:
-    artifact = compile_graph(tmp_path, packed, allow_ops=("DecodeCompressed",))
-
-    with (
-        Servable(artifact) as servable,
-        pytest.raises(InputMismatch, match="refused the input: inflate"),
-    ):
-        servable.run("serving_default", {"packed": np.array([b"garbage"], object)})
-
-
-def test_a_failure_that_is_no_fault_of_the_input(tmp_path: Path) -> None:
-    path = write_saved_model(tmp_path / "model", breaking_itself)
-    allowed = Permissions(allow_ops=("DestroyResourceOp",))
-    artifact = compile_path(path, tmp_path / "artifact", permissions=allowed)
-
-    with Servable(artifact) as servable:
-        assert servable.run("serving_default", {"x": floats(2)})
-
-        with pytest.raises(ExecutionFailed, match="The model failed: "):
-            servable.run("serving_default", {"x": floats(2)})
 
 
 def test_closing_twice(artifact: Artifact) -> None:

@@ -1,0 +1,65 @@
+"""Whom a failure inside TensorFlow is blamed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from inference.backend import tf, tf1
+from inference.errors import ExecutionFailed, InputMismatch
+from inference.permissions import Permissions
+from inference.runtime import Servable
+from tests.inference.graphs import (
+    compile_graph,
+    compile_path,
+    floats,
+    rows,
+    write_saved_model,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def packed() -> None:
+    raw = tf.io.decode_compressed(rows("packed", dtype="string"), "ZLIB")
+    tf.strings.length(raw, name="length")
+
+
+def breaking_itself() -> tuple[dict[str, Any], dict[str, Any]]:
+    """It throws its own variable away, so that every call but the first fails."""
+    x = rows("x")
+    gain = tf1.get_variable("gain", [], use_resource=True)
+    y = x * gain
+
+    with tf.control_dependencies([y]):
+        gone = tf.raw_ops.DestroyResourceOp(
+            resource=gain.handle, ignore_lookup_error=False
+        )
+
+    with tf.control_dependencies([gone]):
+        return {"x": x}, {"y": tf.identity(y)}
+
+
+def test_bytes_that_cant_be_decoded(tmp_path: Path) -> None:
+    artifact = compile_graph(tmp_path, packed, allow_ops=("DecodeCompressed",))
+
+    with (
+        Servable(artifact) as servable,
+        pytest.raises(InputMismatch, match="refused the input: inflate"),
+    ):
+        servable.run("serving_default", {"packed": np.array([b"garbage"], object)})
+
+
+def test_a_failure_that_is_no_fault_of_the_input(tmp_path: Path) -> None:
+    path = write_saved_model(tmp_path / "model", breaking_itself)
+    allowed = Permissions(allow_ops=("DestroyResourceOp",))
+    artifact = compile_path(path, tmp_path / "artifact", permissions=allowed)
+
+    with Servable(artifact) as servable:
+        assert servable.run("serving_default", {"x": floats(2)})
+
+        with pytest.raises(ExecutionFailed, match="The model failed: "):
+            servable.run("serving_default", {"x": floats(2)})
