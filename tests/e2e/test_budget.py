@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 UNITS = 2236
 WEIGHTS = wide.weights_bytes(UNITS)
-BUDGET = int(4.3 * WEIGHTS)
+BUDGET = int(3.9 * WEIGHTS)
 NAMES = [f"wide{number}" for number in range(10)]
 EVICTIONS = "tandem_model_evictions_total"
 REQUESTS, CONNECTIONS = 200, 8

@@ -187,7 +187,11 @@ async def live(loader: Unsteady, chance: random.Random) -> None:
 
         with anyio.fail_after(60):
             await life.live()
-            assert life.answered
+
+            # How many are answered depends on the threads: go on until it is enough.
+            while life.answered <= STEPS / 20:
+                await life.live()
+
             await it.manager.settled()
             await anyio.wait_all_tasks_blocked()
             assert_nothing_left(it)
