@@ -269,5 +269,6 @@ def run_batch(
 
 def _overdue(call: Call, *, waiting: bool) -> str:
     what = "it still waited for its turn" if waiting else "the model still ran"
-    seconds = call.deadline - call.arrived
+    # A difference of two readings of a clock; what was asked for has fewer digits.
+    seconds = round(call.deadline - call.arrived, 6)
     return f"The request's time of {seconds:g} s is over: {what}."
