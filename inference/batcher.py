@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,7 +20,7 @@ from inference.statistics import ServiceTime
 from inference.types import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from anyio.abc import TaskGroup, TaskStatus
 
@@ -57,6 +58,7 @@ class Batcher:
         )
         self._runners = 0
         self._busy = 0
+        self._expected = 0
         self._running: dict[Call, None] = {}
         # Made by a runner that holds back: few do, and each call would set it twice.
         self._queue_changed: anyio.Event | None = None
@@ -102,7 +104,22 @@ class Batcher:
         """Raises `Overloaded` if a call that came now, with `seconds` to end in, would
         be refused."""
         idle = self._tokens - self._busy
-        self._admission.check(len(self._queue), max(0, idle), seconds)
+        waiting = len(self._queue) + self._expected
+        self._admission.check(waiting, max(0, idle), seconds)
+
+    @contextmanager
+    def expect(self, seconds: float) -> Iterator[None]:
+        """Keep a place in the queue for a call that is to be submitted at the end.
+
+        Raises `Overloaded` as `check` does.
+        """
+        self.check(seconds)
+        self._expected += 1
+
+        try:
+            yield
+        finally:
+            self._expected -= 1
 
     async def submit(self, call: Call) -> Mapping[str, Array]:
         """The outputs of `call`.

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import structlog
 
-from inference.artifact_cache import ArtifactCache
 from inference.cache import ModelCache
 from inference.catalog import Catalog
-from inference.compilation import Compilation
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.loading import Loader
 from inference.lookout import Lookout
@@ -22,6 +20,7 @@ from inference.types import EngineStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from inference.engine_config import EngineConfig
@@ -53,7 +52,7 @@ class Engine:
         self._settled = False
         self._draining = False
         self._repository_error: str | None = None
-        self._loader = Loader(_compilation(config), config.limits)
+        self._loader = Loader(config.compilation(), config.limits)
         surveyor = Surveyor(config.repository, quiet_seconds=2 * config.scan_seconds)
         self._lookout = Lookout(surveyor.survey, timeout_seconds=SCAN_TIMEOUT_SECONDS)
         self._looking = anyio.Lock()
@@ -160,6 +159,13 @@ class Engine:
         `LoadFailed`, `Overloaded`.
         """
         self._catalog.find(spec).admit()
+
+    def expect(self, spec: ModelSpec) -> AbstractContextManager[None]:
+        """A block that keeps a place for a request whose body is decoded meanwhile.
+
+        What `admit` raises is raised by the call or at the block's begin.
+        """
+        return self._catalog.find(spec).expect()
 
     async def load(self, spec: ModelSpec) -> ModelStatus:
         """Load a version that is unloaded, evicted or failed; returns once it serves.
@@ -282,15 +288,3 @@ class Engine:
             log.error("repository unreadable", reason=reason)
 
         self._repository_error = reason
-
-
-def _compilation(config: EngineConfig) -> Compilation:
-    return Compilation(
-        ArtifactCache(config.cache),
-        timeout_seconds=config.compile_timeout_seconds,
-        # What could never be loaded isn't worth compiling.
-        permissions=config.permissions.model_copy(
-            update={"memory_bytes": config.budget}
-        ),
-        memory_limit=config.compile_memory,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,6 +15,7 @@ from inference.types import Load, ModelState, ModelStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from inference.instance import Instance
     from inference.loading import Prepared
@@ -257,6 +259,19 @@ class Model:
 
         if instance is not None:
             instance.batcher.check(instance.loaded.limits.timeout_seconds)
+
+    def expect(self) -> AbstractContextManager[None]:
+        """A block that keeps a place for a request whose body is read meanwhile.
+
+        Raises what `admit` raises.
+        """
+        self.check()
+        instance = self.instance
+
+        if instance is None:
+            return nullcontext()
+
+        return instance.batcher.expect(instance.loaded.limits.timeout_seconds)
 
     def _latest(self) -> float:
         used = self.instance is not None and self.instance.used

@@ -30,13 +30,13 @@ class BoundedStream(LimitedStream):
 
         return self._count(self._stream.read(min(size, self._askable)))
 
-    def readall(self) -> bytes:
+    def read1(self) -> bytes:
+        """What comes next, in a piece as it came; empty at the end."""
         read_piece = getattr(self._stream, "read1", self._stream.read)
-        pieces = []
-        while piece := self._count(read_piece(self._askable)):
-            pieces.append(piece)
+        return self._count(read_piece(self._askable))
 
-        return b"".join(pieces)
+    def readall(self) -> bytes:
+        return b"".join(iter(self.read1, b""))
 
     def readinto(self, buffer: Any) -> int:
         data = self.read(len(buffer))

@@ -64,7 +64,8 @@ class Decoders:
 
     An async context manager; on exit they are killed. One body at a time is decoded by
     each: more wait in the order they came. For one event loop. `neighbours` tells whose
-    requests come, as what a long body holds up makes it worth handing over or not.
+    requests come, as what a long body holds up makes it worth handing over or not;
+    `turn` is held by the one that the event loop decodes itself.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Decoders:
         self._count = count or min(2, available_cpus())
         self._command = command
         self.neighbours = Neighbours()
+        self.turn = anyio.Lock()
         self._exits = AsyncExitStack()
         self._jobs: MemoryObjectSendStream[_Job]
 

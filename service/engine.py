@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from inference import (
         EngineStatus,
@@ -36,6 +37,12 @@ class Engine(Protocol):
 
     def admit(self, spec: ModelSpec) -> None:
         """Raises what `predict` would raise now for any inputs of this model."""
+
+    def expect(self, spec: ModelSpec) -> AbstractContextManager[None]:
+        """A block that keeps a place for a request whose body is decoded meanwhile.
+
+        What `admit` raises is raised by the call or at the block's begin.
+        """
 
     async def predict(self, request: PredictRequest) -> PredictResult:
         """Run a model. Raises any `InferenceError`."""

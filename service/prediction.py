@@ -79,22 +79,29 @@ async def _decode(
     if decoders is None or size <= ON_LOOP_BYTES:
         return tfserving.decode(b"".join(pieces))
 
-    status = engine.status(model)
+    # While this body came, others may have filled the model's queue: what is to be
+    # refused isn't decoded, and what is decoded isn't refused.
+    with engine.expect(model):
+        return await _decode_long(engine.status(model), pieces, decoders, ends)
+
+
+async def _decode_long(
+    status: ModelStatus, pieces: Sequence[bytes], decoders: Decoders, ends: float
+) -> PredictCall:
+    size = sum(map(len, pieces))
     if size <= (LONE_BYTES if decoders.neighbours.alone() else REGULAR_BYTES):
-        pieces = [b"".join(pieces)]
-        call = _decode_regular(pieces[0], status)
+        # One in a turn of the loop: in between, others are heard, and refused.
+        async with decoders.turn:
+            pieces = [b"".join(pieces)]
+            call = _decode_regular(pieces[0], status)
+
         if call is not None:
             return call
 
     with anyio.CancelScope(deadline=ends):
-        call = await decoders.decode(
+        return await decoders.decode(
             pieces, status.signatures, status.default_signature
         )
-        if status.signatures or not engine.status(model).signatures:
-            return call
-
-        # The model became available meanwhile: only now the inputs can be bound.
-        return await _decode(engine, model, pieces, decoders, ends)
 
     raise DeadlineExceeded("The request's time is over: its body was still being read.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import UnsupportedMediaType
@@ -50,8 +51,10 @@ def _read_pieces(request: Request, loan: Loan) -> list[bytes]:
     if length is not None and length <= CHUNK:
         return [stream.read()]
 
+    # As they came: joining them here would copy what is joined or sent on later.
+    read_piece = getattr(stream, "read1", None) or partial(stream.read, CHUNK)
     pieces = []
-    while piece := stream.read(CHUNK):
+    while piece := read_piece():
         if length is None:
             loan.take(len(piece))
 

@@ -130,6 +130,30 @@ async def test_a_full_queue_refuses_at_once(tokens: int, max_queue: int) -> None
         batcher.check(1.0)
 
 
+async def test_a_place_is_kept_for_a_call_that_is_to_come() -> None:
+    servable = Gated()
+
+    async with serving(servable, Limits(max_queue=1)) as batcher:
+        ended = Ended(batcher)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(1))
+            await servable.until_ran(1)
+
+            with batcher.expect(1.0):
+                with pytest.raises(Overloaded), batcher.expect(1.0):
+                    pytest.fail("there is one place")
+
+                with pytest.raises(Overloaded):
+                    await batcher.submit(call(2))
+
+            tasks.start_soon(ended.submit, kept := call(3))
+            await anyio.wait_all_tasks_blocked()
+            servable.let_through(2)
+
+        assert ended[kept] == [6]
+
+
 async def test_one_more_comes_when_one_has_left() -> None:
     servable = Gated()
     limits = Limits(max_queue=1)

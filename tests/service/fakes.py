@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from inference import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from inference import Array
 
@@ -148,6 +149,7 @@ class FakeEngine:
     def __init__(self, *models: FakeModel) -> None:
         self.all_models = sorted(models, key=lambda model: (model.name, model.version))
         self.requests: list[PredictRequest] = []
+        self.expected = 0
         self.found: list[FakeModel] = []
         self.problems: list[str] = []
         self.unreadable: str | None = None
@@ -185,6 +187,15 @@ class FakeEngine:
 
         if model.full:
             raise Overloaded(f"model {model.status.id} is busy", retry_after=1.5)
+
+    @contextmanager
+    def expect(self, spec: ModelSpec) -> Iterator[None]:
+        self.admit(spec)
+        self.expected += 1
+        try:
+            yield
+        finally:
+            self.expected -= 1
 
     async def predict(self, request: PredictRequest) -> PredictResult:
         self.requests.append(request)

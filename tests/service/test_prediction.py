@@ -15,6 +15,7 @@ from inference import (
     ModelNotFound,
     ModelSpec,
     ModelState,
+    Overloaded,
     UnknownSignature,
 )
 from service import prediction
@@ -25,7 +26,7 @@ from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict
 from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from inference import Signature
     from service.codecs.tfserving import PredictCall
@@ -76,12 +77,12 @@ async def test_long_answers_come_in_pieces() -> None:
 
 
 class Noting(Decoders):
-    """Real ones that note the sizes of what they are given; `before` comes first."""
+    """Real ones that note the sizes of what they are given, and call `before`."""
 
     def __init__(self) -> None:
         super().__init__(1)
         self.sizes: list[int] = []
-        self.before: list[FakeModel] = []
+        self.before: list[Callable[[], object]] = []
 
     async def decode(
         self,
@@ -90,11 +91,10 @@ class Noting(Decoders):
         default_signature: str | None,
     ) -> PredictCall:
         self.sizes.append(sum(map(len, pieces)))
-        call = await super().decode(pieces, signatures, default_signature)
-        for model in self.before:
-            model.state = ModelState.AVAILABLE
+        for call in self.before:
+            call()
 
-        return call
+        return await super().decode(pieces, signatures, default_signature)
 
 
 @pytest.fixture(scope="module")
@@ -205,18 +205,27 @@ async def test_errors_are_the_same_everywhere(
     assert str(caught.value) == str(wanted.value)
 
 
-async def test_a_model_that_is_loaded_while_its_body_is_decoded(
-    decoders: Noting,
+async def test_a_place_is_kept_while_a_body_is_decoded(decoders: Noting) -> None:
+    engine = FakeEngine(FakeModel())
+    expected: list[int] = []
+    decoders.before.append(lambda: expected.append(engine.expected))
+
+    await predict(engine, HALF, document(1.0, REGULAR_BYTES + 1), decoders)
+
+    assert (expected, engine.expected) == ([1], 0)
+
+
+@pytest.mark.parametrize("size", [ON_LOOP_BYTES + 1, REGULAR_BYTES + 1])
+async def test_what_a_busy_model_refuses_is_not_decoded(
+    decoders: Noting, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    model = FakeModel(state=ModelState.LOADING)
-    decoders.before.append(model)
+    monkeypatch.setattr(tfserving, "decode_regular", None)
+    engine = FakeEngine(FakeModel(full=True))
 
-    answer = await predict(
-        FakeEngine(model), HALF, document(1.0, REGULAR_BYTES + 1), decoders
-    )
+    with pytest.raises(Overloaded):
+        await predict(engine, HALF, document(1.0, size), decoders)
 
-    assert answer == b'{"predictions":[%b]}' % b",".join([b"2.5"] * 9)
-    assert len(decoders.sizes) == 2
+    assert decoders.sizes == []
 
 
 async def test_nothing_slow_is_done_on_the_loop(
