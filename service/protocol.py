@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.known_refusals import NOTE, KnownRefusals
 from service.turnstile import Turnstile
 
 if TYPE_CHECKING:
-    from typing import ClassVar
+    from typing import Any, ClassVar
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from inference import Overloaded
 
 PROBES = frozenset({b"/livez", b"/readyz"})
 
@@ -41,6 +45,14 @@ BUSY = whole_answer(
 )
 
 
+def overloaded_answer(error: Overloaded) -> bytes:
+    """The bytes of what `service.errors` answers to this error."""
+    seconds = math.ceil(error.retry_after)
+    return whole_answer(
+        HTTPStatus.TOO_MANY_REQUESTS, str(error), f"retry-after: {seconds}"
+    )
+
+
 # Stands where uvicorn keeps the exchange under way: one that is over, so that the rest
 # of its body is dropped.
 REFUSED = cast(
@@ -52,18 +64,26 @@ REFUSED = cast(
 
 
 class JsonErrorProtocol(HttpToolsProtocol):
-    """Refuses what isn't HTTP, and what is more than the event loop can begin.
+    """Refuses what isn't HTTP, what is more than the event loop can begin, and what
+    the application is known to refuse now.
 
     A refusal here costs about a tenth of an answer, and its body is never kept.
     """
 
     turnstile: ClassVar[Turnstile] = Turnstile()
+    known_refusals: ClassVar[KnownRefusals] = KnownRefusals()
 
     def on_headers_complete(self) -> None:
-        if self.turnstile.full and self._is_idle() and self.url not in PROBES:
-            self._refuse()
-        else:
-            super().on_headers_complete()
+        target = self.parser.get_method() + b" " + self.url
+        refusal = self._refusal(target) if self._is_idle() else None
+
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+
+        scope = cast("dict[str, Any]", self.scope)
+        scope[NOTE] = partial(self.known_refusals.note, target)
+        super().on_headers_complete()
 
     def _start_asgi_task(
         self, cycle: RequestResponseCycle, app: ASGI3Application
@@ -92,9 +112,16 @@ class JsonErrorProtocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _refuse(self) -> None:
+    def _refusal(self, target: bytes) -> bytes | None:
+        if self.turnstile.full and self.url not in PROBES:
+            return BUSY
+
+        error = self.known_refusals.refusal(target)
+        return None if error is None else overloaded_answer(error)
+
+    def _refuse(self, answer: bytes) -> None:
         self.cycle = REFUSED
-        self.transport.write(BUSY)
+        self.transport.write(answer)
 
     def _end_refused(self) -> None:
         # Not before its body has come, or the client might not read the answer.

@@ -6,6 +6,8 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from service.known_refusals import NOTE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableMapping
     from types import TracebackType
@@ -50,6 +52,9 @@ def build_environ(scope: MutableMapping[str, Any], body: Any) -> dict[str, Any]:
     if client := scope.get("client"):
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
+
+    if NOTE in scope:
+        environ[NOTE] = scope[NOTE]
 
     _add_headers(environ, scope["headers"])
     return environ

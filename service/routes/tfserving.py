@@ -11,6 +11,7 @@ from service.answers import json_answer, json_text
 from service.codecs.metadata import metadata_document
 from service.codecs.model_status import models_document, status_document
 from service.current import current_engine, current_request, current_serving
+from service.known_refusals import admit
 from service.prediction import predict
 from service.preferences import wait_seconds
 from service.routes.body import read_json_body
@@ -67,7 +68,7 @@ async def predict_model(
     spec = ModelSpec(name=name, version=version, label=label)
     wait = wait_seconds(this)
     # What can't be answered now is refused before its body is read.
-    serving.engine.admit(spec)
+    admit(this, serving.engine, spec)
 
     with serving.body_budget.loan() as loan:
         body = read_json_body(this, loan)
