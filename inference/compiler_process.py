@@ -20,6 +20,7 @@ from inference.compiler_environment import compiler_environment
 from inference.compiler_limits import ending_text
 from inference.compiler_messages import CompileEvent, CompileRequest
 from inference.cpus import available_cpus
+from inference.time_slice import LONG_SLICE, use_time_slices
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -90,6 +91,8 @@ async def _open(scratch: Path, steps: int) -> Process:
     with suppress(OSError):
         level = os.getpriority(os.PRIO_PROCESS, 0) + steps
         os.setpriority(os.PRIO_PROCESS, process.pid, level)
+
+    use_time_slices(LONG_SLICE, process.pid)
 
     return process
 

@@ -1,7 +1,8 @@
-"""A decoder process: bodies come in by stdin, arrays go out by stdout, one at a time.
+"""A decoder process: a body comes in by an arena, its arrays go out by it, in turn.
 
 Parsing holds the interpreter for as long as it takes, so a thread of the server would
-stop its event loop; a process doesn't. It ends when the server closes its stdin.
+stop its event loop; a process doesn't. Run as `python -m service.decoder FD`, which is
+the arena's. It ends when the server closes its stdin.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ import signal
 import sys
 from typing import IO
 
-from inference import InferenceError, bind, keep_freed_memory
+from inference import (
+    LONG_SLICE,
+    InferenceError,
+    bind,
+    keep_freed_memory,
+    use_time_slices,
+)
+from service.arena import Arena, aligned
 from service.codecs import tfserving
 from service.decoder_messages import ANSWER, REQUEST, Answer, Task, pack
 
@@ -24,17 +32,19 @@ def main() -> None:
     # A terminal's Ctrl-C is for the server, which ends its decoders itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
+    use_time_slices(LONG_SLICE)
     keep_freed_memory()
     # What is parsed is freed by reference counts; collecting would walk it meanwhile.
     gc.disable()
     # Nothing printed by mistake may get between the messages.
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        while serve_one(sys.stdin.buffer, answers):
+        arena = Arena(int(sys.argv[1]))
+        while serve_one(sys.stdin.buffer, answers, arena):
             pass
 
 
-def serve_one(requests: IO[bytes], answers: IO[bytes]) -> bool:
+def serve_one(requests: IO[bytes], answers: IO[bytes], arena: Arena) -> bool:
     """Answer the next request; `False` when there is none."""
     head = requests.read(REQUEST.size)
     if len(head) < REQUEST.size:
@@ -42,12 +52,14 @@ def serve_one(requests: IO[bytes], answers: IO[bytes]) -> bool:
 
     task_size, body_size = REQUEST.unpack(head)
     task: Task = pickle.loads(requests.read(task_size))
-    answer, buffers = decode(requests.read(body_size), task)
+    answer, buffers = decode(arena.read(0, body_size), task)
+    offset = answer.offset
+    for buffer in buffers:
+        arena.write(offset, buffer)
+        offset = aligned(offset + len(buffer))
+
     text = pickle.dumps(answer)
     answers.write(ANSWER.pack(len(text)) + text)
-    for buffer in buffers:
-        answers.write(buffer)
-
     answers.flush()
     return True
 
@@ -65,7 +77,12 @@ def decode(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
 
     packed = [pack(name, array) for name, array in inputs.items()]
     tensors = [tensor for tensor, _ in packed]
-    answer = Answer(form=call.form, signature=call.signature, tensors=tensors)
+    answer = Answer(
+        offset=aligned(len(body)),
+        form=call.form,
+        signature=call.signature,
+        tensors=tensors,
+    )
     return answer, [buffer for _, buffers in packed for buffer in buffers]
 
 

@@ -1,7 +1,8 @@
-"""What the server and its decoder processes say to each other, over two pipes.
+"""What the server and its decoder processes say to each other.
 
-A request is its sizes, a pickled `Task` and the body; an answer its size, a pickled
-`Answer` and the buffers that it announces. Both ends are ours, so pickle is safe.
+Over two pipes: a request is its sizes and a pickled `Task`, an answer its size and a
+pickled `Answer`. In an arena: the body at 0, and the buffers that an answer announces,
+each aligned. Both ends are ours, so pickle is safe.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """An array whose buffers follow: one, or for strings all lengths and all bytes."""
+    """An array by its buffers: one, or for strings all lengths and all bytes."""
 
     name: str
     dtype: np.dtype[Any]
@@ -46,8 +47,12 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A decoded body, or an error: the name of an `InferenceError` and its text."""
+    """A decoded body, or an error: the name of an `InferenceError` and its text.
 
+    `offset` is where the first buffer of `tensors` lies.
+    """
+
+    offset: int = 0
     form: Form = Form.ROWS
     signature: str | None = None
     tensors: Sequence[Tensor] = ()

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import pickle
-import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import anyio
-import anyio.lowlevel
-import numpy as np
 import structlog
 
 import inference
 from inference import InferenceError, Unavailable, available_cpus
 from service.codecs.tfserving import PredictCall
-from service.decoder_messages import ANSWER, REQUEST, Answer, Task, Tensor
+from service.decoder_messages import Task
+from service.decoder_process import COMMAND, DecoderProcess
 from service.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from anyio.abc import Process
     from anyio.streams.memory import (
         MemoryObjectReceiveStream,
         MemoryObjectSendStream,
     )
 
-    from inference import Array, Signature
+    from inference import Signature
 
-CHUNK = 1 << 18
-"""Bytes handed over between two turns of the event loop."""
-
-STRINGS = 500  # made between two turns of the event loop
 TIMEOUT_SECONDS = 120.0
-COMMAND = (sys.executable, "-P", "-m", "service.decoder")
-LAST_SECONDS = 1.0
 
 log = structlog.get_logger("tandem.decoders")
 
@@ -116,20 +106,20 @@ class Decoders:
         return job.result()
 
     async def _serve(self, jobs: MemoryObjectReceiveStream[_Job]) -> None:
-        child = Child(self._command)
+        process = DecoderProcess(self._command)
         try:
             with jobs:
                 async for job in jobs:
-                    await self._answer(child, job)
+                    await self._answer(process, job)
         finally:
-            await child.kill()
+            await process.close()
 
-    async def _answer(self, child: Child, job: _Job) -> None:
+    async def _answer(self, process: DecoderProcess, job: _Job) -> None:
         try:
             with anyio.fail_after(TIMEOUT_SECONDS):
-                await self._converse(child, job)
+                await self._converse(process, job)
         except Exception as exc:
-            how = await child.end() or f"{type(exc).__name__}: {exc}"
+            how = await process.end() or f"{type(exc).__name__}: {exc}"
             log.error("decoder lost", reason=how)
             job.error = Unavailable(
                 f"the process that read this body was lost ({how}): send the request"
@@ -138,98 +128,13 @@ class Decoders:
         finally:
             job.done.set()
 
-    async def _converse(self, child: Child, job: _Job) -> None:
-        answer = await child.ask(job.pieces, job.task)
-        if answer.error is not None:
+    async def _converse(self, process: DecoderProcess, job: _Job) -> None:
+        answer = await process.ask(job.pieces, job.task)
+        inputs = await process.arrays(answer)
+        if answer.error is None:
+            job.call = PredictCall(answer.form, inputs, answer.signature)
+        else:
             job.error = _error(*answer.error)
-            return
-
-        inputs = {tensor.name: await child.receive(tensor) for tensor in answer.tensors}
-        job.call = PredictCall(answer.form, inputs, answer.signature)
-
-
-class Child:
-    """One decoder process, started by the first body. Used by one task at a time."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
-        self._process: Process | None = None
-
-    async def end(self) -> str:
-        """Kill the process after a mishap; says how it had ended if that was why."""
-        if self._process is None:
-            return ""
-
-        # One that broke its pipes is about to end.
-        with anyio.move_on_after(LAST_SECONDS):
-            await self._process.wait()
-
-        code = self._process.returncode
-        await self.kill()
-        return "" if code is None else f"it ended with {code}"
-
-    async def kill(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-
-        with anyio.CancelScope(shield=True):
-            with suppress(ProcessLookupError):
-                process.kill()
-
-            await process.aclose()
-
-    async def ask(self, pieces: Sequence[bytes], task: Task) -> Answer:
-        """Hand a body over; the tensors that the answer names are to be received."""
-        if self._process is None:
-            self._process = await anyio.open_process(self._command, stderr=None)
-
-        await self._send(pieces, pickle.dumps(task))
-        (size,) = ANSWER.unpack(await self._receive(ANSWER.size))
-        answer: Answer = pickle.loads(await self._receive(size))
-        return answer
-
-    async def receive(self, tensor: Tensor) -> Array:
-        buffers = [await self._receive(size) for size in tensor.sizes]
-        if len(buffers) == 1:
-            return np.frombuffer(buffers[0], tensor.dtype).reshape(tensor.shape)
-
-        lengths, content = buffers
-        flat = await _strings(np.frombuffer(lengths, np.int64).tolist(), content)
-        return flat.reshape(tensor.shape)
-
-    async def _send(self, pieces: Sequence[bytes], task: bytes) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        size = sum(map(len, pieces))
-        await self._process.stdin.send(REQUEST.pack(len(task), size) + task)
-        for piece in pieces:
-            for start in range(0, len(piece), CHUNK):
-                await self._process.stdin.send(piece[start : start + CHUNK])
-
-    async def _receive(self, size: int) -> memoryview:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        data = np.empty(size, np.uint8).data
-        start = 0
-        while start < size:
-            chunk = await self._process.stdout.receive(min(CHUNK, size - start))
-            data[start : start + len(chunk)] = chunk
-            start += len(chunk)
-
-        return data
-
-
-async def _strings(lengths: list[int], content: memoryview) -> Array:
-    result = np.empty(len(lengths), object)
-    end = 0
-    for index, length in enumerate(lengths):
-        start, end = end, end + length
-        result[index] = bytes(content[start:end])
-        if index % STRINGS == 0:
-            await anyio.lowlevel.checkpoint()
-
-    return result
 
 
 def _error(name: str, text: str) -> Exception:

@@ -13,7 +13,8 @@ from anyio.lowlevel import checkpoint
 
 from inference import InferenceError, Unavailable, bind
 from service.codecs.tfserving import decode
-from service.decoders import COMMAND, Decoders
+from service.decoder_process import COMMAND
+from service.decoders import Decoders
 from tests.service.fakes import signature, tensor
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ async def test_processes_end_with_the_context(tmp_path: Path) -> None:
 
 
 async def test_a_process_ends_with_its_server() -> None:
-    async with await anyio.open_process(COMMAND) as process:
+    async with await anyio.open_process([*COMMAND, "0"]) as process:
         assert process.stdin is not None
         await process.stdin.aclose()
         assert await process.wait() == 0

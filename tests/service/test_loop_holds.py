@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from inference import ModelSpec
-from service.decoders import CHUNK, Decoders
+from service.decoders import Decoders
 from service.prediction import predict
 from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
 SIZE = 20_000_000
+PIECE = 1 << 18  # as they come from a socket
 HALF = ModelSpec(name="half")
 TICK_SECONDS = 0.0005
 RANDOM = np.random.default_rng(1)
@@ -103,7 +104,7 @@ async def test_large_bodies(make: Any, dtype: str, function: Any) -> None:
     )
     body = make()
     assert len(body) > SIZE * 0.9
-    pieces = [body[i : i + CHUNK] for i in range(0, len(body), CHUNK)]
+    pieces = [body[i : i + PIECE] for i in range(0, len(body), PIECE)]
 
     on_loop = await hold_of(1, partial(predict, engine, HALF, pieces))
     async with Decoders(2) as decoders:

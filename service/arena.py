@@ -1,0 +1,80 @@
+"""Memory that two processes share: a file without a name, mapped by both."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from inference import Array
+
+ALIGNMENT = 64
+PAGES = 1 << 20
+KEPT_BYTES = 16 << 20
+
+
+class Arena:
+    """Bytes by offset. Grows where it is written; both sides use one at a time.
+
+    Takes over `fd`, which the other process has inherited.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._map: mmap.mmap | None = None
+
+    @classmethod
+    def create(cls) -> Arena:
+        if hasattr(os, "memfd_create"):
+            return cls(os.memfd_create("tandem-arena"))
+
+        with tempfile.TemporaryFile() as file:
+            return cls(os.dup(file.fileno()))
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        end = offset + len(data)
+        self._mapped(end)[offset:end] = data
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._mapped(offset + size)[offset : offset + size]
+
+    def copy_to(self, target: Array, offset: int) -> None:
+        """Fill `target`, which is one-dimensional and of bytes."""
+        memory = self._mapped(offset + len(target))
+        target[:] = np.frombuffer(memory, np.uint8, len(target), offset)
+
+    def trim(self) -> None:
+        """Give back what is far more than usual; all bytes are lost then."""
+        if self._map is not None and len(self._map) > KEPT_BYTES:
+            self._unmap()
+            os.ftruncate(self.fd, 0)
+
+    def close(self) -> None:
+        self._unmap()
+        os.close(self.fd)
+
+    def _mapped(self, size: int) -> mmap.mmap:
+        size = max(size, 1)
+        # The other side may have made it smaller; what is beyond the end can't be used.
+        if os.fstat(self.fd).st_size < size:
+            os.ftruncate(self.fd, aligned(size, PAGES))
+
+        if self._map is None or len(self._map) < size:
+            self._unmap()
+            self._map = mmap.mmap(self.fd, 0)
+
+        return self._map
+
+    def _unmap(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+
+def aligned(size: int, alignment: int = ALIGNMENT) -> int:
+    """`size`, rounded up."""
+    return -(-size // alignment) * alignment
