@@ -214,7 +214,9 @@ class OpenSender(Sender):
         self._waiting.clear()
 
     def _unfinished(self) -> bool:
-        return bool(self._waiting) or super()._unfinished()
+        # What is due in the last instant is begun a little later than that.
+        begun = self._position == len(self._due)
+        return not begun or bool(self._waiting) or super()._unfinished()
 
     def _tick(self) -> None:
         """Begin what is due, a burst at most; come again for the next."""

@@ -130,6 +130,14 @@ async def test_a_connection_that_the_server_ends_is_opened_anew() -> None:
     assert len(found.statuses) > 2
 
 
+async def test_what_is_due_at_the_very_end_is_sent() -> None:
+    async with server(fine) as port:
+        found = await send(opened(port, rate=100.0))
+
+    assert found.intended[-1] == SPAN.end
+    assert set(found.statuses) == {OK}
+
+
 async def test_a_hang_up_is_a_reset() -> None:
     async def answer(number: int) -> bytes:
         return b"" if number == 1 else RESPONSE
