@@ -27,7 +27,6 @@ from inference.limits import Limits
 from inference.permissions import Permissions
 from inference.precompilation import Precompilation, Precompiled, precompile
 from inference.sidecar import LABEL, VersionNumber
-from inference.time_slice import LONG_SLICE, SHORT_SLICE, use_time_slices
 from inference.types import (
     UNNAMED,
     Array,
@@ -48,8 +47,6 @@ from inference.types import (
 
 __all__ = [
     "LABEL",
-    "LONG_SLICE",
-    "SHORT_SLICE",
     "UNNAMED",
     "Array",
     "Batching",
@@ -93,5 +90,4 @@ __all__ = [
     "keep_freed_memory",
     "precompile",
     "show_shape",
-    "use_time_slices",
 ]

@@ -21,7 +21,7 @@ from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.integrity import UNVERIFIED, verify
 from inference.memory import available_memory
 from inference.permissions import Permissions
-from inference.priority import BACKGROUND_STEPS, COMPILER_STEPS, lower_priority
+from inference.priority import lower_priority
 from inference.sidecar import read_sidecar
 from inference.source_digest import digest_source
 
@@ -234,7 +234,7 @@ class Compilation:
             permissions=self._permissions,
             memory_bytes=self._memory,
             cpu_seconds=cpu_seconds,
-            steps=BACKGROUND_STEPS if task.background else COMPILER_STEPS,
+            background=task.background,
         )
 
     async def _expect_unchanged(self, task: _Task) -> None:

@@ -10,8 +10,8 @@ class CompileRequest(BaseModel):
     """Compile the model at `path` into `folder`, which exists and is empty.
 
     `sidecar` is the TOML file that belongs to it, if there is one. `memory_bytes` and
-    `cpu_seconds` are what the child may use; `None` for no limit. It is `steps` nice
-    levels below the process `parent`, and ends with it.
+    `cpu_seconds` are what the child may use; `None` for no limit. In the `background`
+    it leaves more of the CPUs to others. It ends with the process `parent`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,7 +23,7 @@ class CompileRequest(BaseModel):
     memory_bytes: int | None = None
     cpu_seconds: int | None = None
     parent: int | None = None
-    steps: int = 10
+    background: bool = False
 
 
 class CompileEvent(BaseModel):

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import tempfile
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,7 @@ from pydantic import ValidationError
 from inference.compiler_environment import compiler_environment
 from inference.compiler_limits import ending_text
 from inference.compiler_messages import CompileEvent, CompileRequest
-from inference.cpus import available_cpus
-from inference.time_slice import LONG_SLICE, use_time_slices
+from inference.compiler_share import compiler_threads, give_share
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -55,7 +53,7 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
 
     with tempfile.TemporaryDirectory(prefix="compiler-", dir=beside) as scratch:
         async with (
-            await _open(Path(scratch), request.steps) as process,
+            await _open(Path(scratch), request.background) as process,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(partial(_collect, process, words))
@@ -80,20 +78,16 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
     return last
 
 
-async def _open(scratch: Path, steps: int) -> Process:
+async def _open(scratch: Path, background: bool) -> Process:
     process = await anyio.open_process(
         [sys.executable, "-P", "-m", "inference.compiler"],
         cwd=scratch,
-        env=compiler_environment(scratch, threads=available_cpus()),
+        env=compiler_environment(
+            scratch, threads=compiler_threads(background=background)
+        ),
     )
-
     # Before its first import, not by itself after those.
-    with suppress(OSError):
-        level = os.getpriority(os.PRIO_PROCESS, 0) + steps
-        os.setpriority(os.PRIO_PROCESS, process.pid, level)
-
-    use_time_slices(LONG_SLICE, process.pid)
-
+    give_share(process.pid, background=background)
     return process
 
 

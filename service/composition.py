@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from inference import (
-    SHORT_SLICE,
     Batching,
     Engine,
     EngineConfig,
     Limits,
     Permissions,
     keep_freed_memory,
-    use_time_slices,
 )
 from service.app import create_app
 from service.bridge import Bridge
@@ -45,7 +43,6 @@ def compose(settings: Settings) -> Bridge:
     """The ASGI application of one server process; its lifespan is the engine's."""
     configure_logging(settings.log_format, settings.log_level)
     keep_freed_memory()
-    use_time_slices(SHORT_SLICE)
     engine = Engine(engine_config(settings))
     decoders = Decoders()
 

@@ -15,11 +15,9 @@ import sys
 from typing import IO
 
 from inference import (
-    LONG_SLICE,
     InferenceError,
     bind,
     keep_freed_memory,
-    use_time_slices,
 )
 from service.arena import Arena, aligned
 from service.codecs import tfserving
@@ -32,7 +30,6 @@ def main() -> None:
     # A terminal's Ctrl-C is for the server, which ends its decoders itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
-    use_time_slices(LONG_SLICE)
     keep_freed_memory()
     # What is parsed is freed by reference counts; collecting would walk it meanwhile.
     gc.disable()

@@ -193,7 +193,7 @@ async def live(loader: Unsteady, chance: random.Random) -> None:
                 await life.live()
 
             await it.manager.settled()
-            await anyio.wait_all_tasks_blocked()
+            await it.calm()
             assert_nothing_left(it)
             await assert_all_can_be_had(it, loader)
 

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference import compiler_share
+from inference.compiler_share import compiler_threads, give_share
+from inference.priority import BACKGROUND_STEPS, COMPILER_STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="affinities")
+
+
+@pytest.fixture
+def process() -> Iterator[int]:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as child:
+        yield child.pid
+        child.kill()
+
+
+def set_cpus(patch: pytest.MonkeyPatch, available: int, affinity: int) -> None:
+    patch.setattr(compiler_share, "available_cpus", lambda: available)
+    patch.setattr(compiler_share, "affinity_cpus", lambda: affinity)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "background", "threads"),
+    [(1, False, 1), (1, True, 1), (2, True, 1), (5, False, 5), (5, True, 2)],
+)
+def test_threads(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, background: bool, threads: int
+) -> None:
+    set_cpus(monkeypatch, cpus, cpus)
+    assert compiler_threads(background=background) == threads
+
+
+@linux
+@pytest.mark.parametrize(
+    ("background", "steps"), [(False, COMPILER_STEPS), (True, BACKGROUND_STEPS)]
+)
+def test_it_is_lowered(process: int, background: bool, steps: int) -> None:
+    give_share(process, background=background)
+    wanted = min(os.getpriority(os.PRIO_PROCESS, 0) + steps, 19)
+    assert os.getpriority(os.PRIO_PROCESS, process) == wanted
+
+
+@linux
+def test_it_is_kept_to_half_of_the_cpus(
+    monkeypatch: pytest.MonkeyPatch, process: int
+) -> None:
+    every = os.sched_getaffinity(0)
+    set_cpus(monkeypatch, len(every), len(every))
+    give_share(process, background=True)
+    kept = os.sched_getaffinity(process)
+    assert kept <= every
+    assert len(kept) == max(1, len(every) // 2)
+    assert os.sched_getaffinity(0) == every
+
+
+@linux
+@pytest.mark.parametrize(("available", "background"), [(1, True), (64, False)])
+def test_it_is_bound_to_no_cpus(
+    monkeypatch: pytest.MonkeyPatch, process: int, available: int, background: bool
+) -> None:
+    """A container's share is of time; and what nobody waits beside has all CPUs."""
+    set_cpus(monkeypatch, available, 64)
+    give_share(process, background=background)
+    assert os.sched_getaffinity(process) == os.sched_getaffinity(0)
+
+
+@linux
+def test_a_process_that_has_ended() -> None:
+    give_share(2**22 + 1, background=True)
