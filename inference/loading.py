@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import time
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,6 +16,7 @@ from inference.artifact import DamagedArtifact
 from inference.cpus import available_cpus
 from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.footprint import expected_bytes, resident_bytes
+from inference.priority import BACKGROUND_STEPS, start_lowered
 from inference.sidecar import blaming_sidecar, read_sidecar
 from inference.warmup import read_warmup, replay
 
@@ -139,7 +140,10 @@ class Loader:
     async def _open_once(self, prepared: Prepared) -> Loaded:
         try:
             loaded, tuning = await anyio.to_thread.run_sync(
-                _open, prepared, self._before(prepared), limiter=self._limiter
+                partial(_open, background=self._serving),
+                prepared,
+                self._before(prepared),
+                limiter=self._limiter,
             )
         except (MemoryError, OSError) as exc:
             raise LoadFailed(f"The compiled model can't be mapped: {exc}.") from exc
@@ -177,7 +181,7 @@ def _alike(one: Manifest, other: Manifest) -> bool:
     )
 
 
-@functools.cache
+@cache
 def _start_runtime() -> None:
     """Import TensorFlow: it takes seconds, and whoever only compiles never needs it.
 
@@ -191,14 +195,16 @@ def _start_runtime() -> None:
     gc.freeze()
 
 
-def _open(prepared: Prepared, like: Tuning | None) -> tuple[Loaded, Tuning]:
+def _open(
+    prepared: Prepared, like: Tuning | None, *, background: bool
+) -> tuple[Loaded, Tuning]:
     _start_runtime()
     from inference.runtime import Servable, Threads
 
     started = time.monotonic()
     before = resident_bytes()
     limits = prepared.limits
-    tuning = _tune(prepared, like)
+    tuning = _tune(prepared, like, background=background)
     servable = Servable(
         prepared.compiled.artifact,
         threads=Threads(intra_op=tuning.intra_op, calls=tuning.concurrency),
@@ -225,11 +231,12 @@ def _open(prepared: Prepared, like: Tuning | None) -> tuple[Loaded, Tuning]:
     return loaded, tuning
 
 
-def _tune(prepared: Prepared, like: Tuning | None) -> Tuning:
+def _tune(prepared: Prepared, like: Tuning | None, *, background: bool) -> Tuning:
     from inference.tuning import BATCH_ROWS, tune
 
     limits = prepared.limits
-    return tune(
+    measuring = partial(
+        tune,
         prepared.compiled.artifact,
         cpus=available_cpus(),
         rows=min(BATCH_ROWS, limits.batching.max_rows),
@@ -237,6 +244,8 @@ def _tune(prepared: Prepared, like: Tuning | None) -> Tuning:
         intra_op=limits.intra_op_threads,
         like=like,
     )
+    # It takes all CPUs for a moment, from those who are answered meanwhile.
+    return start_lowered(measuring, BACKGROUND_STEPS) if background else measuring()
 
 
 def _warm_up(servable: Servable, prepared: Prepared) -> None:

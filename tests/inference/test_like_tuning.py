@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
+from threading import get_native_id
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from inference.artifact import Manifest
 from inference.compilation import Compiled
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
+from inference.priority import BACKGROUND_STEPS, STEPS
 from inference.repository import ModelFiles
 from inference.types import ModelId
 from tests.inference.graphs import compile_graph, rows
@@ -98,3 +102,28 @@ async def test_one_of_another_shape_or_model_is_measured(
     second = version(tmp_path, 2, **{"size": 64, **other})
     await open_all(first, second)
     assert measured == [each.compiled.artifact.folder for each in (first, second)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads' own priority")
+async def test_what_is_measured_beside_others_makes_way_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what serves afterwards has a model's usual priority."""
+    levels: list[int] = []
+
+    def measure(*_: Any, **__: Any) -> dict[tuple[int, int], float]:
+        levels.append(nice_here())
+        return RATES
+
+    monkeypatch.setattr(tuning, "measure", measure)
+    own = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    await open_all(version(tmp_path, 1, size=64), version(tmp_path, 2, size=128))
+
+    first, second = levels
+    assert first <= own + STEPS
+    assert second == min(own + BACKGROUND_STEPS, 19)
+    assert nice_here() == own
+
+
+def nice_here() -> int:
+    return os.getpriority(os.PRIO_PROCESS, get_native_id())

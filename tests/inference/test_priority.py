@@ -103,6 +103,14 @@ def test_a_models_own_threads_are_lowered(tmp_path: Path) -> None:
     assert set(new.values()) == {nice_here() + STEPS}
 
 
+@linux
+def test_it_never_raises() -> None:
+    def inner() -> int:
+        return start_lowered(nice_here)
+
+    assert start_lowered(inner, STEPS + 4) == nice_here() + STEPS + 4
+
+
 def test_where_it_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbid(*_: int) -> None:
         raise PermissionError
