@@ -47,11 +47,18 @@ class Arena:
         memory = self._mapped(offset + len(target))
         target[:] = np.frombuffer(memory, np.uint8, len(target), offset)
 
-    def trim(self) -> None:
-        """Give back what is far more than usual; all bytes are lost then."""
-        if self._map is not None and len(self._map) > KEPT_BYTES:
-            self._unmap()
-            os.ftruncate(self.fd, 0)
+    @property
+    def is_large(self) -> bool:
+        """It holds far more than usual: worth a `clear`."""
+        return self._map is not None and len(self._map) > KEPT_BYTES
+
+    def clear(self) -> None:
+        """Give the memory back; all bytes are lost.
+
+        Takes milliseconds, most of them without the interpreter's lock.
+        """
+        os.ftruncate(self.fd, 0)
+        self._unmap()
 
     def close(self) -> None:
         self._unmap()

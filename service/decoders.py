@@ -111,6 +111,7 @@ class Decoders:
             with jobs:
                 async for job in jobs:
                     await self._answer(process, job)
+                    await process.trim()
         finally:
             await process.close()
 

@@ -63,10 +63,10 @@ def test_bytes_are_copied(arena: Arena) -> None:
     assert target.tolist() == [1, 2, 3, 4]
 
 
-def test_what_is_usual_is_kept(arena: Arena, other: Arena) -> None:
+def test_what_is_usual_is_not_large(arena: Arena) -> None:
+    assert not arena.is_large
     arena.write(0, b"usual")
-    arena.trim()
-    assert other.read(0, 5) == b"usual"
+    assert not arena.is_large
 
 
 def test_what_was_large_is_given_back_and_can_be_used_again(
@@ -77,7 +77,9 @@ def test_what_was_large_is_given_back_and_can_be_used_again(
     arena.write(far, b"large")
     assert other.read(far, 5) == b"large"
 
-    arena.trim()
+    assert arena.is_large
+    arena.clear()
+    assert not arena.is_large
     assert os.fstat(arena.fd).st_size == 0
 
     arena.write(0, b"small")

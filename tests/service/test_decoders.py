@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,6 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from inference import InferenceError, Unavailable, bind
+from service.arena import KEPT_BYTES
 from service.codecs.tfserving import decode
 from service.decoder_process import COMMAND
 from service.decoders import Decoders
@@ -122,6 +124,16 @@ async def test_large_bodies_and_arrays(decoders: Decoders) -> None:
     assert strings.inputs["x"].tolist() == [("é" * 99).encode()] * 20_000
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the file in /proc")
+async def test_the_memory_of_a_large_body_is_given_back() -> None:
+    body = b'{"instances": [%s]}' % b" ".join([b"1"] + [b" " * KEPT_BYTES])
+
+    async with Decoders(1) as decoders:
+        await decoders.decode([body], MANY, "one")
+        await decoders.decode([BODY], MANY, "one")
+        assert max(map(arena_bytes, os.listdir("/proc/self/fd"))) < KEPT_BYTES
+
+
 async def test_more_bodies_than_processes(decoders: Decoders) -> None:
     answers: dict[int, Any] = {}
 
@@ -205,6 +217,14 @@ def noting(folder: Path) -> tuple[str, ...]:
     note = f"open({str(folder / 'pids')!r}, 'a').write(f'{{os.getpid()}} ')"
     run = "runpy.run_module('service.decoder', run_name='__main__')"
     return (sys.executable, "-P", "-c", f"import os, runpy; {note}; {run}")
+
+
+def arena_bytes(fd: str) -> int:
+    with suppress(FileNotFoundError):
+        if "tandem-arena" in os.readlink(f"/proc/self/fd/{fd}"):
+            return os.fstat(int(fd)).st_size
+
+    return 0
 
 
 def pids(folder: Path) -> list[int]:

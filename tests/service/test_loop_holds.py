@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from service.prediction import predict
 from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 
 SIZE = 20_000_000
 PIECE = 1 << 18  # as they come from a socket
@@ -27,6 +28,15 @@ HALF = ModelSpec(name="half")
 TICK_SECONDS = 0.0005
 RANDOM = np.random.default_rng(1)
 CLIENTS = 2
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> Iterator[None]:
+    """As a server is after its loads, lest TensorFlow's objects are looked through."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @dataclass
