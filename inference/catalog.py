@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Set
 
     from inference.model import Model
-    from inference.sidecar import VersionsTable
     from inference.survey import FoundVersion
     from inference.types import ModelSpec, ModelStatus
+    from inference.versions import Declaration
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Entry:
-    """One model. `found` has the versions on disk, `policy` says which are served.
+    """One model. `found` has the versions on disk, `declaration` says which are served.
 
-    `declared` labels stand in the sidecar, `ordered` ones were set at run time and go
-    before (`None` takes one away). `labels` are those that requests are served by: a
-    label moves only once its new version answers. `held` versions are served whatever
-    the policy says, as labels are about to be moved to them.
+    `proposed` is what the sidecar says now: it holds once it is adopted, and until then
+    the versions of both are served. Labels that were `ordered` at run time go before
+    declared ones (`None` takes one away). `labels` are those that requests are served
+    by: a label moves only once its new version answers. `held` versions are served
+    whatever the policy says, as labels are about to be moved to them.
     """
 
     name: str
-    policy: VersionsTable
+    declaration: Declaration
+    proposed: Declaration | None = None
     versions: dict[int, Model] = field(default_factory=dict)
     found: Mapping[int, FoundVersion] = field(default_factory=dict)
     missing: Set[int] = frozenset()
-    declared_pin: bool = False
     ordered_pin: bool | None = None
-    declared: Mapping[str, int] = field(default_factory=dict)
     ordered: Mapping[str, int | None] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     held: Set[int] = frozenset()
@@ -54,19 +54,29 @@ class Entry:
         self.missing = missing
         self.found = {**{each: self.found[each] for each in kept}, **versions}
 
-    def wanted_labels(self) -> dict[str, int]:
-        both = {**self.declared, **self.ordered}
+    def adopt(self) -> None:
+        """What is proposed holds from now on."""
+        self.declaration, self.proposed = self.proposed or self.declaration, None
+        self.apply_pins()
+
+    def wanted_labels(self, declaration: Declaration | None = None) -> dict[str, int]:
+        both = {**(declaration or self.declaration).labels, **self.ordered}
         return {label: number for label, number in both.items() if number is not None}
 
     def wanted(self) -> list[int]:
         """The versions that are to be served, of those on disk."""
-        labelled = {*self.wanted_labels().values(), *self.held}
-        return wanted(self.found, self.policy, labelled)
+        return sorted(
+            {
+                number
+                for each in (self.declaration, self.proposed or self.declaration)
+                for number in self._wanted_by(each)
+            }
+        )
 
     def apply_pins(self) -> None:
         """Pin versions: by what was said of the version, of the model, on disk."""
         for model in self.versions.values():
-            orders = (model.ordered_pin, self.ordered_pin, self.declared_pin)
+            orders = (model.ordered_pin, self.ordered_pin, self.declaration.pinned)
             model.pinned = next(order for order in orders if order is not None)
 
     def move_labels(self) -> None:
@@ -112,6 +122,10 @@ class Entry:
 
         return spec.version
 
+    def _wanted_by(self, declaration: Declaration) -> list[int]:
+        labelled = {*self.wanted_labels(declaration).values(), *self.held}
+        return wanted(self.found, declaration.table, labelled)
+
     def _newest(self) -> int:
         # Nearly all models have one, and each of their requests comes here.
         if len(self.versions) == 1:
@@ -152,7 +166,7 @@ class Entry:
 
         What only labels ask for replaces nothing that the policy asked for.
         """
-        numbers = wanted(self.found, self.policy, ()) or self.wanted()
+        numbers = wanted(self.found, self.declaration.table, ()) or self.wanted()
         models = [self.versions[each] for each in numbers if each in self.versions]
         settled = all(model.settled for model in models)
         return settled and any(self._answers(model.id.version) for model in models)
@@ -209,6 +223,21 @@ class Catalog:
             return [model for _, model in sorted(entry.versions.items())]
 
         return [self.find(spec)]
+
+    def pin(self, spec: ModelSpec, pinned: bool) -> None:
+        """Whether versions may be evicted: one, or all of a model's.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        entry = self.entry(spec.name)
+
+        for model in self.select(spec):
+            model.ordered_pin = pinned
+
+        if spec.version is None and spec.label is None:
+            entry.ordered_pin = pinned
+
+        entry.apply_pins()
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -217,7 +217,7 @@ class Engine:
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """
-        self._manager.pin(spec, pinned)
+        self._catalog.pin(spec, pinned)
 
     def resize(self, spec: ModelSpec, concurrency: int) -> None:
         """How many calls a version, or each of a model's, runs at a time.

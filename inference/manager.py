@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
+from inference.attempts import Attempts
 from inference.catalog import Entry
-from inference.errors import InferenceError, InvalidModel, VersionNotFound
+from inference.errors import InferenceError, VersionNotFound
 from inference.model import Model
 from inference.reasons import first_line
-from inference.retries import Retries
 from inference.types import ModelSpec, ModelState
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from inference.loading import Loader, Prepared
     from inference.repository import ModelFiles
     from inference.survey import FoundModel, FoundVersion, Survey
+    from inference.versions import Declaration
 
 EMPTY = (
     "The repository holds no model now. What is served stays, as that may be a "
@@ -58,9 +59,8 @@ class ModelManager:
         self._loader = loader
         self._tasks = tasks
         self._changed = changed
-        self._tried: dict[Model, str] = {}
+        self._attempts = Attempts()
         self._updates: dict[Model, anyio.Event] = {}
-        self._retries: Retries[Model] = Retries()
         self._labelling = anyio.Lock()
 
     def take(self, survey: Survey, *, quiet: bool = False) -> None:
@@ -79,6 +79,7 @@ class ModelManager:
                 entry.find({}, keep=entry.name in survey.doubtful, grace=not quiet)
                 self._settle(entry)
 
+        self.problems += self._waiting()
         self._changed()
 
     async def settled(self) -> None:
@@ -95,7 +96,8 @@ class ModelManager:
             model.check()
 
         model.unloaded = False
-        self._forgive(model)
+        self._cache.forgive(model)
+        self._attempts.forgive(model)
 
         if model not in self._updates and not model.current:
             self._begin(model, self._found(model), retry=True)
@@ -110,21 +112,6 @@ class ModelManager:
         model.unloaded = True
         await self._cache.unload(model)
         self._changed()
-
-    def pin(self, spec: ModelSpec, pinned: bool) -> None:
-        """Whether versions may be evicted.
-
-        Raises `ModelNotFound`, `VersionNotFound`.
-        """
-        entry = self._catalog.entry(spec.name)
-
-        for model in self._catalog.select(spec):
-            model.ordered_pin = pinned
-
-        if spec.version is None and spec.label is None:
-            entry.ordered_pin = pinned
-
-        entry.apply_pins()
 
     async def label(self, entry: Entry, labels: Mapping[str, int | None]) -> None:
         """Move labels once all their versions answer, or leave them as they were.
@@ -158,14 +145,11 @@ class ModelManager:
         entry = self._catalog.get(found.name)
 
         if entry is None:
-            entry = Entry(name=found.name, policy=found.table)
+            entry = Entry(name=found.name, declaration=found.declaration)
             self._catalog.add(entry)
 
-        entry.policy = found.table
-        entry.declared = found.labels
-        entry.declared_pin = found.pinned
+        entry.proposed = found.declaration
         entry.find(found.versions, keep=doubtful, grace=not quiet)
-        entry.apply_pins()
         self._pursue(entry, quiet=quiet)
         self._settle(entry)
 
@@ -190,16 +174,32 @@ class ModelManager:
         if model in self._updates or model.unloaded or not (quiet or found.quiet):
             return False
 
-        if self._tried.get(model) == found.fingerprint:
+        if self._attempts.tried(model, found.fingerprint):
             return False
 
-        return self._retries.failure(model, anyio.current_time()) is None
+        # Whoever asks for a look has mended something.
+        return quiet or not self._pause(model)
+
+    def _waiting(self) -> list[str]:
+        """What is said of versions that failed, and are going to be tried again."""
+        return [
+            f"{model.id}: it failed, and is tried again in {math.ceil(pause)} s; "
+            "`tandem rescan` tries it now."
+            for entry in self._catalog.entries()
+            for number, found in entry.found.items()
+            if (model := entry.versions.get(number))
+            and not self._attempts.tried(model, found.fingerprint)
+            and (pause := self._pause(model))
+        ]
+
+    def _pause(self, model: Model) -> float:
+        return self._attempts.pause(model, anyio.current_time())
 
     def _found(self, model: Model) -> FoundVersion:
         return self._catalog.entry(model.id.name).found[model.id.version]
 
     def _begin(self, model: Model, found: FoundVersion, *, retry: bool = False) -> None:
-        self._tried[model] = found.fingerprint
+        self._attempts.begin(model, found.fingerprint)
         self._updates[model] = anyio.Event()
         self._tasks.start_soon(self._update, model, found.files, retry)
 
@@ -209,12 +209,12 @@ class ModelManager:
             model.begin("loading")
             await self._bring(model, prepared)
         except InferenceError as exc:
-            self._fail(model, str(exc), again=not isinstance(exc, InvalidModel))
+            self._fail(model, exc, str(exc))
         except Exception as exc:
             log.exception("loading failed unexpectedly", model=str(model.id))
-            self._fail(model, first_line(exc), again=True)
+            self._fail(model, exc, first_line(exc))
         else:
-            self._retries.forget(model)
+            self._attempts.succeed(model)
         finally:
             self._updates.pop(model).set()
 
@@ -236,22 +236,16 @@ class ModelManager:
         siblings = self._catalog.entry(model.id.name).versions.values()
         return not model.pinned and all(each.prepared is None for each in siblings)
 
-    def _fail(self, model: Model, reason: str, *, again: bool) -> None:
+    def _fail(self, model: Model, error: Exception, reason: str) -> None:
         self.failures += 1
-        self._retries.failed(model, reason, anyio.current_time())
-
-        if again:
-            # The files may be right: they are tried again though they don't change.
-            self._tried.pop(model, None)
-
+        self._attempts.fail(model, error, reason, anyio.current_time())
         model.fail(reason)
-
-    def _forgive(self, model: Model) -> None:
-        self._cache.forgive(model)
-        self._retries.forget(model)
 
     def _settle(self, entry: Entry) -> None:
         """Move the labels, and retire what isn't wanted any more."""
+        if self._is_right(entry):
+            entry.adopt()
+
         entry.move_labels()
 
         for number in entry.obsolete():
@@ -264,13 +258,34 @@ class ModelManager:
         if not entry.versions and not entry.found:
             self._catalog.remove(entry)
 
+    def _is_right(self, entry: Entry) -> bool:
+        """Whether none of its versions was, or may be, refused for what is proposed.
+
+        Who mistypes a key must not lose the labels and versions that are served.
+        """
+        said = entry.proposed or entry.declaration
+        return said == entry.declaration or not any(
+            self._undecided(entry, number) or self._refused(entry, number, said)
+            for number in entry.wanted()
+        )
+
+    def _undecided(self, entry: Entry, number: int) -> bool:
+        model, found = entry.versions[number], entry.found[number]
+        known = self._attempts.tried(model, found.fingerprint) or self._pause(model)
+        return model in self._updates or not (known or model.leaving)
+
+    def _refused(self, entry: Entry, number: int, said: Declaration) -> bool:
+        files = entry.found[number].files
+        refused = self._attempts.refused_sidecar(entry.versions[number])
+        return refused and files.sidecar == said.source
+
     async def _retire(self, entry: Entry, model: Model) -> None:
         if model in self._updates:
             await self._updates[model].wait()
 
         await self._cache.unload(model)
-        self._forgive(model)
-        self._tried.pop(model, None)
+        self._cache.forgive(model)
+        self._attempts.forget(model)
         del entry.versions[model.id.version]
         model.end()
 

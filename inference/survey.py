@@ -11,7 +11,7 @@ from inference.errors import InvalidSidecar
 from inference.fingerprint import take_fingerprint
 from inference.repository import scan_repository
 from inference.sidecar import Sidecar, read_sidecar
-from inference.versions import missing, wanted
+from inference.versions import Declaration, missing, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from inference.fingerprint import Fingerprint
     from inference.repository import ModelEntry, ModelFiles, Scan
-    from inference.sidecar import VersionsTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +35,13 @@ class FoundModel:
     """All versions of a model that are there, and what its sidecar says of them."""
 
     name: str
-    table: VersionsTable
-    labels: Mapping[str, int]
-    pinned: bool
+    declaration: Declaration
     versions: Mapping[int, FoundVersion]
 
     def wanted(self) -> list[int]:
         """The versions that the sidecar's policy and labels ask for, ascending."""
-        return wanted(self.versions, self.table, self.labels.values())
+        said = self.declaration
+        return wanted(self.versions, said.table, said.labels.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +99,7 @@ class Surveyor:
         )
 
     def _model(self, entry: ModelEntry, scan: Scan, folder: Path) -> FoundModel:
-        sidecar = self._sidecar(entry, scan)
+        declaration = self._declaration(entry, scan)
         versions = {}
 
         for files in entry.versions:
@@ -111,33 +109,30 @@ class Surveyor:
             if version is not None:
                 versions[files.id.version] = version
 
-        return FoundModel(
-            name=entry.name,
-            table=sidecar.versions,
-            labels=sidecar.labels,
-            pinned=sidecar.pinned,
-            versions=versions,
-        )
+        return FoundModel(name=entry.name, declaration=declaration, versions=versions)
 
     def _in_doubt(self, scan: Scan) -> Mapping[str, FoundModel]:
         """What was known of models that aren't found, but may come back."""
         last = self._last
         return {name: last[name] for name in scan.doubtful if name in last}
 
-    def _sidecar(self, entry: ModelEntry, scan: Scan) -> Sidecar:
+    def _declaration(self, entry: ModelEntry, scan: Scan) -> Declaration:
         """What the model's sidecar says; while it is broken, what it said before."""
         try:
-            return read_sidecar(entry.sidecar)
+            sidecar = read_sidecar(entry.sidecar)
         except InvalidSidecar as exc:
             scan.doubt(f"{entry.name}: {exc}", {entry.name})
+            last = self._last.get(entry.name)
+            if last is not None:
+                return last.declaration
 
-        last = self._last.get(entry.name)
+            sidecar = Sidecar()
 
-        if last is None:
-            return Sidecar()
-
-        return Sidecar(
-            versions=last.table, labels=dict(last.labels), pinned=last.pinned
+        return Declaration(
+            table=sidecar.versions,
+            labels=sidecar.labels,
+            pinned=sidecar.pinned,
+            source=entry.sidecar,
         )
 
     def _version(
@@ -179,5 +174,7 @@ def _missing(models: Mapping[str, FoundModel]) -> list[str]:
     return [
         f"{name}: {text}."
         for name, model in models.items()
-        for text in missing(model.versions, model.table, model.labels)
+        for text in missing(
+            model.versions, model.declaration.table, model.declaration.labels
+        )
     ]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from inference.sidecar import VersionsTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What a model's sidecar says of its versions; `source` is that file."""
+
+    table: VersionsTable
+    labels: Mapping[str, int] = field(default_factory=dict)
+    pinned: bool = False
+    source: Path | None = None
 
 
 def wanted(

@@ -22,6 +22,7 @@ from inference.repository import ModelFiles
 from inference.sidecar import VersionsTable
 from inference.survey import FoundModel, FoundVersion, Survey
 from inference.types import ModelId, ModelSpec, PredictRequest
+from inference.versions import Declaration
 from tests.inference.servables import DOUBLE, SIGNATURES, Gated
 
 if TYPE_CHECKING:
@@ -234,9 +235,11 @@ def survey(
         models={
             name: FoundModel(
                 name=name,
-                table=table or VersionsTable(latest=1),
-                labels=labels or {},
-                pinned=name in pinned,
+                declaration=Declaration(
+                    table=table or VersionsTable(latest=1),
+                    labels=labels or {},
+                    pinned=name in pinned,
+                ),
                 versions={
                     number: FoundVersion(
                         files=ModelFiles(id=ModelId(name, number), path=Path(content)),

@@ -121,16 +121,16 @@ async def test_an_idle_one_goes_before_a_busy_one() -> None:
 async def test_pinned_ones_stay() -> None:
     async with shelf(budget=2 * MIB) as it:
         await it.load("a", "b", "c")
-        it.manager.pin(ModelSpec(name="a"), True)
+        it.catalog.pin(ModelSpec(name="a"), True)
         await it.ask("b")
         await it.ask("c")
         assert it.in_memory() == ["a/1", "c/1"]
 
-        it.manager.pin(ModelSpec(name="c", version=1), True)
+        it.catalog.pin(ModelSpec(name="c", version=1), True)
         with pytest.raises(LoadFailed, match="1.0 MiB .* pinned .* 2.0 MiB .* 2.0 MiB"):
             await it.ask("b")
 
-        it.manager.pin(ModelSpec(name="a"), False)
+        it.catalog.pin(ModelSpec(name="a"), False)
         it.cache.forgive(it.catalog.find(ModelSpec(name="b")))
         await it.ask("b")
         assert it.in_memory() == ["b/1", "c/1"]
@@ -260,7 +260,7 @@ async def test_one_that_is_closed_already_isnt_counted_as_pinned() -> None:
     async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
         await it.load("a", "b")
         old = it.loader.latest("a")
-        it.manager.pin(ModelSpec(name="a"), True)
+        it.catalog.pin(ModelSpec(name="a"), True)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(it.ask, "a")

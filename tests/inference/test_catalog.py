@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from inference.errors import ModelNotFound, VersionNotFound
 from inference.model import Model
 from inference.sidecar import VersionsTable
 from inference.types import ModelId, ModelSpec, ModelState
+from inference.versions import Declaration
 from tests.inference.shelf import prepared, survey
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 LOADING, FAILED, READY = ModelState.LOADING, ModelState.END, ModelState.AVAILABLE
 
 
+LATEST = Declaration(table=VersionsTable(latest=1))
+
+
 def found(*numbers: int) -> Mapping[int, FoundVersion]:
     models = {"a": dict.fromkeys(numbers, "content")}
     return survey(models).models["a"].versions if numbers else {}
@@ -29,8 +34,12 @@ def found(*numbers: int) -> Mapping[int, FoundVersion]:
 def entry(states: Mapping[int, ModelState], *on_disk: int, **fields: Any) -> Entry:
     """Model a with versions in these states, all on disk unless it is said which."""
     files = found(*(on_disk or states))
-    table = fields.pop("table", VersionsTable(latest=1))
-    made = Entry(name="a", policy=table, found=files, **fields)
+    said = Declaration(
+        table=fields.pop("table", VersionsTable(latest=1)),
+        labels=fields.pop("declared", {}),
+        pinned=fields.pop("declared_pin", False),
+    )
+    made = Entry(name="a", declaration=said, found=files, **fields)
 
     for number, state in states.items():
         made.versions[number] = model(number, state)
@@ -48,6 +57,11 @@ def model(number: int, state: ModelState) -> Model:
         made.fail("it is cut")
 
     return made
+
+
+def declare(made: Entry, labels: Mapping[str, int]) -> None:
+    made.proposed = replace(LATEST, labels=labels)
+    made.adopt()
 
 
 def only(*numbers: int) -> VersionsTable:
@@ -91,7 +105,7 @@ def test_a_label_moves_only_to_what_answers() -> None:
     made.move_labels()
     assert made.labels == {"stable": 1}
 
-    made.declared = {"stable": 2, "canary": 2}
+    declare(made, {"stable": 2, "canary": 2})
     made.move_labels()
     assert made.labels == {"stable": 1, "canary": 2}
     assert made.pick(ModelSpec(name="a", label="stable")) == 1
@@ -101,7 +115,7 @@ def test_a_label_moves_only_to_what_answers() -> None:
     assert made.labels == {"stable": 2, "canary": 2}
     assert made.status(2).labels == ("canary", "stable")
 
-    made.declared = {}
+    declare(made, {})
     made.move_labels()
 
     with pytest.raises(VersionNotFound, match="no label 'stable'; its labels are: non"):
@@ -163,6 +177,21 @@ def test_what_may_go(
     assert made.obsolete() == obsolete
 
 
+def test_versions_of_both_are_wanted_until_what_is_proposed_is_adopted() -> None:
+    made = entry({1: READY, 2: READY, 3: READY}, table=only(1), declared={"old": 2})
+    made.proposed = Declaration(table=only(3), labels={"new": 3}, pinned=True)
+    made.move_labels()
+    assert (made.wanted(), made.obsolete()) == ([1, 2, 3], [])
+    assert made.labels == {"old": 2}
+    assert not made.versions[3].pinned
+
+    made.adopt()
+    made.move_labels()
+    assert (made.wanted(), made.obsolete()) == ([3], [1, 2])
+    assert made.labels == {"new": 3}
+    assert made.versions[3].pinned
+
+
 def test_what_isnt_on_disk_goes_whatever_answers() -> None:
     assert entry({1: READY, 2: LOADING}, 2).obsolete() == [1]
 
@@ -216,7 +245,7 @@ def test_models_by_name() -> None:
     catalog = Catalog()
     made = entry({2: READY, 1: READY})
     catalog.add(made)
-    catalog.add(Entry(name="A", policy=VersionsTable(latest=1)))
+    catalog.add(Entry(name="A", declaration=LATEST))
     assert [each.name for each in catalog.entries()] == ["A", "a"]
     assert [each.id.version for each in catalog.models()] == [1, 2]
     assert catalog.find(ModelSpec(name="a")) is made.versions[2]

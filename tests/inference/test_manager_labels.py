@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from inference.errors import InvalidModel, LoadFailed, VersionNotFound
+from inference.errors import (
+    InvalidModel,
+    InvalidSidecar,
+    LoadFailed,
+    VersionNotFound,
+)
 from inference.sidecar import VersionsTable
 from inference.types import ModelId
 from tests.inference.shelf import FakeLoader, seen, shelf
@@ -187,3 +192,32 @@ async def test_a_caller_that_goes_leaves_the_labels() -> None:
         await it.manager.settled()
         await it.calm()
         assert (entry.labels, it.states()) == ({}, {"a/3": "AVAILABLE"})
+
+
+async def test_a_refused_sidecar_takes_nothing_away() -> None:
+    """Labels, versions and pins are as before, until it is right."""
+    async with shelf() as it:
+        await seen(it, THREE, labels={"stable": 1}, table=ALL, pinned=["a"])
+        it.loader.broken[ModelId("a", 3)] = InvalidSidecar("no such signature.")
+        changed = {"a": {1: "a2", 2: "b2", 3: "c2"}}
+
+        for now in (False, True):
+            await seen(it, changed, labels={"new": 3}, now=now)
+            assert it.in_memory() == ["a/1", "a/2", "a/3"]
+            assert it.catalog.entry("a").labels == {"stable": 1}
+            assert it.catalog.entry("a").status(3).pinned
+
+        it.loader.broken.clear()
+        await seen(it, {"a": {1: "a3", 2: "b3", 3: "c3"}}, labels={"new": 3})
+        assert it.in_memory() == ["a/3"]
+        assert await answer(it, "new") == "a/3"
+        assert not it.catalog.entry("a").status(3).pinned
+
+
+async def test_a_version_that_fails_for_itself_keeps_no_sidecar_from_holding() -> None:
+    async with shelf() as it:
+        await seen(it, THREE, labels={"stable": 1}, table=ALL)
+        it.loader.broken[ModelId("a", 2)] = InvalidModel("it is cut.")
+        changed = {"a": {1: "a", 2: "cut", 3: "c"}}
+        await seen(it, changed, labels={"stable": 3}, table=ALL)
+        assert await answer(it, "stable") == "a/3"

@@ -145,8 +145,8 @@ async def test_who_is_pinned() -> None:
         await seen(it, {"a": {1: "a"}, "b": {1: "b"}}, pinned=["a"])
         assert (model(it).pinned, model(it, "b").pinned) == (True, False)
 
-        it.manager.pin(ModelSpec(name="a"), False)
-        it.manager.pin(ModelSpec(name="b"), True)
+        it.catalog.pin(ModelSpec(name="a"), False)
+        it.catalog.pin(ModelSpec(name="b"), True)
         await seen(it, {"a": {1: "a"}, "b": {1: "b", 2: "c"}}, pinned=["a"])
         assert (model(it).pinned, model(it, "b").pinned) == (False, True)
 
@@ -186,7 +186,7 @@ async def test_pinned_while_a_load_waits_for_room() -> None:
             tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
             assert it.in_memory() == ["b/1"]
-            it.manager.pin(ModelSpec(name="b"), True)
+            it.catalog.pin(ModelSpec(name="b"), True)
             servable.let_through()
             it.loader.latest("b").let_through()
 

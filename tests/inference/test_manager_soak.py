@@ -15,6 +15,7 @@ from inference import retries as retries_module
 from inference.errors import (
     DeadlineExceeded,
     InvalidModel,
+    InvalidSidecar,
     LoadFailed,
     ModelNotFound,
     Unavailable,
@@ -42,7 +43,12 @@ POLICIES = (
     VersionsTable(all=True),
     VersionsTable(only=(1, 3)),
 )
-FAULTS = (InvalidModel("it is cut."), LoadFailed("no disk."), RuntimeError("a bug"))
+FAULTS = (
+    InvalidModel("it is cut."),
+    InvalidSidecar("no such key."),
+    LoadFailed("no disk."),
+    RuntimeError("a bug"),
+)
 
 
 class Unsteady(FakeLoader):
@@ -204,8 +210,9 @@ def assert_nothing_left(it: Shelf) -> None:
     assert set(cache._instances.values()) <= set(models)
     assert set(cache._evicted) <= set(models)
     assert set(cache._retries._attempts) <= set(models)
-    assert set(it.manager._tried) <= set(models)
-    assert set(it.manager._retries._attempts) <= set(models)
+    attempts = it.manager._attempts
+    assert set(attempts._tried) | attempts._refused <= set(models)
+    assert set(attempts._retries._attempts) <= set(models)
     assert all(model.instance is each for each, model in cache._instances.items())
     assert all(each.idle for each in cache._instances)
     assert all(each.batcher.load() == Load() for each in cache._instances)
@@ -223,7 +230,7 @@ async def assert_all_can_be_had(it: Shelf, loader: Unsteady) -> None:
     await anyio.wait_all_tasks_blocked()
 
     for name in NAMES:
-        it.manager.pin(ModelSpec(name=name), False)
+        it.catalog.pin(ModelSpec(name=name), False)
         await it.manager.load(it.catalog.find(ModelSpec(name=name, version=1)))
         result = await it.ask(name, version=1)
         assert result.outputs["y"].tolist() == [[2.0]]

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from inference import manager as manager_module
-from inference.errors import InvalidModel, LoadFailed
+from inference.errors import InvalidModel, InvalidSidecar, LoadFailed
 from inference.types import ModelId
 from tests.inference.shelf import FakeLoader, prepared, seen, shelf
 
@@ -145,6 +145,34 @@ async def test_files_that_change_and_fail_again_are_left_alone_longer(
             await seen(it, {"a": {2: f"other than {count}"}})
             assert len(loader.prepared) == count
             clock.now += 1
+
+
+async def test_whoever_asks_for_a_look_ends_the_wait(clock: Clock) -> None:
+    loader = FakeLoader(broken={A2: InvalidModel("it is cut.")})
+
+    async with shelf(loader) as it:
+        await seen(it, {"a": {2: "b"}})
+        loader.broken.clear()
+        await seen(it, {"a": {2: "mended"}})
+        assert it.states() == {"a/2": "END"}
+        assert it.manager.problems == [
+            "a/2: it failed, and is tried again in 5 s; `tandem rescan` tries it now."
+        ]
+
+        await seen(it, {"a": {2: "mended"}}, now=True)
+        assert (it.states(), it.manager.problems) == ({"a/2": "AVAILABLE"}, [])
+
+
+async def test_a_refused_sidecar_is_looked_at_as_soon_as_it_changes(
+    clock: Clock,
+) -> None:
+    loader = FakeLoader(broken={A2: InvalidSidecar("no such key.")})
+
+    async with shelf(loader) as it:
+        for count in (1, 2, 3):
+            await seen(it, {"a": {2: f"content {count}"}})
+            await seen(it, {"a": {2: f"content {count}"}})
+            assert len(loader.prepared) == count
 
 
 async def test_what_isnt_its_files_fault_is_tried_again_as_they_are(

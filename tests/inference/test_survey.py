@@ -97,11 +97,11 @@ def test_what_the_sidecar_of_the_model_says(tmp_path: Path) -> None:
     write(tmp_path / "b.toml", "pinned = true")
     models = Surveyor(tmp_path, quiet_seconds=0).survey().models
 
-    assert models["m"].table.latest == 2
-    assert models["m"].labels == {"stable": 1}
-    assert models["m"].pinned
-    assert models["b"].pinned
-    assert models["b"].labels == {}
+    assert models["m"].declaration.table.latest == 2
+    assert models["m"].declaration.labels == {"stable": 1}
+    assert models["m"].declaration.pinned
+    assert models["b"].declaration.pinned
+    assert models["b"].declaration.labels == {}
 
 
 def test_versions_that_are_named_and_not_there(tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_a_broken_sidecar_doesnt_change_what_is_served(tmp_path: Path) -> None:
         after = survey.models["m"]
         (problem,) = survey.problems
 
-        assert (after.table, after.labels) == (before.table, before.labels)
-        assert after.pinned
+        assert after.declaration == before.declaration
+        assert after.declaration.pinned
         assert after.wanted() == [1, 2, 3]
         assert problem.startswith("m: model.toml: it isn't valid TOML")
         assert survey.doubtful == {"m"}
@@ -268,7 +268,7 @@ def test_a_model_in_doubt_is_remembered(tmp_path: Path) -> None:
 
     (tmp_path / "m/model.toml").unlink()
     write(tmp_path / "m/model.toml", "[")
-    assert surveyor.survey().models["m"].labels == {"stable": 1}
+    assert surveyor.survey().models["m"].declaration.labels == {"stable": 1}
 
 
 def test_one_models_folder_stays_one(tmp_path: Path) -> None:
