@@ -74,7 +74,7 @@ def _only_input(signature: Signature) -> str:
 
     raise InputMismatch(
         f"signature '{signature.name}' wants several inputs, so each value needs its"
-        f" name: {_list(signature)}; for example {_example(signature)}"
+        f" name: {_list(signature)}; {_example(signature)}"
     )
 
 
@@ -90,7 +90,7 @@ def _check_names(signature: Signature, named: Mapping[str, Any]) -> None:
     if missing:
         raise InputMismatch(
             f"missing {_quote(missing)}: signature '{signature.name}' wants"
-            f" {_list(signature)}; for example {_example(signature)}"
+            f" {_list(signature)}; {_example(signature)}"
         )
 
 
@@ -203,7 +203,8 @@ def _short(name: str) -> str:
 
 def _example(signature: Signature) -> str:
     names = signature.required or list(signature.inputs)
-    return f"{{{_cut(_pair(signature.inputs[name]) for name in names)}}}"
+    pairs = _cut(_pair(signature.inputs[name]) for name in names)
+    return f"for example, all rows at once, {{{pairs}}}"
 
 
 def _cut(parts: Iterable[str]) -> str:

@@ -132,8 +132,9 @@ class ModelCache:
 
         if failure is not None:
             raise LoadFailed(
-                f"Model '{model.id.name}' could not be loaded: {failure.reason} It is "
-                f"tried again in {math.ceil(failure.seconds)} s."
+                f"{model.id.spoken} could not be loaded: {failure.reason} It is tried "
+                f"again in {math.ceil(failure.seconds)} s.",
+                retry_after=failure.seconds,
             )
 
     async def _wait(self, loaded: anyio.Event, deadline: float) -> None:

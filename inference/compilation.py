@@ -278,7 +278,7 @@ def _digest_and_verify(files: ModelFiles) -> tuple[SourceDigest, str]:
 def _error(error_type: str, text: str | None) -> InferenceError:
     kind = getattr(errors, error_type, InvalidModel)
     assert issubclass(kind, InferenceError)
-    return kind(text)
+    return kind(text or "")
 
 
 def _of_source(manifest: Manifest, task: _Task) -> Manifest:

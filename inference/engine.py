@@ -64,6 +64,9 @@ class Engine:
         for problem in survey.problems:
             log.warning("entry passed over", problem=problem)
 
+        if not survey.models:
+            log.warning("no model found", repository=str(self._config.repository))
+
         self._exits.callback(self._close)
         tasks = await self._exits.enter_async_context(anyio.create_task_group())
         self._exits.callback(tasks.cancel_scope.cancel)

@@ -19,7 +19,17 @@ InferenceError
 
 
 class InferenceError(Exception):
-    """The base of all errors; its text is fit for a client to read."""
+    """The base of all errors; its text is fit for a client to read.
+
+    `retry_after` is in how many seconds asking again may help, where that is known.
+    """
+
+    retry_after: float | None = None
+
+    def __init__(self, text: str, *, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        if retry_after is not None:
+            self.retry_after = retry_after
 
 
 class InvalidRequest(InferenceError):
@@ -57,6 +67,8 @@ class Unavailable(InferenceError):
 class ModelLoading(Unavailable):
     """The version is being compiled or loaded; asking again later helps."""
 
+    retry_after = 2.0
+
 
 class LoadFailed(Unavailable):
     """The version could not be loaded; the text carries the reason."""
@@ -67,11 +79,9 @@ class ModelUnloaded(Unavailable):
 
 
 class Overloaded(InferenceError):
-    """As many requests wait as may; `retry_after` is when to try again, in seconds."""
+    """As many requests wait as may."""
 
-    def __init__(self, text: str, *, retry_after: float = 1.0) -> None:
-        super().__init__(text)
-        self.retry_after = retry_after
+    retry_after: float = 1.0
 
 
 class DeadlineExceeded(InferenceError):

@@ -215,25 +215,23 @@ class Model:
         if self.prepared is not None and not self.unloaded and not self.ending:
             return
 
-        name = self.id.name
-
         if self.ending:
             raise ModelUnloaded(
-                f"Version {self.id.version} of model '{name}' is being unloaded: its "
-                "files are gone, or another version serves in its place."
+                f"{self.id.spoken} is being unloaded: its files are gone, or another "
+                "version serves in its place."
             )
 
         if self.unloaded:
             raise ModelUnloaded(
-                f"Version {self.id.version} of model '{name}' has been unloaded; an "
-                "operator's load brings it back."
+                f"{self.id.spoken} has been unloaded; an operator's load brings it "
+                "back."
             )
 
         if self._error is not None:
-            raise LoadFailed(f"Model '{name}' could not be loaded: {self._error}")
+            raise LoadFailed(f"{self.id.spoken} could not be loaded: {self._error}")
 
         doing = f" ({self._stage})" if self._stage else ""
-        raise ModelLoading(f"Model '{name}' is still loading{doing}; ask again soon.")
+        raise ModelLoading(f"{self.id.spoken} is still loading{doing}; ask again soon.")
 
     def check_current(self) -> None:
         """Raises `LoadFailed` if what answers isn't what its files hold now."""

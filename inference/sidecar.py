@@ -20,7 +20,7 @@ from pydantic import (
 from inference.errors import InvalidSidecar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -138,6 +138,20 @@ class Sidecar(BaseModel):
         )
 
 
+Place = tuple[int | str, ...]
+
+_TABLES: Mapping[Place, type[BaseModel]] = {
+    ("signatures",): SignatureConfig,
+    ("batching",): ModelBatchingTable,
+    ("batching", "signatures"): BatchingTable,
+    ("versions",): VersionsTable,
+}
+_WRONG_KEYS = {
+    "extra_forbidden": "there is no such key",
+    "model_type": "it must be a table",
+}
+
+
 def read_sidecar(path: Path | None) -> Sidecar:
     """The sidecar in `path`; an empty one for `None`. Raises `InvalidSidecar`."""
     if path is None:
@@ -187,25 +201,46 @@ def _text(path: Path) -> str:
 
 
 def _problems(error: ValidationError) -> str:
-    known = ", ".join(Sidecar.model_fields)
-    lines = [
-        f"'{'.'.join(map(str, problem['loc']))}': {_wording(problem)}"
-        for problem in error.errors()[:_MOST_NAMED]
-    ]
-    return f"{'; '.join(lines)}. The keys are: {known}."
+    problems = error.errors()[:_MOST_NAMED]
+    lines = [f"{_name(each['loc'])}: {_wording(each)}" for each in problems]
+    places = [_place(each) for each in problems if each["type"] in _WRONG_KEYS]
+    keys = [_keys(place) for place in dict.fromkeys(places)]
+    return " ".join([f"{'; '.join(lines)}.", *keys])
 
 
 def _wording(problem: ErrorDetails) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "there is no such key"
+    said = _WRONG_KEYS.get(problem["type"])
+    if said is not None:
+        return said
 
+    said = str(problem["msg"]).removeprefix("Value error, ")
     try:
         given = repr(problem["input"])
     except (RecursionError, ValueError):
         # Nested too deeply, or a number of too many digits.
-        return str(problem["msg"])
+        return said
 
-    return f"{problem['msg']}, got {_shown(given)}"
+    return f"{said}, got {_shown(given)}"
+
+
+def _place(problem: ErrorDetails) -> Place:
+    """The table that the keys of `problem` are to be in."""
+    place = problem["loc"]
+    return place if problem["type"] == "model_type" else place[:-1]
+
+
+def _keys(place: Place) -> str:
+    tables = (_TABLES[place[:end]] for end in (2, 1) if place[:end] in _TABLES)
+    keys = ", ".join(next(tables, Sidecar).model_fields)
+    return (
+        f"The keys of {_name(place)} are: {keys}."
+        if place
+        else f"The keys are: {keys}."
+    )
+
+
+def _name(place: Place) -> str:
+    return f"'{'.'.join(map(str, place))}'"
 
 
 def _shown(value: object) -> str:

@@ -40,6 +40,14 @@ class ModelId:
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
 
+    @property
+    def spoken(self) -> str:
+        """For sentences; most models have a version 1 and no other."""
+        if self.version == 1:
+            return f"Model '{self.name}'"
+
+        return f"Version {self.version} of model '{self.name}'"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:

@@ -6,7 +6,6 @@ Every error is JSON, `{"error": "..."}`, and never a traceback: those are logged
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -27,7 +26,6 @@ from inference import (
     InferenceError,
     InvalidModel,
     InvalidRequest,
-    ModelLoading,
     ModelNotFound,
     Overloaded,
     Unavailable,
@@ -46,30 +44,21 @@ SHOWN = 200
 log = structlog.get_logger("tandem.errors")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """How an error is answered. `retry_after` is in seconds."""
-
-    status: int
-    retry_after: int | None = None
-
-
-REPLIES: Mapping[type[InferenceError], Reply] = {
-    InvalidRequest: Reply(status=400),
-    ModelNotFound: Reply(status=404),
-    InvalidModel: Reply(status=500),
-    Unavailable: Reply(status=503),
-    Overloaded: Reply(status=429),
-    DeadlineExceeded: Reply(status=504),
-    ModelLoading: Reply(status=503, retry_after=2),
-    ExecutionFailed: Reply(status=500),
+STATUSES: Mapping[type[InferenceError], int] = {
+    InvalidRequest: 400,
+    ModelNotFound: 404,
+    InvalidModel: 500,
+    Unavailable: 503,
+    Overloaded: 429,
+    DeadlineExceeded: 504,
+    ExecutionFailed: 500,
 }
 
 
-def reply_to(error: type[InferenceError]) -> Reply:
+def status_of(error: type[InferenceError]) -> int:
     """The table's entry for a class, or for the nearest of its bases that has one."""
-    entries = (REPLIES[base] for base in error.__mro__ if base in REPLIES)
-    return next(entries, Reply(status=500))
+    entries = (STATUSES[base] for base in error.__mro__ if base in STATUSES)
+    return next(entries, 500)
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -79,15 +68,14 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def handle_inference_error(error: InferenceError) -> Response:
-    reply = reply_to(type(error))
-    if reply.status == 500:
+    status = status_of(type(error))
+    if status == 500:
         log.error("request failed", exc_info=error)
 
-    response = error_answer(str(error), reply.status)
-    seconds = error.retry_after if isinstance(error, Overloaded) else reply.retry_after
-    if seconds is not None:
+    response = error_answer(str(error), status)
+    if error.retry_after is not None:
         # HTTP has whole seconds only.
-        response.headers["Retry-After"] = str(math.ceil(seconds))
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
 
     return response
 

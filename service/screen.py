@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOGO = "Tandem"
 NOTHING = (
     "There is no model in {path}. Put .h5, .keras or .pb files there, or SavedModel "
-    "folders, and start again."
+    "folders; they are taken up while the server runs."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
@@ -246,7 +247,9 @@ def _line(error: Any) -> str:
         return str(error["msg"]).removeprefix("Value error, ")
 
     if error["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting"
+        close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{name}: there is no such setting{hint}"
 
     flag = "PATH" if name == "models" else f"--{name.replace('_', '-')}"
     places = f"{flag} or {PREFIX}{name.upper()}"

@@ -6,6 +6,7 @@ Everything that reads a stranger's model file happens here, never in the server.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ def _compile(request: CompileRequest, report: Report) -> CompileEvent:
 
 def main(work: Work = _compile) -> None:
     """Do `work` for the request on stdin, confined."""
+    # A terminal's Ctrl-C is for the server, which ends its compiler itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = CompileRequest.model_validate_json(sys.stdin.buffer.read())
     send = _private_stdout()
     unconfined = confine(request)

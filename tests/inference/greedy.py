@@ -47,6 +47,12 @@ def take_time(request: CompileRequest) -> str:
         pass
 
 
+def interrupt(request: CompileRequest) -> str:
+    """What a terminal's Ctrl-C sends to all processes of its server."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return "went on"
+
+
 def write_much(request: CompileRequest) -> str:
     with open("much", "wb") as file:
         file.seek(int(ARGUMENT))
@@ -117,6 +123,7 @@ WORKS: dict[str, Callable[[CompileRequest], str]] = {
         take_memory,
         fail_to_allocate,
         take_time,
+        interrupt,
         write_much,
         open_many,
         wait,

@@ -86,7 +86,8 @@ def test_bfloat16_arrays_pass() -> None:
             {UNNAMED: [1]},
             "signature 'serving_default' wants several inputs, so each value needs its"
             " name: 'image' (float32 [?, 2]), 'scale' (float32 []);"
-            ' for example {"image": [[0.5, ...], ...], "scale": 0.5}',
+            " for example, all rows at once,"
+            ' {"image": [[0.5, ...], ...], "scale": 0.5}',
             id="unnamed, several",
         ),
         pytest.param({}, "missing inputs 'image', 'scale'", id="none"),

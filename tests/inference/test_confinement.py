@@ -102,6 +102,12 @@ async def test_a_limit_that_isnt_hit(run: Run) -> None:
     assert event.lasting
 
 
+async def test_ctrl_c_is_not_for_it(run: Run) -> None:
+    event = await run("interrupt")
+
+    assert event.error == "went on"
+
+
 @LINUX
 async def test_no_connection_is_made(run: Run, listening: int) -> None:
     event = await run("connect", listening)

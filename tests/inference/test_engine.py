@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from inference import (
     Engine,
@@ -112,11 +113,16 @@ async def test_one_model_through_the_real_compiler(
     }
 
 
-async def test_an_empty_repository_is_ready(config: EngineConfig) -> None:
+async def test_an_empty_repository_is_ready_and_said(config: EngineConfig) -> None:
     (config.repository / "notes").mkdir()
 
+    with capture_logs() as lines:
+        async with Engine(config) as engine:
+            assert engine.ready()
+
+    assert [line["event"] for line in lines] == ["entry passed over", "no model found"]
+
     async with Engine(config) as engine:
-        assert engine.ready()
         assert engine.models() == []
         [problem] = engine.problems()
         assert problem.startswith("notes: holds no model; it is to have one file")

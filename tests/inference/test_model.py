@@ -12,7 +12,8 @@ from inference.errors import (
     ModelUnloaded,
     Unavailable,
 )
-from inference.types import Load, ModelState
+from inference.model import Model
+from inference.types import Load, ModelId, ModelState
 from tests.inference.echo import (
     Held,
     ask,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inference.artifact import Artifact
-    from inference.model import Model
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,14 @@ async def test_states_on_the_way_to_available(servable: Held) -> None:
     assert model.status().signatures == {}
     model.end()
     assert states[:-1] == ["LOADING", "AVAILABLE", "AVAILABLE", "UNLOADING", "END"]
+
+
+def test_an_error_names_the_version_where_there_may_be_others() -> None:
+    model = Model(ModelId("echo", 3), "echo", changed=lambda: None)
+    model.fail("the file is cut.")
+
+    with pytest.raises(LoadFailed, match=r"^Version 3 of model 'echo' could not be"):
+        model.check()
 
 
 def test_states_on_the_way_to_failed() -> None:

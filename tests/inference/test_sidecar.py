@@ -120,6 +120,24 @@ def test_a_whole_sidecar(tmp_path: Path) -> None:
             id="a batch without end",
         ),
         pytest.param(b"a = '\xff'", ["valid TOML"], id="encoding"),
+        pytest.param(
+            "versions = {latests = 2}",
+            [
+                "'versions.latests': there is no such key.",
+                "The keys of 'versions' are: latest, all, only.",
+            ],
+            id="a key of versions",
+        ),
+        pytest.param(
+            "versions = 2",
+            ["'versions': it must be a table. The keys of 'versions' are: latest, all"],
+            id="no table",
+        ),
+        pytest.param(
+            "batching.signatures.s.max_row = 2",
+            ["The keys of 'batching.signatures.s' are: max_rows, max_delay_ms"],
+            id="a key of a signature's batching",
+        ),
         pytest.param("port = 1", ["'port'", "concurrency", "constants"], id="key"),
         pytest.param("concurrency = 0", ["'concurrency'", "1"], id="too few"),
         pytest.param("concurrency = 1025", ["'concurrency'", "1024"], id="too many"),

@@ -8,7 +8,7 @@ from werkzeug.exceptions import ClientDisconnected, Conflict
 
 import inference
 from inference import InferenceError
-from service.errors import REPLIES, reply_to
+from service.errors import STATUSES, status_of
 from service.logs import add_request_id
 from tests.service.clients import make_app, make_client, open_client
 from tests.service.fakes import FakeEngine, FakeModel
@@ -27,6 +27,7 @@ INHERITED = {
     inference.VersionNotFound: 404,
     inference.InvalidSidecar: 500,
     inference.LoadFailed: 503,
+    inference.ModelLoading: 503,
     inference.ModelUnloaded: 503,
 }
 
@@ -49,20 +50,20 @@ CLASSES: list[type[InferenceError]] = sorted(ours(), key=name_of)
 
 
 def test_the_table_is_complete() -> None:
-    assert ours() == REPLIES.keys() | INHERITED.keys()
-    assert REPLIES.keys().isdisjoint(INHERITED)
+    assert ours() == STATUSES.keys() | INHERITED.keys()
+    assert STATUSES.keys().isdisjoint(INHERITED)
 
 
 @pytest.mark.parametrize(("error", "status"), INHERITED.items())
-def test_inherited_replies(error: type[InferenceError], status: int) -> None:
-    assert reply_to(error).status == status
+def test_inherited_statuses(error: type[InferenceError], status: int) -> None:
+    assert status_of(error) == status
 
 
 def test_an_error_without_an_entry_is_ours_to_explain() -> None:
     class Unheard(InferenceError):
         pass
 
-    assert reply_to(Unheard).status == 500
+    assert status_of(Unheard) == 500
 
 
 @pytest.mark.parametrize("error", CLASSES)
@@ -77,7 +78,7 @@ async def test_every_error_of_the_engine_is_answered(
             "/v1/models/half:predict", json={"instances": [1.0]}
         )
 
-    assert response.status_code == reply_to(error).status
+    assert response.status_code == status_of(error)
     assert response.json() == {"error": "what went wrong"}
     assert response.headers["content-type"] == "application/json"
     seconds = {inference.ModelLoading: "2", inference.Overloaded: "1"}

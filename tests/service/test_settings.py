@@ -105,7 +105,7 @@ def test_refusals(tmp_path: Path, flags: dict[str, Any], message: str) -> None:
     ("text", "message"),
     [
         pytest.param("port = ", "config: the file is not valid TOML", id="not TOML"),
-        pytest.param("prot = 1", "prot: there is no such setting", id="unknown"),
+        pytest.param("prot = 1", "setting; did you mean port?", id="unknown"),
         pytest.param("port = 'x'", "port (--port or", id="wrong"),
     ],
 )

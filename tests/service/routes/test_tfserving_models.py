@@ -91,7 +91,7 @@ async def test_metadata(path: str) -> None:
     ("model", "message"),
     [
         pytest.param(
-            FakeModel(state=ModelState.LOADING), "half/1 is LOADING", id="loading"
+            FakeModel(state=ModelState.LOADING), "'half' is LOADING", id="loading"
         ),
         pytest.param(
             FakeModel(state=ModelState.END, error="no such layer"),
