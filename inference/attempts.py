@@ -35,6 +35,7 @@ class Attempts:
     def fail(self, model: Model, error: Exception, reason: str, now: float) -> None:
         if isinstance(error, InvalidSidecar):
             self._refused.add(model)
+            self._retries.forget(model)
             return
 
         self._retries.failed(model, reason, now)

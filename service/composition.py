@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+import structlog
 
 from inference import (
     Batching,
@@ -23,11 +25,14 @@ from service.bridge import Bridge
 from service.decoders import Decoders
 from service.logs import configure_logging
 from service.screen import is_wanted, show
+from service.settings import misspelt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from service.settings import Settings
+
+log = structlog.get_logger("tandem.settings")
 
 # How long a thread that comes back from TensorFlow waits for a busy event loop to let
 # it run Python. With Python's own 5 ms the p99 of a light model beside a heavy one
@@ -43,6 +48,9 @@ def compose(settings: Settings) -> Bridge:
     """The ASGI application of one server process; its lifespan is the engine's."""
     configure_logging(settings.log_format, settings.log_level)
     keep_freed_memory()
+    if _is_first():
+        _warn_of_variables()
+
     engine = Engine(engine_config(settings))
     decoders = Decoders()
 
@@ -84,6 +92,11 @@ def engine_config(settings: Settings) -> EngineConfig:
     )
     part = max(1, config.budget // settings.workers)
     return dataclasses.replace(config, memory_budget=part)
+
+
+def _warn_of_variables() -> None:
+    for name, meant in misspelt(os.environ).items():
+        log.warning("unknown variable", variable=name, meant=meant)
 
 
 def _is_first() -> bool:

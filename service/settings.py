@@ -35,7 +35,7 @@ from service.setting_values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 MIB = 1024**2
 
@@ -224,6 +224,17 @@ def _text(value: Any) -> str:
 def load_settings(**flags: Any) -> Settings:
     """The settings; a flag of `None` is unset. Raises `SettingsError`."""
     return _load(Settings, flags)
+
+
+def misspelt(names: Iterable[str]) -> dict[str, str]:
+    """Which of these variables are nearly a setting's, and which one's.
+
+    Others that begin like ours are let be: Kubernetes writes TANDEM_SERVICE_HOST.
+    """
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    ours = (name for name in names if name.startswith(PREFIX) and name not in known)
+    close = {name: difflib.get_close_matches(name, known, 1, 0.9) for name in ours}
+    return {name: match[0] for name, match in close.items() if match}
 
 
 def load_compiler_settings(**flags: Any) -> CompilerSettings:

@@ -24,17 +24,29 @@ os.write(2, b"native words\\n")
 """
 
 
-def test_our_own_lines_are_not_held_back_with_native_ones(tmp_path: Path) -> None:
+def run(script: str, **variables: str) -> str:
+    """What is said on standard error."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", script],
         cwd=PROJECT,
-        env=os.environ | {"TANDEM_MODELS": str(tmp_path)},
+        env=os.environ | variables,
         capture_output=True,
         text=True,
         check=True,
     )
+    return done.stderr
 
-    assert "python's words" in done.stderr
-    assert "a line of the log" in done.stderr
-    assert "native words" in done.stderr
-    assert "native noise" not in done.stderr
+
+def test_a_misspelt_variable_is_named(tmp_path: Path) -> None:
+    said = run("import asgi", TANDEM_MODELS=str(tmp_path), TANDEM_SCAN_SECOND="1")
+
+    assert "TANDEM_SCAN_SECONDS" in said
+
+
+def test_our_own_lines_are_not_held_back_with_native_ones(tmp_path: Path) -> None:
+    said = run(SCRIPT, TANDEM_MODELS=str(tmp_path))
+
+    assert "python's words" in said
+    assert "a line of the log" in said
+    assert "native words" in said
+    assert "native noise" not in said

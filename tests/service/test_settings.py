@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings, SettingsError, default_cache_dir, load_settings
+from service.settings import (
+    Settings,
+    SettingsError,
+    default_cache_dir,
+    load_settings,
+    misspelt,
+)
 from tests.service.admin import write_token
 
 
@@ -246,3 +252,20 @@ def test_keys_of_the_file_may_be_written_as_flags(tmp_path: Path) -> None:
     settings = load_settings(models=tmp_path, config=config)
 
     assert (settings.log_format, settings.log_level) == ("json", "debug")
+
+
+def test_variables_that_are_nearly_a_settings() -> None:
+    names = (
+        "TANDEM_MEMORY_BUGDET",
+        "TANDEM_PRT",
+        "TANDEM_PORT",
+        "TANDEM_SERVER",
+        "TANDEM_SERVICE_HOST",
+        "TANDEM_SERVICE_PORT",
+        "TANDEM_PORT_8501_TCP_PORT",
+        "MEMORY_BUGDET",
+    )
+    assert misspelt(names) == {
+        "TANDEM_MEMORY_BUGDET": "TANDEM_MEMORY_BUDGET",
+        "TANDEM_PRT": "TANDEM_PORT",
+    }
