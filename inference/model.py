@@ -215,16 +215,17 @@ class Model:
         if self.prepared is not None and not self.unloaded and not self.ending:
             return
 
+        version = f"Version {self.id.version} of model '{self.id.name}'"
+
         if self.ending:
             raise ModelUnloaded(
-                f"{self.id.spoken} is being unloaded: its files are gone, or another "
-                "version serves in its place."
+                f"{version} is being unloaded: its files are gone, or another version "
+                "serves in its place."
             )
 
         if self.unloaded:
             raise ModelUnloaded(
-                f"{self.id.spoken} has been unloaded; an operator's load brings it "
-                "back."
+                f"{version} has been unloaded; an operator's load brings it back."
             )
 
         if self._error is not None:
