@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import get_native_id
 from typing import TYPE_CHECKING
@@ -26,18 +27,23 @@ NICE_FIELD = 18 - 2
 
 def nices() -> dict[int, int]:
     """The nice level of each thread of this process."""
-    stats = {
-        int(folder.name): (folder / "stat").read_text()
-        for folder in Path("/proc/self/task").iterdir()
-    }
-    return {
-        thread: int(stat.rpartition(")")[2].split()[NICE_FIELD])
-        for thread, stat in stats.items()
-    }
+    found = {}
+
+    for folder in Path("/proc/self/task").iterdir():
+        # One of another test may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[int(folder.name)] = nice_of(folder)
+
+    return found
+
+
+def nice_of(thread: Path) -> int:
+    stat = (thread / "stat").read_text()
+    return int(stat.rpartition(")")[2].split()[NICE_FIELD])
 
 
 def nice_here() -> int:
-    return nices()[get_native_id()]
+    return nice_of(Path(f"/proc/self/task/{get_native_id()}"))
 
 
 @pytest.fixture
