@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOGO = "Tandem"
 NOTHING = (
     "There is no model in {path}. Put .h5, .keras or .pb files there, or SavedModel "
-    "folders; they are taken up while the server runs."
+    "folders{then}."
 )
 
 
@@ -62,9 +62,15 @@ def render(
     lines += [Text(f"! {problem}", style="yellow") for problem in problems]
 
     if len(lines) == 1:
-        lines.append(Text(NOTHING.format(path=settings.models), style="yellow"))
+        lines.append(Text(_nothing(settings), style="yellow"))
 
     return Group(*lines)
+
+
+def _nothing(settings: Settings) -> str:
+    watched = "; they are taken up while the server runs"
+    then = watched if settings.scan_seconds else ", and start again"
+    return NOTHING.format(path=settings.models, then=then)
 
 
 async def _settled(engine: Engine) -> None:

@@ -229,8 +229,12 @@ def survey(
     table: VersionsTable | None = None,
     labels: Mapping[str, int] | None = None,
     pinned: Iterable[str] = (),
+    source: Path | None = None,
 ) -> Survey:
-    """What was seen: each version's content stands for its files and fingerprint."""
+    """What was seen: each version's content stands for its files and fingerprint.
+
+    With a `source`, the models' sidecar isn't that of their versions.
+    """
     return Survey(
         models={
             name: FoundModel(
@@ -239,6 +243,7 @@ def survey(
                     table=table or VersionsTable(latest=1),
                     labels=labels or {},
                     pinned=name in pinned,
+                    source=source,
                 ),
                 versions={
                     number: FoundVersion(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -220,4 +221,14 @@ async def test_a_version_that_fails_for_itself_keeps_no_sidecar_from_holding() -
         it.loader.broken[ModelId("a", 2)] = InvalidModel("it is cut.")
         changed = {"a": {1: "a", 2: "cut", 3: "c"}}
         await seen(it, changed, labels={"stable": 3}, table=ALL)
+        assert await answer(it, "stable") == "a/3"
+
+
+async def test_a_versions_own_sidecar_speaks_for_that_version_alone() -> None:
+    async with shelf() as it:
+        model = Path("model.toml")
+        await seen(it, THREE, labels={"stable": 1}, table=ALL, source=model)
+        it.loader.broken[ModelId("a", 2)] = InvalidSidecar("no such signature.")
+        changed = {"a": {1: "a", 2: "b2", 3: "c"}}
+        await seen(it, changed, labels={"stable": 3}, table=ALL, source=model)
         assert await answer(it, "stable") == "a/3"

@@ -107,7 +107,16 @@ def test_what_was_passed_over_is_said() -> None:
 
 
 def test_an_empty_repository_is_said() -> None:
-    assert "There is no model in /." in shown()
+    text = shown()
+    assert "There is no model in /." in text
+    assert "they are taken up while the server runs." in text
+
+
+def test_what_is_looked_at_once_must_be_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TANDEM_SCAN_SECONDS", "0")
+    assert "SavedModel folders, and start again." in shown()
 
 
 @pytest.mark.parametrize(
