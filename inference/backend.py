@@ -53,7 +53,24 @@ def without_keras() -> Iterator[None]:
 with quiet_stderr(), without_keras():
     import tensorflow as tf
     from tensorflow.core.protobuf import config_pb2
+    from tensorflow.python.util import _pywrap_util_port
 
 tf1 = tf.compat.v1
 
-__all__ = ["config_pb2", "quiet_stderr", "tf", "tf1", "without_keras"]
+
+def onednn_enabled() -> bool:
+    """Whether TensorFlow uses oneDNN here: by CPU, unless `TF_ENABLE_ONEDNN_OPTS` says.
+
+    It fuses more operations then, and nothing else can run some of those.
+    """
+    return bool(_pywrap_util_port.IsMklEnabled())
+
+
+__all__ = [
+    "config_pb2",
+    "onednn_enabled",
+    "quiet_stderr",
+    "tf",
+    "tf1",
+    "without_keras",
+]

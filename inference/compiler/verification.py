@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inference.compiler.precision import rounding
 from inference.reasons import first_line
 from inference.samples import Guess, guesses, sample
 from inference.types import Sample
@@ -30,7 +31,8 @@ class Mismatch(Exception):
 class Trial:
     """Samples that the source took for one signature, and what it answered.
 
-    `steady` says that it answered the same when asked again.
+    `steady` says that it answered the same when asked again. `rounding` has the bytes
+    of the narrowest float that was computed with, where that isn't the output's own.
     """
 
     signature: Signature
@@ -38,6 +40,7 @@ class Trial:
     inputs: dict[str, Array]
     outputs: dict[str, Array]
     steady: bool
+    rounding: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Refusal:
 def attempt(source: Source, signature: Signature) -> Trial | Refusal:
     """Find samples that the source takes for `signature`, and its answers."""
     reason = "it has nothing to feed"
+    rounded = rounding(source.graph_def, signature)
 
     for number, guess in enumerate(guesses(signature, source.texts)):
         inputs = sample(signature, guess, rows=2, seed=0)
@@ -68,7 +72,8 @@ def attempt(source: Source, signature: Signature) -> Trial | Refusal:
             guess=guess,
             inputs=inputs,
             outputs=outputs,
-            steady=_agree(outputs, again),
+            steady=_agree(outputs, again, rounded),
+            rounding=rounded,
         )
 
     return Refusal(signature=signature, reason=reason)
@@ -84,7 +89,7 @@ def compare(servable: Servable, trial: Trial) -> float | None:
     if not trial.steady:
         return None
 
-    if not _agree(trial.outputs, answered):
+    if not _agree(trial.outputs, answered, trial.rounding):
         name = trial.signature.name
         raise Mismatch(f"signature '{name}' differs by {_gap(trial.outputs, answered)}")
 
@@ -106,7 +111,7 @@ def prove_batchable(servable: Servable, trial: Trial | Refusal) -> Signature:
         reason = "the answers change from call to call"
 
     if not reason and isinstance(trial, Trial):
-        reason = _joined_differs(servable, signature, trial.guess)
+        reason = _joined_differs(servable, signature, trial)
 
     return replace(
         signature,
@@ -139,9 +144,9 @@ def _leads_unknown(shape: Shape) -> bool:
     return shape is not None and len(shape) > 0 and shape[0] is None
 
 
-def _joined_differs(servable: Servable, signature: Signature, guess: Guess) -> str:
-    first = sample(signature, guess, rows=1, seed=1)
-    second = sample(signature, guess, rows=2, seed=2)
+def _joined_differs(servable: Servable, signature: Signature, trial: Trial) -> str:
+    first = sample(signature, trial.guess, rows=1, seed=1)
+    second = sample(signature, trial.guess, rows=2, seed=2)
     joined = {
         name: np.concatenate([first[name], second[name]])
         if spec.required
@@ -159,11 +164,15 @@ def _joined_differs(servable: Servable, signature: Signature, guess: Guess) -> s
         # TensorFlow's or NumPy's; either way the rows can't be joined.
         return f"rows can't be run together: {first_line(exc)}"
 
-    return _judge(expected, together)
+    return _judge(expected, together, trial.rounding)
 
 
-def _judge(expected: Mapping[str, Array], together: Mapping[str, Array]) -> str:
-    if not _agree(expected, together):
+def _judge(
+    expected: Mapping[str, Array],
+    together: Mapping[str, Array],
+    rounded: Mapping[str, int],
+) -> str:
+    if not _agree(expected, together, rounded):
         return "rows together gave other outputs than rows apart"
 
     if all(_rows_equal(value) for value in expected.values()):
@@ -176,18 +185,22 @@ def _rows_equal(value: Array) -> bool:
     return all(_same(value[:1], value[row : row + 1]) for row in range(len(value)))
 
 
-def _agree(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> bool:
-    return all(_close(wanted[name], got[name]) for name in wanted)
+def _agree(
+    wanted: Mapping[str, Array], got: Mapping[str, Array], rounded: Mapping[str, int]
+) -> bool:
+    return all(
+        _close(value, got[name], rounded.get(name, 8)) for name, value in wanted.items()
+    )
 
 
-def _close(wanted: Array, got: Array) -> bool:
+def _close(wanted: Array, got: Array, rounded: int) -> bool:
     if wanted.shape != got.shape or wanted.dtype != got.dtype:
         return False
 
     if not _floating(wanted):
         return _same(wanted, got)
 
-    bound = TOLERANCE.get(_float_bytes(wanted), 1e-5)
+    bound = TOLERANCE.get(min(_float_bytes(wanted), rounded), 1e-5)
     finite = _finite(wanted)
     scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
     near = np.isclose(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference.backend import tf, tf1
+from inference.backend import onednn_enabled, tf, tf1
 from inference.compiler.folding import fold_scales
 from inference.compiler.optimization import PASSES, rewrite
 
@@ -99,8 +99,8 @@ def test_a_convolution_that_a_client_may_ask_for_stays() -> None:
     assert "Mul" in kinds(graph_def)
 
 
-def test_what_follows_is_fused() -> None:
-    """Only nodes that are known to run on a CPU are."""
+def test_nothing_stands_between_the_convolution_and_what_follows() -> None:
+    """So it can be fused where the machine knows how."""
     graph_def = convolved(
         lambda x: tf.nn.relu6(x * numbers(OUTPUTS) + numbers(OUTPUTS))
     )
@@ -110,6 +110,26 @@ def test_what_follows_is_fused() -> None:
     fold_scales(graph_def, tensors)
     fused = rewrite(graph_def, tensors, PASSES)
 
-    assert "_FusedDepthwiseConv2dNative" in kinds(fused)
+    known = "_FusedDepthwiseConv2dNative" in kinds(fused)
+    assert known == onednn_enabled()
+    assert "Mul" not in kinds(fused)
+    assert known or {"DepthwiseConv2dNative", "Relu6"} <= set(kinds(fused))
     assert not any(node.device for node in fused.node)
     np.testing.assert_allclose(answer(fused), wanted, rtol=0, atol=1e-5)
+
+
+def test_what_every_cpu_can_fuse_is_fused() -> None:
+    """TensorFlow fuses only nodes that are known to run on a CPU."""
+    graph = tf.Graph()
+
+    with graph.as_default():
+        pixels = tf1.placeholder(tf.float32, [None, 5, 5, CHANNELS], name="pixels")
+        product = tf.reshape(pixels, [-1, 75]) @ numbers(75, 4)
+        biased = tf.nn.bias_add(product, numbers(4))
+        tf.identity(tf.nn.relu(biased), name="scaled")
+
+    graph_def = graph.as_graph_def()
+    fused = rewrite(graph_def, ["pixels:0", "scaled:0"], PASSES)
+
+    assert "_FusedMatMul" in kinds(fused)
+    np.testing.assert_allclose(answer(fused), answer(graph_def), rtol=0, atol=1e-5)
