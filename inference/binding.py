@@ -156,6 +156,9 @@ def _misshapen(spec: TensorSpec, array: Array) -> InputMismatch:
 
 
 def _batch_hint(wanted: Shape, got: tuple[int, ...]) -> str:
+    if wanted == ():
+        return "; it is one value for the whole request, not one a row"
+
     if not wanted or not _fits(wanted[1:], got):
         return ""
 

@@ -118,7 +118,10 @@ class Servable:
         except tf.errors.OpError as exc:
             raise self._reason(exc) from exc
 
-        return dict(zip(names, values, strict=True))
+        return {
+            name: value if isinstance(value, np.ndarray) else _scalar(value)
+            for name, value in zip(names, values, strict=True)
+        }
 
     def warm_up(self) -> None:
         """Run each signature once on the sample it is known to take.
@@ -215,6 +218,14 @@ def trim_memory() -> None:
 
     if trim is not None:
         trim(0)
+
+
+def _scalar(value: Any) -> Array:
+    """TensorFlow gives a tensor of rank 0 as NumPy's scalar, a string as `bytes`.
+
+    NumPy's own strings lose the zeros that one ends with.
+    """
+    return np.asarray(value, dtype=object if isinstance(value, bytes) else None)
 
 
 def _open_session(

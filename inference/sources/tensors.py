@@ -34,6 +34,10 @@ def dtype_name(dtype: Any) -> str:
 
 def as_array(value: Any) -> Array:
     """A fetched value as an array; strings as an object array of `bytes`."""
+    if isinstance(value, bytes):
+        # NumPy's own strings lose the zeros that one ends with.
+        return np.asarray(value, dtype=object)
+
     array = np.asarray(value)
 
     return array.astype(object) if array.dtype.kind in "SU" else array

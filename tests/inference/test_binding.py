@@ -115,7 +115,8 @@ def test_bfloat16_arrays_pass() -> None:
         ),
         pytest.param(
             {"image": [[1, 2]], "scale": [1]},
-            "input 'scale' wants shape [], got [1]",
+            "input 'scale' wants shape [], got [1]; it is one value for the whole"
+            " request, not one a row",
             id="list for scalar",
         ),
         pytest.param(

@@ -44,6 +44,18 @@ NO_ROWS = np.zeros((0, 2), F4)
             {"y": np.array(2.5, F4)}, Form.COLUMNS, b'{"outputs":2.5}', id="scalar"
         ),
         pytest.param(
+            {"y": np.array(b"cat", object), "sure": np.array(True)},
+            Form.COLUMNS,
+            b'{"outputs":{"y":"cat","sure":true}}',
+            id="scalar string",
+        ),
+        pytest.param(
+            {"y": np.array(b"\x89PNG", object)},
+            Form.COLUMNS,
+            b'{"outputs":{"b64":"iVBORw=="}}',
+            id="scalar of bytes",
+        ),
+        pytest.param(
             UNEVEN,
             Form.COLUMNS,
             b'{"outputs":{"a":[0.0,0.0],"b":[0.0]}}',
