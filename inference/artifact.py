@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from inference.types import Array
 
-FORMAT = 2
+FORMAT = 3
 PAGE = 4096
 INIT = "tandem/init"
 """The graph's operation that gives variables and tables their values."""
@@ -70,9 +70,11 @@ class Weight(_Value):
 class Manifest(_Value):
     """What the artifact is, where it came from, and how it was checked.
 
-    `largest_difference` is between the source's outputs and the artifact's, over all
-    samples that the source took, in the outputs' own unit; `None` where it took none.
-    `memory_bytes` is what loading and running it took of the compiler's memory.
+    `left_out` are signatures of the source that can't be served, with the reason: the
+    default one may be among them. `largest_difference` is between the source's outputs
+    and the artifact's, over all samples that the source took, in the outputs' own unit;
+    `None` where it took none. `memory_bytes` is what loading and running it took of the
+    compiler's memory.
     """
 
     format_version: int
@@ -84,6 +86,7 @@ class Manifest(_Value):
     compiled_with: dict[str, str] = Field(default_factory=dict)
     default_signature: str
     signatures: dict[str, SignatureEntry]
+    left_out: dict[str, str] = Field(default_factory=dict)
     optimization: str
     largest_difference: float | None = None
     control_flow: bool

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskStatus
 
+    from inference.artifact import Manifest
     from inference.loading import Loaded
     from inference.types import ModelId, PredictRequest, Signature
 
@@ -94,7 +95,7 @@ class Instance:
 
         if wanted not in servable.signatures:
             raise UnknownSignature(
-                f"Model '{model.name}' has no signature '{wanted}'; it has: "
+                f"{_lacking(model, wanted, servable.manifest)}; it has: "
                 f"{', '.join(sorted(servable.signatures))}."
             )
 
@@ -123,6 +124,19 @@ class Instance:
 
         self._scope.cancel()
         await self._closed.wait()
+
+
+def _lacking(model: ModelId, wanted: str, manifest: Manifest) -> str:
+    reason = manifest.left_out.get(wanted)
+
+    if reason is None:
+        return f"Model '{model.name}' has no signature '{wanted}'"
+
+    default = ", its default," if wanted == manifest.default_signature else ""
+    return (
+        f"The signature '{wanted}' of model '{model.name}'{default} can't be served: "
+        f"{reason}. Name another in the request"
+    )
 
 
 def _wanted(signature: Signature, names: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ class Model:
             writer=manifest.source_writer if manifest else None,
             default_signature=manifest.default_signature if manifest else None,
             signatures=self._signatures,
+            left_out=manifest.left_out if manifest else {},
             concurrency=instance.batcher.tokens if instance else None,
             load_seconds=instance.loaded.seconds if instance else None,
             load=instance.batcher.load() if instance else Load(),

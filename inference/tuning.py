@@ -157,6 +157,6 @@ def _signature(artifact: Artifact) -> Signature | None:
     """The default signature, or another, that takes the sample that was recorded."""
     manifest = artifact.read_manifest()
     signatures = signatures_of(manifest)
-    default = signatures.pop(manifest.default_signature)
+    default = signatures.pop(manifest.default_signature, None)
     every = (default, *signatures.values())
-    return next((each for each in every if each.sample is not None), None)
+    return next((each for each in every if each and each.sample is not None), None)

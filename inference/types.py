@@ -145,10 +145,12 @@ class Load:
 class ModelStatus:
     """A snapshot of one version. `stage` says what `LOADING` is busy with.
 
-    `error` is why it can't answer, `update_error` why what its files hold now isn't
-    what answers. `integrity` is `verified` against the repository's checksums, or
-    `unverified`. `memory_bytes` is what it takes now: 0 while it is out of memory and
-    would be loaded by the next request. `last_used` is in seconds since the epoch.
+    `left_out` are signatures of its files that can't be served, with the reason; the
+    default one may be among them. `error` is why it can't answer, `update_error` why
+    what its files hold now isn't what answers. `integrity` is `verified` against the
+    repository's checksums, or `unverified`. `memory_bytes` is what it takes now: 0
+    while it is out of memory and would be loaded by the next request. `last_used` is in
+    seconds since the epoch.
     """
 
     id: ModelId
@@ -160,6 +162,7 @@ class ModelStatus:
     writer: str | None = None
     default_signature: str | None = None
     signatures: Mapping[str, Signature] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     concurrency: int | None = None
     load_seconds: float | None = None
     load: Load = field(default_factory=Load)

@@ -51,11 +51,17 @@ def replay(servable: Servable, requests: Iterable[Recorded]) -> None:
 
         try:
             if name not in servable.signatures:
-                raise InvalidRequest(f"there is no signature '{name}'.")
+                raise InvalidRequest(_lacking(name, servable))
 
             servable.run(name, bind(servable.signatures[name], request.inputs))
         except InferenceError as exc:
             raise type(exc)(f"{request.place}: {exc}") from exc
+
+
+def _lacking(name: str, servable: Servable) -> str:
+    why = servable.manifest.left_out.get(name)
+    refused = f"the signature '{name}' can't be served: {why}."
+    return refused if why else f"there is no signature '{name}'."
 
 
 def _parse(path: Path) -> Iterator[Recorded]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from inference import Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from inference import Signature, TensorSpec
 
 INLINE_VALUES = 16
@@ -41,6 +43,20 @@ def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
     fields.append(f"{json.dumps(key)}: {_unnamed_text(texts, rows=key == 'instances')}")
     script = f"import json; print(json.dumps({{{', '.join(fields)}}}))"
     return f"python3 -c {shlex.quote(script)} | curl -d @- {url}"
+
+
+def shown_first(
+    signatures: Mapping[str, Signature], default: str | None
+) -> tuple[Signature, str | None]:
+    """The signature that most will call, and its name where a request must give it.
+
+    It is the default one, and the first by name where that can't be served.
+    """
+    if default is not None and default in signatures:
+        return signatures[default], None
+
+    name = min(signatures)
+    return signatures[name], name
 
 
 def _in_rows(signature: Signature, specs: list[TensorSpec]) -> bool:

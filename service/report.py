@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from service.examples import curl
+from service.examples import curl, shown_first
 from service.tables import facts, signature_table
 
 if TYPE_CHECKING:
@@ -81,9 +81,8 @@ def _print_calls(console: Console, model: Precompiled) -> None:
         return
 
     default = model.manifest.default_signature
-    signatures = dict(model.signatures)
-    # What most will call comes first.
-    signatures = {default: signatures.pop(default), **signatures}
+    first, _ = shown_first(model.signatures, default)
+    signatures = {first.name: first, **model.signatures}
     table = signature_table(signatures.values(), default)
     console.print(Padding(table, (1, 0, 1, 2)))
 

@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from inference import ModelState
-from service.examples import curl
+from service.examples import curl, shown_first
 from service.tables import tensors
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _call(versions: list[ModelStatus], url: str) -> list[RenderableType]:
     if not newest.signatures:
         return [title, Text("")]
 
-    signature = newest.signatures[newest.default_signature or ""]
+    signature, name = shown_first(newest.signatures, newest.default_signature)
     target = f"{url}/v1/models/{newest.id.name}:predict"
     inputs = tensors(signature.inputs).replace("\n", ", ")
     outputs = tensors(signature.outputs).replace("\n", ", ")
@@ -131,8 +131,16 @@ def _call(versions: list[ModelStatus], url: str) -> list[RenderableType]:
         title,
         Text(f"  {inputs} → {outputs}"),
         Text(f"  POST {target}"),
-        Text(f"  {curl(target, signature)}\n", style="cyan"),
+        Text(f"  {curl(target, signature, name=name)}\n", style="cyan"),
+        *_default_refused(newest),
     ]
+
+
+def _default_refused(status: ModelStatus) -> list[RenderableType]:
+    default = status.default_signature or ""
+    why = status.left_out.get(default)
+    text = f"! {status.id.name}: its default signature '{default}' isn't served: {why}"
+    return [Text(f"{text}\n", style="yellow")] if why else []
 
 
 def _name(status: ModelStatus) -> str:

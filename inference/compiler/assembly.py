@@ -101,6 +101,7 @@ def _manifest(
         source_format=source.format,
         source_writer=source.writer,
         default_signature=source.default_signature,
+        left_out=source.left_out,
         signatures={name: signature_entry(each) for name, each in signatures.items()},
         optimization=form.level,
         control_flow=any(node.op in CONTROL_FLOW for node in all_nodes(form.graph_def)),

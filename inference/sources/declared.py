@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidSidecar
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from inference.sidecar import Sidecar, SignatureConfig
+
+_USUAL = "serving_default"
 
 
 def declared_signatures(
@@ -49,20 +52,30 @@ def named_tensors(sidecar: Sidecar, nodes: Collection[str]) -> list[str]:
     return named
 
 
-def default_signature(signatures: Mapping[str, Signature], sidecar: Sidecar) -> str:
-    """The sidecar's choice, else `serving_default`, else the first by name."""
+def default_signature(
+    signatures: Mapping[str, Signature],
+    sidecar: Sidecar,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """The sidecar's choice, else `serving_default`, else the first by name.
+
+    A `serving_default` that is `left_out` stays the default: another in its place would
+    answer what nobody asked.
+    """
     wanted = sidecar.default_signature
 
-    if wanted is not None and wanted not in signatures:
-        raise InvalidSidecar(
-            f"default_signature is '{wanted}', but the model has: "
-            f"{', '.join(sorted(signatures))}."
-        )
+    if wanted is None:
+        usual = _USUAL in signatures or _USUAL in left_out
+        return _USUAL if usual else min(signatures)
 
-    if wanted is not None:
+    if wanted in signatures:
         return wanted
 
-    return "serving_default" if "serving_default" in signatures else min(signatures)
+    refused = f"which can't be served ({left_out.get(wanted)}); the model has"
+    has = refused if wanted in left_out else "but the model has"
+    raise InvalidSidecar(
+        f"default_signature is '{wanted}', {has}: {', '.join(sorted(signatures))}."
+    )
 
 
 def tensor_spec(name: str, tensor: Any, default: Any = None) -> TensorSpec:

@@ -16,12 +16,7 @@ from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.reasons import first_line
 from inference.sources import graphs
-from inference.sources.costs import (
-    check_budget,
-    check_constants,
-    check_tensors,
-    checkpoint_bytes,
-)
+from inference.sources.costs import check_budget, check_constants, checkpoint_bytes
 from inference.sources.declared import (
     declared_signatures,
     default_signature,
@@ -29,26 +24,26 @@ from inference.sources.declared import (
 )
 from inference.sources.graph_file import read_message
 from inference.sources.nodes import PIPELINE, cut_pipelines
-from inference.sources.optional_inputs import checked_default
 from inference.sources.records import example_records
 from inference.sources.saved_model_folder import PB, check_folder
 from inference.sources.screening import screen, untie
 from inference.sources.session import SessionReference, source_session
+from inference.sources.signature_defs import SignatureDefs, read_signatures
 from inference.sources.source import Source, tensors_of
 from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start
 from inference.sources.tables import own_tables, read_tables, table_texts
-from inference.sources.tensors import UNSERVABLE, dtype_name, known_dtype, shape_of
 from inference.sources.variables import read_variables, to_resources
-from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from inference.permissions import Permissions
     from inference.sidecar import Sidecar
     from inference.sources.startup import Startup
-    from inference.types import Array
+
+
+_MOST_NAMED = 10
 
 
 @contextmanager
@@ -65,8 +60,8 @@ def open_saved_model(
     check_folder(folder)
     meta_graph = choose_meta_graph(folder)
     file = f"{folder.name}/{PB}"
-    notes: list[str] = []
-    signatures = _signatures(meta_graph, notes, file=file)
+    declared = read_signatures(meta_graph, file=file)
+    signatures = declared.signatures
     startup = read_startup(meta_graph, folder)
     served = named_tensors(sidecar, graphs.nodes_by_name(meta_graph.graph_def))
     served += tensors_of(signatures)
@@ -75,8 +70,8 @@ def open_saved_model(
     with source_session() as session:
         _start(session, screened, startup, permissions, folder)
         signatures.update(declared_signatures(session.graph, sidecar, signatures))
-        _check_signatures(signatures)
-        yield _source(session, meta_graph, signatures, sidecar, notes)
+        _check_signatures(declared)
+        yield _source(session, meta_graph, declared, sidecar)
 
 
 def choose_meta_graph(folder: Path) -> Any:
@@ -178,95 +173,40 @@ def _said(error: Exception, folder: Path) -> str:
     return first_line(error).replace(str(folder), folder.name)
 
 
-def _signatures(
-    meta_graph: Any, notes: list[str], *, file: str
-) -> dict[str, Signature]:
-    signatures = {}
-
-    for name, definition in sorted(meta_graph.signature_def.items()):
-        if name.startswith("__saved_model"):
-            continue
-
-        reason = _unservable(definition)
-
-        if reason:
-            notes.append(f"Signature '{name}' is left out: {reason}.")
-            continue
-
-        where = f"{file}: a default of the signature '{name}'"
-        check_tensors(definition.defaults.values(), where=where)
-        signatures[name] = Signature(
-            name=name,
-            inputs=_specs(definition.inputs, definition.defaults),
-            outputs=_specs(definition.outputs, {}),
-        )
-
-    return signatures
-
-
-def _unservable(definition: Any) -> str:
-    infos = [*definition.inputs.values(), *definition.outputs.values()]
-
-    if not definition.outputs:
-        return "it has no outputs"
-
-    if any(info.WhichOneof("encoding") != "name" for info in infos):
-        return "it has sparse or composite tensors"
-
-    dtypes = [known_dtype(info.dtype) for info in infos]
-
-    if None in dtypes:
-        return "it has tensors of a dtype that TensorFlow doesn't have"
-
-    if any(dtype.base_dtype.name in UNSERVABLE for dtype in dtypes):
-        return "it takes or gives resources, not values"
-
-    return ""
-
-
-def _specs(infos: Any, defaults: Any) -> dict[str, TensorSpec]:
-    return {
-        alias: TensorSpec(
-            name=alias,
-            tensor=info.name,
-            dtype=dtype_name(tf.dtypes.as_dtype(info.dtype)),
-            shape=shape_of(tf.TensorShape(info.tensor_shape)),
-            default=_default(alias, defaults[alias]) if alias in defaults else None,
-        )
-        for alias, info in sorted(infos.items())
-    }
-
-
-def _default(alias: str, proto: Any) -> Array:
-    return checked_default(alias, tf.make_ndarray(proto))
-
-
-def _check_signatures(signatures: Mapping[str, Signature]) -> None:
-    if signatures:
+def _check_signatures(declared: SignatureDefs) -> None:
+    if declared.signatures:
         return
 
     raise InvalidModel(
-        "The SavedModel has no signature that can be served. Export it with one: "
+        f"The SavedModel has no signature that can be served. {_listed(declared)}"
+        "Export it with one: "
         "tf.saved_model.save(module, path, signatures=module.my_function), or name "
         "inputs and outputs in model.toml."
     )
 
 
+def _listed(declared: SignatureDefs) -> str:
+    reasons = [f"'{name}': {why}" for name, why in declared.left_out.items()]
+    return f"{'; '.join(reasons[:_MOST_NAMED])}. " if reasons else ""
+
+
 def _source(
-    session: Any,
-    meta_graph: Any,
-    signatures: dict[str, Signature],
-    sidecar: Sidecar,
-    notes: list[str],
+    session: Any, meta_graph: Any, declared: SignatureDefs, sidecar: Sidecar
 ) -> Source:
+    left_out = {
+        name: reason
+        for name, reason in declared.left_out.items()
+        if name not in declared.signatures
+    }
     source = Source(
         format="SavedModel",
         writer=f"TensorFlow {meta_graph.meta_info_def.tensorflow_version or 'unknown'}",
         graph_def=session.graph.as_graph_def(),
-        signatures=signatures,
-        default_signature=default_signature(signatures, sidecar),
+        signatures=declared.signatures,
+        left_out=left_out,
+        default_signature=default_signature(declared.signatures, sidecar, left_out),
         reference=SessionReference(session),
-        notes=notes,
+        notes=declared.notes,
     )
     source.graph_def = graphs.prune(source.graph_def, source.tensors())
     source.tables = read_tables(source.graph_def, session)

@@ -58,6 +58,7 @@ def _version(status: ModelStatus, url: str) -> dict[str, Any]:
         "state": str(status.state),
         "format": status.format,
         "default_signature": status.default_signature,
+        "left_out": dict(status.left_out),
         "error": status.error,
         "update_error": status.update_error,
         "labels": list(status.labels),

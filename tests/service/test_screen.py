@@ -44,6 +44,19 @@ def test_a_model_shows_its_format_signature_url_and_command() -> None:
     assert f"curl -d @- {URL}/v1/models/digits:predict\n" in text or "curl -d '" in text
 
 
+def test_a_default_that_cant_be_served_is_said_and_another_is_shown_by_name() -> None:
+    text = shown(
+        replace(
+            available("digits"),
+            default_signature="usual",
+            left_out={"usual": "'words' is a variant, which isn't a value"},
+        )
+    )
+
+    assert '"signature_name": "main"' in text.replace('\\"', '"')
+    assert "! digits: its default signature 'usual' isn't served: 'words'" in text
+
+
 def test_no_line_is_cut_or_wrapped() -> None:
     """A command that a terminal's width broke could not be pasted."""
     text = shown(available("a-rather-long-name-for-a-model-of-digits"))

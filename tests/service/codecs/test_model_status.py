@@ -70,6 +70,7 @@ def test_models_have_their_versions_and_urls() -> None:
         "state": "AVAILABLE",
         "format": "saved_model",
         "default_signature": "serving_default",
+        "left_out": {},
         "error": None,
         "update_error": None,
         "labels": ["canary", "stable"],
