@@ -23,6 +23,7 @@ from inference.sources.discovery import (
     found_signature,
 )
 from inference.sources.graph_file import parse
+from inference.sources.kernels.adapting import adapt
 from inference.sources.nodes import PIPELINE, become_constant, cut_pipelines
 from inference.sources.optional_inputs import set_defaults
 from inference.sources.screening import screen, untie
@@ -49,6 +50,7 @@ def open_frozen_graph(
     Nothing of the graph is run before it was screened.
     """
     graph_def, found = read_graph(path, sidecar, permissions)
+    notes = adapt(graph_def, _roots(graph_def, sidecar, found))
 
     with source_session(_import(graph_def)) as session:
         signatures = _signatures(session.graph, sidecar, found)
@@ -59,6 +61,7 @@ def open_frozen_graph(
             signatures=signatures,
             default_signature=default_signature(signatures, sidecar),
             reference=SessionReference(session),
+            notes=notes,
         )
         source.graph_def = graphs.prune(graph_def, source.tensors())
         _settle(source, session, sidecar)
@@ -94,18 +97,24 @@ def _screened(
 
 def _served(graph_def: Any, sidecar: Sidecar) -> tuple[Found, list[str]]:
     """What is to be discovered, and all tensors that the signatures are made of."""
-    named = named_tensors(sidecar, graphs.nodes_by_name(graph_def))
     configs = sidecar.signatures.values()
+    nothing = Found(inputs=(), outputs=())
 
     if configs and all(each.inputs and each.outputs for each in configs):
-        return Found(inputs=(), outputs=()), named
+        return nothing, _roots(graph_def, sidecar, nothing)
 
     found = discover(operations(graph_def))
 
     if configs and all(each.outputs for each in configs):
         found = replace(found, outputs=())
 
-    return found, [*named, *found.inputs, *found.outputs]
+    return found, _roots(graph_def, sidecar, found)
+
+
+def _roots(graph_def: Any, sidecar: Sidecar, found: Found) -> list[str]:
+    """All tensors that the signatures are made of."""
+    named = named_tensors(sidecar, graphs.nodes_by_name(graph_def))
+    return [*named, *found.inputs, *found.outputs]
 
 
 def _signatures(graph: Any, sidecar: Sidecar, found: Found) -> dict[str, Signature]:

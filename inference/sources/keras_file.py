@@ -25,6 +25,7 @@ from inference.sources.graphs import prune
 from inference.sources.keras_gate import admit
 from inference.sources.keras_sizes import allowed_values
 from inference.sources.keras_weights import bounded_weights
+from inference.sources.kernels.rebuilding import adapted
 from inference.sources.screening import screen
 from inference.sources.source import Source
 from inference.sources.tables import table_texts
@@ -57,7 +58,9 @@ def open_keras_file(
     source = _as_graph(keras, keras_file, model, sidecar)
     # Nothing that the gate let through should make a graph that reaches outside.
     screen(source.graph_def, permissions, file=path.name)
-    yield source
+
+    with adapted(source):
+        yield source
 
 
 class KerasReference:

@@ -23,6 +23,7 @@ from inference.sources.declared import (
     named_tensors,
 )
 from inference.sources.graph_file import read_message
+from inference.sources.kernels.adapting import adapt
 from inference.sources.nodes import PIPELINE, cut_pipelines
 from inference.sources.records import example_records
 from inference.sources.saved_model_folder import PB, check_folder
@@ -66,6 +67,7 @@ def open_saved_model(
     served = named_tensors(sidecar, graphs.nodes_by_name(meta_graph.graph_def))
     served += tensors_of(signatures)
     screened = _screened(meta_graph, served, startup, permissions, file=file)
+    declared.notes.extend(adapt(screened, [*served, *startup.roots()]))
 
     with source_session() as session:
         _start(session, screened, startup, permissions, folder)

@@ -11,6 +11,7 @@ import tf_keras
 from tf_keras import layers
 
 from tests.model_files.cases import Case, Example
+from tests.model_files.channels import channels_first_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,3 +245,7 @@ def saved_keras2_subclassed(folder: Path) -> Case:
     settle(model).save(path, save_format="tf")
     example = answer(model, ["output_1"], input_1=floats(3, 4))
     return Case(path=path, examples=(example,), batchable=True)
+
+
+def h5_keras2_channels_first(folder: Path) -> Case:
+    return channels_first_case(tf_keras, folder / "model.h5")

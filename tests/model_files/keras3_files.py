@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 
 from tests.model_files.cases import Case, Example
+from tests.model_files.channels import channels_first_case
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,3 +252,7 @@ def zip_half_precision(folder: Path) -> Case:
     model.save(folder / "model.keras")
     example = answer(model, ["levels"], signal=floats(3, 8))
     return Case(path=folder / "model.keras", examples=(example,), tolerance=5e-3)
+
+
+def zip_channels_first(folder: Path) -> Case:
+    return channels_first_case(keras, folder / "model.keras")

@@ -39,6 +39,7 @@ GOOD_MODULES: Mapping[str, tuple[str, ...]] = {
         "zip_dict_outputs",
         "zip_string_lookup",
         "zip_half_precision",
+        "zip_channels_first",
     ),
     "keras2_files": (
         "h5_keras2_sequential",
@@ -46,6 +47,7 @@ GOOD_MODULES: Mapping[str, tuple[str, ...]] = {
         "h5_keras2_hard_sigmoid",
         "h5_keras2_bidirectional",
         "h5_keras2_conv",
+        "h5_keras2_channels_first",
         "zip_keras2_two_in_two_out",
         "keras2_weights_with_json",
         "saved_keras2_trained",

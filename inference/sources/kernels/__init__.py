@@ -1,0 +1,1 @@
+"""Graphs rewritten where TensorFlow's CPU kernels are missing, wrong or dangerous."""

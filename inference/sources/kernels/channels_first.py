@@ -1,0 +1,151 @@
+"""Channels-first operations made channels last: TensorFlow has no CPU kernels for them.
+
+oneDNN runs some of them on some machines; what a model answers must not depend on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference.errors import InvalidModel
+from inference.sources.kernels.layouts import Layouts, to_last
+from inference.sources.kernels.passing import PASSING
+from inference.sources.kernels.scopes import attribute
+
+if TYPE_CHECKING:
+    from inference.sources.kernels.scopes import Scope
+
+FORMATS = {"NCHW": "NHWC", "NCDHW": "NDHWC"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Which inputs of an operation are pictures, and which are their sizes.
+
+    Its first output is a picture. Attributes with a number, or two, for each dimension
+    need no row: `_PER_DIMENSION` has them all.
+    """
+
+    pictures: tuple[int, ...] = (0,)
+    sizes: tuple[int, ...] = ()
+
+
+_PICTURE = Kind()
+_BACKWARDS = Kind(pictures=(2,), sizes=(0,))
+
+KINDS = {
+    # tensorflow/core/ops/nn_ops.cc: `input`, then filters and the like, which have
+    # one layout for both formats.
+    "AvgPool": _PICTURE,
+    "AvgPool3D": _PICTURE,
+    "Conv2D": _PICTURE,
+    "Conv3D": _PICTURE,
+    "DepthwiseConv2dNative": _PICTURE,
+    "FusedBatchNorm": _PICTURE,
+    "FusedBatchNormV2": _PICTURE,
+    "FusedBatchNormV3": _PICTURE,
+    "MaxPool": _PICTURE,
+    "MaxPool3D": _PICTURE,
+    # `ksize` and `strides` are inputs.
+    "MaxPoolV2": Kind(sizes=(1, 2)),
+    # Transposed: `input_sizes`, `filter`, `out_backprop`.
+    "Conv2DBackpropInput": _BACKWARDS,
+    "Conv3DBackpropInputV2": _BACKWARDS,
+    "DepthwiseConv2dNativeBackpropInput": _BACKWARDS,
+    # `input`, which only lends its shape, `filter`, `out_backprop`.
+    "Conv2DBackpropInputV2": Kind(pictures=(0, 2)),
+    # array_ops.cc: both formats order a block's positions before its channels.
+    "DepthToSpace": _PICTURE,
+    "SpaceToDepth": _PICTURE,
+    # What TensorFlow's optimiser made; see `_is_fused_sum`.
+    "_FusedConv2D": _PICTURE,
+    "_FusedDepthwiseConv2dNative": _PICTURE,
+}
+
+KEPT = {"BiasAdd", "BiasAddGrad"}
+"""Operations whose CPU kernels take channels first."""
+
+_PER_DIMENSION = ("dilations", "explicit_paddings", "ksize", "strides")
+
+
+def is_channels_first(node: Any) -> bool:
+    name = node.attr["data_format"].s if "data_format" in node.attr else b""
+    return name.startswith((b"NC", b"CHANNELS_FIRST")) and node.op not in KEPT
+
+
+def to_channels_last(scope: Scope) -> int:
+    """Rewrite `scope`; the number of operations that were channels first.
+
+    Each gets transpositions around it, which cancel between neighbours and pass
+    through what treats all positions alike. Raises `InvalidModel` for an operation
+    that can't be rewritten.
+    """
+    layouts = Layouts(scope)
+    count = 0
+
+    for node in scope.ordered():
+        if is_channels_first(node):
+            _rewrite(node, layouts)
+            count += 1
+        elif node.op in PASSING:
+            PASSING[node.op](node, layouts)
+
+    layouts.settle()
+    return count
+
+
+def _rewrite(node: Any, layouts: Layouts) -> None:
+    kind = KINDS.get(node.op)
+    data_format = node.attr["data_format"].s.decode("utf-8", "replace")
+
+    if kind is None or data_format not in FORMATS or _is_fused_sum(node):
+        raise InvalidModel(_unable(node, data_format, layouts.scope))
+
+    rank = len(data_format)
+    last = layouts.copy(node)
+    last.attr["data_format"].s = FORMATS[data_format].encode()
+
+    for position in kind.pictures:
+        dtype = attribute(node, "T").type
+        last.input[position] = layouts.last(node.input[position], rank, dtype)
+
+    for position in kind.sizes:
+        if not _is_short(node.input[position], rank, layouts.scope):
+            last.input[position] = layouts.permuted(node.input[position], rank)
+
+    for name in _PER_DIMENSION:
+        if name in last.attr:
+            _permute(last.attr[name].list.i, rank)
+
+    layouts.replace(node, last, rank)
+
+
+def _permute(values: Any, rank: int) -> None:
+    """Numbers for each dimension, one or two, brought to channels last."""
+    each = len(values) // rank
+    positions = (place * each + part for place in to_last(rank) for part in range(each))
+    values[:] = [values[position] for position in positions]
+
+
+def _is_short(tensor: str, rank: int, scope: Scope) -> bool:
+    """Sizes may be those of the positions alone, height and width."""
+    value = scope.value(tensor)
+    node = scope.producer(tensor)
+    packed = node is not None and node.op == "Pack" and attribute(node, "N").i < rank
+    return packed or (value is not None and value.size < rank)
+
+
+def _is_fused_sum(node: Any) -> bool:
+    """A second picture, behind the filters, is added to what is convolved."""
+    return node.op.startswith("_Fused") and b"Add" in node.attr["fused_ops"].list.s
+
+
+def _unable(node: Any, data_format: str, scope: Scope) -> str:
+    inside = f" in the function '{scope.place}'" if scope.place else ""
+    return (
+        f"Node '{node.name}'{inside} ({node.op}) has its channels first "
+        f"({data_format}), which runs on no CPU, and there is no channels-last form "
+        "of it that it could be rewritten to. Build the model with "
+        "data_format='channels_last' (NHWC), load the same weights and export it again."
+    )

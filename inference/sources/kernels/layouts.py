@@ -1,0 +1,222 @@
+"""Which pictures of a scope are at hand channels last, while it is being rewritten."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inference.backend import tf, tf1
+from inference.sources.graphs import node_of
+from inference.sources.kernels.scopes import outputs
+from inference.sources.nodes import constant_node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from inference.sources.kernels.scopes import Scope
+    from inference.types import Array
+
+_SUFFIX = "channels_last"
+_MOST_STEPS = 20
+_SAME_RANK = {"Abs", "Cast", "Exp", "Identity", "Neg", "Rsqrt", "Sqrt", "Square"}
+_WIDER_RANK = {"Add", "AddV2", "Maximum", "Minimum", "Mul", "RealDiv", "Sub"}
+
+
+def to_last(rank: int) -> list[int]:
+    """The permutation from channels first to channels last."""
+    return [0, *range(2, rank), 1]
+
+
+def to_first(rank: int) -> list[int]:
+    return [0, rank - 1, *range(1, rank - 1)]
+
+
+def last_axis(axis: int, rank: int) -> int:
+    """Where the dimension `axis`, counted channels first, is channels last."""
+    return to_first(rank)[axis % rank]
+
+
+class Layouts:
+    """The channels-last forms of tensors, by the tensors that are channels first.
+
+    What is channels first keeps its name, so that all that reads it stays right:
+    `node` becomes the transposition of a new `node/channels_last`. Those that nobody
+    reads in the end are dropped.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._last: dict[str, tuple[str, int]] = {}
+        self._transposed: dict[tuple[str, int], str] = {}
+        self._moved: dict[str, str] = {}
+        self._spare: set[str] = set()
+
+    def rank(self, tensor: str) -> int | None:
+        """Of a tensor that is at hand channels last; `None` for all others."""
+        return self._last[tensor][1] if tensor in self._last else None
+
+    def common_rank(self, tensors: Iterable[str]) -> int | None:
+        """Of those that are at hand channels last; `None` where they disagree."""
+        ranks = {self._last[each][1] for each in tensors if each in self._last}
+        return ranks.pop() if len(ranks) == 1 else None
+
+    def known(self, tensor: str) -> str:
+        """The channels-last form of a tensor that has one."""
+        return self._last[tensor][0]
+
+    def note(self, tensor: str, last: str, rank: int) -> None:
+        """`last` is `tensor` with its channels last."""
+        self._last[tensor] = last, rank
+        self._spare.add(node_of(tensor))
+
+    def last(self, tensor: str, rank: int, dtype: int) -> str:
+        """`tensor` channels last; by a transposition where it isn't at hand so."""
+        if self.rank(tensor) == rank:
+            return self.known(tensor)
+
+        if (tensor, rank) not in self._transposed:
+            name = f"{node_of(tensor)}/to_{_SUFFIX}"
+            node = self._transpose(name, tensor, to_last(rank), dtype)
+            self._transposed[tensor, rank] = self.add(node, tensor)
+
+        return self._transposed[tensor, rank]
+
+    def operand(self, tensor: str, rank: int, dtype: int) -> str | None:
+        """What stands for `tensor` beside a picture of `rank` that is channels last.
+
+        `None` where that can't be told.
+        """
+        if self.rank(tensor) == rank:
+            return self.known(tensor)
+
+        value = self.scope.value(tensor)
+
+        if value is not None and value.ndim <= rank:
+            return self._constant(tensor, value, rank, dtype)
+
+        found = self._rank(tensor)
+
+        if found == 0:
+            return tensor
+
+        return self.last(tensor, rank, dtype) if found == rank else None
+
+    def permuted(self, tensor: str, rank: int) -> str:
+        """A row for each dimension, in the order of channels last."""
+        value = self.scope.value(tensor)
+
+        if value is None:
+            return self.add(self.gather(tensor, to_last(rank)), tensor)
+
+        name = f"{node_of(tensor)}/{_SUFFIX}"
+        return self.numbers(
+            name, value[to_last(rank)], tensor, self.scope.dtype(tensor)
+        )
+
+    def gather(self, tensor: str, order: list[int]) -> Any:
+        """A node that is yet to be added: the rows of `tensor` in that order."""
+        name = f"{node_of(tensor)}/{_SUFFIX}"
+        node = tf1.NodeDef(name=name, op="GatherV2", input=[tensor])
+        node.input.append(self.numbers(f"{name}/order", order, tensor))
+        node.input.append(self.numbers(f"{name}/axis", 0, tensor))
+        node.attr["Tparams"].type = self.scope.dtype(tensor)
+        node.attr["Tindices"].type = tf.int32.as_datatype_enum
+        node.attr["Taxis"].type = tf.int32.as_datatype_enum
+        return node
+
+    def copy(self, node: Any) -> Any:
+        """A new node that is yet to be changed and added."""
+        copy = tf1.NodeDef()
+        copy.CopyFrom(node)
+        copy.name = f"{node.name}/{_SUFFIX}"
+
+        for noted in ("_class", "_output_shapes"):
+            copy.attr.pop(noted, None)
+
+        return copy
+
+    def replace(self, node: Any, last: Any, rank: int) -> None:
+        """Let `last`, channels last, do what `node` does channels first."""
+        source = self.scope.add(last, node.input[0])
+        kinds = [kind for _, _, kind in outputs(last)]
+        others = [f"{node.name}:{position}" for position in range(1, len(kinds))]
+        named = self.scope.roots.intersection(others)
+        first = self._transpose(node.name, source, to_first(rank), kinds[0])
+
+        if named:
+            first.name = f"{node.name}/channels_first"
+            picture = self.scope.add(first, source)
+            rest = (f"{last.name}:{each}" for each in range(1, len(kinds)))
+            self._become_all(node, [picture, *rest], kinds)
+        else:
+            for position, other in enumerate(others, 1):
+                self._moved[other] = f"{last.name}:{position}"
+
+            node.CopyFrom(first)
+            self.note(f"{node.name}:0", source, rank)
+
+    def replace_same(self, node: Any, last: Any) -> None:
+        """Let `last` do what `node` does, where both give the same."""
+        last.name = node.name
+        node.CopyFrom(last)
+
+    def settle(self) -> None:
+        """Finish: nothing is left that nobody reads."""
+        self.scope.redirect(self._moved)
+        self.scope.drop_unused(self._spare)
+
+    def _become_all(self, node: Any, tensors: list[str], kinds: list[int]) -> None:
+        same = tf1.NodeDef(name=node.name, op="IdentityN", input=tensors)
+        same.attr["T"].list.type.extend(kinds)
+        node.CopyFrom(same)
+
+    def _transpose(self, name: str, tensor: str, order: list[int], dtype: int) -> Any:
+        node = tf1.NodeDef(name=name, op="Transpose", input=[tensor])
+        node.input.append(self.numbers(f"{name}/order", order, tensor))
+        node.attr["T"].type = dtype
+        node.attr["Tperm"].type = tf.int32.as_datatype_enum
+        return node
+
+    def numbers(self, name: str, values: Any, near: str, dtype: Any = tf.int32) -> str:
+        return self.add(constant_node(name, np.asarray(values), dtype), near)
+
+    def add(self, node: Any, near: str) -> str:
+        """The first tensor of a node that goes again where nobody comes to read it."""
+        added = self.scope.add(node, near)
+        self._spare.add(node.name)
+        return added
+
+    def _constant(self, tensor: str, value: Array, rank: int, dtype: int) -> str:
+        if value.ndim == 0:
+            return tensor
+
+        wide = value.reshape((1,) * (rank - value.ndim) + value.shape)
+        name = f"{node_of(tensor)}/{_SUFFIX}"
+        return self.numbers(name, wide.transpose(to_last(rank)), tensor, dtype)
+
+    def _rank(self, tensor: str, steps: int = _MOST_STEPS) -> int | None:
+        """Of what is computed from constants and shapes that the graph names."""
+        if tensor in self._last:
+            return self._last[tensor][1]
+
+        node = self.scope.producer(tensor)
+
+        if node is None or steps <= 0:
+            return None
+
+        if node.op == "Const":
+            return len(node.attr["value"].tensor.tensor_shape.dim)
+
+        if node.op == "Reshape":
+            shape = self.scope.value(node.input[1])
+            return None if shape is None else int(shape.size)
+
+        if node.op in _SAME_RANK:
+            return self._rank(node.input[0], steps - 1)
+
+        if node.op in _WIDER_RANK:
+            ranks = [self._rank(each, steps - 1) for each in node.input[:2]]
+            return None if None in ranks else max(filter(None, ranks), default=0)
+
+        return None

@@ -1,0 +1,58 @@
+"""A source whose framework can't run it as it is: it is judged by its adapted graph."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+from inference.sources.kernels.adapting import adapt
+from inference.sources.screening import untie
+from inference.sources.session import SessionReference, source_session
+from inference.sources.tables import fill_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inference.sources.source import Source
+    from inference.types import Array
+
+
+@contextmanager
+def adapted(source: Source) -> Iterator[None]:
+    """Adapt the graph of `source`, which is screened.
+
+    Where anything is changed, the new graph as it is, not optimised, is the reference
+    from then on, until the block's end: its framework fails, or computes wrongly.
+    """
+    notes = adapt(source.graph_def, source.tensors())
+
+    if not notes:
+        yield
+        return
+
+    source.notes += notes
+    untie(source.graph_def)
+
+    with source_session() as session:
+        _rebuild(session, source)
+        source.reference = SessionReference(session)
+        yield
+
+
+def _rebuild(session: Any, source: Source) -> None:
+    with session.graph.as_default():
+        tf.graph_util.import_graph_def(source.graph_def, name="")
+        fills = fill_tables(session.graph, source.tables)
+
+        for name, value in source.variables.items():
+            _assign(session, name, value)
+
+    session.run(fills)
+
+
+def _assign(session: Any, name: str, value: Array) -> None:
+    handle = session.graph.get_tensor_by_name(f"{name}:0")
+    given = tf1.placeholder(value.dtype, value.shape)
+    assigned = tf.raw_ops.AssignVariableOp(resource=handle, value=given)
+    session.run(assigned, {given: value})

@@ -1,0 +1,245 @@
+"""A graph or a function's body, both to be rewritten in the same way.
+
+A function calls its tensors `node:output:0` and its arguments `x`; a graph says
+`node:0`. Here all tensors of nodes are called as in a graph, with the position.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tensorflow.python.framework import op_def_registry
+
+from inference.backend import tf
+from inference.sources.graphs import node_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from inference.types import Array
+
+_INT32 = 3
+_FRAMES = {"Enter", "RefEnter"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Scope:
+    """Nodes by name, and the tensors that are asked of them by their `roots`.
+
+    `results` are a function's, by name; a graph has none. In a `framed` one, loops are
+    made of nodes, and a constant must be tied to the loop that it is used in.
+    """
+
+    place: str
+    nodes: dict[str, Any]
+    roots: set[str]
+    results: dict[str, str] = field(default_factory=dict)
+    framed: bool = False
+    _free: Counter[str] = field(default_factory=Counter)
+
+    def ordered(self) -> list[Any]:
+        """The nodes, those first that others read; a loop's are cut somewhere."""
+        placed: dict[str, Any] = {}
+        seen: set[str] = set()
+
+        for name in self.nodes:
+            waiting = [(name, False)]
+
+            while waiting:
+                each, done = waiting.pop()
+
+                if done:
+                    placed[each] = self.nodes[each]
+                elif each in self.nodes and each not in seen:
+                    seen.add(each)
+                    waiting.append((each, True))
+                    waiting += [(node_of(t), False) for t in self.nodes[each].input]
+
+        return list(placed.values())
+
+    def producer(self, tensor: str) -> Any:
+        """The node that makes `tensor`; `None` for a function's argument."""
+        return self.nodes.get(node_of(tensor)) if ":" in tensor else None
+
+    def add(self, node: Any, near: str) -> str:
+        """Its first tensor; it is renamed where another has its name.
+
+        `near` is a tensor of the loop, if any, that `node` belongs to.
+        """
+        if node.op == "Const" and self.framed:
+            node.input.append(f"^{node_of(near)}")
+
+        node.name = self._named(node.name)
+        self.nodes[node.name] = node
+        return f"{node.name}:0"
+
+    def value(self, tensor: str) -> Array | None:
+        """The value of `tensor` where it is a constant, passed on or not."""
+        node = self.producer(tensor)
+
+        while node is not None and node.op == "Identity":
+            node = self.producer(node.input[0])
+
+        if node is None or node.op != "Const":
+            return None
+
+        array: Array = tf.make_ndarray(node.attr["value"].tensor)
+        return array
+
+    def dtype(self, tensor: str) -> int:
+        """What `tensor` holds; of a function's argument it is said to be int32."""
+        node = self.producer(tensor)
+        kinds = [kind for _, _, kind in outputs(node)] if node is not None else []
+        position = int(tensor.partition(":")[2] or 0)
+        return kinds[position] if position < len(kinds) else _INT32
+
+    def redirect(self, names: Mapping[str, str]) -> None:
+        """Let all that read a key of `names` read its value instead."""
+        for node in self.nodes.values():
+            node.input[:] = [names.get(each, each) for each in node.input]
+
+        for result, tensor in self.results.items():
+            self.results[result] = names.get(tensor, tensor)
+
+    def drop_unused(self, names: Collection[str]) -> None:
+        """Remove the nodes in `names` that nobody reads."""
+        uses = Counter(node_of(t) for n in self.nodes.values() for t in n.input)
+        uses.update(map(node_of, (*self.results.values(), *self.roots)))
+        waiting = [name for name in names if name in self.nodes]
+
+        while waiting:
+            name = waiting.pop()
+
+            if name in self.nodes and not uses[name]:
+                sources = list(map(node_of, self.nodes.pop(name).input))
+                uses.subtract(sources)
+                waiting += [each for each in sources if each in names]
+
+    def _named(self, wanted: str) -> str:
+        name = wanted
+
+        while name in self.nodes or name in self.roots:
+            self._free[wanted] += 1
+            name = f"{wanted}_{self._free[wanted]}"
+
+        return name
+
+
+def scope_of(graph_def: Any, roots: Iterable[str]) -> Scope:
+    """The graph itself; `roots` are the tensors that must keep their names."""
+    nodes = {}
+
+    for each in graph_def.node:
+        node = type(each)()
+        node.CopyFrom(each)
+        node.input[:] = [_flat(tensor) for tensor in each.input]
+        nodes[node.name] = node
+
+    return Scope(
+        place="",
+        nodes=nodes,
+        roots={_flat(root) for root in roots},
+        framed=any(node.op in _FRAMES for node in nodes.values()),
+    )
+
+
+def write_graph(scope: Scope, graph_def: Any) -> None:
+    """Put what has become of the nodes into `graph_def`."""
+    del graph_def.node[:]
+
+    for node in scope.nodes.values():
+        node.input[:] = [tensor.removesuffix(":0") for tensor in node.input]
+
+    graph_def.node.extend(scope.nodes.values())
+
+
+def scope_in(function: Any, library: Mapping[str, Any]) -> Scope:
+    """The body of `function`, one of `library`."""
+    slots = {
+        node.name: {
+            f"{node.name}:{argument}:{index}": f"{node.name}:{position}"
+            for position, (argument, index, _) in enumerate(outputs(node, library))
+        }
+        for node in function.node_def
+    }
+    nodes = {}
+
+    def flat(tensor: str) -> str:
+        return slots.get(node_of(tensor), {}).get(tensor, tensor)
+
+    for each in function.node_def:
+        node = type(each)()
+        node.CopyFrom(each)
+        node.input[:] = [flat(tensor) for tensor in each.input]
+        nodes[node.name] = node
+
+    return Scope(
+        place=function.signature.name,
+        nodes=nodes,
+        # No node may take the name of an argument.
+        roots={argument.name for argument in function.signature.input_arg},
+        results={name: flat(tensor) for name, tensor in function.ret.items()},
+        framed=any(node.op in _FRAMES for node in nodes.values()),
+    )
+
+
+def write_function(scope: Scope, function: Any, library: Mapping[str, Any]) -> None:
+    """Put what has become of the nodes into `function`."""
+    slots = {
+        f"{node.name}:{position}": f"{node.name}:{argument}:{index}"
+        for node in scope.nodes.values()
+        for position, (argument, index, _) in enumerate(outputs(node, library))
+    }
+    del function.node_def[:]
+
+    for node in scope.nodes.values():
+        node.input[:] = [slots.get(tensor, tensor) for tensor in node.input]
+
+    function.node_def.extend(scope.nodes.values())
+
+    for name, tensor in scope.results.items():
+        function.ret[name] = slots.get(tensor, tensor)
+
+
+def outputs(
+    node: Any, library: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, int, int]]:
+    """For each output of `node`: its argument, its place in that, and its dtype.
+
+    `library` are functions by name, which an operation may be. Nothing is known of an
+    operation that is neither.
+    """
+    function = (library or {}).get(node.op)
+    definition = function.signature if function else op_def_registry.get(node.op)
+
+    for argument in definition.output_arg if definition else ():
+        if argument.type_list_attr:
+            kinds = list(attribute(node, argument.type_list_attr).list.type)
+        else:
+            number = argument.number_attr
+            kind = argument.type or attribute(node, argument.type_attr).type
+            kinds = [kind] * (attribute(node, number).i if number else 1)
+
+        yield from ((argument.name, index, kind) for index, kind in enumerate(kinds))
+
+
+def attribute(node: Any, name: str) -> Any:
+    """An attribute's value, be it the operation's default, which files leave out."""
+    if name in node.attr:
+        return node.attr[name]
+
+    definition = op_def_registry.get(node.op)
+    defaults = {each.name: each.default_value for each in definition.attr}
+    return defaults[name]
+
+
+def input_dtype(node: Any) -> int:
+    """The dtype of the first input of `node`."""
+    argument = op_def_registry.get(node.op).input_arg[0]
+    return int(argument.type or attribute(node, argument.type_attr).type)
+
+
+def _flat(tensor: str) -> str:
+    return tensor if ":" in tensor or tensor.startswith("^") else f"{tensor}:0"
