@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
 from inference.reasons import first_line
 from inference.sources.kernels.channels_first import is_channels_first, to_channels_last
 from inference.sources.kernels.scopes import (
+    Scope,
     scope_in,
     scope_of,
     write_function,
     write_graph,
 )
+from inference.sources.kernels.wide_sums import is_narrow, widen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-_FIRST = (
-    "{count} channels-first operations (NCHW) are computed channels last (NHWC): "
-    "TensorFlow has no others on a CPU."
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A kind of rewriting: which nodes ask for it, how it is done, and what is said.
+
+    `rewrite` gives the number of operations that it changed.
+    """
+
+    needed: Callable[[Any], bool]
+    rewrite: Callable[[Scope], int]
+    note: str
+
+
+STEPS = (
+    Step(
+        needed=is_channels_first,
+        rewrite=to_channels_last,
+        note="{count} channels-first operations (NCHW) are computed channels last "
+        "(NHWC): TensorFlow has no others on a CPU.",
+    ),
+    Step(
+        needed=is_narrow,
+        rewrite=widen,
+        note="{count} sums over float16 or bfloat16 are accumulated in float32: "
+        "TensorFlow's own lose terms when they are many.",
+    ),
 )
+"""In this order: what one step makes, the next one sees."""
 
 
 def adapt(graph_def: Any, roots: Iterable[str]) -> list[str]:
@@ -30,27 +58,43 @@ def adapt(graph_def: Any, roots: Iterable[str]) -> list[str]:
     can't be computed on a CPU.
     """
     try:
-        return _adapt(graph_def, roots)
+        return _adapt(graph_def, list(roots))
     except (LookupError, ValueError, TypeError, ArithmeticError) as exc:
         raise InvalidModel(
-            f"The graph is damaged: an operation lacks an input or an attribute "
+            "The graph is damaged: an operation lacks an input or an attribute "
             f"({first_line(exc)}). Copy or export it again."
         ) from exc
 
 
-def _adapt(graph_def: Any, roots: Iterable[str]) -> list[str]:
+def _adapt(graph_def: Any, roots: list[str]) -> list[str]:
     library = {each.signature.name: each for each in graph_def.library.function}
-    count = 0
+    counts: Counter[str] = Counter()
 
-    if any(map(is_channels_first, graph_def.node)):
+    if any(map(_is_needed, graph_def.node)):
         scope = scope_of(graph_def, roots)
-        count += to_channels_last(scope)
+        counts += _rewritten(scope)
         write_graph(scope, graph_def)
 
     for function in library.values():
-        if any(map(is_channels_first, function.node_def)):
+        if any(map(_is_needed, function.node_def)):
             scope = scope_in(function, library)
-            count += to_channels_last(scope)
+            counts += _rewritten(scope)
             write_function(scope, function, library)
 
-    return [_FIRST.format(count=count)] if count else []
+    return [
+        step.note.format(count=counts[step.note]) for step in STEPS if counts[step.note]
+    ]
+
+
+def _is_needed(node: Any) -> bool:
+    return any(step.needed(node) for step in STEPS)
+
+
+def _rewritten(scope: Scope) -> Counter[str]:
+    return Counter(
+        {
+            step.note: step.rewrite(scope)
+            for step in STEPS
+            if any(map(step.needed, scope.nodes.values()))
+        }
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 from inference.backend import tf, tf1
 from inference.sources.graphs import node_of
-from inference.sources.kernels.scopes import outputs
+from inference.sources.kernels.scopes import copy_of, outputs
 from inference.sources.nodes import constant_node
 
 if TYPE_CHECKING:
@@ -127,14 +127,7 @@ class Layouts:
 
     def copy(self, node: Any) -> Any:
         """A new node that is yet to be changed and added."""
-        copy = tf1.NodeDef()
-        copy.CopyFrom(node)
-        copy.name = f"{node.name}/{_SUFFIX}"
-
-        for noted in ("_class", "_output_shapes"):
-            copy.attr.pop(noted, None)
-
-        return copy
+        return copy_of(node, f"{node.name}/{_SUFFIX}")
 
     def replace(self, node: Any, last: Any, rank: int) -> None:
         """Let `last`, channels last, do what `node` does channels first."""

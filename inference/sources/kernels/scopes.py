@@ -225,6 +225,18 @@ def outputs(
         yield from ((argument.name, index, kind) for index, kind in enumerate(kinds))
 
 
+def copy_of(node: Any, name: str) -> Any:
+    """Without what was noted of `node` itself: its shape, and its neighbours."""
+    copy = type(node)()
+    copy.CopyFrom(node)
+    copy.name = name
+
+    for noted in ("_class", "_output_shapes"):
+        copy.attr.pop(noted, None)
+
+    return copy
+
+
 def attribute(node: Any, name: str) -> Any:
     """An attribute's value, be it the operation's default, which files leave out."""
     if name in node.attr:
