@@ -58,7 +58,7 @@ def test_channels_first_gives_what_channels_last_gives(
 
     notes = adapt(first, ["y:0"])
 
-    assert "channels-first" in notes[0]
+    assert "Channels-first" in notes[0]
     wanted = answer(graph(build, pictures, first=False), pictures)
     got = answer(first, pictures)
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
@@ -167,7 +167,7 @@ def test_a_frozen_graph_is_compiled_and_checked(tmp_path: Path) -> None:
     manifest = (artifact := compile_graph(tmp_path, build)).read_manifest()
 
     assert manifest.optimization == "full"
-    assert any("4 channels-first operations" in note for note in manifest.notes)
+    assert any("operations (NCHW): 4," in note for note in manifest.notes)
     wanted = answer(graph(mean_residual, PICTURES, first=False), PICTURES)
 
     with Servable(artifact) as servable:
@@ -192,7 +192,7 @@ def test_the_functions_of_a_saved_model_are_rewritten(tmp_path: Path) -> None:
         got = source.reference(signature, {"x": PICTURES})
 
     np.testing.assert_allclose(got["output_0"], wanted, rtol=0, atol=1e-5)
-    assert any("channels-first" in note for note in source.notes)
+    assert any("Channels-first" in note for note in source.notes)
 
 
 def test_what_can_not_be_rewritten_is_refused_by_name(tmp_path: Path) -> None:

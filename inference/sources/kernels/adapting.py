@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inference.errors import InvalidModel
 from inference.reasons import first_line
 from inference.sources.kernels.channels_first import is_channels_first, to_channels_last
+from inference.sources.kernels.pictures import guard, is_unguarded
 from inference.sources.kernels.scopes import (
     Scope,
     scope_in,
@@ -38,14 +39,21 @@ STEPS = (
     Step(
         needed=is_channels_first,
         rewrite=to_channels_last,
-        note="{count} channels-first operations (NCHW) are computed channels last "
-        "(NHWC): TensorFlow has no others on a CPU.",
+        note="Channels-first operations (NCHW): {count}, computed channels last (NHWC) "
+        "instead, because TensorFlow has no others on a CPU.",
     ),
     Step(
         needed=is_narrow,
         rewrite=widen,
-        note="{count} sums over float16 or bfloat16 are accumulated in float32: "
-        "TensorFlow's own lose terms when they are many.",
+        note="Sums over float16 or bfloat16: {count}, accumulated in float32, because "
+        "TensorFlow's own lose terms where they are many.",
+    ),
+    Step(
+        needed=is_unguarded,
+        rewrite=guard,
+        note="Decoders of pictures that leave their channels open, or give no uint8: "
+        "{count}, behind a look at the first bytes, because TensorFlow can't decode "
+        "all kinds safely so; JPEG, PNG, GIF, BMP and still WebP are taken.",
     ),
 )
 """In this order: what one step makes, the next one sees."""

@@ -1,0 +1,144 @@
+"""Decoders of pictures behind a look at the first bytes, so that none ends a process.
+
+TensorFlow 2.21 has one kernel for all of them, whatever the operation is called
+(tensorflow/core/kernels/image/decode_image_op.cc), and it takes every kind it knows.
+With the number of channels left open, or for another dtype than uint8, it gets the
+memory wrong for some valid pictures of some kinds; the others go through as they did.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+from inference.sources.graphs import node_of
+from inference.sources.kernels.scopes import attribute
+
+if TYPE_CHECKING:
+    from inference.sources.kernels.scopes import Scope
+
+DECODERS = {
+    "DecodeAndCropJpeg",
+    "DecodeBmp",
+    "DecodeImage",
+    "DecodeJpeg",
+    "DecodeJxl",
+    "DecodePng",
+    "DecodeWebP",
+}
+"""Those that take a number of channels; a GIF has three."""
+
+_HEADER = 32
+_MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8"}
+_BMP = b"BM"
+_OPEN = (
+    "This is no JPEG, PNG, GIF, BMP or still WebP: no other kind is safe to decode "
+    "while the model leaves the number of channels open. Send one of these, or export "
+    "the model with channels=3."
+)
+_DOWNWARDS = (
+    "This is a BMP whose rows run from top to bottom, which is decoded to uint8 only. "
+    "Send it from bottom to top, or as PNG."
+)
+
+
+def is_unguarded(node: Any) -> bool:
+    return node.op in DECODERS and (_is_open(node) or _is_wide(node))
+
+
+def guard(scope: Scope) -> int:
+    """Put a check before each decoder that needs one; how many did."""
+    decoders = [node for node in scope.nodes.values() if is_unguarded(node)]
+
+    for node in decoders:
+        _guard(node, scope)
+
+    return len(decoders)
+
+
+def _is_open(node: Any) -> bool:
+    return bool(attribute(node, "channels").i == 0)
+
+
+def _is_wide(node: Any) -> bool:
+    wanted = node.op == "DecodeImage" and attribute(node, "dtype").type
+    return wanted not in (False, tf.uint8.as_datatype_enum)
+
+
+def _guard(node: Any, scope: Scope) -> None:
+    if node.op == "DecodeJxl":
+        # Nothing but its number of channels tells a JPEG XL that is safe.
+        node.attr["channels"].i = 3
+        return
+
+    contents = node.input[0]
+    check = _check(open_=_is_open(node), wide=_is_wide(node))
+    names = {"contents:0": contents}
+
+    for each in check.node:
+        if each.op != "Placeholder":
+            names |= _added(each, f"{node.name}/check", names, scope)
+
+    node.input.extend(
+        f"^{node_of(names[f'{each.name}:0'])}"
+        for each in check.node
+        if each.op == "Assert"
+    )
+
+
+def _added(
+    node: Any, prefix: str, names: dict[str, str], scope: Scope
+) -> dict[str, str]:
+    """Add a copy of `node` to `scope`; what its tensor is called there."""
+    copy = type(node)()
+    copy.CopyFrom(node)
+    copy.name = f"{prefix}/{node.name}"
+    copy.input[:] = [names[f"{each}:0"] for each in node.input]
+    return {f"{node.name}:0": scope.add(copy, names["contents:0"])}
+
+
+@cache
+def _check(*, open_: bool, wide: bool) -> Any:
+    """A GraphDef: what must be true of `contents`, nodes behind those they read."""
+    with tf.Graph().as_default() as graph:
+        contents = tf1.placeholder(tf.string, [], name="contents")
+        start = tf.strings.substr(contents, 0, _HEADER)
+        header = tf.strings.join([start, tf.constant(b"\0" * _HEADER)])
+
+        if open_:
+            tf.raw_ops.Assert(condition=_is_known(header), data=[_OPEN])
+
+        if wide:
+            upright = tf.logical_not(_runs_downwards(header))
+            tf.raw_ops.Assert(condition=upright, data=[_DOWNWARDS])
+
+    return graph.as_graph_def()
+
+
+def _is_known(header: Any) -> Any:
+    magic = [_has(header, 0, each) for each in (*_MAGIC.values(), _BMP)]
+    return tf.reduce_any(tf.stack([*magic, _is_still_webp(header)]))
+
+
+def _is_still_webp(header: Any) -> Any:
+    """https://developers.google.com/speed/webp/docs/riff_container: a simple file has
+    one picture, an extended one has a bit that says whether it moves.
+    """
+    riff = _has(header, 0, b"RIFF") & _has(header, 8, b"WEBP")
+    simple = _has(header, 12, b"VP8 ") | _has(header, 12, b"VP8L")
+    still = tf.equal(tf.bitwise.bitwise_and(_byte(header, 20), 2), 0)
+    return riff & (simple | (_has(header, 12, b"VP8X") & still))
+
+
+def _runs_downwards(header: Any) -> Any:
+    """The height, at 22, is negative."""
+    return _has(header, 0, _BMP) & tf.greater_equal(_byte(header, 25), 128)
+
+
+def _has(header: Any, position: int, text: bytes) -> Any:
+    return tf.equal(tf.strings.substr(header, position, len(text)), text)
+
+
+def _byte(header: Any, position: int) -> Any:
+    return tf.io.decode_raw(tf.strings.substr(header, position, 1), tf.uint8)[0]
