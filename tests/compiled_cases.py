@@ -39,7 +39,7 @@ COMPILE_GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "keras2": (*_named("keras2_files"), *filter(_is_old, _BROKEN_KERAS)),
     "frozen": _named("frozen_tf1", "frozen_shapes", "frozen_tf2", "broken_graphs"),
-    "saved": _named("saved_tf1", "saved_tf2", "broken_saved"),
+    "saved": _named("saved_tf1", "saved_tf2", "broken_saved", "keras3_saved"),
 }
 """The cases that one child compiles: none reads files of Keras 2 and of Keras 3."""
 

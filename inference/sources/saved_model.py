@@ -162,8 +162,8 @@ def _start(
         with session.graph.as_default():
             tf.graph_util.import_graph_def(graph_def, name="")
 
-        start(session, startup)
-    except (tf.errors.OpError, OSError, ValueError, KeyError, RuntimeError) as exc:
+        start(session, graph_def, startup)
+    except (tf.errors.OpError, OSError, ValueError, LookupError, RuntimeError) as exc:
         raise InvalidModel(
             "The SavedModel can't be restored; its variables/ or assets/ are missing, "
             f"damaged or of another model: {_said(exc, folder)}"

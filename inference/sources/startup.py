@@ -17,6 +17,7 @@ from inference.errors import InvalidModel
 from inference.sources.asset_files import AssetFiles
 from inference.sources.graphs import located_nodes, node_of, tensor_of
 from inference.sources.nodes import constant_node
+from inference.sources.object_graph import restore_bound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,14 +33,16 @@ _ASSETS = "saved_model_assets"
 class Startup:
     """What is run before a SavedModel can answer: names of the graph, `""` for none.
 
-    `prefix` is where its variables lie; `assets` are the files that its tables are
-    filled from, by the tensor that is fed with the file's name.
+    `prefix` is where its variables lie, `objects` what of TensorFlow 2 holds them;
+    `assets` are the files that its tables are filled from, by the tensor that is fed
+    with the file's name.
     """
 
     restore: str
     filename: str
     init: str
     prefix: Path
+    objects: Any
     assets: dict[str, str]
 
     def roots(self) -> list[str]:
@@ -56,6 +59,7 @@ def read_startup(meta_graph: Any, folder: Path) -> Startup:
         filename=saver.filename_tensor_name,
         init=_init_op(meta_graph),
         prefix=folder / "variables" / "variables",
+        objects=meta_graph.object_graph_def,
         assets=dict(_asset(each, folder) for each in _asset_protos(meta_graph)),
     )
 
@@ -84,11 +88,15 @@ def own_files(graph_def: Any, startup: Startup, *, file: str) -> None:
             _read(graph_def, bodies.get(function), node, 1, path)
 
 
-def start(session: Any, startup: Startup) -> None:
-    """Run it. Raises TensorFlow's errors, `KeyError` or `ValueError`."""
+def start(session: Any, graph_def: Any, startup: Startup) -> None:
+    """Run it in `session`, whose graph is `graph_def`.
+
+    Raises TensorFlow's errors, `LookupError` or `ValueError`.
+    """
     if startup.restore:
         operation = session.graph.get_operation_by_name(node_of(startup.restore))
         session.run(operation, _fed(startup.filename, str(startup.prefix)))
+        restore_bound(session, graph_def, startup.objects, startup.prefix)
 
     if startup.init:
         operation = session.graph.get_operation_by_name(node_of(startup.init))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
+from inference.errors import InvalidModel
 from inference.sources.graphs import REF_VARIABLES
 from inference.sources.nodes import become_read, handle_node
 from inference.sources.tensors import as_array
@@ -21,13 +22,13 @@ _REF_FLOW = {
 def read_variables(graph_def: Any, session: Any) -> dict[str, Array]:
     """The values of the `VarHandleOp` and TF1 variables of `graph_def`, by node name.
 
-    Raises TensorFlow's `FailedPreconditionError` for a variable without a value.
+    Raises `InvalidModel` for a variable without a value.
     """
     values = {}
 
     for node in graph_def.node:
         if node.op == "VarHandleOp" or node.op in REF_VARIABLES:
-            values[node.name] = as_array(session.run(_value(node, session.graph)))
+            values[node.name] = _read(node, session)
 
     return values
 
@@ -56,6 +57,18 @@ def to_resources(graph_def: Any, variables: dict[str, Array]) -> dict[str, Array
 
     graph_def.node.extend(added)
     return handles
+
+
+def _read(node: Any, session: Any) -> Array:
+    try:
+        return as_array(session.run(_value(node, session.graph)))
+    except tf.errors.FailedPreconditionError as exc:
+        raise InvalidModel(
+            f"The variable '{node.name}' has no value: neither the saver nor the "
+            "objects of the SavedModel restore it from its checkpoint. Where the "
+            "model's code is at hand, export it again: model.export(path) for Keras 3, "
+            "else tf.saved_model.save with the variable as an attribute of the module."
+        ) from exc
 
 
 def _value(node: Any, graph: Any) -> Any:

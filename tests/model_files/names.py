@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "keras3": ("keras3_files",),
+    "keras3": ("keras3_files", "keras3_saved"),
     "keras2": ("keras2_files",),
     "frozen": ("frozen_tf1", "frozen_shapes", "frozen_tf2"),
     "saved": ("saved_tf1", "saved_tf2"),
@@ -40,6 +40,13 @@ GOOD_MODULES: Mapping[str, tuple[str, ...]] = {
         "zip_string_lookup",
         "zip_half_precision",
         "zip_channels_first",
+    ),
+    "keras3_saved": (
+        "saved_keras3_sequential",
+        "saved_keras3_two_in_two_out",
+        "saved_keras3_subclassed",
+        "saved_keras3_layer_in_module",
+        "saved_keras3_lookup",
     ),
     "keras2_files": (
         "h5_keras2_sequential",
