@@ -3,6 +3,14 @@
 from inference.allocation import keep_freed_memory
 from inference.batching import Batching
 from inference.binding import bind, show_shape
+from inference.composites import (
+    Output,
+    Ragged,
+    Sparse,
+    by_whole,
+    put_together,
+    whole_shape,
+)
 from inference.cpus import available_cpus
 from inference.engine import Engine
 from inference.engine_config import EngineConfig
@@ -37,6 +45,7 @@ from inference.types import (
     ModelState,
     ModelStatus,
     Numbers,
+    Part,
     PredictRequest,
     PredictResult,
     Sample,
@@ -71,15 +80,19 @@ __all__ = [
     "ModelStatus",
     "ModelUnloaded",
     "Numbers",
+    "Output",
     "Overloaded",
+    "Part",
     "Permissions",
     "Precompilation",
     "Precompiled",
     "PredictRequest",
     "PredictResult",
+    "Ragged",
     "Sample",
     "Shape",
     "Signature",
+    "Sparse",
     "TensorSpec",
     "Unavailable",
     "UnknownSignature",
@@ -87,7 +100,10 @@ __all__ = [
     "VersionNumber",
     "available_cpus",
     "bind",
+    "by_whole",
     "keep_freed_memory",
     "precompile",
+    "put_together",
     "show_shape",
+    "whole_shape",
 ]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inference.samples import numpy_dtype
-from inference.types import Sample, Signature, TensorSpec
+from inference.types import Part, Sample, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +33,14 @@ class _Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class PartEntry(_Value):
+    """A `Part` in JSON."""
+
+    of: str
+    kind: str
+    role: str
+
+
 class Tensor(_Value):
     """A `TensorSpec` in JSON; `default` is nested lists, strings as latin-1."""
 
@@ -40,6 +48,7 @@ class Tensor(_Value):
     dtype: str
     shape: tuple[int | None, ...] | None
     default: Any = None
+    part: PartEntry | None = None
 
 
 class SampleEntry(_Value):
@@ -214,6 +223,7 @@ def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
             dtype=spec.dtype,
             shape=spec.shape,
             default=_to_json(spec.default),
+            part=None if spec.part is None else PartEntry(**asdict(spec.part)),
         )
         for name, spec in specs.items()
     }
@@ -227,6 +237,7 @@ def _specs(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
             dtype=tensor.dtype,
             shape=tensor.shape,
             default=_from_json(tensor.default, tensor.dtype),
+            part=None if tensor.part is None else Part(**tensor.part.model_dump()),
         )
         for name, tensor in tensors.items()
     }

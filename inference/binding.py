@@ -191,9 +191,14 @@ def show_shape(shape: Shape) -> str:
 def _list(signature: Signature) -> str:
     return _cut(
         f"'{name}' ({spec.dtype} {show_shape(spec.shape)}"
-        f"{'' if spec.required else ', optional'})"
+        f"{'' if spec.required else ', optional'}{_part(spec)})"
         for name, spec in signature.inputs.items()
     )
+
+
+def _part(spec: TensorSpec) -> str:
+    part = spec.part
+    return f", the {part.role} of the {part.kind} tensor '{part.of}'" if part else ""
 
 
 def _quote(names: list[str]) -> str:

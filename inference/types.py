@@ -62,12 +62,26 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of the tensors that make up a composite one, `of` that name.
+
+    A `kind` of `"ragged"` has the roles `values` and `row_splits`, the outermost first;
+    a `"sparse"` one has `indices`, `values` and `shape`.
+    """
+
+    of: str
+    kind: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
     """A named input or output.
 
     `name` is the client's word, `tensor` the graph's (`"x:0"`). `dtype` is
     TensorFlow's name for it (`"float32"`, `"bfloat16"`, `"string"`). `default` is
-    the value of an input that may be left out; a required input has none.
+    the value of an input that may be left out; a required input has none. `part` says
+    of which ragged or sparse tensor it is one.
     """
 
     name: str
@@ -75,6 +89,7 @@ class TensorSpec:
     dtype: str
     shape: Shape
     default: Array | None = None
+    part: Part | None = None
 
     @property
     def required(self) -> bool:
@@ -111,6 +126,16 @@ class Signature:
     @property
     def required(self) -> list[str]:
         return [name for name, spec in self.inputs.items() if spec.required]
+
+    @property
+    def composite(self) -> bool:
+        """Whether an output is given in parts."""
+        # A plain loop: it is asked at each call.
+        for spec in self.outputs.values():
+            if spec.part is not None:
+                return True
+
+        return False
 
 
 class ModelState(enum.StrEnum):
@@ -194,7 +219,10 @@ class PredictRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictResult:
-    """Arrays by output name; string tensors are object arrays of `bytes`."""
+    """Arrays by output name; string tensors are object arrays of `bytes`.
+
+    A ragged or sparse output is in parts: see `composites.put_together`.
+    """
 
     model: ModelId
     signature: Signature

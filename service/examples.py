@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 INLINE_VALUES = 16
 """Up to this many numbers a body is written out; beyond, a script writes it."""
 
+_ONE_ROW = [0, 1]
 _UNTRIED = Sample(shapes={}, text=b"")
 
 
@@ -62,7 +63,10 @@ def shown_first(
 def _in_rows(signature: Signature, specs: list[TensorSpec]) -> bool:
     """Whether every tensor leads with the rows; else whole tensors are sent."""
     return bool(specs) and all(
-        spec.shape is not None and len(spec.shape) > 0 and spec.shape[0] is None
+        spec.shape is not None
+        and len(spec.shape) > 0
+        and spec.shape[0] is None
+        and spec.part is None
         for spec in (*specs, *signature.outputs.values())
     )
 
@@ -88,10 +92,14 @@ def _unnamed_text(texts: dict[str, str], *, rows: bool) -> str:
 
 def _shape(spec: TensorSpec, sample: Sample) -> tuple[int, ...]:
     guessed = tuple(1 if size is None else size for size in spec.shape or ())
-    return tuple(sample.shapes.get(spec.name, guessed))
+    # The parts of one tensor must fit each other: one value at the first place.
+    return guessed if spec.part else tuple(sample.shapes.get(spec.name, guessed))
 
 
 def _value(spec: TensorSpec, sample: Sample) -> Any:
+    if _cuts(spec):
+        return _ONE_ROW
+
     return _nest(_leaf(spec, sample), _shape(spec, sample))
 
 
@@ -99,7 +107,14 @@ def _nest(leaf: Any, shape: tuple[int, ...]) -> Any:
     return reduce(lambda value, size: [value] * size, reversed(shape), leaf)
 
 
+def _cuts(spec: TensorSpec) -> bool:
+    return spec.part is not None and spec.part.role.startswith("row_splits")
+
+
 def _expression(spec: TensorSpec, sample: Sample) -> str:
+    if _cuts(spec):
+        return repr(_ONE_ROW)
+
     text = repr(_leaf(spec, sample))
     return reduce(
         lambda value, size: f"[{value}]" if size == 1 else f"[{value}] * {size}",
@@ -114,6 +129,9 @@ def _leaf(spec: TensorSpec, sample: Sample) -> Any:
 
     if spec.dtype == "bool":
         return False
+
+    if spec.part is not None and spec.part.role == "shape":
+        return 1
 
     return 0 if "int" in spec.dtype else 0.0
 

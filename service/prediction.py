@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from inference import DeadlineExceeded, PredictRequest, bind
+from inference import DeadlineExceeded, PredictRequest, bind, put_together
 from service.codecs import tfserving, tfserving_answers
 from service.codecs.flat_numbers import Irregular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inference import Array, ModelSpec, ModelStatus
+    from inference import ModelSpec, ModelStatus, Output
     from service.codecs.tfserving import Form, PredictCall
     from service.decoders import Decoders
     from service.engine import Engine
@@ -62,7 +62,7 @@ async def predict(
         timeout=None if wait is None else ends - anyio.current_time(),
     )
     result = await engine.predict(request)
-    return await _encode(result.outputs, call.form)
+    return await _encode(put_together(result.signature, result.outputs), call.form)
 
 
 async def _decode(
@@ -122,7 +122,7 @@ def _decode_regular(body: bytes, status: ModelStatus) -> PredictCall | None:
         return None
 
 
-async def _encode(outputs: Mapping[str, Array], form: Form) -> bytes | list[bytes]:
+async def _encode(outputs: Mapping[str, Output], form: Form) -> bytes | list[bytes]:
     if tfserving_answers.is_small(outputs):
         return tfserving_answers.encode(outputs, form)
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from inference import ModelState
 from service.examples import curl, shown_first
-from service.tables import tensors
+from service.tables import outputs, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,10 +126,10 @@ def _call(versions: list[ModelStatus], url: str) -> list[RenderableType]:
     signature, name = shown_first(newest.signatures, newest.default_signature)
     target = f"{url}/v1/models/{newest.id.name}:predict"
     inputs = tensors(signature.inputs).replace("\n", ", ")
-    outputs = tensors(signature.outputs).replace("\n", ", ")
+    given = outputs(signature.outputs).replace("\n", ", ")
     return [
         title,
-        Text(f"  {inputs} → {outputs}"),
+        Text(f"  {inputs} → {given}"),
         Text(f"  POST {target}"),
         Text(f"  {curl(target, signature, name=name)}\n", style="cyan"),
         *_default_refused(newest),

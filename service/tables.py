@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from inference import show_shape
+from inference import by_whole, show_shape, whole_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from inference import Precompiled, Signature, TensorSpec
+    from inference import Precompiled, Shape, Signature, TensorSpec
 
 
 def tensors(specs: Mapping[str, TensorSpec]) -> str:
     """`pixels: float32[?,64]`, a line each; optional ones with their default."""
     return "\n".join(
-        f"{spec.name}: {spec.dtype}{_unbroken(spec)}{_default(spec)}"
+        f"{spec.name}: {spec.dtype}{_unbroken(spec.shape)}{_default(spec)}{_part(spec)}"
         for spec in specs.values()
+    )
+
+
+def outputs(specs: Mapping[str, TensorSpec]) -> str:
+    """The same; a ragged or sparse output is one line, as clients get it."""
+    return "\n".join(
+        f"{name}: {_kind(parts)}{_unbroken(whole_shape(parts))}"
+        for name, parts in by_whole(specs).items()
     )
 
 
@@ -35,7 +43,7 @@ def signature_table(signatures: Iterable[Signature], default: str | None) -> Tab
         table.add_row(
             Text(signature.name + mark),
             Text(tensors(signature.inputs)),
-            Text(tensors(signature.outputs)),
+            Text(outputs(signature.outputs)),
             Text("yes" if signature.batchable else f"no: {signature.batchable_reason}"),
         )
 
@@ -61,9 +69,23 @@ def facts(model: Precompiled) -> list[tuple[str, str]]:
     ]
 
 
-def _unbroken(spec: TensorSpec) -> str:
+def _unbroken(shape: Shape) -> str:
     """A shape that no terminal's width breaks in two."""
-    return show_shape(spec.shape).replace(" ", "")
+    return show_shape(shape).replace(" ", "")
+
+
+def _kind(parts: list[TensorSpec]) -> str:
+    part = parts[0].part
+    if part is None:
+        return parts[0].dtype
+
+    values = next(each for each in parts if each.part and each.part.role == "values")
+    return f"{part.kind} {values.dtype}"
+
+
+def _part(spec: TensorSpec) -> str:
+    part = spec.part
+    return f" ({part.role} of the {part.kind} '{part.of}')" if part else ""
 
 
 def _default(spec: TensorSpec) -> str:

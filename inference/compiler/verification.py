@@ -134,6 +134,9 @@ def _unfit(signature: Signature) -> str:
         return "it has no required input"
 
     for spec in (*required, *signature.outputs.values()):
+        if spec.part is not None:
+            return f"'{spec.part.of}' is {spec.part.kind}"
+
         if not _leads_unknown(spec.shape):
             return f"'{spec.name}' has no leading dimension of open size"
 

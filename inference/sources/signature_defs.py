@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
+
 from inference.backend import tf
+from inference.nested import MAX_RANK
 from inference.sources.costs import check_tensors
 from inference.sources.optional_inputs import checked_default
 from inference.sources.tensors import UNSERVABLE, dtype_name, known_dtype, shape_of
-from inference.types import Signature, TensorSpec
+from inference.types import Part, Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from inference.types import Array
 
@@ -61,8 +64,9 @@ def _signature(name: str, definition: Any, notes: list[str]) -> Signature:
         raise _Unservable("it has no outputs")
 
     inputs = [
-        _spec(alias, info, definition.defaults.get(alias))
+        spec
         for alias, info in sorted(definition.inputs.items())
+        for spec in _specs(alias, info, definition.defaults.get(alias))
     ]
     outputs, reasons = _available(definition.outputs)
 
@@ -82,40 +86,108 @@ def _available(infos: Mapping[str, Any]) -> tuple[list[TensorSpec], list[str]]:
 
     for alias, info in sorted(infos.items()):
         try:
-            outputs.append(_spec(alias, info))
+            outputs += _specs(alias, info)
         except _Unservable as exc:
             reasons.append(str(exc))
 
     return outputs, reasons
 
 
-def _spec(alias: str, info: Any, default: Any = None) -> TensorSpec:
+def _specs(alias: str, info: Any, default: Any = None) -> list[TensorSpec]:
+    """The tensor `alias`, or the parts that it is made of."""
     encoding = info.WhichOneof("encoding")
 
-    if encoding != "name":
-        raise _Unservable(f"'{alias}' is encoded as {encoding}, not as one tensor")
+    if encoding == "name":
+        value = None if default is None else _default(alias, default)
+        return [replace(_spec(alias, info), default=value)]
+
+    if encoding == "coo_sparse":
+        return _sparse(alias, info)
+
+    kind = info.composite_tensor.type_spec.type_spec_class
+
+    if encoding == "composite_tensor" and kind == TypeSpecProto.RAGGED_TENSOR_SPEC:
+        return _ragged(alias, info.composite_tensor.components)
+
+    raise _Unservable(f"'{alias}' is encoded as {_encoding(info)}, which isn't served")
+
+
+def _encoding(info: Any) -> str:
+    """What `info` is encoded as, in TensorFlow's words."""
+    encoding = str(info.WhichOneof("encoding"))
+
+    if encoding != "composite_tensor":
+        return encoding
+
+    spec = info.composite_tensor.type_spec
+    known = spec.type_spec_class in TypeSpecProto.TypeSpecClass.values()
+    kind = TypeSpecProto.TypeSpecClass.Name(spec.type_spec_class) if known else ""
+    return f"{encoding} ({spec.type_spec_class_name or kind or 'of no kind'})"
+
+
+def _sparse(alias: str, info: Any) -> list[TensorSpec]:
+    """As TensorFlow has it: indices and shape are int64, values in a row."""
+    rank = tf.TensorShape(info.tensor_shape).rank
+    names = info.coo_sparse
+    return [
+        TensorSpec(
+            name=f"{alias}/{role}",
+            tensor=tensor,
+            dtype=dtype,
+            shape=shape,
+            part=Part(of=alias, kind="sparse", role=role),
+        )
+        for role, tensor, dtype, shape in (
+            ("indices", names.indices_tensor_name, "int64", (None, rank)),
+            ("values", names.values_tensor_name, _dtype(alias, info), (None,)),
+            ("shape", names.dense_shape_tensor_name, "int64", (rank,)),
+        )
+    ]
+
+
+def _ragged(alias: str, components: Sequence[Any]) -> list[TensorSpec]:
+    """The values, and what cuts them into rows, the outermost first."""
+    if not 1 < len(components) <= MAX_RANK:
+        raise _Unservable(f"'{alias}' is ragged in {len(components) - 1} dimensions")
+
+    return [
+        replace(
+            _spec(f"{alias}/{_role(place)}", component),
+            part=Part(of=alias, kind="ragged", role=_role(place)),
+        )
+        for place, component in enumerate(components)
+    ]
+
+
+def _role(place: int) -> str:
+    """Numbered as TensorFlow numbers the inputs that it cuts a ragged one into."""
+    return f"row_splits_{place - 1}" if place > 1 else ("values", "row_splits")[place]
+
+
+def _spec(name: str, info: Any) -> TensorSpec:
+    if info.WhichOneof("encoding") != "name":
+        raise _Unservable(f"'{name}' is encoded as {_encoding(info)}, not as a tensor")
 
     return TensorSpec(
-        name=alias,
+        name=name,
         tensor=info.name,
-        dtype=_dtype(alias, info),
+        dtype=_dtype(name, info),
         shape=shape_of(tf.TensorShape(info.tensor_shape)),
-        default=None if default is None else _default(alias, default),
     )
 
 
-def _dtype(alias: str, info: Any) -> str:
+def _dtype(name: str, info: Any) -> str:
     dtype = known_dtype(info.dtype)
 
     if dtype is None:
-        raise _Unservable(f"'{alias}' is of a dtype that TensorFlow doesn't have")
+        raise _Unservable(f"'{name}' is of a dtype that TensorFlow doesn't have")
 
-    name = dtype_name(dtype)
+    known = dtype_name(dtype)
 
-    if name in UNSERVABLE:
-        raise _Unservable(f"'{alias}' is a {name}, which isn't a value")
+    if known in UNSERVABLE:
+        raise _Unservable(f"'{name}' is a {known}, which isn't a value")
 
-    return name
+    return known
 
 
 def _default(alias: str, proto: Any) -> Array:
@@ -123,4 +195,12 @@ def _default(alias: str, proto: Any) -> Array:
 
 
 def _by_name(specs: Iterable[TensorSpec]) -> dict[str, TensorSpec]:
-    return {spec.name: spec for spec in specs}
+    named: dict[str, TensorSpec] = {}
+
+    for spec in specs:
+        if spec.name in named:
+            raise _Unservable(f"two of its tensors are called '{spec.name}'")
+
+        named[spec.name] = spec
+
+    return named

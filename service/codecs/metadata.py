@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
+from inference import by_whole, whole_shape
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,7 +50,7 @@ def metadata_document(status: ModelStatus) -> dict[str, Any]:
 def _signature(signature: Signature) -> dict[str, Any]:
     return {
         "inputs": _tensors(signature.inputs),
-        "outputs": _tensors(signature.outputs),
+        "outputs": _outputs(signature.outputs),
         "method_name": PREDICT_METHOD,
         "defaults": {
             name: _tensor_proto(spec.dtype, spec.default)
@@ -60,6 +62,39 @@ def _signature(signature: Signature) -> dict[str, Any]:
 
 def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
     return {name: _tensor_info(spec) for name, spec in specs.items()}
+
+
+def _outputs(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
+    wholes = by_whole(specs)
+    return {name: _output_info(parts) for name, parts in wholes.items()}
+
+
+def _output_info(parts: list[TensorSpec]) -> dict[str, Any]:
+    """With the parts in TensorFlow's encoding for them, where it has any."""
+    by_role = {each.part.role: each for each in parts if each.part}
+    if not by_role:
+        return _tensor_info(parts[0])
+
+    return {
+        "dtype": _dtype(by_role["values"].dtype),
+        "tensor_shape": _shape(whole_shape(parts)),
+        **(_coo_sparse(by_role) if "indices" in by_role else _ragged(parts)),
+    }
+
+
+def _coo_sparse(parts: Mapping[str, TensorSpec]) -> dict[str, Any]:
+    names = {
+        "values_tensor_name": parts["values"].tensor,
+        "indices_tensor_name": parts["indices"].tensor,
+        "dense_shape_tensor_name": parts["shape"].tensor,
+    }
+    return {"coo_sparse": names}
+
+
+def _ragged(parts: list[TensorSpec]) -> dict[str, Any]:
+    kind = {"type_spec_class": "RAGGED_TENSOR_SPEC", "num_flat_components": len(parts)}
+    components = [_tensor_info(each) for each in parts]
+    return {"composite_tensor": {"type_spec": kind, "components": components}}
 
 
 def _tensor_info(spec: TensorSpec) -> dict[str, Any]:

@@ -7,49 +7,53 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import orjson
 
-from inference import InvalidRequest
-from service.codecs import json_arrays
-from service.codecs.tfserving import COLUMNS, ROWS, Form
+from inference import InvalidRequest, Sparse
+from service.codecs import json_arrays, json_outputs
+from service.codecs.tfserving import COLUMNS, Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from inference import Array
+    from inference import Array, Output, Ragged
+
+    Rows = Array | Ragged
 
 ASK_COLUMNS = "ask in the columnar form, with 'inputs' in place of 'instances'"
 FIELD_COST = 64  # numbers that could be written while an object's field is made
 
 
-def encode(outputs: Mapping[str, Array], form: Form) -> bytes:
+def encode(outputs: Mapping[str, Output], form: Form) -> bytes:
     """The answer to a call of `form`; one output alone goes without its name.
 
     Raises `InvalidRequest` where the outputs can't be written so: in rows, each must
-    have a first dimension, all of one size.
+    have a first dimension, all of one size, and one at least must be a tensor. Sparse
+    outputs have no rows, and are in columns only.
     """
     if len(outputs) != 1 or form is COLUMNS:
         return b"".join(encode_pieces(outputs, form))
 
-    _check_ranks(outputs)
+    _check_ranks(_with_rows(outputs))
     ((name, array),) = outputs.items()
-    return b'{"predictions":' + json_arrays.text(name, array) + b"}"
+    return b'{"predictions":' + json_outputs.text(name, array) + b"}"
 
 
-def is_small(outputs: Mapping[str, Array]) -> bool:
+def is_small(outputs: Mapping[str, Output]) -> bool:
     """Whether `encode` is soon over."""
     if len(outputs) == 1:
-        return all(map(json_arrays.is_small, outputs.values()))
+        return all(map(json_outputs.is_small, outputs.values()))
 
     return sum(_cost(array) for array in outputs.values()) <= json_arrays.PIECE_COST
 
 
-def _cost(array: Array) -> int:
-    fields = len(array) if array.ndim else 1
-    return json_arrays.cost(array) + FIELD_COST * fields
+def _cost(output: Output) -> int:
+    fields = 1 if isinstance(output, Sparse) or not output.ndim else len(output)
+    return json_outputs.cost(output) + FIELD_COST * fields
 
 
-def encode_pieces(outputs: Mapping[str, Array], form: Form) -> Iterator[bytes]:
+def encode_pieces(outputs: Mapping[str, Output], form: Form) -> Iterator[bytes]:
     """`encode` in pieces, each written by a call that is soon over.
 
     Raises before the first piece.
@@ -58,45 +62,58 @@ def encode_pieces(outputs: Mapping[str, Array], form: Form) -> Iterator[bytes]:
         raise InvalidRequest("Cannot convert empty tensor map to JSON")
 
     for name, array in outputs.items():
-        json_arrays.check_dtype(name, array)
+        json_outputs.check(name, array)
 
-    if form is ROWS:
-        _check_rows(outputs)
+    if form is COLUMNS:
+        return _as_columns(outputs)
 
-    return _ANSWERS[form](outputs)
+    rows = _with_rows(outputs)
+    _check_rows(rows)
+    return _as_rows(rows)
 
 
-def _as_columns(outputs: Mapping[str, Array]) -> Iterator[bytes]:
+def _as_columns(outputs: Mapping[str, Output]) -> Iterator[bytes]:
     yield b'{"outputs":'
     yield from _one(outputs) if len(outputs) == 1 else _object(outputs)
     yield b"}"
 
 
-def _as_rows(outputs: Mapping[str, Array]) -> Iterator[bytes]:
+def _as_rows(outputs: Mapping[str, Rows]) -> Iterator[bytes]:
     yield b'{"predictions":'
     yield from _one(outputs) if len(outputs) == 1 else _objects(outputs)
     yield b"}"
 
 
-_ANSWERS = {ROWS: _as_rows, COLUMNS: _as_columns}
+def _with_rows(outputs: Mapping[str, Output]) -> dict[str, Rows]:
+    """Those that rows can hold. A ragged output alone has no tensor to be a row of."""
+    rows = {k: v for k, v in outputs.items() if not isinstance(v, Sparse)}
+    if any(isinstance(each, np.ndarray) for each in rows.values()):
+        return rows
+
+    name, output = next(iter(outputs.items()))
+    kind = "sparse" if isinstance(output, Sparse) else "ragged"
+    raise InvalidRequest(
+        f"Tensor name: {name} is {kind}, not one tensor with a value a row;"
+        f" {ASK_COLUMNS}"
+    )
 
 
-def _one(outputs: Mapping[str, Array]) -> Iterator[bytes]:
+def _one(outputs: Mapping[str, Output]) -> Iterator[bytes]:
     ((name, array),) = outputs.items()
-    return json_arrays.pieces(name, array)
+    return json_outputs.pieces(name, array)
 
 
-def _object(outputs: Mapping[str, Array]) -> Iterator[bytes]:
+def _object(outputs: Mapping[str, Output]) -> Iterator[bytes]:
     opening = b"{"
     for name, array in outputs.items():
         yield opening + orjson.dumps(name) + b":"
-        yield from json_arrays.pieces(name, array)
+        yield from json_outputs.pieces(name, array)
         opening = b","
 
     yield b"}"
 
 
-def _objects(outputs: Mapping[str, Array]) -> Iterator[bytes]:
+def _objects(outputs: Mapping[str, Rows]) -> Iterator[bytes]:
     """One object a row, in groups of rows where they are short."""
     count = len(next(iter(outputs.values())))
     step = _rows_a_piece(outputs) if count else 1
@@ -106,29 +123,39 @@ def _objects(outputs: Mapping[str, Array]) -> Iterator[bytes]:
             yield b","
 
         if step:
-            yield _group({k: a[start : start + step] for k, a in outputs.items()})
+            stop = start + step
+            yield _group({k: _slice(v, start, stop) for k, v in outputs.items()})
         else:
-            yield from _object({k: a[start, ...] for k, a in outputs.items()})
+            yield from _object(
+                {k: json_outputs.row(v, start) for k, v in outputs.items()}
+            )
 
     yield b"]"
 
 
-def _rows_a_piece(outputs: Mapping[str, Array]) -> int:
+def _rows_a_piece(outputs: Mapping[str, Rows]) -> int:
     row = sum(
-        FIELD_COST + json_arrays.cost(array[0, ...]) for array in outputs.values()
+        FIELD_COST + json_outputs.cost(each) // len(each) for each in outputs.values()
     )
     return json_arrays.PIECE_COST // row
 
 
-def _group(outputs: Mapping[str, Array]) -> bytes:
-    columns = (json_arrays.fragments(name, array) for name, array in outputs.items())
+def _slice(output: Rows, start: int, stop: int) -> Rows:
+    if isinstance(output, np.ndarray):
+        return output[start:stop]
+
+    return output.rows(start, stop)
+
+
+def _group(outputs: Mapping[str, Rows]) -> bytes:
+    columns = (json_outputs.fragments(name, array) for name, array in outputs.items())
     rows = [
         dict(zip(outputs, values, strict=True)) for values in zip(*columns, strict=True)
     ]
     return orjson.dumps(rows)[1:-1]
 
 
-def _check_ranks(outputs: Mapping[str, Array]) -> None:
+def _check_ranks(outputs: Mapping[str, Rows]) -> None:
     for name, array in outputs.items():
         if array.ndim == 0:
             raise InvalidRequest(
@@ -137,7 +164,7 @@ def _check_ranks(outputs: Mapping[str, Array]) -> None:
             )
 
 
-def _check_rows(outputs: Mapping[str, Array]) -> None:
+def _check_rows(outputs: Mapping[str, Rows]) -> None:
     _check_ranks(outputs)
     sizes = {name: len(array) for name, array in outputs.items()}
     wanted = next(iter(sizes.values()))

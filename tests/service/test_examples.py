@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference import Sample, Signature
+from inference import Part, Sample, Signature
 from service.examples import INLINE_VALUES, curl
 from tests.service.fakes import tensor
 
 if TYPE_CHECKING:
-    from inference import TensorSpec
+    from inference import Shape, TensorSpec
 
 URL = "http://127.0.0.1:8501/v1/models/m:predict"
 
@@ -33,6 +33,13 @@ def make(*inputs: TensorSpec, text: bytes = b"a", rows: bool = True) -> Signatur
         outputs={"y": tensor("y", shape=(None, 1) if rows else ())},
         sample=Sample(shapes=shapes, text=text),
     )
+
+
+def part(name: str, dtype: str, shape: Shape) -> TensorSpec:
+    whole, _, role = name.partition("/")
+    kind = "sparse" if whole == "sp" else "ragged"
+    made = Part(of=whole, kind=kind, role=role)
+    return replace(tensor(name, dtype, shape), part=made)
 
 
 def sent(command: str) -> dict[str, Any]:
@@ -93,6 +100,37 @@ def sent(command: str) -> dict[str, Any]:
             ),
             {"instances": [0.0]},
             id="optional inputs are left out",
+        ),
+        pytest.param(
+            make(
+                part("sp/indices", "int64", (None, 2)),
+                part("sp/values", "string", (None,)),
+                part("sp/shape", "int64", (2,)),
+                text=b"word",
+            ),
+            {
+                "inputs": {
+                    "sp/indices": [[0, 0]],
+                    "sp/values": ["word"],
+                    "sp/shape": [1, 1],
+                }
+            },
+            id="the parts of a sparse input fit each other",
+        ),
+        pytest.param(
+            make(
+                part("x/values", "float32", (None, 2)),
+                part("x/row_splits", "int64", (None,)),
+                part("x/row_splits_1", "int64", (None,)),
+            ),
+            {
+                "inputs": {
+                    "x/values": [[0.0, 0.0]],
+                    "x/row_splits": [0, 1],
+                    "x/row_splits_1": [0, 1],
+                }
+            },
+            id="and those of a ragged one",
         ),
     ],
 )

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 import pytest
 
-from inference import ModelId, ModelState, ModelStatus
+from inference import ModelId, ModelState, ModelStatus, Part
 from service.codecs.metadata import metadata_document
 from tests.service.fakes import signature, tensor
 
 if TYPE_CHECKING:
-    from inference import Shape, Signature
+    from inference import Shape, Signature, TensorSpec
 
 
 def document(item: Signature) -> Any:
@@ -122,3 +123,44 @@ def test_defaults(dtype: str, default: Any, field: str, values: list[Any]) -> No
     assert list(defaults) == ["option"]
     assert defaults["option"][field] == values
     assert len(defaults["option"]["tensor_shape"]["dim"]) == default.ndim
+
+
+def parts(kind: str, *roles: str) -> dict[str, TensorSpec]:
+    return {
+        f"r/{role}": replace(
+            tensor(f"r/{role}", "float32" if role == "values" else "int64", (None, 2)),
+            part=Part(of="r", kind=kind, role=role),
+        )
+        for role in roles
+    }
+
+
+def test_a_ragged_output_is_one_with_its_parts() -> None:
+    outputs = parts("ragged", "values", "row_splits")
+    item = replace(signature(tensor("x")), outputs=outputs)
+
+    (name, info) = next(iter(signature_document(item)["outputs"].items()))
+
+    assert (name, info["dtype"]) == ("r", "DT_FLOAT")
+    assert [dim["size"] for dim in info["tensor_shape"]["dim"]] == ["-1", "-1", "2"]
+    composite = info["composite_tensor"]
+    assert composite["type_spec"]["type_spec_class"] == "RAGGED_TENSOR_SPEC"
+    assert [each["name"] for each in composite["components"]] == [
+        "r/values:0",
+        "r/row_splits:0",
+    ]
+
+
+def test_a_sparse_output_is_one_with_its_parts() -> None:
+    outputs = parts("sparse", "indices", "values", "shape")
+    item = replace(signature(tensor("x")), outputs=outputs)
+
+    info = signature_document(item)["outputs"]["r"]
+
+    assert info["dtype"] == "DT_FLOAT"
+    assert [dim["size"] for dim in info["tensor_shape"]["dim"]] == ["-1", "-1"]
+    assert info["coo_sparse"] == {
+        "values_tensor_name": "r/values:0",
+        "indices_tensor_name": "r/indices:0",
+        "dense_shape_tensor_name": "r/shape:0",
+    }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
-from inference import InvalidRequest
+from inference import InvalidRequest, Ragged, Sparse
 from service.codecs import json_arrays
 from service.codecs.tfserving import Form
 from service.codecs.tfserving_answers import encode, encode_pieces, is_small
@@ -17,6 +18,12 @@ ONE = {"y": np.array([[1, 2], [3, 4]], F4)}
 TWO = {"a": np.array([1, 2], F4), "b": np.array([[1, 2], [3, 4]], F4)}
 UNEVEN = {"a": np.zeros(2, F4), "b": np.zeros(1, F4)}
 NO_ROWS = np.zeros((0, 2), F4)
+RAGGED = Ragged(np.array([1, np.nan, 3], F4), (np.array([0, 2, 2, 3]),))
+DEEP = Ragged(
+    np.array([b"a", b"b", b"c"], object), (np.array([0, 2, 3]), np.array([0, 1, 1, 3]))
+)
+LONG = Ragged(np.arange(29_999), (np.array([*range(10_000), 29_999]),))
+SPARSE = Sparse(np.array([[0, 1]]), np.array([0.5], F4), np.array([2, 3]))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +78,31 @@ NO_ROWS = np.zeros((0, 2), F4)
             b'{"predictions":[{"null":NaN,"s":"null"},{"null":1.0,"s":{"b64":"/w=="}}]}',
             id="rows of numbers that are not finite, and text",
         ),
+        pytest.param(
+            {"r": RAGGED},
+            Form.COLUMNS,
+            b'{"outputs":[[1.0,NaN],[],[3.0]]}',
+            id="ragged",
+        ),
+        pytest.param(
+            {"d": DEEP, "y": np.array([1, 2])},
+            Form.ROWS,
+            b'{"predictions":[{"d":[["a"],[]],"y":1},{"d":[["b","c"]],"y":2}]}',
+            id="rows of rows",
+        ),
+        pytest.param(
+            {"d": DEEP, "s": SPARSE},
+            Form.COLUMNS,
+            b'{"outputs":{"d":[[["a"],[]],[["b","c"]]],'
+            b'"s":{"indices":[[0,1]],"values":[0.5],"shape":[2,3]}}}',
+            id="ragged and sparse",
+        ),
+        pytest.param(
+            {"s": SPARSE, "y": np.array([1, 2])},
+            Form.ROWS,
+            b'{"predictions":[1,2]}',
+            id="rows are without what is sparse",
+        ),
     ],
 )
 def test_encode(
@@ -89,6 +121,21 @@ def test_encode(
         pytest.param({"y": np.zeros(2, "c8")}, "tensor type: complex64", id="72"),
         pytest.param(
             {"y": np.array(1, F4)}, "Tensor name: y has no shape information", id="73"
+        ),
+        pytest.param({"r": RAGGED}, "Tensor name: r is ragged, not one", id="ragged"),
+        pytest.param({"s": SPARSE}, "Tensor name: s is sparse, not one", id="sparse"),
+        pytest.param(
+            {"r": RAGGED, "s": SPARSE}, "columnar form, with 'inputs'", id="neither"
+        ),
+        pytest.param(
+            {"r": RAGGED, "y": np.zeros(2)},
+            "Tensor name: y has inconsistent batch size: 2 expecting: 3",
+            id="ragged of other rows",
+        ),
+        pytest.param(
+            {"y": np.zeros(3), "r": Ragged(np.zeros(3, "c8"), (np.arange(4),))},
+            "tensor type: complex64 (output 'r')",
+            id="ragged of what JSON can't carry",
         ),
         pytest.param(
             UNEVEN,
@@ -109,6 +156,16 @@ def test_refusals_come_before_the_first_piece(form: Form) -> None:
 
     with pytest.raises(InvalidRequest, match="complex64"):
         encode_pieces(outputs, form)
+
+
+def test_ragged_rows_come_in_pieces() -> None:
+    pieces = list(encode_pieces({"r": LONG}, Form.COLUMNS))
+
+    assert 1 < len(pieces) < 1000
+    assert max(map(len, pieces)) < 16 * json_arrays.PIECE_COST
+    rows = orjson.loads(b"".join(pieces))["outputs"]
+    assert list(map(len, rows)) == [1] * 9_999 + [20_000]
+    assert list(itertools.chain.from_iterable(rows)) == list(range(29_999))
 
 
 def test_rows_of_long_and_short_outputs_come_in_pieces() -> None:
@@ -137,6 +194,9 @@ def test_rows_of_long_and_short_outputs_come_in_pieces() -> None:
         pytest.param({"a": np.zeros(9, F4), "b": np.zeros(9)}, True, id="two"),
         pytest.param({"a": np.zeros(999, F4), "b": np.zeros(999)}, False, id="fields"),
         pytest.param({"a": np.array(1), "b": np.array(1)}, True, id="scalars"),
+        pytest.param({"r": RAGGED}, True, id="ragged"),
+        pytest.param({"r": LONG, "y": np.zeros(1)}, False, id="many ragged rows"),
+        pytest.param({"s": SPARSE}, True, id="sparse"),
     ],
 )
 def test_what_is_small(outputs: dict[str, Any], small: bool) -> None:

@@ -1,0 +1,140 @@
+"""Ragged and sparse tensors, which a graph takes and gives as several plain ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference.errors import InputMismatch
+from inference.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference.types import Shape, Signature, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Rows of different lengths: `values`, cut by each of `row_splits`.
+
+    The outermost splits come first, and cut what the next ones give; the innermost cut
+    `values`. Splits needn't begin at 0.
+    """
+
+    values: Array
+    row_splits: tuple[Array, ...]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.row_splits) + self.values.ndim
+
+    def __len__(self) -> int:
+        return len(self.row_splits[0]) - 1
+
+    def row(self, index: int) -> Array | Ragged:
+        start, stop = self.row_splits[0][index : index + 2].tolist()
+        inner = self.row_splits[1:]
+
+        if not inner:
+            return self.values[start:stop]
+
+        return Ragged(self.values, (inner[0][start : stop + 1], *inner[1:]))
+
+    def rows(self, start: int, stop: int) -> Ragged:
+        outer, *inner = self.row_splits
+        return Ragged(self.values, (outer[start : stop + 1], *inner))
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """The `values` that a tensor of `shape` has at `indices`."""
+
+    indices: Array
+    values: Array
+    shape: Array
+
+
+Output = Array | Ragged | Sparse
+
+
+def by_whole(specs: Mapping[str, TensorSpec]) -> dict[str, list[TensorSpec]]:
+    """The tensors of each whole: of a composite one its parts, of another itself."""
+    wholes: dict[str, list[TensorSpec]] = {}
+
+    for name, spec in specs.items():
+        wholes.setdefault(spec.part.of if spec.part else name, []).append(spec)
+
+    return wholes
+
+
+def whole_shape(parts: list[TensorSpec]) -> Shape:
+    """The shape of what `parts`, from `by_whole`, make up."""
+    first = parts[0]
+
+    if first.part is None:
+        return first.shape
+
+    if first.part.kind == "sparse":
+        rank = first.shape[1] if first.shape else None
+        return None if rank is None else (None,) * rank
+
+    rows = (None,) * (len(parts) - 1)
+    return None if first.shape is None else (*rows, *first.shape)
+
+
+def put_together(
+    signature: Signature, outputs: Mapping[str, Array]
+) -> Mapping[str, Output]:
+    """`outputs` with composite ones in place of their parts.
+
+    Raises `InputMismatch` for row splits that don't fit: most pass on what was sent.
+    """
+    if not signature.composite:
+        return outputs
+
+    wholes: dict[str, Output] = {}
+
+    for name, parts in by_whole(signature.outputs).items():
+        if parts[0].name in outputs:
+            wholes[name] = _whole(name, parts, [outputs[spec.name] for spec in parts])
+
+    return wholes
+
+
+def _whole(name: str, parts: list[TensorSpec], values: list[Array]) -> Output:
+    part = parts[0].part
+
+    if part is None:
+        return values[0]
+
+    if part.kind == "sparse":
+        return Sparse(*values)
+
+    ragged = Ragged(values[0], tuple(values[1:]))
+    _check(name, ragged)
+    return ragged
+
+
+def _check(name: str, ragged: Ragged) -> None:
+    """Rows that overlap would make a long answer of few values."""
+    inner = [splits.size - 1 for splits in ragged.row_splits[1:]]
+    count = len(ragged.values) if ragged.values.ndim else -1
+
+    for splits, length in zip(ragged.row_splits, [*inner, count], strict=True):
+        if not _fit(splits, length):
+            raise InputMismatch(
+                f"The ragged output '{name}' came out with row splits that don't fit "
+                "its values. Where row splits are sent, they must begin at 0, never "
+                "fall, and end at the number of values."
+            )
+
+
+def _fit(splits: Array, length: int) -> bool:
+    if splits.ndim != 1 or not splits.size:
+        return False
+
+    rising = bool(np.all(splits[1:] >= splits[:-1]))
+    return rising and splits[0] == 0 and splits[-1] == length

@@ -1,0 +1,120 @@
+"""Outputs to JSON text: arrays, ragged ones as nested lists, sparse ones in parts.
+
+Pure. All at once, or a piece at a time, each written by a call that is soon over.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from inference import Ragged, Sparse
+from service.codecs import json_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inference import Array, Output
+
+LIST_COST = 64  # numbers that could be written while a row's list is begun
+_TEXT_COST = 8  # bytes of text for a number
+
+
+def check(name: str, output: Output) -> None:
+    """Raises `InvalidRequest` for a dtype that JSON can't carry."""
+    values = output if isinstance(output, np.ndarray) else output.values
+    json_arrays.check_dtype(name, values)
+
+
+def text(name: str, output: Output) -> bytes:
+    """`pieces` in one."""
+    if isinstance(output, np.ndarray):
+        return json_arrays.text(name, output)
+
+    return b"".join(pieces(name, output))
+
+
+def pieces(name: str, output: Output) -> Iterator[bytes]:
+    """The JSON text of `output`. Raises `InvalidRequest` as `check` does."""
+    check(name, output)
+
+    if isinstance(output, Ragged):
+        return _gathered(_nested(name, output))
+
+    if isinstance(output, Sparse):
+        return _sparse(name, output)
+
+    return json_arrays.pieces(name, output)
+
+
+def fragments(name: str, output: Array | Ragged) -> Iterable[orjson.Fragment]:
+    """The text of each row, for `orjson.dumps`."""
+    if isinstance(output, np.ndarray):
+        return json_arrays.fragments(name, output)
+
+    rows = (row(output, index) for index in range(len(output)))
+    return map(orjson.Fragment, map(text, itertools.repeat(name), rows))
+
+
+def row(output: Array | Ragged, index: int) -> Array | Ragged:
+    return output[index, ...] if isinstance(output, np.ndarray) else output.row(index)
+
+
+def cost(output: Output) -> int:
+    """What writing takes, in numbers that could be written meanwhile."""
+    if isinstance(output, np.ndarray):
+        return json_arrays.cost(output)
+
+    if isinstance(output, Sparse):
+        return sum(map(json_arrays.cost, (output.indices, output.values, output.shape)))
+
+    lists = sum(splits.size for splits in output.row_splits)
+    return json_arrays.cost(output.values) + LIST_COST * lists
+
+
+def is_small(output: Output) -> bool:
+    """Whether it is written by one call."""
+    if isinstance(output, np.ndarray):
+        return json_arrays.is_small(output)
+
+    return cost(output) <= json_arrays.PIECE_COST
+
+
+def _nested(name: str, ragged: Ragged) -> Iterator[bytes]:
+    yield b"["
+    for index in range(len(ragged)):
+        if index:
+            yield b","
+
+        inner = ragged.row(index)
+        if isinstance(inner, Ragged):
+            yield from _nested(name, inner)
+        else:
+            yield from json_arrays.pieces(name, inner)
+
+    yield b"]"
+
+
+def _sparse(name: str, sparse: Sparse) -> Iterator[bytes]:
+    yield b'{"indices":'
+    yield from json_arrays.pieces("indices", sparse.indices)
+    yield b',"values":'
+    yield from json_arrays.pieces(name, sparse.values)
+    yield b',"shape":' + json_arrays.text("shape", sparse.shape) + b"}"
+
+
+def _gathered(tokens: Iterator[bytes]) -> Iterator[bytes]:
+    """`tokens` joined to pieces of about `PIECE_COST`."""
+    held: list[bytes] = []
+    spent = 0
+    for token in tokens:
+        held.append(token)
+        spent += LIST_COST // 2 + len(token) // _TEXT_COST
+        if spent >= json_arrays.PIECE_COST:
+            yield b"".join(held)
+            held, spent = [], 0
+
+    yield b"".join(held)
