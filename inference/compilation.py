@@ -259,10 +259,11 @@ class Compilation:
         self._cache.refuse(folder, task.key, refusal)
 
     def _circumstances(self, task: _Task) -> str:
-        """Names stand in an error's text; the bound and our own version decide it."""
+        """What decides an error and its text beside the files' content."""
         sidecar = task.files.sidecar.name if task.files.sidecar else None
         bound = self._permissions.memory_bytes
-        return f"{task.files.path.name} {sidecar} {bound} {_own_version()}"
+        listing = task.source.listing
+        return f"{task.files.path.name} {sidecar} {bound} {listing} {_own_version()}"
 
 
 def _usual_memory() -> int:

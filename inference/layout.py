@@ -25,7 +25,9 @@ WARMUP = "warmup.jsonl"
 # A new ext4 volume has it, readable by root alone.
 LOST_AND_FOUND = "lost+found"
 
-_SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
+_SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
+SAVED_MODEL_PARTS = (*_SAVED_MODEL, "variables", "assets")
+"""What a SavedModel is made of; whatever else lies in its folder is never read."""
 _NUMBER_LIKE = re.compile(r"[vV]?[+-]?[0-9]+([._][0-9]+)*")
 _BEGINS_AS_NUMBER = re.compile(r"[vV]?[+-]?[0-9]")
 _HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.layout import SIDECAR, SUMS, WARMUP
+from inference.layout import SAVED_MODEL_PARTS, SIDECAR, SUMS, WARMUP, is_saved_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,16 +23,20 @@ _FOR_PEOPLE = ".md"
 class SourceDigest:
     """A source's content: `sha256` over names and bytes of its files, their size.
 
-    `files` has each file's own SHA-256, in hexadecimal digits.
+    `files` has each file's own SHA-256, in hexadecimal digits. `listing` is a hash over
+    the names and kinds of all that lies in a folder, read or not.
     """
 
     sha256: str
     nbytes: int
     files: Mapping[Path, str]
+    listing: str = ""
 
 
 def digest_source(path: Path) -> SourceDigest:
-    """Hash a model: a file and what may belong to it, or all files of a folder.
+    """Hash a model: a file and what may belong to it, or the files of a folder.
+
+    Of a SavedModel these are the files that a graph can name, no others.
 
     Blocks for as long as reading the files takes. Raises `OSError`.
     """
@@ -44,7 +49,12 @@ def digest_source(path: Path) -> SourceDigest:
         files[file] = digest_file(file)
         whole.update(f"{name}\0{files[file]}\0".encode())
 
-    return SourceDigest(sha256=whole.hexdigest(), nbytes=nbytes, files=files)
+    return SourceDigest(
+        sha256=whole.hexdigest(),
+        nbytes=nbytes,
+        files=files,
+        listing=_listing(path) if path.is_dir() else "",
+    )
 
 
 def digest_file(path: Path) -> str:
@@ -70,12 +80,35 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
 
 def _below(folder: Path) -> Iterator[Path]:
     """Symlinks are followed, as TensorFlow does when it reads the files."""
+    known = SAVED_MODEL_PARTS if is_saved_model(folder) else None
+
     for base, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         if base == str(folder):
             # A Kubernetes volume has its files twice more, under other names each time.
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [
+                name
+                for name in folders
+                if (name in known if known else not name.startswith("."))
+            ]
+            names = [name for name in names if known is None or name in known]
 
         yield from (Path(base, name) for name in names)
+
+
+def _listing(folder: Path) -> str:
+    """Links, pipes and text graphs are refused for their names, wherever they lie."""
+    listed = hashlib.sha256()
+
+    for base, folders, names in os.walk(folder, onerror=_raise):
+        folders.sort()
+
+        for name in sorted((*folders, *names)):
+            entry = os.path.join(base, name)
+            kind = stat.S_IFMT(os.lstat(entry).st_mode)
+            target = os.readlink(entry) if stat.S_ISLNK(kind) else ""
+            listed.update(os.fsencode(f"{entry}\0{kind}\0{target}\0"))
+
+    return listed.hexdigest()
 
 
 def _is_beside(file: Path, folder: Path) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from inference.errors import InvalidModel
@@ -17,30 +16,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PB = "saved_model.pb"
-PBTXT = "saved_model.pbtxt"
-EXPECTED = (
-    PB,
-    "fingerprint.pb",
-    # What Keras 2 wrote of its layers; never read.
-    "keras_metadata.pb",
-    "model.toml",
-    "warmup.jsonl",
-    "SHA256SUMS",
-    "LICENSE*",
-    "*.md",
-    # Hidden: what version control, mounts and file managers leave.
-    ".*",
-)
-FOLDERS = ("variables", "assets", "assets.extra", ".*")
+OTHER_FORMS = {
+    "saved_model.pbtxt": "a graph as text",
+    # tensorflow/tools/proto_splitter: graphs of 2 GiB and more.
+    "saved_model.cpb": "a graph in pieces",
+}
 MOST_ENTRIES = 100_000
 MOST_LEVELS = 32
 
 
 def check_folder(folder: Path) -> None:
-    """Raises `InvalidModel` for what no export writes into a SavedModel's folder.
+    """Raises `InvalidModel` for what must not lie in a SavedModel's folder.
 
-    Text graphs, links that lead out of the folder, devices, pipes and sockets, and
-    files that nobody expects.
+    Other forms of the graph, links that lead out of the folder, devices, pipes and
+    sockets. Files that the graph doesn't name may lie there: nobody reads them.
     """
     try:
         _check_graph_file(folder)
@@ -55,18 +44,20 @@ def check_folder(folder: Path) -> None:
 
 def _check_graph_file(folder: Path) -> None:
     names = {entry.name for entry in os.scandir(folder)}
-    text = next((name for name in sorted(names) if name.endswith(".pbtxt")), None)
+    other = next((name for name in OTHER_FORMS if name in names), None)
 
     if PB not in names:
         raise InvalidModel(
-            f"{folder.name} has no {PB}. A text SavedModel ({PBTXT}) must be exported "
-            "again with tf.saved_model.save, which writes the binary form."
+            f"{folder.name} has no {PB}. A text SavedModel (saved_model.pbtxt), or one "
+            "in pieces (saved_model.cpb), must be exported again with "
+            "tf.saved_model.save, which writes the binary form."
         )
 
-    if text:
+    if other:
         raise InvalidModel(
-            f"{folder.name}/{text} is a graph as text, which is not read: which of the "
-            f"two is the model would be a guess. Remove it, or export the model again."
+            f"{folder.name}/{other} is {OTHER_FORMS[other]}, which is not read: which "
+            "of the two is the model would be a guess. Remove it, or export the model "
+            "again."
         )
 
 
@@ -114,13 +105,6 @@ def _check_entry(entry: os.DirEntry[str], folder: Path, inside: str) -> None:
             "Remove it."
         )
 
-    if name == entry.name and not _expected(name, is_folder=stat.S_ISDIR(mode)):
-        raise InvalidModel(
-            f"{where} is unexpected: a SavedModel is {PB}, variables/ and assets/, and "
-            f"beside them may lie {', '.join(EXPECTED[1:-1])}. Remove it, or put it "
-            "under assets.extra/."
-        )
-
 
 def _check_link(entry: os.DirEntry[str], where: str, inside: str) -> None:
     target = os.path.realpath(entry.path)
@@ -133,11 +117,6 @@ def _check_link(entry: os.DirEntry[str], where: str, inside: str) -> None:
 
     if not os.path.exists(target):
         raise InvalidModel(f"{where} is a link to nothing. Put the file itself there.")
-
-
-def _expected(name: str, *, is_folder: bool) -> bool:
-    patterns = FOLDERS if is_folder else EXPECTED
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _kind(mode: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,28 @@ async def test_other_circumstances(
     other.write_bytes(b"more")
     await refused(cache, replace(files, path=other), memory_bytes=2**30)
     assert len(child.pids) == 4
+
+
+async def test_what_lay_in_a_folder_is_a_circumstance(
+    cache: ArtifactCache,
+    child: Child,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is refused for its kind or its target, though nobody reads it."""
+    child.install(monkeypatch, LASTING)
+    path = tmp_path / "model"
+    (path / "src").mkdir(parents=True)
+    (path / "saved_model.pb").touch()
+    files = ModelFiles(id=ModelId("model", 1), path=path)
+    os.mkfifo(path / "src/pipe")
+    await refused(cache, files)
+    await refused(cache, files)
+    assert len(child.pids) == 1
+
+    (path / "src/pipe").unlink()
+    await refused(cache, files)
+    assert len(child.pids) == 2
 
 
 async def test_a_damaged_refusal_is_none(

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import InvalidModel
+from inference.sidecar import Sidecar
+from inference.source_digest import digest_source
 from inference.sources import saved_model_folder
+from inference.sources.opening import open_source
 from inference.sources.saved_model_folder import check_folder
+from tests.crafted.saved_files import good
 from tests.crafted.saved_folders import BEFORE_PARSING
 
 if TYPE_CHECKING:
@@ -70,18 +74,58 @@ def test_it_needs_neither_tensorflow_nor_keras(tmp_path: Path) -> None:
     assert "passed" not in said
 
 
-def test_what_exports_and_people_leave_is_expected(folder: Path) -> None:
-    for name in ("fingerprint.pb", "keras_metadata.pb", "model.toml", "warmup.jsonl"):
-        (folder / name).touch()
+BESIDE = {
+    "what exports write": ("fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb"),
+    "what people add": ("labels.txt", "README", "README.md", "LICENSE", "rose.jpg"),
+    "what file managers leave": (".DS_Store", "Thumbs.db", "._saved_model.pb"),
+    "what Tandem reads for itself": ("model.toml", "warmup.jsonl", "SHA256SUMS"),
+    "another server's": ("assets.extra/tf_serving_warmup_requests", "config.pbtxt"),
+    "code": ("run.py", "custom_ops.so", "code/inference.py", "__pycache__/run.pyc"),
+    "other forms of the model": ("model.tflite", "model.onnx", "model.h5", "frozen.pb"),
+    "folders": (".git/objects/a", "src/saved_model.pbtxt", "eval/events.out.tfevents"),
+}
 
-    for name in ("SHA256SUMS", "README.md", "LICENSE", "LICENSE.txt", ".gitattributes"):
-        (folder / name).touch()
 
-    for name in ("assets", "assets.extra/labels", ".git/objects"):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "anything.pbtxt").touch()
+@pytest.mark.parametrize("names", BESIDE.values(), ids=BESIDE)
+def test_files_that_the_graph_does_not_name_are_not_read(
+    folder: Path, names: tuple[str, ...]
+) -> None:
+    before = digest_source(folder)
+
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        # Who reads it is busy for hours.
+        os.truncate(path, 2**40)
 
     check_folder(folder)
+    after = digest_source(folder)
+
+    assert (after.sha256, after.nbytes) == (before.sha256, before.nbytes)
+    assert after.files == before.files
+
+
+def test_a_model_is_served_with_what_lies_beside_it(tmp_path: Path) -> None:
+    path = good(tmp_path)
+    canary = tmp_path / "canary"
+    (path / "run.py").write_text(f"open({str(canary)!r}, 'w').write('sung')")
+    (path / "sitecustomize.py").write_text(f"open({str(canary)!r}, 'w').write('sung')")
+    (path / "custom_ops.so").write_bytes(b"\x7fELF")
+    (path / "assets.extra").mkdir()
+
+    with open_source(path, Sidecar()) as source:
+        assert source.signatures
+
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["saved_model.pbtxt", "saved_model.cpb"])
+def test_another_form_alone_is_named(folder: Path, name: str) -> None:
+    (folder / "saved_model.pb").rename(folder / name)
+
+    with pytest.raises(InvalidModel, match=rf"no saved_model.pb.*{name}"):
+        check_folder(folder)
 
 
 def test_a_mounted_volume_is_made_of_links(folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["SHA256SUMS", "warmup.jsonl", "README.md"])
+@pytest.mark.parametrize("name", ["SHA256SUMS", "warmup.jsonl", "README.md", "a.txt"])
 def test_what_lies_with_a_model_for_others_shapes_nothing(
     folder: Path, name: str
 ) -> None:
@@ -46,6 +47,36 @@ def test_a_volume_of_kubernetes_is_what_its_links_lead_to(folder: Path) -> None:
     assert digest_source(folder).sha256 == before
 
 
+@pytest.mark.parametrize("name", ["saved_model.pbtxt", "assets/words.txt"])
+def test_what_a_graph_may_name_shapes_it(folder: Path, name: str) -> None:
+    before = digest_source(folder).sha256
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).touch()
+
+    assert digest_source(folder).sha256 != before
+
+
+def test_names_and_kinds_are_listed_but_no_contents(folder: Path) -> None:
+    def listing() -> str:
+        return digest_source(folder).listing
+
+    seen = [listing()]
+    (folder / "src").mkdir()
+    seen.append(listing())
+    os.mkfifo(folder / "src" / "notes")
+    seen.append(listing())
+    (folder / "src" / "notes").unlink()
+    (folder / "src" / "notes").symlink_to("nothing")
+    seen.append(listing())
+    (folder / "src" / "notes").unlink()
+    (folder / "src" / "notes").touch()
+    seen.append(listing())
+    (folder / "src" / "notes").write_text("more")
+
+    assert len(set(seen)) == len(seen)
+    assert listing() == seen[-1]
+
+
 def test_it_changes_with_what_links_lead_to(folder: Path) -> None:
     variables = (folder / "variables").rename(folder.parent / "elsewhere")
     (folder / "variables").symlink_to(variables)
@@ -61,7 +92,7 @@ def test_a_source_that_isnt_there(tmp_path: Path) -> None:
 
 
 def test_the_digest_tells_the_size_of_all_files(folder: Path) -> None:
-    (folder / "large").write_bytes(b"x" * (2**20 + 1))
+    (folder / "variables" / "large").write_bytes(b"x" * (2**20 + 1))
 
     digest = digest_source(folder)
 
