@@ -84,7 +84,8 @@ def _picture(layers: Any, x: Any, how: dict[str, str]) -> Any:
 
 def _series(layers: Any, x: Any, how: dict[str, str]) -> Any:
     x = layers.Conv1D(4, 3, activation="relu", **how)(x)
-    return layers.Conv1D(5, 2, dilation_rate=2, name="beat", **how)(x)
+    # As long as it has channels, so that the bias could be added to the wrong ones.
+    return layers.Conv1D(8, 2, dilation_rate=2, name="beat", **how)(x)
 
 
 def _movie(layers: Any, x: Any, how: dict[str, str]) -> Any:

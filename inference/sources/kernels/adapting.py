@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
 from inference.reasons import first_line
+from inference.sources.kernels.biases import correct, may_be_misread
 from inference.sources.kernels.channels_first import is_channels_first, to_channels_last
 from inference.sources.kernels.pictures import guard, is_unguarded
 from inference.sources.kernels.scopes import (
@@ -20,7 +21,7 @@ from inference.sources.kernels.scopes import (
 from inference.sources.kernels.wide_sums import is_narrow, widen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +59,28 @@ STEPS = (
 )
 """In this order: what one step makes, the next one sees."""
 
+KERAS_STEPS = (
+    Step(
+        needed=may_be_misread,
+        rewrite=correct,
+        note="Biases that Keras would add to columns, since there are as many as "
+        "channels: {count}, added to the channels.",
+    ),
+    *STEPS,
+)
+"""For graphs that were just traced, so that the file's layers say what is right."""
 
-def adapt(graph_def: Any, roots: Iterable[str]) -> list[str]:
+
+def adapt(
+    graph_def: Any, roots: Iterable[str], steps: Sequence[Step] = STEPS
+) -> list[str]:
     """Rewrite `graph_def`, which is screened, in place; notes of what was done.
 
     `roots` are the tensors that keep their names. Raises `InvalidModel` for what
     can't be computed on a CPU.
     """
     try:
-        return _adapt(graph_def, list(roots))
+        return _adapt(graph_def, list(roots), steps)
     except (LookupError, ValueError, TypeError, ArithmeticError) as exc:
         raise InvalidModel(
             "The graph is damaged: an operation lacks an input or an attribute "
@@ -74,35 +88,35 @@ def adapt(graph_def: Any, roots: Iterable[str]) -> list[str]:
         ) from exc
 
 
-def _adapt(graph_def: Any, roots: list[str]) -> list[str]:
+def _adapt(graph_def: Any, roots: list[str], steps: Sequence[Step]) -> list[str]:
     library = {each.signature.name: each for each in graph_def.library.function}
     counts: Counter[str] = Counter()
 
-    if any(map(_is_needed, graph_def.node)):
+    if _are_needed(steps, graph_def.node):
         scope = scope_of(graph_def, roots)
-        counts += _rewritten(scope)
+        counts += _rewritten(scope, steps)
         write_graph(scope, graph_def)
 
     for function in library.values():
-        if any(map(_is_needed, function.node_def)):
+        if _are_needed(steps, function.node_def):
             scope = scope_in(function, library)
-            counts += _rewritten(scope)
+            counts += _rewritten(scope, steps)
             write_function(scope, function, library)
 
     return [
-        step.note.format(count=counts[step.note]) for step in STEPS if counts[step.note]
+        step.note.format(count=counts[step.note]) for step in steps if counts[step.note]
     ]
 
 
-def _is_needed(node: Any) -> bool:
-    return any(step.needed(node) for step in STEPS)
+def _are_needed(steps: Sequence[Step], nodes: Iterable[Any]) -> bool:
+    return any(step.needed(node) for node in nodes for step in steps)
 
 
-def _rewritten(scope: Scope) -> Counter[str]:
+def _rewritten(scope: Scope, steps: Sequence[Step]) -> Counter[str]:
     return Counter(
         {
             step.note: step.rewrite(scope)
-            for step in STEPS
-            if any(map(step.needed, scope.nodes.values()))
+            for step in steps
+            if _are_needed([step], scope.nodes.values())
         }
     )

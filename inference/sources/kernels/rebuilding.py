@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from inference.sources.kernels.adapting import adapt
+from inference.sources.kernels.adapting import KERAS_STEPS, adapt
 from inference.sources.screening import untie
 from inference.sources.session import SessionReference, source_session
 from inference.sources.tables import fill_tables
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def adapted(source: Source) -> Iterator[None]:
-    """Adapt the graph of `source`, which is screened.
+    """Adapt the graph of `source`, a Keras model's, which is screened.
 
     Where anything is changed, the new graph as it is, not optimised, is the reference
     from then on, until the block's end: its framework fails, or computes wrongly.
     """
-    notes = adapt(source.graph_def, source.tensors())
+    notes = adapt(source.graph_def, source.tensors(), KERAS_STEPS)
 
     if not notes:
         yield
