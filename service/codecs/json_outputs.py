@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-import numpy as np
 import orjson
 
 from inference import Ragged, Sparse
@@ -25,16 +24,16 @@ _TEXT_COST = 8  # bytes of text for a number
 
 def check(name: str, output: Output) -> None:
     """Raises `InvalidRequest` for a dtype that JSON can't carry."""
-    values = output if isinstance(output, np.ndarray) else output.values
+    values = output.values if isinstance(output, Ragged | Sparse) else output
     json_arrays.check_dtype(name, values)
 
 
 def text(name: str, output: Output) -> bytes:
     """`pieces` in one."""
-    if isinstance(output, np.ndarray):
-        return json_arrays.text(name, output)
+    if isinstance(output, Ragged | Sparse):
+        return b"".join(pieces(name, output))
 
-    return b"".join(pieces(name, output))
+    return json_arrays.text(name, output)
 
 
 def pieces(name: str, output: Output) -> Iterator[bytes]:
@@ -52,35 +51,35 @@ def pieces(name: str, output: Output) -> Iterator[bytes]:
 
 def fragments(name: str, output: Array | Ragged) -> Iterable[orjson.Fragment]:
     """The text of each row, for `orjson.dumps`."""
-    if isinstance(output, np.ndarray):
+    if not isinstance(output, Ragged):
         return json_arrays.fragments(name, output)
 
-    rows = (row(output, index) for index in range(len(output)))
+    rows = (output.row(index) for index in range(len(output)))
     return map(orjson.Fragment, map(text, itertools.repeat(name), rows))
 
 
 def row(output: Array | Ragged, index: int) -> Array | Ragged:
-    return output[index, ...] if isinstance(output, np.ndarray) else output.row(index)
+    return output.row(index) if isinstance(output, Ragged) else output[index, ...]
 
 
 def cost(output: Output) -> int:
     """What writing takes, in numbers that could be written meanwhile."""
-    if isinstance(output, np.ndarray):
-        return json_arrays.cost(output)
+    if isinstance(output, Ragged):
+        lists = sum(splits.size for splits in output.row_splits)
+        return json_arrays.cost(output.values) + LIST_COST * lists
 
     if isinstance(output, Sparse):
         return sum(map(json_arrays.cost, (output.indices, output.values, output.shape)))
 
-    lists = sum(splits.size for splits in output.row_splits)
-    return json_arrays.cost(output.values) + LIST_COST * lists
+    return json_arrays.cost(output)
 
 
 def is_small(output: Output) -> bool:
     """Whether it is written by one call."""
-    if isinstance(output, np.ndarray):
-        return json_arrays.is_small(output)
+    if isinstance(output, Ragged | Sparse):
+        return cost(output) <= json_arrays.PIECE_COST
 
-    return cost(output) <= json_arrays.PIECE_COST
+    return json_arrays.is_small(output)
 
 
 def _nested(name: str, ragged: Ragged) -> Iterator[bytes]:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import orjson
 
-from inference import InvalidRequest, Sparse
+from inference import InvalidRequest, Ragged, Sparse
 from service.codecs import json_arrays, json_outputs
 from service.codecs.tfserving import COLUMNS, Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from inference import Array, Output, Ragged
+    from inference import Array, Output
 
     Rows = Array | Ragged
 
@@ -87,7 +86,7 @@ def _as_rows(outputs: Mapping[str, Rows]) -> Iterator[bytes]:
 def _with_rows(outputs: Mapping[str, Output]) -> dict[str, Rows]:
     """Those that rows can hold. A ragged output alone has no tensor to be a row of."""
     rows = {k: v for k, v in outputs.items() if not isinstance(v, Sparse)}
-    if any(isinstance(each, np.ndarray) for each in rows.values()):
+    if any(not isinstance(each, Ragged) for each in rows.values()):
         return rows
 
     name, output = next(iter(outputs.items()))
@@ -141,10 +140,10 @@ def _rows_a_piece(outputs: Mapping[str, Rows]) -> int:
 
 
 def _slice(output: Rows, start: int, stop: int) -> Rows:
-    if isinstance(output, np.ndarray):
-        return output[start:stop]
+    if isinstance(output, Ragged):
+        return output.rows(start, stop)
 
-    return output.rows(start, stop)
+    return output[start:stop]
 
 
 def _group(outputs: Mapping[str, Rows]) -> bytes:
