@@ -6,6 +6,7 @@ after loading from `weights.bin`, where each begins on a page so that it can be 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import shutil
 from dataclasses import asdict, dataclass
@@ -30,7 +31,8 @@ INIT = "tandem/init"
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Infinities as such: an optimised graph may be infinitely far from its source.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class PartEntry(_Value):
@@ -42,7 +44,11 @@ class PartEntry(_Value):
 
 
 class Tensor(_Value):
-    """A `TensorSpec` in JSON; `default` is nested lists, strings as latin-1."""
+    """A `TensorSpec` in JSON.
+
+    `default` is its shape with the bytes in base64, since JSON has no infinities, no
+    complex numbers and no small floats; strings are latin-1.
+    """
 
     tensor: str
     dtype: str
@@ -247,20 +253,27 @@ def _to_json(value: Array | None) -> Any:
     if value is None:
         return None
 
-    if value.dtype == object:
-        return np.vectorize(lambda text: text.decode("latin-1"), [object])(
-            value
-        ).tolist()
+    shape = list(value.shape)
 
-    return value.tolist()
+    if value.dtype == object:
+        texts = [text.decode("latin-1") for text in value.reshape(-1).tolist()]
+        return {"shape": shape, "texts": texts}
+
+    content = np.ascontiguousarray(value).tobytes()
+    return {"shape": shape, "base64": base64.b64encode(content).decode("ascii")}
 
 
 def _from_json(value: Any, dtype: str) -> Array | None:
     if value is None:
         return None
 
-    if dtype == "string":
-        encoded = np.vectorize(lambda text: text.encode("latin-1"), [object])
-        return np.asarray(encoded(np.asarray(value, dtype=object)), dtype=object)
+    shape = tuple(value["shape"])
 
-    return np.asarray(value, dtype=numpy_dtype(dtype))
+    if dtype == "string":
+        texts = [text.encode("latin-1") for text in value["texts"]]
+        flat = np.empty(len(texts), dtype=object)
+        flat[:] = texts
+        return flat.reshape(shape)
+
+    content = base64.b64decode(value["base64"])
+    return np.frombuffer(content, numpy_dtype(dtype)).reshape(shape).copy()

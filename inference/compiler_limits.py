@@ -50,8 +50,13 @@ def timeout_text(request: CompileRequest, seconds: float) -> str:
     )
 
 
-def ending_text(request: CompileRequest, code: int | None, words: str) -> str:
-    """How a child ended that said nothing: its exit `code` and what it wrote last."""
+def ending_text(
+    request: CompileRequest, code: int | None, words: str, stage: str
+) -> str:
+    """Say how a child ended without a last event.
+
+    That is its exit `code`, the `stage` that it had begun, and what it wrote last.
+    """
     lines = [line for line in words.splitlines() if _is_telling(line)]
     said = f" Its last words: {lines[-1].strip()}" if lines else ""
 
@@ -76,7 +81,8 @@ def ending_text(request: CompileRequest, code: int | None, words: str) -> str:
         return memory_limit_text(request) + said
 
     how = f"was killed by signal {-code}" if code and code < 0 else f"ended with {code}"
-    return f"The compiler {how} while reading {_name(request)}.{said}"
+    during = f" (stage: {stage})" if stage else ""
+    return f"The compiler {how} while reading {_name(request)}{during}.{said}"
 
 
 def _is_telling(line: str) -> bool:

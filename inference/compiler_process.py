@@ -19,6 +19,7 @@ from inference.compiler_environment import compiler_environment
 from inference.compiler_limits import ending_text
 from inference.compiler_messages import CompileEvent, CompileRequest
 from inference.compiler_share import compiler_threads, give_share
+from inference.reasons import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _LAST_WORDS = 16000
 MAX_EVENT = 64 * 2**20
 """Characters of one event: the manifest of a model of very many weights has a third."""
+
+_SHOWN = 200
+"""Characters shown of a message that isn't understood."""
 
 _TOO_LONG = (
     f"What the compiler has to say of the model is longer than {MAX_EVENT:,} "
@@ -48,6 +52,7 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
     folder beside the artifact's, which is removed.
     """
     last = CompileEvent()
+    stage = ""
     words: list[str] = []
     beside = Path(request.folder).parent
 
@@ -61,14 +66,15 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
 
             async for event in _events(process):
                 if event.stage is not None:
-                    report(event.stage)
+                    stage = event.stage
+                    report(stage)
                 elif event.unconfined is not None:
                     _note(event.unconfined)
                 else:
                     last = event
 
     if last == CompileEvent():
-        ending = ending_text(request, process.returncode, "".join(words))
+        ending = ending_text(request, process.returncode, "".join(words), stage)
         # Who kills it is the system or an operator: the model may be right.
         killed = process.returncode == -signal.SIGKILL
         return CompileEvent(
@@ -104,11 +110,26 @@ async def _tell(process: Process, request: CompileRequest) -> None:
 
 
 async def _events(process: Process) -> AsyncIterator[CompileEvent]:
+    """Yield the child's events; a message that isn't understood becomes an error.
+
+    One that is understood may still follow, and then that counts.
+    """
     async for line in _lines(process):
         try:
             yield CompileEvent.model_validate_json(line)
-        except ValidationError:
-            continue
+        except ValidationError as exc:
+            yield CompileEvent(error=_misunderstood(line, exc), error_type="LoadFailed")
+
+
+def _misunderstood(line: str, error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"])) or "the whole"
+    more = "…" if len(line) > _SHOWN else ""
+    return (
+        f"The compiler said what the server doesn't understand ({place}: "
+        f"{first['msg']}): '{printable(line[:_SHOWN])}{more}'. The model may be right. "
+        "Make sure that one version of Tandem is installed, and start the server again."
+    )
 
 
 async def _lines(process: Process) -> AsyncIterator[str]:

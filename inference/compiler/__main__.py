@@ -80,7 +80,7 @@ def _private_stdout() -> Callable[[CompileEvent], None]:
     os.dup2(2, 1)
 
     def send(event: CompileEvent) -> None:
-        print(event.model_dump_json(exclude_none=True), file=events, flush=True)
+        print(event.model_dump_json(), file=events, flush=True)
 
     return send
 

@@ -145,3 +145,36 @@ async def test_a_child_that_goes_on_and_on(
 
     assert event.error is not None
     assert "longer than" in event.error
+
+
+async def test_a_message_that_is_not_understood_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Child(folder=tmp_path).install(monkeypatch, """echo '{"stoge": "x"}'""")
+    path = tmp_path / "model.h5"
+    path.write_bytes(b"x")
+    files = ModelFiles(id=ModelId("model", 1), path=path)
+    compilation = Compilation(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
+
+    with pytest.raises(
+        LoadFailed,
+        match=r"""\(stoge: Extra inputs are not permitted\): '{"stoge": "x"}'\.""",
+    ):
+        await compilation.compile(files, lambda _: None)
+
+
+async def test_an_unknown_end_names_the_stage_and_the_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Child(folder=tmp_path).install(monkeypatch, "echo 'That was all.' >&2")
+    path = tmp_path / "model.h5"
+    path.write_bytes(b"x")
+    files = ModelFiles(id=ModelId("model", 1), path=path)
+    compilation = Compilation(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
+
+    with pytest.raises(
+        InvalidModel,
+        match=r"ended with 0 while reading model\.h5 \(stage: reading\)\. "
+        r"Its last words: That was all\.",
+    ):
+        await compilation.compile(files, lambda _: None)
