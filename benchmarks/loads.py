@@ -54,10 +54,12 @@ def load_servable(folder: Path) -> Load:
 
 
 def mapped_weights(folder: Path) -> Memory:
-    """The mapping of the artifact's weights in this process."""
+    """The mappings of the artifact's weights in this process."""
     from inference.artifact import Artifact
+    from inference.weight_files import file_lengths
 
-    return mapped_memory(Artifact(folder).weights)
+    weights = Artifact(folder).read_manifest().weights
+    return mapped_memory(*(folder / name for name in file_lengths(weights)))
 
 
 def close_servable(folder: Path) -> Memory:

@@ -28,18 +28,25 @@ def process_memory() -> Memory:
     return _memory(Path("/proc/self/smaps_rollup").read_text().splitlines())
 
 
-def mapped_memory(file: Path) -> Memory:
-    """This process' mappings of `file`; zeros when there are none."""
+def mapped_memory(*files: Path) -> Memory:
+    """This process' mappings of `files`; zeros when there are none."""
+    names = {str(file.resolve()) for file in files}
     lines: list[str] = []
     inside = False
 
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if _MAPPING.match(line):
-            inside = line.endswith(f" {file.resolve()}")
+            inside = _mapped_file(line) in names
         elif inside:
             lines.append(line)
 
     return _memory(lines)
+
+
+def _mapped_file(line: str) -> str:
+    """The path in a mapping's head; it may have spaces."""
+    fields = line.split(maxsplit=5)
+    return fields[5] if len(fields) > 5 else ""
 
 
 def _memory(lines: list[str]) -> Memory:

@@ -1,7 +1,9 @@
-"""The compiled form of a model on disk: `graph.pb`, `weights.bin`, `manifest.json`.
+"""The compiled form of a model on disk: a graph, its weights and a manifest.
 
 `graph.pb` is a GraphDef without its large constants: they are variables, assigned once
-after loading from `weights.bin`, where each begins on a page so that it can be mapped.
+after loading from mapped files. `weights/` has a file for each large value, named by
+its SHA-256, so that artifacts share it by hard links; the others lie in `weights.bin`,
+each at the start of a page. Equal values are there once.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inference.samples import numpy_dtype
 from inference.types import Part, Sample, Signature, TensorSpec
+from inference.weight_files import LARGE, PACKED, Weight, file_lengths, map_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 FORMAT = 3
-PAGE = 4096
 INIT = "tandem/init"
 """The graph's operation that gives variables and tables their values."""
 
@@ -72,16 +74,6 @@ class SignatureEntry(_Value):
     sample: SampleEntry | None
 
 
-class Weight(_Value):
-    """Where a variable's value lies in `weights.bin`; `feed` takes it at load."""
-
-    feed: str
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    nbytes: int
-
-
 class Manifest(_Value):
     """What the artifact is, where it came from, and how it was checked.
 
@@ -89,7 +81,7 @@ class Manifest(_Value):
     default one may be among them. `largest_difference` is between the source's outputs
     and the artifact's, over all samples that the source took, in the outputs' own unit;
     `None` where it took none. `memory_bytes` is what loading and running it took of the
-    compiler's memory.
+    compiler's memory, and `weights_bytes` the length of the files that hold `weights`.
     """
 
     format_version: int
@@ -130,7 +122,12 @@ class Artifact:
 
     @property
     def weights(self) -> Path:
-        return self.folder / "weights.bin"
+        return self.folder / PACKED
+
+    @property
+    def large_weights(self) -> Path:
+        """The folder of values that have a file each."""
+        return self.folder / LARGE
 
     @property
     def manifest(self) -> Path:
@@ -140,18 +137,14 @@ class Artifact:
         """Raises `DamagedArtifact`: a file is missing, cut, or of another format."""
         try:
             manifest = Manifest.model_validate_json(self.manifest.read_bytes())
-            graph_bytes = self.graph.stat().st_size
-            weights_bytes = self.weights.stat().st_size
+            found = {path: path.stat().st_size for path in self._lengths(manifest)}
         except (OSError, ValidationError) as exc:
             raise DamagedArtifact(f"{self.folder}: {exc}") from exc
 
         if manifest.format_version != FORMAT:
             raise DamagedArtifact(f"{self.folder}: format {manifest.format_version}")
 
-        if (graph_bytes, weights_bytes) != (
-            manifest.graph_bytes,
-            manifest.weights_bytes,
-        ):
+        if found != self._lengths(manifest):
             raise DamagedArtifact(f"{self.folder}: a file isn't as long as it was")
 
         return manifest
@@ -171,15 +164,15 @@ class Artifact:
 
     def map_weights(self, manifest: Manifest) -> Iterator[tuple[str, Array]]:
         """Each weight's feed and value, mapped copy-on-write: no copy, shared pages."""
-        if not manifest.weights:
-            return
+        return map_weights(self.folder, manifest.weights)
 
-        mapped = np.memmap(self.weights, dtype=np.uint8, mode="c")
-
-        for weight in manifest.weights:
-            value = mapped[weight.offset : weight.offset + weight.nbytes]
-            dtype = numpy_dtype(weight.dtype)
-            yield weight.feed, value.view(dtype).reshape(weight.shape)
+    def _lengths(self, manifest: Manifest) -> dict[Path, int]:
+        """How long each file was when it was written."""
+        lengths = {
+            self.folder / name: nbytes
+            for name, nbytes in file_lengths(manifest.weights).items()
+        }
+        return {self.graph: manifest.graph_bytes, self.weights: 0} | lengths
 
 
 def signatures_of(manifest: Manifest) -> dict[str, Signature]:

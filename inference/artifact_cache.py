@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inference.artifact import FORMAT, Artifact, DamagedArtifact, Manifest
 from inference.file_lock import try_lock
+from inference.weight_sharing import share_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,8 +80,12 @@ class ArtifactCache:
                 shutil.rmtree(place, ignore_errors=True)
 
     def publish(self, folder: Path, key: str, manifest: Manifest) -> Artifact:
-        """Make the artifact in `folder` the one under `key`, in one step."""
+        """Make the artifact in `folder` the one under `key`, in one step.
+
+        Blocks while large weights that it has in common with others are compared.
+        """
         Artifact(folder).manifest.write_text(manifest.model_dump_json(indent=2))
+        share_weights(folder, self.folder)
         published = self.folder / key
 
         try:

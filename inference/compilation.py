@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,6 +19,7 @@ from inference.cpus import available_cpus
 from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.integrity import UNVERIFIED, verify
 from inference.memory import available_memory
+from inference.own_version import own_version
 from inference.permissions import Permissions
 from inference.priority import lower_priority
 from inference.sidecar import read_sidecar
@@ -46,7 +46,6 @@ _LEAST_MEMORY = 2**30
 # a lock between processes can't wake a task.
 _LOCK_POLL_SECONDS = 0.2
 _MAX_CPU_SECONDS = 2**31
-_DISTRIBUTION = "tandem-serving"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +207,9 @@ class Compilation:
                 raise _error(event.error_type, event.error)
 
             manifest = _of_source(event.manifest, task)
-            artifact = self._cache.publish(folder, task.key, manifest)
+            artifact = await anyio.to_thread.run_sync(
+                self._cache.publish, folder, task.key, manifest, limiter=self._readers
+            )
 
         return Compiled(
             artifact=artifact, manifest=manifest, fresh=True, integrity=task.integrity
@@ -263,7 +264,7 @@ class Compilation:
         sidecar = task.files.sidecar.name if task.files.sidecar else None
         bound = self._permissions.memory_bytes
         listing = task.source.listing
-        return f"{task.files.path.name} {sidecar} {bound} {listing} {_own_version()}"
+        return f"{task.files.path.name} {sidecar} {bound} {listing} {own_version()}"
 
 
 def _usual_memory() -> int:
@@ -290,10 +291,3 @@ def _of_source(manifest: Manifest, task: _Task) -> Manifest:
             "source_sha256": task.source.sha256,
         }
     )
-
-
-def _own_version() -> str:
-    try:
-        return version(_DISTRIBUTION)
-    except PackageNotFoundError:
-        return "unknown"

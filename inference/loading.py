@@ -174,11 +174,12 @@ class _Tuned:
 
 def _alike(one: Manifest, other: Manifest) -> bool:
     """Whether they differ in their weights' values, as trained again, and no more."""
-    return (one.signatures, one.weights, one.control_flow) == (
-        other.signatures,
-        other.weights,
-        other.control_flow,
-    )
+    return _shape(one) == _shape(other)
+
+
+def _shape(manifest: Manifest) -> object:
+    weights = [(weight.dtype, weight.shape) for weight in manifest.weights]
+    return manifest.signatures, weights, manifest.control_flow
 
 
 @cache

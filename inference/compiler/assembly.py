@@ -6,19 +6,30 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from inference.artifact import FORMAT, INIT, Artifact, Manifest, Weight, signature_entry
+from inference.artifact import (
+    FORMAT,
+    INIT,
+    Artifact,
+    Manifest,
+    signature_entry,
+)
 from inference.backend import tf, tf1
-from inference.compiler.weights import externalize, feed_name, write_weights
-from inference.sources.graphs import all_nodes
+from inference.compiler.constants import share_constants
+from inference.compiler.optimization import escaping_variables
+from inference.compiler.weights import WeightWriter, externalize
+from inference.sources.graphs import all_nodes, node_of
 from inference.sources.tables import fill_tables
+from inference.weight_files import file_lengths
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from inference.compiler.optimization import Form
     from inference.compiler.weights import Values
     from inference.sources.source import Source
-    from inference.types import Array, Signature
+    from inference.types import Signature
+    from inference.weight_files import Weight
 
 CONTROL_FLOW = (
     {"Enter", "Merge", "Switch", "If", "Case", "While", "For"}
@@ -28,29 +39,35 @@ CONTROL_FLOW = (
 
 
 def assemble(folder: Path, source: Source, form: Form) -> Manifest:
-    """Write `graph.pb` and `weights.bin`; returns a manifest that isn't checked yet.
+    """Write the graph and its weights; returns a manifest that isn't checked yet.
 
-    `form.graph_def` is consumed: its constants are taken out of it.
+    What another form has left there is replaced. `form.graph_def` is consumed: its
+    constants are taken out of it.
     """
     artifact = Artifact(folder)
-    values = externalize(form.graph_def, form.variables)
-    weights = write_weights(artifact.weights, values.large)
-    graph, signatures = _build(source, form, values)
+    written = escaping_variables(form.graph_def)
+    values = externalize(form.graph_def, form.variables, written=written)
+    share_constants(form.graph_def, {node_of(name) for name in source.tensors()})
+    writer = WeightWriter(artifact)
+    feeds = {handle: writer.write(large) for handle, large in values.large.items()}
+    graph, signatures = _build(source, form, values, feeds)
     content = graph.as_graph_def().SerializeToString()
     artifact.graph.write_bytes(content)
-    return _manifest(artifact, source, form, weights, signatures, content)
+    return _manifest(source, form, writer.weights, signatures, content)
 
 
 def _build(
-    source: Source, form: Form, values: Values
+    source: Source, form: Form, values: Values, feeds: Mapping[str, Weight]
 ) -> tuple[Any, dict[str, Signature]]:
     graph = tf.Graph()
 
     with graph.as_default():
         tf.graph_util.import_graph_def(form.graph_def, name="")
+        given = {each.feed: each for each in feeds.values()}
+        placeholders = {name: _placeholder(each) for name, each in given.items()}
         assigns = [
-            _assign(graph, handle, _placeholder(feed_name(position), value))
-            for position, (handle, value) in enumerate(values.large.items())
+            _assign(graph, handle, placeholders[weight.feed])
+            for handle, weight in feeds.items()
         ]
         assigns += [
             _assign(graph, handle, tf1.constant(value))
@@ -70,8 +87,8 @@ def _assign(graph: Any, handle: str, value: Any) -> Any:
     return tf.raw_ops.AssignVariableOp(resource=resource, value=value)
 
 
-def _placeholder(name: str, value: Array) -> Any:
-    return tf1.placeholder(value.dtype, value.shape, name=name)
+def _placeholder(weight: Weight) -> Any:
+    return tf1.placeholder(weight.dtype, weight.shape, name=weight.feed)
 
 
 def _pass_through(graph: Any, signature: Signature) -> Signature:
@@ -89,7 +106,6 @@ def _pass_through(graph: Any, signature: Signature) -> Signature:
 
 
 def _manifest(
-    artifact: Artifact,
     source: Source,
     form: Form,
     weights: list[Weight],
@@ -109,5 +125,5 @@ def _manifest(
         weights=tuple(weights),
         graph_bytes=len(content),
         graph_sha256=hashlib.sha256(content).hexdigest(),
-        weights_bytes=artifact.weights.stat().st_size,
+        weights_bytes=sum(file_lengths(weights).values()),
     )

@@ -14,6 +14,7 @@ from tensorflow.python.grappler import tf_optimizer
 
 from inference.backend import config_pb2, tf1
 from inference.compiler.folding import fold_scales
+from inference.compiler.waits import drop_idle_waits
 from inference.sources.graphs import FORWARDS, all_nodes, node_of, nodes_by_name, prune
 from inference.sources.nodes import become_constant
 
@@ -130,7 +131,7 @@ def freeze(graph_def: Any, variables: dict[str, Array]) -> tuple[Any, dict[str, 
     frozen = tf1.GraphDef()
     frozen.CopyFrom(graph_def)
     nodes = nodes_by_name(frozen)
-    escaping = _escaping(frozen, nodes)
+    escaping = escaping_variables(frozen)
     gathered: set[str] = set()
 
     for node in frozen.node:
@@ -144,18 +145,14 @@ def freeze(graph_def: Any, variables: dict[str, Array]) -> tuple[Any, dict[str, 
         else:
             gathered.add(handle)
 
+    drop_idle_waits(frozen)
     kept = escaping | gathered
     return frozen, {name: variables[name] for name in variables if name in kept}
 
 
-def _form(level: str, graph_def: Any, variables: dict[str, Array]) -> Form:
-    nodes = nodes_by_name(graph_def)
-    present = {name: value for name, value in variables.items() if name in nodes}
-    return Form(level=level, graph_def=graph_def, variables=present)
-
-
-def _escaping(graph_def: Any, nodes: dict[str, Any]) -> set[str]:
+def escaping_variables(graph_def: Any) -> set[str]:
     """The variables whose handle goes to something that isn't known to only read."""
+    nodes = nodes_by_name(graph_def)
     found = set()
 
     for node in graph_def.node:
@@ -169,6 +166,12 @@ def _escaping(graph_def: Any, nodes: dict[str, Any]) -> set[str]:
                 found.add(handle)
 
     return found
+
+
+def _form(level: str, graph_def: Any, variables: dict[str, Array]) -> Form:
+    nodes = nodes_by_name(graph_def)
+    present = {name: value for name, value in variables.items() if name in nodes}
+    return Form(level=level, graph_def=graph_def, variables=present)
 
 
 def _handle(node: Any, nodes: dict[str, Any]) -> str | None:

@@ -1,20 +1,36 @@
-"""Moves a graph's values out of it: large constants and variables into one file."""
+"""Moves a graph's values out of it: large constants and variables become files."""
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from inference.artifact import PAGE, Weight
 from inference.backend import tf
 from inference.sources.nodes import become_read, handle_node
+from inference.weight_files import OWN_FILE, PAGE, Weight
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Collection
 
+    from inference.artifact import Artifact
     from inference.types import Array
+
+Identity: TypeAlias = tuple[str, str, tuple[int, ...]]
+"""A value's digest, dtype and shape: where these are equal, it is the same value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Large:
+    """A value that leaves the graph. `owner` is its variable, if a model may write to
+    it: such a value is nobody else's, even if others begin as equal."""
+
+    value: Array
+    identity: Identity
+    owner: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,69 +41,124 @@ class Values:
     scalar isn't worth a page.
     """
 
-    large: dict[str, Array] = field(default_factory=dict)
+    large: dict[str, Large] = field(default_factory=dict)
     small: dict[str, Array] = field(default_factory=dict)
 
-    def add(self, handle: str, value: Array) -> None:
-        values = self.large if _mappable(value) else self.small
-        values[handle] = value
 
-
-def externalize(graph_def: Any, variables: dict[str, Array]) -> Values:
+def externalize(
+    graph_def: Any, variables: dict[str, Array], *, written: Collection[str] = ()
+) -> Values:
     """Turn the large constants of `graph_def` into variables, in place.
 
-    The node keeps its name and becomes the read, so that no consumer changes. Returns
-    the values of all variables.
+    The node keeps its name and becomes the read, so that no consumer changes; constants
+    that are equal read one variable, be it one of `variables` that isn't among the
+    `written`. Returns the values of all variables.
     """
     values = Values()
-    handles = []
+    handles: dict[Identity, str] = {}
+    added = []
     framed = any(node.op == "Enter" for node in graph_def.node)
 
     for name, value in variables.items():
-        values.add(name, value)
+        if not _mappable(value):
+            values.small[name] = value
+        elif name in written:
+            values.large[name] = Large(
+                value=value, identity=_identity(value), owner=name
+            )
+        else:
+            values.large[name] = Large(value=value, identity=_identity(value))
+            handles.setdefault(values.large[name].identity, name)
 
     for node in graph_def.node:
         constant = _large_constant(node, framed=framed)
 
-        if constant is not None:
-            handle = handle_node(f"{node.name}/handle", node.attr["dtype"].type)
-            handle.attr["shape"].shape.CopyFrom(
-                tf.TensorShape(constant.shape).as_proto()
-            )
-            handles.append(handle)
-            become_read(node, handle.name, node.attr["dtype"].type)
-            values.large[handle.name] = constant
+        if constant is None:
+            continue
 
-    graph_def.node.extend(handles)
+        identity = _identity(constant)
+
+        if identity not in handles:
+            handle = _handle(node, constant)
+            added.append(handle)
+            handles[identity] = handle.name
+            values.large[handle.name] = Large(value=constant, identity=identity)
+
+        become_read(node, handles[identity], node.attr["dtype"].type)
+
+    graph_def.node.extend(added)
     return values
 
 
-def write_weights(path: Path, values: dict[str, Array]) -> list[Weight]:
-    """Write each value at the start of a page; returns where each is."""
-    weights = []
-    offset = 0
+class WeightWriter:
+    """Writes values to an artifact's files, each once.
 
-    with path.open("wb") as file:
-        for position, value in enumerate(values.values()):
+    What is there goes. A small value begins on a page of `weights.bin`, a large one has
+    its own file.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.weights: list[Weight] = []
+        self._artifact = artifact
+        self._known: dict[tuple[Identity, str], Weight] = {}
+        self._offsets: dict[tuple[str, str], int] = {}
+        self._end = 0
+        shutil.rmtree(artifact.large_weights, ignore_errors=True)
+        artifact.large_weights.mkdir()
+        artifact.weights.write_bytes(b"")
+
+    def write(self, large: Large) -> Weight:
+        """Where the value is; it is written unless it is there."""
+        key = (large.identity, large.owner)
+
+        if key not in self._known:
+            self._known[key] = self._weight(large, feed_name(len(self.weights)))
+            self.weights.append(self._known[key])
+
+        return self._known[key]
+
+    def _weight(self, large: Large, feed: str) -> Weight:
+        digest, dtype, shape = large.identity
+        content = _bytes(large.value)
+        small = content.nbytes < OWN_FILE
+        offset = self._pack(content, (digest, large.owner)) if small else None
+        weight = Weight(
+            feed=feed,
+            dtype=dtype,
+            shape=shape,
+            sha256=digest,
+            offset=offset,
+            nbytes=content.nbytes,
+        )
+
+        if offset is None and not (self._artifact.folder / weight.file).exists():
+            content.tofile(self._artifact.folder / weight.file)
+
+        return weight
+
+    def _pack(self, content: Array, key: tuple[str, str]) -> int:
+        if key in self._offsets:
+            return self._offsets[key]
+
+        offset = -(-self._end // PAGE) * PAGE
+
+        with self._artifact.weights.open("r+b") as file:
             file.seek(offset)
-            contiguous = np.ascontiguousarray(value)
-            contiguous.reshape(-1).view(np.uint8).tofile(file)
-            weights.append(
-                Weight(
-                    feed=feed_name(position),
-                    dtype=_tensorflow_name(value),
-                    shape=value.shape,
-                    offset=offset,
-                    nbytes=contiguous.nbytes,
-                )
-            )
-            offset += -(-contiguous.nbytes // PAGE) * PAGE
+            content.tofile(file)
 
-    return weights
+        self._offsets[key] = offset
+        self._end = offset + content.nbytes
+        return offset
 
 
 def feed_name(position: int) -> str:
     return f"tandem/weight_{position}"
+
+
+def _handle(node: Any, value: Array) -> Any:
+    handle = handle_node(f"{node.name}/handle", node.attr["dtype"].type)
+    handle.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
+    return handle
 
 
 def _large_constant(node: Any, *, framed: bool) -> Array | None:
@@ -113,5 +184,10 @@ def _mappable(value: Array) -> bool:
     return value.dtype != object and value.nbytes >= PAGE
 
 
-def _tensorflow_name(value: Array) -> str:
-    return str(tf.dtypes.as_dtype(value.dtype).name)
+def _identity(value: Array) -> Identity:
+    digest = hashlib.sha256(_bytes(value).data).hexdigest()
+    return digest, str(tf.dtypes.as_dtype(value.dtype).name), value.shape
+
+
+def _bytes(value: Array) -> Array:
+    return np.ascontiguousarray(value).reshape(-1).view(np.uint8)

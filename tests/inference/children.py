@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +77,7 @@ def key_of(files: ModelFiles) -> str:
 def put(cache: ArtifactCache, files: ModelFiles, artifact: Artifact) -> Artifact:
     """Give the cache an artifact that was compiled before; returns its own copy."""
     with cache.scratch() as folder:
-        for path in (artifact.graph, artifact.weights):
-            (folder / path.name).write_bytes(path.read_bytes())
-
+        shutil.copytree(artifact.folder, folder, dirs_exist_ok=True)
         return cache.publish(folder, key_of(files), artifact.read_manifest())
 
 

@@ -13,6 +13,7 @@ import pytest
 from inference.artifact import signatures_of
 from inference.binding import bind
 from inference.runtime import Servable
+from inference.weight_files import file_lengths
 from tests.inference.arrays import assert_outputs
 from tests.model_files import GOOD
 
@@ -137,8 +138,10 @@ def test_rows_are_joined_only_where_that_is_right(
 def test_the_artifact_stands_alone(compiled: CompiledCases, name: str) -> None:
     artifact = compiled.artifact(name)
 
-    files = {path.name for path in artifact.folder.iterdir()}
-    assert files == {"graph.pb", "manifest.json", "weights.bin"}
+    found = (path for path in artifact.folder.rglob("*") if path.is_file())
+    files = {path.relative_to(artifact.folder).as_posix() for path in found}
+    named = file_lengths(artifact.read_manifest().weights)
+    assert files == {"graph.pb", "manifest.json", "weights.bin", *named}
     assert str(compiled.root).encode() not in artifact.graph.read_bytes()
 
 

@@ -222,6 +222,7 @@ def edit(path: Path, **changes: Any) -> None:
         pytest.param(lambda a: shorten(a.graph), id="cut graph"),
         pytest.param(lambda a: change(a.graph), id="changed graph"),
         pytest.param(lambda a: shorten(a.weights), id="cut weights"),
+        pytest.param(lambda a: a.weights.write_bytes(b"more"), id="longer weights"),
         pytest.param(lambda a: a.graph.unlink(), id="no graph"),
         pytest.param(lambda a: a.weights.unlink(), id="no weights"),
         pytest.param(lambda a: a.manifest.unlink(), id="no manifest"),

@@ -1,0 +1,73 @@
+"""Where an artifact's weights lie: equal values once, large ones in files of their own.
+
+`weights/` has a file for each large value, named by its SHA-256; the others lie in
+`weights.bin`, each at the start of a page.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from inference.mapping import map_file
+from inference.samples import numpy_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from inference.types import Array
+
+PAGE = 4096
+OWN_FILE = 64 * 1024
+"""Bytes from which on a value has a file of its own."""
+
+PACKED, LARGE = "weights.bin", "weights"
+
+
+class Weight(BaseModel):
+    """A variable's value; `feed` takes it at load.
+
+    `offset` is where it lies in `weights.bin`; `None` if it has a file of its own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    feed: str
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    offset: int | None = None
+    nbytes: int
+
+    @property
+    def file(self) -> str:
+        """The file in the artifact's folder that it lies in."""
+        return f"{LARGE}/{self.sha256}" if self.offset is None else PACKED
+
+
+def file_lengths(weights: Iterable[Weight]) -> dict[str, int]:
+    """The files that hold `weights`, in an artifact's folder, and how long each is."""
+    lengths: dict[str, int] = {}
+
+    for weight in weights:
+        end = (weight.offset or 0) + weight.nbytes
+        lengths[weight.file] = max(end, lengths.get(weight.file, 0))
+
+    return lengths
+
+
+def map_weights(folder: Path, weights: Iterable[Weight]) -> Iterator[tuple[str, Array]]:
+    """Each weight's feed and value, mapped copy-on-write from an artifact's folder."""
+    packed = None
+
+    for weight in weights:
+        if weight.offset is None:
+            # Equal ones too are mapped each by itself: a model may write to one.
+            mapped = map_file(folder / weight.file)
+        else:
+            packed = map_file(folder / PACKED) if packed is None else packed
+            mapped = packed[weight.offset : weight.offset + weight.nbytes]
+
+        yield weight.feed, mapped.view(numpy_dtype(weight.dtype)).reshape(weight.shape)

@@ -1,0 +1,241 @@
+"""Weights in an artifact's files, and the files in a cache: each value once."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from inference.artifact import Artifact, DamagedArtifact
+from inference.artifact_cache import ArtifactCache
+from inference.backend import tf, tf1
+from inference.compiler.weights import WeightWriter, externalize
+from inference.runtime import Servable
+from inference.weight_files import OWN_FILE, PAGE, Weight, map_weights
+from tests.inference.graphs import compile_graph, floats, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from inference.types import Array
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files in a folder take, one that is there twice by links once."""
+    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum({each.st_ino: each.st_size for each in found}.values())
+
+
+def written(folder: Path, *values: Array, owned: Collection[str] = ()) -> list[Weight]:
+    """Where each of `values`, called v0, v1 …, is in the artifact in `folder`."""
+    named = {f"v{number}": value for number, value in enumerate(values)}
+    large = externalize(tf1.GraphDef(), named, written=owned).large
+    writer = WeightWriter(Artifact(folder))
+    return [writer.write(large[name]) for name in named]
+
+
+def test_each_weight_begins_on_a_page(tmp_path: Path) -> None:
+    values = floats(1500), floats(3, 1024), floats(3, 1024).astype(ml_dtypes.bfloat16)
+    weights = written(tmp_path, *values)
+
+    content = (tmp_path / "weights.bin").read_bytes()
+    assert [weight.offset for weight in weights] == [0, 2 * PAGE, 5 * PAGE]
+    assert [weight.dtype for weight in weights] == ["float32", "float32", "bfloat16"]
+    assert [weight.shape for weight in weights] == [(1500,), (3, 1024), (3, 1024)]
+
+    for weight, value in zip(weights, values, strict=True):
+        assert weight.offset is not None
+        end = weight.offset + weight.nbytes
+        assert content[weight.offset : end] == value.tobytes()
+
+
+def test_a_large_weight_has_a_file_named_by_its_content(tmp_path: Path) -> None:
+    values = floats(OWN_FILE // 4), floats(OWN_FILE // 4 - 1)
+    large, small = written(tmp_path, *values)
+
+    digest = hashlib.sha256(values[0].tobytes()).hexdigest()
+    assert (large.sha256, large.offset, small.offset) == (digest, None, 0)
+    assert (tmp_path / "weights" / digest).read_bytes() == values[0].tobytes()
+    assert (tmp_path / "weights.bin").read_bytes() == values[1].tobytes()
+
+
+@pytest.mark.parametrize("size", [2048, OWN_FILE], ids=["small", "large"])
+def test_equal_bytes_are_stored_once(tmp_path: Path, size: int) -> None:
+    """Whatever is made of them; a value of its owner alone isn't shared in place."""
+    value = floats(size)
+    square = value.reshape(-1, 64)
+    weights = written(tmp_path, value, value.copy(), square, value.view("int32"))
+
+    assert [weight.feed for weight in weights] == [
+        f"tandem/weight_{number}" for number in (0, 0, 1, 2)
+    ]
+    assert {(weight.sha256, weight.offset) for weight in weights} == {
+        (weights[0].sha256, weights[0].offset)
+    }
+    assert disk_bytes(tmp_path) == value.nbytes
+
+
+def test_what_a_model_may_write_to_has_a_place_of_its_own(tmp_path: Path) -> None:
+    small = written(tmp_path, *(floats(2048) for _ in "abc"), owned={"v0", "v1"})
+    assert len({weight.feed for weight in small}) == 3
+    assert [weight.offset for weight in small] == [0, 2 * PAGE, 4 * PAGE]
+
+    large = written(tmp_path, *(floats(OWN_FILE) for _ in "ab"), owned={"v0", "v1"})
+    (_, one), (_, other) = map_weights(tmp_path, large)
+    one[:] = 0.0
+    np.testing.assert_array_equal(other, floats(OWN_FILE))
+    assert disk_bytes(tmp_path) == one.nbytes
+
+
+def test_a_transposed_weight_is_written_in_its_own_order(tmp_path: Path) -> None:
+    value = floats(64, 32).T
+    weights = written(tmp_path, value)
+
+    assert weights[0].shape == (32, 64)
+    assert (tmp_path / "weights.bin").read_bytes() == value.tobytes()
+
+
+def test_no_weights_are_an_empty_file(tmp_path: Path) -> None:
+    assert written(tmp_path) == []
+    assert (tmp_path / "weights.bin").read_bytes() == b""
+    assert list(map_weights(tmp_path, [])) == []
+
+
+def test_many_weights_take_no_file_descriptors(tmp_path: Path) -> None:
+    """A server has about a thousand, and wants them for its clients."""
+    weights = written(tmp_path, *(floats(OWN_FILE) + number for number in range(20)))
+    before = len(os.listdir("/dev/fd"))
+    mapped = dict(map_weights(tmp_path, weights))
+
+    assert len(mapped) == 20
+    assert len(os.listdir("/dev/fd")) == before
+
+
+BACKBONE = floats(200, 200)
+
+
+def compiled(folder: Path, head: float, kernel: Array = BACKBONE) -> Artifact:
+    """A model of `kernel` and a head of its own."""
+
+    def build() -> None:
+        hidden = tf.nn.relu(tf.matmul(rows("x", len(kernel)), kernel))
+        tf.matmul(hidden, np.full((kernel.shape[1], 2), head, "f"), name="y")
+
+    folder.mkdir()
+    return compile_graph(folder, build)
+
+
+def publish(cache: ArtifactCache, made: Artifact, key: str) -> Artifact:
+    with cache.scratch() as folder:
+        shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+        return cache.publish(folder, key, made.read_manifest())
+
+
+def answers(artifact: Artifact) -> Array:
+    with Servable(artifact) as servable:
+        return servable.run("serving_default", {"x": np.ones((1, 200), "f")})["y"]
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
+    """Two that have their backbone in common."""
+    folder = tmp_path_factory.mktemp("versions")
+    return [compiled(folder / str(head), head) for head in (1.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[1:]), id="cut"),
+        pytest.param(lambda path: path.unlink(), id="gone"),
+    ],
+)
+def test_a_large_weight_that_is_damaged_is_seen(
+    tmp_path: Path, versions: list[Artifact], damage: Callable[[Path], object]
+) -> None:
+    copy = Artifact(shutil.copytree(versions[0].folder, tmp_path / "copy"))
+    [path] = copy.large_weights.iterdir()
+    damage(path)
+
+    with pytest.raises(DamagedArtifact, match=str(copy.folder)):
+        Servable(copy)
+
+
+def test_versions_share_what_they_have_in_common(
+    tmp_path: Path, versions: list[Artifact]
+) -> None:
+    cache = ArtifactCache(tmp_path / "cache")
+    first, second = (publish(cache, each, each.folder.parent.name) for each in versions)
+    assert BACKBONE.nbytes < disk_bytes(cache.folder) < 1.5 * BACKBONE.nbytes
+
+    np.testing.assert_allclose(answers(second), 2 * answers(first), rtol=1e-5)
+    first.discard()
+    assert cache.find(second.folder.name) is not None
+    np.testing.assert_allclose(answers(second), answers(versions[1]), rtol=1e-5)
+    second.discard()
+    assert disk_bytes(cache.folder) == 0, "no value is left without an artifact"
+
+
+def test_a_value_is_taken_from_no_file_that_was_damaged(
+    tmp_path: Path, versions: list[Artifact]
+) -> None:
+    """As the compiler's child of another model may have written it, too."""
+    cache = ArtifactCache(tmp_path / "cache")
+    [path] = publish(cache, versions[0], "first").large_weights.iterdir()
+    path.write_bytes(bytes(BACKBONE.nbytes))
+    second = publish(cache, versions[1], "second")
+
+    assert not path.samefile(second.large_weights / path.name)
+    np.testing.assert_allclose(answers(second), answers(versions[1]), rtol=1e-5)
+
+
+def test_a_link_out_of_an_artifact_is_no_value(
+    tmp_path: Path, versions: list[Artifact]
+) -> None:
+    cache = ArtifactCache(tmp_path / "cache")
+    [path] = publish(cache, versions[0], "first").large_weights.iterdir()
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+
+    [own] = publish(cache, versions[1], "second").large_weights.iterdir()
+    assert not own.samefile(tmp_path / "elsewhere")
+
+
+def test_without_links_each_has_its_own(
+    tmp_path: Path, versions: list[Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    cache = ArtifactCache(tmp_path / "cache")
+
+    for each in versions:
+        published = publish(cache, each, each.folder.parent.name)
+        assert [path.stat().st_nlink for path in published.large_weights.iterdir()] == [
+            1
+        ]
+        assert published.read_manifest() == each.read_manifest()
+
+
+def test_layers_of_equal_weights_take_one_files_memory(tmp_path: Path) -> None:
+    """In the graph too: one variable, whatever number of layers reads it."""
+
+    def build() -> None:
+        x = rows("x", 200)
+
+        for layer in range(4):
+            x = tf.tanh(tf.matmul(x, BACKBONE.copy(), name=f"layer_{layer}"))
+
+        tf.identity(x, name="y")
+
+    artifact = compile_graph(tmp_path, build)
+    assert len(artifact.read_manifest().weights) == 1
+    assert disk_bytes(artifact.folder) < 1.2 * BACKBONE.nbytes
