@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inference.composites import check_row_splits
 from inference.errors import InputMismatch
 from inference.nested import LEAVES, is_numbers, leaf_of, strings, to_array
 from inference.types import UNNAMED
@@ -30,18 +31,24 @@ def bind(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
     inputs that `inputs` lacks are not in the result. No rows (a dimension of 0) are
     allowed.
 
-    Raises `InputMismatch`: a wrong or missing name, dtype, shape, ragged lists.
+    Raises `InputMismatch`: a wrong or missing name, dtype, shape, ragged lists, row
+    splits that don't fit.
     """
     if len(inputs) == 1 and UNNAMED in inputs:
         name = _only_input(signature)
         return {name: _bind_one(signature.inputs[name], inputs[UNNAMED])}
 
     _check_names(signature, inputs)
-    return {
+    arrays = {
         name: _bind_one(spec, inputs[name])
         for name, spec in signature.inputs.items()
         if name in inputs
     }
+
+    if signature.takes_parts:
+        check_row_splits(signature, arrays)
+
+    return arrays
 
 
 def _once(name: str, value: Any) -> Any:

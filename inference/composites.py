@@ -57,6 +57,11 @@ class Sparse:
     shape: Array
 
 
+RULE = (
+    "they must begin at 0, never fall, and end at the number of values, or of the rows"
+    " that the next splits make"
+)
+
 Output = Array | Ragged | Sparse
 
 
@@ -92,7 +97,7 @@ def put_together(
 
     Raises `InputMismatch` for row splits that don't fit: most pass on what was sent.
     """
-    if not signature.composite:
+    if not signature.gives_parts:
         return outputs
 
     wholes: dict[str, Output] = {}
@@ -102,6 +107,25 @@ def put_together(
             wholes[name] = _whole(name, parts, [outputs[spec.name] for spec in parts])
 
     return wholes
+
+
+def check_row_splits(signature: Signature, inputs: Mapping[str, Array]) -> None:
+    """Raises `InputMismatch` for a ragged input whose row splits don't fit its values.
+
+    TensorFlow takes them and gives wrong numbers, or none for some rows.
+    """
+    for name, parts in by_whole(signature.inputs).items():
+        part = parts[0].part
+        sent = [inputs[spec.name] for spec in parts if spec.name in inputs]
+
+        if part is None or part.kind != "ragged" or len(sent) != len(parts):
+            continue
+
+        splits = ", ".join(f"'{spec.name}'" for spec in parts[1:])
+        if not _fits(Ragged(sent[0], tuple(sent[1:]))):
+            raise InputMismatch(
+                f"the row splits {splits} don't fit the ragged input '{name}': {RULE}"
+            )
 
 
 def _whole(name: str, parts: list[TensorSpec], values: list[Array]) -> Output:
@@ -114,25 +138,25 @@ def _whole(name: str, parts: list[TensorSpec], values: list[Array]) -> Output:
         return Sparse(*values)
 
     ragged = Ragged(values[0], tuple(values[1:]))
-    _check(name, ragged)
+
+    # Rows that overlap would make a long answer of few values.
+    if not _fits(ragged):
+        raise InputMismatch(
+            f"the ragged output '{name}' came out with row splits that don't fit its"
+            f" values; where row splits are sent, {RULE}"
+        )
+
     return ragged
 
 
-def _check(name: str, ragged: Ragged) -> None:
-    """Rows that overlap would make a long answer of few values."""
+def _fits(ragged: Ragged) -> bool:
     inner = [splits.size - 1 for splits in ragged.row_splits[1:]]
     count = len(ragged.values) if ragged.values.ndim else -1
-
-    for splits, length in zip(ragged.row_splits, [*inner, count], strict=True):
-        if not _fit(splits, length):
-            raise InputMismatch(
-                f"The ragged output '{name}' came out with row splits that don't fit "
-                "its values. Where row splits are sent, they must begin at 0, never "
-                "fall, and end at the number of values."
-            )
+    lengths = [*inner, count]
+    return all(map(_cut_to, ragged.row_splits, lengths))
 
 
-def _fit(splits: Array, length: int) -> bool:
+def _cut_to(splits: Array, length: int) -> bool:
     if splits.ndim != 1 or not splits.size:
         return False
 

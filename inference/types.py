@@ -128,14 +128,23 @@ class Signature:
         return [name for name, spec in self.inputs.items() if spec.required]
 
     @property
-    def composite(self) -> bool:
-        """Whether an output is given in parts."""
-        # A plain loop: it is asked at each call.
-        for spec in self.outputs.values():
-            if spec.part is not None:
-                return True
+    def takes_parts(self) -> bool:
+        """Whether an input is sent in parts."""
+        return _in_parts(self.inputs)
 
-        return False
+    @property
+    def gives_parts(self) -> bool:
+        """Whether an output is given in parts."""
+        return _in_parts(self.outputs)
+
+
+def _in_parts(specs: Mapping[str, TensorSpec]) -> bool:
+    # A plain loop: it is asked at each call.
+    for spec in specs.values():
+        if spec.part is not None:
+            return True
+
+    return False
 
 
 class ModelState(enum.StrEnum):

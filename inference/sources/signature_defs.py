@@ -10,6 +10,7 @@ from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
 from inference.backend import tf
 from inference.nested import MAX_RANK
 from inference.sources.costs import check_tensors
+from inference.sources.input_parts import SPARSE_ROLES, InputParts, ragged_roles
 from inference.sources.optional_inputs import checked_default
 from inference.sources.tensors import UNSERVABLE, dtype_name, known_dtype, shape_of
 from inference.types import Part, Signature, TensorSpec
@@ -17,7 +18,7 @@ from inference.types import Part, Signature, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from inference.types import Array
+    from inference.types import Array, Shape
 
 _OWN = "__saved_model"
 """How the names begin that TensorFlow gives what it runs itself."""
@@ -42,6 +43,7 @@ def read_signatures(meta_graph: Any, *, file: str) -> SignatureDefs:
     Raises `InvalidModel` for a default that only fills the memory.
     """
     found = SignatureDefs()
+    parts = InputParts(meta_graph)
 
     for name, definition in sorted(meta_graph.signature_def.items()):
         if name.startswith(_OWN):
@@ -51,7 +53,8 @@ def read_signatures(meta_graph: Any, *, file: str) -> SignatureDefs:
         check_tensors(definition.defaults.values(), where=where)
 
         try:
-            found.signatures[name] = _signature(name, definition, found.notes)
+            signature = _signature(name, definition, found.notes)
+            found.signatures[name] = parts.label(signature)
         except _Unservable as exc:
             found.left_out[name] = str(exc)
             found.notes.append(f"Signature '{name}' is left out: {exc}.")
@@ -129,6 +132,11 @@ def _sparse(alias: str, info: Any) -> list[TensorSpec]:
     """As TensorFlow has it: indices and shape are int64, values in a row."""
     rank = tf.TensorShape(info.tensor_shape).rank
     names = info.coo_sparse
+    tensors: tuple[tuple[str, str, Shape], ...] = (
+        (names.indices_tensor_name, "int64", (None, rank)),
+        (names.values_tensor_name, _dtype(alias, info), (None,)),
+        (names.dense_shape_tensor_name, "int64", (rank,)),
+    )
     return [
         TensorSpec(
             name=f"{alias}/{role}",
@@ -137,11 +145,7 @@ def _sparse(alias: str, info: Any) -> list[TensorSpec]:
             shape=shape,
             part=Part(of=alias, kind="sparse", role=role),
         )
-        for role, tensor, dtype, shape in (
-            ("indices", names.indices_tensor_name, "int64", (None, rank)),
-            ("values", names.values_tensor_name, _dtype(alias, info), (None,)),
-            ("shape", names.dense_shape_tensor_name, "int64", (rank,)),
-        )
+        for role, (tensor, dtype, shape) in zip(SPARSE_ROLES, tensors, strict=True)
     ]
 
 
@@ -152,16 +156,13 @@ def _ragged(alias: str, components: Sequence[Any]) -> list[TensorSpec]:
 
     return [
         replace(
-            _spec(f"{alias}/{_role(place)}", component),
-            part=Part(of=alias, kind="ragged", role=_role(place)),
+            _spec(f"{alias}/{role}", component),
+            part=Part(of=alias, kind="ragged", role=role),
         )
-        for place, component in enumerate(components)
+        for role, component in zip(
+            ragged_roles(len(components)), components, strict=True
+        )
     ]
-
-
-def _role(place: int) -> str:
-    """Numbered as TensorFlow numbers the inputs that it cuts a ragged one into."""
-    return f"row_splits_{place - 1}" if place > 1 else ("values", "row_splits")[place]
 
 
 def _spec(name: str, info: Any) -> TensorSpec:

@@ -13,7 +13,6 @@ from inference.backend import tf, tf1
 from inference.binding import bind
 from inference.errors import InputMismatch, InvalidRequest
 from inference.runtime import Servable
-from inference.types import Part, Signature, TensorSpec
 from service.codecs import tfserving, tfserving_answers
 from tests.inference.graphs import compile_path
 
@@ -40,7 +39,13 @@ def functions(gain: Any) -> dict[str, Any]:
     def sparse(sp: Any) -> Any:
         return {"sums": tf.sparse.reduce_sum(sp, 1) * gain, "twice": sp * 2.0}
 
+    def mixed(plain: Any, pair: Any, flag: Any = None) -> Any:
+        return {"y": plain + tf.reduce_sum(pair["x"]) + tf.sparse.reduce_sum(pair["s"])}
+
+    pair = {"x": of_ragged(1), "s": tf.SparseTensorSpec([None])}
+
     return {
+        "mixed": tf.function(mixed, [tf.TensorSpec([None], name="plain"), pair]),
         "serving_default": tf.function(lambda text: tf.strings.split(text), text),
         "both": tf.function(
             lambda text: {
@@ -138,6 +143,54 @@ def test_a_sparse_input_and_output_are_parts(servable: Servable) -> None:
     assert answer == {"sums": [2.0, 10.0], "twice": DOUBLED}
 
 
+def test_inputs_say_which_part_of_what_they_are(servable: Servable) -> None:
+    found = {
+        name: {
+            each: f"{spec.part.role} of {spec.part.kind} {spec.part.of}"
+            for each, spec in signature.inputs.items()
+            if spec.part
+        }
+        for name, signature in servable.signatures.items()
+    }
+
+    assert found == {
+        "serving_default": {},
+        "both": {},
+        "bytes": {},
+        "mixed": {
+            "pair": "indices of sparse pair",
+            "pair_1": "values of sparse pair",
+            "pair_2": "shape of sparse pair",
+            "pair_3": "values of ragged pair_3",
+            "pair_4": "row_splits of ragged pair_3",
+        },
+        "rows": {"x": "values of ragged x", "x_1": "row_splits of ragged x"},
+        "deep": {
+            "x": "values of ragged x",
+            "x_1": "row_splits of ragged x",
+            "x_2": "row_splits_1 of ragged x",
+        },
+        "sparse": {
+            "sp": "indices of sparse sp",
+            "sp_1": "values of sparse sp",
+            "sp_2": "shape of sparse sp",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "splits", [[0, 1], [0, 3], [1, 2], [0, 2, 1, 2], [], [0, -1, 2]]
+)
+def test_row_splits_that_are_sent_must_fit(
+    servable: Servable, splits: list[int]
+) -> None:
+    """TensorFlow takes them: the answer would lack rows, or repeat them."""
+    inputs = {"x": [[1, 2], [3, 4]], "x_1": splits}
+
+    with pytest.raises(InputMismatch, match="'x_1' don't fit the ragged input 'x'"):
+        ask(servable, signature_name="rows", inputs=inputs)
+
+
 @pytest.mark.parametrize(
     ("signature", "shapes"),
     [
@@ -167,43 +220,6 @@ def test_only_the_outputs_that_are_asked_for_are_put_together(
     outputs = servable.run("both", {"text": np.array([b"a"], object)}, ["n"])
 
     assert list(put_together(signature, outputs)) == ["n"]
-
-
-def ragged_signature() -> Signature:
-    parts = {
-        f"r/{role}": TensorSpec(
-            name=f"r/{role}",
-            tensor="t:0",
-            dtype="int64",
-            shape=(None,),
-            part=Part(of="r", kind="ragged", role=role),
-        )
-        for role in ("values", "row_splits", "row_splits_1")
-    }
-    return Signature(name="s", inputs={}, outputs=parts)
-
-
-@pytest.mark.parametrize(
-    "splits",
-    [
-        ([0, 1], [0, 3]),
-        ([1, 1], [0, 2]),
-        ([0, 3], [0, 2, 1, 2]),
-        ([0, -1], [0, 2]),
-        ([0, 1], []),
-        ([], [0, 2]),
-        ([0, 1], 2),
-    ],
-)
-def test_row_splits_that_dont_fit_are_refused(splits: tuple[Any, Any]) -> None:
-    parts = [[7, 8], *splits]
-    outputs = {
-        name: np.array(part, "int64")
-        for name, part in zip(ragged_signature().outputs, parts, strict=True)
-    }
-
-    with pytest.raises(InputMismatch, match="'r' came out with row splits that"):
-        put_together(ragged_signature(), outputs)
 
 
 def sparse_in(folder: Path) -> Path:

@@ -1,0 +1,142 @@
+"""Which inputs of a TF2 signature are the parts of one ragged or sparse tensor.
+
+`tf.saved_model.save` cuts a ragged `x` into inputs `x`, `x_1`, … and the signature no
+longer says so. The function that it calls does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
+
+from inference.sources.graphs import node_of, nodes_by_name
+from inference.types import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from inference.types import Signature, TensorSpec
+
+CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+SPARSE_ROLES = ("indices", "values", "shape")
+
+
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """`count` tensors in a row that a function takes for one value of `kind`."""
+
+    kind: str
+    count: int
+
+    def roles(self) -> Sequence[str]:
+        return SPARSE_ROLES if self.kind == "sparse" else ragged_roles(self.count)
+
+
+def ragged_roles(count: int) -> list[str]:
+    """Of the values and what cuts them, numbered as TensorFlow numbers the inputs."""
+    numbered = [f"row_splits_{place}" for place in range(1, count - 1)]
+    return ["values", "row_splits", *numbered][:count]
+
+
+class InputParts:
+    """What the functions of a SavedModel take, and the signatures that call them."""
+
+    def __init__(self, meta_graph: Any) -> None:
+        self._nodes = nodes_by_name(meta_graph.graph_def)
+        self._functions = meta_graph.object_graph_def.concrete_functions
+        self._bodies = {
+            function.signature.name: function
+            for function in meta_graph.graph_def.library.function
+        }
+
+    def label(self, signature: Signature) -> Signature:
+        """The signature, its inputs with what they are a part of."""
+        by_tensor = {node_of(spec.tensor): spec for spec in signature.inputs.values()}
+        labelled = {
+            spec.name: replace(spec, part=part)
+            for tensors, flat in self._composites(signature)
+            for spec, part in _parts([by_tensor.get(each) for each in tensors], flat)
+        }
+        return replace(signature, inputs={**signature.inputs, **labelled})
+
+    def _composites(self, signature: Signature) -> Iterator[tuple[list[str], _Flat]]:
+        """Each composite value: the graph's nodes that it is made of, and how."""
+        output = next(iter(signature.outputs.values()))
+        call = self._nodes.get(node_of(output.tensor))
+
+        if call is None or call.op not in CALLS:
+            return
+
+        given = [node_of(tensor) for tensor in call.input]
+        body = self._bodies.get(call.attr["f"].func.name)
+        arguments = [each.name for each in body.signature.input_arg] if body else []
+        fed = dict(zip(arguments, given, strict=False))
+
+        for inner in body.node_def if body else ():
+            called = inner.attr["f"].func.name if inner.op in CALLS else ""
+
+            if called in self._functions:
+                taken = [fed.get(tensor, "") for tensor in inner.input]
+                yield from _groups(taken, self._functions[called])
+
+
+def _groups(taken: list[str], function: Any) -> Iterator[tuple[list[str], _Flat]]:
+    start = 0
+
+    for flat in _flattened(function.canonicalized_input_signature):
+        if flat.kind:
+            yield taken[start : start + flat.count], flat
+
+        start += flat.count
+
+
+def _parts(
+    specs: list[TensorSpec | None], flat: _Flat
+) -> Iterator[tuple[TensorSpec, Part]]:
+    """Of inputs that are all known; they are called after the first of them."""
+    first = specs[0] if specs else None
+
+    if first is None or None in specs or len(specs) != flat.count:
+        return
+
+    for spec, role in zip(specs, flat.roles(), strict=True):
+        if spec is not None:
+            yield spec, Part(of=first.name, kind=flat.kind, role=role)
+
+
+def _flattened(value: Any) -> Iterator[_Flat]:
+    """The tensors that a structure is flattened to, in TensorFlow's order."""
+    kind = value.WhichOneof("kind")
+
+    if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
+        yield _Flat("", 1)
+    elif kind == "type_spec_value":
+        yield _flat_spec(value.type_spec_value)
+    else:
+        for each in _members(value, kind):
+            yield from _flattened(each)
+
+
+def _members(value: Any, kind: str | None) -> Sequence[Any]:
+    if kind in ("tuple_value", "list_value"):
+        return list(getattr(value, kind).values)
+
+    if kind == "named_tuple_value":
+        return [pair.value for pair in value.named_tuple_value.values]
+
+    fields: Mapping[str, Any] = value.dict_value.fields if kind == "dict_value" else {}
+    return [fields[name] for name in sorted(fields)]
+
+
+def _flat_spec(spec: Any) -> _Flat:
+    if spec.type_spec_class == TypeSpecProto.SPARSE_TENSOR_SPEC:
+        return _Flat("sparse", 3)
+
+    # Older TensorFlow doesn't say the number of tensors, but the ragged rank alone.
+    state = spec.type_state.tuple_value.values
+    rank = state[2].int64_value if len(state) > 2 else 0
+    count = spec.num_flat_components or rank + 1
+    ragged = spec.type_spec_class == TypeSpecProto.RAGGED_TENSOR_SPEC and count > 1
+    return _Flat("ragged" if ragged else "", count)
