@@ -8,21 +8,19 @@ are checked here.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inference.boundary import BadEntry, Boundary, LimitReached
 from inference.layout import (
     FOREIGN,
     LOST_AND_FOUND,
-    NAME,
     SIDECAR,
     SUFFIXES,
     SUMS,
     VERSION,
     WARMUP,
-    architecture_of,
+    check_file,
     holds_versions,
     is_model_file,
     is_saved_model,
@@ -32,11 +30,12 @@ from inference.layout import (
     names_of,
     nearest_file,
 )
-from inference.reasons import printable
+from inference.packaging import is_packaged, named_model, packaged_model
+from inference.scan import Scan
+from inference.triton import CONFIG, model_filename, passed_over, read_config
 from inference.types import ModelId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 LIMIT = 50_000
@@ -73,59 +72,6 @@ class ModelEntry:
         return first.name if first.stem == self.name else f"{self.name}/"
 
 
-@dataclass(slots=True, kw_only=True)
-class Scan:
-    """What a repository holds. `problems` says what of it is passed over, and why.
-
-    The entries of `doubtful` names have a problem now: that such a model or a version
-    of it isn't found doesn't mean that it was taken away. `one_model` says that it is
-    one model's folder of versions.
-    """
-
-    entries: list[ModelEntry] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    doubtful: set[str] = field(default_factory=set)
-    one_model: bool = False
-    _taken: dict[str, ModelEntry] = field(default_factory=dict, repr=False)
-
-    def add(self, entry: ModelEntry, place: str) -> None:
-        """Take up a model, unless its name can't be one or is taken."""
-        taken = self._taken.get(entry.name)
-
-        if not NAME.fullmatch(entry.name):
-            self.report(
-                f"{place}: '{entry.name}' can't be a model's name; rename it to "
-                "letters, digits, '.', '_' and '-', beginning with a letter or digit, "
-                "128 at most."
-            )
-        elif taken is not None:
-            self.report(
-                f"{place}: the model '{entry.name}' is served from {taken.place} "
-                "already; rename one of them."
-            )
-        else:
-            self._taken[entry.name] = entry
-            self.entries.append(entry)
-
-    @contextmanager
-    def blaming(self, place: str, names: set[str]) -> Iterator[None]:
-        """Note what is wrong in `place` and go on; `names` are in doubt then."""
-        try:
-            yield
-        except BadEntry as exc:
-            self.doubt(f"{place}: {exc}", names)
-        except OSError as exc:
-            self.doubt(f"{place}: it can't be read: {exc.strerror}.", names)
-
-    def doubt(self, problem: str, names: set[str]) -> None:
-        self.report(problem)
-        self.doubtful |= names
-
-    def report(self, problem: str) -> None:
-        """Files may have any bytes for names, which end up in logs and documents."""
-        self.problems.append(printable(problem))
-
-
 def scan_repository(root: Path, *, limit: int = LIMIT, one_model: bool = False) -> Scan:
     """The models below `root`, all versions. Looks at `limit` entries at most.
 
@@ -139,7 +85,7 @@ def scan_repository(root: Path, *, limit: int = LIMIT, one_model: bool = False) 
     if root.is_file():
         finder = _Finder(Boundary(root.parent, limit=limit))
         finder.find_one(root)
-    elif is_saved_model(root):
+    elif is_saved_model(root) or is_packaged(root):
         finder = _Finder(Boundary(root, root.parent, limit=limit))
         finder.find_one(root)
     else:
@@ -178,7 +124,7 @@ class _Finder:
         try:
             with self.scan.blaming(root.name, {*names_of(root), root.parent.name}):
                 if root.is_dir():
-                    self._find_saved_model(root)
+                    self._find_folder(root)
                 else:
                     self._find_file(root, root.parent)
         except LimitReached as exc:
@@ -187,7 +133,7 @@ class _Finder:
     def _find_file(self, path: Path, root: Path) -> None:
         """A bare file is version 1 of the model of its name."""
         name = path.stem
-        self._boundary.check(architecture_of(path))
+        check_file(path, self._boundary)
         files = ModelFiles(
             id=ModelId(name, 1),
             path=path,
@@ -197,8 +143,8 @@ class _Finder:
         )
         self._add(name, [files], files.sidecar, path.name)
 
-    def _find_saved_model(self, folder: Path) -> None:
-        """In a version's folder the name stands above it."""
+    def _find_folder(self, folder: Path) -> None:
+        """One model's. In a version's folder the name stands above it."""
         is_numbered = VERSION.fullmatch(folder.name)
         model = folder.parent if is_numbered else folder
         number = int(folder.name) if is_numbered else 1
@@ -229,6 +175,7 @@ class _Finder:
             return
 
         self._report_misnamed(model, children)
+        self._report_config(model)
         found = []
 
         for folder in sorted(folders, key=lambda path: int(path.name)):
@@ -245,13 +192,34 @@ class _Finder:
         for path in filter(meant_as_version, children):
             self.scan.report(
                 f"{model.name}/{path.name}: not a version; versions are named 1, 2, 3 "
-                "…, without leading zeros."
+                "…, without leading zeros.",
+                {model.name},
             )
+
+    def _report_config(self, model: Path) -> None:
+        config = self._companion(model / CONFIG)
+        said = passed_over(read_config(config)) if config else None
+
+        if said is not None:
+            self.scan.report(f"{model.name}/{CONFIG}: {said}", set())
+
+    def _report_beside(self, path: Path, folder: Path, model: Path) -> None:
+        """Say which model of a tool's folder isn't served."""
+        place = model.name if folder == model else f"{model.name}/{folder.name}"
+        beside = [each for each in self._boundary.children(folder) if each != path]
+
+        for other in beside:
+            if other.suffix.lower() in SUFFIXES:
+                chosen = path.relative_to(folder).as_posix()
+                self.scan.report(
+                    f"{place}/{other.name}: not served, as {chosen} beside it is.",
+                    set(),
+                )
 
     def _version(
         self, folder: Path, model: Path, root: Path, number: int
     ) -> ModelFiles:
-        path = model_in(folder, self._boundary)
+        path = self._model_in(folder, model)
         folders = list(dict.fromkeys((folder, model)))
         own = [path.with_suffix(".toml")] if path != folder else []
         sidecars = own + [each / SIDECAR for each in folders]
@@ -262,6 +230,21 @@ class _Finder:
             sums=self._companion(*(each / SUMS for each in (folder, model, root))),
             warmup=self._companion(*(each / WARMUP for each in folders)),
         )
+
+    def _model_in(self, folder: Path, model: Path) -> Path:
+        config = self._companion(model / CONFIG)
+        name = model_filename(read_config(config)) if config else None
+
+        if name is not None:
+            return named_model(folder, name, self._boundary)
+
+        packaged = packaged_model(folder, self._boundary)
+
+        if packaged is None:
+            return model_in(folder, self._boundary)
+
+        self._report_beside(packaged, folder, model)
+        return packaged
 
     def _companion(self, *places: Path) -> Path | None:
         return nearest_file(places, self._boundary)

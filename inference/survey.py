@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.fingerprint import Fingerprint
-    from inference.repository import ModelEntry, ModelFiles, Scan
+    from inference.repository import ModelEntry, ModelFiles
+    from inference.scan import Scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

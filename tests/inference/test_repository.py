@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.repository import ModelFiles, Scan, scan_repository
+from inference.repository import ModelFiles, scan_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from inference.scan import Scan
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -118,6 +120,9 @@ def test_models(tmp_path: Path, paths: list[str], models: dict[str, str]) -> Non
         pytest.param(["m/notes.txt"], {}, ["m:", "no model"], id="none"),
         pytest.param(["m/"], {}, ["m:", "no model"], id="empty"),
         pytest.param(
+            ["m/1/model.onnx"], {}, ["m/1: holds no", "model.onnx is of"], id="foreign"
+        ),
+        pytest.param(
             ["m/2/", "m/1/a.h5"], {"m/1": "m/1/a.h5"}, ["m/2: holds no"], id="one empty"
         ),
         pytest.param(["m/abc/a.h5"], {}, ["m: holds no", "1, 2, 3"], id="no number"),
@@ -205,6 +210,31 @@ def test_one_model_itself(
 
     assert [str(each.id) for each in versions(scan)] == [model]
     assert versions(scan)[0].path == tmp_path / root
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("m.pb", "m.pb"),
+        ("m.graphdef", "m.graphdef"),
+        ("m/1/model.graphdef", "m/1"),
+        ("m/1/net.pb", "m/1"),
+        ("m/frozen.pb", "m"),
+    ],
+)
+def test_a_file_too_short_for_a_graph_is_none(
+    tmp_path: Path, path: str, place: str
+) -> None:
+    lay(tmp_path, path, "good.pb")
+    (tmp_path / path).write_bytes(b"\x0a\x00")
+    scan = scan_repository(tmp_path)
+
+    assert found(scan, tmp_path) == {"good/1": "good.pb"}
+    name = path.rpartition("/")[2]
+    assert scan.problems == [
+        f"{place}: {name} has 2 bytes, fewer than any graph. Copy or save it again."
+    ]
+    assert scan.doubtful == {"m"}
 
 
 def test_a_repository_that_isnt_there(tmp_path: Path) -> None:

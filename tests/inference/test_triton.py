@@ -1,0 +1,126 @@
+"""What is read of Triton's `config.pbtxt`, and what is said of the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inference.repository import scan_repository
+from tests.inference.test_repository import found, lay, versions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference.scan import Scan
+
+PLAIN = """
+name: "m"
+platform: "tensorflow_graphdef"
+max_batch_size: 8
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 2 ] } ]
+"""
+
+
+def scan(root: Path, config: str, *paths: str) -> Scan:
+    lay(root, "other.h5", *(f"m/{path}" for path in paths))
+    (root / "m/config.pbtxt").write_text(config)
+    return scan_repository(root)
+
+
+def test_a_plain_one_says_nothing_more(tmp_path: Path) -> None:
+    done = scan(
+        tmp_path, PLAIN, "1/model.graphdef", "2/model.savedmodel/saved_model.pb"
+    )
+
+    assert found(done, tmp_path) == {
+        "m/1": "m/1/model.graphdef",
+        "m/2": "m/2/model.savedmodel",
+        "other/1": "other.h5",
+    }
+    assert done.problems == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'default_model_filename: "net.bin"',
+        "default_model_filename:'net.bin'",
+        '\tdefault_model_filename : "net.bin"  # ours',
+        '# default_model_filename: "other.pb"\ndefault_model_filename: "net.bin"',
+    ],
+)
+def test_the_file_that_it_names_is_the_model(tmp_path: Path, line: str) -> None:
+    config = f"{PLAIN}\n{line}\n"
+    done = scan(tmp_path, config, "1/net.bin", "1/other.pb", "1/more.pb")
+
+    assert found(done, tmp_path)["m/1"] == "m/1/net.bin"
+    assert done.problems == []
+
+
+def test_it_may_name_a_savedmodel(tmp_path: Path) -> None:
+    config = 'default_model_filename: "export"'
+    done = scan(tmp_path, config, "1/export/saved_model.pb", "1/model.graphdef")
+
+    assert found(done, tmp_path)["m/1"] == "m/1/export"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("net.pb", "config.pbtxt names net.pb, which isn't there"),
+        ("empty", "config.pbtxt names empty, which isn't there or holds no SavedModel"),
+        ("../../other.h5", "isn't the name of a file in the version's folder"),
+        ("/etc/passwd", "isn't the name of a file in the version's folder"),
+        ("..", "isn't the name of a file in the version's folder"),
+    ],
+)
+def test_a_name_of_nothing_or_of_elsewhere(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    config = f'default_model_filename: "{name}"'
+    done = scan(tmp_path, config, "1/model.graphdef", "1/empty/")
+
+    assert [str(files.id) for files in versions(done)] == ["other/1"]
+    (problem,) = done.problems
+    assert problem.startswith("m/1: ")
+    assert words in problem
+
+
+def test_a_link_that_it_names_is_not_followed_out(tmp_path: Path) -> None:
+    lay(tmp_path / "outside", "net.pb")
+    root = lay(tmp_path / "root", "m/1/")
+    (root / "m/1/net.pb").symlink_to(tmp_path / "outside/net.pb")
+    done = scan(root, 'default_model_filename: "net.pb"')
+
+    assert "net.pb is a link out of the repository" in done.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("version_policy: { all: {} }", ["version_policy", "`versions` in model.toml"]),
+        ("version_policy {\n specific {\n versions: [1]\n}\n}", ["version_policy"]),
+        ("model_warmup [\n{}\n]", ["model_warmup", "warmup.jsonl"]),
+        (
+            "sequence_batching { }\noutput [ {\n  reshape: { shape: [ ] }\n} ]",
+            ["sequence_batching", "reshape"],
+        ),
+    ],
+)
+def test_what_it_asks_for_in_vain_is_said(
+    tmp_path: Path, config: str, words: list[str]
+) -> None:
+    done = scan(tmp_path, PLAIN + config, "1/model.graphdef")
+
+    assert "m/1" in found(done, tmp_path)
+    (problem,) = done.problems
+    assert problem.startswith("m/config.pbtxt: only default_model_filename is read")
+    assert [word for word in words if word not in problem] == []
+
+
+def test_one_without_an_end_is_not_read(tmp_path: Path) -> None:
+    done = scan(tmp_path, "#" * 2**18 + "#", "1/model.graphdef")
+
+    assert [str(files.id) for files in versions(done)] == ["other/1"]
+    assert done.problems == ["m: config.pbtxt has more than 262144 bytes."]
