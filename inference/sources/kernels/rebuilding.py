@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inference.sources.source import Source
-    from inference.types import Array
 
 
 @contextmanager
@@ -44,15 +43,18 @@ def _rebuild(session: Any, source: Source) -> None:
     with session.graph.as_default():
         tf.graph_util.import_graph_def(source.graph_def, name="")
         fills = fill_tables(session.graph, source.tables)
+        given = {
+            tf1.placeholder(value.dtype, value.shape): (name, value)
+            for name, value in source.variables.items()
+        }
+        fills += [
+            _assign(session.graph, name, tensor) for tensor, (name, _) in given.items()
+        ]
 
-        for name, value in source.variables.items():
-            _assign(session, name, value)
-
-    session.run(fills)
+    # All at once: a session takes in anew whatever was added since it last ran.
+    session.run(fills, {tensor: value for tensor, (_, value) in given.items()})
 
 
-def _assign(session: Any, name: str, value: Array) -> None:
-    handle = session.graph.get_tensor_by_name(f"{name}:0")
-    given = tf1.placeholder(value.dtype, value.shape)
-    assigned = tf.raw_ops.AssignVariableOp(resource=handle, value=given)
-    session.run(assigned, {given: value})
+def _assign(graph: Any, name: str, value: Any) -> Any:
+    handle = graph.get_tensor_by_name(f"{name}:0")
+    return tf.raw_ops.AssignVariableOp(resource=handle, value=value)
