@@ -216,17 +216,58 @@ def grouped(form: Form, x: Any) -> Any:
     return y if form.first else tf.transpose(y, [0, 2, 3, 1])
 
 
+def depthwise_transposed(form: Form, x: Any) -> Any:
+    size = [2, 2, 9, 7] if form.first else [2, 9, 7, 2]
+    return tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+        input_sizes=size,
+        filter=DEPTHWISE[:, :, :2],
+        out_backprop=x,
+        strides=[1, 1, 1, 1],
+        padding="SAME",
+        data_format=form.name,
+    )
+
+
+def old_norms(form: Form, x: Any) -> Any:
+    how = {"data_format": form.name, "is_training": False}
+    names = ("scale", "offset", "mean", "variance")
+    how |= dict(zip(names, NORM, strict=True))
+    return tf.raw_ops.FusedBatchNormV2(
+        x=tf.raw_ops.FusedBatchNorm(x=x, **how).y, **how
+    ).y
+
+
+def mirrored(form: Form, x: Any) -> Any:
+    """Padding that is computed, not constant."""
+    edges = tf.constant(form.each([1, 0], [2, 1], outer=[0, 0])) * 1
+    return tf.pad(convolved(form, x), edges, "REFLECT")
+
+
+def halves(form: Form, x: Any) -> Any:
+    """In float16 the average is computed in float32, too."""
+    y = tf.nn.conv2d(
+        tf.cast(x, "float16"), FILTERS[:1, :1].astype("float16"), 1, "SAME", form.name
+    )
+    window = form.each(3, 2)
+    y = tf.nn.avg_pool2d(y, window, window, "SAME", data_format=form.name)
+    return tf.round(tf.cast(y, "float32") * 10.0)
+
+
 TWO = [
     convolved,
     explicit,
     dilated,
     depthwise,
+    depthwise_transposed,
     transposed,
     sizes_in_one_tensor,
     pooled,
     pooled_by_inputs,
     normed,
+    old_norms,
     statistics,
+    mirrored,
+    halves,
     blocks,
     residual,
     reduced,

@@ -53,8 +53,6 @@ KINDS = {
     "Conv2DBackpropInput": _BACKWARDS,
     "Conv3DBackpropInputV2": _BACKWARDS,
     "DepthwiseConv2dNativeBackpropInput": _BACKWARDS,
-    # `input`, which only lends its shape, `filter`, `out_backprop`.
-    "Conv2DBackpropInputV2": Kind(pictures=(0, 2)),
     # array_ops.cc: both formats order a block's positions before its channels.
     "DepthToSpace": _PICTURE,
     "SpaceToDepth": _PICTURE,

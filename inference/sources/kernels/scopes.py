@@ -128,79 +128,85 @@ class Scope:
 
 
 def scope_of(graph_def: Any, roots: Iterable[str]) -> Scope:
-    """The graph itself; `roots` are the tensors that must keep their names."""
-    nodes = {}
+    """The graph itself, to be changed in place until `write_graph` ends that.
 
-    for each in graph_def.node:
-        node = type(each)()
-        node.CopyFrom(each)
-        node.input[:] = [_flat(tensor) for tensor in each.input]
-        nodes[node.name] = node
+    `roots` are the tensors that must keep their names.
+    """
+    nodes = {node.name: node for node in graph_def.node}
+
+    for node in graph_def.node:
+        node.input[:] = [_flat(tensor) for tensor in node.input]
 
     return Scope(
         place="",
         nodes=nodes,
         roots={_flat(root) for root in roots},
-        framed=any(node.op in _FRAMES for node in nodes.values()),
+        framed=_has_frames(nodes),
     )
 
 
 def write_graph(scope: Scope, graph_def: Any) -> None:
     """Put what has become of the nodes into `graph_def`."""
-    del graph_def.node[:]
-
     for node in scope.nodes.values():
         node.input[:] = [tensor.removesuffix(":0") for tensor in node.input]
 
-    graph_def.node.extend(scope.nodes.values())
+    _write(scope, graph_def.node)
 
 
 def scope_in(function: Any, library: Mapping[str, Any]) -> Scope:
-    """The body of `function`, one of `library`."""
-    slots = {
-        node.name: {
-            f"{node.name}:{argument}:{index}": f"{node.name}:{position}"
-            for position, (argument, index, _) in enumerate(outputs(node, library))
-        }
-        for node in function.node_def
+    """The body of `function`, one of `library`; as `scope_of` has a graph."""
+    nodes = {node.name: node for node in function.node_def}
+    flat = {
+        f"{name}:{argument}:{index}": f"{name}:{position}"
+        for name, node in nodes.items()
+        for position, (argument, index, _) in enumerate(outputs(node, library))
     }
-    nodes = {}
 
-    def flat(tensor: str) -> str:
-        return slots.get(node_of(tensor), {}).get(tensor, tensor)
-
-    for each in function.node_def:
-        node = type(each)()
-        node.CopyFrom(each)
-        node.input[:] = [flat(tensor) for tensor in each.input]
-        nodes[node.name] = node
+    for node in function.node_def:
+        node.input[:] = [flat.get(tensor, tensor) for tensor in node.input]
 
     return Scope(
         place=function.signature.name,
         nodes=nodes,
         # No node may take the name of an argument.
         roots={argument.name for argument in function.signature.input_arg},
-        results={name: flat(tensor) for name, tensor in function.ret.items()},
-        framed=any(node.op in _FRAMES for node in nodes.values()),
+        results={
+            name: flat.get(tensor, tensor) for name, tensor in function.ret.items()
+        },
+        framed=_has_frames(nodes),
     )
 
 
 def write_function(scope: Scope, function: Any, library: Mapping[str, Any]) -> None:
     """Put what has become of the nodes into `function`."""
-    slots = {
+    full = {
         f"{node.name}:{position}": f"{node.name}:{argument}:{index}"
         for node in scope.nodes.values()
         for position, (argument, index, _) in enumerate(outputs(node, library))
     }
-    del function.node_def[:]
 
     for node in scope.nodes.values():
-        node.input[:] = [slots.get(tensor, tensor) for tensor in node.input]
+        node.input[:] = [full.get(tensor, tensor) for tensor in node.input]
 
-    function.node_def.extend(scope.nodes.values())
+    _write(scope, function.node_def)
 
     for name, tensor in scope.results.items():
-        function.ret[name] = slots.get(tensor, tensor)
+        function.ret[name] = full.get(tensor, tensor)
+
+
+def _write(scope: Scope, nodes: Any) -> None:
+    """Without copying what stays: a graph's constants may take gigabytes."""
+    old = {node.name for node in nodes}
+
+    for place in reversed(range(len(nodes))):
+        if nodes[place].name not in scope.nodes:
+            del nodes[place]
+
+    nodes.extend(node for name, node in scope.nodes.items() if name not in old)
+
+
+def _has_frames(nodes: Mapping[str, Any]) -> bool:
+    return any(node.op in _FRAMES for node in nodes.values())
 
 
 def outputs(
