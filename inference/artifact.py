@@ -43,6 +43,7 @@ class PartEntry(_Value):
     of: str
     kind: str
     role: str
+    shape: tuple[int | None, ...] | None
 
 
 class Tensor(_Value):

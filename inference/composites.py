@@ -78,16 +78,7 @@ def by_whole(specs: Mapping[str, TensorSpec]) -> dict[str, list[TensorSpec]]:
 def whole_shape(parts: list[TensorSpec]) -> Shape:
     """The shape of what `parts`, from `by_whole`, make up."""
     first = parts[0]
-
-    if first.part is None:
-        return first.shape
-
-    if first.part.kind == "sparse":
-        rank = first.shape[1] if first.shape else None
-        return None if rank is None else (None,) * rank
-
-    rows = (None,) * (len(parts) - 1)
-    return None if first.shape is None else (*rows, *first.shape)
+    return first.part.shape if first.part else first.shape
 
 
 def put_together(

@@ -21,6 +21,7 @@ from inference.errors import (
     InputMismatch,
     UnknownSignature,
 )
+from inference.part_samples import fit_parts
 from inference.priority import start_lowered
 from inference.reasons import first_line
 from inference.samples import numpy_dtype
@@ -202,13 +203,14 @@ def sample_inputs(
     if rows is not None:
         shapes = {name: (rows, *shape[1:]) for name, shape in shapes.items()}
 
-    return {
+    made = {
         name: np.full(shapes[name], sample.text, object)
         if spec.dtype == "string"
         else np.zeros(shapes[name], numpy_dtype(spec.dtype))
         for name, spec in signature.inputs.items()
         if spec.required
     }
+    return fit_parts(signature, made)
 
 
 def trim_memory() -> None:

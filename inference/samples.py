@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
+from inference.part_samples import fit_parts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -63,10 +65,11 @@ def sample(
     Equal arguments give equal arrays; another `seed` gives other rows.
     """
     generator = np.random.default_rng(seed)
-    return {
+    made = {
         name: _tensor(spec, guess, rows, generator)
         for name, spec in signature.inputs.items()
     }
+    return fit_parts(signature, made)
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:

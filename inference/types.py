@@ -66,12 +66,13 @@ class Part:
     """One of the tensors that make up a composite one, `of` that name.
 
     A `kind` of `"ragged"` has the roles `values` and `row_splits`, the outermost first;
-    a `"sparse"` one has `indices`, `values` and `shape`.
+    a `"sparse"` one has `indices`, `values` and `shape`. `shape` is the whole's.
     """
 
     of: str
     kind: str
     role: str
+    shape: Shape = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 INLINE_VALUES = 16
 """Up to this many numbers a body is written out; beyond, a script writes it."""
 
-_ONE_ROW = [0, 1]
 _UNTRIED = Sample(shapes={}, text=b"")
 
 
@@ -97,8 +96,9 @@ def _shape(spec: TensorSpec, sample: Sample) -> tuple[int, ...]:
 
 
 def _value(spec: TensorSpec, sample: Sample) -> Any:
-    if _cuts(spec):
-        return _ONE_ROW
+    known = _one_row(spec)
+    if known is not None:
+        return known
 
     return _nest(_leaf(spec, sample), _shape(spec, sample))
 
@@ -107,13 +107,22 @@ def _nest(leaf: Any, shape: tuple[int, ...]) -> Any:
     return reduce(lambda value, size: [value] * size, reversed(shape), leaf)
 
 
-def _cuts(spec: TensorSpec) -> bool:
-    return spec.part is not None and spec.part.role.startswith("row_splits")
+def _one_row(spec: TensorSpec) -> list[int] | None:
+    """Of what says how a composite tensor is made up: one row, with one value."""
+    part = spec.part
+    if part is None:
+        return None
+
+    if part.role == "shape":
+        return [size or 1 for size in part.shape or spec.shape or ()]
+
+    return [0, 1] if part.role.startswith("row_splits") else None
 
 
 def _expression(spec: TensorSpec, sample: Sample) -> str:
-    if _cuts(spec):
-        return repr(_ONE_ROW)
+    known = _one_row(spec)
+    if known is not None:
+        return repr(known)
 
     text = repr(_leaf(spec, sample))
     return reduce(
@@ -129,9 +138,6 @@ def _leaf(spec: TensorSpec, sample: Sample) -> Any:
 
     if spec.dtype == "bool":
         return False
-
-    if spec.part is not None and spec.part.role == "shape":
-        return 1
 
     return 0 if "int" in spec.dtype else 0.0
 

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
 
+from inference.backend import tf
 from inference.sources.graphs import node_of, nodes_by_name
+from inference.sources.tensors import shape_of
 from inference.types import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from inference.types import Signature, TensorSpec
+    from inference.types import Shape, Signature, TensorSpec
 
 CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 SPARSE_ROLES = ("indices", "values", "shape")
@@ -29,6 +31,7 @@ class _Flat:
 
     kind: str
     count: int
+    shape: Shape = None
 
     def roles(self) -> Sequence[str]:
         return SPARSE_ROLES if self.kind == "sparse" else ragged_roles(self.count)
@@ -38,6 +41,13 @@ def ragged_roles(count: int) -> list[str]:
     """Of the values and what cuts them, numbered as TensorFlow numbers the inputs."""
     numbered = [f"row_splits_{place}" for place in range(1, count - 1)]
     return ["values", "row_splits", *numbered][:count]
+
+
+def spec_shape(spec: Any) -> Shape:
+    """The shape that the `TypeSpecProto` of a ragged or sparse tensor states first."""
+    state = spec.type_state.tuple_value.values
+    stated = len(state) > 0 and state[0].WhichOneof("kind") == "tensor_shape_value"
+    return shape_of(tf.TensorShape(state[0].tensor_shape_value)) if stated else None
 
 
 class InputParts:
@@ -103,7 +113,8 @@ def _parts(
 
     for spec, role in zip(specs, flat.roles(), strict=True):
         if spec is not None:
-            yield spec, Part(of=first.name, kind=flat.kind, role=role)
+            part = Part(of=first.name, kind=flat.kind, role=role, shape=flat.shape)
+            yield spec, part
 
 
 def _flattened(value: Any) -> Iterator[_Flat]:
@@ -131,12 +142,14 @@ def _members(value: Any, kind: str | None) -> Sequence[Any]:
 
 
 def _flat_spec(spec: Any) -> _Flat:
+    shape = spec_shape(spec)
+
     if spec.type_spec_class == TypeSpecProto.SPARSE_TENSOR_SPEC:
-        return _Flat("sparse", 3)
+        return _Flat("sparse", 3, shape)
 
     # Older TensorFlow doesn't say the number of tensors, but the ragged rank alone.
     state = spec.type_state.tuple_value.values
     rank = state[2].int64_value if len(state) > 2 else 0
     count = spec.num_flat_components or rank + 1
     ragged = spec.type_spec_class == TypeSpecProto.RAGGED_TENSOR_SPEC and count > 1
-    return _Flat("ragged" if ragged else "", count)
+    return _Flat("ragged" if ragged else "", count, shape)

@@ -10,13 +10,18 @@ from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
 from inference.backend import tf
 from inference.nested import MAX_RANK
 from inference.sources.costs import check_tensors
-from inference.sources.input_parts import SPARSE_ROLES, InputParts, ragged_roles
+from inference.sources.input_parts import (
+    SPARSE_ROLES,
+    InputParts,
+    ragged_roles,
+    spec_shape,
+)
 from inference.sources.optional_inputs import checked_default
 from inference.sources.tensors import UNSERVABLE, dtype_name, known_dtype, shape_of
 from inference.types import Part, Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from inference.types import Array, Shape
 
@@ -110,7 +115,7 @@ def _specs(alias: str, info: Any, default: Any = None) -> list[TensorSpec]:
     kind = info.composite_tensor.type_spec.type_spec_class
 
     if encoding == "composite_tensor" and kind == TypeSpecProto.RAGGED_TENSOR_SPEC:
-        return _ragged(alias, info.composite_tensor.components)
+        return _ragged(alias, info.composite_tensor)
 
     raise _Unservable(f"'{alias}' is encoded as {_encoding(info)}, which isn't served")
 
@@ -130,7 +135,8 @@ def _encoding(info: Any) -> str:
 
 def _sparse(alias: str, info: Any) -> list[TensorSpec]:
     """As TensorFlow has it: indices and shape are int64, values in a row."""
-    rank = tf.TensorShape(info.tensor_shape).rank
+    whole = shape_of(tf.TensorShape(info.tensor_shape))
+    rank = None if whole is None else len(whole)
     names = info.coo_sparse
     tensors: tuple[tuple[str, str, Shape], ...] = (
         (names.indices_tensor_name, "int64", (None, rank)),
@@ -143,21 +149,23 @@ def _sparse(alias: str, info: Any) -> list[TensorSpec]:
             tensor=tensor,
             dtype=dtype,
             shape=shape,
-            part=Part(of=alias, kind="sparse", role=role),
+            part=Part(of=alias, kind="sparse", role=role, shape=whole),
         )
         for role, (tensor, dtype, shape) in zip(SPARSE_ROLES, tensors, strict=True)
     ]
 
 
-def _ragged(alias: str, components: Sequence[Any]) -> list[TensorSpec]:
+def _ragged(alias: str, composite: Any) -> list[TensorSpec]:
     """The values, and what cuts them into rows, the outermost first."""
+    components, whole = composite.components, spec_shape(composite.type_spec)
+
     if not 1 < len(components) <= MAX_RANK:
         raise _Unservable(f"'{alias}' is ragged in {len(components) - 1} dimensions")
 
     return [
         replace(
             _spec(f"{alias}/{role}", component),
-            part=Part(of=alias, kind="ragged", role=role),
+            part=Part(of=alias, kind="ragged", role=role, shape=whole),
         )
         for role, component in zip(
             ragged_roles(len(components)), components, strict=True

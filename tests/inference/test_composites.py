@@ -195,7 +195,7 @@ def test_row_splits_that_are_sent_must_fit(
     ("signature", "shapes"),
     [
         ("serving_default", {"output_0": "[?, ?]"}),
-        ("rows", {"all": "[?, ?, ?, 2]", "lengths": "[?]", "pairs": "[?, ?, 2]"}),
+        ("rows", {"all": "[1, ?, ?, 2]", "lengths": "[?]", "pairs": "[?, ?, 2]"}),
         ("deep", {"deep": "[?, ?, ?]"}),
         ("sparse", {"sums": "[...]", "twice": "[?, ?]"}),
     ],
@@ -206,6 +206,13 @@ def test_the_shape_of_a_whole(
     wholes = by_whole(servable.signatures[signature].outputs)
 
     assert {k: show_shape(whole_shape(v)) for k, v in wholes.items()} == shapes
+
+
+def test_samples_have_parts_that_fit_each_other(servable: Servable) -> None:
+    """So the graph is optimised and compared, and warm before the first request."""
+    assert servable.manifest.optimization == "full"
+    assert not [each for each in servable.signatures.values() if each.sample is None]
+    servable.warm_up()
 
 
 def test_rows_are_never_joined(servable: Servable) -> None:

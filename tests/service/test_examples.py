@@ -38,7 +38,7 @@ def make(*inputs: TensorSpec, text: bytes = b"a", rows: bool = True) -> Signatur
 def part(name: str, dtype: str, shape: Shape) -> TensorSpec:
     whole, _, role = name.partition("/")
     kind = "sparse" if whole == "sp" else "ragged"
-    made = Part(of=whole, kind=kind, role=role)
+    made = Part(of=whole, kind=kind, role=role, shape=(None, 4))
     return replace(tensor(name, dtype, shape), part=made)
 
 
@@ -112,7 +112,7 @@ def sent(command: str) -> dict[str, Any]:
                 "inputs": {
                     "sp/indices": [[0, 0]],
                     "sp/values": ["word"],
-                    "sp/shape": [1, 1],
+                    "sp/shape": [1, 4],
                 }
             },
             id="the parts of a sparse input fit each other",

@@ -10,7 +10,7 @@ WORDS = {
     "n": tensor("n", "int32", (None,)),
     "words/values": replace(
         tensor("words/values", "string", (None, 2)),
-        part=Part(of="words", kind="ragged", role="values"),
+        part=Part(of="words", kind="ragged", role="values", shape=(None, None, 2)),
     ),
     "words/row_splits": replace(
         tensor("words/row_splits", "int64", (None,)),

@@ -129,7 +129,7 @@ def parts(kind: str, *roles: str) -> dict[str, TensorSpec]:
     return {
         f"r/{role}": replace(
             tensor(f"r/{role}", "float32" if role == "values" else "int64", (None, 2)),
-            part=Part(of="r", kind=kind, role=role),
+            part=Part(of="r", kind=kind, role=role, shape=(None, None, 2)),
         )
         for role in roles
     }
@@ -158,7 +158,7 @@ def test_a_sparse_output_is_one_with_its_parts() -> None:
     info = signature_document(item)["outputs"]["r"]
 
     assert info["dtype"] == "DT_FLOAT"
-    assert [dim["size"] for dim in info["tensor_shape"]["dim"]] == ["-1", "-1"]
+    assert [dim["size"] for dim in info["tensor_shape"]["dim"]] == ["-1", "-1", "2"]
     assert info["coo_sparse"] == {
         "values_tensor_name": "r/values:0",
         "indices_tensor_name": "r/indices:0",
