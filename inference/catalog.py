@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from inference.errors import ModelNotFound, VersionNotFound
+from inference.layout import loose_name
 from inference.types import ModelState
 from inference.versions import wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Set
+    from collections.abc import Iterable, Mapping, Sequence, Set
 
     from inference.model import Model
     from inference.survey import FoundVersion
     from inference.types import ModelSpec, ModelStatus
     from inference.versions import Declaration
+
+_MOST_SAID = 3
+_LONGEST_SAID = 500
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -26,7 +32,8 @@ class Entry:
     the versions of both are served. Labels that were `ordered` at run time go before
     declared ones (`None` takes one away). `labels` are those that requests are served
     by: a label moves only once its new version answers. `held` versions are served
-    whatever the policy says, as labels are about to be moved to them.
+    whatever the policy says, as labels are about to be moved to them. `passed_over`
+    says what of it in the repository isn't found as a version.
     """
 
     name: str
@@ -39,6 +46,7 @@ class Entry:
     ordered: Mapping[str, int | None] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     held: Set[int] = frozenset()
+    passed_over: Sequence[str] = ()
 
     def find(
         self, versions: Mapping[int, FoundVersion], *, keep: bool, grace: bool
@@ -118,6 +126,7 @@ class Entry:
             raise VersionNotFound(
                 f"Model '{self.name}' has no version {spec.version}; served: "
                 f"{_listed(map(str, sorted(self.versions)))}."
+                f"{_said(self.passed_over)}"
             )
 
         return spec.version
@@ -177,6 +186,7 @@ class Catalog:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._passed_over: dict[str, list[str]] = {}
 
     def entries(self) -> list[Entry]:
         """Sorted by name."""
@@ -192,18 +202,26 @@ class Catalog:
     def entry(self, name: str) -> Entry:
         """Raises `ModelNotFound`."""
         if name not in self._entries:
-            raise ModelNotFound(
-                f"There is no model '{name}'; the models are: "
-                f"{_listed(sorted(self._entries))}."
-            )
+            raise ModelNotFound(self._not_found(name))
 
         return self._entries[name]
+
+    def note(self, passed_over: Mapping[str, Sequence[str]]) -> None:
+        """Remember for clients what isn't served, by the names that it would have."""
+        self._passed_over = {}
+
+        for name, problems in passed_over.items():
+            self._passed_over.setdefault(loose_name(name), []).extend(problems)
+
+        for entry in self._entries.values():
+            entry.passed_over = passed_over.get(entry.name, ())
 
     def get(self, name: str) -> Entry | None:
         return self._entries.get(name)
 
     def add(self, entry: Entry) -> None:
         self._entries[entry.name] = entry
+        entry.passed_over = self._passed_over.get(loose_name(entry.name), ())
 
     def remove(self, entry: Entry) -> None:
         self._entries.pop(entry.name, None)
@@ -238,6 +256,23 @@ class Catalog:
             entry.ordered_pin = pinned
 
         entry.apply_pins()
+
+    def _not_found(self, name: str) -> str:
+        loose = loose_name(name)
+        names = sorted(self._entries)
+        near = [each for each in names if loose_name(each) == loose]
+        then = f"did you mean '{near[0]}'? The" if near else "the"
+        return (
+            f"There is no model '{name}'; {then} models are: {_listed(names)}."
+            f"{_said(self._passed_over.get(loose, ()))}"
+        )
+
+
+def _said(problems: Iterable[str]) -> str:
+    """For clients: some of what is passed over, none at length."""
+    some = islice(dict.fromkeys(problems), _MOST_SAID)
+    said = " ".join(textwrap.shorten(problem, _LONGEST_SAID) for problem in some)
+    return f" Passed over: {said}" if said else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.loading import Loader
 from inference.lookout import Lookout
 from inference.manager import ModelManager
+from inference.problem_log import ProblemLog
 from inference.reasons import first_line
 from inference.survey import Surveyor
 from inference.types import EngineStatus
@@ -56,13 +57,12 @@ class Engine:
         surveyor = Surveyor(config.repository, quiet_seconds=2 * config.scan_seconds)
         self._lookout = Lookout(surveyor.survey, timeout_seconds=SCAN_TIMEOUT_SECONDS)
         self._looking = anyio.Lock()
+        self._problem_log = ProblemLog()
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         survey = await self._lookout.look()
-
-        for problem in survey.problems:
-            log.warning("entry passed over", problem=problem)
+        self._problem_log.take(survey.problems, at_once=True)
 
         if not survey.models:
             log.warning("no model found", repository=str(self._config.repository))
@@ -276,6 +276,7 @@ class Engine:
                 return
 
         self._repository_error = None
+        self._problem_log.take(survey.problems, at_once=quiet)
 
         try:
             self._manager.take(survey, quiet=quiet)

@@ -91,6 +91,12 @@ def names_of(path: Path) -> set[str]:
     return {path.stem} if path.suffix.lower() in SUFFIXES else {path.name, path.stem}
 
 
+def loose_name(name: str) -> str:
+    """What names of one model share, written as a file or in another case."""
+    stem, dot, suffix = name.casefold().rpartition(".")
+    return stem if dot and f".{suffix}" in SUFFIXES else name.casefold()
+
+
 def model_in(folder: Path, boundary: Boundary) -> Path:
     """The one model in a folder: the folder itself, or a file of it.
 

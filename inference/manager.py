@@ -66,6 +66,7 @@ class ModelManager:
     def take(self, survey: Survey, *, quiet: bool = False) -> None:
         """Begin what `survey` asks for; `quiet` says that no file is being written."""
         self.problems = list(survey.problems)
+        self._catalog.note(survey.passed_over)
 
         if not survey.models and self._catalog.entries():
             self.problems.append(EMPTY)

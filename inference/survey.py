@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inference.boundary import BadEntry
@@ -14,7 +14,7 @@ from inference.sidecar import Sidecar, read_sidecar
 from inference.versions import Declaration, missing, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from inference.fingerprint import Fingerprint
@@ -50,11 +50,13 @@ class Survey:
     """What a repository holds at one time; `problems` says what is wrong with it.
 
     `doubtful` are names with a problem: what isn't found of them may still be there.
+    `passed_over` has what is said to clients, by the names that models would have.
     """
 
     models: Mapping[str, FoundModel]
     problems: list[str]
     doubtful: frozenset[str]
+    passed_over: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def wanted(self) -> list[ModelFiles]:
         """The versions that the sidecars ask for, by name, then version."""
@@ -96,7 +98,10 @@ class Surveyor:
         self._one_model = scan.one_model
         self._last = {**self._in_doubt(scan), **models}
         return Survey(
-            models=models, problems=problems, doubtful=frozenset(scan.doubtful)
+            models=models,
+            problems=problems,
+            doubtful=frozenset(scan.doubtful),
+            passed_over=scan.passed_over,
         )
 
     def _model(self, entry: ModelEntry, scan: Scan, folder: Path) -> FoundModel:

@@ -55,14 +55,14 @@ class Site:
         os.rename(hidden, target)
         return target / "model.pb"
 
-    def events(self, event: str, model: str) -> list[dict[str, Any]]:
-        """What the log has of a model by now."""
+    def events(self, event: str, model: str | None = None) -> list[dict[str, Any]]:
+        """What the log has of a model, or of anything, by now."""
         lines = self.server.log.read_text().splitlines()
         told = [json.loads(line) for line in lines if line[:1] == "{"]
         return [
             each
             for each in told
-            if each["event"] == event and each.get("model") == model
+            if each["event"] == event and model in (None, each.get("model"))
         ]
 
 

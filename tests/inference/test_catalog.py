@@ -254,5 +254,5 @@ def test_models_by_name() -> None:
 
     catalog.remove(made)
 
-    with pytest.raises(ModelNotFound, match="no model 'a'; the models are: A"):
-        catalog.find(ModelSpec(name="a"))
+    with pytest.raises(ModelNotFound, match="no model 'b'; the models are: A"):
+        catalog.find(ModelSpec(name="b"))
