@@ -125,6 +125,23 @@ def pooled_by_inputs(form: Form, x: Any) -> Any:
     )
 
 
+def of_any_rank(form: Form, x: Any) -> Any:
+    return tf.raw_ops.Conv(
+        input=x,
+        filter=FILTERS,
+        strides=form.each(2, 1),
+        padding="VALID",
+        data_format="CHANNELS_FIRST" if form.first else "CHANNELS_LAST",
+    )
+
+
+def pooled_backwards(form: Form, x: Any) -> Any:
+    """What the picture has to do with the result, as Grad-CAM asks."""
+    y = tf.nn.relu(convolved(form, x))
+    made = tf.reduce_sum(pooled(form, y) ** 2)
+    return tf1.gradients(made, y)[0]
+
+
 def normed(form: Form, x: Any) -> Any:
     norm = tf1.nn.fused_batch_norm
     return norm(x, *NORM, data_format=form.name, is_training=False)[0]
@@ -263,6 +280,8 @@ TWO = [
     sizes_in_one_tensor,
     pooled,
     pooled_by_inputs,
+    of_any_rank,
+    pooled_backwards,
     normed,
     old_norms,
     statistics,

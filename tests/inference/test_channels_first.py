@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
+from inference.compiler.optimization import PASSES, rewrite
 from inference.errors import InvalidModel
 from inference.runtime import Servable
 from inference.sidecar import Sidecar
@@ -28,6 +29,7 @@ from tests.inference.layouts import (
     TWO,
     Form,
     answer,
+    convolved,
     cubes,
     cubes_transposed,
     graph,
@@ -198,11 +200,52 @@ def test_the_functions_of_a_saved_model_are_rewritten(tmp_path: Path) -> None:
 def test_what_can_not_be_rewritten_is_refused_by_name(tmp_path: Path) -> None:
     def gradient() -> None:
         x = rows("x", *PICTURES.shape[1:])
-        pooled = tf.nn.max_pool2d(x, 2, 2, "VALID", data_format="NCHW")
-        tf.identity(tf1.gradients(pooled, x)[0], name="y")
+        norm = tf1.nn.fused_batch_norm(x, *NORM[:2], data_format="NCHW")[0]
+        tf.identity(tf1.gradients(norm, x)[0], name="y")
 
     with (
-        pytest.raises(InvalidModel, match=r"\(MaxPoolGrad\).*NCHW.*channels_last"),
+        pytest.raises(InvalidModel, match=r"\(FusedBatchNormGradV3\).*NCHW.*NHWC"),
         source_of(tmp_path, gradient),
     ):
         pass
+
+
+def test_what_was_optimised_for_a_gpu_is_rewritten() -> None:
+    """TensorFlow's own fusions, which files of optimised graphs hold."""
+    last = rewrite(graph(fusible, PICTURES, first=False), ["y:0"], PASSES)
+    wanted = answer(last, PICTURES)
+    fused = next(node for node in last.node if node.op == "_FusedConv2D")
+    fused.attr["data_format"].s = b"NCHW"
+    fused.attr["strides"].list.i[:] = [1, 1, 2, 1]
+
+    # It has its channels last before and behind, and is itself the other way round.
+    for node in last.node:
+        if node.op == "Transpose":
+            node.op = "Identity"
+            del node.input[1:], node.attr["Tperm"]
+
+    adapt(last, ["y:0"])
+
+    np.testing.assert_allclose(answer(last, PICTURES), wanted, rtol=0, atol=1e-5)
+
+
+def fusible(form: Form, x: Any) -> Any:
+    y = tf.nn.bias_add(convolved(form, x), floats(6), data_format=form.name)
+    return tf.nn.relu(y)
+
+
+def test_a_ring_of_nodes_ends() -> None:
+    """As no importer would take it; nobody has looked yet."""
+    ring = graph(added_to_itself, PICTURES, first=True)
+    placeholder = next(node for node in ring.node if node.op == "Placeholder")
+    placeholder.op = "Identity"
+    placeholder.input.append(placeholder.name)
+
+    adapt(ring, ["y:0"])
+
+    assert kinds(ring)["Conv2D"] == 1
+
+
+def added_to_itself(form: Form, x: Any) -> Any:
+    y = tf.nn.conv2d(x, SAME_FILTERS, 1, "SAME", data_format=form.name)
+    return y + tf.identity(x)

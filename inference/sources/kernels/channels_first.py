@@ -16,7 +16,7 @@ from inference.sources.kernels.scopes import attribute
 if TYPE_CHECKING:
     from inference.sources.kernels.scopes import Scope
 
-FORMATS = {"NCHW": "NHWC", "NCDHW": "NDHWC"}
+FORMATS = {"CHANNELS_FIRST": "CHANNELS_LAST", "NCDHW": "NDHWC", "NCHW": "NHWC"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,8 @@ KINDS = {
     # one layout for both formats.
     "AvgPool": _PICTURE,
     "AvgPool3D": _PICTURE,
+    # Of any rank, its format said in words.
+    "Conv": _PICTURE,
     "Conv2D": _PICTURE,
     "Conv3D": _PICTURE,
     "DepthwiseConv2dNative": _PICTURE,
@@ -53,6 +55,9 @@ KINDS = {
     "Conv2DBackpropInput": _BACKWARDS,
     "Conv3DBackpropInputV2": _BACKWARDS,
     "DepthwiseConv2dNativeBackpropInput": _BACKWARDS,
+    # What Grad-CAM and the like need: `orig_input`, `orig_output`, `grad`.
+    "AvgPoolGrad": Kind(pictures=(1,), sizes=(0,)),
+    "MaxPoolGrad": Kind(pictures=(0, 1, 2)),
     # array_ops.cc: both formats order a block's positions before its channels.
     "DepthToSpace": _PICTURE,
     "SpaceToDepth": _PICTURE,
@@ -83,6 +88,8 @@ def to_channels_last(scope: Scope) -> int:
     count = 0
 
     for node in scope.ordered():
+        layouts.learn(node)
+
         if is_channels_first(node):
             _rewrite(node, layouts)
             count += 1
@@ -100,7 +107,7 @@ def _rewrite(node: Any, layouts: Layouts) -> None:
     if kind is None or data_format not in FORMATS or _is_fused_sum(node):
         raise InvalidModel(_unable(node, data_format, layouts.scope))
 
-    rank = len(data_format)
+    rank = len(node.attr["strides"].list.i) if node.op == "Conv" else len(data_format)
     last = layouts.copy(node)
     last.attr["data_format"].s = FORMATS[data_format].encode()
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 _SUFFIX = "channels_last"
-_MOST_STEPS = 20
 _SAME_RANK = {"Abs", "Cast", "Exp", "Identity", "Neg", "Rsqrt", "Sqrt", "Square"}
 _WIDER_RANK = {"Add", "AddV2", "Maximum", "Minimum", "Mul", "RealDiv", "Sub"}
+_TELLING = {"Const", "Reshape"} | _SAME_RANK | _WIDER_RANK
 
 
 def to_last(rank: int) -> list[int]:
@@ -48,6 +48,7 @@ class Layouts:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self._last: dict[str, tuple[str, int]] = {}
+        self._ranks: dict[str, int] = {}
         self._transposed: dict[tuple[str, int], str] = {}
         self._moved: dict[str, str] = {}
         self._spare: set[str] = set()
@@ -55,6 +56,13 @@ class Layouts:
     def rank(self, tensor: str) -> int | None:
         """Of a tensor that is at hand channels last; `None` for all others."""
         return self._last[tensor][1] if tensor in self._last else None
+
+    def learn(self, node: Any) -> None:
+        """Note the rank of what `node` computes from constants and shapes named."""
+        rank = self._rank(node) if node.op in _TELLING else None
+
+        if rank is not None:
+            self._ranks[f"{node.name}:0"] = rank
 
     def common_rank(self, tensors: Iterable[str]) -> int | None:
         """Of those that are at hand channels last; `None` where they disagree."""
@@ -68,6 +76,7 @@ class Layouts:
     def note(self, tensor: str, last: str, rank: int) -> None:
         """`last` is `tensor` with its channels last."""
         self._last[tensor] = last, rank
+        self._ranks[tensor] = rank
         self._spare.add(node_of(tensor))
 
     def last(self, tensor: str, rank: int, dtype: int) -> str:
@@ -95,12 +104,11 @@ class Layouts:
         if value is not None and value.ndim <= rank:
             return self._constant(tensor, value, rank, dtype)
 
-        found = self._rank(tensor)
-
-        if found == 0:
+        if self._ranks.get(tensor) == 0:
             return tensor
 
-        return self.last(tensor, rank, dtype) if found == rank else None
+        whole = self._ranks.get(tensor) == rank
+        return self.last(tensor, rank, dtype) if whole else None
 
     def permuted(self, tensor: str, rank: int) -> str:
         """A row for each dimension, in the order of channels last."""
@@ -188,16 +196,7 @@ class Layouts:
         name = f"{node_of(tensor)}/{_SUFFIX}"
         return self.numbers(name, wide.transpose(to_last(rank)), tensor, dtype)
 
-    def _rank(self, tensor: str, steps: int = _MOST_STEPS) -> int | None:
-        """Of what is computed from constants and shapes that the graph names."""
-        if tensor in self._last:
-            return self._last[tensor][1]
-
-        node = self.scope.producer(tensor)
-
-        if node is None or steps <= 0:
-            return None
-
+    def _rank(self, node: Any) -> int | None:
         if node.op == "Const":
             return len(node.attr["value"].tensor.tensor_shape.dim)
 
@@ -205,11 +204,6 @@ class Layouts:
             shape = self.scope.value(node.input[1])
             return None if shape is None else int(shape.size)
 
-        if node.op in _SAME_RANK:
-            return self._rank(node.input[0], steps - 1)
-
-        if node.op in _WIDER_RANK:
-            ranks = [self._rank(each, steps - 1) for each in node.input[:2]]
-            return None if None in ranks else max(filter(None, ranks), default=0)
-
-        return None
+        count = 1 if node.op in _SAME_RANK else 2
+        known = [self._ranks.get(each, -1) for each in node.input[:count]]
+        return None if -1 in known else max(known)

@@ -213,7 +213,7 @@ PASSING: dict[str, Pass] = (
         """
         Add AddN AddV2 ClipByValue Div DivNoNan Equal FloorDiv FloorMod Greater
         GreaterEqual Less LessEqual LogicalAnd LogicalOr Maximum Minimum Mul MulNoNan
-        NotEqual Pow RealDiv SquaredDifference Sub
+        NotEqual Pow RealDiv Relu6Grad ReluGrad SquaredDifference Sub
         """,
     )
     | _same(_bias, "BiasAdd")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 _INT32 = 3
+_MOST_STEPS = 100
 _FRAMES = {"Enter", "RefEnter"}
 
 
@@ -79,7 +80,10 @@ class Scope:
         """The value of `tensor` where it is a constant, passed on or not."""
         node = self.producer(tensor)
 
-        while node is not None and node.op == "Identity":
+        for _ in range(_MOST_STEPS):
+            if node is None or node.op != "Identity":
+                break
+
             node = self.producer(node.input[0])
 
         if node is None or node.op != "Const":
