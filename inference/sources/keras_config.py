@@ -22,6 +22,7 @@ from inference.sources.keras_archive import (
     read_text,
     screen_weights,
 )
+from inference.sources.keras_history.origin import Origin
 from inference.sources.keras_names import shown
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class KerasFile:
     """A Keras model file: `container` is its suffix by content, `.h5` or `.keras`.
 
     `stored` is what its weights declare; `weights_only` says that `config` came from a
-    JSON file beside it.
+    JSON file beside it. `backend` is that which wrote it, where the file says. `config`
+    is `translated` if it isn't as the file has it; `notes` say what was changed, and
+    `output_shapes` what layers must give in the end.
     """
 
     path: Path
@@ -48,11 +51,20 @@ class KerasFile:
     config: Config
     stored: Stored
     weights_only: bool = False
+    backend: str | None = None
+    translated: bool = False
+    notes: tuple[str, ...] = ()
+    output_shapes: tuple[tuple[str, tuple[int | None, ...]], ...] = ()
 
     @property
     def generation(self) -> int:
         """1, 2 or 3: who may read it (`tf_keras` below 3, Keras from 3 on)."""
         return int(self.version.partition(".")[0] or 1)
+
+    @property
+    def origin(self) -> Origin:
+        """Who wrote it."""
+        return Origin(version=self.version, backend=self.backend)
 
 
 def read_keras_file(path: Path, memory_bytes: int | None) -> KerasFile:
@@ -101,6 +113,7 @@ def _read_hdf5(path: Path, memory_bytes: int | None) -> KerasFile:
             version=_checked_version(version or "1", path.name),
             config=parse_config(attributes["model_config"], path.name),
             stored=stored,
+            backend=attributes.get("backend"),
         )
 
     if not keys & {"layer_names", "layers", "_layer_checkpoint_dependencies"}:
@@ -109,10 +122,12 @@ def _read_hdf5(path: Path, memory_bytes: int | None) -> KerasFile:
             "architecture nor layers. Save the model with model.save('name.keras')."
         )
 
-    return _with_architecture(path, version, stored)
+    return _with_architecture(path, version, stored, attributes.get("backend"))
 
 
-def _with_architecture(path: Path, version: str | None, stored: Stored) -> KerasFile:
+def _with_architecture(
+    path: Path, version: str | None, stored: Stored, backend: str | None
+) -> KerasFile:
     """Weights without an architecture: it may lie beside them as JSON."""
     beside = path.with_suffix(".json")
 
@@ -133,6 +148,7 @@ def _with_architecture(path: Path, version: str | None, stored: Stored) -> Keras
         config=_untrained(config),
         stored=stored,
         weights_only=True,
+        backend=backend or _text_in(config, "backend"),
     )
 
 
@@ -146,9 +162,15 @@ def _architecture_version(config: Config) -> str:
     return str(config.get("keras_version") or ("3" if "module" in config else "1"))
 
 
+def _text_in(config: Config, key: str) -> str | None:
+    value = config.get(key)
+    return value if isinstance(value, str) else None
+
+
 def _read(file: Any) -> list[str]:
-    """Which of the two attributes there are; an array of texts isn't read at all."""
-    names = [name for name in ("keras_version", "model_config") if name in file.attrs]
+    """List the attributes that are there; an array of texts isn't read at all."""
+    known = ("keras_version", "backend", "model_config")
+    names = [name for name in known if name in file.attrs]
 
     for name in names:
         if file.attrs.get_id(name).shape != ():

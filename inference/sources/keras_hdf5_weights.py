@@ -1,0 +1,85 @@
+"""The weights in an `.h5` of Keras 1 or 2, given to a model of tf_keras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inference.sources.keras_history.kernels import of_keras1, turn, turned
+
+if TYPE_CHECKING:
+    from inference.sources.keras_history.origin import Origin
+    from inference.types import Array
+
+
+def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
+    """Give `model`, of tf_keras, the weights in `group`, as their layers take them.
+
+    By the names of the layers where all are the file's, else by their order.
+    """
+    from tf_keras.src.saving.legacy import hdf5_format
+
+    layers = [layer for layer in model.layers if layer.weights]
+    stored = {
+        name: hdf5_format.load_subset_weights_from_hdf5_group(group[name])
+        for name in hdf5_format.load_attributes_from_hdf5_group(group, "layer_names")
+    }
+    names = [name for name, values in stored.items() if values]
+
+    if {layer.name for layer in layers} == set(names):
+        names = [layer.name for layer in layers]
+
+    if len(names) != len(layers):
+        raise ValueError(
+            f"the architecture has {len(layers)} layers with weights, the file "
+            f"{len(names)}"
+        )
+
+    reversed_ = turned([*model.submodules], origin)
+    pairs: list[tuple[Any, Array]] = []
+
+    for layer, name in zip(layers, names, strict=True):
+        variables = [*layer.trainable_weights, *layer.non_trainable_weights]
+        values = _as_taken(hdf5_format, layer, stored[name], origin)
+        pairs += _paired(layer, variables, values)
+
+    if "top_level_model_weights" in group:
+        own = [*model._trainable_weights, *model._non_trainable_weights]
+        values = hdf5_format.load_subset_weights_from_hdf5_group(
+            group["top_level_model_weights"]
+        )
+        pairs += _paired(model, own, values)
+
+    keras.backend.batch_set_value(
+        [
+            (variable, turn(value) if id(variable) in reversed_ else value)
+            for variable, value in pairs
+        ]
+    )
+
+
+def _as_taken(
+    hdf5_format: Any, layer: Any, values: list[Array], origin: Origin
+) -> list[Array]:
+    def convert(single: Any, own: list[Array]) -> list[Array]:
+        version = "1" if origin.before(2) else origin.version
+        taken: list[Array] = hdf5_format.preprocess_weights_for_loading(
+            single, own, version, origin.backend
+        )
+        return taken
+
+    if origin.before(2):
+        return of_keras1(layer, values, convert)
+
+    return convert(layer, values)
+
+
+def _paired(
+    layer: Any, variables: list[Any], values: list[Array]
+) -> list[tuple[Any, Array]]:
+    if len(variables) != len(values):
+        raise ValueError(
+            f"layer '{layer.name}' takes {len(variables)} weights, the file has "
+            f"{len(values)} for it"
+        )
+
+    return list(zip(variables, values, strict=True))

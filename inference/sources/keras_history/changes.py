@@ -1,0 +1,78 @@
+"""Defaults and names of layers that changed between Keras 2.0 and tf_keras 2.21."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inference.sources.keras_history.origin import Config, Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change of a layer: what was meant where nothing was said.
+
+    `missing` are arguments with the value that their absence meant, `fixed` those that
+    the old class had without saying, `dropped` those that mean nothing now. `until` is
+    the version from which on it no longer applies.
+    """
+
+    missing: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
+    renamed: str = ""
+    until: tuple[int, int] = (3, 0)
+    note: str = ""
+
+    def applies(self, config: Config, origin: Origin) -> bool:
+        """Return if the change has something to say about `config`."""
+        silent = any(key not in config for key in self.missing)
+        told = bool(self.renamed or self.fixed or self.dropped & config.keys())
+        return origin.before(*self.until) and (silent or told)
+
+    def made(self, config: Config) -> Config:
+        """Return `config` with what was meant."""
+        kept = {key: each for key, each in config.items() if key not in self.dropped}
+        return {**self.missing, **kept, **self.fixed}
+
+
+# Keras 2.2's release notes: `reset_after` came with the default False; before it there
+# was but that one way. tf_keras' own default is True.
+_GRU = Change(missing={"reset_after": False})
+
+# Keras 2.3.0's release notes: the default of LSTM and GRU became `sigmoid`.
+_GATES = Change(missing={"recurrent_activation": "hard_sigmoid"}, until=(2, 3))
+
+# `layers/cudnn_recurrent.py` of Keras 2.2.4: cuDNN computes what LSTM and
+# GRU(reset_after=True) do with these activations; the loader turns the weights.
+_CUDNN = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+_CUDNN_NOTE = "Layers made for cuDNN are computed by the plain layers on a CPU."
+
+# `layers/normalization.py` of Keras 2.0 to 2.15 all have these; a file may lack them
+# where another program wrote it.
+_NORMALIZATION = Change(missing={"epsilon": 1e-3, "momentum": 0.99})
+
+# The package efficientnet (`efficientnet/model.py`): a Dropout whose noise has another
+# shape while it is trained, and nothing at all when it predicts.
+_FIXED_DROPOUT = Change(
+    renamed="Dropout",
+    dropped=frozenset({"noise_shape"}),
+    note="The custom layer FixedDropout (of the package efficientnet) is a Dropout, "
+    "which does nothing in a prediction.",
+)
+
+CHANGES: Mapping[str, tuple[Change, ...]] = {
+    "BatchNormalization": (_NORMALIZATION,),
+    "CuDNNGRU": (
+        Change(renamed="GRU", fixed=_CUDNN | {"reset_after": True}, note=_CUDNN_NOTE),
+    ),
+    "CuDNNLSTM": (Change(renamed="LSTM", fixed=_CUDNN, note=_CUDNN_NOTE),),
+    "FixedDropout": (_FIXED_DROPOUT,),
+    "GRU": (_GRU, _GATES),
+    "GRUCell": (_GRU, _GATES),
+    "LSTM": (_GATES,),
+    "LSTMCell": (_GATES,),
+}

@@ -1,0 +1,269 @@
+"""The layers of Keras 1.0 to 1.2, as the classes and arguments of Keras 2.
+
+Source: `get_config` of Keras 1.2.2's layers, against `legacy/interfaces.py` of Keras
+2.2.4, which translated arguments, though not from files.
+
+What fills, bounds or penalises weights is dropped: the weights are in the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from inference.errors import InvalidModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Config = dict[str, Any]
+
+ORDERINGS = {"tf": "channels_last", "th": "channels_first", "default": None}
+
+_DROPPED = frozenset(
+    """
+    init inner_init forget_bias_init beta_init gamma_init alpha_init
+    W_regularizer U_regularizer b_regularizer gamma_regularizer beta_regularizer
+    depthwise_regularizer pointwise_regularizer activity_regularizer
+    W_constraint U_constraint b_constraint depthwise_constraint pointwise_constraint
+    consume_less input_dtype
+    """.split()
+)
+"""Of training only, or (`consume_less`, the dtype of an input) of no effect."""
+
+_WEIGHTS = {"output_dim": "units", "bias": "use_bias"}
+_DROPOUT = {"p": "rate"}
+_CONVOLUTION = {
+    "nb_filter": "filters",
+    "bias": "use_bias",
+    "border_mode": "padding",
+    "subsample": "strides",
+    "dim_ordering": "data_format",
+    "atrous_rate": "dilation_rate",
+}
+_CONVOLUTION_1D = _CONVOLUTION | {
+    "filter_length": "kernel_size",
+    "subsample_length": "strides",
+}
+_POOLING = {"border_mode": "padding", "dim_ordering": "data_format"}
+_POOLING_1D = _POOLING | {"pool_length": "pool_size", "stride": "strides"}
+_RECURRENT = {
+    "output_dim": "units",
+    "inner_activation": "recurrent_activation",
+    "dropout_W": "dropout",
+    "dropout_U": "recurrent_dropout",
+}
+_ORDERED = {"dim_ordering": "data_format"}
+_SHAPE = "batch_input_shape"
+_SIZED = frozenset({"input_dim", "input_length"})
+"""Of the input, whose shape is told by `batch_input_shape`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One layer: today's class, new names of arguments, what to drop, the rest."""
+
+    name: str
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
+    also: Callable[[Config], Config] = dict
+
+
+def _kernel(*keys: str) -> Callable[[Config], Config]:
+    def joined(config: Config) -> Config:
+        rest = {key: value for key, value in config.items() if key not in keys}
+        sizes = [config[key] for key in keys if key in config]
+        return rest | {"kernel_size": sizes} if len(sizes) == len(keys) else config
+
+    return joined
+
+
+def _normalization(config: Config) -> Config:
+    mode = config.get("mode", 0)
+
+    if mode != 0:
+        raise InvalidModel(
+            f"layer '{config.get('name')}' is a BatchNormalization of mode {mode!r}, "
+            "which Keras 2 took away: it normalises by the very batch that is sent. "
+            "Train the model with mode 0."
+        )
+
+    return {key: value for key, value in config.items() if key != "mode"}
+
+
+def _padding(config: Config) -> Config:
+    """Keras 1.2 also took four numbers, or names of sides."""
+    padding = config.get("padding")
+
+    if isinstance(padding, dict):
+        sides = ("top_pad", "bottom_pad", "left_pad", "right_pad")
+        padding = [padding.get(side, 0) for side in sides if "top_pad" in padding] or [
+            padding.get("left_pad", 0),
+            padding.get("right_pad", 0),
+        ]
+
+    if isinstance(padding, list) and len(padding) == 4:
+        padding = [padding[:2], padding[2:]]
+
+    return config if padding is None else config | {"padding": padding}
+
+
+_KERNEL_2D = _kernel("nb_row", "nb_col")
+
+ROWS = {
+    "AtrousConvolution1D": _Row(name="Conv1D", renamed=_CONVOLUTION_1D, dropped=_SIZED),
+    "AtrousConvolution2D": _Row(name="Conv2D", renamed=_CONVOLUTION, also=_KERNEL_2D),
+    "AveragePooling1D": _Row(name="AveragePooling1D", renamed=_POOLING_1D),
+    "AveragePooling2D": _Row(name="AveragePooling2D", renamed=_POOLING),
+    "AveragePooling3D": _Row(name="AveragePooling3D", renamed=_POOLING),
+    "BatchNormalization": _Row(name="BatchNormalization", also=_normalization),
+    "ConvLSTM2D": _Row(
+        name="ConvLSTM2D",
+        renamed=_CONVOLUTION | _RECURRENT,
+        dropped=_SIZED | {"unroll"},
+        also=_KERNEL_2D,
+    ),
+    "Convolution1D": _Row(name="Conv1D", renamed=_CONVOLUTION_1D, dropped=_SIZED),
+    "Convolution2D": _Row(name="Conv2D", renamed=_CONVOLUTION, also=_KERNEL_2D),
+    "Convolution3D": _Row(
+        name="Conv3D",
+        renamed=_CONVOLUTION,
+        also=_kernel("kernel_dim1", "kernel_dim2", "kernel_dim3"),
+    ),
+    "Cropping2D": _Row(name="Cropping2D", renamed=_ORDERED),
+    "Cropping3D": _Row(name="Cropping3D", renamed=_ORDERED),
+    "Deconvolution2D": _Row(
+        name="Conv2DTranspose", renamed=_CONVOLUTION, also=_KERNEL_2D
+    ),
+    "Dense": _Row(name="Dense", renamed=_WEIGHTS, dropped=_SIZED),
+    "Dropout": _Row(name="Dropout", renamed=_DROPOUT),
+    "Embedding": _Row(name="Embedding", dropped=frozenset({"dropout"})),
+    "GRU": _Row(name="GRU", renamed=_RECURRENT, dropped=_SIZED),
+    "GaussianDropout": _Row(name="GaussianDropout", renamed=_DROPOUT),
+    "GaussianNoise": _Row(name="GaussianNoise", renamed={"sigma": "stddev"}),
+    "GlobalAveragePooling2D": _Row(name="GlobalAveragePooling2D", renamed=_ORDERED),
+    "GlobalAveragePooling3D": _Row(name="GlobalAveragePooling3D", renamed=_ORDERED),
+    "GlobalMaxPooling2D": _Row(name="GlobalMaxPooling2D", renamed=_ORDERED),
+    "GlobalMaxPooling3D": _Row(name="GlobalMaxPooling3D", renamed=_ORDERED),
+    "InputLayer": _Row(name="InputLayer", renamed={"input_dtype": "dtype"}),
+    "LSTM": _Row(name="LSTM", renamed=_RECURRENT, dropped=_SIZED),
+    "LocallyConnected1D": _Row(
+        name="LocallyConnected1D", renamed=_CONVOLUTION_1D, dropped=_SIZED
+    ),
+    "LocallyConnected2D": _Row(
+        name="LocallyConnected2D", renamed=_CONVOLUTION, also=_KERNEL_2D
+    ),
+    "MaxPooling1D": _Row(name="MaxPooling1D", renamed=_POOLING_1D),
+    "MaxPooling2D": _Row(name="MaxPooling2D", renamed=_POOLING),
+    "MaxPooling3D": _Row(name="MaxPooling3D", renamed=_POOLING),
+    "PReLU": _Row(name="PReLU"),
+    "SeparableConvolution2D": _Row(
+        name="SeparableConv2D", renamed=_CONVOLUTION, also=_KERNEL_2D
+    ),
+    "SimpleRNN": _Row(name="SimpleRNN", renamed=_RECURRENT, dropped=_SIZED),
+    "SpatialDropout1D": _Row(name="SpatialDropout1D", renamed=_DROPOUT),
+    "SpatialDropout2D": _Row(name="SpatialDropout2D", renamed=_DROPOUT | _ORDERED),
+    "SpatialDropout3D": _Row(name="SpatialDropout3D", renamed=_DROPOUT | _ORDERED),
+    "TimeDistributedDense": _Row(name="Dense", renamed=_WEIGHTS, dropped=_SIZED),
+    "UpSampling1D": _Row(name="UpSampling1D", renamed={"length": "size"}),
+    "UpSampling2D": _Row(name="UpSampling2D", renamed=_ORDERED),
+    "UpSampling3D": _Row(name="UpSampling3D", renamed=_ORDERED),
+    "ZeroPadding1D": _Row(name="ZeroPadding1D", also=_padding),
+    "ZeroPadding2D": _Row(name="ZeroPadding2D", renamed=_ORDERED, also=_padding),
+    "ZeroPadding3D": _Row(name="ZeroPadding3D", renamed=_ORDERED),
+}
+
+GONE = frozenset({"Highway", "MaxoutDense", "ParametricSoftplus", "SReLU"})
+"""Layers that Keras 2 took away; nothing computes the same."""
+
+ALIKE = frozenset(
+    """
+    Activation ActivityRegularization Bidirectional Cropping1D ELU Flatten
+    GlobalAveragePooling1D GlobalMaxPooling1D LeakyReLU Masking Model Permute
+    RepeatVector Reshape Sequential ThresholdedReLU TimeDistributed
+    """.split()
+)
+"""Layers whose arguments are called today as they were."""
+
+MERGES = {
+    "ave": "Average",
+    "concat": "Concatenate",
+    "dot": "Dot",
+    "max": "Maximum",
+    "mul": "Multiply",
+    "sum": "Add",
+}
+
+
+def layer_of_today(class_name: str, config: Config) -> tuple[str, Config]:
+    """Translate one layer of Keras 1. Raises `InvalidModel` for one that is gone."""
+    name = config.get("name")
+
+    if class_name in GONE:
+        raise InvalidModel(
+            f"layer '{name}' is a {class_name}, which Keras 2 took away, so nothing "
+            "that is maintained computes it. Train the model without it."
+        )
+
+    if class_name == "Merge":
+        return _merge(config)
+
+    row = ROWS.get(class_name)
+
+    if row is None:
+        return class_name, _common(config)
+
+    kept = {
+        row.renamed.get(key, key): _value(key, value)
+        for key, value in config.items()
+        if key in row.renamed or key not in _DROPPED | row.dropped
+    }
+    return row.name, row.also(_shaped(config, kept))
+
+
+def _common(config: Config) -> Config:
+    """Drop what is of training only; `input_dtype` was that of the input alone."""
+    return {key: value for key, value in config.items() if key not in _DROPPED}
+
+
+def _value(key: str, value: Any) -> Any:
+    if key == "dim_ordering" and isinstance(value, str):
+        return ORDERINGS.get(value, value)
+
+    return value
+
+
+def _shaped(old: Config, kept: Config) -> Config:
+    """Give a first layer that only tells the size of its input a whole shape."""
+    features = old.get("input_dim")
+
+    if _SHAPE in kept or "input_dim" in kept or not isinstance(features, int):
+        return kept
+
+    steps = [old["input_length"]] if "input_length" in old else []
+    return kept | {_SHAPE: [None, *steps, features]}
+
+
+def _merge(config: Config) -> tuple[str, Config]:
+    name, mode = config.get("name"), config.get("mode")
+
+    if config.get("mode_type", "raw") != "raw" or mode not in MERGES:
+        raise InvalidModel(
+            f"layer '{name}' is a Merge of the mode {str(mode)[:40]!r}; those that "
+            f"can be served are {', '.join(sorted(MERGES))}. Train the model without "
+            "it, or export it as a SavedModel."
+        )
+
+    kept = {"name": name, "trainable": config.get("trainable", True)}
+
+    if "layers" in config:
+        # Branches that stand before it in a Sequential.
+        kept["layers"] = config["layers"]
+
+    if mode == "concat":
+        kept["axis"] = config.get("concat_axis", -1)
+
+    if mode == "dot":
+        kept["axes"] = config.get("dot_axes", -1)
+
+    return MERGES[mode], kept

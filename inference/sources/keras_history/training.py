@@ -1,0 +1,153 @@
+"""What a Keras file says of training only: replaced, since it never matters to serving.
+
+Weights come from the file, whatever once filled, bounded or penalised them. So a custom
+initializer, regularizer or constraint, and a custom loss, metric or optimizer of a
+model inside the model, is no reason to refuse a file, and its code is never looked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference.sources import keras_classes as known
+from inference.sources.keras_homes import package
+from inference.sources.keras_names import shown
+
+if TYPE_CHECKING:
+    from inference.sources.keras_history.origin import Config
+
+MOST_NOTES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """One ending of keys: its word, Keras' own, and what replaces others."""
+
+    word: str
+    own: frozenset[str]
+    neutral: str | None
+
+
+_KINDS = {
+    "_initializer": _Kind(word="initializer", own=known.INITIALIZERS, neutral="zeros"),
+    "_regularizer": _Kind(word="regularizer", own=known.REGULARIZERS, neutral=None),
+    "_constraint": _Kind(word="constraint", own=known.CONSTRAINTS, neutral=None),
+}
+
+_CODE = frozenset({"__lambda__", "Lambda"})
+_COMPILED = "compile_config"
+_MAX_DEPTH = 100
+"""Deeper ones are left alone: the screening refuses them."""
+
+
+def without_training(config: Config) -> tuple[Config, list[str]]:
+    """Replace what only training uses in `config`; returns notes on each.
+
+    What holds code, or names a module of Python's own, stays for the screening to
+    refuse. `config` isn't changed.
+    """
+    notes: dict[str, None] = {}
+    cleaned = _Cleaning(notes=notes).value(config, "the model", 0)
+    told = list(notes)
+
+    if len(told) > MOST_NOTES:
+        told[MOST_NOTES:] = [f"So were {len(told) - MOST_NOTES} others of this kind."]
+
+    return cleaned, told
+
+
+@dataclass(slots=True, kw_only=True)
+class _Cleaning:
+    """One walk over an architecture, with what it left out."""
+
+    notes: dict[str, None]
+
+    def value(self, value: Any, layer: str, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            return value
+
+        if isinstance(value, list):
+            return [self.value(each, layer, depth + 1) for each in value]
+
+        if not isinstance(value, dict):
+            return value
+
+        layer = _name(value) or layer
+        kept = self._kept(value, layer)
+        return {key: self.value(each, layer, depth + 1) for key, each in kept.items()}
+
+    def _kept(self, value: Config, layer: str) -> Config:
+        cleaned = {key: self._neutral(key, each, layer) for key, each in value.items()}
+
+        if "class_name" in value and _is_forgotten(value.get(_COMPILED)):
+            del cleaned[_COMPILED]
+
+        return cleaned
+
+    def _neutral(self, key: str, value: Any, layer: str) -> Any:
+        kind = next((_KINDS[end] for end in _KINDS if key.endswith(end)), None)
+        custom = _custom_name(value, kind.own) if kind else None
+
+        if kind is None or custom is None:
+            return value
+
+        self.notes[
+            f"The custom {kind.word} '{shown(custom)}' of layer '{layer}' was left "
+            "out: the weights are in the file."
+        ] = None
+        return kind.neutral
+
+
+def _name(value: Config) -> str | None:
+    inner = value.get("config")
+    name = inner.get("name") if isinstance(inner, dict) else None
+    return shown(name) if isinstance(name, str) and "class_name" in value else None
+
+
+def _custom_name(value: Any, own: frozenset[str]) -> str | None:
+    """Return what `value` names, if that is somebody's own and no danger by itself."""
+    if isinstance(value, str):
+        return None if value in own else value
+
+    if not isinstance(value, dict) or not isinstance(value.get("class_name"), str):
+        return None
+
+    class_name, module = value["class_name"], value.get("module")
+
+    if class_name == "function":
+        name = value.get("config")
+        inner = isinstance(name, str) and name in known.FUNCTIONS
+        return None if inner or _is_pythons(module) else shown(name)
+
+    if class_name in known.REFUSED or class_name.startswith("__"):
+        return None
+
+    registered = value.get("registered_name")
+    is_own = class_name in own and registered in (None, class_name)
+    return None if is_own or _is_pythons(module) else class_name
+
+
+def _is_pythons(module: Any) -> bool:
+    """Return if `module` is of Python itself, where no model has anything to seek."""
+    top = package(module) if isinstance(module, str) else ""
+    return top in sys.stdlib_module_names and top != "builtins"
+
+
+def _is_forgotten(compiled: Any) -> bool:
+    """Return if how a model was trained names nothing that the gate must refuse."""
+    waiting = [compiled]
+
+    while waiting:
+        value = waiting.pop()
+
+        if isinstance(value, dict):
+            if _is_pythons(value.get("module")) or value.get("class_name") in _CODE:
+                return False
+
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+    return isinstance(compiled, dict)

@@ -1,0 +1,156 @@
+"""An old architecture in the words of the Keras that reads it, layer by layer.
+
+It reaches into wrappers, cells and models inside models: every dict that names a class
+is translated, the innermost first. The gate screens what comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from inference.sources.keras_history.branches import joined_branches
+from inference.sources.keras_history.changes import CHANGES
+from inference.sources.keras_history.keras1 import layer_of_today
+from inference.sources.keras_history.origin import Translation
+from inference.sources.keras_history.training import without_training
+
+if TYPE_CHECKING:
+    from inference.sources.keras_history.origin import Config, Origin
+
+_MAX_DEPTH = 100
+"""Deeper ones are left alone: the screening refuses them."""
+
+_FIRST = "channels_first"
+_ORDERED = frozenset(
+    f"{kind}{rank}D"
+    for kind in (
+        "AveragePooling",
+        "Conv",
+        "Cropping",
+        "GlobalAveragePooling",
+        "GlobalMaxPooling",
+        "MaxPooling",
+        "SpatialDropout",
+        "UpSampling",
+        "ZeroPadding",
+    )
+    for rank in (2, 3)
+)
+"""Layers whose order of axes files may leave out; a Flatten has one of its own."""
+
+
+def translate(config: Config, origin: Origin) -> Translation:
+    """Return `config` as the Keras that reads it understands it.
+
+    Raises `InvalidModel` for a layer that no maintained Keras computes. `config` isn't
+    changed.
+    """
+    config, notes = without_training(config)
+
+    if not origin.before(3):
+        return Translation(config=config, notes=tuple(notes))
+
+    walk = _Walk(origin=origin, ordering=_ordering(config))
+    translated = walk.value(config, 0)
+    return Translation(
+        config=translated,
+        notes=(*notes, *walk.notes),
+        output_shapes=tuple(walk.output_shapes.items()),
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Walk:
+    """One walk over an architecture, with what it has to tell."""
+
+    origin: Origin
+    ordering: str | None
+    notes: dict[str, None] = field(default_factory=dict)
+    output_shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+
+    def value(self, value: Any, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            return value
+
+        if isinstance(value, list):
+            return [self.value(each, depth + 1) for each in value]
+
+        if not isinstance(value, dict):
+            return value
+
+        if value.get("type") == "ndarray" and isinstance(value.get("value"), list):
+            # Keras 2.0 to 2.3 wrote arrays so (`utils/generic_utils.py`,
+            # `engine/saving.py: get_json_type`); a layer takes the nested lists.
+            return value["value"]
+
+        inner = {key: self.value(each, depth + 1) for key, each in value.items()}
+        return self._object(inner) if "class_name" in inner else inner
+
+    def _object(self, value: Config) -> Config:
+        class_name, config = value["class_name"], value.get("config")
+
+        if not isinstance(class_name, str):
+            return value
+
+        if class_name == "Sequential" and isinstance(config, list):
+            # Keras before 2.2.3 wrote a Sequential's layers alone.
+            value = joined_branches({"name": "sequential", "layers": config})
+            class_name, config = value["class_name"], value["config"]
+
+        if not isinstance(config, dict):
+            return value
+
+        if self.origin.before(2):
+            class_name, config = layer_of_today(class_name, config)
+            self._keep_output_shape(config)
+
+        for change in CHANGES.get(class_name, ()):
+            if change.applies(config, self.origin):
+                class_name, config = change.renamed or class_name, change.made(config)
+                self._note(change.note)
+
+        if class_name in _ORDERED and config.get("data_format") is None:
+            config = config | {"data_format": self.ordering}
+
+        return value | {"class_name": class_name, "config": config}
+
+    def _keep_output_shape(self, config: Config) -> None:
+        """Take a deconvolution's output shape out, to be checked once it is built.
+
+        Keras 1 let a model ask for any size that fits the strides.
+        """
+        shape = config.pop("output_shape", None)
+
+        if isinstance(shape, list) and all(_is_size(each) for each in shape):
+            self.output_shapes[str(config.get("name"))] = tuple(shape)
+
+    def _note(self, note: str) -> None:
+        if note:
+            self.notes[note] = None
+
+
+def _is_size(value: Any) -> bool:
+    return value is None or isinstance(value, int)
+
+
+def _ordering(config: Config) -> str | None:
+    """Return the order of axes that the writer's machine had by default.
+
+    Some layers of Keras 1 don't write theirs; where another says channels first, so
+    was the default. Elsewhere it is the reader's, channels last.
+    """
+    waiting: list[Any] = [config]
+
+    while waiting:
+        value = waiting.pop()
+
+        if isinstance(value, dict):
+            if value.get("data_format") == _FIRST or value.get("dim_ordering") == "th":
+                return _FIRST
+
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+    return None

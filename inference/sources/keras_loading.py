@@ -1,0 +1,224 @@
+"""A screened Keras file, loaded by the Keras that understands it.
+
+What is built is the architecture that was screened and translated, never the file's
+own again: that one may have changed meanwhile, and may be in words that mean something
+else today.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+from inference.backend import quiet_stderr
+from inference.errors import InvalidModel
+from inference.reasons import first_line
+from inference.sources.keras_archive import CONFIG
+from inference.sources.keras_hdf5_weights import load_weights
+from inference.sources.keras_sizes import allowed_values
+from inference.sources.keras_weights import bounded_weights
+
+if TYPE_CHECKING:
+    from inference.sources.keras_config import KerasFile
+
+
+def import_keras(generation: int) -> Any:
+    """Import the Keras that reads files of that generation."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+    with quiet_stderr():
+        if generation >= 3:
+            import keras
+
+            return keras
+
+        import tf_keras
+
+        return tf_keras
+
+
+def load_model(keras: Any, keras_file: KerasFile) -> Any:
+    """Return the model, over flat lists of inputs and outputs.
+
+    Raises `InvalidModel` with what Keras says of it.
+    """
+    bound = allowed_values(keras_file.stored)
+
+    try:
+        with bounded_weights(keras.layers.Layer, keras_file.path.name, bound):
+            model = _built(keras, keras_file)
+    except InvalidModel:
+        raise
+    except Exception as exc:
+        # Keras raises whatever its layers raise.
+        raise InvalidModel(_unreadable(keras, keras_file, exc)) from exc
+
+    _check_output_shapes(model, keras_file)
+    return _flat(keras, model)
+
+
+def _built(keras: Any, keras_file: KerasFile) -> Any:
+    if keras_file.container == ".keras":
+        return _from_zip(keras, keras_file)
+
+    if keras_file.weights_only:
+        return _with_weights(keras, keras_file)
+
+    with h5py.File(keras_file.path, "r") as file:
+        if keras_file.generation >= 3:
+            return _from_hdf5_of_keras3(keras, keras_file, file)
+
+        model = keras.models.model_from_json(json.dumps(keras_file.config))
+        load_weights(keras, model, file["model_weights"], keras_file.origin)
+        return model
+
+
+def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
+    # compile=False: optimizers of older Keras have arguments that are refused now.
+    with tempfile.TemporaryDirectory() as scratch:
+        # Keras chooses a reader by the file's name, so it gets one that fits.
+        named = Path(scratch, "model.keras")
+
+        if keras_file.translated:
+            _rewrite(keras_file, named)
+        else:
+            named.symlink_to(keras_file.path.resolve())
+
+        if keras_file.generation < 3:
+            return keras.models.load_model(str(named), compile=False)
+
+        return keras.saving.load_model(
+            str(named),
+            compile=False,
+            safe_mode=True,
+            custom_objects=_operations(keras),
+        )
+
+
+def _rewrite(keras_file: KerasFile, path: Path) -> None:
+    """Copy the zip with the translated architecture in the place of its own."""
+    with zipfile.ZipFile(keras_file.path) as old, zipfile.ZipFile(path, "w") as new:
+        for member in old.infolist():
+            if member.filename == CONFIG:
+                new.writestr(CONFIG, json.dumps(keras_file.config))
+            elif not member.is_dir():
+                with (
+                    old.open(member) as source,
+                    new.open(member.filename, "w", force_zip64=True) as copy,
+                ):
+                    shutil.copyfileobj(source, copy, 2**20)
+
+
+def _with_weights(keras: Any, keras_file: KerasFile) -> Any:
+    model = keras.models.model_from_json(json.dumps(keras_file.config))
+
+    with h5py.File(keras_file.path, "r") as file:
+        if keras_file.generation < 3 and "layer_names" in file.attrs:
+            load_weights(keras, model, file, keras_file.origin)
+            return model
+
+        new = keras_file.generation >= 3 and "layer_names" not in file.attrs
+
+    with tempfile.TemporaryDirectory() as scratch:
+        named = Path(scratch, "model.weights.h5" if new else "model.h5")
+        named.symlink_to(keras_file.path.resolve())
+        model.load_weights(str(named))
+
+    return model
+
+
+def _from_hdf5_of_keras3(keras: Any, keras_file: KerasFile, file: h5py.File) -> Any:
+    """Do what Keras 3's own loader does with the architecture that it finds."""
+    from keras.src.legacy.saving import (
+        json_utils,
+        legacy_h5_format,
+        saving_options,
+        saving_utils,
+    )
+    from keras.src.saving import serialization_lib
+
+    config = json_utils.decode(json.dumps(keras_file.config))
+
+    with (
+        saving_options.keras_option_scope(use_legacy_config=True),
+        serialization_lib.SafeModeScope(True),
+    ):
+        model = saving_utils.model_from_config(
+            config, custom_objects=_operations(keras)
+        )
+        legacy_h5_format.load_weights_from_hdf5_group(file["model_weights"], model)
+
+    return model
+
+
+def _check_output_shapes(model: Any, keras_file: KerasFile) -> None:
+    layers = {layer.name: layer for layer in getattr(model, "layers", ())}
+
+    for name, wanted in keras_file.output_shapes:
+        given = getattr(layers.get(name), "output_shape", None)
+
+        if given is not None and tuple(given[1:]) != wanted[1:]:
+            raise InvalidModel(
+                f"layer '{name}' of {keras_file.path.name} was made to give "
+                f"{wanted[1:]}, which its strides and padding alone give as "
+                f"{tuple(given[1:])}. Only Keras 1 could do that; change the layer's "
+                "output_shape and train the model again."
+            )
+
+
+def _operations(keras: Any) -> dict[str, Any]:
+    """Keras 3's array operations by class: it writes the one behind an `Embedding`'s
+    mask into an `.h5`, and doesn't find it there again without help.
+    """
+    if not hasattr(keras, "Operation"):
+        return {}
+
+    from keras.src.ops import numpy as operations
+
+    return {
+        name: value
+        for name, value in vars(operations).items()
+        if isinstance(value, type)
+        and issubclass(value, keras.Operation)
+        and not hasattr(keras.layers, name)
+    }
+
+
+def _unreadable(keras: Any, keras_file: KerasFile, error: Exception) -> str:
+    name = keras_file.path.name
+    reason = first_line(error)
+
+    if keras_file.weights_only:
+        beside = keras_file.path.with_suffix(".json").name
+        return f"The weights in {name} don't fit the architecture in {beside}: {reason}"
+
+    if isinstance(error, KeyError):
+        return f"{name} has no weights for {reason}; it is cut or was edited."
+
+    return (
+        f"Keras {keras.__version__} can't read {name}, written by Keras "
+        f"{keras_file.version}: {reason.rstrip('.')}. Where the model's code is at "
+        "hand, save it again as a .keras file, or export it as a SavedModel "
+        "(model.export)."
+    )
+
+
+def _flat(keras: Any, model: Any) -> Any:
+    """The same model over flat lists, whatever structure it takes and gives."""
+    inputs = getattr(model, "inputs", None)
+    outputs = getattr(model, "outputs", None)
+
+    if not inputs or not outputs:
+        raise InvalidModel(
+            "The model has no Input layer, so the shape it takes isn't known. Add "
+            "keras.Input(shape) as its first layer and save it again."
+        )
+
+    return keras.Model(inputs=list(inputs), outputs=list(outputs))
