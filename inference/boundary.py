@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_DEPTH = 32
 """Folders in folders below a model's own."""
@@ -21,11 +25,13 @@ class LimitReached(Exception):
 class Boundary:
     """The folders that symlinks may not leave, and how many entries are looked at.
 
-    A folder itself may be reached by a symlink. Raises `OSError` if it isn't there.
+    A folder itself may be reached by a symlink. Raises `OSError` if it isn't there;
+    those of `follow`, which links may lead into as well, may be missing.
     """
 
-    def __init__(self, *folders: Path, limit: int) -> None:
+    def __init__(self, *folders: Path, limit: int, follow: Iterable[Path] = ()) -> None:
         self._inside = [_real(folder) for folder in folders]
+        self._inside += [Path(os.path.realpath(folder)) for folder in follow]
         self._limit = limit
         self._left = limit
 
@@ -92,7 +98,8 @@ class Boundary:
         if not any(real.is_relative_to(inside) for inside in self._inside):
             raise BadEntry(
                 f"{path.name} is a link out of the repository, which isn't followed; "
-                "put the files themselves there."
+                "put the files themselves there, or name the folder that it leads into "
+                "with --follow-links-to."
             )
 
         return real

@@ -262,9 +262,9 @@ class Compilation:
     def _circumstances(self, task: _Task) -> str:
         """What decides an error and its text beside the files' content."""
         sidecar = task.files.sidecar.name if task.files.sidecar else None
-        bound = self._permissions.memory_bytes
-        listing = task.source.listing
-        return f"{task.files.path.name} {sidecar} {bound} {listing} {own_version()}"
+        bound, links = self._permissions.memory_bytes, self._permissions.follow_links_to
+        folder = f"{task.source.listing} {sorted(map(str, links))}"
+        return f"{task.files.path.name} {sidecar} {bound} {folder} {own_version()}"
 
 
 def _usual_memory() -> int:

@@ -54,7 +54,11 @@ class Engine:
         self._draining = False
         self._repository_error: str | None = None
         self._loader = Loader(config.compilation(), config.limits)
-        surveyor = Surveyor(config.repository, quiet_seconds=2 * config.scan_seconds)
+        surveyor = Surveyor(
+            config.repository,
+            quiet_seconds=2 * config.scan_seconds,
+            follow=config.permissions.follow_links_to,
+        )
         self._lookout = Lookout(surveyor.survey, timeout_seconds=SCAN_TIMEOUT_SECONDS)
         self._looking = anyio.Lock()
         self._problem_log = ProblemLog()

@@ -66,7 +66,8 @@ async def precompile(
     under the same `permissions`. `memory_limit` is what one compiler may take, in
     bytes. Raises `OSError` where the repository can't be read.
     """
-    surveyor = Surveyor(repository, quiet_seconds=0)
+    follow = permissions.follow_links_to if permissions else ()
+    surveyor = Surveyor(repository, quiet_seconds=0, follow=follow)
     found = await anyio.to_thread.run_sync(
         surveyor.survey, limiter=anyio.CapacityLimiter(1)
     )

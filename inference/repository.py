@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from inference.boundary import BadEntry, Boundary, LimitReached
@@ -36,6 +37,7 @@ from inference.triton import CONFIG, model_filename, passed_over, read_config
 from inference.types import ModelId
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 LIMIT = 50_000
@@ -72,24 +74,34 @@ class ModelEntry:
         return first.name if first.stem == self.name else f"{self.name}/"
 
 
-def scan_repository(root: Path, *, limit: int = LIMIT, one_model: bool = False) -> Scan:
+def scan_repository(
+    root: Path,
+    *,
+    limit: int = LIMIT,
+    one_model: bool = False,
+    follow: Iterable[Path] = (),
+) -> Scan:
     """The models below `root`, all versions. Looks at `limit` entries at most.
 
-    `one_model` says that `root` was one model's folder of versions before: it is as
-    long as it has any, whatever else comes to lie there. Raises `OSError` where `root`
-    itself can't be read.
+    Symlinks may lead into the folders of `follow` as well. `one_model` says that `root`
+    was one model's folder of versions before: it is as long as it has any, whatever
+    else comes to lie there. Raises `OSError` where `root` itself can't be read.
     """
     if root.name in ("", ".."):
         root = root.resolve()
 
+    bounded = partial(Boundary, limit=limit, follow=follow)
+
     if root.is_file():
-        finder = _Finder(Boundary(root.parent, limit=limit))
+        finder = _Finder(bounded(root.parent))
         finder.find_one(root)
     elif is_saved_model(root) or is_packaged(root):
-        finder = _Finder(Boundary(root, root.parent, limit=limit))
+        # What goes with all versions lies above a version's folder.
+        above = [root.parent] if VERSION.fullmatch(root.name) else []
+        finder = _Finder(bounded(root, *above))
         finder.find_one(root)
     else:
-        finder = _Finder(Boundary(root, limit=limit))
+        finder = _Finder(bounded(root))
         finder.find_all(root, one_model=one_model)
 
     return finder.scan

@@ -99,7 +99,7 @@ def _listing(folder: Path) -> str:
     """Links, pipes and text graphs are refused for their names, wherever they lie."""
     listed = hashlib.sha256()
 
-    for base, folders, names in os.walk(folder, onerror=_raise):
+    for base, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         folders.sort()
 
         for name in sorted((*folders, *names)):

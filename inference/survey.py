@@ -14,7 +14,7 @@ from inference.sidecar import Sidecar, read_sidecar
 from inference.versions import Declaration, missing, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from inference.fingerprint import Fingerprint
@@ -72,6 +72,7 @@ class Surveyor:
 
     A version is quiet when two surveys found it the same; one that is seen for the
     first time also when nothing of it changed for `quiet_seconds`. With 0 all are.
+    Symlinks may lead out of `root` into the folders of `follow`.
     Blocks; to be called by one thread at a time.
     """
 
@@ -81,8 +82,10 @@ class Surveyor:
         *,
         quiet_seconds: float,
         clock: Callable[[], float] = time.time,
+        follow: Iterable[Path] = (),
     ) -> None:
         self._root = root
+        self._follow = tuple(follow)
         self._quiet_seconds = quiet_seconds
         self._clock = clock
         self._last: Mapping[str, FoundModel] = {}
@@ -90,7 +93,9 @@ class Surveyor:
 
     def survey(self) -> Survey:
         """Raises `OSError` where the repository itself can't be read."""
-        scan = scan_repository(self._root, one_model=self._one_model)
+        scan = scan_repository(
+            self._root, one_model=self._one_model, follow=self._follow
+        )
         folder = self._root if self._root.is_dir() else self._root.parent
         found = [self._model(entry, scan, folder) for entry in scan.entries]
         models = {model.name: model for model in found if model.versions}

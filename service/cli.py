@@ -116,7 +116,9 @@ def _compile(path: Path, cache: Path, flags: dict[str, Any]) -> Precompilation:
         settings = load_compiler_settings(**flags)
 
     permissions = Permissions(
-        allow_ops=settings.allow_ops, allow_classes=settings.allow_classes
+        allow_ops=settings.allow_ops,
+        allow_classes=settings.allow_classes,
+        follow_links_to=settings.follow_links_to,
     )
 
     with progress() as report:

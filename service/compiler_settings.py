@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, ByteSize, Field
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.setting_values import byte_size, comma_list
+from service.setting_values import byte_size, comma_list, existing_folder
 
 PREFIX = "TANDEM_"
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_list)]
+Folders = Annotated[
+    tuple[Annotated[Path, AfterValidator(existing_folder)], ...],
+    NoDecode,
+    BeforeValidator(comma_list),
+]
 
 
 class CompilerSettings(BaseSettings):
@@ -32,6 +38,11 @@ class CompilerSettings(BaseSettings):
     allow_classes: Names = Field(
         default=(),
         description="Keras classes to allow beyond Keras' own: module>Name,....",
+    )
+    follow_links_to: Folders = Field(
+        default=(),
+        description="A folder that symlinks below PATH may lead into, besides PATH "
+        "itself; may be given again: A,B.",
     )
     compile_timeout: float = Field(
         default=900, gt=0, description="Seconds that compiling one model may take."

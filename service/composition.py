@@ -85,7 +85,9 @@ def engine_config(settings: Settings) -> EngineConfig:
         compile_timeout_seconds=settings.compile_timeout,
         compile_memory=settings.compile_memory,
         permissions=Permissions(
-            allow_ops=settings.allow_ops, allow_classes=settings.allow_classes
+            allow_ops=settings.allow_ops,
+            allow_classes=settings.allow_classes,
+            follow_links_to=settings.follow_links_to,
         ),
         memory_budget=settings.memory_budget,
         scan_seconds=settings.scan_seconds,

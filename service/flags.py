@@ -58,14 +58,30 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Any], Any]:
         choice = click.Choice(get_args(kind))
         return click.option(flag, name, type=choice, default=None, help=text)
 
-    return click.option(
-        flag,
-        name,
-        type=str,
-        default=None,
-        help=text,
-        metavar="MS" if name.endswith("_ms") else METAVARS.get(kind, "TEXT"),
-    )
+    metavar = "MS" if name.endswith("_ms") else METAVARS.get(kind, "TEXT")
+
+    if kind is tuple:
+        # Folders are named one by one, as is usual for paths; names in one list.
+        metavar = "FOLDER" if _item(field.annotation) is Path else metavar
+        return click.option(
+            flag,
+            name,
+            multiple=True,
+            callback=_unless_empty,
+            help=text,
+            metavar=metavar,
+        )
+
+    return click.option(flag, name, type=str, default=None, help=text, metavar=metavar)
+
+
+def _unless_empty(_: Any, __: Any, given: tuple[str, ...]) -> tuple[str, ...] | None:
+    return given or None
+
+
+def _item(annotation: Any) -> Any:
+    """Of `tuple[X, ...]` the X."""
+    return _kind(get_args(annotation)[0])
 
 
 def _kind(annotation: Any) -> Any:

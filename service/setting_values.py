@@ -24,6 +24,16 @@ def folder_path(path: Path) -> Path:
     return path
 
 
+def existing_folder(path: Path) -> Path:
+    path = folder_path(existing_path(path))
+    if path == Path(path.anchor):
+        raise ValueError(
+            f"{path} is everything; name the folder that the models are in"
+        )
+
+    return path
+
+
 def token_file(path: Path) -> Path:
     path = Path(os.path.abspath(path.expanduser()))
     read_token(path)
@@ -43,7 +53,16 @@ def byte_size(value: object) -> object:
 
 
 def comma_list(value: object) -> object:
-    if not isinstance(value, str):
+    """The parts of a text, or of each text of a flag that may be given again."""
+    texts = [value] if isinstance(value, str) else value
+
+    if not isinstance(texts, list | tuple) or not all(map(_is_text, texts)):
         return value
 
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(
+        part.strip() for text in texts for part in text.split(",") if part.strip()
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

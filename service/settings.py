@@ -216,7 +216,7 @@ def _text(value: Any) -> str:
         return ""
 
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
 
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -253,7 +253,8 @@ def _load(kind: type[S], flags: Mapping[str, Any]) -> S:
 
 
 def _line(error: Any) -> str:
-    name = ".".join(map(str, error["loc"]))
+    # Of a list a number follows, which nobody wrote.
+    name = ".".join(part for part in error["loc"] if isinstance(part, str))
     if not name:
         return str(error["msg"]).removeprefix("Value error, ")
 

@@ -58,7 +58,7 @@ def open_saved_model(
             "SavedModel, whose signatures say what it takes."
         )
 
-    check_folder(folder)
+    check_folder(folder, permissions.follow_links_to)
     meta_graph = choose_meta_graph(folder)
     file = f"{folder.name}/{PB}"
     declared = read_signatures(meta_graph, file=file)

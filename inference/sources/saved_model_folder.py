@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from inference.errors import InvalidModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 PB = "saved_model.pb"
@@ -25,15 +25,18 @@ MOST_ENTRIES = 100_000
 MOST_LEVELS = 32
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, follow: Iterable[Path] = ()) -> None:
     """Raises `InvalidModel` for what must not lie in a SavedModel's folder.
 
-    Other forms of the graph, links that lead out of the folder, devices, pipes and
-    sockets. Files that the graph doesn't name may lie there: nobody reads them.
+    Other forms of the graph, links that lead out of the folder and not into one of
+    `follow`, devices, pipes and sockets. Files that the graph doesn't name may lie
+    there: nobody reads them.
     """
+    inside = [os.path.realpath(each) for each in (folder, *follow)]
+
     try:
         _check_graph_file(folder)
-        _check_all(folder)
+        _check_all(folder, inside)
     except OSError as exc:
         where = os.path.relpath(exc.filename, folder) if exc.filename else "a file"
         raise InvalidModel(
@@ -61,10 +64,8 @@ def _check_graph_file(folder: Path) -> None:
         )
 
 
-def _check_all(folder: Path) -> None:
-    inside = os.path.realpath(folder)
-
-    for count, entry in enumerate(_entries(folder)):
+def _check_all(folder: Path, inside: Sequence[str]) -> None:
+    for count, entry in enumerate(_entries(folder, inside[0])):
         if count >= MOST_ENTRIES:
             raise InvalidModel(
                 f"{folder.name} holds more than {MOST_ENTRIES:,} files, which no "
@@ -74,8 +75,8 @@ def _check_all(folder: Path) -> None:
         _check_entry(entry, folder, inside)
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Everything below `folder`; links are not followed."""
+def _entries(folder: Path, real: str) -> Iterator[os.DirEntry[str]]:
+    """Everything below `folder`; links in it to what is in it lead to nothing more."""
     waiting = [(str(folder), 0)]
 
     while waiting:
@@ -85,11 +86,15 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
             for entry in entries:
                 yield entry
 
-                if entry.is_dir(follow_symlinks=False) and level < MOST_LEVELS:
+                if level < MOST_LEVELS and entry.is_dir() and _is_new(entry, real):
                     waiting.append((entry.path, level + 1))
 
 
-def _check_entry(entry: os.DirEntry[str], folder: Path, inside: str) -> None:
+def _is_new(entry: os.DirEntry[str], real: str) -> bool:
+    return not entry.is_symlink() or not _is_in(os.path.realpath(entry.path), [real])
+
+
+def _check_entry(entry: os.DirEntry[str], folder: Path, inside: Sequence[str]) -> None:
     name = os.path.relpath(entry.path, folder)
     where = f"{folder.name}/{name}"
 
@@ -106,17 +111,22 @@ def _check_entry(entry: os.DirEntry[str], folder: Path, inside: str) -> None:
         )
 
 
-def _check_link(entry: os.DirEntry[str], where: str, inside: str) -> None:
+def _check_link(entry: os.DirEntry[str], where: str, inside: Sequence[str]) -> None:
     target = os.path.realpath(entry.path)
 
-    if os.path.commonpath([target, inside]) != inside:
+    if not _is_in(target, inside):
         raise InvalidModel(
             f"{where} is a link that leads out of the model's folder. Put the file "
-            "itself there."
+            "itself there, or name the folder that it leads into with "
+            "--follow-links-to."
         )
 
     if not os.path.exists(target):
         raise InvalidModel(f"{where} is a link to nothing. Put the file itself there.")
+
+
+def _is_in(path: str, folders: Sequence[str]) -> bool:
+    return any(os.path.commonpath([path, folder]) == folder for folder in folders)
 
 
 def _kind(mode: int) -> str:

@@ -151,7 +151,8 @@ def test_a_companion_outside_is_a_problem(tmp_path: Path, name: str) -> None:
     assert scan.problems == [
         (
             f"m: {name} is a link out of the repository, which isn't followed; put the "
-            "files themselves there."
+            "files themselves there, or name the folder that it leads into with "
+            "--follow-links-to."
         )
     ]
     assert scan.doubtful == {"m"}

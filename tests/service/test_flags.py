@@ -38,6 +38,15 @@ def test_flags_are_passed_on_as_they_came() -> None:
     }
 
 
+def test_lists_may_be_given_again() -> None:
+    folders = ("--follow-links-to", "/a", "--follow-links-to", "/b,/c")
+    flags = given(*folders, "--allow-ops", "A,B")
+
+    assert flags["follow_links_to"] == ("/a", "/b,/c")
+    assert flags["allow_ops"] == ("A,B",)
+    assert flags["allow_classes"] is None
+
+
 def test_help_tells_flag_variable_default_and_meaning() -> None:
     text = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
 
@@ -51,5 +60,6 @@ def test_help_tells_flag_variable_default_and_meaning() -> None:
     assert "(default: 8501)" in text
     assert "--memory-budget SIZE" in text
     assert "--allow-ops A,B" in text
+    assert "--follow-links-to FOLDER" in text
     assert "--admin-token-file PATH" in text
     assert "(default: ())" not in text

@@ -12,6 +12,7 @@ from service.settings import (
     Settings,
     SettingsError,
     default_cache_dir,
+    load_compiler_settings,
     load_settings,
     misspelt,
 )
@@ -192,6 +193,48 @@ def test_lists_by_flag_and_by_environment(
 
     assert settings.allow_ops == ("A", "B")
     assert settings.allow_classes == ("my.layers>Magic",)
+
+
+@pytest.mark.parametrize("given", ["a,b", ("a", "b"), ["a,b"]], ids=str)
+def test_folders_that_links_may_lead_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: object
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(models=tmp_path, follow_links_to=given)
+    both = (tmp_path / "a", tmp_path / "b")
+    assert settings.follow_links_to == both
+
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+
+    monkeypatch.chdir("/")
+    assert load_settings().follow_links_to == both
+    assert load_compiler_settings().follow_links_to == both
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("none", "there is no file or folder"),
+        ("file", "is not a folder"),
+        ("/", "is everything; name the folder that the models are in"),
+    ],
+)
+def test_folders_that_links_may_not_lead_into(
+    tmp_path: Path, folder: str, words: str
+) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(models=tmp_path, follow_links_to=str(tmp_path / folder))
+
+    assert str(caught.value).startswith(
+        "follow_links_to (--follow-links-to or TANDEM_FOLLOW_LINKS_TO): "
+    )
+    assert words in str(caught.value)
 
 
 def test_kubernetes_links_are_no_settings(
