@@ -26,12 +26,16 @@ SPARSE_ROLES = ("indices", "values", "shape")
 
 
 @dataclass(frozen=True, slots=True)
-class _Flat:
-    """`count` tensors in a row that a function takes for one value of `kind`."""
+class Flat:
+    """`count` tensors in a row that a function takes or gives for one value.
+
+    `kind` is `""` for a tensor, `spec` what the function says of the value.
+    """
 
     kind: str
     count: int
-    shape: Shape = None
+    shape: Shape
+    spec: Any
 
     def roles(self) -> Sequence[str]:
         return SPARSE_ROLES if self.kind == "sparse" else ragged_roles(self.count)
@@ -71,7 +75,7 @@ class InputParts:
         }
         return replace(signature, inputs={**signature.inputs, **labelled})
 
-    def _composites(self, signature: Signature) -> Iterator[tuple[list[str], _Flat]]:
+    def _composites(self, signature: Signature) -> Iterator[tuple[list[str], Flat]]:
         """Each composite value: the graph's nodes that it is made of, and how."""
         output = next(iter(signature.outputs.values()))
         call = self._nodes.get(node_of(output.tensor))
@@ -80,22 +84,25 @@ class InputParts:
             return
 
         given = [node_of(tensor) for tensor in call.input]
+        yield from self._taken(call, given)
         body = self._bodies.get(call.attr["f"].func.name)
         arguments = [each.name for each in body.signature.input_arg] if body else []
         fed = dict(zip(arguments, given, strict=False))
 
         for inner in body.node_def if body else ():
-            called = inner.attr["f"].func.name if inner.op in CALLS else ""
+            yield from self._taken(inner, [fed.get(each, "") for each in inner.input])
 
-            if called in self._functions:
-                taken = [fed.get(tensor, "") for tensor in inner.input]
-                yield from _groups(taken, self._functions[called])
+    def _taken(self, call: Any, given: list[str]) -> Iterator[tuple[list[str], Flat]]:
+        called = call.attr["f"].func.name if call.op in CALLS else ""
+
+        if called in self._functions:
+            yield from _groups(given, self._functions[called])
 
 
-def _groups(taken: list[str], function: Any) -> Iterator[tuple[list[str], _Flat]]:
+def _groups(taken: list[str], function: Any) -> Iterator[tuple[list[str], Flat]]:
     start = 0
 
-    for flat in _flattened(function.canonicalized_input_signature):
+    for flat in flattened(function.canonicalized_input_signature):
         if flat.kind:
             yield taken[start : start + flat.count], flat
 
@@ -103,7 +110,7 @@ def _groups(taken: list[str], function: Any) -> Iterator[tuple[list[str], _Flat]
 
 
 def _parts(
-    specs: list[TensorSpec | None], flat: _Flat
+    specs: list[TensorSpec | None], flat: Flat
 ) -> Iterator[tuple[TensorSpec, Part]]:
     """Of inputs that are all known; they are called after the first of them."""
     first = specs[0] if specs else None
@@ -117,20 +124,22 @@ def _parts(
             yield spec, part
 
 
-def _flattened(value: Any) -> Iterator[_Flat]:
-    """The tensors that a structure is flattened to, in TensorFlow's order."""
+def flattened(value: Any) -> Iterator[Flat]:
+    """What a structure is flattened to, in TensorFlow's order."""
     kind = value.WhichOneof("kind")
 
     if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
-        yield _Flat("", 1)
+        spec = getattr(value, kind)
+        yield Flat("", 1, shape_of(tf.TensorShape(spec.shape)), spec)
     elif kind == "type_spec_value":
         yield _flat_spec(value.type_spec_value)
     else:
-        for each in _members(value, kind):
-            yield from _flattened(each)
+        for each in members(value, kind):
+            yield from flattened(each)
 
 
-def _members(value: Any, kind: str | None) -> Sequence[Any]:
+def members(value: Any, kind: str | None) -> Sequence[Any]:
+    """What a structure of that kind holds, in TensorFlow's order."""
     if kind in ("tuple_value", "list_value"):
         return list(getattr(value, kind).values)
 
@@ -141,15 +150,15 @@ def _members(value: Any, kind: str | None) -> Sequence[Any]:
     return [fields[name] for name in sorted(fields)]
 
 
-def _flat_spec(spec: Any) -> _Flat:
+def _flat_spec(spec: Any) -> Flat:
     shape = spec_shape(spec)
 
     if spec.type_spec_class == TypeSpecProto.SPARSE_TENSOR_SPEC:
-        return _Flat("sparse", 3, shape)
+        return Flat("sparse", 3, shape, spec)
 
     # Older TensorFlow doesn't say the number of tensors, but the ragged rank alone.
     state = spec.type_state.tuple_value.values
     rank = state[2].int64_value if len(state) > 2 else 0
-    count = spec.num_flat_components or rank + 1
+    count = max(0, spec.num_flat_components or rank + 1)
     ragged = spec.type_spec_class == TypeSpecProto.RAGGED_TENSOR_SPEC and count > 1
-    return _Flat("ragged" if ragged else "", count, shape)
+    return Flat("ragged" if ragged else "", count, shape, spec)

@@ -16,6 +16,7 @@ from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.reasons import first_line
 from inference.sources import graphs
+from inference.sources.bare_functions import add_signatures, function_names
 from inference.sources.costs import check_budget, check_constants, checkpoint_bytes
 from inference.sources.declared import (
     declared_signatures,
@@ -61,7 +62,7 @@ def open_saved_model(
     check_folder(folder, permissions.follow_links_to)
     meta_graph = choose_meta_graph(folder)
     file = f"{folder.name}/{PB}"
-    declared = read_signatures(meta_graph, file=file)
+    declared = _declared(meta_graph, sidecar, file=file)
     signatures = declared.signatures
     startup = read_startup(meta_graph, folder)
     served = named_tensors(sidecar, graphs.nodes_by_name(meta_graph.graph_def))
@@ -72,7 +73,7 @@ def open_saved_model(
     with source_session() as session:
         _start(session, screened, startup, permissions, folder)
         signatures.update(declared_signatures(session.graph, sidecar, signatures))
-        _check_signatures(declared)
+        _check_signatures(declared, meta_graph)
         yield _source(session, meta_graph, declared, sidecar)
 
 
@@ -175,12 +176,31 @@ def _said(error: Exception, folder: Path) -> str:
     return first_line(error).replace(str(folder), folder.name)
 
 
-def _check_signatures(declared: SignatureDefs) -> None:
+def _declared(meta_graph: Any, sidecar: Sidecar, *, file: str) -> SignatureDefs:
+    """The signatures; where there are none, those of functions that a sidecar wants."""
+    declared = read_signatures(meta_graph, file=file)
+    wanted = sidecar.default_signature in function_names(meta_graph)
+
+    if declared.signatures or declared.left_out or not wanted:
+        return declared
+
+    left_out = add_signatures(meta_graph)
+    functions = read_signatures(meta_graph, file=file)
+    functions.left_out.update(left_out)
+    return functions
+
+
+def _check_signatures(declared: SignatureDefs, meta_graph: Any) -> None:
     if declared.signatures:
         return
 
+    functions = ", ".join(function_names(meta_graph)[:_MOST_NAMED])
+    bare = functions and (
+        f"It has functions ({functions}): name the one that is meant in model.toml, as "
+        "default_signature, to serve them. "
+    )
     raise InvalidModel(
-        f"The SavedModel has no signature that can be served. {_listed(declared)}"
+        f"The SavedModel has no signature that can be served. {_listed(declared)}{bare}"
         "Export it with one: "
         "tf.saved_model.save(module, path, signatures=module.my_function), or name "
         "inputs and outputs in model.toml."

@@ -1,0 +1,210 @@
+"""Functions of a SavedModel that has no signatures, made into signatures.
+
+Nothing says which of them answers clients, so a sidecar must ask for it. The graph has
+no node that calls them; the object graph says what each takes, gives and holds.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+
+from inference.backend import tf, tf1
+from inference.sources.input_parts import flattened
+from inference.sources.nodes import handle_node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inference.sources.input_parts import Flat
+    from inference.types import Shape
+
+_OURS = "functions_of_the_model"
+
+
+class _Uncallable(Exception):
+    """A function that can't be called with what a request holds; the text says why."""
+
+
+def function_names(meta_graph: Any) -> list[str]:
+    """The functions that the SavedModel's first object has."""
+    return sorted(_functions(meta_graph.object_graph_def.nodes))
+
+
+def add_signatures(meta_graph: Any) -> dict[str, str]:
+    """Add a signature for each function to `meta_graph`; why others have none."""
+    left_out: dict[str, str] = {}
+    calls = _Calls(meta_graph)
+
+    for name, traces in sorted(_functions(meta_graph.object_graph_def.nodes).items()):
+        try:
+            definition = calls.add(_only(traces))
+            meta_graph.signature_def[name].CopyFrom(definition)
+        except _Uncallable as exc:
+            left_out[name] = str(exc)
+
+    return left_out
+
+
+class _Calls:
+    """Calls of functions, added to the graph of `meta_graph`."""
+
+    def __init__(self, meta_graph: Any) -> None:
+        self._nodes = meta_graph.graph_def.node
+        self._objects = meta_graph.object_graph_def.nodes
+        self._functions = meta_graph.object_graph_def.concrete_functions
+        bodies = meta_graph.graph_def.library.function
+        self._bodies = {each.signature.name: each.signature for each in bodies}
+        self._count = 0
+        self._variables: dict[int, str] = {}
+
+    def add(self, name: str) -> Any:
+        """Call the function of that name; what the call takes and gives."""
+        body = self._bodies.get(name)
+
+        if body is None or name not in self._functions:
+            raise _Uncallable("the file doesn't have its graph")
+
+        function = self._functions[name]
+        held = [self._held(number) for number in function.bound_inputs]
+        taken = body.input_arg[: max(0, len(body.input_arg) - len(held))]
+        self._count += 1
+        prefix = f"{_OURS}/{self._count}"
+        given = [_placeholder(f"{prefix}/{each.name}", each.type) for each in taken]
+        call = _call_node(f"{prefix}/call", body, [*(n.name for n in given), *held])
+        definition = SignatureDef()
+
+        for alias, info in _inputs(given, taken, function):
+            definition.inputs[alias].CopyFrom(info)
+
+        for alias, info in _outputs(call.name, body.output_arg, function):
+            definition.outputs[alias].CopyFrom(info)
+
+        self._nodes.extend([*given, call])
+        return definition
+
+    def _held(self, number: int) -> str:
+        """The node of what a function holds: a variable without a value, a constant."""
+        known = 0 <= number < len(self._objects)
+        held = self._objects[number] if known else None
+        kind = held.WhichOneof("kind") if held is not None else None
+
+        if held is not None and kind == "constant":
+            return str(held.constant.operation)
+
+        if held is None or kind != "variable":
+            raise _Uncallable("it holds a lookup table or another resource")
+
+        if number not in self._variables:
+            name = f"{_OURS}/variable_{number}"
+            handle = handle_node(name, held.variable.dtype)
+            handle.attr["shape"].shape.CopyFrom(held.variable.shape)
+            self._nodes.append(handle)
+            self._variables[number] = name
+
+        return self._variables[number]
+
+
+def _functions(nodes: Any) -> dict[str, list[str]]:
+    """The traces of each function of the first object, by its name there."""
+    found: dict[str, list[str]] = {}
+
+    for child in nodes[0].children if nodes else ():
+        node = nodes[child.node_id] if 0 <= child.node_id < len(nodes) else nodes[0]
+        kind = node.WhichOneof("kind")
+
+        if kind == "function":
+            found[child.local_name] = list(node.function.concrete_functions)
+        elif kind == "bare_concrete_function":
+            concrete = node.bare_concrete_function.concrete_function_name
+            found[child.local_name] = [concrete]
+
+    return found
+
+
+def _only(traces: list[str]) -> str:
+    if len(traces) == 1:
+        return traces[0]
+
+    if not traces:
+        raise _Uncallable("it was never called before it was saved, so it has no graph")
+
+    raise _Uncallable(f"it has {len(traces)} graphs, and which is meant isn't known")
+
+
+def _placeholder(name: str, dtype: int) -> Any:
+    node = tf1.NodeDef(name=name, op="Placeholder")
+    node.attr["dtype"].type = dtype
+    node.attr["shape"].shape.unknown_rank = True
+    return node
+
+
+def _call_node(name: str, body: Any, tensors: list[str]) -> Any:
+    node = tf1.NodeDef(name=name, op="StatefulPartitionedCall", input=tensors)
+    node.attr["f"].func.name = body.name
+    node.attr["Tin"].list.type.extend(each.type for each in body.input_arg)
+    node.attr["Tout"].list.type.extend(each.type for each in body.output_arg)
+    return node
+
+
+def _inputs(
+    nodes: list[Any], taken: list[Any], function: Any
+) -> Iterator[tuple[str, Any]]:
+    """Named as the function names what it takes; parts have the shape of no part."""
+    flats = _flats(function.canonicalized_input_signature, len(taken))
+    shapes = [
+        None if flat.kind else flat.shape for flat in flats for _ in range(flat.count)
+    ]
+
+    for node, argument, shape in zip(nodes, taken, shapes, strict=True):
+        yield argument.name, _info(f"{node.name}:0", argument.type, shape)
+
+
+def _outputs(call: str, given: list[Any], function: Any) -> Iterator[tuple[str, Any]]:
+    """Named by their keys where the function gives a dictionary of them."""
+    structure = function.output_signature
+    flats = _flats(structure, len(given))
+    keys = sorted(structure.dict_value.fields)
+    infos = (_info(f"{call}:{at}", each.type, None) for at, each in enumerate(given))
+
+    for place, flat in enumerate(flats):
+        name = keys[place] if len(keys) == len(flats) else f"output_{place}"
+        yield name, _whole(flat, list(islice(infos, flat.count)))
+
+
+def _flats(structure: Any, count: int) -> list[Flat]:
+    flats = list(flattened(structure))
+
+    if sum(flat.count for flat in flats) != count:
+        raise _Uncallable("its graph takes or gives other tensors than it declares")
+
+    return flats
+
+
+def _whole(flat: Flat, tensors: list[Any]) -> Any:
+    shape = tf.TensorShape(flat.shape).as_proto()
+
+    if not flat.kind and flat.count == 1:
+        tensors[0].tensor_shape.CopyFrom(shape)
+        return tensors[0]
+
+    info = TensorInfo(dtype=tensors[-1].dtype, tensor_shape=shape)
+
+    if flat.kind == "sparse":
+        indices, values, dense = tensors
+        info.dtype = values.dtype
+        info.coo_sparse.indices_tensor_name = indices.name
+        info.coo_sparse.values_tensor_name = values.name
+        info.coo_sparse.dense_shape_tensor_name = dense.name
+    else:
+        info.composite_tensor.type_spec.CopyFrom(flat.spec)
+        info.composite_tensor.components.extend(tensors)
+
+    return info
+
+
+def _info(tensor: str, dtype: int, shape: Shape) -> Any:
+    proto = tf.TensorShape(shape).as_proto()
+    return TensorInfo(name=tensor, dtype=dtype, tensor_shape=proto)
