@@ -192,3 +192,17 @@ def test_a_decoder_in_a_loop_is_guarded(tmp_path: Path) -> None:
 
     np.testing.assert_allclose(outputs["y"][0], grey.mean(), rtol=1e-6)
     assert any("first bytes" in note for note in artifact.read_manifest().notes)
+
+
+def test_the_function_of_a_decoder_is_inlined(tmp_path: Path) -> None:
+    """Its model is only optimised then."""
+
+    def build() -> None:
+        decode = tf.function(tf.io.decode_jpeg, autograph=False)
+        tf.identity(decode(tf1.placeholder(tf.string, [], name="x")), name="y")
+
+    graph_def = tf1.GraphDef()
+    graph_def.ParseFromString(compile_graph(tmp_path, build).graph.read_bytes())
+
+    assert "DecodeJpeg" in {node.op for node in graph_def.node}
+    assert not graph_def.library.function

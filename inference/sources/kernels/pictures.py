@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from inference.sources.graphs import node_of
 from inference.sources.kernels.scopes import attribute
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ DECODERS = {
 """Those that take a number of channels; a GIF has three."""
 
 _HEADER = 32
+_START = "0"
+_CHECKED = "checked"
 _MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8"}
 _BMP = b"BM"
 _OPEN = (
@@ -73,18 +74,13 @@ def _guard(node: Any, scope: Scope) -> None:
         return
 
     contents = node.input[0]
-    check = _check(open_=_is_open(node), wide=_is_wide(node))
     names = {"contents:0": contents}
 
-    for each in check.node:
+    for each in _check(open_=_is_open(node), wide=_is_wide(node)).node:
         if each.op != "Placeholder":
             names |= _added(each, f"{node.name}/check", names, scope)
 
-    node.input.extend(
-        f"^{node_of(names[f'{each.name}:0'])}"
-        for each in check.node
-        if each.op == "Assert"
-    )
+    node.input[0] = names[f"{_CHECKED}:0"]
 
 
 def _added(
@@ -100,18 +96,26 @@ def _added(
 
 @cache
 def _check(*, open_: bool, wide: bool) -> Any:
-    """A GraphDef: what must be true of `contents`, nodes behind those they read."""
+    """A GraphDef: `contents`, checked, nodes behind those they read.
+
+    Nothing in it has side effects, as an assertion would: a function that has some is
+    not inlined, and its model not optimised.
+    """
     with tf.Graph().as_default() as graph:
         contents = tf1.placeholder(tf.string, [], name="contents")
         start = tf.strings.substr(contents, 0, _HEADER)
         header = tf.strings.join([start, tf.constant(b"\0" * _HEADER)])
+        said = tf.constant(_START)
 
         if open_:
-            tf.raw_ops.Assert(condition=_is_known(header), data=[_OPEN])
+            said = tf.where(_is_known(header), said, _OPEN)
 
         if wide:
-            upright = tf.logical_not(_runs_downwards(header))
-            tf.raw_ops.Assert(condition=upright, data=[_DOWNWARDS])
+            said = tf.where(_runs_downwards(header), _DOWNWARDS, said)
+
+        # What is said is no number, and stands in the error that this is.
+        start = tf.strings.to_number(said, tf.int32)
+        tf.strings.substr(contents, start, tf.int32.max, name=_CHECKED)
 
     return graph.as_graph_def()
 
