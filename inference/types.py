@@ -114,7 +114,8 @@ class Signature:
 
     `batchable` says that rows of several requests may be joined along dimension 0;
     where they may not, `batchable_reason` says why. `sample` is `None` where the model
-    took no made-up inputs.
+    took no made-up inputs. `takes_parts` and `gives_parts` say that an input or output
+    is ragged or sparse.
     """
 
     name: str
@@ -123,29 +124,21 @@ class Signature:
     batchable: bool = False
     batchable_reason: str = "not tried"
     sample: Sample | None = None
+    takes_parts: bool = field(init=False, repr=False, compare=False)
+    gives_parts: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Asked at each call, so found out once.
+        object.__setattr__(self, "takes_parts", _in_parts(self.inputs))
+        object.__setattr__(self, "gives_parts", _in_parts(self.outputs))
 
     @property
     def required(self) -> list[str]:
         return [name for name, spec in self.inputs.items() if spec.required]
 
-    @property
-    def takes_parts(self) -> bool:
-        """Whether an input is sent in parts."""
-        return _in_parts(self.inputs)
-
-    @property
-    def gives_parts(self) -> bool:
-        """Whether an output is given in parts."""
-        return _in_parts(self.outputs)
-
 
 def _in_parts(specs: Mapping[str, TensorSpec]) -> bool:
-    # A plain loop: it is asked at each call.
-    for spec in specs.values():
-        if spec.part is not None:
-            return True
-
-    return False
+    return any(spec.part is not None for spec in specs.values())
 
 
 class ModelState(enum.StrEnum):
