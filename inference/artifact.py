@@ -8,16 +8,16 @@ each at the start of a page. Equal values are there once.
 
 from __future__ import annotations
 
-import base64
+import gzip
 import hashlib
 import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inference.samples import numpy_dtype
+from inference.json_arrays import from_json, to_json
+from inference.machine import UNKNOWN, Machine, PortableGraph
 from inference.types import Part, Sample, Signature, TensorSpec
 from inference.weight_files import LARGE, PACKED, Weight, file_lengths, map_weights
 
@@ -83,6 +83,9 @@ class Manifest(_Value):
     and the artifact's, over all samples that the source took, in the outputs' own unit;
     `None` where it took none. `memory_bytes` is what loading and running it took of the
     compiler's memory, and `weights_bytes` the length of the files that hold `weights`.
+
+    `machine` is what it was checked on; each sample ran there, if it `warms_up`. A
+    `native` graph has what TensorFlow fused for that machine: it may not run elsewhere.
     """
 
     format_version: int
@@ -103,6 +106,10 @@ class Manifest(_Value):
     graph_bytes: int
     graph_sha256: str
     weights_bytes: int
+    machine: Machine = UNKNOWN
+    native: bool = False
+    warms_up: bool = False
+    portable: PortableGraph | None = None
     memory_bytes: int = 0
     compile_seconds: float = 0.0
 
@@ -113,13 +120,22 @@ class DamagedArtifact(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A folder that holds the three files."""
+    """A folder that holds the files.
+
+    With `portable` that form of the graph is meant, if there is one; `None` leaves it
+    to the machine.
+    """
 
     folder: Path
+    portable: bool | None = None
 
     @property
     def graph(self) -> Path:
         return self.folder / "graph.pb"
+
+    @property
+    def portable_graph(self) -> Path:
+        return self.folder / "portable.pb.gz"
 
     @property
     def weights(self) -> Path:
@@ -154,14 +170,19 @@ class Artifact:
         """Remove it, so that it is made again."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def read_graph(self, manifest: Manifest) -> bytes:
+    def read_graph(self, manifest: Manifest, *, portable: bool = False) -> bytes:
         """The serialized GraphDef. Raises `DamagedArtifact` if it was changed."""
-        content = self.graph.read_bytes()
+        path, wanted = self.graph, manifest.graph_sha256
 
-        if hashlib.sha256(content).hexdigest() != manifest.graph_sha256:
-            raise DamagedArtifact(f"{self.graph} isn't what was written")
+        if portable and manifest.portable is not None:
+            path, wanted = self.portable_graph, manifest.portable.sha256
 
-        return content
+        content = path.read_bytes()
+
+        if hashlib.sha256(content).hexdigest() != wanted:
+            raise DamagedArtifact(f"{path} isn't what was written")
+
+        return content if path == self.graph else gzip.decompress(content)
 
     def map_weights(self, manifest: Manifest) -> Iterator[tuple[str, Array]]:
         """Each weight's feed and value, mapped copy-on-write: no copy, shared pages."""
@@ -173,7 +194,12 @@ class Artifact:
             self.folder / name: nbytes
             for name, nbytes in file_lengths(manifest.weights).items()
         }
-        return {self.graph: manifest.graph_bytes, self.weights: 0} | lengths
+        graphs = {self.graph: manifest.graph_bytes}
+
+        if manifest.portable is not None:
+            graphs[self.portable_graph] = manifest.portable.nbytes
+
+        return {**graphs, self.weights: 0, **lengths}
 
 
 def signatures_of(manifest: Manifest) -> dict[str, Signature]:
@@ -222,7 +248,7 @@ def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
             tensor=spec.tensor,
             dtype=spec.dtype,
             shape=spec.shape,
-            default=_to_json(spec.default),
+            default=to_json(spec.default),
             part=None if spec.part is None else PartEntry(**asdict(spec.part)),
         )
         for name, spec in specs.items()
@@ -236,38 +262,8 @@ def _specs(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
             tensor=tensor.tensor,
             dtype=tensor.dtype,
             shape=tensor.shape,
-            default=_from_json(tensor.default, tensor.dtype),
+            default=from_json(tensor.default, tensor.dtype),
             part=None if tensor.part is None else Part(**tensor.part.model_dump()),
         )
         for name, tensor in tensors.items()
     }
-
-
-def _to_json(value: Array | None) -> Any:
-    if value is None:
-        return None
-
-    shape = list(value.shape)
-
-    if value.dtype == object:
-        texts = [text.decode("latin-1") for text in value.reshape(-1).tolist()]
-        return {"shape": shape, "texts": texts}
-
-    content = np.ascontiguousarray(value).tobytes()
-    return {"shape": shape, "base64": base64.b64encode(content).decode("ascii")}
-
-
-def _from_json(value: Any, dtype: str) -> Array | None:
-    if value is None:
-        return None
-
-    shape = tuple(value["shape"])
-
-    if dtype == "string":
-        texts = [text.encode("latin-1") for text in value["texts"]]
-        flat = np.empty(len(texts), dtype=object)
-        flat[:] = texts
-        return flat.reshape(shape)
-
-    content = base64.b64decode(value["base64"])
-    return np.frombuffer(content, numpy_dtype(dtype)).reshape(shape).copy()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-import time
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,12 +11,10 @@ import anyio.to_thread
 import structlog
 
 from inference.artifact import DamagedArtifact
-from inference.cpus import available_cpus
-from inference.errors import InferenceError, InvalidModel, LoadFailed
-from inference.footprint import expected_bytes, resident_bytes
-from inference.priority import BACKGROUND_STEPS, start_lowered
+from inference.errors import LoadFailed
+from inference.footprint import expected_bytes
+from inference.opening import ForeignArtifact, open_artifact
 from inference.sidecar import blaming_sidecar, read_sidecar
-from inference.warmup import read_warmup, replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,22 +108,30 @@ class Loader:
     async def open(self, prepared: Prepared) -> Loaded:
         """The prepared version in memory, ready to be called.
 
-        An artifact that was damaged or removed is made again. Raises `InvalidModel`
-        where the recorded requests fail, `LoadFailed` otherwise.
+        An artifact that was damaged or removed is made again, and so is one that was
+        made on another kind of machine and doesn't run on this one. Raises
+        `InvalidModel` where the recorded requests fail, `LoadFailed` otherwise.
         """
         try:
             return await self._open_once(prepared)
-        except DamagedArtifact as exc:
-            log.warning("compiled model damaged", reason=str(exc))
+        except (DamagedArtifact, ForeignArtifact) as exc:
+            log.warning("compiled model is of no use", reason=str(exc))
 
-        await self._mend(prepared)
+        again = await self._mend(prepared)
 
         try:
-            return await self._open_once(prepared)
+            return await self._open_once(again)
         except DamagedArtifact as exc:
             raise LoadFailed(f"The compiled model is damaged: {exc}.") from exc
+        except ForeignArtifact as exc:
+            raise LoadFailed(
+                f"The compiled model was made on another kind of machine "
+                f"({again.compiled.manifest.machine}) and doesn't run on this one: "
+                f"{exc} Remove {again.compiled.artifact.folder}, which can't be "
+                "written to, or name another folder with --cache-dir."
+            ) from exc
 
-    async def _mend(self, prepared: Prepared) -> None:
+    async def _mend(self, prepared: Prepared) -> Prepared:
         prepared.compiled.artifact.discard()
         again = await self.prepare(prepared.files, lambda _: None)
 
@@ -137,10 +141,12 @@ class Loader:
                 "have changed since."
             )
 
+        return again
+
     async def _open_once(self, prepared: Prepared) -> Loaded:
         try:
-            loaded, tuning = await anyio.to_thread.run_sync(
-                partial(_open, background=self._serving),
+            opened = await anyio.to_thread.run_sync(
+                partial(open_artifact, background=self._serving),
                 prepared,
                 self._before(prepared),
                 limiter=self._limiter,
@@ -150,9 +156,17 @@ class Loader:
 
         self._serving = True
         self._tunings[prepared.files.id.name] = _Tuned(
-            manifest=prepared.compiled.manifest, tuning=tuning
+            manifest=prepared.compiled.manifest, tuning=opened.tuning
         )
-        return loaded
+        return Loaded(
+            servable=opened.servable,
+            limits=prepared.limits,
+            plans=prepared.plans,
+            concurrency=opened.tuning.concurrency,
+            seconds=opened.seconds,
+            fresh=prepared.compiled.fresh,
+            nbytes=max(prepared.nbytes, opened.nbytes),
+        )
 
     def _before(self, prepared: Prepared) -> Tuning | None:
         """What was found for a version of the model that is like this one."""
@@ -180,87 +194,3 @@ def _alike(one: Manifest, other: Manifest) -> bool:
 def _shape(manifest: Manifest) -> object:
     weights = [(weight.dtype, weight.shape) for weight in manifest.weights]
     return manifest.signatures, weights, manifest.control_flow
-
-
-@cache
-def _start_runtime() -> None:
-    """Import TensorFlow: it takes seconds, and whoever only compiles never needs it.
-
-    A full collection walks its objects and stops the server for 180 ms: they are taken
-    out of it. Models come later, as their cycles must be collected when they go; a
-    collection of theirs takes less than a millisecond each.
-    """
-    import inference.runtime  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
-
-
-def _open(
-    prepared: Prepared, like: Tuning | None, *, background: bool
-) -> tuple[Loaded, Tuning]:
-    _start_runtime()
-    from inference.runtime import Servable, Threads
-
-    started = time.monotonic()
-    before = resident_bytes()
-    limits = prepared.limits
-    tuning = _tune(prepared, like, background=background)
-    servable = Servable(
-        prepared.compiled.artifact,
-        threads=Threads(intra_op=tuning.intra_op, calls=tuning.concurrency),
-        time_limit=limits.timeout_seconds,
-    )
-
-    try:
-        _warm_up(servable, prepared)
-    except BaseException:
-        servable.close()
-        raise
-
-    name = prepared.files.id.name
-    log.info("calls at a time", model=name, chosen=tuning.describe())
-    loaded = Loaded(
-        servable=servable,
-        limits=limits,
-        plans=prepared.plans,
-        concurrency=tuning.concurrency,
-        seconds=time.monotonic() - started,
-        fresh=prepared.compiled.fresh,
-        nbytes=max(prepared.nbytes, resident_bytes() - before),
-    )
-    return loaded, tuning
-
-
-def _tune(prepared: Prepared, like: Tuning | None, *, background: bool) -> Tuning:
-    from inference.tuning import BATCH_ROWS, tune
-
-    limits = prepared.limits
-    measuring = partial(
-        tune,
-        prepared.compiled.artifact,
-        cpus=available_cpus(),
-        rows=min(BATCH_ROWS, limits.batching.max_rows),
-        concurrency=limits.concurrency,
-        intra_op=limits.intra_op_threads,
-        like=like,
-    )
-    # It takes all CPUs for a moment, from those who are answered meanwhile.
-    return start_lowered(measuring, BACKGROUND_STEPS) if background else measuring()
-
-
-def _warm_up(servable: Servable, prepared: Prepared) -> None:
-    recorded = read_warmup(prepared.files)
-
-    if recorded:
-        try:
-            replay(servable, recorded)
-        except InferenceError as exc:
-            raise InvalidModel(f"It failed on a recorded request: {exc}") from exc
-        return
-
-    try:
-        servable.warm_up()
-    except InferenceError as exc:
-        # Zeros may be wrong for it; its clients' inputs need not be.
-        log.info("warm-up failed", model=prepared.files.id.name, reason=str(exc))

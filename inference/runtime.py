@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import math
+import platform
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from inference.artifact import INIT, Artifact, Manifest, signatures_of
-from inference.backend import config_pb2, tf, tf1
+from inference.backend import config_pb2, onednn_enabled, tf, tf1
 from inference.errors import (
     DeadlineExceeded,
     ExecutionFailed,
@@ -21,6 +22,7 @@ from inference.errors import (
     InputMismatch,
     UnknownSignature,
 )
+from inference.machine import Machine
 from inference.part_samples import fit_parts
 from inference.priority import start_lowered
 from inference.reasons import first_line
@@ -86,7 +88,9 @@ class Servable:
         self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., Any]] = {}
         self._lock = threading.Lock()
         weights = weights or dict(artifact.map_weights(self.manifest))
-        self._session = _open_session(artifact, self.manifest, self._threads, weights)
+        portable = takes_portable(artifact, self.manifest)
+        graph = artifact.read_graph(self.manifest, portable=portable)
+        self._session = _open_session(graph, self._threads, weights)
 
     def __enter__(self) -> Self:
         return self
@@ -230,10 +234,24 @@ def _scalar(value: Any) -> Array:
     return np.asarray(value, dtype=object if isinstance(value, bytes) else None)
 
 
-def _open_session(
-    artifact: Artifact, manifest: Manifest, threads: Threads, weights: Weights
-) -> Any:
-    graph_def = tf1.GraphDef.FromString(artifact.read_graph(manifest))
+def this_machine() -> Machine:
+    return Machine(architecture=platform.machine(), onednn=onednn_enabled())
+
+
+def is_foreign(manifest: Manifest) -> bool:
+    """Whether the graph was fused for another kind of machine than this one."""
+    return manifest.native and manifest.machine != this_machine()
+
+
+def takes_portable(artifact: Artifact, manifest: Manifest) -> bool:
+    """Whether the portable form of the graph is run, if there is one."""
+    wanted = artifact.portable
+    return is_foreign(manifest) if wanted is None else wanted
+
+
+def _open_session(content: bytes, threads: Threads, weights: Weights) -> Any:
+    graph_def = tf1.GraphDef.FromString(content)
+    names = {node.name for node in graph_def.node}
     graph = tf.Graph()
 
     with graph.as_default():
@@ -241,7 +259,7 @@ def _open_session(
 
     # The session's own threads are started with it.
     session = start_lowered(partial(tf1.Session, graph=graph, config=_config(threads)))
-    feeds = {f"{feed}:0": value for feed, value in weights.items()}
+    feeds = {f"{feed}:0": value for feed, value in weights.items() if feed in names}
 
     try:
         session.run(INIT, feed_dict=feeds)

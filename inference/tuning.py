@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from inference.artifact import signatures_of
 from inference.errors import InferenceError
+from inference.runtime import takes_portable, this_machine
 from inference.throughput import measure
 from inference.tuning_file import TuningFile, circumstances
 
@@ -78,7 +79,7 @@ def tune(
     if signature is None:
         return _unmeasured(cpus, "no inputs are known that it takes")
 
-    file = TuningFile(artifact.folder, circumstances(cpus=cpus, rows=rows))
+    file = _file(artifact, cpus=cpus, rows=rows)
     kept = file.read()
 
     if kept:
@@ -123,6 +124,16 @@ def choose(measured: Mapping[Pair, float]) -> Pair:
     """
     enough = max(measured.values()) * _CLOSE
     return min(pair for pair, rate in measured.items() if rate >= enough)
+
+
+def _file(artifact: Artifact, *, cpus: int, rows: int) -> TuningFile:
+    here = circumstances(
+        cpus=cpus,
+        rows=rows,
+        onednn=this_machine().onednn,
+        portable=takes_portable(artifact, artifact.read_manifest()),
+    )
+    return TuningFile(artifact.folder, here)
 
 
 def _given(cpus: int, concurrency: int | None, intra_op: int | None) -> Tuning:

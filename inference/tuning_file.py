@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_FORMAT = 1
+_FORMAT = 2
 
 
 class _Value(BaseModel):
@@ -28,12 +28,15 @@ class _Value(BaseModel):
 class Circumstances(_Value):
     """All that figures depend on, but for the model: in other ones they are void.
 
-    `cpus` of kind `cpu` in use, `rows` in a call.
+    `cpus` of kind `cpu` in use, `rows` in a call; whether it is the `portable` form of
+    the graph that was called.
     """
 
     format_version: int = _FORMAT
     cpus: Count
     cpu: str
+    onednn: bool
+    portable: bool
     tensorflow: str
     rows: Count
 
@@ -49,10 +52,17 @@ class _Content(_Value):
     measured: Annotated[tuple[_Entry, ...], Field(min_length=1)]
 
 
-def circumstances(*, cpus: int, rows: int) -> Circumstances:
-    """Those of this machine."""
+def circumstances(
+    *, cpus: int, rows: int, onednn: bool, portable: bool
+) -> Circumstances:
+    """Those of this machine, where TensorFlow uses `onednn` or doesn't."""
     return Circumstances(
-        cpus=cpus, cpu=cpu_name(), tensorflow=version("tensorflow"), rows=rows
+        cpus=cpus,
+        cpu=cpu_name(),
+        onednn=onednn,
+        portable=portable,
+        tensorflow=version("tensorflow"),
+        rows=rows,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inference.artifact import (
@@ -17,6 +18,8 @@ from inference.backend import tf, tf1
 from inference.compiler.constants import share_constants
 from inference.compiler.optimization import escaping_variables
 from inference.compiler.weights import WeightWriter, externalize
+from inference.machine import PortableGraph
+from inference.runtime import this_machine
 from inference.sources.graphs import all_nodes, node_of
 from inference.sources.tables import fill_tables
 from inference.weight_files import file_lengths
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from inference.artifact import SignatureEntry
     from inference.compiler.optimization import Form
     from inference.compiler.weights import Values
     from inference.sources.source import Source
@@ -38,6 +42,19 @@ CONTROL_FLOW = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A graph in a file of its own: its content, its signatures, and all weights."""
+
+    content: bytes
+    signatures: dict[str, SignatureEntry]
+    weights: tuple[Weight, ...]
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
 def assemble(folder: Path, source: Source, form: Form) -> Manifest:
     """Write the graph and its weights; returns a manifest that isn't checked yet.
 
@@ -45,15 +62,73 @@ def assemble(folder: Path, source: Source, form: Form) -> Manifest:
     constants are taken out of it.
     """
     artifact = Artifact(folder)
+    written = _write(artifact.graph, source, form, WeightWriter(artifact))
+    return _manifest(source, form, written)
+
+
+def add_portable(
+    folder: Path, manifest: Manifest, source: Source, form: Form
+) -> Manifest:
+    """Write the graph of another form, which shares the weights of the first.
+
+    Returns the manifest with it. Raises `ValueError` where it isn't for any machine, or
+    has other signatures.
+    """
+    artifact = Artifact(folder)
+    writer = WeightWriter(artifact, manifest.weights)
+    written = _write(artifact.portable_graph, source, form, writer)
+
+    if is_native(form.graph_def) or _tensors(written.signatures) != _tensors(
+        manifest.signatures
+    ):
+        raise ValueError("The form isn't one that takes the place of the first.")
+
+    return manifest.model_copy(
+        update={
+            "weights": written.weights,
+            "weights_bytes": sum(file_lengths(written.weights).values()),
+            "portable": PortableGraph(
+                optimization=form.level,
+                nbytes=len(written.content),
+                sha256=written.sha256,
+            ),
+        }
+    )
+
+
+def remove_portable(folder: Path, manifest: Manifest) -> None:
+    """Leave what `manifest` has, which is from before there was another form."""
+    artifact = Artifact(folder)
+    artifact.portable_graph.unlink(missing_ok=True)
+    WeightWriter(artifact, manifest.weights)
+
+
+def is_native(graph_def: Any) -> bool:
+    """Whether it has operations that TensorFlow keeps to itself: what it has fused.
+
+    Which it fuses, and how, depends on the machine; which it can run, too.
+    """
+    return any(node.op.startswith("_") for node in all_nodes(graph_def))
+
+
+def _write(path: Path, source: Source, form: Form, writer: WeightWriter) -> Written:
     written = escaping_variables(form.graph_def)
     values = externalize(form.graph_def, form.variables, written=written)
     share_constants(form.graph_def, {node_of(name) for name in source.tensors()})
-    writer = WeightWriter(artifact)
     feeds = {handle: writer.write(large) for handle, large in values.large.items()}
     graph, signatures = _build(source, form, values, feeds)
     content = graph.as_graph_def().SerializeToString()
-    artifact.graph.write_bytes(content)
-    return _manifest(source, form, writer.weights, signatures, content)
+
+    if path.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
+
+    path.write_bytes(content)
+    entries = {name: signature_entry(each) for name, each in signatures.items()}
+    return Written(content=content, signatures=entries, weights=tuple(writer.weights))
+
+
+def _tensors(signatures: Mapping[str, SignatureEntry]) -> object:
+    return {name: (each.inputs, each.outputs) for name, each in signatures.items()}
 
 
 def _build(
@@ -95,9 +170,7 @@ def _pass_through(graph: Any, signature: Signature) -> Signature:
     """An output that is an input gets a node: no tensor is both fed and fetched."""
     fed = {spec.tensor for spec in signature.inputs.values()}
     outputs = {
-        name: replace(
-            spec, tensor=tf.identity(graph.get_tensor_by_name(spec.tensor)).name
-        )
+        name: replace(spec, tensor=_passed(graph, spec.tensor))
         if spec.tensor in fed
         else spec
         for name, spec in signature.outputs.items()
@@ -105,25 +178,32 @@ def _pass_through(graph: Any, signature: Signature) -> Signature:
     return replace(signature, outputs=outputs)
 
 
-def _manifest(
-    source: Source,
-    form: Form,
-    weights: list[Weight],
-    signatures: dict[str, Signature],
-    content: bytes,
-) -> Manifest:
+def _passed(graph: Any, tensor: str) -> str:
+    """Named after `tensor`, so that all forms of the graph have the same."""
+    name = f"tandem/passed/{tensor.replace(':', '/')}"
+    operations = {each.name for each in graph.get_operations()}
+
+    if name not in operations:
+        tf.identity(graph.get_tensor_by_name(tensor), name=name)
+
+    return f"{name}:0"
+
+
+def _manifest(source: Source, form: Form, written: Written) -> Manifest:
     return Manifest(
         format_version=FORMAT,
         source_format=source.format,
         source_writer=source.writer,
         default_signature=source.default_signature,
         left_out=source.left_out,
-        signatures={name: signature_entry(each) for name, each in signatures.items()},
+        signatures=written.signatures,
         optimization=form.level,
         control_flow=any(node.op in CONTROL_FLOW for node in all_nodes(form.graph_def)),
         notes=tuple(source.notes),
-        weights=tuple(weights),
-        graph_bytes=len(content),
-        graph_sha256=hashlib.sha256(content).hexdigest(),
-        weights_bytes=sum(file_lengths(weights).values()),
+        weights=written.weights,
+        graph_bytes=len(written.content),
+        graph_sha256=written.sha256,
+        weights_bytes=sum(file_lengths(written.weights).values()),
+        machine=this_machine(),
+        native=is_native(form.graph_def),
     )

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from inference.artifact import Artifact, Manifest, signature_entry
 from inference.artifact_cache import SHAPING_PACKAGES
-from inference.compiler.assembly import assemble
+from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.optimization import recipes
 from inference.compiler.verification import (
+    Mismatch,
     Refusal,
     Trial,
     attempt,
     compare,
     prove_batchable,
 )
-from inference.errors import InvalidModel
+from inference.errors import InferenceError, InvalidModel
 from inference.footprint import OVERHEAD, expected_bytes, resident_bytes
 from inference.permissions import Permissions
 from inference.reasons import first_line
-from inference.runtime import Servable, trim_memory
+from inference.runtime import Servable, sample_inputs, trim_memory
 from inference.sidecar import blaming_sidecar, read_sidecar
 from inference.sources.naming import check_names
 from inference.sources.opening import open_source
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from inference.compiler.optimization import Form
     from inference.sources.source import Source
+    from inference.types import Signature
 
 
 def compile_model(
@@ -82,11 +85,12 @@ def _first_right(
     if not all(isinstance(trial, Trial) and trial.steady for trial in trials):
         ways = ways[-1:]
 
-    for level, make in ways:
+    for number, (level, make) in enumerate(ways, start=1):
         report(f"optimising ({level})")
 
         try:
-            return _checked(source, make(), trials, folder, failures)
+            manifest = _checked(source, make(), trials, folder, failures)
+            return _with_portable(source, manifest, trials, folder, ways[number:])
         except Exception as exc:
             # TensorFlow's optimisers raise anything; a lesser form comes next.
             failures.append(f"{level}: {first_line(exc)}")
@@ -115,6 +119,7 @@ def _checked(
         gaps = [compare(servable, each) for each in trials if isinstance(each, Trial)]
         signatures = [prove_batchable(servable, trial) for trial in trials]
         memory_bytes = resident_bytes() - before
+        warms_up = _warms_up(servable, signatures)
 
     return manifest.model_copy(
         update={
@@ -123,9 +128,66 @@ def _checked(
                 (gap for gap in gaps if gap is not None), default=None
             ),
             "signatures": {each.name: signature_entry(each) for each in signatures},
+            "warms_up": warms_up,
             "notes": (*source.notes, *_notes(trials), *failures),
         }
     )
+
+
+def _warms_up(servable: Servable, signatures: Sequence[Signature]) -> bool:
+    """Whether all samples run: where one doesn't later, it is for the machine."""
+    try:
+        for each in signatures:
+            if each.sample is not None:
+                servable.run(each.name, sample_inputs(each, each.sample))
+    except InferenceError:
+        return False
+
+    return True
+
+
+def _with_portable(
+    source: Source,
+    manifest: Manifest,
+    trials: Sequence[Trial | Refusal],
+    folder: Path,
+    ways: Sequence[tuple[str, Callable[[], Form]]],
+) -> Manifest:
+    """`manifest`, with the next form too if this one may not run on other machines.
+
+    Without one it is compiled anew there.
+    """
+    if not manifest.native or not ways:
+        return manifest
+
+    _, make = ways[0]
+    artifact = Artifact(folder)
+
+    try:
+        both = add_portable(folder, manifest, source, make())
+        artifact.manifest.write_text(both.model_dump_json())
+        _check_portable(artifact, trials, manifest)
+    except Exception:
+        # TensorFlow's optimisers raise anything.
+        remove_portable(folder, manifest)
+        return manifest
+
+    return both
+
+
+def _check_portable(
+    artifact: Artifact, trials: Sequence[Trial | Refusal], manifest: Manifest
+) -> None:
+    """Raises `Mismatch` where it differs, if only in what can be joined."""
+    with Servable(replace(artifact, portable=True)) as servable:
+        for trial in trials:
+            if isinstance(trial, Trial):
+                compare(servable, trial)
+
+            entry = signature_entry(prove_batchable(servable, trial))
+
+            if entry != manifest.signatures[trial.signature.name]:
+                raise Mismatch(f"signature '{trial.signature.name}' takes other rows")
 
 
 def _notes(trials: Sequence[Trial | Refusal]) -> list[str]:

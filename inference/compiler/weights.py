@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,10 +10,10 @@ import numpy as np
 
 from inference.backend import tf
 from inference.sources.nodes import become_read, handle_node
-from inference.weight_files import OWN_FILE, PAGE, Weight
+from inference.weight_files import LARGE, OWN_FILE, PACKED, PAGE, Weight, file_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from inference.artifact import Artifact
     from inference.types import Array
@@ -93,19 +92,24 @@ def externalize(
 class WeightWriter:
     """Writes values to an artifact's files, each once.
 
-    What is there goes. A small value begins on a page of `weights.bin`, a large one has
-    its own file.
+    A small value begins on a page of `weights.bin`, a large one has its own file. Of
+    what is there, all but `weights` goes.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
-        self.weights: list[Weight] = []
+    def __init__(self, artifact: Artifact, weights: Sequence[Weight] = ()) -> None:
+        self.weights = list(weights)
         self._artifact = artifact
-        self._known: dict[tuple[Identity, str], Weight] = {}
-        self._offsets: dict[tuple[str, str], int] = {}
-        self._end = 0
-        shutil.rmtree(artifact.large_weights, ignore_errors=True)
-        artifact.large_weights.mkdir()
-        artifact.weights.write_bytes(b"")
+        self._known = {
+            ((weight.sha256, weight.dtype, weight.shape), ""): weight
+            for weight in weights
+        }
+        self._offsets = {
+            (weight.sha256, ""): weight.offset
+            for weight in weights
+            if weight.offset is not None
+        }
+        self._end = file_lengths(weights).get(PACKED, 0)
+        self._leave_only(file_lengths(weights).keys())
 
     def write(self, large: Large) -> Weight:
         """Where the value is; it is written unless it is there."""
@@ -116,6 +120,14 @@ class WeightWriter:
             self.weights.append(self._known[key])
 
         return self._known[key]
+
+    def _leave_only(self, files: Collection[str]) -> None:
+        for path in self._artifact.large_weights.glob("*"):
+            if f"{LARGE}/{path.name}" not in files:
+                path.unlink()
+
+        with self._artifact.weights.open("ab") as packed:
+            packed.truncate(self._end)
 
     def _weight(self, large: Large, feed: str) -> Weight:
         digest, dtype, shape = large.identity
@@ -132,6 +144,7 @@ class WeightWriter:
         )
 
         if offset is None and not (self._artifact.folder / weight.file).exists():
+            self._artifact.large_weights.mkdir(exist_ok=True)
             content.tofile(self._artifact.folder / weight.file)
 
         return weight

@@ -140,8 +140,10 @@ def test_the_artifact_stands_alone(compiled: CompiledCases, name: str) -> None:
 
     found = (path for path in artifact.folder.rglob("*") if path.is_file())
     files = {path.relative_to(artifact.folder).as_posix() for path in found}
-    named = file_lengths(artifact.read_manifest().weights)
-    assert files == {"graph.pb", "manifest.json", "weights.bin", *named}
+    manifest = artifact.read_manifest()
+    named = file_lengths(manifest.weights)
+    portable = ["portable.pb.gz"] if manifest.portable else []
+    assert files == {"graph.pb", "manifest.json", "weights.bin", *named, *portable}
     assert str(compiled.root).encode() not in artifact.graph.read_bytes()
 
 

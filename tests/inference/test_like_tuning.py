@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from threading import get_native_id
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference import loading, tuning
+from inference import opening, tuning
 from inference.artifact import Manifest
 from inference.compilation import Compiled
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
 from inference.priority import BACKGROUND_STEPS, STEPS
 from inference.repository import ModelFiles
+from inference.runtime import this_machine
 from inference.types import ModelId
 from tests.inference.graphs import compile_graph, rows
 
@@ -37,7 +39,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return RATES
 
     monkeypatch.setattr(tuning, "measure", measure)
-    monkeypatch.setattr(loading, "available_cpus", lambda: 4)
+    monkeypatch.setattr(opening, "available_cpus", lambda: 4)
     return folders
 
 
@@ -123,6 +125,24 @@ async def test_what_is_measured_beside_others_makes_way_for_them(
     assert first <= own + STEPS
     assert second == min(own + BACKGROUND_STEPS, 19)
     assert nice_here() == own
+
+
+async def test_figures_of_another_form_or_kind_of_machine_are_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder may be on a volume that many share, or in an image."""
+    artifact = version(tmp_path, 1, size=64).compiled.artifact
+    tuning.tune(artifact, cpus=4)
+    portable = replace(artifact, portable=True)
+    assert tuning.tune(portable, cpus=4).reason == "measured"
+
+    here = this_machine()
+    other = here.model_copy(update={"onednn": not here.onednn})
+    monkeypatch.setattr(tuning, "this_machine", lambda: other)
+    assert tuning.tune(artifact, cpus=4).reason == "measured"
+    monkeypatch.setattr("inference.tuning_file.cpu_name", lambda: "another")
+    assert tuning.tune(artifact, cpus=4).reason == "measured"
+    assert tuning.tune(artifact, cpus=4).reason == "measured earlier"
 
 
 def nice_here() -> int:

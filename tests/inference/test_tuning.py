@@ -10,6 +10,7 @@ import pytest
 from inference import tuning, tuning_file
 from inference.artifact_cache import ArtifactCache
 from inference.errors import InputMismatch
+from inference.runtime import this_machine
 from inference.tuning import Tuning, choose, pairs, tune
 from inference.tuning_file import TuningFile, circumstances
 from tests.inference.graphs import compile_graph, rows
@@ -204,7 +205,9 @@ def test_another_signature_may_have_the_sample(
 
 
 def kept_file(artifact: Artifact) -> Path:
-    return TuningFile(artifact.folder, circumstances(cpus=4, rows=8)).path
+    onednn = this_machine().onednn
+    here = circumstances(cpus=4, rows=8, onednn=onednn, portable=False)
+    return TuningFile(artifact.folder, here).path
 
 
 def changed(text: str, **changes: Any) -> str:

@@ -1,0 +1,32 @@
+"""Tests of what TensorFlow does to graphs, on a machine of the other kind.
+
+TensorFlow looks once, when it is imported, whether it is to use oneDNN.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from inference.runtime import this_machine
+
+PROJECT = Path(__file__).parents[2]
+FILES = [
+    f"tests/inference/test_{name}.py"
+    for name in ("folding", "optimization", "precision", "shared_values")
+]
+
+
+def test_graphs_are_right_on_the_other_kind_of_machine() -> None:
+    onednn = "0" if this_machine().onednn else "1"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *FILES],
+        cwd=PROJECT,
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
