@@ -19,7 +19,7 @@ from inference.errors import (
 )
 from inference.footprint import resident_bytes
 from inference.priority import BACKGROUND_STEPS, start_lowered
-from inference.warmup import read_warmup, replay
+from inference.warmup import ELSEWHERE, read_warmup, replay
 
 if TYPE_CHECKING:
     from inference.artifact import Artifact, Manifest
@@ -142,6 +142,10 @@ def _open(
 
     name = prepared.files.id.name
     log.info("calls at a time", model=name, chosen=tuning.describe())
+
+    if prepared.files.warmup is None and (prepared.files.path / ELSEWHERE).is_file():
+        log.info("recorded requests not read", model=name, file=ELSEWHERE)
+
     return Opened(
         servable=servable,
         tuning=tuning,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from inference.repository import ModelFiles
     from inference.runtime import Servable
 
+ELSEWHERE = "assets.extra/tf_serving_warmup_requests"
+"""Where TensorFlow Serving has recorded requests; they are not read."""
+
 MAX_BYTES = 8 * 1024**2
 MAX_REQUESTS = 1000
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from inference.artifact import Artifact, Manifest
 from inference.backend import tf
@@ -20,6 +21,7 @@ from inference.loading import Loader, Prepared
 from inference.repository import ModelFiles
 from inference.runtime import Servable
 from inference.types import ModelId
+from inference.warmup import ELSEWHERE
 from tests.inference.echo import echo
 from tests.inference.graphs import compile_graph, rows
 
@@ -74,6 +76,31 @@ def count_servables(monkeypatch: pytest.MonkeyPatch) -> list[Servable]:
 
     monkeypatch.setattr(Servable, "__init__", keep)
     return made
+
+
+@pytest.mark.parametrize(
+    ("beside", "warmup", "said"),
+    [
+        pytest.param(ELSEWHERE, None, [ELSEWHERE], id="another server's"),
+        pytest.param(ELSEWHERE, """{"inputs": {"x": [[1, 1]]}}""", [], id="both"),
+        pytest.param("assets.extra/other", None, [], id="none"),
+    ],
+)
+async def test_requests_recorded_for_another_server_are_said_to_be_passed_over(
+    tmp_path: Path, beside: str, warmup: str | None, said: list[str]
+) -> None:
+    version = prepared(tmp_path, warmup=warmup)
+    folder = tmp_path / "saved"
+    (folder / beside).parent.mkdir(parents=True)
+    (folder / beside).touch()
+    version = replace(version, files=replace(version.files, path=folder))
+
+    with capture_logs() as lines:
+        loaded = await opened(version)
+
+    loaded.servable.close()
+    event = "recorded requests not read"
+    assert [line["file"] for line in lines if line["event"] == event] == said
 
 
 async def test_a_warm_up_that_breaks_closes_the_servable(
