@@ -34,7 +34,7 @@ def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
             f"{len(names)}"
         )
 
-    reversed_ = turned([*model.submodules], origin)
+    reversed_ = turned(list(model._flatten_layers()), origin)
     pairs: list[tuple[Any, Array]] = []
 
     for layer, name in zip(layers, names, strict=True):

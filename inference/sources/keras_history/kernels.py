@@ -32,7 +32,7 @@ _CONVOLVE = frozenset({"theano"})
 _CONVOLUTIONS = frozenset(
     {"Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose"}
 )
-_CELLS = frozenset({"ConvLSTM1DCell", "ConvLSTM2DCell", "ConvLSTM3DCell"})
+_CELLS = frozenset({"ConvLSTMCell", "ConvLSTM2DCell"})
 
 # How many arrays Keras 1 kept for the gates of one layer, in place of two or three.
 _GATE_ARRAYS = {"GRU": 9, "LSTM": 12, "ConvLSTM2D": 12}
@@ -71,6 +71,10 @@ def turn(kernel: Array) -> Array:
 
 def _kernels(layer: Any) -> Iterator[Any]:
     kind = type(layer).__name__
+
+    if not layer.built:
+        # The pattern of a wrapper's two layers, which has no weights itself.
+        return
 
     if kind in _CONVOLUTIONS:
         yield layer.kernel

@@ -1,0 +1,333 @@
+"""Files as Keras 1 and 2 wrote them, against the numbers of the models they hold."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pytest
+import tf_keras
+from tf_keras import layers as L
+
+from inference.errors import InvalidModel
+from inference.permissions import Permissions
+from inference.sources.keras_gate import admit
+from inference.sources.keras_loading import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from inference.types import Array
+
+Config = dict[str, Any]
+
+# These are the files in question.
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+
+
+def filled(model: Any, seed: int = 1) -> Any:
+    generator = np.random.default_rng(seed)
+    model.set_weights(
+        [
+            np.abs(generator.normal(scale=0.5, size=each.shape)).astype("float32")
+            for each in model.get_weights()
+        ]
+    )
+    return model
+
+
+def rows(model: Any) -> Array:
+    shape = [size or 6 for size in model.inputs[0].shape[1:]]
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(2, *shape)).astype("float32")
+
+
+def answers(model: Any, inputs: Array) -> Array:
+    found: Array = np.asarray(model(inputs, training=False))
+    return found
+
+
+def loaded(path: Path) -> Any:
+    return load_model(tf_keras, admit(path, Permissions()))
+
+
+def saved_as(
+    path: Path,
+    model: Any,
+    *,
+    version: str = "2.2.4",
+    backend: str = "tensorflow",
+    weights: Callable[[str, Array], Array] | None = None,
+    config: Callable[[Config], object] | None = None,
+) -> Path:
+    """Save `model`, then make the file what an older Keras would have written."""
+    model.save(path, save_format="h5")
+
+    with h5py.File(path, "a") as file:
+        written = json.loads(file.attrs["model_config"])
+
+        if config is not None:
+            config(written)
+
+        file.attrs["model_config"] = json.dumps(written)
+
+        for group in (file, file["model_weights"]):
+            group.attrs["keras_version"] = version
+            group.attrs["backend"] = backend
+
+        if weights is not None:
+            _edit(file["model_weights"], weights)
+
+    return path
+
+
+def _edit(group: Any, edit: Callable[[str, Array], Array]) -> None:
+    names: list[str] = []
+    group.visititems(
+        lambda name, found: (
+            names.append(name) if isinstance(found, h5py.Dataset) else None
+        )
+    )
+
+    for name in names:
+        value = edit(name, group[name][()])
+        del group[name]
+        group[name] = value
+
+
+def of_theano(name: str, value: Array) -> Array:
+    """Turn what Theano convolves with; depthwise kernels it turned by itself."""
+    kernel = name.endswith(("/kernel:0", "recurrent_kernel:0"))
+    plain = "depthwise" in name or "separable" in name or "local" in name
+    turned = kernel and not plain and value.ndim > 2
+    return np.flip(value, range(value.ndim - 2)) if turned else value
+
+
+def nested() -> Any:
+    inner = tf_keras.Sequential(
+        [L.Input((6, 6, 2)), L.Conv2D(2, 3), L.BatchNormalization(), L.Conv2D(1, 2)],
+        name="inner",
+    )
+    return tf_keras.Sequential(
+        [L.Input((6, 6, 2)), inner, L.Conv2D(2, 2), L.Flatten(), L.Dense(2)]
+    )
+
+
+def stack(shape: Sequence[int | None], *made: Any) -> Any:
+    return tf_keras.Sequential([L.Input(tuple(shape)), *made])
+
+
+OF_THEANO: dict[str, Callable[[], Any]] = {
+    "conv1d": lambda: stack((6, 2), L.Conv1D(3, 3)),
+    "causal": lambda: stack((6, 2), L.Conv1D(3, 3, padding="causal")),
+    "conv2d": lambda: stack((6, 6, 2), L.Conv2D(3, (3, 2), padding="same")),
+    "dilated": lambda: stack((6, 6, 2), L.Conv2D(3, 2, dilation_rate=2)),
+    "conv3d": lambda: stack((4, 4, 4, 2), L.Conv3D(2, (2, 3, 2))),
+    "transposed2d": lambda: stack((4, 4, 2), L.Conv2DTranspose(3, 3, strides=2)),
+    "transposed3d": lambda: stack((3, 3, 3, 2), L.Conv3DTranspose(2, 2)),
+    "convlstm": lambda: stack((3, 5, 5, 2), L.ConvLSTM2D(2, 3, padding="same")),
+    "wrapped": lambda: stack((3, 5, 5, 2), L.TimeDistributed(L.Conv2D(2, 3))),
+    "both_ways": lambda: stack(
+        (3, 5, 5, 1), L.Bidirectional(L.ConvLSTM2D(2, 2, return_sequences=True))
+    ),
+    "nested": nested,
+    "wrapped_model": lambda: stack(
+        (2, 6, 6, 2), L.TimeDistributed(nested()), L.Flatten(), L.Dense(1)
+    ),
+    "depthwise": lambda: stack((6, 6, 2), L.DepthwiseConv2D(3)),
+    "separable": lambda: stack((6, 6, 2), L.SeparableConv2D(3, 3)),
+    "local": lambda: stack((6, 2), L.LocallyConnected1D(3, 3)),
+    "dense": lambda: stack((6,), L.Dense(3)),
+}
+
+
+@pytest.mark.parametrize("name", OF_THEANO)
+def test_kernels_that_theano_trained_give_its_numbers(
+    tmp_path: Path, name: str
+) -> None:
+    model = filled(OF_THEANO[name]())
+    path = saved_as(tmp_path / "model.h5", model, backend="theano", weights=of_theano)
+    inputs = rows(model)
+
+    np.testing.assert_allclose(
+        answers(loaded(path), inputs), answers(model, inputs), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "cntk"])
+def test_kernels_of_other_backends_stay_as_they_are(
+    tmp_path: Path, backend: str
+) -> None:
+    model = filled(OF_THEANO["conv2d"]())
+    path = saved_as(tmp_path / "model.h5", model, backend=backend)
+    inputs = rows(model)
+
+    np.testing.assert_allclose(
+        answers(loaded(path), inputs), answers(model, inputs), rtol=1e-5
+    )
+
+
+def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:
+    path = saved_as(tmp_path / "model.h5", OF_THEANO["dense"](), backend="mxnet")
+
+    with pytest.raises(InvalidModel, match="the Keras backend 'mxnet'.*only cntk, jax"):
+        admit(path, Permissions())
+
+
+def without(*keys: str) -> Callable[[Config], object]:
+    def edit(value: Any) -> None:
+        children = value.values() if isinstance(value, dict) else value
+
+        for key in keys if isinstance(value, dict) else ():
+            value.pop(key, None)
+
+        for child in children:
+            if isinstance(child, dict | list):
+                edit(child)
+
+    return edit
+
+
+UNSAID: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "gru": (
+        lambda: stack((4, 2), L.GRU(3, reset_after=False, recurrent_activation=HARD)),
+        ("reset_after", "recurrent_activation"),
+    ),
+    "gru_both_ways": (
+        lambda: stack(
+            (4, 2),
+            L.Bidirectional(L.GRU(3, reset_after=False, recurrent_activation=HARD)),
+        ),
+        ("reset_after", "recurrent_activation"),
+    ),
+    "gru_cells": (
+        lambda: stack(
+            (4, 2),
+            L.RNN(
+                [
+                    L.GRUCell(3, reset_after=False, recurrent_activation=HARD),
+                    L.LSTMCell(2, recurrent_activation=HARD),
+                ]
+            ),
+        ),
+        ("reset_after", "recurrent_activation"),
+    ),
+    "lstm": (
+        lambda: stack((4, 2), L.LSTM(3, recurrent_activation=HARD)),
+        ("recurrent_activation", "implementation", "time_major"),
+    ),
+    "normalization": (
+        lambda: stack((4,), L.BatchNormalization()),
+        ("epsilon", "momentum", "renorm"),
+    ),
+}
+HARD = "hard_sigmoid"
+
+
+@pytest.mark.parametrize("name", UNSAID)
+def test_what_a_file_does_not_say_means_what_it_meant(
+    tmp_path: Path, name: str
+) -> None:
+    make, keys = UNSAID[name]
+    model = filled(make())
+    path = saved_as(
+        tmp_path / "model.h5", model, version="2.1.6", config=without(*keys)
+    )
+    inputs = rows(model)
+
+    np.testing.assert_allclose(
+        answers(loaded(path), inputs), answers(model, inputs), rtol=1e-5
+    )
+
+
+def custom(key: str, value: Any) -> Callable[[Config], object]:
+    def edit(config: Config) -> None:
+        for layer in config["config"]["layers"]:
+            if key in layer["config"]:
+                layer["config"][key] = value
+
+    return edit
+
+
+OWN = {"module": "my_code", "class_name": "Mine", "config": {}, "registered_name": "M"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param("kernel_initializer", {"class_name": "My", "config": {}}, id="i"),
+        pytest.param("bias_initializer", "my_function", id="initializer_by_name"),
+        pytest.param("depthwise_initializer", OWN, id="initializer_of_keras_3"),
+        pytest.param("kernel_regularizer", {"class_name": "R", "config": {}}, id="r"),
+        pytest.param("activity_regularizer", "my_regularizer", id="activity"),
+        pytest.param("kernel_constraint", {"class_name": "C", "config": {}}, id="c"),
+    ],
+)
+def test_what_filled_the_weights_does_not_matter(
+    tmp_path: Path, key: str, value: Any
+) -> None:
+    model = filled(
+        stack((6, 6, 2), L.DepthwiseConv2D(2), L.Conv2D(2, 2), L.Flatten(), L.Dense(2))
+    )
+    path = saved_as(tmp_path / "model.h5", model, config=custom(key, value))
+    inputs = rows(model)
+    keras_file = admit(path, Permissions())
+
+    assert any("was left out" in note for note in keras_file.notes)
+    np.testing.assert_allclose(
+        answers(load_model(tf_keras, keras_file), inputs),
+        answers(model, inputs),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"class_name": "Lambda", "config": {"function": "x"}},
+        {"class_name": "__lambda__", "config": {"value": "x"}},
+        {"class_name": "function", "config": "system", "module": "os"},
+        {"class_name": "Popen", "config": {}, "module": "subprocess"},
+    ],
+)
+def test_code_in_the_place_of_an_initializer_is_refused(
+    tmp_path: Path, value: Any
+) -> None:
+    model = stack((6,), L.Dense(2))
+    path = saved_as(
+        tmp_path / "model.h5", model, config=custom("kernel_initializer", value)
+    )
+
+    with pytest.raises(InvalidModel):
+        admit(path, Permissions())
+
+
+def test_an_array_in_a_config_is_its_numbers(tmp_path: Path) -> None:
+    model = stack((2,), L.Rescaling([2.0, 3.0], offset=[1.0, 0.0]))
+    path = saved_as(
+        tmp_path / "model.h5",
+        model,
+        config=custom("scale", {"type": "ndarray", "value": [2.0, 3.0]}),
+    )
+
+    found = answers(loaded(path), np.ones((1, 2), "float32"))
+    np.testing.assert_allclose(found, [[3.0, 3.0]])
+
+
+def test_dropout_of_efficientnet_is_a_dropout(tmp_path: Path) -> None:
+    model = filled(stack((4,), L.Dropout(0.5, noise_shape=(None, 1)), L.Dense(2)))
+
+    def rename(config: Config) -> None:
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] == "Dropout":
+                layer["class_name"] = "FixedDropout"
+
+    path = saved_as(tmp_path / "model.h5", model, config=rename)
+    inputs = rows(model)
+
+    np.testing.assert_allclose(
+        answers(loaded(path), inputs), answers(model, inputs), rtol=1e-5
+    )
