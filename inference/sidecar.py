@@ -108,11 +108,24 @@ class VersionsTable(BaseModel):
         return self
 
 
+def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if not all(size == -1 or 1 <= size <= MAX_COUNT for size in shape):
+        raise ValueError("must be sizes, without the batch's, and -1 for an open one")
+
+    return shape
+
+
+_SHAPING = ("default_signature", "signatures", "constants", "input_shape", "backend")
+"""The keys that the compiled artifact depends on."""
+
+
 class Sidecar(BaseModel):
     """`model.toml` in a model's folder, or `<stem>.toml` beside a bare file.
 
-    The compiled artifact depends on the first three keys alone. `versions`, `labels`
+    The compiled artifact depends on the keys in `_SHAPING` alone. `versions`, `labels`
     and `pinned` are read from the sidecar of the model, not from that of a version.
+    `input_shape` and `backend` are of Keras files that don't say them themselves; a
+    size of -1 is open.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -120,6 +133,8 @@ class Sidecar(BaseModel):
     default_signature: str | None = None
     signatures: dict[str, SignatureConfig] = Field(default_factory=dict)
     constants: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    input_shape: Annotated[tuple[int, ...], AfterValidator(_sizes)] | None = None
+    backend: Literal["cntk", "tensorflow", "theano"] | None = None
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     intra_op_threads: int | None = Field(default=None, ge=1, le=1024)
     max_queue: int | None = Field(default=None, ge=0, le=MAX_COUNT)
@@ -133,9 +148,7 @@ class Sidecar(BaseModel):
 
     def shaping(self) -> str:
         """What of it shapes the artifact, as text for a hash."""
-        return self.model_dump_json(
-            include={"default_signature", "signatures", "constants"}
-        )
+        return self.model_dump_json(include=set(_SHAPING))
 
 
 Place = tuple[int | str, ...]

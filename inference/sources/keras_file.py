@@ -43,10 +43,10 @@ def open_keras_file(
     if sidecar.signatures or sidecar.constants:
         raise InvalidSidecar(
             "A Keras model has its own inputs and outputs: of the sidecar's keys only "
-            "default_signature and concurrency apply to it."
+            "input_shape and backend, and those of how it is served, apply to it."
         )
 
-    keras_file = admit(path, permissions)
+    keras_file = admit(path, permissions, sidecar)
     keras = import_keras(keras_file.generation)
     model = load_model(keras, keras_file)
     source = _as_graph(keras, keras_file, model, sidecar)

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, InvalidSidecar
+from inference.sidecar import Sidecar
 from inference.sources.keras_config import read_keras_file
-from inference.sources.keras_history.kernels import check_backend
+from inference.sources.keras_history.backend import check_backend
+from inference.sources.keras_history.input_shape import with_input_shape
 from inference.sources.keras_history.translation import translate
 from inference.sources.keras_screening import screen_config
 from inference.sources.keras_sizes import check_sizes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from inference.permissions import Permissions
     from inference.sources.keras_config import KerasFile
 
+NO_SIDECAR = Sidecar()
 
-def admit(path: Path, permissions: Permissions) -> KerasFile:
-    """What the Keras file at `path` says of itself, once all of it is found harmless.
 
-    Raises `InvalidModel` with the file, the place in it, and the reason.
+def admit(
+    path: Path, permissions: Permissions, sidecar: Sidecar = NO_SIDECAR
+) -> KerasFile:
+    """Return what the Keras file at `path` says of itself, once all is found harmless.
+
+    The `sidecar` says what the file doesn't. Raises `InvalidModel` with the file, the
+    place in it, and the reason.
     """
     memory_bytes = permissions.memory_bytes
-    keras_file = _translated(read_keras_file(path, memory_bytes))
+    found = read_keras_file(path, memory_bytes)
+    keras_file = _translated(replace(found, backend=found.backend or sidecar.backend))
     screen_config(keras_file.config, path.name, permissions)
+    keras_file = _shaped(keras_file, sidecar)
     check_sizes(keras_file.config, keras_file.stored, path.name, memory_bytes)
     return keras_file
 
@@ -34,12 +45,10 @@ def admit(path: Path, permissions: Permissions) -> KerasFile:
 def _translated(keras_file: KerasFile) -> KerasFile:
     """Return the file in the words of the Keras that will read it."""
     origin, name = keras_file.origin, keras_file.path.name
-    check_backend(origin, name)
+    check_backend(origin, keras_file.config, name)
 
-    try:
+    with _naming(keras_file):
         found = translate(keras_file.config, origin)
-    except InvalidModel as exc:
-        raise InvalidModel(f"{name}, written by Keras {origin.version}: {exc}") from exc
 
     return replace(
         keras_file,
@@ -48,3 +57,27 @@ def _translated(keras_file: KerasFile) -> KerasFile:
         notes=found.notes,
         output_shapes=found.output_shapes,
     )
+
+
+def _shaped(keras_file: KerasFile, sidecar: Sidecar) -> KerasFile:
+    """Return the file with the shape of its input, if only the sidecar has it."""
+    with _naming(keras_file):
+        config = with_input_shape(
+            keras_file.config, sidecar.input_shape, keras_file.origin
+        )
+
+    changed = config != keras_file.config
+    translated = keras_file.translated or changed
+    return replace(keras_file, config=config, translated=translated)
+
+
+@contextmanager
+def _naming(keras_file: KerasFile) -> Iterator[None]:
+    """Put the file and who wrote it before what is said against it."""
+    try:
+        yield
+    except InvalidSidecar:
+        raise
+    except InvalidModel as exc:
+        name, version = keras_file.path.name, keras_file.version
+        raise InvalidModel(f"{name}, written by Keras {version}: {exc}") from exc

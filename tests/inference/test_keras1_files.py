@@ -9,9 +9,11 @@ import pytest
 import tf_keras
 from tf_keras import layers as L
 
+from inference.errors import InvalidModel
 from inference.permissions import Permissions
+from inference.sidecar import Sidecar
 from inference.sources.keras_gate import admit
-from inference.sources.keras_history.keras1 import ALIKE, GONE, ROWS
+from inference.sources.keras_history.keras1 import ALIKE, GONE, MERGES, ROWS
 from inference.sources.keras_loading import load_model
 from tests.inference.keras1 import (
     GRU_GATES,
@@ -22,6 +24,16 @@ from tests.inference.keras1 import (
     weighted,
     write,
 )
+from tests.inference.keras1_models import (
+    CASES,
+    TH,
+    deconvolution,
+    dense,
+    fix_sequences,
+    shaped,
+    stack,
+)
+from tests.inference.keras_files import filled, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,25 +66,6 @@ def test_every_layer_of_keras_1_is_decided() -> None:
     assert decided == set(ALL_LAYERS)
 
 
-def filled(model: Any) -> Any:
-    generator = np.random.default_rng(1)
-    model.set_weights(
-        [
-            np.abs(generator.normal(scale=0.5, size=each.shape)).astype("float32")
-            for each in model.get_weights()
-        ]
-    )
-    return model
-
-
-def stack(shape: Sequence[int | None], *made: Any) -> Any:
-    return filled(tf_keras.Sequential([L.Input(tuple(shape)), *made]))
-
-
-def loaded(path: Path) -> Any:
-    return load_model(tf_keras, admit(path, Permissions()))
-
-
 def assert_same(path: Path, model: Any, *inputs: Array) -> None:
     given = inputs or (rows(model.inputs[0].shape),)
     found = loaded(path)(list(given) if len(given) > 1 else given[0], training=False)
@@ -86,218 +79,6 @@ def rows(shape: Any) -> Array:
     return generator.normal(size=(2, *sizes)).astype("float32")
 
 
-def shaped(*sizes: int | None) -> dict[str, Any]:
-    return {"batch_input_shape": [None, *sizes], "input_dtype": "float32"}
-
-
-TF = {"dim_ordering": "tf", "border_mode": "valid", "bias": True}
-TH = TF | {"dim_ordering": "th"}
-
-
-def dense(model: Any, position: int = -1, name: str = "out", **config: Any) -> Layer:
-    weights = model.layers[position].get_weights()
-    return weighted(
-        "Dense",
-        name,
-        weights,
-        output_dim=weights[0].shape[1],
-        bias=True,
-        activation="linear",
-        **config,
-    )
-
-
-def convolutions() -> tuple[Any, list[Layer]]:
-    model = stack(
-        (8, 8, 2),
-        L.Conv2D(3, (3, 2), strides=(2, 1), activation="relu"),
-        L.ZeroPadding2D(((1, 0), (0, 2))),
-        L.MaxPooling2D((2, 2)),
-        L.BatchNormalization(epsilon=1e-5),
-        L.Conv2D(2, 2, dilation_rate=(1, 2)),
-        L.Flatten(),
-        L.Dense(2),
-    )
-    first, norm, second = (model.layers[each].get_weights() for each in (0, 3, 4))
-    return model, [
-        weighted(
-            "Convolution2D", "c", first, nb_filter=3, nb_row=3, nb_col=2,
-            subsample=[2, 1], activation="relu", **TF, **shaped(8, 8, 2),
-        ),
-        Layer(kind="ZeroPadding2D", name="pad", config={"padding": [1, 0, 0, 2]}),
-        Layer(
-            kind="MaxPooling2D",
-            name="pool",
-            config={
-                "pool_size": [2, 2], "strides": [2, 2], "border_mode": "valid",
-                "dim_ordering": "tf",
-            },
-        ),
-        Layer(
-            kind="BatchNormalization",
-            name="norm",
-            config={
-                "epsilon": 1e-5, "mode": 0, "axis": -1, "momentum": 0.99,
-                "gamma_regularizer": None, "beta_regularizer": None,
-            },
-            weights=norm,
-        ),
-        weighted(
-            "AtrousConvolution2D", "a", second, nb_filter=2, nb_row=2, nb_col=2,
-            subsample=[1, 1], atrous_rate=[1, 2], activation="linear", **TF,
-        ),
-        Layer(kind="Flatten", name="flat"),
-        dense(model),
-    ]  # fmt: skip
-
-
-def one_dimension() -> tuple[Any, list[Layer]]:
-    model = stack(
-        (8, 2),
-        L.Conv1D(3, 3, strides=2),
-        L.MaxPooling1D(2, strides=1),
-        L.Dropout(0.5),
-        L.UpSampling1D(2),
-        L.LocallyConnected1D(2, 2),
-        L.GlobalMaxPooling1D(),
-        L.Dense(2),
-    )
-    kernel, bias = model.layers[0].get_weights()
-    common = {"border_mode": "valid", "bias": True, "activation": "linear"}
-    return model, [
-        weighted(
-            "Convolution1D", "c", [kernel[:, None], bias], nb_filter=3,
-            filter_length=3, subsample_length=2, input_dim=2, input_length=8,
-            **common, **shaped(8, 2),
-        ),
-        Layer(
-            kind="MaxPooling1D",
-            name="pool",
-            config={"pool_length": 2, "stride": 1, "border_mode": "valid"},
-        ),
-        Layer(kind="Dropout", name="drop", config={"p": 0.5}),
-        Layer(kind="UpSampling1D", name="up", config={"length": 2}),
-        weighted(
-            "LocallyConnected1D", "l", model.layers[4].get_weights(), nb_filter=2,
-            filter_length=2, subsample_length=1, input_dim=None, input_length=None,
-            **common,
-        ),
-        Layer(kind="GlobalMaxPooling1D", name="gmp"),
-        dense(model),
-    ]  # fmt: skip
-
-
-def channels_first_kernels() -> tuple[Any, list[Layer]]:
-    """Only what a CPU can build of channels first; the numbers are another test's."""
-    model = stack((5, 5, 2), L.SeparableConv2D(3, 2), L.GlobalAveragePooling2D())
-    weights = model.layers[0].get_weights()
-    return model, [
-        weighted(
-            "SeparableConvolution2D", "s", weights, nb_filter=3, nb_row=2, nb_col=2,
-            subsample=[1, 1], depth_multiplier=1, activation="linear", **TF,
-            **shaped(5, 5, 2),
-        ),
-        Layer(kind="GlobalAveragePooling2D", name="g", config={"dim_ordering": "tf"}),
-    ]  # fmt: skip
-
-
-def deconvolution() -> tuple[Any, list[Layer]]:
-    model = stack((4, 4, 2), L.Conv2DTranspose(3, 3, strides=2))
-    kernel, bias = model.layers[0].get_weights()
-    return model, [
-        weighted(
-            "Deconvolution2D", "d", [np.transpose(kernel, (0, 1, 3, 2)), bias],
-            nb_filter=3, nb_row=3, nb_col=3, subsample=[2, 2], activation="linear",
-            output_shape=[None, 9, 9, 3], **TF, **shaped(4, 4, 2),
-        ),
-    ]  # fmt: skip
-
-
-def recurrences() -> tuple[Any, list[Layer]]:
-    model = stack(
-        (5, 3),
-        L.Masking(0.0),
-        L.LSTM(4, recurrent_activation="hard_sigmoid", return_sequences=True),
-        L.TimeDistributed(L.Dense(3)),
-        L.Dense(2),
-        L.GRU(
-            3,
-            recurrent_activation="hard_sigmoid",
-            reset_after=False,
-            return_sequences=True,
-            go_backwards=True,
-        ),
-        L.Bidirectional(L.LSTM(2, recurrent_activation="hard_sigmoid")),
-        L.RepeatVector(2),
-        L.SimpleRNN(3),
-        L.Dense(2),
-    )
-    layers = model.layers
-    both = layers[5].get_weights()
-    inner = recurrent("LSTM", "lstm_b", (), output_dim=2, input_dim=3).json()
-    wrapped = weighted("Dense", "inner", (), output_dim=3, activation="linear").json()
-    return model, [
-        Layer(kind="Masking", name="m", config={"mask_value": 0.0} | shaped(5, 3)),
-        recurrent(
-            "LSTM", "lstm", gates(layers[1].get_weights(), LSTM_GATES), output_dim=4,
-            input_dim=3,
-        ),
-        Layer(
-            kind="TimeDistributed",
-            name="td",
-            config={"layer": wrapped},
-            weights=layers[2].get_weights(),
-        ),
-        weighted(
-            "TimeDistributedDense", "tdd", layers[3].get_weights(), output_dim=2,
-            bias=True, activation="linear", input_dim=None, input_length=None,
-        ),
-        recurrent(
-            "GRU", "gru", gates(layers[4].get_weights(), GRU_GATES), output_dim=3,
-            input_dim=2,
-        ),
-        Layer(
-            kind="Bidirectional",
-            name="bi",
-            config={"layer": inner, "merge_mode": "concat"},
-            weights=[*gates(both[:3], LSTM_GATES), *gates(both[3:], LSTM_GATES)],
-        ),
-        Layer(kind="RepeatVector", name="rep", config={"n": 2}),
-        without(
-            recurrent(
-                "SimpleRNN", "rnn", layers[7].get_weights(), output_dim=3, input_dim=4
-            ),
-            "inner_activation",
-        ),
-        dense(model),
-    ]  # fmt: skip
-
-
-def without(layer: Layer, key: str) -> Layer:
-    del layer.config[key]
-    return layer
-
-
-def fix_sequences(layers: list[Layer]) -> list[Layer]:
-    """The recurrent layers in the middle give whole sequences."""
-    for layer in layers:
-        if layer.name in ("lstm", "gru"):
-            layer.config["return_sequences"] = True
-        if layer.name == "gru":
-            layer.config["go_backwards"] = True
-
-    return layers
-
-
-CASES: dict[str, Callable[[], tuple[Any, list[Layer]]]] = {
-    "convolutions": convolutions,
-    "one_dimension": one_dimension,
-    "separable": channels_first_kernels,
-    "deconvolution": deconvolution,
-    "recurrences": recurrences,
-}
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_a_sequential_gives_the_numbers_of_its_weights(
     tmp_path: Path, name: str
@@ -305,3 +86,173 @@ def test_a_sequential_gives_the_numbers_of_its_weights(
     model, layers = CASES[name]()
 
     assert_same(write(tmp_path / "model.h5", fix_sequences(layers)), model)
+
+
+def test_kernels_of_theanos_order_are_turned_and_transposed(tmp_path: Path) -> None:
+    """Channels first: only a rewritten graph runs on a CPU, so the weights are told."""
+    first = (
+        np.random.default_rng(0).normal(size=(3, 2, 4, 4)).astype("float32"),
+        np.zeros(3, "float32"),
+    )
+    layer = weighted(
+        "Convolution2D", "c", first, nb_filter=3, nb_row=4, nb_col=4,
+        subsample=[1, 1], activation="linear", **TH, **shaped(2, 6, 6),
+    )  # fmt: skip
+    path = write(tmp_path / "model.h5", [layer])
+
+    with pytest.raises(InvalidModel, match=r"layer 'c' convolves with channels first"):
+        admit(path, Permissions())
+
+    for backend, kernel in (
+        ("tensorflow", np.transpose(first[0], (2, 3, 1, 0))),
+        ("theano", np.transpose(first[0], (2, 3, 1, 0))[::-1, ::-1]),
+    ):
+        sidecar = Sidecar.model_validate({"backend": backend})
+        model = load_model(tf_keras, admit(path, Permissions(), sidecar))
+        np.testing.assert_array_equal(model.get_weights()[0], kernel)
+
+
+def branches() -> tuple[Any, list[Layer], Any]:
+    left, right = L.Input((3,)), L.Input((4,))
+    parts = [L.Dense(2)(left), L.Dense(2, activation="relu")(right)]
+    model = filled(tf_keras.Model([left, right], L.Dense(2)(L.Concatenate()(parts))))
+    made = [layer for layer in model.layers if layer.get_weights()]
+    first, second, last = (layer.get_weights() for layer in made)
+    layers = [
+        weighted("Dense", "a", first, output_dim=2, activation="linear", **shaped(3)),
+        weighted("Dense", "b", second, output_dim=2, activation="relu", **shaped(4)),
+        weighted("Dense", "out", last, output_dim=2, activation="linear"),
+    ]
+    merge = {
+        "class_name": "Merge",
+        "config": {
+            "name": "merge_1", "mode": "concat", "mode_type": "raw", "concat_axis": -1,
+            "dot_axes": -1, "output_shape": None, "output_mask": None, "arguments": {},
+            "layers": [
+                {"class_name": "Sequential", "config": [layer.json()]}
+                for layer in layers[:2]
+            ],
+        },
+    }  # fmt: skip
+    config = {"class_name": "Sequential", "config": [merge, layers[2].json()]}
+    return model, layers, config
+
+
+def test_branches_that_begin_a_sequential_are_joined(tmp_path: Path) -> None:
+    model, layers, config = branches()
+    path = write(tmp_path / "model.h5", layers, config)
+
+    assert_same(path, model, rows((None, 3)), rows((None, 4)))
+
+
+def functional(merge: dict[str, Any], layers: Sequence[Layer]) -> dict[str, Any]:
+    """Two Dense layers on one input, merged, as `Model.get_config` wrote it."""
+    node: dict[str, list[list[list[Any]]]] = {
+        "x": [],
+        "a": [[["x", 0, 0]]],
+        "b": [[["x", 0, 0]]],
+        "m": [[["a", 0, 0], ["b", 0, 0]]],
+    }
+    found = [
+        {"class_name": "InputLayer", "config": {"name": "x", **shaped(3)}},
+        *(layer.json() for layer in layers),
+        {"class_name": "Merge", "config": {"name": "m", "mode_type": "raw"} | merge},
+    ]
+    named = [
+        each | {"name": each["config"]["name"], "inbound_nodes": nodes}
+        for each, nodes in zip(found, node.values(), strict=True)
+    ]
+    config = {"name": "model_1", "layers": named}
+    ends = {"input_layers": [["x", 0, 0]], "output_layers": [["m", 0, 0]]}
+    return {"class_name": "Model", "config": config | ends}
+
+
+MERGED: dict[str, Callable[[Array, Array], Array]] = {
+    "sum": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "ave": lambda a, b: (a + b) / 2,
+    "max": np.maximum,
+    "concat": lambda a, b: np.concatenate([a, b], axis=-1),
+    "dot": lambda a, b: (a * b).sum(axis=-1, keepdims=True),
+}
+
+
+@pytest.mark.parametrize("mode", MERGES)
+def test_a_merge_in_a_model_computes_its_mode(tmp_path: Path, mode: str) -> None:
+    generator = np.random.default_rng(0)
+    kernels = [generator.normal(size=(3, 2)).astype("float32") for _ in range(2)]
+    layers = [
+        weighted("Dense", name, [kernel], output_dim=2, bias=False, activation="linear")
+        for name, kernel in zip("ab", kernels, strict=True)
+    ]
+    config = functional({"mode": mode, "concat_axis": -1, "dot_axes": -1}, layers)
+    model = loaded(write(tmp_path / "model.h5", layers, config))
+    inputs = rows((None, 3))
+
+    wanted = MERGED[mode](inputs @ kernels[0], inputs @ kernels[1])
+    np.testing.assert_allclose(model(inputs), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_inside_a_sequential_takes_its_weights(tmp_path: Path) -> None:
+    inner = tf_keras.Sequential(
+        [
+            L.Input((4, 3)),
+            L.LSTM(2, recurrent_activation="hard_sigmoid", return_sequences=True),
+            L.BatchNormalization(),
+            L.GRU(2, recurrent_activation="hard_sigmoid", reset_after=False),
+        ]
+    )
+    model = stack((4, 3), inner, L.Dense(2))
+    lstm, norm, gru = (layer.get_weights() for layer in inner.layers)
+    layers = [
+        recurrent("LSTM", "l", (), output_dim=2, return_sequences=True, **shaped(4, 3)),
+        Layer(kind="BatchNormalization", name="n", config={"mode": 0, "epsilon": 1e-3}),
+        recurrent("GRU", "g", (), output_dim=2),
+    ]
+    stored = [*gates(lstm, LSTM_GATES), *norm[:2], *gates(gru, GRU_GATES), *norm[2:]]
+    config = {
+        "class_name": "Sequential",
+        "config": [
+            {"class_name": "Sequential", "config": [each.json() for each in layers]},
+            dense(model).json(),
+        ],
+    }
+    holder = Layer(kind="Sequential", name="sequential_1", weights=stored)
+    path = write(tmp_path / "model.h5", [holder, dense(model)], config)
+
+    assert_same(path, model)
+
+
+@pytest.mark.parametrize("kind", sorted(GONE))
+def test_a_layer_that_is_gone_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / "model.h5", [weighted(kind, "old", (), output_dim=2)])
+
+    with pytest.raises(InvalidModel, match=f"layer 'old' is a {kind}, which Keras 2"):
+        admit(path, Permissions())
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "reason"),
+    [
+        ("BatchNormalization", {"mode": 2}, "BatchNormalization of mode 2"),
+        ("Merge", {"mode": "cos"}, "a Merge of the mode 'cos'"),
+        ("Merge", {"mode": "f", "mode_type": "lambda"}, "a Merge of the mode 'f'"),
+        ("Lambda", {"function": "x"}, "'old' is a Lambda: it holds Python code"),
+    ],
+)
+def test_what_nobody_computes_is_refused_with_its_name(
+    tmp_path: Path, kind: str, config: dict[str, Any], reason: str
+) -> None:
+    layer = Layer(kind=kind, name="old", config=config)
+
+    with pytest.raises(InvalidModel, match=reason):
+        admit(write(tmp_path / "model.h5", [layer]), Permissions())
+
+
+def test_a_size_that_strides_do_not_give_is_refused(tmp_path: Path) -> None:
+    _, layers = deconvolution()
+    layers[0].config["output_shape"] = [None, 10, 10, 3]
+    path = write(tmp_path / "model.h5", layers)
+
+    with pytest.raises(InvalidModel, match=r"made to give \(10, 10, 3\)"):
+        loaded(path)

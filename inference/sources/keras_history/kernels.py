@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.errors import InvalidModel
-from inference.sources.keras_names import shown
+from inference.sources.keras_history.backend import CONVOLVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
     from inference.types import Array
 
     Convert = Callable[[Any, list[Array]], list[Array]]
-
-# `engine/saving.py: _need_convert_kernel` of Keras 2.2.4: TensorFlow and CNTK
-# correlate, Theano convolves, which is to correlate with the kernel turned round.
-_CORRELATE = frozenset({"cntk", "jax", "numpy", "plaidml", "tensorflow", "torch"})
-_CONVOLVE = frozenset({"theano"})
 
 # `backend/theano_backend.py` of Keras 2.2.4: these go to Theano's convolutions as they
 # are stored. Depthwise kernels are turned there by itself
@@ -39,25 +33,12 @@ _GATE_ARRAYS = {"GRU": 9, "LSTM": 12, "ConvLSTM2D": 12}
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 
-def check_backend(origin: Origin, name: str) -> None:
-    """Raise `InvalidModel` for a backend whose way to store kernels isn't known."""
-    if origin.backend is None or origin.backend in _CORRELATE | _CONVOLVE:
-        return
-
-    known = ", ".join(sorted(_CORRELATE | _CONVOLVE))
-    raise InvalidModel(
-        f"{name} was written with the Keras backend '{shown(origin.backend)}'. "
-        f"Backends store kernels of convolutions differently, and only {known} are "
-        "known. Save the model again with one of these."
-    )
-
-
 def turned(layers: Sequence[Any], origin: Origin) -> dict[int, Any]:
     """Return the variables, by identity, whose stored values are turned round.
 
     `layers` are all layers of the model, those inside others included.
     """
-    if origin.backend not in _CONVOLVE:
+    if origin.backend not in CONVOLVE:
         return {}
 
     return {id(each): each for layer in layers for each in _kernels(layer)}
