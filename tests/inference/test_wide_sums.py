@@ -162,6 +162,26 @@ def test_many_halves_are_multiplied_right(
     assert "float32" in notes[0]
 
 
+def test_what_has_no_kernel_is_computed_in_float32() -> None:
+    given, exact = narrowed(NUMBERS, "float16")
+    window = [50, 100]
+    highest = graph(
+        lambda x: tf.nn.max_pool3d(picture(x)[None], [1, *window], 1, "VALID"),
+        "float16",
+    )
+    normed = graph(
+        lambda x: tf.nn.local_response_normalization(picture(x), alpha=0.0)[0, -1, -1],
+        "bfloat16",
+    )
+
+    assert adapt(highest, ["y:0"])
+    assert adapt(normed, ["y:0"])
+
+    assert answer(highest, given).tolist() == exact.max(0).tolist()
+    given, exact = narrowed(NUMBERS, "bfloat16")
+    assert answer(normed, given).tolist() == exact[-1].tolist()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_wide_sums_stay_as_they_are(dtype: str) -> None:
     graph_def = graph(lambda x: tf.reduce_mean(tf.cumsum(x), 0), dtype)
@@ -204,4 +224,4 @@ def test_a_mean_over_a_picture_is_compiled_right(tmp_path: Path, form: str) -> N
     assert outputs["y"].tolist() == [[8.0] * 8]
     manifest = artifact.read_manifest()
     assert manifest.optimization == "full"
-    assert any("accumulated in float32" in note for note in manifest.notes)
+    assert any("computed in float32" in note for note in manifest.notes)

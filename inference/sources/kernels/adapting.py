@@ -10,6 +10,7 @@ from inference.errors import InvalidModel
 from inference.reasons import first_line
 from inference.sources.kernels.biases import correct, may_be_misread
 from inference.sources.kernels.channels_first import is_channels_first, to_channels_last
+from inference.sources.kernels.dilations import fill_holes, is_dilated
 from inference.sources.kernels.pictures import guard, is_unguarded
 from inference.sources.kernels.scopes import (
     Scope,
@@ -44,10 +45,16 @@ STEPS = (
         "instead, because TensorFlow has no others on a CPU.",
     ),
     Step(
+        needed=is_dilated,
+        rewrite=fill_holes,
+        note="Dilated convolutions: {count}, with filters that have the holes in them, "
+        "because not every CPU has a kernel for others.",
+    ),
+    Step(
         needed=is_narrow,
         rewrite=widen,
-        note="Sums over float16 or bfloat16: {count}, accumulated in float32, because "
-        "TensorFlow's own lose terms where they are many.",
+        note="Operations on float16 or bfloat16: {count}, computed in float32, because "
+        "TensorFlow's own lose terms of long sums, or don't exist on a CPU.",
     ),
     Step(
         needed=is_unguarded,

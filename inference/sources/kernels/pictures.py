@@ -73,25 +73,10 @@ def _guard(node: Any, scope: Scope) -> None:
         node.attr["channels"].i = 3
         return
 
-    contents = node.input[0]
-    names = {"contents:0": contents}
-
-    for each in _check(open_=_is_open(node), wide=_is_wide(node)).node:
-        if each.op != "Placeholder":
-            names |= _added(each, f"{node.name}/check", names, scope)
-
-    node.input[0] = names[f"{_CHECKED}:0"]
-
-
-def _added(
-    node: Any, prefix: str, names: dict[str, str], scope: Scope
-) -> dict[str, str]:
-    """Add a copy of `node` to `scope`; what its tensor is called there."""
-    copy = type(node)()
-    copy.CopyFrom(node)
-    copy.name = f"{prefix}/{node.name}"
-    copy.input[:] = [names[f"{each}:0"] for each in node.input]
-    return {f"{node.name}:0": scope.add(copy, names["contents:0"])}
+    check = _check(open_=_is_open(node), wide=_is_wide(node))
+    given = {"contents": node.input[0]}
+    names = scope.graft(check, given, f"{node.name}/check")
+    node.input[0] = names[_CHECKED]
 
 
 @cache

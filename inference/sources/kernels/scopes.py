@@ -76,6 +76,24 @@ class Scope:
         self.nodes[node.name] = node
         return f"{node.name}:0"
 
+    def graft(
+        self, graph_def: Any, given: Mapping[str, str], prefix: str
+    ) -> dict[str, str]:
+        """Add the nodes of `graph_def`, each behind those it reads; what they become.
+
+        Its placeholders are `given` tensors of this scope; each node has one output.
+        """
+        names = dict(given)
+        near = next(iter(given.values()))
+
+        for each in graph_def.node:
+            if each.name not in given:
+                node = copy_of(each, f"{prefix}/{each.name}")
+                node.input[:] = [names[node_of(tensor)] for tensor in each.input]
+                names[each.name] = self.add(node, near)
+
+        return names
+
     def value(self, tensor: str) -> Array | None:
         """The value of `tensor` where it is a constant, passed on or not."""
         node = self.producer(tensor)

@@ -46,12 +46,15 @@ NARROW = {
     "AvgPool": _BOTH,
     "AvgPool3D": _BOTH,
     "AvgPoolGrad": _BOTH,
+    # These have no kernel at all.
+    "LRN": _BFLOAT16,
+    "MaxPool3D": _FLOAT16,
     # By the filter: 7 units of the last place at 15×15, 100 at 63×63.
     "DepthwiseConv2dNative": _BOTH,
     "DepthwiseConv2dNativeBackpropInput": _BOTH,
 }
-"""By operation: the dtypes in which it is wrong. Matrix products, convolutions,
-softmax, batch norm and sparse segments were right in both.
+"""By operation: the dtypes in which it is wrong, or fails. Matrix products, softmax,
+other convolutions, batch norm and sparse segments were right in both.
 """
 
 

@@ -1,0 +1,86 @@
+"""Dilated convolutions that TensorFlow computes with oneDNN alone, made for any CPU.
+
+A filter with holes is one whose holes are zeros: larger, and otherwise the same.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+from inference.sources.kernels.scopes import attribute
+
+if TYPE_CHECKING:
+    from inference.sources.kernels.scopes import Scope
+
+DILATED = {
+    # Measured with TensorFlow 2.21 where oneDNN is off: "CPU implementations do not yet
+    # support dilation rates larger than 1", and the like. Conv2D has a kernel for them.
+    "Conv2DBackpropInput": 2,
+    "Conv3D": 3,
+    "Conv3DBackpropInputV2": 3,
+    "DepthwiseConv2dNative": 2,
+    "DepthwiseConv2dNativeBackpropInput": 2,
+}
+"""By operation: how many dimensions have positions. Its second input is the filter."""
+
+_MOST = 16
+"""A filter grows with the rate; beyond this it is left to what the CPU has."""
+
+
+def is_dilated(node: Any) -> bool:
+    return node.op in DILATED and any(1 < rate <= _MOST for rate in _rates(node))
+
+
+def fill_holes(scope: Scope) -> int:
+    """Rewrite `scope`; the number of convolutions that were dilated."""
+    dilated = [node for node in scope.nodes.values() if is_dilated(node)]
+
+    for node in dilated:
+        _fill(node, scope)
+
+    return len(dilated)
+
+
+def _rates(node: Any) -> list[int]:
+    """Of the positions: height and width, with a depth before them."""
+    last = attribute(node, "data_format").s.endswith(b"C")
+    rates = list(attribute(node, "dilations").list.i)
+    rates = rates[1:-1] if last else rates[2:]
+    return rates if len(rates) == DILATED[node.op] and max(rates) <= _MOST else []
+
+
+def _fill(node: Any, scope: Scope) -> None:
+    whole = _whole(tuple(_rates(node)), node.attr["T"].type)
+    names = scope.graft(whole, {"filter": node.input[1]}, f"{node.name}/holes")
+    node.input[1] = names["whole"]
+    dilations = node.attr["dilations"].list.i
+    dilations[:] = [1] * len(dilations)
+
+
+@cache
+def _whole(rates: tuple[int, ...], dtype: int) -> Any:
+    """A GraphDef: `filter` with zeros between its numbers."""
+    shape = [None] * (len(rates) + 2)
+
+    with tf.Graph().as_default() as graph:
+        filters = tf1.placeholder(tf.dtypes.as_dtype(dtype), shape, name="filter")
+
+        for axis, rate in enumerate(rates):
+            filters = _spread(filters, axis, rate)
+
+        tf.identity(filters, name="whole")
+
+    return graph.as_graph_def()
+
+
+def _spread(filters: Any, axis: int, rate: int) -> Any:
+    """`rate - 1` zeros behind each number along `axis`, and none behind the last."""
+    shape = tf.shape(filters)
+    behind = [[0, 0]] * (len(filters.shape) + 1)
+    behind[axis + 1] = [0, rate - 1]
+    spread = tf.pad(tf.expand_dims(filters, axis + 1), behind)
+    size = shape[axis] * rate
+    long = tf.reshape(spread, tf.concat([shape[:axis], [size], shape[axis + 1 :]], 0))
+    return tf.gather(long, tf.range(size - (rate - 1)), axis=axis)
