@@ -39,7 +39,10 @@ COMPILE_GROUPS: Mapping[str, tuple[str, ...]] = {
         *(name for name in _BROKEN_KERAS if not _is_old(name)),
     ),
     "keras2": (*_named("keras2_files"), *filter(_is_old, _BROKEN_KERAS)),
-    "frozen": _named("frozen_tf1", "frozen_shapes", "frozen_tf2", "broken_graphs"),
+    "frozen": _named(
+        *("frozen_tf1", "frozen_shapes", "frozen_tf2", "keras3_frozen"),
+        "broken_graphs",
+    ),
     "saved": _named("saved_tf1", "saved_tf2", "broken_saved", "keras3_saved"),
 }
 """The cases that one child compiles: none reads files of Keras 2 and of Keras 3."""

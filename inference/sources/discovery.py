@@ -2,8 +2,8 @@
 
 Inputs are the tensors that an output needs and that only a client can give:
 placeholders, and what an input pipeline would have delivered. Outputs are the ends of
-the graph: tensors that depend on an input, that nobody consumes, and that can be
-fetched.
+the graph: tensors that depend on an input, that nobody consumes, and that have one
+value in each call, which nothing inside a loop or a branch has.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.samples import guesses, sample
+from inference.sources.control_flow import EXITS, MERGES, SWITCHES, find_places
 from inference.sources.declared import tensor_spec
 from inference.sources.graphs import public_name
 from inference.sources.nodes import PIPELINE
@@ -25,9 +26,11 @@ from inference.types import Signature, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from inference.sources.wiring import Operation, Wire
+
 GIVEN = {"Placeholder", "PlaceholderV2"}
 _NO_VALUE = "does not have value"
-STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Switch", "RefSwitch", "Const"}
+STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Const", *SWITCHES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +41,15 @@ class Found:
     outputs: tuple[str, ...]
 
 
-def discover(operations: Iterable[Any]) -> Found:
-    """What a graph takes and gives, by its shape; raises `InvalidModel` for nothing.
-
-    The operations are TensorFlow's, or those of `wiring`.
-    """
-    operations = list(operations)
+def discover(operations: list[Operation]) -> Found:
+    """What a graph takes and gives, by its shape; raises `InvalidModel` for nothing."""
     feedable = feedable_tensors(operations)
     ends = _ends(operations, _dependents(feedable.values()))
 
     if not ends:
         raise InvalidModel(_nothing(operations, feedable))
 
-    outputs = [tensor for end in ends for tensor in end.outputs if _servable(tensor)]
+    outputs = [tensor for end in ends for tensor in _values(end) if _servable(tensor)]
     return Found(
         inputs=tuple(tensor.name for tensor in _inputs_of(outputs, feedable)),
         outputs=tuple(tensor.name for tensor in outputs),
@@ -160,22 +159,47 @@ def _inputs_of(outputs: Iterable[Any], feedable: dict[str, Any]) -> list[Any]:
     return [found[name] for name in sorted(found)]
 
 
-def _ends(operations: Iterable[Any], reached: set[Any]) -> list[Any]:
-    """The operations nobody consumes; where all are stubs, those before the stubs."""
+def _ends(operations: list[Operation], reached: set[Operation]) -> list[Operation]:
+    """The operations nobody consumes; where all are stubs, those before the stubs.
+
+    What stands in a branch is only taken where there is nothing else.
+    """
+    places = find_places(operations)
     candidates = [
         operation
         for operation in operations
         if operation in reached
         and operation.type not in STUBS
+        and operation not in places.controls
+        and not places.depths.get(operation)
         and any(_servable(tensor) for tensor in operation.outputs)
     ]
-    ends = [operation for operation in candidates if not _consumers(operation)]
+    settled = [each for each in candidates if places.unconditional(each)]
+    return _last(settled) or _last(candidates)
+
+
+def _last(candidates: list[Operation]) -> list[Operation]:
+    ends = [each for each in candidates if not _consumers(each) and not _is_left(each)]
 
     return ends or [
         operation
         for operation in candidates
         if all(consumer.type in STUBS for consumer in _consumers(operation))
     ]
+
+
+def _is_left(operation: Operation) -> bool:
+    """Whether it is the end of a loop's variable that the loop alone needed.
+
+    TensorFlow 2 has something wait for all ends of a loop that it lowers; in a graph
+    of TensorFlow 1 only those are left that were asked for.
+    """
+    return operation.type in EXITS and bool(operation.waiting)
+
+
+def _values(end: Operation) -> list[Wire]:
+    """Its outputs, without the number of the side that came to a Merge."""
+    return end.outputs[:1] if end.type in MERGES else end.outputs
 
 
 def _dead(session: Any, signature: Signature) -> bool:

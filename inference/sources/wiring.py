@@ -38,11 +38,14 @@ class Wire:
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Operation:
+    """A node; `waiting` are the operations that have it as a control input."""
+
     name: str
     type: str
     outputs: list[Wire] = field(default_factory=list)
     inputs: list[Wire] = field(default_factory=list)
     control_inputs: list[Operation] = field(default_factory=list)
+    waiting: list[Operation] = field(default_factory=list)
 
     known: bool = True
 
@@ -102,6 +105,7 @@ def _connect(operation: Operation, node: Any, made: dict[str, Operation]) -> Non
 
         if tensor.startswith("^"):
             operation.control_inputs.append(source)
+            source.waiting.append(operation)
             continue
 
         wire = source.output(_position(tensor, node))

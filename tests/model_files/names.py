@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "keras3": ("keras3_files", "keras3_saved"),
+    "keras3": ("keras3_files", "keras3_saved", "keras3_frozen"),
     "keras2": ("keras2_files",),
     "frozen": ("frozen_tf1", "frozen_shapes", "frozen_tf2"),
     "saved": ("saved_tf1", "saved_tf2"),
@@ -48,6 +48,7 @@ GOOD_MODULES: Mapping[str, tuple[str, ...]] = {
         "saved_keras3_layer_in_module",
         "saved_keras3_lookup",
     ),
+    "keras3_frozen": ("frozen_keras3_lstm", "frozen_keras3_bidirectional"),
     "keras2_files": (
         "h5_keras2_sequential",
         "h5_keras2_sequential_list",
