@@ -62,6 +62,11 @@ def mapped_weights(folder: Path) -> Memory:
     return mapped_memory(*(folder / name for name in file_lengths(weights)))
 
 
+def mapped_files(files: list[Path]) -> Memory:
+    """The mappings of `files` in this process."""
+    return mapped_memory(*files)
+
+
 def close_servable(folder: Path) -> Memory:
     """Close what `load_servable` opened; the memory afterwards."""
     _servable(folder).close()

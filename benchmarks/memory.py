@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from benchmarks import loads, models
+from benchmarks import loads, models, repeated
 from benchmarks.children import child
 from benchmarks.report import at_most, conclude, print_machine, print_table
 
@@ -82,6 +82,7 @@ def _measure(scratch: Path, units: int, rounds: int) -> list[Target]:
         *_seconds(files, artifacts, weights, rounds),
         *_held(artifacts, weights),
         *_shared(artifacts, weights),
+        *repeated.measure(scratch),
     ]
 
 
@@ -213,7 +214,7 @@ def _shared(artifacts: dict[str, Path], weights: int) -> list[Target]:
             at_most(1.05, f"{form}, weights in two processes", total / weights)
         )
 
-    columns = ("mapping of weights.bin, MB", "RSS, one", "RSS, other", "PSS, sum")
+    columns = ("mapping of the weights, MB", "RSS, one", "RSS, other", "PSS, sum")
     print_table("Two processes that serve it at once", columns, rows)
     return targets
 

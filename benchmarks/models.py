@@ -38,6 +38,13 @@ def write_mobilenet(path: Path) -> None:
     _save(_mobilenet(), path)
 
 
+def export_mobilenet(path: Path) -> int:
+    """The same as a SavedModel; the bytes of its weights."""
+    model = _mobilenet()
+    model.export(path, verbose=False)
+    return sum(int(np.prod(each.shape)) * 4 for each in model.weights)
+
+
 def write_large_dense(folder: Path, units: int) -> dict[str, Path]:
     """One layer of `units` by `units` floats, in three formats by name."""
     import keras
