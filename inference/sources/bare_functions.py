@@ -14,6 +14,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from inference.backend import tf, tf1
 from inference.sources.input_parts import flattened
 from inference.sources.nodes import handle_node
+from inference.sources.signature_defs import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,9 @@ def _functions(nodes: Any) -> dict[str, list[str]]:
     for child in nodes[0].children if nodes else ():
         node = nodes[child.node_id] if 0 <= child.node_id < len(nodes) else nodes[0]
         kind = node.WhichOneof("kind")
+
+        if child.local_name.startswith(OWN):
+            continue
 
         if kind == "function":
             found[child.local_name] = list(node.function.concrete_functions)

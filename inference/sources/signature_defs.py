@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from inference.types import Array, Shape
 
-_OWN = "__saved_model"
+OWN = "__saved_model"
 """How the names begin that TensorFlow gives what it runs itself."""
 
 
@@ -51,7 +51,7 @@ def read_signatures(meta_graph: Any, *, file: str) -> SignatureDefs:
     parts = InputParts(meta_graph)
 
     for name, definition in sorted(meta_graph.signature_def.items()):
-        if name.startswith(_OWN):
+        if name.startswith(OWN):
             continue
 
         where = f"{file}: a default of the signature '{name}'"
