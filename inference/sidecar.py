@@ -115,7 +115,14 @@ def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-_SHAPING = ("default_signature", "signatures", "constants", "input_shape", "backend")
+_SHAPING = (
+    "default_signature",
+    "signatures",
+    "constants",
+    "input_shape",
+    "backend",
+    "carry_state",
+)
 """The keys that the compiled artifact depends on."""
 
 
@@ -135,6 +142,7 @@ class Sidecar(BaseModel):
     constants: dict[str, bool | int | float | str] = Field(default_factory=dict)
     input_shape: Annotated[tuple[int, ...], AfterValidator(_sizes)] | None = None
     backend: Literal["cntk", "tensorflow", "theano"] | None = None
+    carry_state: bool = False
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     intra_op_threads: int | None = Field(default=None, ge=1, le=1024)
     max_queue: int | None = Field(default=None, ge=0, le=MAX_COUNT)

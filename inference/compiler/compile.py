@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from inference.artifact import Artifact, Manifest, signature_entry
 from inference.artifact_cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
+from inference.compiler.fresh_calls import fresh_calls
 from inference.compiler.optimization import recipes
 from inference.compiler.verification import (
     Mismatch,
@@ -57,7 +58,11 @@ def compile_model(
 
     opened = open_source(path, config, permissions or Permissions())
 
-    with blaming_sidecar(sidecar), opened as source:
+    with (
+        blaming_sidecar(sidecar),
+        opened as source,
+        fresh_calls(source, carried=config.carry_state),
+    ):
         check_names(source.signatures)
         report("running the source")
         trials = [attempt(source, each) for each in source.signatures.values()]

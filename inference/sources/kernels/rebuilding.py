@@ -34,12 +34,13 @@ def adapted(source: Source) -> Iterator[None]:
     untie(source.graph_def)
 
     with source_session() as session:
-        _rebuild(session, source)
+        rebuild(session, source)
         source.reference = SessionReference(session)
         yield
 
 
-def _rebuild(session: Any, source: Source) -> None:
+def rebuild(session: Any, source: Source) -> None:
+    """Import the graph of `source` into `session`, with its tables and variables."""
     with session.graph.as_default():
         tf.graph_util.import_graph_def(source.graph_def, name="")
         fills = fill_tables(session.graph, source.tables)

@@ -1,0 +1,290 @@
+"""Variables that a call writes, such as the state of a stateful RNN, made its own.
+
+Each request is answered as a fresh model answers it: what is stored is where a call
+begins, what the call writes is seen by the reads that follow in it, and by nobody else.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf1
+from inference.errors import InvalidModel
+from inference.sources.graphs import (
+    FORWARDS,
+    located_nodes,
+    node_of,
+    reachable,
+    tensor_of,
+)
+from inference.sources.nodes import become_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ASSIGN = "AssignVariableOp"
+_ADDED = {"AssignAddVariableOp": "AddV2", "AssignSubVariableOp": "Sub"}
+_OTHER_WRITES = frozenset(
+    {"ResourceCountUpTo", "ResourceStridedSliceAssign"}
+    | {
+        f"ResourceScatter{kind}"
+        for kind in ("Add", "Div", "Max", "Min", "Mul", "Sub", "Update")
+    }
+    | {f"ResourceScatterNd{kind}" for kind in ("Add", "Max", "Min", "Sub", "Update")}
+)
+WRITES = _OTHER_WRITES | _ADDED.keys() | {ASSIGN}
+_READ = "ReadVariableOp"
+_SWITCHES = frozenset({"Switch", "RefSwitch"})
+
+
+def writes_variables(graph_def: Any) -> bool:
+    """Return if anything in the graph or its functions writes a variable."""
+    return any(node.op in WRITES for _, node in located_nodes(graph_def))
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalState:
+    """What became of the variables that a graph writes, by handle.
+
+    `first` is the tensor that a call begins with. `last` is that which it ends with,
+    by the name of the signature that is called and the handle; a signature that writes
+    nothing has none.
+    """
+
+    first: dict[str, str] = field(default_factory=dict)
+    last: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def conditional_write(graph_def: Any) -> str | None:
+    """Return a write that stands in a loop or a branch, and may never be done."""
+    for function, node in located_nodes(graph_def):
+        if function and node.op in WRITES:
+            return str(node.name)
+
+    nodes = {node.name: node for node in graph_def.node}
+    return next(
+        (
+            node.name
+            for node in graph_def.node
+            if node.op in WRITES and _is_conditional(nodes, node)
+        ),
+        None,
+    )
+
+
+def localize(
+    graph_def: Any, outputs: Mapping[str, Iterable[str]], *, carried: bool
+) -> LocalState:
+    """Take the writes out of the flat `graph_def`, in place.
+
+    A read that follows a write becomes what was written. If `carried`, the others read
+    a placeholder that a client may feed, and what a call leaves is told for the
+    `outputs` of each signature. Raises `InvalidModel` for what can't be told.
+    """
+    graph = _Graph(graph_def)
+    state = LocalState()
+
+    for handle in graph.writes:
+        state.first[handle] = graph.begin(handle, carried=carried)
+
+    for name, tensors in outputs.items() if carried else ():
+        for handle, tensor in graph.ends(tensors).items():
+            state.last[name, handle] = tensor
+
+    graph.replace_reads()
+    graph.drop_writes()
+    return state
+
+
+class _Graph:
+    """A flat graph, with the order of what it does to the variables it writes."""
+
+    def __init__(self, graph_def: Any) -> None:
+        self._graph_def = graph_def
+        self._nodes = {node.name: node for node in graph_def.node}
+        self._users = _users(graph_def)
+        self._handles = {
+            node.name: self._handle(node) for node in graph_def.node if node.input
+        }
+        self.writes: dict[str, list[Any]] = defaultdict(list)
+
+        for node in graph_def.node:
+            if node.op in WRITES:
+                self.writes[self._handles[node.name]].append(node)
+
+        written = [node for nodes in self.writes.values() for node in nodes]
+        self._after = {node.name: self._followers(node.name) for node in written}
+        self._begin: dict[str, str] = {}
+        self._values: dict[str, str] = {}
+        self._added: list[Any] = []
+
+    def begin(self, handle: str, *, carried: bool) -> str:
+        """Add the tensor that stands for what `handle` holds before a call."""
+        dtype = self._nodes[handle].attr["dtype"]
+
+        if carried:
+            node = tf1.NodeDef(name=f"{handle}/carried", op="Placeholder")
+            node.attr["shape"].CopyFrom(self._nodes[handle].attr["shape"])
+        else:
+            node = tf1.NodeDef(name=f"{handle}/stored", op=_READ, input=[handle])
+
+        node.attr["dtype"].CopyFrom(dtype)
+        self._added.append(node)
+        self._begin[handle] = node.name
+        return tensor_of(node.name)
+
+    def ends(self, tensors: Iterable[str]) -> dict[str, str]:
+        """Return what each handle holds after a call for `tensors`, where written."""
+        run = reachable(self._nodes, tensors)
+        done = {
+            handle: [write for write in writes if write.name in run]
+            for handle, writes in self.writes.items()
+        }
+        return {
+            handle: tensor_of(self._written(self._latest(writes), handle))
+            for handle, writes in done.items()
+            if writes
+        }
+
+    def replace_reads(self) -> None:
+        for node in self._graph_def.node:
+            handle = self._handles.get(node.name, "")
+
+            if handle not in self.writes or node.op in WRITES | FORWARDS:
+                continue
+
+            before = self._before(node.name, handle)
+
+            if node.op == _READ:
+                value = self._written(before, handle) if before else self._begin[handle]
+                node.attr["T"].CopyFrom(self._nodes[handle].attr["dtype"])
+                become_identity(node, value)
+            elif before is not None:
+                raise InvalidModel(
+                    f"'{node.name}' ({node.op}) uses a variable after the same call "
+                    f"wrote it ('{before.name}'), which can't be made a call's own. "
+                    "Export the model without the state."
+                )
+
+        self._graph_def.node.extend(self._added)
+
+    def drop_writes(self) -> None:
+        dropped = self._after.keys()
+        kept = [node for node in self._graph_def.node if node.name not in dropped]
+
+        for node in kept:
+            left = [each for each in node.input if node_of(each) not in dropped]
+            node.input[:] = left
+
+        copies = [tf1.NodeDef.FromString(node.SerializeToString()) for node in kept]
+        del self._graph_def.node[:]
+        self._graph_def.node.extend(copies)
+
+    def _handle(self, node: Any) -> str:
+        """Return the variable's node behind the first input of `node`."""
+        name = node_of(node.input[0])
+
+        while name in self._nodes and self._nodes[name].op in FORWARDS:
+            name = node_of(self._nodes[name].input[0])
+
+        return name
+
+    def _followers(self, name: str) -> set[str]:
+        found: set[str] = set()
+        waiting = list(self._users[name])
+
+        while waiting:
+            user = waiting.pop()
+
+            if user not in found:
+                found.add(user)
+                waiting += self._users[user]
+
+        return found
+
+    def _before(self, name: str, handle: str) -> Any:
+        done = [each for each in self.writes[handle] if name in self._after[each.name]]
+        return self._latest(done) if done else None
+
+    def _latest(self, writes: list[Any]) -> Any:
+        last = [
+            each
+            for each in writes
+            if not any(other.name in self._after[each.name] for other in writes)
+        ]
+
+        if len(last) != 1:
+            names = ", ".join(f"'{each.name}'" for each in writes[:2])
+            raise InvalidModel(
+                f"one variable is written by {names} in no order, so nobody can tell "
+                "what a call leaves. Export the model without the state."
+            )
+
+        return last[0]
+
+    def _written(self, write: Any, handle: str) -> str:
+        """Return the tensor that `write` leaves in `handle`."""
+        if write.op == ASSIGN:
+            return str(write.input[1])
+
+        if write.op in _OTHER_WRITES:
+            raise InvalidModel(
+                f"'{write.name}' ({write.op}) changes a part of a variable during a "
+                "call, which can't be made a call's own. Export the model without the "
+                "state."
+            )
+
+        if write.name not in self._values:
+            before = self._before(write.name, handle)
+            start = self._written(before, handle) if before else self._begin[handle]
+            added = tf1.NodeDef(
+                name=f"{write.name}/written",
+                op=_ADDED[write.op],
+                input=[start, write.input[1]],
+            )
+            added.attr["T"].CopyFrom(self._nodes[handle].attr["dtype"])
+            self._added.append(added)
+            self._values[write.name] = added.name
+
+        return self._values[write.name]
+
+
+def _users(graph_def: Any) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = defaultdict(list)
+
+    for node in graph_def.node:
+        for tensor in node.input:
+            users[node_of(tensor)].append(node.name)
+
+    return users
+
+
+def _is_conditional(nodes: dict[str, Any], write: Any) -> bool:
+    return any(
+        node.op in _SWITCHES and not _is_of_a_loop(nodes, node)
+        for node in _ancestors(nodes, write)
+    )
+
+
+def _is_of_a_loop(nodes: dict[str, Any], switch: Any) -> bool:
+    name = node_of(switch.input[1])
+
+    while name in nodes and nodes[name].op in FORWARDS:
+        name = node_of(nodes[name].input[0])
+
+    return name in nodes and nodes[name].op == "LoopCond"
+
+
+def _ancestors(nodes: dict[str, Any], node: Any) -> Iterable[Any]:
+    seen: set[str] = set()
+    waiting = [node_of(each) for each in node.input]
+
+    while waiting:
+        name = waiting.pop()
+
+        if name in nodes and name not in seen:
+            seen.add(name)
+            yield nodes[name]
+            waiting += [node_of(each) for each in nodes[name].input]
