@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
-GRAPH_SUFFIXES = {".graphdef", ".pb"}
-SUFFIXES = {*GRAPH_SUFFIXES, ".h5", ".hdf5", ".keras"}
+SUFFIXES = {".graphdef", ".h5", ".hdf5", ".keras", ".pb"}
 FOREIGN = {
     *(".ckpt", ".joblib", ".mlmodel", ".onnx", ".pbtxt", ".pickle", ".pkl", ".plan"),
     *(".pt", ".pth", ".safetensors", ".tflite"),
@@ -32,9 +31,6 @@ LOST_AND_FOUND = "lost+found"
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 SAVED_MODEL_PARTS = (*_SAVED_MODEL, "variables", "assets")
 """What a SavedModel is made of; whatever else lies in its folder is never read."""
-# Those of a placeholder called x and its dtype; without one nothing can be asked.
-_LEAST_GRAPH_BYTES = 31
-
 _NUMBER_LIKE = re.compile(r"[vV]?[+-]?[0-9]+([._][0-9]+)*")
 _BEGINS_AS_NUMBER = re.compile(r"[vV]?[+-]?[0-9]")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -113,7 +109,7 @@ def model_in(folder: Path, boundary: Boundary) -> Path:
         raise BadEntry(f"{found[0].name} isn't a readable name; rename the file.")
 
     if len(found) == 1:
-        check_file(found[0], boundary)
+        boundary.check(architecture_of(found[0]))
         return found[0]
 
     if not found:
@@ -130,21 +126,6 @@ def _nothing_in(children: list[Path]) -> str:
         "holds no model; it is to have one file or SavedModel, or folders of them that "
         f"are named 1, 2, 3 …{also}"
     )
-
-
-def check_file(path: Path, boundary: Boundary) -> None:
-    """Raises `BadEntry` for a model's file that can't be one, or may not be read.
-
-    An empty one may be a copy that has just begun: the compiler judges it.
-    """
-    boundary.check(architecture_of(path))
-    size = path.stat().st_size
-
-    if path.suffix.lower() in GRAPH_SUFFIXES and 0 < size < _LEAST_GRAPH_BYTES:
-        raise BadEntry(
-            f"{path.name} has {size} bytes, fewer than any graph. Copy or save it "
-            "again."
-        )
 
 
 def architecture_of(path: Path) -> Path:

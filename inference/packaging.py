@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inference.boundary import BadEntry
-from inference.layout import VERSION, check_file, is_model_file, is_saved_model
+from inference.layout import VERSION, architecture_of, is_model_file, is_saved_model
 from inference.triton import CONFIG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.boundary import Boundary
+
+
+LEAST_BYTES = 31
+"""Of a graph with one placeholder called x; zip and HDF5 files of models have more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +136,23 @@ def _lies_at(folder: Path, place: str, boundary: Boundary) -> bool:
     if not is_model_file(folder):
         return False
 
-    check_file(folder, boundary)
+    boundary.check(architecture_of(folder))
+    _check_size(folder)
     return True
+
+
+def _check_size(path: Path) -> None:
+    """A bare file is somebody's model, good or bad; a tool's place must have one.
+
+    An empty one may be a copy that has just begun: the compiler judges it.
+    """
+    size = path.stat().st_size
+
+    if 0 < size < LEAST_BYTES:
+        raise BadEntry(
+            f"{path.name} has {size} bytes, fewer than any model. Copy or save it "
+            "again."
+        )
 
 
 def _holds(path: Path) -> bool:

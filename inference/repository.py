@@ -21,7 +21,7 @@ from inference.layout import (
     SUMS,
     VERSION,
     WARMUP,
-    check_file,
+    architecture_of,
     holds_versions,
     is_model_file,
     is_saved_model,
@@ -145,7 +145,7 @@ class _Finder:
     def _find_file(self, path: Path, root: Path) -> None:
         """A bare file is version 1 of the model of its name."""
         name = path.stem
-        check_file(path, self._boundary)
+        self._boundary.check(architecture_of(path))
         files = ModelFiles(
             id=ModelId(name, 1),
             path=path,

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 LATE = {
     "late_graph": (
         "late_graph/1",
-        "model.graphdef has 2 bytes, fewer than any graph. Copy or save it again.",
+        "model.graphdef has 2 bytes, fewer than any model. Copy or save it again.",
     ),
     "late_onnx": ("late_onnx.onnx", "not a format that is served; these are: "),
     "late_tflite": ("late_tflite/2", "late.tflite is of a format that isn't served."),

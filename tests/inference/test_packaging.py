@@ -175,3 +175,28 @@ def test_the_sidecar_and_the_sums_lie_as_everywhere(tmp_path: Path) -> None:
     assert files.sidecar == root / "m/model.toml"
     assert files.sums == root / "m/3/SHA256SUMS"
     assert files.warmup == root / "m/3/warmup.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("paths", "place"),
+    [
+        (("model.graphdef",), "model.graphdef"),
+        (KERAS, "data/model.keras"),
+        (("MLmodel",), "model.h5"),
+    ],
+)
+def test_a_file_too_short_for_a_model_is_none(
+    tmp_path: Path, paths: tuple[str, ...], place: str
+) -> None:
+    lay(tmp_path, *below("m/2", paths), f"m/2/./{place}", "m/1/model.h5", "bare.pb")
+    (tmp_path / "m/2" / place).write_bytes(b"\x0a\x00")
+    (tmp_path / "bare.pb").write_bytes(b"\x0a\x00")
+    scan = scan_repository(tmp_path)
+    name = place.rpartition("/")[2]
+
+    # Whoever brings a bare file sees in its state what is wrong with it.
+    assert [str(files.id) for files in versions(scan)] == ["bare/1", "m/1"]
+    assert scan.doubtful == {"m"}
+    assert scan.problems == [
+        f"m/2: {name} has 2 bytes, fewer than any model. Copy or save it again."
+    ]

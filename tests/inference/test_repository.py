@@ -212,31 +212,6 @@ def test_one_model_itself(
     assert versions(scan)[0].path == tmp_path / root
 
 
-@pytest.mark.parametrize(
-    ("path", "place"),
-    [
-        ("m.pb", "m.pb"),
-        ("m.graphdef", "m.graphdef"),
-        ("m/1/model.graphdef", "m/1"),
-        ("m/1/net.pb", "m/1"),
-        ("m/frozen.pb", "m"),
-    ],
-)
-def test_a_file_too_short_for_a_graph_is_none(
-    tmp_path: Path, path: str, place: str
-) -> None:
-    lay(tmp_path, path, "good.pb")
-    (tmp_path / path).write_bytes(b"\x0a\x00")
-    scan = scan_repository(tmp_path)
-
-    assert found(scan, tmp_path) == {"good/1": "good.pb"}
-    name = path.rpartition("/")[2]
-    assert scan.problems == [
-        f"{place}: {name} has 2 bytes, fewer than any graph. Copy or save it again."
-    ]
-    assert scan.doubtful == {"m"}
-
-
 def test_a_repository_that_isnt_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         scan_repository(tmp_path / "none")
