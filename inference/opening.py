@@ -24,7 +24,6 @@ from inference.warmup import ELSEWHERE, read_warmup, replay
 if TYPE_CHECKING:
     from inference.artifact import Artifact, Manifest
     from inference.loading import Prepared
-    from inference.machine import Machine
     from inference.runtime import Servable
     from inference.tuning import Tuning
 
@@ -58,30 +57,37 @@ def open_artifact(
     requests fail.
     """
     _start_runtime()
-    from inference.runtime import this_machine
-
-    manifest, here = prepared.compiled.manifest, this_machine()
+    manifest = prepared.compiled.manifest
     reason = "it has no form for other machines"
+
+    if _is_foreign(manifest) and manifest.portable:
+        _tell(prepared, "its portable form serves: compiled on another machine")
 
     for artifact in _forms(prepared):
         try:
             return _open(prepared, artifact, like, background=background)
         except _CannotRun as exc:
             reason = str(exc)
-            log.warning(
-                "a form of the compiled model doesn't run here",
-                model=prepared.files.id.name,
-                compiled_on=str(manifest.machine),
-                here=str(here),
-                reason=reason,
-            )
+            _tell(prepared, "a form of the compiled model doesn't run", reason=reason)
 
-    if _is_hopeless(manifest, here):
+    if _is_hopeless(manifest):
         raise ForeignArtifact(reason)
 
     # It was made for such a machine, or has never taken its sample.
     usual = prepared.compiled.artifact
     return _open(prepared, usual, like, background=background, last=True)
+
+
+def _tell(prepared: Prepared, event: str, **more: str) -> None:
+    from inference.runtime import this_machine
+
+    log.info(
+        event,
+        model=prepared.files.id.name,
+        compiled_on=str(prepared.compiled.manifest.machine),
+        here=str(this_machine()),
+        **more,
+    )
 
 
 @cache
@@ -98,19 +104,25 @@ def _start_runtime() -> None:
     gc.freeze()
 
 
-def _is_hopeless(manifest: Manifest, here: Machine) -> bool:
+def _is_foreign(manifest: Manifest) -> bool:
+    from inference.runtime import is_foreign
+
+    return is_foreign(manifest)
+
+
+def _is_hopeless(manifest: Manifest) -> bool:
     """Whether no form was made for such a machine, or is known to run on it."""
+    from inference.runtime import this_machine
+
     untried = not manifest.native or manifest.portable is not None
-    return manifest.machine != here and (manifest.warms_up or not untried)
+    return manifest.machine != this_machine() and (manifest.warms_up or not untried)
 
 
 def _forms(prepared: Prepared) -> list[Artifact]:
     """Those to be tried on the sample, best first."""
-    from inference.runtime import is_foreign
-
     manifest, usual = prepared.compiled.manifest, prepared.compiled.artifact
     portable = [replace(usual, portable=True)] if manifest.portable else []
-    forms = portable if is_foreign(manifest) else [usual, *portable]
+    forms = portable if _is_foreign(manifest) else [usual, *portable]
     return forms if manifest.warms_up else []
 
 

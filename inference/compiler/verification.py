@@ -116,7 +116,8 @@ def prove_batchable(servable: Servable, trial: Trial | Refusal) -> Signature:
     return replace(
         signature,
         batchable=not reason,
-        batchable_reason=reason or "rows together gave what rows apart gave",
+        batchable_reason=reason
+        or "rows together gave what rows apart gave, to rounding",
         sample=None if isinstance(trial, Refusal) else _one_row(signature, trial.guess),
     )
 
