@@ -12,6 +12,7 @@ from inference.composites import (
     whole_shape,
 )
 from inference.cpus import available_cpus
+from inference.dtypes import WIDENED
 from inference.engine import Engine
 from inference.engine_config import EngineConfig
 from inference.errors import (
@@ -57,6 +58,7 @@ from inference.types import (
 __all__ = [
     "LABEL",
     "UNNAMED",
+    "WIDENED",
     "Array",
     "Batching",
     "DeadlineExceeded",

@@ -65,7 +65,7 @@ def compile_model(
     ):
         check_names(source.signatures)
         report("running the source")
-        trials = [attempt(source, each) for each in source.signatures.values()]
+        trials = _running(source)
         manifest = _first_right(source, trials, folder, report)
 
     return manifest.model_copy(
@@ -74,6 +74,22 @@ def compile_model(
             "compile_seconds": round(time.monotonic() - started, 3),
         }
     )
+
+
+def _running(source: Source) -> list[Trial | Refusal]:
+    """Try each signature, and leave out those that this machine can't ever run."""
+    trials = [attempt(source, each) for each in source.signatures.values()]
+    never = {
+        each.signature.name: each.reason
+        for each in trials
+        if isinstance(each, Refusal) and each.never_runs
+    }
+
+    if len(never) == len(trials):
+        raise InvalidModel("; ".join(dict.fromkeys(never.values())))
+
+    source.leave_out(never)
+    return [each for each in trials if each.signature.name not in never]
 
 
 def _first_right(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inference.compiler.kernels import cannot_compute, cannot_run
 from inference.compiler.precision import rounding
 from inference.reasons import first_line
 from inference.samples import Guess, guesses, sample
@@ -45,16 +46,21 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The source took no sample; `reason` is what it said of the first."""
+    """The source took no sample; `reason` is what it said of the first.
+
+    If it `never_runs`, that is because of an operation that no input can change.
+    """
 
     signature: Signature
     reason: str
+    never_runs: bool = False
 
 
 def attempt(source: Source, signature: Signature) -> Trial | Refusal:
     """Find samples that the source takes for `signature`, and its answers."""
     reason = "it has nothing to feed"
     rounded = rounding(source.graph_def, signature)
+    missing: list[str | None] = []
 
     for number, guess in enumerate(guesses(signature, source.texts)):
         inputs = sample(signature, guess, rows=2, seed=0)
@@ -64,6 +70,10 @@ def attempt(source: Source, signature: Signature) -> Trial | Refusal:
             again = source.reference(signature, inputs)
         except Exception as exc:
             # Any framework, any error; the next guess may fit.
+            if blocked := cannot_run(exc):
+                return Refusal(signature=signature, reason=blocked, never_runs=True)
+
+            missing.append(cannot_compute(exc))
             reason = first_line(exc) if number == 0 else reason
             continue
 
@@ -75,6 +85,9 @@ def attempt(source: Source, signature: Signature) -> Trial | Refusal:
             steady=_agree(outputs, again, rounded),
             rounding=rounded,
         )
+
+    if missing and missing[0] and all(missing):
+        return Refusal(signature=signature, reason=missing[0], never_runs=True)
 
     return Refusal(signature=signature, reason=reason)
 

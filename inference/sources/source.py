@@ -58,6 +58,15 @@ class Source:
     texts: list[tuple[bytes, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Take the signatures that `reasons` name out, and note why."""
+        for name, reason in reasons.items():
+            self.signatures = {
+                other: each for other, each in self.signatures.items() if other != name
+            }
+            self.left_out[name] = reason
+            self.notes.append(f"Signature '{name}' is left out: {reason.rstrip('.')}.")
+
     def tensors(self) -> list[str]:
         """All inputs and outputs, as the graph calls them, without repeats."""
         return tensors_of(self.signatures)

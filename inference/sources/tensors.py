@@ -11,7 +11,12 @@ from inference.backend import tf
 if TYPE_CHECKING:
     from inference.types import Array, Shape
 
-UNSERVABLE = {"resource", "variant"}
+UNSERVABLE = (
+    {"resource", "variant"}
+    | {f"{kind}int{bits}" for kind, bits in (("q", 8), ("q", 16), ("q", 32), ("qu", 8))}
+    | {"quint16"}
+)
+"""Handles, and quantised numbers, which NumPy has no dtype for."""
 
 
 def shape_of(shape: Any) -> Shape:

@@ -108,11 +108,11 @@ def h5_operators(folder: Path) -> Path:
 
 
 def h5_keras1(folder: Path) -> Path:
-    """Keras 1 called the arguments of its layers otherwise (`output_dim`)."""
+    """A layer that Keras 2 took away, so that nothing computes it."""
     path = saved(dense(), folder / "model.h5")
     old = {"name": "dense_1", "output_dim": 8, "init": "glorot_uniform"}
     old |= {"batch_input_shape": [None, 4], "activation": "relu", "bias": True}
-    config = {"class_name": "Sequential", "config": [{"class_name": "Dense"}]}
+    config = {"class_name": "Sequential", "config": [{"class_name": "MaxoutDense"}]}
     config["config"][0]["config"] = old  # type: ignore[index]
     with h5py.File(path, "a") as file:
         file.attrs["model_config"] = json.dumps(config)

@@ -1,0 +1,23 @@
+"""Dtypes that JSON has no numbers for, and the ones that stand in for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WIDENED: Mapping[str, str] = {
+    "bfloat16": "float32",
+    "float4_e2m1fn": "float32",
+    "float8_e4m3b11fnuz": "float32",
+    "float8_e4m3fn": "float32",
+    "float8_e4m3fnuz": "float32",
+    "float8_e5m2": "float32",
+    "float8_e5m2fnuz": "float32",
+    "int2": "int8",
+    "int4": "int8",
+    "uint2": "uint8",
+    "uint4": "uint8",
+}
+"""What JSON is written from, for dtypes that only the nearest wider one can be."""

@@ -1,0 +1,177 @@
+"""Every dtype that TensorFlow has: answered right, or refused with the cause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+
+from inference.artifact import Artifact
+from inference.binding import bind
+from inference.compiler.compile import compile_model
+from inference.dtypes import WIDENED
+from inference.errors import InputMismatch, InvalidModel, InvalidRequest
+from inference.nested import LEAVES
+from inference.runtime import Servable
+from service.codecs import json_arrays
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NUMBERS = "[[1.0,0.0]]"
+INTEGERS = "[[1,0]]"
+
+SERVED = {
+    "bfloat16": NUMBERS,
+    "bool": "[[true,false]]",
+    "float16": NUMBERS,
+    "float32": NUMBERS,
+    "float64": NUMBERS,
+    "int16": INTEGERS,
+    "int32": INTEGERS,
+    "int64": INTEGERS,
+    "int8": INTEGERS,
+    "string": '[["1","0"]]',
+    "uint16": INTEGERS,
+    "uint32": INTEGERS,
+    "uint64": INTEGERS,
+    "uint8": INTEGERS,
+}
+"""What goes in and comes out."""
+
+ANSWERED = {
+    "float4_e2m1fn": NUMBERS,
+    "float8_e4m3b11fnuz": NUMBERS,
+    "float8_e4m3fn": NUMBERS,
+    "float8_e4m3fnuz": NUMBERS,
+    "float8_e5m2": NUMBERS,
+    "float8_e5m2fnuz": NUMBERS,
+    "int2": INTEGERS,
+    "int4": INTEGERS,
+    "uint2": INTEGERS,
+    "uint4": INTEGERS,
+}
+"""What only comes out, as the nearest type that JSON has numbers for."""
+
+BINARY = {"complex128", "complex64"}
+"""What the engine carries and JSON has no form for: a 400 that says so."""
+
+REFUSED = {
+    "qint16",
+    "qint32",
+    "qint8",
+    "quint16",
+    "quint8",
+    "resource",
+    "variant",
+}
+
+
+def known() -> set[str]:
+    names = {}
+
+    for name, number in types_pb2.DataType.items():
+        if number and number < 100:
+            names[number] = name.removeprefix("DT_").lower()
+
+    spelled = {"float": "float32", "double": "float64", "half": "float16"}
+    return {spelled.get(name, name) for name in names.values()}
+
+
+def test_every_dtype_of_tensorflow_has_a_row() -> None:
+    assert SERVED.keys() | ANSWERED.keys() | BINARY | REFUSED == known()
+    assert SERVED.keys() == LEAVES.keys()
+    assert ANSWERED.keys() <= WIDENED.keys()
+
+
+def frozen(path: Path, dtype: Any) -> Path:
+    """A graph that gives what it takes."""
+    with tf.Graph().as_default() as graph:
+        inputs = tf.compat.v1.placeholder(dtype, [None, 2], "x")
+        tf.identity(inputs, "y")
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+def compiled(path: Path, folder: Path) -> Servable:
+    made = folder / "artifact"
+    made.mkdir()
+    artifact = Artifact(made)
+    manifest = compile_model(path, None, made, lambda _: None)
+    artifact.manifest.write_text(manifest.model_dump_json())
+    return Servable(artifact)
+
+
+def sent(dtype: str) -> list[list[Any]]:
+    if dtype == "string":
+        return [["1", "0"]]
+
+    return [[True, False]] if dtype == "bool" else [[1, 0]]
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_what_goes_in_comes_out(tmp_path: Path, name: str) -> None:
+    path = frozen(tmp_path / "model.pb", tf.dtypes.as_dtype(name))
+
+    with compiled(path, tmp_path) as servable:
+        signature = servable.signatures["serving_default"]
+        inputs = bind(signature, {"x": sent(name)})
+        answers = servable.run("serving_default", inputs)
+
+    assert json_arrays.text("y", answers["y"]).decode() == SERVED[name]
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_what_numpy_lacks_is_written_from_a_wider_type(name: str) -> None:
+    array = np.array([[1, 0]]).astype(getattr(ml_dtypes, name))
+
+    assert json_arrays.text("y", array).decode() == ANSWERED[name]
+
+
+@pytest.mark.parametrize("name", ["float8_e5m2", "float8_e4m3fn", "int4"])
+def test_a_graph_that_gives_them_is_answered(tmp_path: Path, name: str) -> None:
+    with tf.Graph().as_default() as graph:
+        inputs = tf.compat.v1.placeholder(tf.float32, [None, 2], "x")
+        whole = tf.cast(inputs, tf.int8) if name == "int4" else inputs
+        tf.cast(whole, tf.dtypes.as_dtype(name), name="y")
+
+    path = tmp_path / "model.pb"
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+
+    with compiled(path, tmp_path) as servable:
+        answers = servable.run("serving_default", {"x": np.ones((1, 2), "float32")})
+
+    written = json_arrays.text("y", answers["y"]).decode()
+    assert written in ("[[1.0,1.0]]", "[[1,1]]")
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_no_request_can_hold_is_refused_when_it_is_compiled(
+    tmp_path: Path, name: str
+) -> None:
+    path = frozen(tmp_path / "model.pb", tf.dtypes.as_dtype(name))
+
+    with pytest.raises(InvalidModel, match="nothing to serve"):
+        compiled(path, tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(BINARY))
+def test_what_json_has_no_form_for_is_said_at_the_call(
+    tmp_path: Path, name: str
+) -> None:
+    path = frozen(tmp_path / "model.pb", tf.dtypes.as_dtype(name))
+    inputs = {"x": np.ones((1, 2), name)}
+
+    with compiled(path, tmp_path) as servable:
+        answers = servable.run("serving_default", inputs)
+
+        with pytest.raises(InputMismatch, match=f"is of dtype {name}, which can't be"):
+            bind(servable.signatures["serving_default"], {"x": [[1.0, 2.0]]})
+
+    with pytest.raises(InvalidRequest, match=rf"tensor type: {name} \(output 'y'\)"):
+        json_arrays.text("y", answers["y"])

@@ -1,0 +1,132 @@
+"""Models without kernels on a CPU are refused, not served to fail at each call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from inference.artifact import Artifact
+from inference.compiler.compile import compile_model
+from inference.compiler.kernels import cannot_compute, cannot_run
+from inference.errors import InvalidModel
+from inference.permissions import Permissions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+tf1 = tf.compat.v1
+
+OPS = ("CudnnRNN", "CudnnRNNV3", "NcclAllReduce")
+
+
+def recurrent(x: Any) -> Any:
+    state = tf.zeros([1, 2, 4])
+    return tf.raw_ops.CudnnRNN(
+        input=tf.tile(x[:1, None, :3], [5, 2, 1]),
+        input_h=state,
+        input_c=state,
+        params=tf.zeros([200]),
+    )[0]
+
+
+GRAPHS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "cudnn": (recurrent, r"'y/rnn' \(CudnnRNN\).*plain LSTM and GRU layers"),
+    "gpu_only": (
+        lambda x: tf.raw_ops.NcclAllReduce(
+            input=x, reduction="sum", num_devices=1, shared_name="a", name="rnn"
+        ),
+        r"'y/rnn' \(NcclAllReduce\).*Export the model without it",
+    ),
+    "no_such_cast": (
+        lambda x: tf.cast(x, tf.dtypes.experimental.int4, name="rnn"),
+        r"'y/rnn' \(Cast\) can't run on this machine: Cast float to int4",
+    ),
+}
+
+
+def frozen(path: Path, build: Callable[[Any], Any]) -> Path:
+    with tf.Graph().as_default() as graph:
+        x = tf1.placeholder(tf.float32, [None, 4], "x")
+
+        with tf1.name_scope("y"):
+            made = build(x)
+            named = [op for op in graph.get_operations() if op.type in OPS]
+            tf.identity(made, name="out")
+
+    graph_def = graph.as_graph_def()
+
+    for node in graph_def.node:
+        if named and node.name == named[0].name:
+            _rename(graph_def, node.name, "y/rnn")
+
+    path.write_bytes(graph_def.SerializeToString())
+    return path
+
+
+def _rename(graph_def: Any, old: str, new: str) -> None:
+    for node in graph_def.node:
+        node.name = new if node.name == old else node.name
+        node.input[:] = [new if each == old else each for each in node.input]
+
+
+def compiled(path: Path, folder: Path) -> Artifact:
+    made = folder / "artifact"
+    made.mkdir()
+    artifact = Artifact(made)
+    allowed = Permissions(allow_ops=OPS)
+    manifest = compile_model(path, None, made, lambda _: None, permissions=allowed)
+    artifact.manifest.write_text(manifest.model_dump_json())
+    return artifact
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_what_can_not_run_is_refused_with_its_operation_and_a_cure(
+    tmp_path: Path, name: str
+) -> None:
+    build, said = GRAPHS[name]
+    path = frozen(tmp_path / "model.pb", build)
+
+    with pytest.raises(InvalidModel, match=said):
+        compiled(path, tmp_path)
+
+
+class Two(tf.Module):  # type: ignore[misc]
+    """A signature that runs, and one that only runs on a GPU."""
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")]
+    )
+    def double(self, x: Any) -> Any:
+        return {"y": x * 2.0}
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")]
+    )
+    def fast(self, x: Any) -> Any:
+        return {"y": recurrent(x)}
+
+
+def test_a_signature_that_can_not_run_leaves_the_others(tmp_path: Path) -> None:
+    module = Two()
+    signatures = {"double": module.double, "serving_default": module.fast}
+    tf.saved_model.save(module, tmp_path / "model", signatures=signatures)
+    manifest = compiled(tmp_path / "model", tmp_path).read_manifest()
+
+    assert list(manifest.signatures) == ["double"]
+    assert manifest.default_signature == "serving_default"
+    assert "CudnnRNN" in manifest.left_out["serving_default"]
+
+
+def test_an_error_of_the_inputs_is_none_of_the_machine() -> None:
+    with tf.Graph().as_default(), tf1.Session() as session:
+        x = tf1.placeholder(tf.float32, None, "x")
+
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            session.run(tf.linalg.matmul(x, x), {x: np.ones((2, 3), "float32")})
+
+    assert cannot_run(error.value) is None
+    assert cannot_compute(error.value) is None
