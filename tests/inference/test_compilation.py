@@ -13,6 +13,7 @@ from inference.compilation import Compilation
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.repository import ModelFiles
 from inference.runtime import Servable
+from inference.source_digest import digest_source
 from inference.types import ModelId
 from tests.inference.arrays import assert_outputs
 from tests.inference.children import Child, is_alive, key_of, put
@@ -86,9 +87,7 @@ async def test_two_that_compile_one_model_at_once_compile_it_once(
     manifest = done[0].manifest
     assert manifest == done[0].artifact.read_manifest()
     assert manifest.source == "model"
-    assert manifest.source_bytes == sum(
-        path.stat().st_size for path in files.path.rglob("*") if path.is_file()
-    )
+    assert manifest.source_bytes == digest_source(files.path).nbytes
     example = compiled.case(NAME).examples[0]
 
     with Servable(done[0].artifact) as servable:
