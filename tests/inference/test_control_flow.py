@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Body = Callable[[Any], Any]
 
 KERNEL = floats(3, 3)
+VARIABLE = tf.Variable(floats(3, 3))
+"""What reads one is waited for, and so are the branch and the loop that it is in."""
 
 
 def positive(x: Any) -> Any:
@@ -55,7 +57,7 @@ def recurrent(x: Any) -> Any:
         lambda step, *_: step < steps,
         lambda step, state, array: (
             step + 1,
-            tf.tanh(state @ KERNEL + x[step]),
+            tf.tanh(state @ VARIABLE + x[step]),
             array.write(step, tf.squeeze(state, 0)),
         ),
         (0, tf.zeros([1, 3]), written),
@@ -65,6 +67,10 @@ def recurrent(x: Any) -> Any:
 
 def branched(x: Any) -> Any:
     return tf.cond(positive(x), lambda: x @ KERNEL, lambda: x * 2.0)
+
+
+def branched_by_variable(x: Any) -> Any:
+    return tf.cond(positive(x), lambda: x @ VARIABLE, lambda: x * 2.0)
 
 
 def chosen(x: Any) -> Any:
@@ -105,8 +111,8 @@ def branch_in_a_loop(x: Any) -> Any:
 
 
 BODIES = [
-    *(mapped, scanned, recurrent, branched, chosen, first_true, nested),
-    *(loop_in_a_branch, branch_in_a_loop),
+    *(mapped, scanned, recurrent, branched, branched_by_variable, chosen),
+    *(first_true, nested, loop_in_a_branch, branch_in_a_loop),
 ]
 
 
