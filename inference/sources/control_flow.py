@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from inference.sources.wiring import Operation, Wire
 
@@ -42,16 +42,33 @@ class Side:
 class Places:
     """Of each operation: how many frames it is in, and what sides it needs taken.
 
-    `controls` are operations that only say which way was taken.
+    `controls` are operations that only say which way was taken; `levels` say of a side
+    in how many others its branch stands.
     """
 
     depths: dict[Operation, int] = field(default_factory=dict)
     sides: dict[Operation, frozenset[Side]] = field(default_factory=dict)
     controls: set[Operation] = field(default_factory=set)
+    levels: dict[Side, int] = field(default_factory=dict)
 
     def unconditional(self, operation: Operation) -> bool:
         """Whether it runs once in each call."""
-        return not self.depths.get(operation) and not self.sides.get(operation)
+        return not self.depths.get(operation) and not self.of(operation)
+
+    def of(self, operation: Operation) -> frozenset[Side]:
+        """The sides that must be taken for `operation` to run."""
+        return self.sides.get(operation, frozenset())
+
+    def is_off(self, sides: frozenset[Side], ways: Mapping[Wire, bool]) -> bool:
+        """Whether one of `sides` isn't the way that is taken."""
+        return any(
+            side.steer in ways and side.position != ways[side.steer] for side in sides
+        )
+
+    def sides_of(self, wire: Wire) -> frozenset[Side]:
+        """The sides that must be taken for `wire` to have a value."""
+        side = side_of(wire)
+        return self.of(wire.op) if side is None else self.of(wire.op) | {side}
 
 
 def find_places(operations: Iterable[Operation]) -> Places:
@@ -136,26 +153,24 @@ def _place(operation: Operation, places: Places) -> None:
     places.depths[operation] = max(depth + step, 0)
     places.sides[operation] = _sides(operation, places)
 
+    for side in filter(None, map(side_of, operation.outputs)):
+        level = len(places.sides[operation])
+        places.levels[side] = max(places.levels.get(side, 0), level)
+
     if _is_control(operation, places):
         places.controls.add(operation)
 
 
 def _sides(operation: Operation, places: Places) -> frozenset[Side]:
-    taken = [_sides_of(wire, places) for wire in _begun(operation)]
+    taken = [places.sides_of(wire) for wire in _begun(operation)]
 
     # A Merge runs as soon as one side has come to it.
     if operation.type in MERGES and taken:
         return frozenset.intersection(*taken)
 
-    waited = [places.sides.get(each, frozenset()) for each in operation.control_inputs]
+    waited = [places.of(each) for each in operation.control_inputs]
     found: frozenset[Side] = frozenset().union(*taken, *waited)
     return found if len(found) <= _MOST_SIDES else max(taken + waited, key=len)
-
-
-def _sides_of(wire: Wire, places: Places) -> frozenset[Side]:
-    side = side_of(wire)
-    sides = places.sides.get(wire.op, frozenset())
-    return sides if side is None else sides | {side}
 
 
 def _is_control(operation: Operation, places: Places) -> bool:

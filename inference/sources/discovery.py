@@ -8,7 +8,7 @@ value in each call, which nothing inside a loop or a branch has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
@@ -24,7 +24,7 @@ from inference.sources.tensors import UNSERVABLE
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from inference.sources.wiring import Operation, Wire
 
@@ -35,10 +35,16 @@ STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Const", *SWITCHES}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The tensors that a graph takes and gives, by name."""
+    """The tensors that a graph takes and gives, by name.
 
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    `values` are those that switches and settings of training have at inference, seen
+    by their use.
+    """
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    values: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def discover(operations: list[Operation]) -> Found:
@@ -65,7 +71,9 @@ def found_signature(graph: Any, found: Found) -> Signature:
     )
 
 
-def complete(graph: Any, signature: Signature) -> Signature:
+def complete(
+    graph: Any, signature: Signature, values: Mapping[str, float]
+) -> Signature:
     """Add the inputs that the outputs need beside the declared ones.
 
     One without a default is the sidecar's to name; that is an `InvalidSidecar`.
@@ -81,20 +89,23 @@ def complete(graph: Any, signature: Signature) -> Signature:
     }
 
     if declared:
-        _check_defaults(graph, added, signature)
+        _check_defaults(graph, added, signature, values)
 
     return replace(signature, inputs={**signature.inputs, **added})
 
 
-def drop_dead(session: Any, signature: Signature, notes: list[str]) -> Signature:
+def drop_dead(
+    session: Any, signature: Signature, values: Mapping[str, float], notes: list[str]
+) -> Signature:
     """Leave out the outputs that never have a value, such as dead branches.
 
     Runs the graph on made-up inputs.
     """
+    whole = set_defaults(session, signature, values, [])
     kept = {
         name: spec
         for name, spec in signature.outputs.items()
-        if not _dead(session, replace(signature, outputs={name: spec}))
+        if not _dead(session, replace(whole, outputs={name: spec}))
     }
 
     if not kept or len(kept) == len(signature.outputs):
@@ -123,12 +134,15 @@ def feedable_tensors(operations: Iterable[Any]) -> dict[str, Any]:
 
 
 def _check_defaults(
-    graph: Any, added: dict[str, TensorSpec], signature: Signature
+    graph: Any,
+    added: dict[str, TensorSpec],
+    signature: Signature,
+    values: Mapping[str, float],
 ) -> None:
     for name, spec in added.items():
         kind = graph.get_tensor_by_name(spec.tensor).op.type
 
-        if kind != "PlaceholderWithDefault" and inference_value(spec) is None:
+        if kind != "PlaceholderWithDefault" and inference_value(spec, values) is None:
             raise InvalidSidecar(
                 f"signature '{signature.name}' also needs '{name}': name it among the "
                 "inputs, or give its value under [constants]."
@@ -205,11 +219,10 @@ def _values(end: Operation) -> list[Wire]:
 def _dead(session: Any, signature: Signature) -> bool:
     """Whether TensorFlow says so; failing on made-up inputs proves nothing."""
     reference = SessionReference(session)
-    whole = set_defaults(session, signature, [])
 
-    for guess in guesses(whole):
+    for guess in guesses(signature):
         try:
-            reference(whole, sample(whole, guess, rows=2, seed=0))
+            reference(signature, sample(signature, guess, rows=2, seed=0))
         except ValueError:
             return True
         except tf.errors.OpError as exc:

@@ -10,6 +10,7 @@ from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.reasons import first_line
 from inference.sources import graphs
+from inference.sources.control_flow import SWITCHES, origin
 from inference.sources.declared import (
     declared_signatures,
     default_signature,
@@ -30,6 +31,8 @@ from inference.sources.screening import screen, untie
 from inference.sources.session import SessionReference, source_session
 from inference.sources.source import Source
 from inference.sources.tables import TABLES
+from inference.sources.training import values_by_use
+from inference.sources.training_cut import settle_training
 from inference.sources.wiring import operations
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ def open_frozen_graph(
     Nothing of the graph is run before it was screened.
     """
     graph_def, found = read_graph(path, sidecar, permissions)
-    notes = adapt(graph_def, _roots(graph_def, sidecar, found))
+    adapted = adapt(graph_def, _roots(graph_def, sidecar, found))
 
     with source_session(_import(graph_def)) as session:
         signatures = _signatures(session.graph, sidecar, found)
@@ -61,10 +64,10 @@ def open_frozen_graph(
             signatures=signatures,
             default_signature=default_signature(signatures, sidecar),
             reference=SessionReference(session),
-            notes=notes,
+            notes=[*found.notes, *adapted],
         )
         source.graph_def = graphs.prune(graph_def, source.tensors())
-        _settle(source, session, sidecar)
+        _settle(source, session, sidecar, found)
         feed_always(source)
         yield source
 
@@ -77,9 +80,13 @@ def read_graph(
     TensorFlow hasn't imported it. Raises `InvalidModel`, `InvalidSidecar`.
     """
     graph_def = parse(path)
-    check(graph_def)
+    graphs.check_whole(graph_def)
     fix_constants(graph_def, sidecar)
-    found, roots = _served(graph_def, sidecar)
+    fixed = {graphs.node_of(tensor) for tensor in sidecar.constants}
+    notes = settle_training(graph_def, fixed)
+    check(graph_def)
+    found = replace(_discovered(graph_def, sidecar), notes=tuple(notes))
+    roots = _roots(graph_def, sidecar, found)
     return _screened(graph_def, roots, permissions, file=path.name), found
 
 
@@ -95,20 +102,21 @@ def _screened(
     return pruned
 
 
-def _served(graph_def: Any, sidecar: Sidecar) -> tuple[Found, list[str]]:
-    """What is to be discovered, and all tensors that the signatures are made of."""
+def _discovered(graph_def: Any, sidecar: Sidecar) -> Found:
+    """What the sidecar doesn't say of inputs and outputs, and what they mean."""
+    wired = operations(graph_def)
+    values = values_by_use(wired, graph_def.library)
     configs = sidecar.signatures.values()
-    nothing = Found(inputs=(), outputs=())
 
     if configs and all(each.inputs and each.outputs for each in configs):
-        return nothing, _roots(graph_def, sidecar, nothing)
+        return Found(values=values)
 
-    found = discover(operations(graph_def))
+    found = replace(discover(wired), values=values)
 
     if configs and all(each.outputs for each in configs):
         found = replace(found, outputs=())
 
-    return found, _roots(graph_def, sidecar, found)
+    return found
 
 
 def _roots(graph_def: Any, sidecar: Sidecar, found: Found) -> list[str]:
@@ -123,23 +131,27 @@ def _signatures(graph: Any, sidecar: Sidecar, found: Found) -> dict[str, Signatu
     declared = declared_signatures(
         graph, sidecar, known if found.inputs or found.outputs else {}
     )
-    return {name: complete(graph, each) for name, each in (declared or known).items()}
+    return {
+        name: complete(graph, each, found.values)
+        for name, each in (declared or known).items()
+    }
 
 
-def _settle(source: Source, session: Any, sidecar: Sidecar) -> None:
+def _settle(source: Source, session: Any, sidecar: Sidecar, found: Found) -> None:
     """What only running the graph can tell: defaults, and outputs without a value."""
     for name, signature in source.signatures.items():
         config = sidecar.signatures.get(name)
 
         if config is None or config.outputs is None:
-            signature = drop_dead(session, signature, source.notes)
+            signature = drop_dead(session, signature, found.values, source.notes)
 
-        source.signatures[name] = set_defaults(session, signature, source.notes)
+        source.signatures[name] = set_defaults(
+            session, signature, found.values, source.notes
+        )
 
 
 def check(graph_def: Any) -> None:
-    """Raises `InvalidModel` for a graph that is cut, foreign or not frozen."""
-    graphs.check_whole(graph_def)
+    """Raises `InvalidModel` for a graph that isn't frozen."""
     variables = [node.name for node in graph_def.node if node.op in graphs.VARIABLES]
 
     if variables:
@@ -159,19 +171,32 @@ def check(graph_def: Any) -> None:
 
 
 def fix_constants(graph_def: Any, sidecar: Sidecar) -> None:
-    """Turn the placeholders that the sidecar names into constants, in place."""
+    """Turn what the sidecar gives values to into constants, in place.
+
+    Placeholders, and booleans that steer branches.
+    """
     nodes = graphs.nodes_by_name(graph_def)
 
     for tensor, value in sidecar.constants.items():
         node = nodes.get(graphs.node_of(tensor))
 
-        if node is None or not node.op.startswith("Placeholder"):
+        if node is not None and node.op.startswith("Placeholder"):
+            _fix(node, value, node.attr["dtype"].type)
+        elif node is not None and node.name in _steering(graph_def):
+            _fix(node, value, tf.bool.as_datatype_enum)
+        else:
             raise InvalidSidecar(
                 f"it fixes '{tensor}', which is no placeholder of the graph; "
                 f"the placeholders are: {', '.join(_placeholders(graph_def))}."
             )
 
-        _fix(node, value)
+
+def _steering(graph_def: Any) -> set[str]:
+    return {
+        origin(operation.inputs[1])[0].op.name
+        for operation in operations(graph_def)
+        if operation.type in SWITCHES and len(operation.inputs) > 1
+    }
 
 
 def feed_always(source: Source) -> None:
@@ -187,9 +212,7 @@ def feed_always(source: Source) -> None:
                 del node.input[:]
 
 
-def _fix(node: Any, value: object) -> None:
-    dtype = node.attr["dtype"].type
-
+def _fix(node: Any, value: object, dtype: int) -> None:
     try:
         become_constant(node, value, dtype)
     except (TypeError, ValueError) as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from inference.samples import numpy_dtype
 from inference.sources.tensors import as_array
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from inference.types import Array, Signature, TensorSpec
 
 MAX_DEFAULT_BYTES = 2**20
@@ -32,28 +35,35 @@ TRAINING = {
     "training_flag",
     "training_phase",
 }
-KEEP = {"keep", "keep_prob", "keep_probability", "keep_rate", "dropout_keep_prob"}
-DROP = {"drop_prob", "drop_rate", "dropout", "dropout_prob", "dropout_rate"}
+_RATE = r"_?(prob|probs|probability|rate|ratio)(_.*)?"
+KEEP = re.compile(rf"(.*_)?keep({_RATE})?")
+DROP = re.compile(rf"(.*_)?(drop{_RATE}|dropout({_RATE})?)")
 
 
-def set_defaults(session: Any, signature: Signature, notes: list[str]) -> Signature:
+def set_defaults(
+    session: Any, signature: Signature, values: Mapping[str, float], notes: list[str]
+) -> Signature:
     """The signature with a default for every input that has one.
 
     Training flags are False, keep probabilities 1 and dropout rates 0, whatever the
-    graph's own default: a published graph may have dropout on. A default that only an
-    input pipeline could compute is none.
+    graph's own default: a published graph may have dropout on. `values` are those that
+    were seen by their use, by tensor; else names tell. A default that only an input
+    pipeline could compute is none.
     """
     inputs = {
-        name: _with_default(session, spec, notes)
+        name: _with_default(session, spec, values, notes)
         for name, spec in signature.inputs.items()
     }
     return replace(signature, inputs=inputs)
 
 
-def inference_value(spec: TensorSpec) -> Array | None:
-    """The value that a scalar of this name has outside training, if it has one."""
+def inference_value(spec: TensorSpec, values: Mapping[str, float]) -> Array | None:
+    """The value that a scalar of this use or name has outside training, if any."""
     if spec.shape not in ((), None):
         return None
+
+    if spec.tensor in values:
+        return np.asarray(values[spec.tensor], numpy_dtype(spec.dtype))
 
     word = (
         spec.tensor.partition(":")[0].rpartition("/")[2].lower().rstrip("_0123456789")
@@ -63,34 +73,34 @@ def inference_value(spec: TensorSpec) -> Array | None:
     if word in TRAINING and (spec.dtype == "bool" or spec.dtype.startswith("int")):
         return np.zeros((), numpy_dtype(spec.dtype))
 
-    if word in KEEP and floating:
+    if floating and KEEP.fullmatch(word):
         return np.ones((), numpy_dtype(spec.dtype))
 
-    if word in DROP and floating:
+    if floating and DROP.fullmatch(word):
         return np.zeros((), numpy_dtype(spec.dtype))
 
     return None
 
 
-def _with_default(session: Any, spec: TensorSpec, notes: list[str]) -> TensorSpec:
+def _with_default(
+    session: Any, spec: TensorSpec, values: Mapping[str, float], notes: list[str]
+) -> TensorSpec:
     operation = session.graph.get_tensor_by_name(spec.tensor).op
-    by_name = inference_value(spec)
+    value = inference_value(spec, values)
 
-    if by_name is not None:
-        notes.append(
-            f"Input '{spec.name}' is {by_name.item()} unless a request sets it."
-        )
-        return replace(spec, default=by_name)
+    if value is not None:
+        notes.append(f"Input '{spec.name}' is {value.item()} unless a request sets it.")
+        return replace(spec, default=value)
 
     if operation.type != "PlaceholderWithDefault":
         return spec
 
     try:
-        value = session.run(operation.inputs[0])
+        own = as_array(session.run(operation.inputs[0]))
     except tf.errors.OpError:
         return spec
 
-    return replace(spec, default=checked_default(spec.name, as_array(value)))
+    return replace(spec, default=checked_default(spec.name, own))
 
 
 def checked_default(name: str, value: Array) -> Array:

@@ -42,6 +42,7 @@ class Operation:
 
     name: str
     type: str
+    node: Any
     outputs: list[Wire] = field(default_factory=list)
     inputs: list[Wire] = field(default_factory=list)
     control_inputs: list[Operation] = field(default_factory=list)
@@ -85,11 +86,17 @@ def operations(graph_def: Any) -> list[Operation]:
     return list(made.values())
 
 
+def followers(operation: Operation) -> set[Operation]:
+    """What takes an output of `operation` or waits for it."""
+    readers = {each for wire in operation.outputs for each in wire.readers}
+    return {*readers, *operation.waiting}
+
+
 def _operation(node: Any, bodies: dict[str, Any]) -> Operation:
     function = bodies.get(node.op)
     definition = function.signature if function else op_def_registry.get(node.op)
     known = definition is not None
-    operation = Operation(name=node.name, type=node.op, known=known)
+    operation = Operation(name=node.name, type=node.op, node=node, known=known)
     dtypes = _dtypes(node, definition) if known else (None,)
 
     for position, dtype in enumerate(dtypes):

@@ -1,0 +1,269 @@
+"""Switches of training in a graph, seen by what they steer and not by their names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+from tensorflow.python.framework import op_def_registry
+
+from inference.backend import tf
+from inference.sources.control_flow import MERGES, Side, find_places, origin
+from inference.sources.dropouts import SETTINGS, UNIFORM, keeping_values, masks
+from inference.sources.graphs import used_functions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from inference.sources.control_flow import Places
+    from inference.sources.wiring import Operation, Wire
+
+STEERABLE = {*SETTINGS, "Const"}
+"""What can be a switch: given by a client or fixed by the graph."""
+
+REF_FLOW = {
+    f"Ref{op}": op
+    for op in ("Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch")
+}
+_RESOURCE_CHANGES = re.compile(r"(Assign|AssignAdd|AssignSub)VariableOp|Resource\w+")
+_READS = re.compile(r"ResourceGather(Nd)?")
+_BATCH_NORMS = re.compile(r"FusedBatchNorm(V2|V3)?|_FusedBatchNormEx")
+_SELECTS = {"Select", "SelectV2"}
+_IFS = {"If", "StatelessIf"}
+_SPREADS = {"BroadcastTo", "ExpandDims", "Identity", "Reshape", "Squeeze", "Tile"}
+_STATISTICS = {"Cast", "Identity", "Reshape", "Squeeze", "StopGradient", "Switch"}
+_MOST_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Of one graph: where its operations stand, and which of them only train.
+
+    `dropouts` are those that keep or drop by chance.
+    """
+
+    operations: list[Operation]
+    places: Places
+    dropouts: set[Operation]
+    library: Any
+
+
+def training_sides(
+    operations: list[Operation], places: Places, library: Any
+) -> dict[Wire, set[int]]:
+    """The steering tensors of training, each with the positions that train."""
+    evidence = Evidence(
+        operations=operations,
+        places=places,
+        dropouts=set(masks(operations)),
+        library=library,
+    )
+    found: dict[Wire, set[int]] = defaultdict(set)
+
+    for kind in _KINDS:
+        for side in kind(evidence):
+            _blame(side, found, _MOST_STEPS)
+
+    return found
+
+
+def values_by_use(operations: list[Operation], library: Any) -> dict[str, float]:
+    """What switches and settings of training are at inference, by tensor."""
+    sides = training_sides(operations, find_places(operations), library)
+    settings = keeping_values(masks(operations).values())
+    return {**settings, **inference_values(sides)}
+
+
+def inference_values(sides: Mapping[Wire, set[int]]) -> dict[str, bool]:
+    """The value of each switch, by tensor, with which nothing trains.
+
+    None for one that trains either way.
+    """
+    return {
+        wire.name: positions == {0}
+        for wire, positions in sides.items()
+        if wire.op.type in STEERABLE and wire.dtype == tf.bool and len(positions) == 1
+    }
+
+
+def changes_state(operation: Operation) -> bool:
+    """Whether it writes into a variable, its first input."""
+    if _READS.fullmatch(operation.type):
+        return False
+
+    return _takes_reference(operation) or bool(
+        _RESOURCE_CHANGES.fullmatch(operation.type)
+    )
+
+
+def _takes_reference(operation: Operation) -> bool:
+    definition = op_def_registry.get(operation.type)
+    arguments: Any = definition.input_arg if definition else []
+    flow = operation.type in REF_FLOW or operation.type == "RefSelect"
+    return bool(arguments) and arguments[0].is_ref and not flow
+
+
+def _blame(side: Side, found: dict[Wire, set[int]], steps: int) -> None:
+    """`a and b` trains where both are true: false for either is no training."""
+    found[side.steer].add(side.position)
+    parts = {"LogicalAnd": 1, "LogicalOr": 0}
+
+    if parts.get(side.steer.op.type) != side.position or not steps:
+        return
+
+    for wire in side.steer.op.inputs:
+        part, inverted = origin(wire)
+        position = 1 - side.position if inverted else side.position
+        _blame(Side(steer=part, position=position), found, steps - 1)
+
+
+def _standing(evidence: Evidence) -> Iterable[Side]:
+    """Dropout, updates of variables and norms of batches, wherever they stand.
+
+    Of branches in branches the one that is known to train, else the innermost.
+    """
+    places = evidence.places
+    standing = {
+        places.of(each)
+        for each in evidence.operations
+        if each in evidence.dropouts
+        or changes_state(each)
+        or _normalises_batch(each.type, each.node)
+    }
+    known: set[Side] = set()
+
+    for sides in sorted(standing, key=len):
+        if sides and not sides & known:
+            known.add(max(sides, key=lambda side: places.levels.get(side, 0)))
+
+    return known
+
+
+def _chosen_statistics(evidence: Evidence) -> Iterable[Side]:
+    """A mean of the batch on one side, a constant on the other."""
+    places = evidence.places
+
+    for operation in evidence.operations:
+        if operation.type not in MERGES or len(operation.inputs) != 2:
+            continue
+
+        for wire, other in permutations(operation.inputs):
+            batch, kept = (_followed(each, _STATISTICS).op for each in (wire, other))
+
+            if _is_statistic(batch) and kept.type == "Const":
+                yield from places.sides_of(wire) - places.sides_of(other)
+
+
+def _selected(evidence: Evidence) -> Iterable[Side]:
+    """Dropout among what only one of the values needs that are selected from."""
+    for operation in evidence.operations:
+        if operation.type not in _SELECTS or len(operation.inputs) != 3:
+            continue
+
+        steer, inverted = _scalar_origin(operation.inputs[0])
+
+        if steer.op.type not in STEERABLE:
+            continue
+
+        then, otherwise = (_needed(wire) for wire in operation.inputs[1:])
+
+        for position, only in ((1, then - otherwise), (0, otherwise - then)):
+            if only & evidence.dropouts:
+                yield Side(steer=steer, position=position ^ inverted)
+
+
+def _in_functions(evidence: Evidence) -> Iterable[Side]:
+    for operation in evidence.operations:
+        if operation.type not in _IFS or not operation.inputs:
+            continue
+
+        steer, inverted = origin(operation.inputs[0])
+
+        for position, name in ((1, "then_branch"), (0, "else_branch")):
+            if _trains(operation.node.attr[name].func.name, evidence.library):
+                yield Side(steer=steer, position=position ^ inverted)
+
+
+_KINDS: tuple[Callable[[Evidence], Iterable[Side]], ...] = (
+    _standing,
+    _chosen_statistics,
+    _selected,
+    _in_functions,
+)
+
+
+def _trains(function: str, library: Any) -> bool:
+    bodies = {each.signature.name: each for each in library.function}
+
+    if function not in bodies:
+        return False
+
+    names = {function, *used_functions(bodies[function].node_def, library)}
+    return any(
+        node.op in UNIFORM
+        or _RESOURCE_CHANGES.fullmatch(node.op)
+        or _normalises_batch(node.op, node)
+        for name in names
+        for node in bodies[name].node_def
+    )
+
+
+def _normalises_batch(kind: str, node: Any) -> bool:
+    if not _BATCH_NORMS.fullmatch(kind):
+        return False
+
+    # True where nothing is said.
+    return "is_training" not in node.attr or bool(node.attr["is_training"].b)
+
+
+def _is_statistic(operation: Operation) -> bool:
+    return operation.type == "Mean" or _normalises_batch(operation.type, operation.node)
+
+
+def _scalar_origin(wire: Wire) -> tuple[Wire, bool]:
+    """As `origin`, also through what spreads a scalar over a tensor."""
+    inverted = False
+
+    for _ in range(_MOST_STEPS):
+        found, turned = origin(wire)
+        inverted ^= turned
+        wire = _spread_from(found)
+
+        if wire is found:
+            break
+
+    return wire, inverted
+
+
+def _spread_from(wire: Wire) -> Wire:
+    """The scalar that fills a tensor."""
+    wire = _followed(wire, _SPREADS)
+    fills = wire.op.type == "Fill" and len(wire.op.inputs) == 2
+    return wire.op.inputs[1] if fills else wire
+
+
+def _followed(wire: Wire, kinds: set[str]) -> Wire:
+    for _ in range(_MOST_STEPS):
+        if wire.op.type not in kinds or not wire.op.inputs:
+            break
+
+        wire = wire.op.inputs[0]
+
+    return wire
+
+
+def _needed(wire: Wire) -> set[Operation]:
+    found: set[Operation] = set()
+    waiting = [wire.op]
+
+    while waiting:
+        operation = waiting.pop()
+
+        if operation not in found:
+            found.add(operation)
+            waiting.extend(each.op for each in operation.inputs)
+
+    return found

@@ -1,0 +1,212 @@
+"""The training branch cut off a graph that can't run with it.
+
+Freezing makes constants of variables, and leaves what updates them: TensorFlow refuses
+such a graph whole (tensorflow#3628), though nothing of it is needed outside training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tensorflow.python.framework import op_def_registry
+
+from inference.backend import tf
+from inference.errors import InvalidModel
+from inference.sources.branch_cut import cut_branches
+from inference.sources.control_flow import Places, find_places
+from inference.sources.dropouts import number
+from inference.sources.graphs import nodes_by_name
+from inference.sources.nodes import become_constant
+from inference.sources.training import (
+    REF_FLOW,
+    changes_state,
+    inference_values,
+    training_sides,
+)
+from inference.sources.wiring import followers, operations
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from inference.sources.wiring import Operation, Wire
+
+_BOOL = tf.bool.as_datatype_enum
+_PASSES = {*REF_FLOW, *REF_FLOW.values()}
+_MOST_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decisions:
+    """The value of each steering tensor that has one; `fixed` are the sidecar's."""
+
+    values: dict[Wire, bool]
+    fixed: Collection[str]
+
+
+def settle_training(graph_def: Any, fixed: Collection[str]) -> list[str]:
+    """Set constant switches of training to false, and cut what can't run, in place.
+
+    `fixed` are nodes that the sidecar gave their values. Returns notes; raises
+    `InvalidModel` where it can't be told what is training.
+    """
+    wired = operations(graph_def)
+    places = find_places(wired)
+    decisions = _decide(wired, places, graph_def.library, fixed)
+    notes = _switch_off(decisions, graph_def)
+    stale = [each for each in wired if changes_state(each) and _is_stale(each)]
+
+    if stale:
+        idle = _check(stale, places, decisions)
+        steers = {side.steer for each in stale for side in places.of(each)}
+        ways = {
+            wire: decisions.values[wire] for wire in steers & decisions.values.keys()
+        }
+        cut_branches(graph_def, wired, places, ways=ways, gone=idle)
+        notes += [_said(wire, value) for wire, value in ways.items()]
+
+    _drop_references(graph_def)
+    return notes
+
+
+def _decide(
+    wired: list[Operation], places: Places, library: Any, fixed: Collection[str]
+) -> _Decisions:
+    sides = training_sides(wired, places, library)
+    by_use = inference_values(sides)
+    values = {wire: by_use[wire.name] for wire in sides if wire.name in by_use}
+
+    for wire in sides:
+        known = number(wire)
+
+        if wire.op.name in fixed and known is not None:
+            values[wire] = bool(known)
+
+    return _Decisions(values=values, fixed=fixed)
+
+
+def _switch_off(decisions: _Decisions, graph_def: Any) -> list[str]:
+    nodes = nodes_by_name(graph_def)
+    notes = []
+
+    for wire, value in decisions.values.items():
+        known = number(wire)
+
+        if known is not None and bool(known) != value:
+            become_constant(nodes[wire.op.name], value, _BOOL)
+            notes.append(
+                f"The constant '{wire.op.name}' is {bool(known)} in the graph, which "
+                f"only training needs; it is {value} here. Its value under [constants] "
+                "changes that."
+            )
+
+    return notes
+
+
+def _is_stale(operation: Operation) -> bool:
+    """Whether it writes into what is no variable any more."""
+    wire = operation.inputs[0] if operation.inputs else None
+
+    for _ in range(_MOST_STEPS):
+        if wire is None or not wire.op.inputs:
+            break
+
+        if wire.op.type not in _PASSES and not changes_state(wire.op):
+            break
+
+        wire = wire.op.inputs[0]
+
+    return wire is not None and not _is_state(wire)
+
+
+def _is_state(wire: Wire) -> bool:
+    definition = op_def_registry.get(wire.op.type)
+    made: Any = definition.output_arg if definition else []
+    return wire.dtype == tf.resource or (bool(made) and made[0].is_ref)
+
+
+def _check(
+    stale: list[Operation], places: Places, decisions: _Decisions
+) -> set[Operation]:
+    """Those of `stale` that can just be left out; raises `InvalidModel` for others."""
+    left = [
+        operation
+        for operation in stale
+        if not places.is_off(places.of(operation), decisions.values)
+    ]
+
+    for operation in left:
+        if not _is_idle(operation):
+            raise InvalidModel(_undecided(operation, places, decisions))
+
+    return set(left)
+
+
+def _is_idle(operation: Operation) -> bool:
+    """Whether nothing takes its result, nor reads what it changes after it."""
+    if any(wire.readers for wire in operation.outputs):
+        return False
+
+    readers = set(operation.inputs[0].op.outputs[0].readers) - {operation}
+    return not readers & _after(operation)
+
+
+def _after(operation: Operation) -> set[Operation]:
+    found: set[Operation] = set()
+    waiting = [operation]
+
+    while waiting:
+        new = followers(waiting.pop()) - found
+        waiting.extend(new)
+        found |= new
+
+    return found
+
+
+def _undecided(operation: Operation, places: Places, decisions: _Decisions) -> str:
+    where = (
+        "The graph updates a variable that freezing made a constant: "
+        f"'{operation.name}' ({operation.type})"
+    )
+    steers = sorted(side.steer.op.name for side in places.of(operation))
+    fixed = [name for name in steers if name in decisions.fixed]
+
+    if fixed:
+        return (
+            f"{where} runs with the value that [constants] has for '{fixed[0]}'. Give "
+            "it the other one, which is that outside training."
+        )
+
+    if steers:
+        return (
+            f"{where}, in a branch that '{steers[0]}' steers, and it can't be told "
+            "which of its values is training. Say in the sidecar which it has outside "
+            f'training: [constants] "{steers[0]}" = false, or true.'
+        )
+
+    return (
+        f"{where} runs in every call. Freeze the model again from a graph that was "
+        "built for inference, with is_training=False."
+    )
+
+
+def _said(wire: Wire, value: bool) -> str:
+    return (
+        f"'{wire.op.name}' is {value} and no input: its other side trains, and what it "
+        "updates is constant here; it is cut off."
+    )
+
+
+def _drop_references(graph_def: Any) -> None:
+    """What passed variables on passes constants on where no variable is left."""
+    if any(_makes_reference(node.op) for node in graph_def.node):
+        return
+
+    for node in graph_def.node:
+        node.op = REF_FLOW.get(node.op, node.op)
+
+
+def _makes_reference(kind: str) -> bool:
+    definition = op_def_registry.get(kind)
+    made: Any = definition.output_arg if definition else []
+    return kind not in REF_FLOW and any(each.is_ref for each in made)
