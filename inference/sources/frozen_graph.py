@@ -24,6 +24,7 @@ from inference.sources.discovery import (
     found_signature,
 )
 from inference.sources.graph_file import parse
+from inference.sources.importing import drop_unknown, import_graph
 from inference.sources.kernels.adapting import adapt
 from inference.sources.nodes import PIPELINE, become_constant, cut_pipelines
 from inference.sources.optional_inputs import set_defaults
@@ -53,6 +54,7 @@ def open_frozen_graph(
     Nothing of the graph is run before it was screened.
     """
     graph_def, found = read_graph(path, sidecar, permissions)
+    passed_over = drop_unknown(graph_def)
     adapted = adapt(graph_def, _roots(graph_def, sidecar, found))
 
     with source_session(_import(graph_def)) as session:
@@ -64,7 +66,7 @@ def open_frozen_graph(
             signatures=signatures,
             default_signature=default_signature(signatures, sidecar),
             reference=SessionReference(session),
-            notes=[*found.notes, *adapted],
+            notes=[*found.notes, *passed_over, *adapted],
         )
         source.graph_def = graphs.prune(graph_def, source.tensors())
         _settle(source, session, sidecar, found)
@@ -230,8 +232,7 @@ def _import(graph_def: Any) -> Any:
     graph = tf.Graph()
 
     try:
-        with graph.as_default():
-            tf.graph_util.import_graph_def(graph_def, name="")
+        import_graph(graph, graph_def)
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as exc:
         raise InvalidModel(
             f"TensorFlow refuses the graph: {first_line(exc)}. It is damaged, or of "

@@ -24,6 +24,7 @@ from inference.sources.declared import (
     named_tensors,
 )
 from inference.sources.graph_file import read_message
+from inference.sources.importing import drop_unknown, import_graph
 from inference.sources.kernels.adapting import adapt
 from inference.sources.nodes import PIPELINE, cut_pipelines
 from inference.sources.records import example_records
@@ -68,6 +69,8 @@ def open_saved_model(
     served = named_tensors(sidecar, graphs.nodes_by_name(meta_graph.graph_def))
     served += tensors_of(signatures)
     screened = _screened(meta_graph, served, startup, permissions, file=file)
+    writers = meta_graph.meta_info_def.stripped_op_list.op
+    declared.notes.extend(drop_unknown(screened, writers))
     declared.notes.extend(adapt(screened, [*served, *startup.roots()]))
 
     with source_session() as session:
@@ -160,9 +163,7 @@ def _start(
         declared += checkpoint_bytes(startup.prefix) if startup.restore else 0
         check_budget(declared, permissions, file=folder.name)
 
-        with session.graph.as_default():
-            tf.graph_util.import_graph_def(graph_def, name="")
-
+        import_graph(session.graph, graph_def)
         start(session, graph_def, startup)
     except (tf.errors.OpError, OSError, ValueError, LookupError, RuntimeError) as exc:
         raise InvalidModel(
