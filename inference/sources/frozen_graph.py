@@ -28,6 +28,7 @@ from inference.sources.importing import drop_unknown, import_graph
 from inference.sources.kernels.adapting import adapt
 from inference.sources.nodes import PIPELINE, become_constant, cut_pipelines
 from inference.sources.optional_inputs import set_defaults
+from inference.sources.row_counts import COUNTED, count_rows, find_row_counts
 from inference.sources.screening import screen, untie
 from inference.sources.session import SessionReference, source_session
 from inference.sources.source import Source
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from inference.permissions import Permissions
     from inference.sidecar import Sidecar
+    from inference.sources.wiring import Operation
     from inference.types import Signature
 
 
@@ -87,7 +89,8 @@ def read_graph(
     fixed = {graphs.node_of(tensor) for tensor in sidecar.constants}
     notes = settle_training(graph_def, fixed)
     check(graph_def)
-    found = replace(_discovered(graph_def, sidecar), notes=tuple(notes))
+    found = _discovered(graph_def, sidecar)
+    found = replace(found, notes=(*notes, *found.notes))
     roots = _roots(graph_def, sidecar, found)
     return _screened(graph_def, roots, permissions, file=path.name), found
 
@@ -113,12 +116,23 @@ def _discovered(graph_def: Any, sidecar: Sidecar) -> Found:
     if configs and all(each.inputs and each.outputs for each in configs):
         return Found(values=values)
 
-    found = replace(discover(wired), values=values)
+    found = _counted(graph_def, wired, replace(discover(wired), values=values))
 
     if configs and all(each.outputs for each in configs):
         found = replace(found, outputs=())
 
     return found
+
+
+def _counted(graph_def: Any, wired: list[Operation], found: Found) -> Found:
+    """Let the graph count its rows, in place, where that is an input."""
+    counts = find_row_counts(wired, found.inputs)
+    count_rows(graph_def, counts)
+    return replace(
+        found,
+        values={**found.values, **{each.tensor: COUNTED for each in counts}},
+        notes=(*found.notes, *(each.note() for each in counts)),
+    )
 
 
 def _roots(graph_def: Any, sidecar: Sidecar, found: Found) -> list[str]:

@@ -63,7 +63,7 @@ def cut_pipelines(graph_def: Any, fed: Collection[str]) -> None:
 
     for node in graph_def.node:
         if node.op in PIPELINE and node.name in fed:
-            handle = tf1.NodeDef(name=_free(f"{node.name}/pipeline", names))
+            handle = tf1.NodeDef(name=free_name(f"{node.name}/pipeline", names))
             handle.op = "Placeholder"
             handle.attr["dtype"].type = tf.resource.as_datatype_enum
             kept = [each for each in node.input[1:] if not each.startswith("^")]
@@ -73,7 +73,8 @@ def cut_pipelines(graph_def: Any, fed: Collection[str]) -> None:
     graph_def.node.extend(added)
 
 
-def _free(name: str, taken: Collection[str]) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
+    """`name`, or one like it that isn't `taken`."""
     while name in taken:
         name += "_"
 
