@@ -48,6 +48,14 @@ LAYERS = frozenset(
     """.split()
 )
 
+# keras/src/legacy/layers.py: those that only files of older Keras have; a model read
+# from one and saved again names them there.
+LEGACY_LAYERS = frozenset({"AlphaDropout", "RandomHeight", "RandomWidth"})
+LEGACY_LAYERS |= {"ThresholdedReLU"}
+
+# keras/src/layers/preprocessing/feature_space.py: what a model of encoded features has.
+FEATURE_SPACE = frozenset({"TFDConcat", "TFDIdentity"})
+
 INITIALIZERS = frozenset(
     """
     Constant ConstantV2 GlorotNormal GlorotNormalV2 GlorotUniform GlorotUniformV2
@@ -163,6 +171,7 @@ REFUSED = {
     "TorchModuleWrapper": "it holds a pickle, which is Python code",
     "JaxLayer": "it holds Python functions",
     "FlaxLayer": "it holds Python functions",
+    "Distiller": "it trains a model by another one; save its student alone",
     "DropoutWrapper": "it holds Python functions",
     "ResidualWrapper": "it holds Python functions",
     "DeviceWrapper": "it wraps cells that may hold Python functions",
@@ -172,6 +181,7 @@ REFUSED = {
     "InstanceProperty": "it reads any attribute of a tensor by its name",
     "DenseFeatures": "its feature columns read vocabularies from paths",
     "SequenceFeatures": "its feature columns read vocabularies from paths",
+    "FeatureSpace": "it is no model; save one from its inputs to what follows it",
     "DynamicEmbedding": "it changes its vocabulary while it is served",
     "DynamicLookup": "it changes its vocabulary while it is served",
 }
@@ -179,8 +189,12 @@ REFUSED = {
 
 ABSTRACT = frozenset(
     """
-    AbstractRNNCell BaseRandomLayer BatchNormalizationBase IndexLookup InputSpec Layer
-    LinearModel PreprocessingLayer WideDeepModel Wrapper
+    AbstractRNNCell BaseAdaptiveAveragePooling BaseAdaptiveMaxPooling
+    BaseAdaptivePooling BaseConv BaseConvTranspose BaseDepthwiseConv BaseGlobalPooling
+    BaseImagePreprocessingLayer BasePooling BaseRandomLayer BaseSeparableConv
+    BaseSpatialDropout BatchNormalizationBase ConvLSTM ConvLSTMCell DataLayer
+    IndexLookup InputSpec Layer LinearModel Merge PreprocessingLayer WideDeepModel
+    Wrapper
     """.split()
 )
 """Keras' bases and models of its own that no file needs; not listed, so refused."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 
 from inference.sources import keras_classes as known
-from inference.sources.keras_operations import OPERATIONS
+from inference.sources.keras_operations import (
+    ACTIVATION_OPERATIONS,
+    OPERATIONS,
+    QUANTIZER_OPERATIONS,
+    REFUSED_OPERATIONS,
+)
 
 OWN_PACKAGES = ("keras", "tf_keras", "keras_hub", "keras_cv", "keras_nlp")
 """The packages that Keras itself imports for the class that a file names."""
@@ -13,6 +18,8 @@ OWN_PACKAGES = ("keras", "tf_keras", "keras_hub", "keras_cv", "keras_nlp")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _HOMES = (
     (known.LAYERS, ("keras.layers", "keras.engine")),
+    (known.FEATURE_SPACE, ("keras.layers",)),
+    (known.LEGACY_LAYERS, ("keras._legacy.layers", "keras.legacy.layers")),
     (known.MODELS, ("keras", "keras.models", "keras.engine")),
     (known.INITIALIZERS, ("keras.initializers",)),
     (known.REGULARIZERS, ("keras.regularizers",)),
@@ -25,6 +32,8 @@ _HOMES = (
     (known.SEEDS, ("keras.random",)),
     (known.APPLICATIONS, ("keras.applications",)),
     (OPERATIONS, ("keras.ops",)),
+    (ACTIVATION_OPERATIONS, ("keras.activations",)),
+    (QUANTIZER_OPERATIONS, ("keras.quantizers",)),
     (
         frozenset({"function"}),
         (
@@ -49,6 +58,13 @@ def at_home(class_name: str, module: str | None) -> bool:
         class_name in names and (module is None or _is_one_of(module, homes))
         for names, homes in _HOMES
     )
+
+
+def refused_operation(class_name: str, module: str | None) -> str | None:
+    """Why no file may hold this operation of Keras' own; `None` for all else."""
+    reason = REFUSED_OPERATIONS.get(class_name)
+    own = module is None or _is_one_of(module, ("keras.ops",))
+    return reason if own else None
 
 
 def package(module: str | None) -> str:

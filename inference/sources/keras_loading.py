@@ -24,6 +24,7 @@ from inference.sources.keras_archive import CONFIG
 from inference.sources.keras_hdf5_weights import load_weights
 from inference.sources.keras_sizes import allowed_values
 from inference.sources.keras_weights import bounded_weights
+from inference.sources.operation_classes import marked, operations
 
 if TYPE_CHECKING:
     from inference.sources.keras_config import KerasFile
@@ -98,7 +99,6 @@ def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
             str(named),
             compile=False,
             safe_mode=True,
-            custom_objects=_operations(keras),
         )
 
 
@@ -137,25 +137,41 @@ def _with_weights(keras: Any, keras_file: KerasFile) -> Any:
 def _from_hdf5_of_keras3(keras: Any, keras_file: KerasFile, file: h5py.File) -> Any:
     """Do what Keras 3's own loader does with the architecture that it finds."""
     from keras.src.legacy.saving import (
-        json_utils,
         legacy_h5_format,
         saving_options,
         saving_utils,
     )
     from keras.src.saving import serialization_lib
 
-    config = json_utils.decode(json.dumps(keras_file.config))
-
     with (
         saving_options.keras_option_scope(use_legacy_config=True),
         serialization_lib.SafeModeScope(True),
     ):
+        saving_utils.MODULE_OBJECTS.ALL_OBJECTS = _classes(keras)
         model = saving_utils.model_from_config(
-            config, custom_objects=_operations(keras)
+            marked(keras_file.config), custom_objects=operations(keras)
         )
         legacy_h5_format.load_weights_from_hdf5_group(file["model_weights"], model)
 
     return model
+
+
+def _classes(keras: Any) -> dict[str, Any]:
+    """Return the layers and models of Keras 3, without its functions.
+
+    It looks each string of a config up among both, and takes the `score_mode` "dot" of
+    an Attention for the function of that name.
+    """
+    from keras.src import layers, models
+    from keras.src.layers.preprocessing import feature_space
+    from keras.src.legacy import layers as legacy
+
+    found: dict[str, Any] = {}
+
+    for module in (legacy, feature_space, layers, keras.layers, models):
+        found |= vars(module)
+
+    return {name: value for name, value in found.items() if isinstance(value, type)}
 
 
 def _check_output_shapes(model: Any, keras_file: KerasFile) -> None:
@@ -171,24 +187,6 @@ def _check_output_shapes(model: Any, keras_file: KerasFile) -> None:
                 f"{tuple(given[1:])}. Only Keras 1 could do that; change the layer's "
                 "output_shape and train the model again."
             )
-
-
-def _operations(keras: Any) -> dict[str, Any]:
-    """Keras 3's array operations by class: it writes the one behind an `Embedding`'s
-    mask into an `.h5`, and doesn't find it there again without help.
-    """
-    if not hasattr(keras, "Operation"):
-        return {}
-
-    from keras.src.ops import numpy as operations
-
-    return {
-        name: value
-        for name, value in vars(operations).items()
-        if isinstance(value, type)
-        and issubclass(value, keras.Operation)
-        and not hasattr(keras.layers, name)
-    }
 
 
 def _unreadable(keras: Any, keras_file: KerasFile, error: Exception) -> str:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
 from inference.sources import keras_classes as known
-from inference.sources.keras_homes import OWN_PACKAGES, at_home, package
+from inference.sources.keras_homes import (
+    OWN_PACKAGES,
+    at_home,
+    package,
+    refused_operation,
+)
 from inference.sources.keras_names import odd_path, shown
 from inference.sources.keras_operations import TENSORFLOW_FUNCTIONS
 from inference.sources.safe_operations import safe_operations
@@ -192,7 +197,9 @@ def _screen_object(value: Config, layer: str, permissions: Permissions) -> None:
         _screen_function(value, layer)
         return
 
-    if reason := known.REFUSED.get(class_name.rpartition(">")[2]):
+    reason = known.REFUSED.get(class_name.rpartition(">")[2])
+
+    if reason := reason or refused_operation(class_name, module):
         raise InvalidModel(_refusal(layer, class_name, reason))
 
     if not _listed(class_name, module, registered):

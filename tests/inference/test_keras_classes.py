@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 import keras
 import pytest
 import tf_keras
+from keras.src.saving import serialization_lib
 from tf_keras.src.layers import serialization
 from tf_keras.src.layers.core.tf_op_layer import get_symbol_from_name
 
+from inference.errors import InvalidModel
+from inference.permissions import Permissions
 from inference.sources import keras_classes as known
-from inference.sources.keras_operations import OPERATIONS, TENSORFLOW_FUNCTIONS
+from inference.sources.keras_homes import at_home, refused_operation
+from inference.sources.keras_operations import (
+    ALL_OPERATIONS,
+    BASES,
+    OPERATIONS,
+    REFUSED_OPERATIONS,
+    TENSORFLOW_FUNCTIONS,
+)
+from inference.sources.keras_screening import screen_config
+from inference.sources.operation_classes import marked, operations
 from inference.sources.safe_operations import safe_operations
 
-BASES = {
+ABSTRACT = {
     "Constraint",
     "Initializer",
     "LearningRateSchedule",
@@ -25,18 +39,7 @@ BASES = {
     "Optimizer",
     "Regularizer",
 }
-TAKE_FUNCTIONS = {
-    "AssociativeScan",
-    "Cond",
-    "ForiLoop",
-    "JVP",
-    "Map",
-    "Scan",
-    "Switch",
-    "VectorizedMap",
-    "WhileLoop",
-}
-MODULES = ("core", "einops", "image", "linalg", "math", "nn", "numpy")
+OTHER_BACKENDS = ("jax", "mlx", "numpy", "openvino", "torch")
 
 
 def classes(*modules: Any) -> set[str]:
@@ -70,8 +73,10 @@ def test_each_name_is_keras_own() -> None:
     there = LAYERS | old_layers() | classes(tf_keras.layers.experimental.preprocessing)
 
     assert known.LAYERS - there == set()
-    assert known.REFUSED.keys() - there == set()
-    assert known.ABSTRACT - there == set()
+    nodes = {name for name, _ in operations_of_keras()}
+
+    assert known.REFUSED.keys() - there - nodes - {"FeatureSpace"} == set()
+    assert known.ABSTRACT - there - nodes == set()
 
 
 def test_nothing_is_both_allowed_and_refused() -> None:
@@ -95,7 +100,7 @@ def test_functions_and_their_classes(names: frozenset[str], kind: str) -> None:
     libraries = [getattr(library, kind) for library in (keras, tf_keras)]
 
     assert {name for name in names if not resolved(name, libraries)} == set()
-    assert classes(*libraries) - BASES - names == set()
+    assert classes(*libraries) - ABSTRACT - names == set()
 
 
 def resolved(name: str, libraries: list[Any]) -> bool:
@@ -146,7 +151,7 @@ def test_what_a_model_has_beside_its_layers(
     wrapped = {"MeanMetricWrapper"}
 
     assert names - classes(*modules) - wrapped == set()
-    assert classes(*modules) - names - BASES - unused == set()
+    assert classes(*modules) - names - ABSTRACT - unused == set()
 
 
 def test_layers_of_the_applications() -> None:
@@ -157,18 +162,78 @@ def test_layers_of_the_applications() -> None:
     assert own == known.APPLICATIONS
 
 
-def test_operations_are_those_that_take_no_function() -> None:
-    modules = [import_module(f"keras.src.ops.{name}") for name in MODULES]
-    there = {
-        name
-        for module in modules
+@cache
+def operations_of_keras() -> dict[tuple[str, str], type]:
+    """All that may be a node of a Keras 3 model, with the modules that define it."""
+    return {
+        (name, module.__name__): value
+        for module in modules_of_keras()
         for name, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, keras.Operation)
+        if inspect.isclass(value)
+        and issubclass(value, keras.Operation)
+        and value.__module__ == module.__name__
     }
-    bases = {"Operation", "SegmentReduction", "ConvertToTensor"}
 
-    assert OPERATIONS - there == set()
-    assert there - OPERATIONS == TAKE_FUNCTIONS | bases
+
+def modules_of_keras() -> list[Any]:
+    names = [each.name for each in walk_packages(keras.src.__path__, "keras.src.")]
+    used = [name for name in names if not name.endswith(("_test", "torchtree_impl"))]
+    left_out = tuple(f"keras.src.backend.{name}" for name in OTHER_BACKENDS)
+    return [import_module(name) for name in used if not name.startswith(left_out)]
+
+
+def test_each_operation_of_keras_is_allowed_or_refused_with_a_reason() -> None:
+    reasons = known.REFUSED.keys() | REFUSED_OPERATIONS.keys() | known.ABSTRACT | BASES
+    there = operations_of_keras()
+    open_ones = {name for name, module in there if not at_home(name, module)}
+
+    assert open_ones - reasons == set()
+    assert {name for name in reasons if at_home(name, None)} == set()
+    assert {name for name, module in there if refused_operation(name, module)} == (
+        REFUSED_OPERATIONS.keys()
+    )
+
+
+def test_each_operation_that_is_allowed_is_found_in_both_kinds_of_files() -> None:
+    found = operations(keras)
+
+    assert {name.removeprefix("Operation>") for name in found} == ALL_OPERATIONS
+    assert ALL_OPERATIONS - {name for name, _ in operations_of_keras()} == set()
+
+    for value in found.values():
+        looked_up = serialization_lib._retrieve_class_or_fn(
+            value.__name__, value.__name__, value.__module__, "class", {}, {}
+        )
+        assert looked_up is value
+
+
+def test_a_layer_named_as_an_operation_is_known_by_its_config() -> None:
+    layers = {name: getattr(keras.layers, name, None) for name in ALL_OPERATIONS}
+    arguments: dict[str, Any] = {"Dot": {"axes": 1}, "Reshape": {"target_shape": (2,)}}
+    both = {name: layer for name, layer in layers.items() if layer is not None}
+
+    assert {"Add", "Dot", "ReLU", "Reshape", "Softmax"} <= both.keys()
+
+    for name, layer in both.items():
+        config = layer(**arguments.get(name, {})).get_config()
+        value = {"class_name": name, "config": config}
+
+        assert marked(value) == value
+        assert marked({"class_name": name, "config": {}}) != value
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_OPERATIONS))
+def test_an_operation_that_takes_a_function_is_refused_for_that(name: str) -> None:
+    config = {"class_name": name, "config": {"name": "node"}}
+
+    for module in ("keras.src.ops.core", "keras.src.ops.linalg", None):
+        with pytest.raises(InvalidModel, match=f"'node' is a {name}: it takes a Pyth"):
+            screen_config({**config, "module": module}, "m.keras", Permissions())
+
+    own = {**config, "module": "mine.layers", "registered_name": f"mine>{name}"}
+
+    with pytest.raises(InvalidModel, match=f"custom class 'mine>{name}'"):
+        screen_config(own, "m.keras", Permissions())
 
 
 def test_tensorflow_functions_are_there_and_take_no_function() -> None:
