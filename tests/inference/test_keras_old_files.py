@@ -256,3 +256,16 @@ def test_dropout_of_efficientnet_is_a_dropout(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         answers(loaded(path), inputs), answers(model, inputs), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_arrays_that_tf_keras_can_not_read_back_are_numbers(
+    tmp_path: Path, suffix: str
+) -> None:
+    scale = np.arange(1, 3, dtype="float32")
+    model = stack((2,), L.Rescaling(scale, offset=np.float32(1)))
+    path = tmp_path / f"model{suffix}"
+    model.save(path)
+
+    found = answers(loaded(path), np.ones((1, 2), "float32"))
+    np.testing.assert_allclose(found, [[2.0, 3.0]])

@@ -22,6 +22,9 @@ _MAX_DEPTH = 100
 """Deeper ones are left alone: the screening refuses them."""
 
 _FIRST = "channels_first"
+_LISTS = frozenset({"Rescaling"})
+"""Layers of tf_keras that write arrays and don't make arrays of them again."""
+
 _ORDERED = frozenset(
     f"{kind}{rank}D"
     for kind in (
@@ -110,6 +113,9 @@ class _Walk:
                 class_name, config = change.renamed or class_name, change.made(config)
                 self._note(change.note)
 
+        if class_name in _LISTS:
+            config = {key: _plain(each) for key, each in config.items()}
+
         if class_name in _ORDERED and config.get("data_format") is None:
             config = config | {"data_format": self.ordering}
 
@@ -128,6 +134,16 @@ class _Walk:
     def _note(self, note: str) -> None:
         if note:
             self.notes[note] = None
+
+
+def _plain(value: Any) -> Any:
+    """Return the numbers of an array that tf_keras writes into a `.keras` file."""
+    if not isinstance(value, dict) or value.get("class_name") != "__numpy__":
+        return value
+
+    inner = value.get("config")
+    numbers = inner.get("value") if isinstance(inner, dict) else None
+    return value if numbers is None else numbers
 
 
 def _is_size(value: Any) -> bool:
