@@ -1,0 +1,134 @@
+"""Graphs without signatures: what of one is served, and under which names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf
+from inference.errors import InvalidModel
+from inference.reasons import first_line
+from inference.sources import graphs
+from inference.sources.declared import declared_signatures, named_tensors
+from inference.sources.discovery import (
+    Found,
+    complete,
+    discover,
+    drop_dead,
+    found_signature,
+)
+from inference.sources.importing import import_graph
+from inference.sources.nodes import PIPELINE, cut_pipelines
+from inference.sources.optional_inputs import set_defaults
+from inference.sources.row_counts import COUNTED, count_rows, find_row_counts
+from inference.sources.screening import screen, untie
+from inference.sources.training import values_by_use
+from inference.sources.wiring import operations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from inference.permissions import Permissions
+    from inference.sidecar import Sidecar
+    from inference.sources.source import Source
+    from inference.sources.wiring import Operation
+    from inference.types import Signature
+
+
+def screened(
+    graph_def: Any, roots: Iterable[str], permissions: Permissions, *, file: str
+) -> Any:
+    """A copy with only what `roots` need, which is safe to import and to run."""
+    pruned = graphs.prune(graph_def, roots)
+    cut_pipelines(pruned, {node.name for node in pruned.node})
+    pruned = graphs.prune(pruned, roots)
+    screen(pruned, permissions, file=file, also=PIPELINE)
+    untie(pruned)
+    return pruned
+
+
+def discovered(graph_def: Any, sidecar: Sidecar) -> Found:
+    """What the sidecar doesn't say of inputs and outputs, and what they mean."""
+    wired = operations(graph_def)
+    values = values_by_use(wired, graph_def.library)
+    configs = sidecar.signatures.values()
+
+    if configs and all(each.inputs and each.outputs for each in configs):
+        return Found(values=values)
+
+    found = _counted(graph_def, wired, replace(discover(wired), values=values))
+
+    if configs and all(each.outputs for each in configs):
+        found = replace(found, outputs=())
+
+    return found
+
+
+def _counted(graph_def: Any, wired: list[Operation], found: Found) -> Found:
+    """Let the graph count its rows, in place, where that is an input."""
+    counts = find_row_counts(wired, found.inputs)
+    count_rows(graph_def, counts)
+    return replace(
+        found,
+        values={**found.values, **{each.tensor: COUNTED for each in counts}},
+        notes=(*found.notes, *(each.note() for each in counts)),
+    )
+
+
+def roots_of(graph_def: Any, sidecar: Sidecar, found: Found) -> list[str]:
+    """All tensors that the signatures are made of."""
+    named = named_tensors(sidecar, graphs.nodes_by_name(graph_def))
+    return [*named, *found.inputs, *found.outputs]
+
+
+def signatures_of(graph: Any, sidecar: Sidecar, found: Found) -> dict[str, Signature]:
+    """The sidecar's; a discovered one where it has none, or leaves something out."""
+    known = {"serving_default": found_signature(graph, found)}
+    declared = declared_signatures(
+        graph, sidecar, known if found.inputs or found.outputs else {}
+    )
+    return {
+        name: complete(graph, each, found.values)
+        for name, each in (declared or known).items()
+    }
+
+
+def settle(source: Source, session: Any, sidecar: Sidecar, found: Found) -> None:
+    """What only running the graph can tell: defaults, and outputs without a value."""
+    for name, signature in source.signatures.items():
+        config = sidecar.signatures.get(name)
+
+        if config is None or config.outputs is None:
+            signature = drop_dead(session, signature, found.values, source.notes)
+
+        source.signatures[name] = set_defaults(
+            session, signature, found.values, source.notes
+        )
+
+
+def feed_always(source: Source) -> None:
+    """Make defaults the runtime's affair, so that no optimiser can fold them in."""
+    nodes = graphs.nodes_by_name(source.graph_def)
+
+    for signature in source.signatures.values():
+        for spec in signature.inputs.values():
+            node = nodes[graphs.node_of(spec.tensor)]
+
+            if node.op == "PlaceholderWithDefault":
+                node.op = "Placeholder"
+                del node.input[:]
+
+
+def imported(graph_def: Any) -> Any:
+    """The graph as TensorFlow takes it in. Raises `InvalidModel` where it doesn't."""
+    graph = tf.Graph()
+
+    try:
+        import_graph(graph, graph_def)
+    except (ValueError, TypeError, KeyError, tf.errors.OpError) as exc:
+        raise InvalidModel(
+            f"TensorFlow refuses the graph: {first_line(exc)}. It is damaged, or of "
+            "another version; copy or export it again."
+        ) from exc
+
+    return graph
