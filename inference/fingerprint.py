@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from inference.boundary import BadEntry
-from inference.layout import architecture_of
+from inference.layout import beside
 from inference.repository import LIMIT
 
 if TYPE_CHECKING:
@@ -63,13 +63,10 @@ def _files(files: ModelFiles) -> Iterator[str]:
         yield from _below(files.path)
     else:
         yield str(files.path)
-        architecture = architecture_of(files.path)
+        yield from (str(path) for path in beside(files.path) if path.is_file())
 
-        if architecture.is_file():
-            yield str(architecture)
-
-    beside = (files.sidecar, files.sums, files.warmup)
-    yield from (str(path) for path in beside if path is not None)
+    companions = (files.sidecar, files.sums, files.warmup)
+    yield from (str(path) for path in companions if path is not None)
 
 
 def _below(folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from inference import checkpoints
 from inference.boundary import BadEntry
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
-SUFFIXES = {".graphdef", ".h5", ".hdf5", ".keras", ".pb"}
+SUFFIXES = {".graphdef", ".h5", ".hdf5", ".keras", checkpoints.META, ".pb"}
 FOREIGN = {
     *(".ckpt", ".joblib", ".mlmodel", ".onnx", ".pbtxt", ".pickle", ".pkl", ".plan"),
     *(".pt", ".pth", ".safetensors", ".tflite"),
@@ -84,7 +85,15 @@ def _is_other_model(path: Path) -> bool:
 
 def names_of(path: Path) -> set[str]:
     """The names of the models that it could be, also where it can't be looked at."""
-    return {path.stem} if path.suffix.lower() in SUFFIXES else {path.name, path.stem}
+    if path.suffix.lower() in SUFFIXES:
+        return {model_name(path)}
+
+    return {path.name, path.stem}
+
+
+def model_name(path: Path) -> str:
+    """The name of the model that a bare file is."""
+    return checkpoints.name_of(path) if checkpoints.is_graph(path) else path.stem
 
 
 def loose_name(name: str) -> str:
@@ -103,13 +112,15 @@ def model_in(folder: Path, boundary: Boundary) -> Path:
         return folder
 
     children = boundary.children(folder)
-    found = [path for path in children if _serves(path, boundary)]
+    serving = [path for path in children if _serves(path, boundary)]
+    # The checkpoint that a frozen graph or a SavedModel was made from lies beside it.
+    found = [each for each in serving if not checkpoints.is_graph(each)] or serving
 
     if len(found) == 1 and not found[0].name.isprintable():
         raise BadEntry(f"{found[0].name} isn't a readable name; rename the file.")
 
     if len(found) == 1:
-        boundary.check(architecture_of(found[0]))
+        check_beside(found[0], boundary)
         return found[0]
 
     if not found:
@@ -119,13 +130,41 @@ def model_in(folder: Path, boundary: Boundary) -> Path:
     raise BadEntry(f"holds several models ({names}); keep one.")
 
 
+def check_beside(path: Path, boundary: Boundary) -> None:
+    """Raises `BadEntry` where what belongs to a model is missing or a bad link."""
+    missing = checkpoints.incomplete(path)
+
+    if missing:
+        raise BadEntry(missing)
+
+    for each in beside(path):
+        boundary.check(each)
+
+
+def beside(path: Path) -> list[Path]:
+    """Where the other files of a model lie; some may be missing."""
+    if checkpoints.is_graph(path):
+        return checkpoints.weights_of(path)
+
+    return [architecture_of(path)]
+
+
 def _nothing_in(children: list[Path]) -> str:
+    parts = [f"{each.name}: {why}" for each in children if (why := _missing_at(each))]
+
+    if parts:
+        return parts[0]
+
     foreign = [path.name for path in children if path.suffix.lower() in FOREIGN]
     also = f" {foreign[0]} is of a format that isn't served." if foreign else ""
     return (
         "holds no model; it is to have one file or SavedModel, or folders of them that "
         f"are named 1, 2, 3 …{also}"
     )
+
+
+def _missing_at(path: Path) -> str | None:
+    return checkpoints.incomplete(path) if path.is_file() else None
 
 
 def architecture_of(path: Path) -> Path:
@@ -163,7 +202,8 @@ def _lies_there(path: Path) -> bool:
 
 def _serves(path: Path, boundary: Boundary) -> bool:
     boundary.check(path)
-    return is_model_file(path)
+    half = checkpoints.is_graph(path) and checkpoints.incomplete(path)
+    return is_model_file(path) and not half
 
 
 def _is_folder(path: Path) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inference.boundary import BadEntry
-from inference.layout import VERSION, architecture_of, is_model_file, is_saved_model
+from inference.layout import VERSION, check_beside, is_model_file, is_saved_model
 from inference.triton import CONFIG
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _lies_at(folder: Path, place: str, boundary: Boundary) -> bool:
     if not is_model_file(folder):
         return False
 
-    boundary.check(architecture_of(folder))
+    check_beside(folder, boundary)
     _check_size(folder)
     return True
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from inference import checkpoints
 from inference.boundary import BadEntry, Boundary, LimitReached
 from inference.layout import (
     FOREIGN,
@@ -21,13 +22,14 @@ from inference.layout import (
     SUMS,
     VERSION,
     WARMUP,
-    architecture_of,
+    check_beside,
     holds_versions,
     is_model_file,
     is_saved_model,
     is_version,
     meant_as_version,
     model_in,
+    model_name,
     names_of,
     nearest_file,
 )
@@ -71,7 +73,7 @@ class ModelEntry:
     def place(self) -> str:
         """What of the repository it is, for messages."""
         first = self.versions[0].path
-        return first.name if first.stem == self.name else f"{self.name}/"
+        return first.name if model_name(first) == self.name else f"{self.name}/"
 
 
 def scan_repository(
@@ -144,12 +146,14 @@ class _Finder:
 
     def _find_file(self, path: Path, root: Path) -> None:
         """A bare file is version 1 of the model of its name."""
-        name = path.stem
-        self._boundary.check(architecture_of(path))
+        name = model_name(path)
+        check_beside(path, self._boundary)
         files = ModelFiles(
             id=ModelId(name, 1),
             path=path,
-            sidecar=self._companion(path.with_suffix(".toml")),
+            sidecar=self._companion(
+                path.with_suffix(".toml"), path.with_name(f"{name}.toml")
+            ),
             sums=self._companion(root / SUMS),
             warmup=self._companion(path.with_name(f"{name}.{WARMUP}")),
         )
@@ -171,6 +175,8 @@ class _Finder:
             self._find_versions(path, root)
         elif is_model_file(path):
             self._find_file(path, root)
+        elif missing := checkpoints.incomplete(path):
+            raise BadEntry(missing)
         elif path.suffix.lower() in FOREIGN:
             raise BadEntry(
                 f"not a format that is served; these are: "
@@ -221,7 +227,7 @@ class _Finder:
         beside = [each for each in self._boundary.children(folder) if each != path]
 
         for other in beside:
-            if other.suffix.lower() in SUFFIXES:
+            if other.suffix.lower() in SUFFIXES and not checkpoints.is_graph(other):
                 chosen = path.relative_to(folder).as_posix()
                 self.scan.report(
                     f"{place}/{other.name}: not served, as {chosen} beside it is.",

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.layout import SAVED_MODEL_PARTS, SIDECAR, SUMS, WARMUP, is_saved_model
+from inference.layout import (
+    SAVED_MODEL_PARTS,
+    SIDECAR,
+    SUMS,
+    WARMUP,
+    beside,
+    is_saved_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,10 +79,12 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         return
 
     yield path.suffix, path
-    beside = path.with_suffix(".json")
+    architecture = f"{path.stem}.json"
 
-    if beside.is_file():
-        yield "architecture.json", beside
+    for file in beside(path):
+        if file.is_file():
+            role = "architecture" if file.name == architecture else ""
+            yield f"{role}{file.name.removeprefix(path.stem)}", file
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -62,7 +62,7 @@ def cut_branches(
     for wire, value in ways.items():
         become_constant(nodes[wire.op.name], value, tf.bool.as_datatype_enum)
 
-    _remove(graph_def, {each.name for each in _with_sources(cut.gone)})
+    remove(graph_def, {each.name for each in with_sources(cut.gone)})
 
 
 def _rewire(operation: Operation, node: Any, cut: _Cut) -> None:
@@ -91,7 +91,7 @@ def _check_number(operation: Operation) -> None:
         )
 
 
-def _with_sources(gone: set[Operation]) -> set[Operation]:
+def with_sources(gone: set[Operation]) -> set[Operation]:
     """What is gone, and what only that needed."""
     found = set(gone)
     waiting = list(gone)
@@ -110,7 +110,7 @@ def _with_sources(gone: set[Operation]) -> set[Operation]:
     return found
 
 
-def _remove(graph_def: Any, names: set[str]) -> None:
+def remove(graph_def: Any, names: set[str]) -> None:
     for position in reversed(range(len(graph_def.node))):
         if graph_def.node[position].name in names:
             del graph_def.node[position]

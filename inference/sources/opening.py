@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import h5py
 
+from inference.checkpoints import is_graph
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
+from inference.sources.checkpoint import open_checkpoint
 from inference.sources.frozen_graph import open_frozen_graph
 from inference.sources.keras_file import open_keras_file
 from inference.sources.saved_model import open_saved_model
@@ -39,6 +41,9 @@ def open_source(
 
     if path.stat().st_size == 0:
         raise InvalidModel(f"{path.name} is empty (0 bytes). Copy or save it again.")
+
+    if is_graph(path):
+        return open_checkpoint(path, sidecar, allowed)
 
     if h5py.is_hdf5(path) or zipfile.is_zipfile(path):
         return open_keras_file(path, sidecar, allowed)

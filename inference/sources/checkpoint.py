@@ -1,0 +1,204 @@
+"""Checkpoints of TensorFlow 1: `.meta`, `.index` and `.data` files.
+
+The saver's operations, which could be a stranger's, are never run: they only say which
+variable has which value, and values are read by TensorFlow's checkpoint reader.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import DecodeError
+
+from inference.backend import tf, tf1
+from inference.checkpoints import incomplete
+from inference.errors import InvalidModel
+from inference.reasons import first_line
+from inference.sources import graphs
+from inference.sources.costs import check_budget, checkpoint_bytes
+from inference.sources.declared import default_signature, named_tensors
+from inference.sources.discovery import discover
+from inference.sources.fixed_values import fix_constants
+from inference.sources.graph_file import read_message
+from inference.sources.importing import drop_unknown
+from inference.sources.kernels.adapting import adapt
+from inference.sources.kernels.rebuilding import rebuild
+from inference.sources.saver import Saved, saved_values
+from inference.sources.session import SessionReference, source_session
+from inference.sources.signatureless import (
+    discovered,
+    feed_always,
+    roots_of,
+    screened,
+    settle,
+    signatures_of,
+)
+from inference.sources.source import Source
+from inference.sources.tables import TABLES
+from inference.sources.training_cut import settle_training
+from inference.sources.training_ends import drop_training_ends
+from inference.sources.variables import to_resources
+from inference.sources.wiring import operations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from inference.permissions import Permissions
+    from inference.sidecar import Sidecar
+    from inference.sources.discovery import Found
+    from inference.types import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What of a checkpoint is served: screened, with values by variable's handle."""
+
+    graph_def: Any
+    found: Found
+    variables: Mapping[str, Array]
+
+
+@contextmanager
+def open_checkpoint(
+    path: Path, sidecar: Sidecar, permissions: Permissions
+) -> Iterator[Source]:
+    """Read the checkpoint whose graph is `path`.
+
+    Raises `InvalidModel`, `InvalidSidecar`.
+    """
+    missing = incomplete(path)
+
+    if missing:
+        raise InvalidModel(f"{path.name}: {missing}")
+
+    meta_graph = _parse(path)
+    read = _read(path, meta_graph, sidecar, permissions)
+    graph_def, found = read.graph_def, read.found
+    notes = [*found.notes, *drop_unknown(graph_def, _writers(meta_graph))]
+    notes += adapt(graph_def, roots_of(graph_def, sidecar, found))
+
+    with source_session() as session:
+        source = Source(
+            format="TF1 checkpoint",
+            writer=f"TensorFlow {meta_graph.meta_info_def.tensorflow_version or '1'}",
+            graph_def=graph_def,
+            signatures={},
+            default_signature="",
+            reference=SessionReference(session),
+            variables=dict(read.variables),
+            notes=notes,
+        )
+        _rebuild(session, source)
+        source.signatures.update(signatures_of(session.graph, sidecar, found))
+        source.default_signature = default_signature(source.signatures, sidecar)
+        source.graph_def = graphs.prune(graph_def, source.tensors())
+        settle(source, session, sidecar, found)
+        feed_always(source)
+        yield source
+
+
+def _parse(path: Path) -> Any:
+    meta_graph = tf1.MetaGraphDef()
+
+    try:
+        meta_graph.ParseFromString(read_message(path, what=path.name))
+    except DecodeError as exc:
+        raise InvalidModel(
+            f"{path.name} is no graph of a checkpoint: it is damaged, cut, or another "
+            "kind of file. Copy it again, or save the checkpoint again."
+        ) from exc
+
+    if not meta_graph.graph_def.node:
+        raise InvalidModel(
+            f"{path.name} has no graph: it was saved with write_meta_graph=False, or "
+            "cut. Save the checkpoint again."
+        )
+
+    return meta_graph
+
+
+def _writers(meta_graph: Any) -> Any:
+    return meta_graph.meta_info_def.stripped_op_list.op
+
+
+def _read(
+    path: Path, meta_graph: Any, sidecar: Sidecar, permissions: Permissions
+) -> _Read:
+    graph_def = meta_graph.graph_def
+    graphs.check_whole(graph_def)
+    saved = saved_values(graph_def, meta_graph.saver_def)
+    graph_def = _served(meta_graph, sidecar)
+    variables = to_resources(graph_def, _values(path, graph_def, saved, permissions))
+    fixed = {graphs.node_of(tensor) for tensor in sidecar.constants}
+    notes = settle_training(graph_def, fixed)
+    found = discovered(graph_def, sidecar)
+    found = replace(found, notes=(*notes, *found.notes))
+    roots = roots_of(graph_def, sidecar, found)
+    graph_def = screened(graph_def, roots, permissions, file=path.name)
+    left = graphs.nodes_by_name(graph_def)
+    kept = {name: value for name, value in variables.items() if name in left}
+    return _Read(graph_def=graph_def, found=found, variables=kept)
+
+
+def _served(meta_graph: Any, sidecar: Sidecar) -> Any:
+    """The graph without what only trains and saves it, constants fixed."""
+    graph_def, saver = meta_graph.graph_def, meta_graph.saver_def
+    called = (saver.save_tensor_name, saver.restore_op_name, saver.filename_tensor_name)
+    fix_constants(graph_def, sidecar)
+    roots = named_tensors(sidecar, graphs.nodes_by_name(graph_def))
+    configs = sidecar.signatures.values()
+
+    if not configs or not all(each.outputs for each in configs):
+        drop_training_ends(graph_def, map(graphs.node_of, called))
+        found = discover(operations(graph_def))
+        roots += [*found.inputs, *found.outputs]
+
+    graph_def = graphs.prune(graph_def, roots)
+    _check_tables(graph_def)
+    return graph_def
+
+
+def _check_tables(graph_def: Any) -> None:
+    tables = [node.name for node in graph_def.node if node.op in TABLES]
+
+    if tables:
+        raise InvalidModel(
+            f"The graph has a lookup table ('{tables[0]}'), whose contents a "
+            "checkpoint doesn't hold. Export a SavedModel, which does: "
+            "tf.compat.v1.saved_model.simple_save."
+        )
+
+
+def _values(
+    path: Path, graph_def: Any, saved: Mapping[str, Saved], permissions: Permissions
+) -> dict[str, Array]:
+    """The values of the variables that are left, by node."""
+    prefix = path.with_suffix("")
+
+    try:
+        check_budget(checkpoint_bytes(prefix), permissions, file=path.name)
+        reader = tf.train.load_checkpoint(str(prefix))
+        return {
+            node.name: saved.get(node.name, Saved(key=node.name)).read(reader, node)
+            for node in graph_def.node
+            if node.op in graphs.VARIABLES
+        }
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as exc:
+        said = first_line(exc).replace(str(path.parent), "")
+        raise InvalidModel(
+            f"{prefix.name}: its weights can't be read; they are damaged, cut, or of "
+            f"another graph ({said}). Copy or save the checkpoint again."
+        ) from exc
+
+
+def _rebuild(session: Any, source: Source) -> None:
+    try:
+        rebuild(session, source)
+    except (ValueError, TypeError, KeyError, tf.errors.OpError) as exc:
+        raise InvalidModel(
+            f"TensorFlow refuses the graph: {first_line(exc)}. It is damaged, or of "
+            "another version; save the checkpoint again."
+        ) from exc

@@ -1,0 +1,218 @@
+"""Checkpoints of TensorFlow 1, against the session that saved them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from inference.backend import tf, tf1
+from inference.errors import InvalidModel
+from inference.runtime import Servable
+from inference.sidecar import Sidecar
+from inference.sources.opening import open_source
+from tests.inference.graphs import compile_path
+from tests.inference.saved_checkpoints import ROWS, dense, save, variable
+from tests.inference.trained import answer, defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Build = Callable[[Any], Any]
+
+
+def of_resources(x: Any) -> Any:
+    return x @ variable("kernel", 4, 3, resource=True)
+
+
+def with_a_loop(x: Any) -> Any:
+    kernel = variable("kernel", 4, 4)
+    return tf.while_loop(
+        lambda step, _: step < 3,
+        lambda step, value: (step + 1, tf.tanh(value @ kernel)),
+        (0, x),
+    )[1]
+
+
+def gathered(x: Any) -> Any:
+    return x + tf.gather(variable("table", 5, 4), tf.argmax(x, 1))
+
+
+def in_partitions(x: Any) -> Any:
+    with tf1.variable_scope("", partitioner=tf1.fixed_size_partitioner(2)):
+        kernel = tf1.get_variable(
+            "kernel",
+            [4, 3],
+            initializer=tf1.random_normal_initializer(seed=3),
+            use_resource=False,
+        )
+
+    return x @ tf.convert_to_tensor(kernel)
+
+
+@pytest.mark.parametrize(
+    "build", [dense, of_resources, with_a_loop, gathered, in_partitions]
+)
+def test_a_checkpoint_answers_as_its_session_did(tmp_path: Path, build: Build) -> None:
+    right = save(tmp_path / "model.ckpt", build)
+
+    with open_source(tmp_path / "model.ckpt.meta", Sidecar()) as source:
+        assert list(source.signatures["serving_default"].outputs) == ["result"]
+        np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
+
+
+def test_a_checkpoint_is_compiled_whole(tmp_path: Path) -> None:
+    right = save(tmp_path / "model.ckpt", dense, global_step=1234)
+    path = tmp_path / "model.ckpt-1234.meta"
+    artifact = compile_path(path, tmp_path / "artifact")
+
+    with Servable(artifact) as servable:
+        given = servable.run("serving_default", {"x": ROWS})["result"]
+
+    manifest = artifact.read_manifest()
+    np.testing.assert_allclose(given, right, atol=1e-5)
+    assert manifest.optimization == "full"
+    assert manifest.source_format == "TF1 checkpoint"
+    assert manifest.signatures["serving_default"].batchable
+
+
+def trained(x: Any) -> Any:
+    """With its loss, its optimizer, a counter of steps and summaries."""
+    probabilities = dense(x)
+    labels = tf1.placeholder(tf.int32, [None], "labels")
+    chances = tf.gather(probabilities, labels, axis=1, batch_dims=1)
+    loss = tf.reduce_mean(-tf.math.log(chances))
+    step = tf1.train.get_or_create_global_step()
+    tf1.train.AdamOptimizer().minimize(loss, global_step=step)
+    tf1.summary.scalar("loss", loss)
+    tf1.summary.merge_all()
+    return probabilities
+
+
+def test_what_trains_and_saves_is_left_out(tmp_path: Path) -> None:
+    right = save(tmp_path / "flowers", trained)
+
+    with open_source(tmp_path / "flowers.meta", Sidecar()) as source:
+        assert defaults(source) == {"x": None}
+        assert list(source.signatures["serving_default"].outputs) == ["result"]
+        assert len(source.variables) == 2
+        np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
+
+
+def normalised(x: Any) -> Any:
+    """Its updates are in the branch that trains, and run with it."""
+    flag = tf1.placeholder(tf.bool, name="mode")
+    mean = variable("mean", 4)
+    batch = tf.reduce_mean(x, 0)
+
+    def train() -> Any:
+        return tf1.assign_sub(mean, 0.1 * (mean - batch)) * 1.0
+
+    return x - tf1.cond(flag, train, lambda: tf.identity(mean))
+
+
+def test_a_training_branch_is_cut(tmp_path: Path) -> None:
+    right = save(tmp_path / "flowers", normalised, feeds={"mode": False})
+
+    with open_source(tmp_path / "flowers.meta", Sidecar()) as source:
+        assert defaults(source) == {"x": None}
+        np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
+
+
+def test_a_saver_may_name_values_otherwise(tmp_path: Path) -> None:
+    def saver() -> Any:
+        first, second = tf1.global_variables()
+        return tf1.train.Saver({"average/kernel": first, "b": second})
+
+    right = save(tmp_path / "flowers", dense, saver=saver)
+
+    with open_source(tmp_path / "flowers.meta", Sidecar()) as source:
+        np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
+
+
+def test_outputs_may_be_given(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        hidden = tf.identity(x @ variable("kernel", 4, 3), name="hidden")
+        return tf.nn.softmax(hidden)
+
+    save(tmp_path / "flowers", build)
+    sidecar = Sidecar.model_validate(
+        {"signatures": {"serving_default": {"outputs": ["hidden"]}}}
+    )
+
+    with open_source(tmp_path / "flowers.meta", sidecar) as source:
+        assert list(source.signatures["serving_default"].outputs) == ["hidden"]
+
+
+def read(path: Path) -> None:
+    with open_source(path, Sidecar()):
+        pass
+
+
+def test_a_graph_with_weights_of_another_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "flowers", dense)
+    save(tmp_path / "other", lambda x: x @ variable("kernel", 4, 5))
+
+    for piece in tmp_path.glob("other.[id]*"):
+        piece.rename(tmp_path / piece.name.replace("other", "flowers"))
+
+    with pytest.raises(InvalidModel, match="'kernel' is|variable 'bias'"):
+        read(tmp_path / "flowers.meta")
+
+
+def test_an_operation_that_reads_files_is_refused(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        text = tf.io.read_file("/etc/hostname")
+        return dense(x) + tf.cast(tf.strings.length(text), tf.float32)
+
+    save(tmp_path / "flowers", build)
+
+    with pytest.raises(InvalidModel, match="ReadFile"):
+        read(tmp_path / "flowers.meta")
+
+
+def test_a_saver_that_reads_another_file_is_never_run(tmp_path: Path) -> None:
+    right = save(tmp_path / "flowers", dense)
+    path = tmp_path / "flowers.meta"
+    meta_graph = tf1.MetaGraphDef.FromString(path.read_bytes())
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    elsewhere = tf.make_tensor_proto(str(tmp_path / "elsewhere"))
+    nodes["save/Const"].attr["value"].tensor.CopyFrom(elsewhere)
+    nodes["save/Const"].op = "Const"
+    del nodes["save/Const"].input[:]
+    path.write_bytes(meta_graph.SerializeToString())
+
+    with open_source(path, Sidecar()) as source:
+        np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"{}", b"\x00\x01garbage", b"\x0a\x02\x08\x01"])
+def test_a_graph_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    save(tmp_path / "flowers", dense)
+    (tmp_path / "flowers.meta").write_bytes(content)
+
+    with pytest.raises(InvalidModel, match=r"flowers\.meta"):
+        read(tmp_path / "flowers.meta")
+
+
+def test_weights_that_are_cut_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "flowers", lambda x: x @ variable("kernel", 4, 300))
+    data = tmp_path / "flowers.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100])
+
+    with pytest.raises(InvalidModel, match="cut"):
+        read(tmp_path / "flowers.meta")
+
+
+def test_a_table_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        filled = tf.lookup.KeyValueTensorInitializer([0, 1], [1.0, 2.0])
+        table = tf.lookup.StaticHashTable(filled, 0.0)
+        return x + table.lookup(tf.cast(x, tf.int32)) + variable("bias", 4)
+
+    save(tmp_path / "flowers", build)
+
+    with pytest.raises(InvalidModel, match="lookup table"):
+        read(tmp_path / "flowers.meta")
