@@ -10,14 +10,13 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from inference.artifact import Artifact
 from inference.binding import bind
-from inference.compiler.compile import compile_model
 from inference.dtypes import WIDENED
 from inference.errors import InputMismatch, InvalidModel, InvalidRequest
 from inference.nested import LEAVES
 from inference.runtime import Servable
 from service.codecs import json_arrays
+from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,12 +98,7 @@ def frozen(path: Path, dtype: Any) -> Path:
 
 
 def compiled(path: Path, folder: Path) -> Servable:
-    made = folder / "artifact"
-    made.mkdir()
-    artifact = Artifact(made)
-    manifest = compile_model(path, None, made, lambda _: None)
-    artifact.manifest.write_text(manifest.model_dump_json())
-    return Servable(artifact)
+    return Servable(compile_path(path, folder / "artifact"))
 
 
 def sent(dtype: str) -> list[list[Any]]:

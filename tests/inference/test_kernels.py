@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from inference.artifact import Artifact
-from inference.compiler.compile import compile_model
 from inference.compiler.kernels import cannot_compute, cannot_run
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
+from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from inference.artifact import Artifact
 
 tf1 = tf.compat.v1
 
@@ -74,13 +75,8 @@ def _rename(graph_def: Any, old: str, new: str) -> None:
 
 
 def compiled(path: Path, folder: Path) -> Artifact:
-    made = folder / "artifact"
-    made.mkdir()
-    artifact = Artifact(made)
     allowed = Permissions(allow_ops=OPS)
-    manifest = compile_model(path, None, made, lambda _: None, permissions=allowed)
-    artifact.manifest.write_text(manifest.model_dump_json())
-    return artifact
+    return compile_path(path, folder / "artifact", permissions=allowed)
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -10,10 +10,9 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from inference.artifact import Artifact
-from inference.compiler.compile import compile_model
 from inference.errors import InvalidSidecar
 from inference.runtime import Servable
+from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,12 +82,7 @@ def saved(model: Any, folder: Path) -> Path:
 def compiled(path: Path, folder: Path, sidecar: str = "") -> Servable:
     beside = folder / "model.toml"
     beside.write_text(sidecar)
-    made = folder / "artifact"
-    made.mkdir()
-    artifact = Artifact(made)
-    manifest = compile_model(path, beside, made, lambda _: None)
-    artifact.manifest.write_text(manifest.model_dump_json())
-    return Servable(artifact)
+    return Servable(compile_path(path, folder / "artifact", beside))
 
 
 def rows(model: Any, seed: int = 0) -> Array:
