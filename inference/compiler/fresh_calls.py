@@ -27,9 +27,7 @@ _NOTE = (
     "The model keeps state ({names}). Each request is answered as a fresh model does; "
     "with carry_state = true in the sidecar, clients may send it on."
 )
-_BRANCH = (
-    "'{name}' writes a variable in a loop or a branch; the answers don't depend on it."
-)
+_BRANCH = "'{name}' writes a variable in a loop or a branch, which is left as it is."
 
 
 @contextmanager
@@ -50,7 +48,11 @@ def fresh_calls(source: Source, *, carried: bool) -> Iterator[None]:
 
     if name is not None or not writes_variables(flat):
         _expect_state(carried)
-        source.notes += [_BRANCH.format(name=name)] if name else []
+
+        if name is not None:
+            source.notes.append(_BRANCH.format(name=name))
+            source.shared_write = name
+
         yield
         return
 

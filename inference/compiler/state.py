@@ -36,12 +36,20 @@ _OTHER_WRITES = frozenset(
 )
 WRITES = _OTHER_WRITES | _ADDED.keys() | {ASSIGN}
 _READ = "ReadVariableOp"
+_RANDOM = ("Multinomial", "Random", "Rng", "TruncatedNormal")
 _SWITCHES = frozenset({"Switch", "RefSwitch"})
 
 
 def writes_variables(graph_def: Any) -> bool:
     """Return if anything in the graph or its functions writes a variable."""
     return any(node.op in WRITES for _, node in located_nodes(graph_def))
+
+
+def draws_numbers(graph_def: Any) -> bool:
+    """Return if anything in the graph or its functions draws random numbers."""
+    return any(
+        word in node.op for _, node in located_nodes(graph_def) for word in _RANDOM
+    )
 
 
 @dataclass(slots=True, kw_only=True)
