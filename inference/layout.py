@@ -202,8 +202,7 @@ def _lies_there(path: Path) -> bool:
 
 def _serves(path: Path, boundary: Boundary) -> bool:
     boundary.check(path)
-    half = checkpoints.is_graph(path) and checkpoints.incomplete(path)
-    return is_model_file(path) and not half
+    return is_model_file(path)
 
 
 def _is_folder(path: Path) -> bool:
