@@ -38,7 +38,7 @@ from inference.sources.signatureless import (
 from inference.sources.source import Source
 from inference.sources.tables import TABLES
 from inference.sources.training_cut import settle_training
-from inference.sources.training_ends import drop_training_ends
+from inference.sources.training_ends import drop_measures, drop_training_ends
 from inference.sources.variables import to_resources
 from inference.sources.wiring import operations
 
@@ -153,7 +153,8 @@ def _served(meta_graph: Any, sidecar: Sidecar) -> Any:
 
     if not configs or not all(each.outputs for each in configs):
         drop_training_ends(graph_def, map(graphs.node_of, called))
-        found = discover(operations(graph_def))
+        wired = operations(graph_def)
+        found = drop_measures(wired, discover(wired))
         roots += [*found.inputs, *found.outputs]
 
     graph_def = graphs.prune(graph_def, roots)

@@ -57,7 +57,7 @@ def discover(operations: list[Operation]) -> Found:
 
     outputs = [tensor for end in ends for tensor in _values(end) if _servable(tensor)]
     return Found(
-        inputs=tuple(tensor.name for tensor in _inputs_of(outputs, feedable)),
+        inputs=tuple(tensor.name for tensor in inputs_of(outputs, feedable)),
         outputs=tuple(tensor.name for tensor in outputs),
     )
 
@@ -84,7 +84,7 @@ def complete(
     outputs = [graph.get_tensor_by_name(s.tensor) for s in signature.outputs.values()]
     added = {
         name: spec
-        for name, spec in _specs(_inputs_of(outputs, feedable)).items()
+        for name, spec in _specs(inputs_of(outputs, feedable)).items()
         if spec.tensor not in declared
     }
 
@@ -128,7 +128,7 @@ def feedable_tensors(operations: Iterable[Any]) -> dict[str, Any]:
     defaulted = {
         name: tensor
         for name, tensor in _outputs_of(operations, {"PlaceholderWithDefault"}).items()
-        if not given.keys() & {t.name for t in _inputs_of([tensor], given | piped)}
+        if not given.keys() & {t.name for t in inputs_of([tensor], given | piped)}
     }
     return given | piped | defaulted
 
@@ -149,7 +149,7 @@ def _check_defaults(
             )
 
 
-def _inputs_of(outputs: Iterable[Any], feedable: dict[str, Any]) -> list[Any]:
+def inputs_of(outputs: Iterable[Any], feedable: dict[str, Any]) -> list[Any]:
     """The feedable tensors that `outputs` need, in the order of their names."""
     found: dict[str, Any] = {}
     seen = set()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.sources.branch_cut import remove, with_sources
+from inference.sources.discovery import feedable_tensors, inputs_of
 from inference.sources.training import changes_state
 from inference.sources.wiring import followers, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inference.sources.wiring import Operation
+    from inference.sources.discovery import Found
+    from inference.sources.wiring import Operation, Wire
 
 # tf.gradients makes all of its operations in a scope of this name.
 _GRADIENT = re.compile(r"(.*/)?gradients(_\d+)?/")
+_MEANS = {"Mean", "Sum"}
+_MOST_STEPS = 20
 _SAVES = {"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"}
 
 
@@ -38,6 +43,38 @@ def drop_training_ends(graph_def: Any, also: Iterable[str]) -> None:
 
     gone = with_sources(gone | idle) if gone else idle
     remove(graph_def, {each.name for each in gone})
+
+
+def drop_measures(wired: list[Operation], found: Found) -> Found:
+    """Without losses and accuracies: means that alone need an input, such as labels."""
+    feedable = feedable_tensors(wired)
+    wires = {wire.name: wire for each in wired for wire in each.outputs}
+    needed = {
+        name: {each.name for each in inputs_of([wires[name]], feedable)}
+        for name in found.outputs
+    }
+    answers = {name for name in needed if _source(wires[name]).type not in _MEANS}
+    asked = {each for name in answers for each in needed[name]}
+    kept = [name for name in found.outputs if name in answers or needed[name] <= asked]
+
+    if not answers:
+        return found
+
+    inputs = sorted({each for name in kept for each in needed[name]})
+    return replace(found, inputs=tuple(inputs), outputs=tuple(kept))
+
+
+def _source(wire: Wire) -> Operation:
+    """What makes the value that may only be named afterwards."""
+    operation = wire.op
+
+    for _ in range(_MOST_STEPS):
+        if operation.type != "Identity" or not operation.inputs:
+            break
+
+        operation = operation.inputs[0].op
+
+    return operation
 
 
 def _idle(wired: list[Operation]) -> set[Operation]:

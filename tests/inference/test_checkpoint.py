@@ -101,6 +101,22 @@ def test_what_trains_and_saves_is_left_out(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
 
 
+def test_what_measures_against_labels_is_no_output(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        probabilities = dense(x)
+        labels = tf1.placeholder(tf.int64, [None], "labels")
+        right = tf.equal(tf.argmax(probabilities, 1), labels)
+        tf.reduce_mean(tf.cast(right, tf.float32), name="accuracy")
+        tf.reduce_mean(probabilities, 0, name="level")
+        return probabilities
+
+    save(tmp_path / "flowers", build, feeds={"labels": [0, 1, 2]})
+
+    with open_source(tmp_path / "flowers.meta", Sidecar()) as source:
+        assert defaults(source) == {"x": None}
+        assert set(source.signatures["serving_default"].outputs) == {"level", "result"}
+
+
 def normalised(x: Any) -> Any:
     """Its updates are in the branch that trains, and run with it."""
     flag = tf1.placeholder(tf.bool, name="mode")
