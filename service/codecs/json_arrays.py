@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PIECE_COST = 8192
 STRING_COST = 64  # as much as so many numbers, where it isn't long
 
+_ADDED = 2
+"""NumPy's `dtype.isbuiltin` of dtypes that another package has added."""
+
 _AS_NUMBERS = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -54,8 +57,8 @@ def check_dtype(name: str, array: Array) -> None:
 
 
 def _is_numpys(dtype: np.dtype[Any]) -> bool:
-    """Tell NumPy's own dtypes: float8_e5m2 is of their kind "f" too."""
-    return dtype.isbuiltin == 1
+    """Tell NumPy's own dtypes from added ones: float8_e5m2 is of the kind "f" too."""
+    return dtype.isbuiltin != _ADDED
 
 
 def cost(array: Array) -> int:

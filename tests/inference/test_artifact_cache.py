@@ -185,7 +185,10 @@ def test_the_key_changes_with_the_architecture_beside(file: Path) -> None:
             ),
             id="a file's name",
         ),
-        pytest.param(lambda path: (path / "asset.txt").touch(), id="another file"),
+        pytest.param(
+            lambda path: (path / "variables" / "variables.more").touch(),
+            id="another file",
+        ),
         pytest.param(
             lambda path: (path / "variables" / "variables.index").unlink(),
             id="a file less",
