@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from inference import checkpoints
 from inference.boundary import BadEntry
+from inference.keras_folders import is_keras_folder, is_shard, map_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,7 @@ LOST_AND_FOUND = "lost+found"
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 SAVED_MODEL_PARTS = (*_SAVED_MODEL, "variables", "assets")
 """What a SavedModel is made of; whatever else lies in its folder is never read."""
+
 _NUMBER_LIKE = re.compile(r"[vV]?[+-]?[0-9]+([._][0-9]+)*")
 _BEGINS_AS_NUMBER = re.compile(r"[vV]?[+-]?[0-9]")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -50,6 +52,16 @@ def meant_as_version(path: Path) -> bool:
 
 def is_saved_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _SAVED_MODEL)
+
+
+def is_model_folder(folder: Path) -> bool:
+    return is_saved_model(folder) or is_keras_folder(folder)
+
+
+def name_of_folder(folder: Path) -> str:
+    """A model's name where it is a folder, or has one."""
+    named_as_file = folder.suffix.lower() == ".keras" and is_keras_folder(folder)
+    return folder.stem if named_as_file else folder.name
 
 
 def is_model_file(path: Path) -> bool:
@@ -107,14 +119,18 @@ def model_in(folder: Path, boundary: Boundary) -> Path:
 
     Raises `BadEntry`, `LimitReached`, `OSError`.
     """
-    if is_saved_model(folder):
+    children = boundary.children(folder)
+
+    if is_model_folder(folder):
         boundary.check_tree(folder)
         return folder
 
-    children = boundary.children(folder)
     serving = [path for path in children if _serves(path, boundary)]
     # The checkpoint that a frozen graph or a SavedModel was made from lies beside it.
     found = [each for each in serving if not checkpoints.is_graph(each)] or serving
+
+    if found and all(map(is_shard, found)):
+        raise BadEntry(_without_map(found[0]))
 
     if len(found) == 1 and not found[0].name.isprintable():
         raise BadEntry(f"{found[0].name} isn't a readable name; rename the file.")
@@ -165,6 +181,13 @@ def _nothing_in(children: list[Path]) -> str:
 
 def _missing_at(path: Path) -> str | None:
     return checkpoints.incomplete(path) if path.is_file() else None
+
+
+def _without_map(shard: Path) -> str:
+    return (
+        f"holds shards of weights, but not {map_of(shard).name}, which says what is "
+        "where. Copy it too, with the architecture."
+    )
 
 
 def architecture_of(path: Path) -> Path:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inference.boundary import BadEntry
-from inference.layout import VERSION, check_beside, is_model_file, is_saved_model
+from inference.layout import (
+    VERSION,
+    check_beside,
+    is_model_file,
+    is_model_folder,
+    is_saved_model,
+)
 from inference.triton import CONFIG
 
 if TYPE_CHECKING:
@@ -129,7 +135,7 @@ def _lies_at(folder: Path, place: str, boundary: Boundary) -> bool:
         folder /= name
         boundary.check(folder)
 
-    if is_saved_model(folder):
+    if is_model_folder(folder):
         boundary.check_tree(folder)
         return True
 
@@ -156,4 +162,4 @@ def _check_size(path: Path) -> None:
 
 
 def _holds(path: Path) -> bool:
-    return is_saved_model(path) or is_model_file(path)
+    return is_model_folder(path) or is_model_file(path)

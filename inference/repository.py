@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from inference import checkpoints
 from inference.boundary import BadEntry, Boundary, LimitReached
+from inference.keras_folders import base_of, is_shard, map_of
 from inference.layout import (
     FOREIGN,
     LOST_AND_FOUND,
@@ -25,11 +26,12 @@ from inference.layout import (
     check_beside,
     holds_versions,
     is_model_file,
-    is_saved_model,
+    is_model_folder,
     is_version,
     meant_as_version,
     model_in,
     model_name,
+    name_of_folder,
     names_of,
     nearest_file,
 )
@@ -97,7 +99,7 @@ def scan_repository(
     if root.is_file():
         finder = _Finder(bounded(root.parent))
         finder.find_one(root)
-    elif is_saved_model(root) or is_packaged(root):
+    elif is_model_folder(root) or is_packaged(root):
         # What goes with all versions lies above a version's folder.
         above = [root.parent] if VERSION.fullmatch(root.name) else []
         finder = _Finder(bounded(root, *above))
@@ -165,7 +167,7 @@ class _Finder:
         model = folder.parent if is_numbered else folder
         number = int(folder.name) if is_numbered else 1
         files = self._version(folder, model, model, number)
-        self._add(model.name, [files], files.sidecar, folder.name)
+        self._add(name_of_folder(model), [files], files.sidecar, folder.name)
 
     def _find(self, path: Path, root: Path) -> None:
         self._boundary.count(1)
@@ -173,6 +175,11 @@ class _Finder:
 
         if path.is_dir():
             self._find_versions(path, root)
+        elif is_shard(path) and map_of(path).is_file():
+            raise BadEntry(
+                f"one shard of {map_of(path).name}; put it, the other shards and the "
+                f"architecture ({base_of(path)}.json) into a folder of their own."
+            )
         elif is_model_file(path):
             self._find_file(path, root)
         elif missing := checkpoints.incomplete(path):
@@ -189,7 +196,7 @@ class _Finder:
 
         if not folders:
             files = self._version(model, model, root, 1)
-            self._add(model.name, [files], files.sidecar, f"{model.name}/")
+            self._add(name_of_folder(model), [files], files.sidecar, f"{model.name}/")
             return
 
         self._report_misnamed(model, children)
@@ -204,7 +211,7 @@ class _Finder:
 
         if found:
             sidecar = self._companion(model / SIDECAR)
-            self._add(model.name, found, sidecar, f"{model.name}/")
+            self._add(name_of_folder(model), found, sidecar, f"{model.name}/")
 
     def _report_misnamed(self, model: Path, children: list[Path]) -> None:
         for path in filter(meant_as_version, children):
@@ -242,7 +249,7 @@ class _Finder:
         own = [path.with_suffix(".toml")] if path != folder else []
         sidecars = own + [each / SIDECAR for each in folders]
         return ModelFiles(
-            id=ModelId(model.name, number),
+            id=ModelId(name_of_folder(model), number),
             path=path,
             sidecar=self._companion(*sidecars),
             sums=self._companion(*(each / SUMS for each in (folder, model, root))),

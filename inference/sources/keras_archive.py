@@ -33,7 +33,7 @@ MAX_EXPANSION = 100
 _FLOOR = 2**20
 """Bytes below which no member is a bomb, however well it is compressed."""
 
-_ASSETS = "assets/"
+ASSETS = "assets/"
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BLOCK = 2**20
@@ -133,7 +133,7 @@ def _screen_member(member: zipfile.ZipInfo, where: str) -> None:
     if not _expected(member.filename):
         raise InvalidModel(
             f"{where} doesn't belong into the zip of a Keras model, which has "
-            f"{METADATA}, {CONFIG}, {WEIGHTS} and {_ASSETS}. Save the model again."
+            f"{METADATA}, {CONFIG}, {WEIGHTS} and {ASSETS}. Save the model again."
         )
 
     kind = stat.S_IFMT(member.external_attr >> 16)
@@ -154,7 +154,7 @@ def _screen_member(member: zipfile.ZipInfo, where: str) -> None:
 
 
 def _expected(name: str) -> bool:
-    return name in (CONFIG, METADATA, WEIGHTS) or name.startswith(_ASSETS)
+    return name in (CONFIG, METADATA, WEIGHTS) or name.startswith(ASSETS)
 
 
 def _check_expansion(member: zipfile.ZipInfo, where: str) -> None:

@@ -86,8 +86,8 @@ def _read_zip(path: Path, memory_bytes: int | None) -> KerasFile:
     return KerasFile(
         path=path,
         container=".keras",
-        version=_checked_version(metadata.get("keras_version", "3"), path.name),
-        config=_untrained(config),
+        version=checked_version(metadata.get("keras_version", "3"), path.name),
+        config=untrained(config),
         stored=stored,
     )
 
@@ -110,7 +110,7 @@ def _read_hdf5(path: Path, memory_bytes: int | None) -> KerasFile:
         return KerasFile(
             path=path,
             container=".h5",
-            version=_checked_version(version or "1", path.name),
+            version=checked_version(version or "1", path.name),
             config=parse_config(attributes["model_config"], path.name),
             stored=stored,
             backend=attributes.get("backend"),
@@ -144,20 +144,20 @@ def _with_architecture(
     return KerasFile(
         path=path,
         container=".h5",
-        version=_checked_version(version or _architecture_version(config), beside.name),
-        config=_untrained(config),
+        version=checked_version(version or architecture_version(config), beside.name),
+        config=untrained(config),
         stored=stored,
         weights_only=True,
         backend=backend or _text_in(config, "backend"),
     )
 
 
-def _untrained(config: Config) -> Config:
+def untrained(config: Config) -> Config:
     """Without the loss and the optimizer, which nobody reads who only serves."""
     return {key: value for key, value in config.items() if key != "compile_config"}
 
 
-def _architecture_version(config: Config) -> str:
+def architecture_version(config: Config) -> str:
     """Keras 3 writes no version into its JSON, but each layer's module."""
     return str(config.get("keras_version") or ("3" if "module" in config else "1"))
 
@@ -186,7 +186,7 @@ def _text(value: Any, name: str) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _checked_version(version: Any, name: str) -> str:
+def checked_version(version: Any, name: str) -> str:
     if not isinstance(version, str) or not _VERSION.match(version):
         raise InvalidModel(
             f"{name} says that Keras '{shown(version)}' wrote it, which is no "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.sidecar import Sidecar
 from inference.sources.keras_config import read_keras_file
+from inference.sources.keras_folder import read_keras_folder
 from inference.sources.keras_history.backend import check_backend
 from inference.sources.keras_history.input_shape import with_input_shape
 from inference.sources.keras_history.translation import translate
@@ -34,7 +35,8 @@ def admit(
     place in it, and the reason.
     """
     memory_bytes = permissions.memory_bytes
-    found = read_keras_file(path, memory_bytes)
+    read = read_keras_folder if path.is_dir() else read_keras_file
+    found = read(path, memory_bytes)
     keras_file = _translated(replace(found, backend=found.backend or sidecar.backend))
     screen_config(keras_file.config, path.name, permissions)
     keras_file = _shaped(keras_file, sidecar)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +17,9 @@ import h5py
 
 from inference.backend import quiet_stderr
 from inference.errors import InvalidModel
+from inference.layout import architecture_of
 from inference.reasons import first_line
-from inference.sources.keras_archive import CONFIG
+from inference.sources.keras_copy import write_archive, write_shards
 from inference.sources.keras_hdf5_weights import load_weights
 from inference.sources.keras_sizes import allowed_values
 from inference.sources.keras_weights import bounded_weights
@@ -87,8 +86,8 @@ def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
         # Keras chooses a reader by the file's name, so it gets one that fits.
         named = Path(scratch, "model.keras")
 
-        if keras_file.translated:
-            _rewrite(keras_file, named)
+        if keras_file.translated or keras_file.path.is_dir():
+            write_archive(keras_file, named)
         else:
             named.symlink_to(keras_file.path.resolve())
 
@@ -102,22 +101,14 @@ def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
         )
 
 
-def _rewrite(keras_file: KerasFile, path: Path) -> None:
-    """Copy the zip with the translated architecture in the place of its own."""
-    with zipfile.ZipFile(keras_file.path) as old, zipfile.ZipFile(path, "w") as new:
-        for member in old.infolist():
-            if member.filename == CONFIG:
-                new.writestr(CONFIG, json.dumps(keras_file.config))
-            elif not member.is_dir():
-                with (
-                    old.open(member) as source,
-                    new.open(member.filename, "w", force_zip64=True) as copy,
-                ):
-                    shutil.copyfileobj(source, copy, 2**20)
-
-
 def _with_weights(keras: Any, keras_file: KerasFile) -> Any:
     model = keras.models.model_from_json(json.dumps(keras_file.config))
+
+    if keras_file.path.is_dir():
+        with tempfile.TemporaryDirectory() as scratch:
+            model.load_weights(str(write_shards(keras_file.path, Path(scratch))))
+
+        return model
 
     with h5py.File(keras_file.path, "r") as file:
         if keras_file.generation < 3 and "layer_names" in file.attrs:
@@ -194,7 +185,9 @@ def _unreadable(keras: Any, keras_file: KerasFile, error: Exception) -> str:
     reason = first_line(error)
 
     if keras_file.weights_only:
-        beside = keras_file.path.with_suffix(".json").name
+        beside = (
+            "it" if keras_file.path.is_dir() else architecture_of(keras_file.path).name
+        )
         return f"The weights in {name} don't fit the architecture in {beside}: {reason}"
 
     if isinstance(error, KeyError):

@@ -9,6 +9,7 @@ import h5py
 
 from inference.checkpoints import is_graph
 from inference.errors import InvalidModel
+from inference.keras_folders import is_keras_folder
 from inference.permissions import Permissions
 from inference.sources.checkpoint import open_checkpoint
 from inference.sources.frozen_graph import open_frozen_graph
@@ -32,7 +33,8 @@ def open_source(
     allowed = permissions or Permissions()
 
     if path.is_dir():
-        return open_saved_model(path, sidecar, allowed)
+        open_folder = open_keras_file if is_keras_folder(path) else open_saved_model
+        return open_folder(path, sidecar, allowed)
 
     if not path.is_file():
         raise InvalidModel(

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import pytest
 import tf_keras
+from keras.src import layers as all_layers
 from keras.src.saving import serialization_lib
 from tf_keras.src.layers import serialization
 from tf_keras.src.layers.core.tf_op_layer import get_symbol_from_name
@@ -59,7 +60,7 @@ def old_layers() -> set[str]:
 
 
 LAYERS = classes(
-    keras.layers, keras.src.layers, tf_keras.layers, tf_keras.layers.experimental
+    keras.layers, all_layers, tf_keras.layers, tf_keras.layers.experimental
 )
 
 
@@ -176,7 +177,10 @@ def operations_of_keras() -> dict[tuple[str, str], type]:
 
 
 def modules_of_keras() -> list[Any]:
-    names = [each.name for each in walk_packages(keras.src.__path__, "keras.src.")]
+    names = [
+        each.name
+        for each in walk_packages(import_module("keras.src").__path__, "keras.src.")
+    ]
     used = [name for name in names if not name.endswith(("_test", "torchtree_impl"))]
     left_out = tuple(f"keras.src.backend.{name}" for name in OTHER_BACKENDS)
     return [import_module(name) for name in used if not name.startswith(left_out)]

@@ -1,0 +1,61 @@
+"""Copies of Keras models for Keras to read: what was screened, under names it knows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from typing import TYPE_CHECKING
+
+from inference.sources.keras_archive import CONFIG, METADATA, WEIGHTS
+from inference.sources.keras_folder import assets_of, shards_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference.sources.keras_config import KerasFile
+
+_BLOCK = 2**20
+
+
+def write_archive(keras_file: KerasFile, path: Path) -> None:
+    """Write the model as a `.keras` file, with its translated architecture."""
+    with zipfile.ZipFile(path, "w") as new:
+        new.writestr(CONFIG, json.dumps(keras_file.config))
+
+        if keras_file.path.is_dir():
+            _add_files(keras_file.path, new)
+        else:
+            _add_members(keras_file.path, new)
+
+
+def _add_files(folder: Path, new: zipfile.ZipFile) -> None:
+    for file in (folder / METADATA, folder / WEIGHTS, *assets_of(folder)):
+        new.write(file, file.relative_to(folder).as_posix())
+
+
+def _add_members(path: Path, new: zipfile.ZipFile) -> None:
+    with zipfile.ZipFile(path) as old:
+        for member in old.infolist():
+            if member.filename == CONFIG or member.is_dir():
+                continue
+
+            with (
+                old.open(member) as source,
+                new.open(member.filename, "w", force_zip64=True) as copy,
+            ):
+                shutil.copyfileobj(source, copy, _BLOCK)
+
+
+def write_shards(folder: Path, scratch: Path) -> Path:
+    """Link the shards into `scratch`, beside a map of them alone; returns the map."""
+    places = shards_of(folder)
+
+    for name in sorted({name for names in places.values() for name in names}):
+        (scratch / name).symlink_to((folder / name).resolve())
+
+    # Keras opens the first shard by a name that it makes itself.
+    base = next(iter(places.values()))[0].rpartition("_")[0]
+    path = scratch / f"{base}.weights.json"
+    path.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return path

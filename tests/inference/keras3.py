@@ -1,0 +1,89 @@
+"""Small models of Keras 3, what they answer, and what is read of their files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import layers as L
+
+from inference.artifact import Artifact
+from inference.backend import tf
+from inference.compiler.compile import compile_model
+from inference.runtime import Servable
+from inference.sidecar import Sidecar
+from inference.sources.opening import open_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inference.types import Array
+
+
+def flowers(*, middle: int = 64) -> Any:
+    """A Sequential of which the middle layer's kernel is the largest array."""
+    return keras.Sequential(
+        [
+            keras.Input((8,)),
+            L.Dense(64, activation="relu"),
+            L.BatchNormalization(),
+            L.Dense(middle),
+            L.Dense(4),
+        ]
+    )
+
+
+def words() -> Any:
+    """A model whose vocabulary is an asset."""
+    lookup = L.TextVectorization(output_sequence_length=4)
+    lookup.adapt(["a b c", "b d"])
+    taken = keras.Input((1,), dtype="string")
+    rows = L.Embedding(9, 3)(lookup(taken))
+    return keras.Model(taken, L.GlobalAveragePooling1D()(rows))
+
+
+def samples(model: Any) -> Array:
+    """Two rows for the one input of `model`."""
+    (taken,) = model.inputs
+
+    if taken.dtype == "string":
+        return np.array([["a b"], ["d c"]], dtype=object)
+
+    shape = (2, *(size or 5 for size in taken.shape[1:]))
+    values = np.random.default_rng(0).normal(size=shape)
+    whole = "int" in taken.dtype
+    return abs(values * 3).astype("int32") if whole else values.astype("float32")
+
+
+def answers(model: Any) -> Array:
+    """Return the model's own answer to its samples, as float32."""
+    given = model(tf.constant(samples(model)), training=False)
+    found: Array = tf.cast(given, tf.float32).numpy()
+    return found
+
+
+def read_answers(path: Path, model: Any) -> Array:
+    """Return the answer of what is read of `path` to the samples of `model`."""
+    with open_source(path, Sidecar()) as source:
+        signature = source.signatures["serving_default"]
+        (name,) = signature.inputs
+        found = source.reference(signature, {name: samples(model)})
+
+    (value,) = found.values()
+    return value.astype("float32")
+
+
+def served_answers(path: Path, folder: Path, model: Any) -> Array:
+    """Return the answer of the artifact that is compiled of `path`."""
+    folder.mkdir()
+    artifact = Artifact(folder)
+    manifest = compile_model(path, None, folder, lambda _: None)
+    artifact.manifest.write_text(manifest.model_dump_json())
+
+    with Servable(artifact) as servable:
+        (name,) = servable.signatures["serving_default"].inputs
+        found = servable.run("serving_default", {name: samples(model)})
+
+    (value,) = found.values()
+    return np.asarray(value).astype("float32")
