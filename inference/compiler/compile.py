@@ -12,7 +12,6 @@ from inference.artifact_cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.fresh_calls import fresh_calls
 from inference.compiler.optimization import recipes
-from inference.compiler.state import draws_numbers
 from inference.compiler.verification import (
     Mismatch,
     Refusal,
@@ -80,29 +79,17 @@ def compile_model(
 def _running(source: Source) -> list[Trial | Refusal]:
     """Try each signature, and leave out those that this machine can't ever run."""
     trials = [attempt(source, each) for each in source.signatures.values()]
-    reasons = {each.signature.name: _why_not(source, each) for each in trials}
-    never = {name: reason for name, reason in reasons.items() if reason}
+    never = {
+        each.signature.name: each.reason
+        for each in trials
+        if isinstance(each, Refusal) and each.never_runs
+    }
 
     if len(never) == len(trials):
         raise InvalidModel("; ".join(dict.fromkeys(never.values())))
 
     source.leave_out(never)
     return [each for each in trials if each.signature.name not in never]
-
-
-def _why_not(source: Source, trial: Trial | Refusal) -> str:
-    """Return why the signature can't be served at all; empty if it can."""
-    if isinstance(trial, Refusal):
-        return trial.reason if trial.never_runs else ""
-
-    if trial.steady or source.shared_write is None or draws_numbers(source.graph_def):
-        return ""
-
-    return (
-        f"its answers change from call to call, as '{source.shared_write}' writes a "
-        "variable in a loop or a branch, where nobody can tell what one call leaves to "
-        "the next. Export the model without the state"
-    )
 
 
 def _first_right(

@@ -7,17 +7,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
+from inference.compiler.generators import generators
+from inference.compiler.hidden_writes import drop_hidden_writes
+from inference.compiler.hoisting import hoist
 from inference.compiler.optimization import inline
-from inference.compiler.state import conditional_write, localize, writes_variables
+from inference.compiler.shared_tables import check_tables
+from inference.compiler.state import localize, writes_variables, written_variables
 from inference.errors import InvalidSidecar
-from inference.sources.graphs import prune
+from inference.sources.graphs import node_of, nodes_by_name, prune, reachable
 from inference.sources.kernels.rebuilding import rebuild
+from inference.sources.nodes import become_read
+from inference.sources.optional_inputs import MAX_DEFAULT_BYTES
 from inference.sources.session import SessionReference, source_session
 from inference.sources.tensors import dtype_name
 from inference.types import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from inference.compiler.state import LocalState
     from inference.sources.source import Source
@@ -27,7 +33,9 @@ _NOTE = (
     "The model keeps state ({names}). Each request is answered as a fresh model does; "
     "with carry_state = true in the sidecar, clients may send it on."
 )
-_BRANCH = "'{name}' writes a variable in a loop or a branch, which is left as it is."
+_HIDDEN = (
+    "What {names} write in a loop or a branch isn't kept; no answer depends on it."
+)
 
 
 @contextmanager
@@ -38,28 +46,31 @@ def fresh_calls(source: Source, *, carried: bool) -> Iterator[None]:
     `carried`, the state is an optional input and an output of each signature that has
     any. Raises `InvalidModel` and `InvalidSidecar`.
     """
+    check_tables(source.graph_def)
+
     if not writes_variables(source.graph_def):
         _expect_state(carried)
         yield
         return
 
     flat = inline(source.graph_def, source.tensors())
-    name = conditional_write(flat)
+    drawing = generators(flat, source.tensors())
+    hoist(flat, drawing)
+    hidden = drop_hidden_writes(flat, drawing)
 
-    if name is not None or not writes_variables(flat):
+    if hidden:
+        names = ", ".join(f"'{name}'" for name in hidden)
+        source.notes.append(_HIDDEN.format(names=names))
+
+    if not hidden and not written_variables(flat) - drawing:
         _expect_state(carried)
-
-        if name is not None:
-            source.notes.append(_BRANCH.format(name=name))
-            source.shared_write = name
-
         yield
         return
 
     with source_session() as session:
         source.graph_def = flat
         rebuild(session, source)
-        _adopt(source, session, carried=carried)
+        _adopt(source, session, drawing, carried=carried)
         yield
 
 
@@ -71,28 +82,33 @@ def _expect_state(carried: bool) -> None:
         )
 
 
-def _adopt(source: Source, session: Any, *, carried: bool) -> None:
-    outputs = {
-        name: [spec.tensor for spec in signature.outputs.values()]
-        for name, signature in source.signatures.items()
-    }
-    state = localize(source.graph_def, outputs, carried=carried)
-    named = _names(source, state)
+def _adopt(
+    source: Source, session: Any, kept: Collection[str], *, carried: bool
+) -> None:
+    outputs = _outputs(source)
+    state = localize(source.graph_def, outputs, carried=carried, kept=kept)
+    named = _names(source, _needed(source, state, outputs))
+    _read_stored(source.graph_def, state, named)
     stored = {handle: source.variables[handle] for handle in named}
     source.reference = FreshReference(session, stored, named)
 
     if carried:
-        source.signatures = {
-            name: _carrying(signature, state, named, stored)
-            for name, signature in source.signatures.items()
-        }
-    else:
+        _expect_state(not named)
+        _carry(source, state, named, outputs)
+    elif named:
         source.notes.append(_NOTE.format(names=_told(stored, named)))
 
     source.graph_def = prune(source.graph_def, source.tensors())
     kept = {node.name for node in source.graph_def.node}
     source.variables = {
         handle: value for handle, value in source.variables.items() if handle in kept
+    }
+
+
+def _outputs(source: Source) -> dict[str, list[str]]:
+    return {
+        name: [spec.tensor for spec in signature.outputs.values()]
+        for name, signature in source.signatures.items()
     }
 
 
@@ -147,7 +163,40 @@ class FreshReference:
         return answers | left
 
 
-def _names(source: Source, state: LocalState) -> dict[str, str]:
+def _needed(
+    source: Source, state: LocalState, outputs: Mapping[str, list[str]]
+) -> list[str]:
+    """Return the handles whose state an answer depends on, now or when carried on."""
+    nodes = nodes_by_name(source.graph_def)
+    waiting = [tensor for tensors in outputs.values() for tensor in tensors]
+    needed: dict[str, None] = {}
+
+    while waiting:
+        run = reachable(nodes, waiting, controls=False)
+        found = [
+            handle
+            for handle, first in state.first.items()
+            if node_of(first) in run and handle not in needed
+        ]
+        needed |= dict.fromkeys(found)
+        waiting = [
+            tensor for (_, handle), tensor in state.last.items() if handle in found
+        ]
+
+    return [handle for handle in state.first if handle in needed]
+
+
+def _read_stored(graph_def: Any, state: LocalState, named: Mapping[str, str]) -> None:
+    """Let what has no name begin with what is stored: no client could send it."""
+    nodes = nodes_by_name(graph_def)
+
+    for handle, first in state.first.items():
+        if handle not in named:
+            begin = nodes[node_of(first)]
+            become_read(begin, handle, begin.attr["dtype"].type)
+
+
+def _names(source: Source, handles: list[str]) -> dict[str, str]:
     """Return a name for the state in each handle that no input or output has."""
     taken = {
         name
@@ -159,37 +208,49 @@ def _names(source: Source, state: LocalState) -> dict[str, str]:
         for name in ("state", *(f"state_{place}" for place in range(1, 10_000)))
         if name not in taken
     )
-    return dict(zip(state.first, free, strict=False))
+    return dict(zip(handles, free, strict=False))
 
 
-def _carrying(
-    signature: Signature,
+def _carry(
+    source: Source,
     state: LocalState,
     named: Mapping[str, str],
-    stored: Mapping[str, Array],
-) -> Signature:
-    """Add the state that a call of this signature writes."""
-    last = {
-        handle: tensor
-        for (name, handle), tensor in state.last.items()
-        if name == signature.name
-    }
-    inputs = {
-        named[handle]: _spec(named[handle], state.first[handle], stored[handle])
-        for handle in last
-    }
-    outputs = {
-        named[handle]: replace(inputs[named[handle]], tensor=tensor, default=None)
-        for handle, tensor in last.items()
-    }
-    return replace(
-        signature,
-        inputs={**signature.inputs, **inputs},
-        outputs={**signature.outputs, **outputs},
-    )
+    outputs: Mapping[str, list[str]],
+) -> None:
+    """Add to each signature the state that it reads, and that which it writes."""
+    nodes = nodes_by_name(source.graph_def)
+
+    for name, signature in source.signatures.items():
+        last = {
+            handle: tensor
+            for (writer, handle), tensor in state.last.items()
+            if writer == name and handle in named
+        }
+        tensors = [*outputs[name], *last.values()]
+        needed = reachable(nodes, tensors, controls=False)
+        specs = {
+            handle: _spec(named[handle], first, source.variables[handle])
+            for handle, first in state.first.items()
+            if handle in named and (handle in last or node_of(first) in needed)
+        }
+        left = [
+            replace(specs[handle], tensor=tensor, default=None)
+            for handle, tensor in last.items()
+        ]
+        source.signatures[name] = replace(
+            signature,
+            inputs={**signature.inputs, **{each.name: each for each in specs.values()}},
+            outputs={**signature.outputs, **{each.name: each for each in left}},
+        )
 
 
 def _spec(name: str, tensor: str, value: Array) -> TensorSpec:
+    if value.nbytes > MAX_DEFAULT_BYTES:
+        raise InvalidSidecar(
+            f"carry_state lets clients send '{name}', which has {value.nbytes:,} "
+            f"bytes; it may have {MAX_DEFAULT_BYTES:,}. Take the key out."
+        )
+
     return TensorSpec(
         name=name,
         tensor=tensor,

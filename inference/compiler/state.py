@@ -14,6 +14,7 @@ from inference.backend import tf1
 from inference.errors import InvalidModel
 from inference.sources.graphs import (
     FORWARDS,
+    handle_of,
     located_nodes,
     node_of,
     reachable,
@@ -22,7 +23,7 @@ from inference.sources.graphs import (
 from inference.sources.nodes import become_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 ASSIGN = "AssignVariableOp"
 _ADDED = {"AssignAddVariableOp": "AddV2", "AssignSubVariableOp": "Sub"}
@@ -35,9 +36,8 @@ _OTHER_WRITES = frozenset(
     | {f"ResourceScatterNd{kind}" for kind in ("Add", "Max", "Min", "Sub", "Update")}
 )
 WRITES = _OTHER_WRITES | _ADDED.keys() | {ASSIGN}
-_READ = "ReadVariableOp"
-_RANDOM = ("Multinomial", "Random", "Rng", "TruncatedNormal")
-_SWITCHES = frozenset({"Switch", "RefSwitch"})
+READ = "ReadVariableOp"
+_PASSED_OVER = WRITES | FORWARDS | {"VarIsInitializedOp", "VariableShape"}
 
 
 def writes_variables(graph_def: Any) -> bool:
@@ -45,11 +45,9 @@ def writes_variables(graph_def: Any) -> bool:
     return any(node.op in WRITES for _, node in located_nodes(graph_def))
 
 
-def draws_numbers(graph_def: Any) -> bool:
-    """Return if anything in the graph or its functions draws random numbers."""
-    return any(
-        word in node.op for _, node in located_nodes(graph_def) for word in _RANDOM
-    )
+def written_variables(graph_def: Any) -> set[str]:
+    """Return the handles of what the flat `graph_def` writes outside of functions."""
+    return set(_Graph(graph_def, ()).writes)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,36 +63,26 @@ class LocalState:
     last: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-def conditional_write(graph_def: Any) -> str | None:
-    """Return a write that stands in a loop or a branch, and may never be done."""
-    for function, node in located_nodes(graph_def):
-        if function and node.op in WRITES:
-            return str(node.name)
-
-    nodes = {node.name: node for node in graph_def.node}
-    return next(
-        (
-            node.name
-            for node in graph_def.node
-            if node.op in WRITES and _is_conditional(nodes, node)
-        ),
-        None,
-    )
-
-
 def localize(
-    graph_def: Any, outputs: Mapping[str, Iterable[str]], *, carried: bool
+    graph_def: Any,
+    outputs: Mapping[str, Iterable[str]],
+    *,
+    carried: bool,
+    kept: Collection[str],
+    also: Collection[str] = (),
 ) -> LocalState:
-    """Take the writes out of the flat `graph_def`, in place.
+    """Take the writes out of the flat `graph_def`, in place, but for those to `kept`.
+
+    Reads of `also` are treated the same, whether they are written or not.
 
     A read that follows a write becomes what was written. If `carried`, the others read
     a placeholder that a client may feed, and what a call leaves is told for the
     `outputs` of each signature. Raises `InvalidModel` for what can't be told.
     """
-    graph = _Graph(graph_def)
+    graph = _Graph(graph_def, kept)
     state = LocalState()
 
-    for handle in graph.writes:
+    for handle in dict.fromkeys([*graph.writes, *also]):
         state.first[handle] = graph.begin(handle, carried=carried)
 
     for name, tensors in outputs.items() if carried else ():
@@ -109,17 +97,19 @@ def localize(
 class _Graph:
     """A flat graph, with the order of what it does to the variables it writes."""
 
-    def __init__(self, graph_def: Any) -> None:
+    def __init__(self, graph_def: Any, kept: Collection[str]) -> None:
         self._graph_def = graph_def
         self._nodes = {node.name: node for node in graph_def.node}
         self._users = _users(graph_def)
         self._handles = {
-            node.name: self._handle(node) for node in graph_def.node if node.input
+            node.name: handle_of(node.input[0], self._nodes)
+            for node in graph_def.node
+            if node.input
         }
         self.writes: dict[str, list[Any]] = defaultdict(list)
 
         for node in graph_def.node:
-            if node.op in WRITES:
+            if node.op in WRITES and self._handles[node.name] not in kept:
                 self.writes[self._handles[node.name]].append(node)
 
         written = [node for nodes in self.writes.values() for node in nodes]
@@ -136,7 +126,7 @@ class _Graph:
             node = tf1.NodeDef(name=f"{handle}/carried", op="Placeholder")
             node.attr["shape"].CopyFrom(self._nodes[handle].attr["shape"])
         else:
-            node = tf1.NodeDef(name=f"{handle}/stored", op=_READ, input=[handle])
+            node = tf1.NodeDef(name=f"{handle}/stored", op=READ, input=[handle])
 
         node.attr["dtype"].CopyFrom(dtype)
         self._added.append(node)
@@ -160,12 +150,12 @@ class _Graph:
         for node in self._graph_def.node:
             handle = self._handles.get(node.name, "")
 
-            if handle not in self.writes or node.op in WRITES | FORWARDS:
+            if handle not in self._begin or node.op in _PASSED_OVER:
                 continue
 
             before = self._before(node.name, handle)
 
-            if node.op == _READ:
+            if node.op == READ:
                 value = self._written(before, handle) if before else self._begin[handle]
                 node.attr["T"].CopyFrom(self._nodes[handle].attr["dtype"])
                 become_identity(node, value)
@@ -190,15 +180,6 @@ class _Graph:
         del self._graph_def.node[:]
         self._graph_def.node.extend(copies)
 
-    def _handle(self, node: Any) -> str:
-        """Return the variable's node behind the first input of `node`."""
-        name = node_of(node.input[0])
-
-        while name in self._nodes and self._nodes[name].op in FORWARDS:
-            name = node_of(self._nodes[name].input[0])
-
-        return name
-
     def _followers(self, name: str) -> set[str]:
         found: set[str] = set()
         waiting = list(self._users[name])
@@ -213,7 +194,8 @@ class _Graph:
         return found
 
     def _before(self, name: str, handle: str) -> Any:
-        done = [each for each in self.writes[handle] if name in self._after[each.name]]
+        writes = self.writes.get(handle, ())
+        done = [each for each in writes if name in self._after[each.name]]
         return self._latest(done) if done else None
 
     def _latest(self, writes: list[Any]) -> Any:
@@ -267,32 +249,3 @@ def _users(graph_def: Any) -> dict[str, list[str]]:
             users[node_of(tensor)].append(node.name)
 
     return users
-
-
-def _is_conditional(nodes: dict[str, Any], write: Any) -> bool:
-    return any(
-        node.op in _SWITCHES and not _is_of_a_loop(nodes, node)
-        for node in _ancestors(nodes, write)
-    )
-
-
-def _is_of_a_loop(nodes: dict[str, Any], switch: Any) -> bool:
-    name = node_of(switch.input[1])
-
-    while name in nodes and nodes[name].op in FORWARDS:
-        name = node_of(nodes[name].input[0])
-
-    return name in nodes and nodes[name].op == "LoopCond"
-
-
-def _ancestors(nodes: dict[str, Any], node: Any) -> Iterable[Any]:
-    seen: set[str] = set()
-    waiting = [node_of(each) for each in node.input]
-
-    while waiting:
-        name = waiting.pop()
-
-        if name in nodes and name not in seen:
-            seen.add(name)
-            yield nodes[name]
-            waiting += [node_of(each) for each in nodes[name].input]

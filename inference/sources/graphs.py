@@ -10,7 +10,7 @@ from inference.backend import tf
 from inference.errors import InvalidModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 REF_VARIABLES = {"Variable", "VariableV2", "AutoReloadVariable"}
 VARIABLES = REF_VARIABLES | {"VarHandleOp"}
@@ -36,8 +36,23 @@ def nodes_by_name(graph_def: Any) -> dict[str, Any]:
     return {node.name: node for node in graph_def.node}
 
 
-def reachable(nodes: dict[str, Any], roots: Iterable[str]) -> set[str]:
-    """The names of the nodes that `roots` need, themselves included."""
+def handle_of(tensor: str, nodes: Mapping[str, Any]) -> str:
+    """The node that makes the handle which arrives as `tensor`, through identities."""
+    name = node_of(tensor)
+
+    while name in nodes and nodes[name].op in FORWARDS:
+        name = node_of(nodes[name].input[0])
+
+    return name
+
+
+def reachable(
+    nodes: dict[str, Any], roots: Iterable[str], *, controls: bool = True
+) -> set[str]:
+    """The names of the nodes that `roots` need, themselves included.
+
+    Without `controls` only those whose values they are computed from.
+    """
     found: set[str] = set()
     waiting = [node_of(root) for root in roots]
 
@@ -48,7 +63,11 @@ def reachable(nodes: dict[str, Any], roots: Iterable[str]) -> set[str]:
             continue
 
         found.add(name)
-        waiting.extend(node_of(tensor) for tensor in nodes[name].input)
+        waiting.extend(
+            node_of(tensor)
+            for tensor in nodes[name].input
+            if controls or not tensor.startswith("^")
+        )
 
     return found
 

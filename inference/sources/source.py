@@ -42,9 +42,8 @@ class Source:
     `graph_def` is pruned to what the signatures need. Its variables are `VarHandleOp`
     nodes, valued by `variables` (by node name); its tables are valued by `tables`.
     `texts` are sets of strings that it is likely to take, to be tried on it.
-    `shared_write` is a node that writes a variable in a loop or a branch, so that one
-    call may change another's answer. `left_out` are the signatures that the file has
-    and that can't be served, with the reason; the default one may be among them.
+    `left_out` are the signatures that the file has and that can't be served, with the
+    reason; the default one may be among them.
     """
 
     format: str
@@ -53,7 +52,6 @@ class Source:
     signatures: dict[str, Signature]
     default_signature: str
     reference: Reference
-    shared_write: str | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     variables: dict[str, Array] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from inference.errors import InvalidModel, InvalidSidecar
+from inference.errors import InvalidSidecar
 from inference.runtime import Servable
 from tests.inference.graphs import compile_path
 
@@ -196,40 +196,13 @@ class Sometimes(tf.Module):  # type: ignore[misc]
         return x * 2.0
 
 
-def test_writes_in_a_branch_that_nobody_reads_are_said(tmp_path: Path) -> None:
+def test_writes_in_a_branch_that_nobody_reads(tmp_path: Path) -> None:
     module = Sometimes()
     tf.saved_model.save(module, tmp_path / "model", signatures=module.note)
 
     with compiled(tmp_path / "model", tmp_path) as servable:
         answers = servable.run("serving_default", {"x": np.ones(2, "float32")})
         np.testing.assert_allclose(only(answers), [2.0, 2.0])
-
-
-class Remembering(tf.Module):  # type: ignore[misc]
-    """Answers by what a branch of an earlier call has written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = tf.Variable(0.0)
-
-    @tf.function(input_signature=[PAIR])  # type: ignore[untyped-decorator]
-    def note(self, x: Any) -> Any:
-        answer = x + self.seen
-
-        if tf.reduce_max(x) > -1000.0:
-            self.seen.assign_add(1.0)
-
-        return answer
-
-
-def test_answers_that_hang_on_a_branch_of_an_earlier_call_are_refused(
-    tmp_path: Path,
-) -> None:
-    module = Remembering()
-    tf.saved_model.save(module, tmp_path / "model", signatures=module.note)
-
-    with pytest.raises(InvalidModel, match=r"writes a variable in a loop or a branch"):
-        compiled(tmp_path / "model", tmp_path)
 
 
 def test_state_that_is_not_there_can_not_be_carried(tmp_path: Path) -> None:

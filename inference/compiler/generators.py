@@ -1,0 +1,83 @@
+"""Variables that hold the state of a random generator: they stay the model's own.
+
+Their writes say nothing of a request, and without them each call would draw the same
+numbers again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf
+from inference.compiler.state import WRITES
+from inference.sources.graphs import called, handle_of, node_of, nodes_by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_CONTROL = {"StatelessCase", "StatelessIf", "StatelessWhile"}
+
+
+def generators(graph_def: Any, outputs: Collection[str]) -> set[str]:
+    """Return the handles of whole numbers that are read for random draws alone.
+
+    Told by use: no read may reach one of `outputs`, or another variable, but through
+    an operation that takes its numbers as a seed.
+    """
+    users: dict[str, list[Any]] = {}
+
+    for node in graph_def.node:
+        for tensor in node.input:
+            if not tensor.startswith("^"):
+                users.setdefault(node_of(tensor), []).append(node)
+
+    seeded = _Seeded(graph_def, users, {node_of(output) for output in outputs})
+    return {
+        node.name
+        for node in graph_def.node
+        if node.op == "VarHandleOp"
+        and tf.dtypes.as_dtype(node.attr["dtype"].type).is_integer
+        and seeded.only(node.name)
+    }
+
+
+class _Seeded:
+    def __init__(
+        self, graph_def: Any, users: dict[str, list[Any]], outputs: set[str]
+    ) -> None:
+        self._bodies = {
+            each.signature.name: each.node_def for each in graph_def.library.function
+        }
+        self._nodes = nodes_by_name(graph_def)
+        self._users = users
+        self._outputs = outputs
+
+    def only(self, handle: str) -> bool:
+        """Tell whether what is read from `handle` ends in draws, and in some."""
+        waiting, seen = [handle], {handle}
+        drawn = False
+
+        while waiting:
+            source = waiting.pop()
+
+            for node in self._users.get(source, ()):
+                if self._draws(node):
+                    drawn = True
+                elif node.op in WRITES:
+                    if handle_of(node.input[0], self._nodes) != handle:
+                        return False
+                elif node.name not in seen:
+                    seen.add(node.name)
+                    waiting.append(node.name)
+
+        return drawn and not seen & self._outputs
+
+    def _draws(self, node: Any) -> bool:
+        if node.op.startswith("Stateless") and node.op not in _CONTROL:
+            return True
+
+        return any(
+            self._draws(inner)
+            for name in called(node)
+            for inner in self._bodies.get(name, ())
+        )

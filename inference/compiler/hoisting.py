@@ -1,0 +1,242 @@
+"""State that loops and branches read and write, handed to them and back as values.
+
+A loop or a branch that writes a variable then takes what the variable holds before it
+and gives what it holds after it; the read and the write stand beside it, in the graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference.compiler.bodies import Added, closed, opened
+from inference.compiler.state import ASSIGN, READ, WRITES, localize
+from inference.sources.graphs import handle_of, nodes_by_name, tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+_BRANCHES = {"If", "StatelessIf", "Case", "StatelessCase"}
+_LOOPS = {"While", "StatelessWhile"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """The attributes `dtype` and `shape` of a variable."""
+
+    dtype: Any
+    shape: Any
+
+
+def hoist(graph_def: Any, kept: Collection[str]) -> None:
+    """Hand the variables that the flat `graph_def` writes through its calls, in place.
+
+    Those `kept` stay as they are.
+    """
+    hoisting = _Hoisting(graph_def)
+    written = hoisting.written(graph_def) - set(kept)
+    kinds = {
+        node.name: _Kind(dtype=node.attr["dtype"], shape=node.attr["shape"])
+        for node in graph_def.node
+        if node.op == "VarHandleOp" and node.name in written
+    }
+    hoisting.hoist(graph_def, kinds)
+    graph_def.library.function.extend(hoisting.made.values())
+
+
+class _Hoisting:
+    def __init__(self, graph_def: Any) -> None:
+        self._library = {
+            each.signature.name: each for each in graph_def.library.function
+        }
+        self._writing: dict[str, frozenset[int]] = {}
+        self.made: dict[str, Any] = {}
+
+    def written(self, graph_def: Any) -> set[str]:
+        """Return the nodes whose handles are written, by calls as well."""
+        nodes = nodes_by_name(graph_def)
+        found = set()
+
+        for node in graph_def.node:
+            places = {0} if node.op in WRITES else self._written_places(node)
+            found |= {handle_of(node.input[place], nodes) for place in places}
+
+        return found
+
+    def hoist(self, graph_def: Any, kinds: Mapping[str, _Kind]) -> None:
+        nodes = nodes_by_name(graph_def)
+        calls = [node for node in graph_def.node if self._can_be_hoisted(node)]
+
+        for node in calls:
+            handles = {
+                place: origin
+                for place, tensor in enumerate(node.input)
+                if not tensor.startswith("^")
+                and (origin := handle_of(tensor, nodes)) in kinds
+            }
+
+            if handles:
+                self._hand_through(graph_def, node, handles, kinds)
+
+    def _hand_through(
+        self,
+        graph_def: Any,
+        node: Any,
+        handles: dict[int, str],
+        kinds: Mapping[str, _Kind],
+    ) -> None:
+        writes = self._written_places(node)
+        places = list(handles)
+        given = [kinds[handles[place]] for place in places]
+        first = len(node.attr["T" if node.op in _LOOPS else "Tout"].list.type)
+
+        for function in _named(node):
+            whole = node.op not in _LOOPS or function is not node.attr["cond"].func
+            function.name = self._handed(
+                function.name,
+                [place - (node.op in _BRANCHES) for place in places],
+                given,
+                returning=whole,
+            )
+
+        _widen(node, given)
+        controls = [each for each in node.input if each.startswith("^")]
+        plain = [each for each in node.input if not each.startswith("^")]
+        reads = []
+
+        for number, place in enumerate(places):
+            kind, handle = given[number], handles[place]
+            read = graph_def.node.add(name=f"{node.name}/before_{place}", op=READ)
+            read.input.extend([handle, *controls])
+            read.attr["dtype"].CopyFrom(kind.dtype)
+            reads.append(read.name)
+
+            if place in writes:
+                after = f"{node.name}/after_{place}"
+                _follow(graph_def, node.name, after)
+                write = graph_def.node.add(name=after, op=ASSIGN)
+                write.input.extend([handle, f"{node.name}:{first + number}"])
+                write.attr["dtype"].CopyFrom(kind.dtype)
+
+        node.input[:] = [*plain, *reads, *controls]
+
+    def _handed(
+        self, name: str, places: list[int], kinds: list[_Kind], *, returning: bool
+    ) -> str:
+        """Make the function that takes what the handles at `places` hold as well."""
+        made = f"{name}/handed_{'_'.join(map(str, places))}"
+
+        if made in self._library:
+            return made
+
+        function = self._library[name]
+        body = opened(function, self._library)
+        names = [function.signature.input_arg[place].name for place in places]
+        inner = dict(zip(names, kinds, strict=True))
+        nodes = nodes_by_name(body.graph_def)
+
+        for handle, kind in inner.items():
+            nodes[handle].op = "VarHandleOp"
+            nodes[handle].attr["dtype"].CopyFrom(kind.dtype)
+            nodes[handle].attr["shape"].CopyFrom(kind.shape)
+
+        self.hoist(body.graph_def, inner)
+        others = self.written(body.graph_def) - inner.keys()
+        state = localize(
+            body.graph_def,
+            {"": body.roots()},
+            carried=True,
+            kept=others,
+            also=names,
+        )
+        tensors = [(state.first[each], state.last.get(("", each))) for each in names]
+        types = [kind.dtype.type for kind in kinds]
+        finished = closed(
+            function,
+            body,
+            self._library,
+            arguments=[
+                Added(name=f"state_before_{number}", tensor=first, dtype=types[number])
+                for number, (first, _) in enumerate(tensors)
+            ],
+            results=[
+                Added(
+                    name=f"state_after_{number}",
+                    tensor=tensor_of(last or first),
+                    dtype=types[number],
+                )
+                for number, (first, last) in enumerate(tensors)
+            ]
+            if returning
+            else [],
+        )
+        finished.signature.name = made
+
+        if "_input_shapes" in finished.attr:
+            shapes = finished.attr["_input_shapes"].list.shape
+            shapes.extend(kind.shape.shape for kind in kinds)
+
+        self._library[made] = self.made[made] = finished
+        return made
+
+    def _can_be_hoisted(self, node: Any) -> bool:
+        if node.op in _LOOPS:
+            return not self._writes(node.attr["cond"].func.name)
+
+        return node.op in _CALLS | _BRANCHES
+
+    def _written_places(self, node: Any) -> set[int]:
+        """Return which inputs of `node` its functions write."""
+        shift = node.op in _BRANCHES
+        return {
+            place + shift
+            for function in _named(node)
+            for place in self._writes(function.name)
+        }
+
+    def _writes(self, name: str) -> frozenset[int]:
+        """Return which arguments the function `name` writes."""
+        if name not in self._library:
+            return frozenset()
+
+        if name not in self._writing:
+            function = self._library[name]
+            handles = self.written(opened(function, self._library).graph_def)
+            names = [each.name for each in function.signature.input_arg]
+            self._writing[name] = frozenset(
+                place for place, each in enumerate(names) if each in handles
+            )
+
+        return self._writing[name]
+
+
+def _widen(node: Any, kinds: list[_Kind]) -> None:
+    """Say in the attributes of `node` that it takes and gives values of `kinds` too."""
+    types = [kind.dtype.type for kind in kinds]
+
+    for key in ("T",) if node.op in _LOOPS else ("Tin", "Tout"):
+        node.attr[key].list.type.extend(types)
+
+    if node.attr["output_shapes"].list.shape:
+        shapes = [kind.shape.shape for kind in kinds]
+        node.attr["output_shapes"].list.shape.extend(shapes)
+
+
+def _follow(graph_def: Any, name: str, after: str) -> None:
+    """Let what runs after the node `name` run after the node `after` too."""
+    for node in graph_def.node:
+        if f"^{name}" in node.input:
+            node.input.append(f"^{after}")
+
+
+def _named(node: Any) -> Iterator[Any]:
+    """Yield the functions in the attributes of a call, to be read or renamed."""
+    if node.op not in _CALLS | _BRANCHES | _LOOPS:
+        return
+
+    for value in node.attr.values():
+        if value.WhichOneof("value") == "func":
+            yield value.func
+
+        yield from value.list.func
