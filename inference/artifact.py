@@ -61,10 +61,11 @@ class Tensor(_Value):
 
 
 class SampleEntry(_Value):
-    """A `Sample` in JSON; `text` as latin-1."""
+    """A `Sample` in JSON; `texts` as latin-1."""
 
     shapes: dict[str, tuple[int, ...]]
-    text: str
+    texts: dict[str, str] = Field(default_factory=dict)
+    fills: dict[str, float] = Field(default_factory=dict)
 
 
 class SignatureEntry(_Value):
@@ -232,14 +233,18 @@ def _sample(entry: SampleEntry | None) -> Sample | None:
     if entry is None:
         return None
 
-    return Sample(shapes=entry.shapes, text=entry.text.encode("latin-1"))
+    texts = {name: text.encode("latin-1") for name, text in entry.texts.items()}
+    return Sample(shapes=entry.shapes, texts=texts, fills=entry.fills)
 
 
 def _sample_entry(sample: Sample | None) -> SampleEntry | None:
     if sample is None:
         return None
 
-    return SampleEntry(shapes=dict(sample.shapes), text=sample.text.decode("latin-1"))
+    texts = {name: text.decode("latin-1") for name, text in sample.texts.items()}
+    return SampleEntry(
+        shapes=dict(sample.shapes), texts=texts, fills=dict(sample.fills)
+    )
 
 
 def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Tensor]:

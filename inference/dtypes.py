@@ -1,8 +1,11 @@
-"""Dtypes that JSON has no numbers for, and the ones that stand in for them."""
+"""TensorFlow's dtypes in NumPy, and those that JSON has no numbers for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,3 +24,11 @@ WIDENED: Mapping[str, str] = {
     "uint4": "uint8",
 }
 """What JSON is written from, for dtypes that only the nearest wider one can be."""
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """TensorFlow's dtype name as NumPy's dtype; strings are objects."""
+    if name == "string":
+        return np.dtype(object)
+
+    return np.dtype(getattr(ml_dtypes, name, name))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.samples import numpy_dtype
+from inference.dtypes import numpy_dtype
 
 if TYPE_CHECKING:
     from inference.types import Array

@@ -15,6 +15,7 @@ import numpy as np
 
 from inference.artifact import INIT, Artifact, Manifest, signatures_of
 from inference.backend import config_pb2, onednn_enabled, tf, tf1
+from inference.dtypes import numpy_dtype
 from inference.errors import (
     DeadlineExceeded,
     ExecutionFailed,
@@ -26,7 +27,6 @@ from inference.machine import Machine
 from inference.part_samples import fit_parts
 from inference.priority import start_lowered
 from inference.reasons import first_line
-from inference.samples import numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -208,9 +208,9 @@ def sample_inputs(
         shapes = {name: (rows, *shape[1:]) for name, shape in shapes.items()}
 
     made = {
-        name: np.full(shapes[name], sample.text, object)
+        name: np.full(shapes[name], sample.texts.get(name, b""), object)
         if spec.dtype == "string"
-        else np.zeros(shapes[name], numpy_dtype(spec.dtype))
+        else np.full(shapes[name], sample.fills.get(name, 0), numpy_dtype(spec.dtype))
         for name, spec in signature.inputs.items()
         if spec.required
     }

@@ -1,29 +1,55 @@
 """Made-up inputs that a signature may accept, to try a graph on.
 
-Nothing says which sizes or strings a graph takes, so candidates come in an order from
-the likely to the rare, and the first that the source accepts is used.
+Nothing says for sure which sizes or values a graph takes, so candidates come in an
+order from the likely to the rare, and the first that the source accepts is used.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
+import itertools
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import mul
+from typing import TYPE_CHECKING, Any, Protocol
 
-import ml_dtypes
 import numpy as np
 
+from inference.dtypes import numpy_dtype
+from inference.hints import NO_HINTS
 from inference.part_samples import fit_parts
+from inference.sample_values import kind_of, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from inference.hints import Hints, Texts
+    from inference.sample_values import Draw
     from inference.types import Array, Shape, Signature, TensorSpec
 
-SIZES = (16, 1, 64, 224)
-WORDS = (b"a", b"b")
+SIZES = (16, 1, 64, 224, 1024, 4096, 12_288, 48_000)
+MOST_VALUES = 2**22
+"""Of one made-up input, where a size is tried that isn't usual."""
+
+MOST_CANDIDATES = 96
+_RARITY = {"floats": 2, "rows": 4}
+"""Of another assumption than the first, where that is more than of another size."""
+
 UNKNOWN_RANKS = ((16,), (), None, (32, 32, 3), (28, 28, 1), (224, 224, 3))
+_USUAL = 224
+
+
+class Candidate(Protocol):
+    """Inputs that a signature may take; `rows` are as many as are tried first."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def draw(self, rows: int, seed: int) -> dict[str, Array]:
+        """Inputs by name, optional ones with their defaults.
+
+        Equal arguments give equal arrays; another `seed` gives other rows.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,85 +57,130 @@ class Guess:
     """What one candidate assumes of whatever a signature leaves open.
 
     `size` fills unknown dimensions, `trailing` the shape behind the rows where even
-    the rank is unknown (`None`: a scalar), `strings` the string tensors.
+    the rank is unknown (`None`: a scalar). `texts`, `integers` and `floats` say which
+    way to draw values is taken, of those that an input has.
     """
 
     size: int = SIZES[0]
     trailing: tuple[int, ...] | None = UNKNOWN_RANKS[0]
-    strings: tuple[bytes, ...] = WORDS
+    texts: int = 0
+    integers: int = 0
+    floats: int = 0
+    rows: int = 2
 
 
-def guesses(
-    signature: Signature, texts: Sequence[tuple[bytes, ...]] = ()
-) -> Iterator[Guess]:
-    """The guesses worth trying for `signature`, the likely ones first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Random inputs, made by a guess; `texts` are strings that come first."""
 
-    `texts` are sets of strings that the model is likely to take; they come first.
+    signature: Signature
+    guess: Guess = Guess()
+    hints: Hints = NO_HINTS
+    texts: Sequence[Texts] = ()
+
+    @property
+    def rows(self) -> int:
+        return self.guess.rows
+
+    def draw(self, rows: int, seed: int) -> dict[str, Array]:
+        """See `Candidate`."""
+        generator = np.random.default_rng(seed)
+        made = {
+            name: self._tensor(spec, rows, generator)
+            for name, spec in self.signature.inputs.items()
+        }
+        return fit_parts(self.signature, made)
+
+    def ways(self, spec: TensorSpec) -> list[Draw]:
+        hint = self.hints.of(spec.name)
+        return ways(spec, hint, texts=self.texts, longest=self._longest(spec))
+
+    def _tensor(
+        self, spec: TensorSpec, rows: int, generator: np.random.Generator
+    ) -> Array:
+        if spec.default is not None:
+            return spec.default
+
+        shape = _shape(spec.shape, self.guess, rows)
+        drawn = self.ways(spec)
+        way: int = getattr(self.guess, kind_of(spec))
+        array = drawn[min(way, len(drawn) - 1)](generator, shape)
+        return array.astype(numpy_dtype(spec.dtype))
+
+    def _longest(self, spec: TensorSpec) -> int | None:
+        """The length of other inputs' rows, if this one may say how long they are."""
+        if spec.shape not in ((None,), (None, 1)):
+            return None
+
+        others = [each for each in self.signature.inputs.values() if each != spec]
+        is_open = any(None in (each.shape or ())[1:] for each in others)
+        return self.guess.size if is_open else None
+
+
+def candidates(
+    signature: Signature, texts: Sequence[Texts] = (), hints: Hints = NO_HINTS
+) -> Iterator[Made]:
+    """Return what is worth trying for `signature`, the likely ones first.
+
+    `texts` are sets of strings that the model is likely to take. One assumption that
+    is rare comes before two that are; there are `MOST_CANDIDATES` at most.
     """
+    first = Made(signature=signature, hints=hints, texts=texts)
     specs = [spec for spec in signature.inputs.values() if spec.required]
-    unknown = any(spec.shape is None for spec in specs)
-    open_sizes = any(None in (spec.shape or ())[1:] for spec in specs)
-    has_text = any(spec.dtype == "string" for spec in specs)
-
-    for strings in (*texts, *_common_texts()) if has_text else [WORDS]:
-        for trailing in UNKNOWN_RANKS if unknown else UNKNOWN_RANKS[:1]:
-            for size in SIZES if open_sizes else SIZES[:1]:
-                yield Guess(size=size, trailing=trailing, strings=strings)
-
-
-def sample(
-    signature: Signature, guess: Guess, *, rows: int, seed: int
-) -> dict[str, Array]:
-    """Random inputs by name; optional ones get their defaults.
-
-    Equal arguments give equal arrays; another `seed` gives other rows.
-    """
-    generator = np.random.default_rng(seed)
-    made = {
-        name: _tensor(spec, guess, rows, generator)
-        for name, spec in signature.inputs.items()
+    axes: dict[str, Sequence[Any]] = {
+        "size": _sizes(specs, hints),
+        "trailing": UNKNOWN_RANKS if _any_rank(specs) else UNKNOWN_RANKS[:1],
+        "rows": (2, 1) if any(_leads_open(spec) for spec in specs) else (2,),
     }
-    return fit_parts(signature, made)
+
+    for kind in ("texts", "integers", "floats"):
+        counts = [len(first.ways(spec)) for spec in specs if kind_of(spec) == kind]
+        axes[kind] = range(max(counts, default=1))
+
+    for chosen in _by_rarity(axes):
+        guess = Guess(**chosen)
+        yield Made(signature=signature, guess=guess, hints=hints, texts=texts)
 
 
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """TensorFlow's dtype name as NumPy's dtype; strings are objects."""
-    if name == "string":
-        return np.dtype(object)
-
-    return np.dtype(getattr(ml_dtypes, name, name))
-
-
-def _tensor(
-    spec: TensorSpec, guess: Guess, rows: int, generator: np.random.Generator
-) -> Array:
-    if spec.default is not None:
-        return spec.default
-
-    shape = _shape(spec.shape, guess, rows)
-
-    if spec.dtype == "string":
-        texts = np.array(guess.strings, dtype=object)
-        return np.asarray(generator.choice(texts, size=shape), dtype=object)
-
-    dtype = numpy_dtype(spec.dtype)
-    return np.asarray(_numbers(dtype, shape, generator), dtype=dtype)
+def _by_rarity(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """All combinations, by how far they are from the first of each axis."""
+    rarity = [_RARITY.get(name, 1) for name in axes]
+    places = itertools.product(*(range(len(axis)) for axis in axes.values()))
+    nearest = sorted(places, key=lambda place: sum(map(mul, place, rarity)))
+    return [
+        {name: axis[at] for (name, axis), at in zip(axes.items(), place, strict=True)}
+        for place in nearest[:MOST_CANDIDATES]
+    ]
 
 
-def _numbers(
-    dtype: np.dtype[Any], shape: tuple[int, ...], generator: np.random.Generator
-) -> Array:
-    if dtype == np.uint8:
-        return generator.integers(0, 256, size=shape)
+def _sizes(specs: Sequence[TensorSpec], hints: Hints) -> list[int]:
+    """Those that don't make a picture of two open sides too large."""
+    open_ = [spec.shape for spec in specs if None in (spec.shape or ())[1:]]
 
-    # Small, since integers are mostly indices into something of unknown length.
-    if dtype.kind in "iub":
-        return generator.integers(0, 2, size=shape)
+    if not open_:
+        return [SIZES[0]]
 
-    if dtype.kind == "c":
-        return generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
+    return [
+        size
+        for size in SIZES
+        if size <= _USUAL
+        or (
+            size <= hints.largest
+            and all(_values(shape, size) <= MOST_VALUES for shape in open_)
+        )
+    ]
 
-    return generator.standard_normal(shape)
+
+def _values(shape: Shape, size: int) -> int:
+    return math.prod(size if each is None else each for each in (shape or ())[1:])
+
+
+def _any_rank(specs: Sequence[TensorSpec]) -> bool:
+    return any(spec.shape is None for spec in specs)
+
+
+def _leads_open(spec: TensorSpec) -> bool:
+    return spec.shape is None or spec.shape[:1] == (None,)
 
 
 def _shape(shape: Shape, guess: Guess, rows: int) -> tuple[int, ...]:
@@ -120,28 +191,4 @@ def _shape(shape: Shape, guess: Guess, rows: int) -> tuple[int, ...]:
     return tuple(
         size if known is None else known
         for known, size in zip(shape, sizes, strict=False)
-    )
-
-
-def _common_texts() -> list[tuple[bytes, ...]]:
-    return [
-        WORDS,
-        (b"1", b"2"),
-        (b"", b"\n\x00"),
-        (_png(40), _png(200)),
-        (b"2020-01-01", b"2021-02-03"),
-    ]
-
-
-def _png(grey: int) -> bytes:
-    """A grey 8×8 RGB picture, for graphs that decode images."""
-    rows = b"".join(b"\x00" + bytes([grey, 255 - grey, grey]) * 8 for _ in range(8))
-    header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data))
-        + kind
-        + data
-        + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
     )

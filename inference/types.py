@@ -101,11 +101,12 @@ class TensorSpec:
 class Sample:
     """Inputs that a model took when it was compiled: shapes by name, one row each.
 
-    `text` is what its string tensors held.
+    Strings are all `texts` of that name, and numbers all `fills`, or 0.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
-    text: bytes
+    texts: Mapping[str, bytes] = field(default_factory=dict)
+    fills: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 INLINE_VALUES = 16
 """Up to this many numbers a body is written out; beyond, a script writes it."""
 
-_UNTRIED = Sample(shapes={}, text=b"")
+_UNTRIED = Sample(shapes={})
 
 
 def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
     """A command that gets an answer from `url`, a model's `:predict`.
 
-    It sends zeros in the shapes that the model took when it was compiled. `name` is
+    It sends zeros in the shapes that the model took when it was compiled, or numbers
+    that it took where it refuses zeros. `name` is
     given where the signature isn't the model's default.
     """
     sample = signature.sample or _UNTRIED
@@ -134,12 +135,13 @@ def _expression(spec: TensorSpec, sample: Sample) -> str:
 
 def _leaf(spec: TensorSpec, sample: Sample) -> Any:
     if spec.dtype == "string":
-        return _text(sample.text)
+        return _text(sample.texts.get(spec.name, b""))
 
     if spec.dtype == "bool":
         return False
 
-    return 0 if "int" in spec.dtype else 0.0
+    fill = sample.fills.get(spec.name, 0)
+    return int(fill) if "int" in spec.dtype else float(fill)
 
 
 def _text(text: bytes) -> Any:

@@ -12,14 +12,8 @@ from inference.artifact_cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.fresh_calls import fresh_calls
 from inference.compiler.optimization import recipes
-from inference.compiler.verification import (
-    Mismatch,
-    Refusal,
-    Trial,
-    attempt,
-    compare,
-    prove_batchable,
-)
+from inference.compiler.trials import Refusal, Trial, attempt
+from inference.compiler.verification import Mismatch, compare, prove_batchable
 from inference.errors import InferenceError, InvalidModel
 from inference.footprint import OVERHEAD, expected_bytes, resident_bytes
 from inference.permissions import Permissions

@@ -2,94 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.compiler.kernels import cannot_compute, cannot_run
-from inference.compiler.precision import rounding
+from inference.compiler.agreement import agree, gap, rows_differ
+from inference.compiler.trials import Refusal, Trial
+from inference.errors import InferenceError
 from inference.reasons import first_line
-from inference.samples import Guess, guesses, sample
+from inference.runtime import sample_inputs
 from inference.types import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from inference.runtime import Servable
-    from inference.sources.source import Source
     from inference.types import Array, Shape, Signature
 
-TOLERANCE = {2: 2e-2, 4: 1e-5, 8: 1e-8}
-"""By bytes of a float: the largest difference, as a share of the largest output."""
+_MOST_PROOFS = 3
+_PROVES_NOTHING = "different rows gave equal outputs, which proves nothing"
 
 
 class Mismatch(Exception):
     """The artifact doesn't give what the source gave."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """Samples that the source took for one signature, and what it answered.
-
-    `steady` says that it answered the same when asked again. `rounding` has the bytes
-    of the narrowest float that was computed with, where that isn't the output's own.
-    """
-
-    signature: Signature
-    guess: Guess
-    inputs: dict[str, Array]
-    outputs: dict[str, Array]
-    steady: bool
-    rounding: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """The source took no sample; `reason` is what it said of the first.
-
-    If it `never_runs`, that is because of an operation that no input can change.
-    """
-
-    signature: Signature
-    reason: str
-    never_runs: bool = False
-
-
-def attempt(source: Source, signature: Signature) -> Trial | Refusal:
-    """Find samples that the source takes for `signature`, and its answers."""
-    reason = "it has nothing to feed"
-    rounded = rounding(source.graph_def, signature)
-    missing: list[str | None] = []
-
-    for number, guess in enumerate(guesses(signature, source.texts)):
-        inputs = sample(signature, guess, rows=2, seed=0)
-
-        try:
-            outputs = source.reference(signature, inputs)
-            again = source.reference(signature, inputs)
-        except Exception as exc:
-            # Any framework, any error; the next guess may fit.
-            if blocked := cannot_run(exc):
-                return Refusal(signature=signature, reason=blocked, never_runs=True)
-
-            missing.append(cannot_compute(exc))
-            reason = first_line(exc) if number == 0 else reason
-            continue
-
-        return Trial(
-            signature=signature,
-            guess=guess,
-            inputs=inputs,
-            outputs=outputs,
-            steady=_agree(outputs, again, rounded),
-            rounding=rounded,
-        )
-
-    if missing and missing[0] and all(missing):
-        return Refusal(signature=signature, reason=missing[0], never_runs=True)
-
-    return Refusal(signature=signature, reason=reason)
 
 
 def compare(servable: Servable, trial: Trial) -> float | None:
@@ -102,11 +38,11 @@ def compare(servable: Servable, trial: Trial) -> float | None:
     if not trial.steady:
         return None
 
-    if not _agree(trial.outputs, answered, trial.rounding):
+    if not agree(trial.outputs, answered, trial.rounding):
         name = trial.signature.name
-        raise Mismatch(f"signature '{name}' differs by {_gap(trial.outputs, answered)}")
+        raise Mismatch(f"signature '{name}' differs by {gap(trial.outputs, answered)}")
 
-    return _gap(trial.outputs, answered)
+    return gap(trial.outputs, answered)
 
 
 def prove_batchable(servable: Servable, trial: Trial | Refusal) -> Signature:
@@ -131,14 +67,37 @@ def prove_batchable(servable: Servable, trial: Trial | Refusal) -> Signature:
         batchable=not reason,
         batchable_reason=reason
         or "rows together gave what rows apart gave, to rounding",
-        sample=None if isinstance(trial, Refusal) else _one_row(signature, trial.guess),
+        sample=None if isinstance(trial, Refusal) else _one_row(servable, trial),
     )
 
 
-def _one_row(signature: Signature, guess: Guess) -> Sample:
-    row = sample(signature, guess, rows=1, seed=0)
-    shapes = {name: value.shape for name, value in row.items()}
-    return Sample(shapes=shapes, text=guess.strings[0])
+def _one_row(servable: Servable, trial: Trial) -> Sample:
+    """The shapes of one row; its first values too, where zeros are refused."""
+    signature = trial.signature
+    row = trial.candidate.draw(1, seed=0)
+    sample = Sample(
+        shapes={name: value.shape for name, value in row.items()},
+        texts={
+            name: value.flat[0]
+            for name, value in row.items()
+            if value.dtype == object and value.size
+        },
+    )
+
+    try:
+        servable.run(signature.name, sample_inputs(signature, sample))
+    except InferenceError:
+        return replace(sample, fills=_first_numbers(row))
+
+    return sample
+
+
+def _first_numbers(row: Mapping[str, Array]) -> dict[str, float]:
+    return {
+        name: float(value.flat[0])
+        for name, value in row.items()
+        if value.dtype.kind in "iubf" and value.size
+    }
 
 
 def _unfit(signature: Signature) -> str:
@@ -162,17 +121,34 @@ def _leads_unknown(shape: Shape) -> bool:
 
 
 def _joined_differs(servable: Servable, signature: Signature, trial: Trial) -> str:
-    first = sample(signature, trial.guess, rows=1, seed=1)
-    second = sample(signature, trial.guess, rows=2, seed=2)
+    """Why rows can't be joined; tries others where their answers are the same."""
+    said = ""
+
+    for number in range(_MOST_PROOFS):
+        draws = [trial.candidate.draw(rows, seed=2 * number + rows) for rows in (1, 2)]
+        said = _prove(servable, signature, draws, trial.rounding)
+
+        if said != _PROVES_NOTHING:
+            break
+
+    return said
+
+
+def _prove(
+    servable: Servable,
+    signature: Signature,
+    draws: Sequence[Mapping[str, Array]],
+    rounded: Mapping[str, int],
+) -> str:
     joined = {
-        name: np.concatenate([first[name], second[name]])
+        name: np.concatenate([each[name] for each in draws])
         if spec.required
-        else first[name]
+        else draws[0][name]
         for name, spec in signature.inputs.items()
     }
 
     try:
-        apart = [servable.run(signature.name, rows) for rows in (first, second)]
+        apart = [servable.run(signature.name, rows) for rows in draws]
         together = servable.run(signature.name, joined)
         expected = {
             name: np.concatenate([part[name] for part in apart]) for name in together
@@ -181,7 +157,7 @@ def _joined_differs(servable: Servable, signature: Signature, trial: Trial) -> s
         # TensorFlow's or NumPy's; either way the rows can't be joined.
         return f"rows can't be run together: {first_line(exc)}"
 
-    return _judge(expected, together, trial.rounding)
+    return _judge(expected, together, rounded)
 
 
 def _judge(
@@ -189,75 +165,7 @@ def _judge(
     together: Mapping[str, Array],
     rounded: Mapping[str, int],
 ) -> str:
-    if not _agree(expected, together, rounded):
+    if not agree(expected, together, rounded):
         return "rows together gave other outputs than rows apart"
 
-    if all(_rows_equal(value) for value in expected.values()):
-        return "different rows gave equal outputs, which proves nothing"
-
-    return ""
-
-
-def _rows_equal(value: Array) -> bool:
-    return all(_same(value[:1], value[row : row + 1]) for row in range(len(value)))
-
-
-def _agree(
-    wanted: Mapping[str, Array], got: Mapping[str, Array], rounded: Mapping[str, int]
-) -> bool:
-    return all(
-        _close(value, got[name], rounded.get(name, 8)) for name, value in wanted.items()
-    )
-
-
-def _close(wanted: Array, got: Array, rounded: int) -> bool:
-    if wanted.shape != got.shape or wanted.dtype != got.dtype:
-        return False
-
-    if not _floating(wanted):
-        return _same(wanted, got)
-
-    bound = TOLERANCE.get(min(_float_bytes(wanted), rounded), 1e-5)
-    finite = _finite(wanted)
-    scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
-    near = np.isclose(
-        _wide(got), _wide(wanted), rtol=0, atol=bound * scale, equal_nan=True
-    )
-    return bool(near.all())
-
-
-def _same(wanted: Array, got: Array) -> bool:
-    if wanted.dtype == object or not _floating(wanted):
-        return bool(np.array_equal(wanted, got))
-
-    return bool(np.array_equal(_wide(wanted), _wide(got), equal_nan=True))
-
-
-def _gap(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> float:
-    # Infinity less infinity is no number; those are left out below.
-    with np.errstate(invalid="ignore"):
-        gaps = [
-            np.abs(_wide(wanted[name]) - _wide(got[name]))
-            for name in wanted
-            if _floating(wanted[name]) and wanted[name].shape == got[name].shape
-        ]
-
-    return max((float(_finite(gap).max(initial=0.0)) for gap in gaps), default=0.0)
-
-
-def _floating(value: Array) -> bool:
-    # ml_dtypes' floats (bfloat16 and smaller) are of NumPy's kind "V".
-    return value.dtype.kind in "fcV"
-
-
-def _float_bytes(value: Array) -> int:
-    return int(value.dtype.itemsize) // (2 if value.dtype.kind == "c" else 1)
-
-
-def _wide(value: Array) -> Array:
-    return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
-
-
-def _finite(value: Array) -> Array:
-    wide = _wide(value)
-    return np.abs(wide[np.isfinite(wide)])
+    return "" if rows_differ(expected) else _PROVES_NOTHING

@@ -11,15 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
-from inference.samples import guesses, sample
 from inference.sources.control_flow import EXITS, MERGES, SWITCHES, find_places
 from inference.sources.declared import tensor_spec
 from inference.sources.graphs import public_name
 from inference.sources.nodes import PIPELINE
-from inference.sources.optional_inputs import inference_value, set_defaults
-from inference.sources.session import SessionReference
+from inference.sources.optional_inputs import inference_value
 from inference.sources.tensors import UNSERVABLE
 from inference.types import Signature, TensorSpec
 
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from inference.sources.wiring import Operation, Wire
 
 GIVEN = {"Placeholder", "PlaceholderV2"}
-_NO_VALUE = "does not have value"
 STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Const", *SWITCHES}
 
 
@@ -92,28 +88,6 @@ def complete(
         _check_defaults(graph, added, signature, values)
 
     return replace(signature, inputs={**signature.inputs, **added})
-
-
-def drop_dead(
-    session: Any, signature: Signature, values: Mapping[str, float], notes: list[str]
-) -> Signature:
-    """Leave out the outputs that never have a value, such as dead branches.
-
-    Runs the graph on made-up inputs.
-    """
-    whole = set_defaults(session, signature, values, [])
-    kept = {
-        name: spec
-        for name, spec in signature.outputs.items()
-        if not _dead(session, replace(whole, outputs={name: spec}))
-    }
-
-    if not kept or len(kept) == len(signature.outputs):
-        return signature
-
-    dropped = ", ".join(sorted(signature.outputs.keys() - kept.keys()))
-    notes.append(f"Outputs that can't be fetched are left out: {dropped}.")
-    return replace(signature, outputs=kept)
 
 
 def feedable_tensors(operations: Iterable[Any]) -> dict[str, Any]:
@@ -214,24 +188,6 @@ def _is_left(operation: Operation) -> bool:
 def _values(end: Operation) -> list[Wire]:
     """Its outputs, without the number of the side that came to a Merge."""
     return end.outputs[:1] if end.type in MERGES else end.outputs
-
-
-def _dead(session: Any, signature: Signature) -> bool:
-    """Whether TensorFlow says so; failing on made-up inputs proves nothing."""
-    reference = SessionReference(session)
-
-    for guess in guesses(signature):
-        try:
-            reference(signature, sample(signature, guess, rows=2, seed=0))
-        except ValueError:
-            return True
-        except tf.errors.OpError as exc:
-            if _NO_VALUE in str(exc):
-                return True
-        else:
-            return False
-
-    return False
 
 
 def _dependents(tensors: Iterable[Any]) -> set[Any]:

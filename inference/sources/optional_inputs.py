@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf
+from inference.dtypes import numpy_dtype
 from inference.errors import InvalidModel
-from inference.samples import numpy_dtype
 from inference.sources.tensors import as_array
 
 if TYPE_CHECKING:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from inference.backend import tf
 from inference.errors import InvalidModel
 from inference.reasons import first_line
+from inference.samples import candidates
 from inference.sources import graphs
+from inference.sources.dead_outputs import drop_dead
 from inference.sources.declared import declared_signatures, named_tensors
 from inference.sources.discovery import (
     Found,
     complete,
     discover,
-    drop_dead,
     found_signature,
 )
+from inference.sources.hinting import hints_of
 from inference.sources.importing import import_graph
 from inference.sources.nodes import PIPELINE, cut_pipelines
 from inference.sources.optional_inputs import set_defaults
@@ -99,7 +101,10 @@ def settle(source: Source, session: Any, sidecar: Sidecar, found: Found) -> None
         config = sidecar.signatures.get(name)
 
         if config is None or config.outputs is None:
-            signature = drop_dead(session, signature, found.values, source.notes)
+            whole = set_defaults(session, signature, found.values, [])
+            hints = hints_of(source.graph_def, whole)
+            made = list(candidates(whole, hints=hints))
+            signature = drop_dead(session, signature, made, source.notes)
 
         source.signatures[name] = set_defaults(
             session, signature, found.values, source.notes

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from inference.artifact import FORMAT, Manifest, signature_entry, signatures_of
 from inference.compiler_messages import CompileEvent
-from inference.samples import numpy_dtype
+from inference.dtypes import numpy_dtype
 from inference.types import Sample, Signature, TensorSpec
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -29,7 +29,7 @@ BATCHABLE = Signature(
     inputs={"x": X},
     outputs={},
     batchable=True,
-    sample=Sample(shapes={"x": (1, 4)}, text=b""),
+    sample=Sample(shapes={"x": (1, 4)}),
 )
 SINGLE = replace(BATCHABLE, batchable=False)
 UNKNOWN = replace(BATCHABLE, batchable=False, sample=None)
@@ -202,7 +202,7 @@ def test_a_real_model(tmp_path: Path) -> None:
 def test_a_model_that_fails_on_its_sample(tmp_path: Path) -> None:
     artifact = compile_graph(tmp_path, lambda: rows("x", 4) @ np.ones((4, 2), "f4"))
     signature = signatures_of(artifact.read_manifest())["serving_default"]
-    wrong = replace(signature, sample=Sample(shapes={"x": (1, 5)}, text=b""))
+    wrong = replace(signature, sample=Sample(shapes={"x": (1, 5)}))
 
     with pytest.raises(InputMismatch):
         measure(artifact, wrong, [(1, 2), (2, 1)], rows=8, seconds=30.0)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler.verification import Mismatch, Refusal, Trial, attempt, compare
+from inference.compiler.trials import Refusal, Trial, attempt
+from inference.compiler.verification import Mismatch, compare
 from inference.runtime import Servable
-from inference.samples import Guess
+from inference.samples import Made
 from tests.inference.graphs import compile_graph, floats, rows, source_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ def attempt_of(echo: Servable, kind: str, got: Array, wanted: Array) -> Trial:
     inputs = {**blank, f"a_{kind}": got}
     outputs = echo.run("serving_default", inputs) | {f"{kind}_again": wanted}
     return Trial(
-        signature=signature, guess=Guess(), inputs=inputs, outputs=outputs, steady=True
+        signature=signature,
+        candidate=Made(signature=signature),
+        inputs=inputs,
+        outputs=outputs,
+        steady=True,
     )
 
 

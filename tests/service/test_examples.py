@@ -31,7 +31,7 @@ def make(*inputs: TensorSpec, text: bytes = b"a", rows: bool = True) -> Signatur
         name="main",
         inputs={spec.name: spec for spec in inputs},
         outputs={"y": tensor("y", shape=(None, 1) if rows else ())},
-        sample=Sample(shapes=shapes, text=text),
+        sample=Sample(shapes=shapes, texts=dict.fromkeys(shapes, text)),
     )
 
 
@@ -188,7 +188,7 @@ def test_a_signature_that_is_not_the_default_is_named(size: int) -> None:
 def test_open_sizes_are_those_that_the_model_took() -> None:
     sampled = replace(
         make(tensor("x", shape=(None, None))),
-        sample=Sample(shapes={"x": (1, 16)}, text=b""),
+        sample=Sample(shapes={"x": (1, 16)}),
     )
     untried = replace(sampled, sample=None)
 

@@ -1,0 +1,150 @@
+"""Looks for inputs that a source takes, and keeps what it answers to them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from inference.compiler.agreement import agree, is_empty, rows_differ
+from inference.compiler.kernels import cannot_compute, cannot_run
+from inference.compiler.precision import rounding
+from inference.reasons import first_line
+from inference.samples import candidates
+from inference.sources.hinting import hints_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from inference.samples import Candidate
+    from inference.sources.source import Source
+    from inference.types import Array, Signature
+
+MOST_SECONDS = 60
+"""That one signature's candidates take together, but for the first."""
+
+_MOST_TAKEN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Samples that the source took for one signature, and what it answered.
+
+    `steady` says that it answered the same when asked again. `rounding` has the bytes
+    of the narrowest float that was computed with, where that isn't the output's own.
+    """
+
+    signature: Signature
+    candidate: Candidate
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+    steady: bool
+    rounding: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether different rows got different answers, and the same ones again."""
+        return self.steady and rows_differ(self.outputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The source took no sample; `reason` is what it said of the first.
+
+    If it `never_runs`, that is because of an operation that no input can change.
+    """
+
+    signature: Signature
+    reason: str
+    never_runs: bool = False
+
+
+def attempt(
+    source: Source, signature: Signature, given: Sequence[Candidate] = ()
+) -> Trial | Refusal:
+    """Find samples that the source takes for `signature`, and its answers.
+
+    Those `given` come first. Of the ones that it takes, the first counts that gets an
+    answer with different rows, else the first of all.
+    """
+    search = Search(source, signature)
+    hints = hints_of(source.graph_def, signature)
+    made = candidates(signature, source.texts, hints)
+
+    for candidate in itertools.chain(given, made):
+        found = search.ask(candidate)
+
+        if isinstance(found, Refusal) or (found is not None and found.is_telling):
+            return found
+
+        if search.is_over:
+            break
+
+    return search.best()
+
+
+class Search:
+    """The samples that were tried on one signature so far."""
+
+    def __init__(self, source: Source, signature: Signature) -> None:
+        self._source = source
+        self._signature = signature
+        self._rounding = rounding(source.graph_def, signature)
+        self._ends = time.monotonic() + MOST_SECONDS
+        self._taken: list[Trial] = []
+        self._reasons: list[str] = []
+        self._missing: list[str | None] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether enough was tried."""
+        answered = [each for each in self._taken if not is_empty(each.outputs)]
+        return time.monotonic() > self._ends or len(answered) == _MOST_TAKEN
+
+    def ask(self, candidate: Candidate) -> Trial | Refusal | None:
+        """The source's answers; `None` if it refuses, a refusal if it always will."""
+        inputs = candidate.draw(candidate.rows, seed=0)
+
+        try:
+            outputs = self._source.reference(self._signature, inputs)
+            again = self._source.reference(self._signature, inputs)
+        except Exception as exc:
+            # Any framework, any error; the next candidate may fit.
+            return self._refused(exc)
+
+        trial = Trial(
+            signature=self._signature,
+            candidate=candidate,
+            inputs=inputs,
+            outputs=outputs,
+            steady=agree(outputs, again, self._rounding),
+            rounding=self._rounding,
+        )
+        self._taken.append(trial)
+        return trial
+
+    def best(self) -> Trial | Refusal:
+        """The first that was taken, or else what was said of the first that wasn't."""
+        if self._taken:
+            # Of equals the first: it is the likeliest.
+            return max(
+                self._taken, key=lambda each: (each.steady, not is_empty(each.outputs))
+            )
+
+        if self._missing and self._missing[0] and all(self._missing):
+            return self._never(self._missing[0])
+
+        reason = self._reasons[0] if self._reasons else "it has nothing to feed"
+        return Refusal(signature=self._signature, reason=reason)
+
+    def _refused(self, exc: Exception) -> Refusal | None:
+        if blocked := cannot_run(exc):
+            return self._never(blocked)
+
+        self._missing.append(cannot_compute(exc))
+        self._reasons.append(first_line(exc))
+        return None
+
+    def _never(self, reason: str) -> Refusal:
+        return Refusal(signature=self._signature, reason=reason, never_runs=True)

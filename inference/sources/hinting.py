@@ -1,0 +1,190 @@
+"""What a graph's operations say of the values that they are given."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from inference.backend import tf, tf1
+from inference.encoded import SIDES, bmp, gif, picture, png, wav
+from inference.hints import Hint, Hints
+from inference.sources.flow import Flow
+from inference.sources.graphs import all_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from inference.hints import Texts
+    from inference.sources.flow import Use
+    from inference.types import Array, Signature
+
+_TABLES = {
+    # Operation → where it takes indices, where the table, by tensorflow/core/ops.
+    "Gather": (1, 0),
+    "GatherNd": (1, 0),
+    "GatherV2": (1, 0),
+    "ResourceGather": (1, 0),
+    "ResourceGatherNd": (1, 0),
+    "SparseSegmentMean": (1, 0),
+    "SparseSegmentMeanWithNumSegments": (1, 0),
+    "SparseSegmentSqrtN": (1, 0),
+    "SparseSegmentSqrtNWithNumSegments": (1, 0),
+    "SparseSegmentSum": (1, 0),
+    "SparseSegmentSumWithNumSegments": (1, 0),
+}
+_COUNTS = {
+    # Operation → where it takes indices, where how many there are.
+    "Bincount": (0, 1),
+    "DenseBincount": (0, 1),
+    "OneHot": (0, 1),
+    "UnsortedSegmentMax": (1, 2),
+    "UnsortedSegmentMin": (1, 2),
+    "UnsortedSegmentProd": (1, 2),
+    "UnsortedSegmentSum": (1, 2),
+}
+_BELOW, _ABOVE = {"Less": 1, "LessEqual": 0}, {"Greater": 1, "GreaterEqual": 0}
+"""Comparisons, and by how much an integer must be off the bound."""
+
+_ENCODERS: dict[str, Callable[[Array], bytes]] = {
+    "JPEG": lambda pixels: _jpeg(pixels),
+    "PNG": png,
+    "BMP": bmp,
+    "GIF": gif,
+}
+_FORMATS = {
+    "DecodeAndCropJpeg": "JPEG",
+    "DecodeBmp": "BMP",
+    "DecodeGif": "GIF",
+    "DecodeImage": "PNG",
+    "DecodeJpeg": "JPEG",
+    "DecodePng": "PNG",
+    "ExtractJpegShape": "JPEG",
+}
+_SOUNDS = (1600, 16000)
+_QUADRATIC = {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"}
+_LARGEST_QUADRATIC = 1024
+
+
+def hints_of(graph_def: Any, signature: Signature) -> Hints:
+    """Hints for the inputs of `signature` that are required."""
+    flow = Flow(graph_def)
+    ops = {node.op for node in all_nodes(graph_def)}
+    return Hints(
+        inputs={
+            spec.name: _hint(list(flow.uses(spec.tensor)), asserts="Assert" in ops)
+            for spec in signature.inputs.values()
+            if spec.required
+        },
+        # Every position of an attention has a number for every other.
+        **({"largest": _LARGEST_QUADRATIC} if ops & _QUADRATIC else {}),
+    )
+
+
+def _hint(uses: list[Use], *, asserts: bool) -> Hint:
+    counts = [count for use in uses if (count := _count(use)) is not None]
+    bounds = [bound for use in uses if (bound := _bound(use))] if asserts else []
+    return Hint(
+        count=min(counts, default=None),
+        low=max((low for low, _ in bounds if low is not None), default=None),
+        high=min((high for _, high in bounds if high is not None), default=None),
+        texts=tuple(_texts(uses)),
+    )
+
+
+def _count(use: Use) -> int | None:
+    """How many values an index may have; `None` where nothing says it."""
+    indices, table = _TABLES.get(use.node.op, (-1, 0))
+
+    if use.position == indices:
+        shape = _shape(use.constant(table)) or ()
+        axis = int((use.node.op == "GatherV2" and _scalar(use, 2)) or 0)
+        # A dimension of open size is -1.
+        return max(0, next(iter(shape[axis:]), 0)) or None
+
+    indices, count = _COUNTS.get(use.node.op, (-1, 0))
+
+    if use.position == indices:
+        return max(0, int(_scalar(use, count) or 0)) or None
+
+    return None
+
+
+def _bound(use: Use) -> tuple[float | None, float | None] | None:
+    """The lowest and the highest value that a comparison lets through."""
+    op = use.node.op
+
+    if op not in {*_BELOW, *_ABOVE}:
+        return None
+
+    other = _scalar(use, 1 - use.position)
+
+    if other is None:
+        return None
+
+    is_high = (op in _BELOW) == (use.position == 0)
+    kind = tf.dtypes.as_dtype(use.node.attr["T"].type)
+    off = {**_BELOW, **_ABOVE}[op] if kind.is_integer else 0
+    return (None, other - off) if is_high else (other + off, None)
+
+
+def _texts(uses: Iterable[Use]) -> Iterator[Texts]:
+    ops = {use.node.op for use in uses}
+    wanted = [_FORMATS[op] for op in sorted(ops) if op in _FORMATS]
+    sets: list[Texts] = []
+
+    if wanted:
+        kinds = dict.fromkeys((*wanted, *_ENCODERS))
+        sets = [_pictures(kind, side) for side in SIDES for kind in kinds]
+
+    if "DecodeWav" in ops:
+        sets += [tuple(wav(count, seed) for seed in (0, 1)) for count in _SOUNDS]
+
+    for texts in sets:
+        yield tuple(map(_base64, texts)) if "DecodeBase64" in ops else texts
+
+
+def _pictures(kind: str, side: int) -> Texts:
+    return tuple(_ENCODERS[kind](picture(side, seed)) for seed in (0, 1))
+
+
+def _jpeg(pixels: Array) -> bytes:
+    return _jpegs(pixels.tobytes(), pixels.shape)
+
+
+@cache
+def _jpegs(content: bytes, shape: tuple[int, ...]) -> bytes:
+    with tf.Graph().as_default(), tf1.Session() as session:
+        pixels = tf.reshape(tf.io.decode_raw(content, tf.uint8), shape)
+        encoded: bytes = session.run(tf.io.encode_jpeg(pixels))
+
+    return encoded
+
+
+def _base64(text: bytes) -> bytes:
+    return urlsafe_b64encode(text).rstrip(b"=")
+
+
+def _shape(node: Any) -> tuple[int, ...] | None:
+    """Of a constant or a variable."""
+    if node is None or node.op not in ("Const", "VarHandleOp"):
+        return None
+
+    shape = (
+        node.attr["value"].tensor.tensor_shape
+        if node.op == "Const"
+        else node.attr["shape"].shape
+    )
+    return tuple(each.size for each in shape.dim)
+
+
+def _scalar(use: Use, position: int) -> float | None:
+    if position >= len(use.node.input):
+        return None
+
+    node = use.constant(position)
+
+    if node is None or node.op != "Const" or _shape(node):
+        return None
+
+    return float(tf.make_ndarray(node.attr["value"].tensor))

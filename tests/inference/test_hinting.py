@@ -1,0 +1,219 @@
+"""What operations say of the values of an input, also from within calls and loops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from inference.backend import tf, tf1
+from inference.hints import Hint, Hints
+from inference.sources.hinting import hints_of
+from tests.inference.graphs import floats, old_control_flow, rows
+from tests.inference.specs import signature, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Build = Callable[[], object]
+
+TABLE = 300
+
+
+def hints(build: Build, *inputs: Any) -> Hints:
+    with tf.Graph().as_default() as graph:
+        build()
+
+    return hints_of(graph.as_graph_def(), signature(*(inputs or (spec("x"),))))
+
+
+def hint(build: Build) -> Hint:
+    return hints(build).of("x")
+
+
+def ids(*shape: int | None) -> Any:
+    return rows("x", *(shape or (None,)), dtype="int32")
+
+
+def table() -> Any:
+    return tf.constant(floats(TABLE, 4))
+
+
+def looked_up() -> None:
+    tf.gather(table(), ids(), name="y")
+
+
+def looked_up_as_keras_does() -> None:
+    """Negative ids count from the end; ids are cast to begin with."""
+    wide = tf.cast(ids(), "int64")
+    tf.gather(table(), tf.where(wide < 0, wide + TABLE, wide), name="y")
+
+
+def looked_up_in_a_variable() -> None:
+    handle = tf.raw_ops.VarHandleOp(dtype="float32", shape=[TABLE, 4])
+    tf.raw_ops.ResourceGather(resource=handle, indices=ids(), dtype="float32", name="y")
+
+
+def looked_up_in_columns() -> None:
+    tf.gather(tf.constant(floats(4, TABLE)), ids(), axis=1, name="y")
+
+
+def looked_up_in_a_function() -> None:
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def look_up(values: Any, numbers: Any) -> Any:
+        return tf.gather(values, numbers)
+
+    tf.identity(look_up(table(), ids()), name="y")
+
+
+def looked_up_behind_a_function() -> None:
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def turn(numbers: Any) -> Any:
+        return tf.transpose(numbers)
+
+    tf.gather(table(), turn(ids()), name="y")
+
+
+def looked_up_in_a_loop() -> None:
+    values = table()
+    tf.map_fn(lambda row: tf.gather(values, row), ids(), dtype="float32", name="y")
+
+
+def looked_up_in_a_loop_of_old() -> None:
+    with old_control_flow():
+        looked_up_in_a_loop()
+
+
+def one_hot() -> None:
+    tf.one_hot(ids(), TABLE, name="y")
+
+
+def counted() -> None:
+    tf.raw_ops.DenseBincount(
+        input=ids(), size=TABLE, weights=tf.constant([], "float32"), name="y"
+    )
+
+
+def looked_up_in_two() -> None:
+    small = tf.gather(table(), ids())
+    tf.gather(tf.constant(floats(9 * TABLE)), tf.cast(small, "int32"), name="y")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        looked_up,
+        looked_up_as_keras_does,
+        looked_up_in_a_variable,
+        looked_up_in_columns,
+        looked_up_in_a_function,
+        looked_up_behind_a_function,
+        looked_up_in_a_loop,
+        looked_up_in_a_loop_of_old,
+        one_hot,
+        counted,
+        looked_up_in_two,
+    ],
+)
+def test_ids_are_below_the_number_of_rows(build: Build) -> None:
+    assert hint(build).count == TABLE
+
+
+def test_the_smallest_table_counts() -> None:
+    def two() -> None:
+        x = ids()
+        tf.gather(table(), x)
+        tf.gather(tf.constant(floats(7, 2)), x)
+
+    assert hint(two).count == 7
+
+
+def test_a_table_of_unknown_size_says_nothing() -> None:
+    def unknown() -> None:
+        handle = tf.raw_ops.VarHandleOp(dtype="float32", shape=None)
+        x = ids()
+        tf.gather(tf1.placeholder("float32", None), x, axis=1)
+        tf.raw_ops.ResourceGather(resource=handle, indices=x, dtype="float32")
+
+    assert hint(unknown).count is None
+
+
+def test_what_is_computed_is_no_index_of_the_input() -> None:
+    def hashed() -> None:
+        tf.gather(table(), tf.math.floormod(ids() * 7, 11), name="y")
+
+    assert hint(hashed).count is None
+
+
+def asserted(check: Callable[[Any], Any]) -> Build:
+    def build() -> None:
+        x = rows("x", 4)
+
+        with tf.control_dependencies([check(x)]):
+            tf.matmul(x, floats(4, 2), name="y")
+
+    return build
+
+
+def between(x: Any) -> Any:
+    low = tf1.assert_greater_equal(x, 0.0)
+    return tf.group(low, tf1.assert_less_equal(tf.reduce_max(x), 0.5))
+
+
+def above(x: Any) -> Any:
+    return tf1.assert_greater(x, 10.0)
+
+
+def below(x: Any) -> Any:
+    return tf1.assert_less(x, -5.0)
+
+
+def turned_about(x: Any) -> Any:
+    return tf1.assert_less(30.0, x)
+
+
+@pytest.mark.parametrize(
+    ("check", "low", "high"),
+    [
+        (between, 0, 0.5),
+        (above, 10, None),
+        (below, None, -5),
+        (turned_about, 30, None),
+    ],
+)
+def test_the_range_is_the_asserted_one(
+    check: Any, low: float | None, high: float | None
+) -> None:
+    found = hint(asserted(check))
+
+    assert (found.low, found.high) == (low, high)
+
+
+def test_without_an_assertion_a_comparison_bounds_nothing() -> None:
+    def rectified() -> None:
+        x = rows("x", 4)
+        tf.where(x > 0.0, x, 0.1 * x, name="y")
+
+    assert hint(rectified) == Hint()
+
+
+def test_where_each_position_meets_each_lengths_are_bounded() -> None:
+    def attention() -> None:
+        x = rows("x", None, 4)
+        tf.matmul(x, x, transpose_b=True, name="y")
+
+    assert hints(attention).largest == 1024
+
+
+def test_a_function_that_calls_itself_ends() -> None:
+    with tf.Graph().as_default() as graph:
+        looked_up_in_a_function()
+
+    graph_def = graph.as_graph_def()
+    body = graph_def.library.function[0]
+    call = body.node_def.add()
+    call.CopyFrom(next(node for node in graph_def.node if "Call" in node.op))
+    call.input[:] = [argument.name for argument in body.signature.input_arg]
+    found = hints_of(graph_def, signature(spec("x"))).of("x")
+
+    assert found.count == TABLE
