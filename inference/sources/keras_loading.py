@@ -19,6 +19,7 @@ from inference.backend import quiet_stderr
 from inference.errors import InvalidModel
 from inference.layout import architecture_of
 from inference.reasons import first_line
+from inference.sources.hdf5_bfloat16 import readable
 from inference.sources.keras_copy import write_archive, write_shards
 from inference.sources.keras_hdf5_weights import load_weights
 from inference.sources.keras_sizes import allowed_values
@@ -68,16 +69,26 @@ def _built(keras: Any, keras_file: KerasFile) -> Any:
     if keras_file.container == ".keras":
         return _from_zip(keras, keras_file)
 
-    if keras_file.weights_only:
-        return _with_weights(keras, keras_file)
+    if keras_file.path.is_dir():
+        return _with_shards(keras, keras_file)
 
-    with h5py.File(keras_file.path, "r") as file:
-        if keras_file.generation >= 3:
-            return _from_hdf5_of_keras3(keras, keras_file, file)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = readable(keras_file.path, Path(scratch, "plain.h5"))
 
-        model = keras.models.model_from_json(json.dumps(keras_file.config))
-        load_weights(keras, model, file["model_weights"], keras_file.origin)
-        return model
+        if keras_file.weights_only:
+            return _with_weights(keras, keras_file, path)
+
+        with h5py.File(path, "r") as file:
+            return _from_hdf5(keras, keras_file, file["model_weights"])
+
+
+def _from_hdf5(keras: Any, keras_file: KerasFile, weights: Any) -> Any:
+    if keras_file.generation >= 3:
+        return _from_hdf5_of_keras3(keras, keras_file, weights)
+
+    model = keras.models.model_from_json(json.dumps(keras_file.config))
+    load_weights(keras, model, weights, keras_file.origin)
+    return model
 
 
 def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
@@ -101,16 +112,19 @@ def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
         )
 
 
-def _with_weights(keras: Any, keras_file: KerasFile) -> Any:
+def _with_shards(keras: Any, keras_file: KerasFile) -> Any:
     model = keras.models.model_from_json(json.dumps(keras_file.config))
 
-    if keras_file.path.is_dir():
-        with tempfile.TemporaryDirectory() as scratch:
-            model.load_weights(str(write_shards(keras_file.path, Path(scratch))))
+    with tempfile.TemporaryDirectory() as scratch:
+        model.load_weights(str(write_shards(keras_file.path, Path(scratch))))
 
-        return model
+    return model
 
-    with h5py.File(keras_file.path, "r") as file:
+
+def _with_weights(keras: Any, keras_file: KerasFile, path: Path) -> Any:
+    model = keras.models.model_from_json(json.dumps(keras_file.config))
+
+    with h5py.File(path, "r") as file:
         if keras_file.generation < 3 and "layer_names" in file.attrs:
             load_weights(keras, model, file, keras_file.origin)
             return model
@@ -119,13 +133,13 @@ def _with_weights(keras: Any, keras_file: KerasFile) -> Any:
 
     with tempfile.TemporaryDirectory() as scratch:
         named = Path(scratch, "model.weights.h5" if new else "model.h5")
-        named.symlink_to(keras_file.path.resolve())
+        named.symlink_to(path.resolve())
         model.load_weights(str(named))
 
     return model
 
 
-def _from_hdf5_of_keras3(keras: Any, keras_file: KerasFile, file: h5py.File) -> Any:
+def _from_hdf5_of_keras3(keras: Any, keras_file: KerasFile, weights: Any) -> Any:
     """Do what Keras 3's own loader does with the architecture that it finds."""
     from keras.src.legacy.saving import (
         legacy_h5_format,
@@ -142,7 +156,7 @@ def _from_hdf5_of_keras3(keras: Any, keras_file: KerasFile, file: h5py.File) -> 
         model = saving_utils.model_from_config(
             marked(keras_file.config), custom_objects=operations(keras)
         )
-        legacy_h5_format.load_weights_from_hdf5_group(file["model_weights"], model)
+        legacy_h5_format.load_weights_from_hdf5_group(weights, model)
 
     return model
 
