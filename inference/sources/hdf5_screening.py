@@ -38,10 +38,16 @@ _LONGEST_OPAQUE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What a file's datasets declare together, in values and in bytes."""
+    """What a file's datasets declare together, in values and in bytes.
+
+    `quantized` says that some are integers of 8 bits, as only quantized weights are,
+    `opaque` that some are what HDF5 has no type for, such as bfloat16.
+    """
 
     values: int = 0
     declared_bytes: int = 0
+    quantized: bool = False
+    opaque: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,7 @@ def screen_hdf5(file: Any, name: str, memory_bytes: int | None) -> Stored:
 
 def _walk(file: Any, name: str, memory_bytes: int | None) -> Stored:
     values = declared = attributes = 0
+    kinds = set()
 
     for count, place in enumerate(_objects(file, name), start=1):
         where = f"{name}, object {place.path}"
@@ -91,9 +98,15 @@ def _walk(file: Any, name: str, memory_bytes: int | None) -> Stored:
             size = _screen_dataset(place.identifier, where)
             declared += size
             values += prod(place.identifier.shape)
+            kinds.add(_kind(place.identifier.get_type()))
             _check_memory(declared, memory_bytes, name)
 
-    return Stored(values=values, declared_bytes=declared)
+    return Stored(
+        values=values,
+        declared_bytes=declared,
+        quantized="byte" in kinds,
+        opaque="opaque" in kinds,
+    )
 
 
 def _objects(file: Any, name: str) -> Iterator[_Place]:
@@ -207,6 +220,14 @@ def _check_type(kind: Any, where: str) -> None:
             f"{where} holds values of type {_type_name(kind)}; weights are numbers, "
             "booleans or strings of fixed length."
         )
+
+
+def _kind(kind: Any) -> str:
+    if isinstance(kind, h5py.h5t.TypeOpaqueID):
+        return "opaque"
+
+    is_byte = isinstance(kind, h5py.h5t.TypeIntegerID) and kind.get_size() == 1
+    return "byte" if is_byte else "other"
 
 
 def _is_bool(kind: Any) -> bool:

@@ -165,6 +165,10 @@ FUNCTIONS = (
     ACTIVATIONS | INITIALIZERS | REGULARIZERS | CONSTRAINTS | LOSS_AND_METRIC_FUNCTIONS
 )
 
+# keras/src/quantizers/gptq.py and awq.py of Keras 3.15: their layers are written with
+# one variable less than they are read with.
+_UNREAD = "Keras itself can't read the weights that it quantizes with it"
+
 REFUSED = {
     "Lambda": "it holds Python code, which is never run from a model file",
     "TFSMLayer": "it loads another SavedModel from a path",
@@ -181,6 +185,8 @@ REFUSED = {
     "InstanceProperty": "it reads any attribute of a tensor by its name",
     "DenseFeatures": "its feature columns read vocabularies from paths",
     "SequenceFeatures": "its feature columns read vocabularies from paths",
+    "AWQConfig": _UNREAD,
+    "GPTQConfig": _UNREAD,
     "FeatureSpace": "it is no model; save one from its inputs to what follows it",
     "DynamicEmbedding": "it changes its vocabulary while it is served",
     "DynamicLookup": "it changes its vocabulary while it is served",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.sources.hdf5_bfloat16 import readable
 from inference.sources.keras_archive import CONFIG, METADATA, WEIGHTS
 from inference.sources.keras_folder import assets_of, shards_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from inference.sources.keras_config import KerasFile
 
 _BLOCK = 2**20
@@ -26,7 +27,17 @@ def write_archive(keras_file: KerasFile, path: Path) -> None:
         if keras_file.path.is_dir():
             _add_files(keras_file.path, new)
         else:
-            _add_members(keras_file.path, new)
+            _add_members(keras_file.path, new, widen=_is_narrow(keras_file))
+
+
+def needs_copy(keras_file: KerasFile) -> bool:
+    """Whether Keras can't read it where and as it lies."""
+    return keras_file.path.is_dir() or _is_narrow(keras_file)
+
+
+def _is_narrow(keras_file: KerasFile) -> bool:
+    """Whether it has weights that tf_keras writes and can't read again: bfloat16."""
+    return keras_file.generation < 3 and keras_file.stored.opaque
 
 
 def _add_files(folder: Path, new: zipfile.ZipFile) -> None:
@@ -34,10 +45,14 @@ def _add_files(folder: Path, new: zipfile.ZipFile) -> None:
         new.write(file, file.relative_to(folder).as_posix())
 
 
-def _add_members(path: Path, new: zipfile.ZipFile) -> None:
+def _add_members(path: Path, new: zipfile.ZipFile, *, widen: bool) -> None:
     with zipfile.ZipFile(path) as old:
         for member in old.infolist():
             if member.filename == CONFIG or member.is_dir():
+                continue
+
+            if member.filename == WEIGHTS and widen:
+                _add_floats(old, new)
                 continue
 
             with (
@@ -45,6 +60,12 @@ def _add_members(path: Path, new: zipfile.ZipFile) -> None:
                 new.open(member.filename, "w", force_zip64=True) as copy,
             ):
                 shutil.copyfileobj(source, copy, _BLOCK)
+
+
+def _add_floats(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        stored = Path(old.extract(WEIGHTS, scratch))
+        new.write(readable(stored, stored.with_suffix(".float32")), WEIGHTS)
 
 
 def write_shards(folder: Path, scratch: Path) -> Path:

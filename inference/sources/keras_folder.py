@@ -110,12 +110,8 @@ def _read_sharded(path: Path, memory_bytes: int | None) -> KerasFile:
 
     architecture = _architecture(path)
     config = _parsed(architecture)
-    values = declared = 0
-
-    for name in sorted(names):
-        stored = _screened(path / name, memory_bytes)
-        values += stored.values
-        declared += stored.declared_bytes
+    shards = [_screened(path / name, memory_bytes) for name in sorted(names)]
+    declared = sum(each.declared_bytes for each in shards)
 
     if memory_bytes is not None and declared > memory_bytes:
         raise InvalidModel(
@@ -128,7 +124,11 @@ def _read_sharded(path: Path, memory_bytes: int | None) -> KerasFile:
         container=".h5",
         version=checked_version(architecture_version(config), architecture.name),
         config=untrained(config),
-        stored=Stored(values=values, declared_bytes=declared),
+        stored=Stored(
+            values=sum(each.values for each in shards),
+            declared_bytes=declared,
+            quantized=any(each.quantized for each in shards),
+        ),
         weights_only=True,
     )
 

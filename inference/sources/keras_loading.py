@@ -17,11 +17,10 @@ import h5py
 
 from inference.backend import quiet_stderr
 from inference.errors import InvalidModel
-from inference.layout import architecture_of
-from inference.reasons import first_line
 from inference.sources.hdf5_bfloat16 import readable
-from inference.sources.keras_copy import write_archive, write_shards
+from inference.sources.keras_copy import needs_copy, write_archive, write_shards
 from inference.sources.keras_hdf5_weights import load_weights
+from inference.sources.keras_reasons import unreadable
 from inference.sources.keras_sizes import allowed_values
 from inference.sources.keras_weights import bounded_weights
 from inference.sources.operation_classes import marked, operations
@@ -59,7 +58,8 @@ def load_model(keras: Any, keras_file: KerasFile) -> Any:
         raise
     except Exception as exc:
         # Keras raises whatever its layers raise.
-        raise InvalidModel(_unreadable(keras, keras_file, exc)) from exc
+        reason = unreadable(keras.__version__, keras_file, exc)
+        raise InvalidModel(reason) from exc
 
     _check_output_shapes(model, keras_file)
     return _flat(keras, model)
@@ -97,7 +97,7 @@ def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
         # Keras chooses a reader by the file's name, so it gets one that fits.
         named = Path(scratch, "model.keras")
 
-        if keras_file.translated or keras_file.path.is_dir():
+        if keras_file.translated or needs_copy(keras_file):
             write_archive(keras_file, named)
         else:
             named.symlink_to(keras_file.path.resolve())
@@ -192,27 +192,6 @@ def _check_output_shapes(model: Any, keras_file: KerasFile) -> None:
                 f"{tuple(given[1:])}. Only Keras 1 could do that; change the layer's "
                 "output_shape and train the model again."
             )
-
-
-def _unreadable(keras: Any, keras_file: KerasFile, error: Exception) -> str:
-    name = keras_file.path.name
-    reason = first_line(error)
-
-    if keras_file.weights_only:
-        beside = (
-            "it" if keras_file.path.is_dir() else architecture_of(keras_file.path).name
-        )
-        return f"The weights in {name} don't fit the architecture in {beside}: {reason}"
-
-    if isinstance(error, KeyError):
-        return f"{name} has no weights for {reason}; it is cut or was edited."
-
-    return (
-        f"Keras {keras.__version__} can't read {name}, written by Keras "
-        f"{keras_file.version}: {reason.rstrip('.')}. Where the model's code is at "
-        "hand, save it again as a .keras file, or export it as a SavedModel "
-        "(model.export)."
-    )
 
 
 def _flat(keras: Any, model: Any) -> Any:

@@ -47,13 +47,16 @@ def samples(model: Any) -> Array:
     """Two rows for the one input of `model`."""
     (taken,) = model.inputs
 
-    if taken.dtype == "string":
+    dtype = tf.as_dtype(taken.dtype)
+
+    if dtype == tf.string:
         return np.array([["a b"], ["d c"]], dtype=object)
 
     shape = (2, *(size or 5 for size in taken.shape[1:]))
     values = np.random.default_rng(0).normal(size=shape)
-    whole = "int" in taken.dtype
-    return abs(values * 3).astype("int32") if whole else values.astype("float32")
+    small = abs(values * 3) if dtype.is_integer else values
+    found: Array = small.astype(dtype.as_numpy_dtype)
+    return found
 
 
 def answers(model: Any) -> Array:

@@ -76,7 +76,9 @@ def test_each_name_is_keras_own() -> None:
     assert known.LAYERS - there == set()
     nodes = {name for name, _ in operations_of_keras()}
 
-    assert known.REFUSED.keys() - there - nodes - {"FeatureSpace"} == set()
+    others = {"FeatureSpace", *classes(keras.quantizers)}
+
+    assert known.REFUSED.keys() - there - nodes - others == set()
     assert known.ABSTRACT - there - nodes == set()
 
 
