@@ -38,7 +38,11 @@ from inference.sources.signatureless import (
 from inference.sources.source import Source
 from inference.sources.tables import TABLES
 from inference.sources.training_cut import settle_training
-from inference.sources.training_ends import drop_measures, drop_training_ends
+from inference.sources.training_ends import (
+    drop_measures,
+    drop_training_ends,
+    drop_unsaved,
+)
 from inference.sources.variables import to_resources
 from inference.sources.wiring import operations
 
@@ -130,8 +134,12 @@ def _read(
     graph_def = meta_graph.graph_def
     graphs.check_whole(graph_def)
     saved = saved_values(graph_def, meta_graph.saver_def)
-    graph_def = _served(meta_graph, sidecar)
-    variables = to_resources(graph_def, _values(path, graph_def, saved, permissions))
+
+    with _reading(path, permissions) as reader:
+        graph_def = _served(meta_graph, sidecar, _unsaved(graph_def, saved, reader))
+        values = _values(graph_def, saved, reader)
+
+    variables = to_resources(graph_def, values)
     fixed = {graphs.node_of(tensor) for tensor in sidecar.constants}
     notes = settle_training(graph_def, fixed)
     found = discovered(graph_def, sidecar)
@@ -143,8 +151,11 @@ def _read(
     return _Read(graph_def=graph_def, found=found, variables=kept)
 
 
-def _served(meta_graph: Any, sidecar: Sidecar) -> Any:
-    """The graph without what only trains and saves it, constants fixed."""
+def _served(meta_graph: Any, sidecar: Sidecar, unsaved: set[str]) -> Any:
+    """The graph without what only trains and saves it, constants fixed.
+
+    `unsaved` are variables that the checkpoint has no value for.
+    """
     graph_def, saver = meta_graph.graph_def, meta_graph.saver_def
     called = (saver.save_tensor_name, saver.restore_op_name, saver.filename_tensor_name)
     fix_constants(graph_def, sidecar)
@@ -155,6 +166,7 @@ def _served(meta_graph: Any, sidecar: Sidecar) -> Any:
         drop_training_ends(graph_def, map(graphs.node_of, called))
         wired = operations(graph_def)
         found = drop_measures(wired, discover(wired))
+        found = drop_unsaved(wired, found, unsaved) if unsaved else found
         roots += [*found.inputs, *found.outputs]
 
     graph_def = graphs.prune(graph_def, roots)
@@ -173,20 +185,38 @@ def _check_tables(graph_def: Any) -> None:
         )
 
 
+def _unsaved(graph_def: Any, saved: Mapping[str, Saved], reader: Any) -> set[str]:
+    return {
+        node.name
+        for node in graph_def.node
+        if node.op in graphs.VARIABLES
+        and not reader.has_tensor(_saved(node, saved).key)
+    }
+
+
 def _values(
-    path: Path, graph_def: Any, saved: Mapping[str, Saved], permissions: Permissions
+    graph_def: Any, saved: Mapping[str, Saved], reader: Any
 ) -> dict[str, Array]:
     """The values of the variables that are left, by node."""
+    return {
+        node.name: _saved(node, saved).read(reader, node)
+        for node in graph_def.node
+        if node.op in graphs.VARIABLES
+    }
+
+
+def _saved(node: Any, saved: Mapping[str, Saved]) -> Saved:
+    return saved.get(node.name, Saved(key=node.name))
+
+
+@contextmanager
+def _reading(path: Path, permissions: Permissions) -> Iterator[Any]:
+    """TensorFlow's reader of the weights, its errors translated."""
     prefix = path.with_suffix("")
 
     try:
         check_budget(checkpoint_bytes(prefix), permissions, file=path.name)
-        reader = tf.train.load_checkpoint(str(prefix))
-        return {
-            node.name: saved.get(node.name, Saved(key=node.name)).read(reader, node)
-            for node in graph_def.node
-            if node.op in graphs.VARIABLES
-        }
+        yield tf.train.load_checkpoint(str(prefix))
     except (tf.errors.OpError, OSError, ValueError, RuntimeError) as exc:
         said = first_line(exc).replace(str(path.parent), "")
         raise InvalidModel(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel, InvalidSidecar
+from inference.sources.asides import telling
 from inference.sources.control_flow import EXITS, MERGES, SWITCHES, find_places
 from inference.sources.declared import tensor_spec
 from inference.sources.graphs import public_name
@@ -51,7 +52,10 @@ def discover(operations: list[Operation]) -> Found:
     if not ends:
         raise InvalidModel(_nothing(operations, feedable))
 
-    outputs = [tensor for end in ends for tensor in _values(end) if _servable(tensor)]
+    outputs = telling(
+        [tensor for end in ends for tensor in _values(end) if _servable(tensor)],
+        feedable,
+    )
     return Found(
         inputs=tuple(tensor.name for tensor in inputs_of(outputs, feedable)),
         outputs=tuple(tensor.name for tensor in outputs),

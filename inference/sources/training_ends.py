@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from inference.errors import InvalidModel
 from inference.sources.branch_cut import remove, with_sources
 from inference.sources.discovery import feedable_tensors, inputs_of
 from inference.sources.training import changes_state
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inference.sources.discovery import Found
-    from inference.sources.wiring import Operation, Wire
+    from inference.sources.wiring import Operation
 
 # tf.gradients makes all of its operations in a scope of this name.
 _GRADIENT = re.compile(r"(.*/)?gradients(_\d+)?/")
+_ADDED = {"Add", "AddN", "AddV2", "Identity", "Mul"}
 _MEANS = {"Mean", "Sum"}
 _MOST_STEPS = 20
 _SAVES = {"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"}
@@ -46,16 +48,27 @@ def drop_training_ends(graph_def: Any, also: Iterable[str]) -> None:
 
 
 def drop_measures(wired: list[Operation], found: Found) -> Found:
-    """Without losses and accuracies: means that alone need an input, such as labels."""
+    """Without losses and accuracies: means that alone need an input, such as labels.
+
+    Raises `InvalidModel` where nothing else comes out, and takes labels, it seems.
+    """
     feedable = feedable_tensors(wired)
     wires = {wire.name: wire for each in wired for wire in each.outputs}
     needed = {
         name: {each.name for each in inputs_of([wires[name]], feedable)}
         for name in found.outputs
     }
-    answers = {name for name in needed if _source(wires[name]).type not in _MEANS}
+    answers = {name for name in needed if not _is_measure(wires[name].op, 0)}
     asked = {each for name in answers for each in needed[name]}
     kept = [name for name in found.outputs if name in answers or needed[name] <= asked]
+
+    if not answers and len(found.inputs) > 1:
+        raise InvalidModel(
+            f"Only a measure comes out of the graph ('{found.outputs[0]}'), such as a "
+            f"loss, of what it takes ({', '.join(found.inputs)}). Say in the TOML file "
+            "beside it what it is to answer: [signatures.serving_default] with "
+            'outputs = ["the name of a node"].'
+        )
 
     if not answers:
         return found
@@ -64,17 +77,52 @@ def drop_measures(wired: list[Operation], found: Found) -> Found:
     return replace(found, inputs=tuple(inputs), outputs=tuple(kept))
 
 
-def _source(wire: Wire) -> Operation:
-    """What makes the value that may only be named afterwards."""
-    operation = wire.op
+def drop_unsaved(wired: list[Operation], found: Found, unsaved: set[str]) -> Found:
+    """Without outputs that need a variable that the checkpoint doesn't hold.
 
-    for _ in range(_MOST_STEPS):
-        if operation.type != "Identity" or not operation.inputs:
-            break
+    Such are the counters of running measures, which are local to a session. Where all
+    outputs need one, `found` stays as it is.
+    """
+    feedable = feedable_tensors(wired)
+    wires = {wire.name: wire for each in wired for wire in each.outputs}
+    told = [name for name in found.outputs if not _needs(wires[name].op, unsaved)]
 
-        operation = operation.inputs[0].op
+    if not told:
+        return found
 
-    return operation
+    inputs = sorted(
+        {each.name for name in told for each in inputs_of([wires[name]], feedable)}
+    )
+    return replace(found, inputs=tuple(inputs), outputs=tuple(told))
+
+
+def _needs(operation: Operation, names: set[str]) -> bool:
+    seen: set[Operation] = set()
+    waiting = [operation]
+
+    while waiting:
+        each = waiting.pop()
+
+        if each.name in names:
+            return True
+
+        if each not in seen:
+            seen.add(each)
+            waiting += [*each.control_inputs, *(wire.op for wire in each.inputs)]
+
+    return False
+
+
+def _is_measure(operation: Operation, steps: int) -> bool:
+    """Tell a mean or a sum, named afterwards or added to others, as a loss is."""
+    if operation.type in _MEANS:
+        return True
+
+    return (
+        operation.type in _ADDED
+        and steps < _MOST_STEPS
+        and any(_is_measure(each.op, steps + 1) for each in operation.inputs)
+    )
 
 
 def _idle(wired: list[Operation]) -> set[Operation]:

@@ -117,6 +117,66 @@ def test_what_measures_against_labels_is_no_output(tmp_path: Path) -> None:
         assert set(source.signatures["serving_default"].outputs) == {"level", "result"}
 
 
+def measured_and_added(x: Any) -> Any:
+    """A loss with a penalty, a switch handed on and a size, which nobody takes."""
+    answer = dense(x)
+    labels = tf1.placeholder(tf.float32, [None, 3], "labels")
+    flag = tf1.placeholder(tf.bool, [], "flag")
+    error = tf.reduce_mean(tf.square(answer - labels))
+    tf.add(error, 0.1 * tf.nn.l2_loss(answer), name="loss")
+    tf.identity(flag, name="pred_id")
+    tf.shape(labels, name="size")
+    return answer
+
+
+def test_losses_sizes_and_switches_are_no_outputs(tmp_path: Path) -> None:
+    right = save(tmp_path / "model.ckpt", measured_and_added)
+
+    with open_source(tmp_path / "model.ckpt.meta", Sidecar()) as source:
+        signature = source.signatures["serving_default"]
+        assert (list(signature.inputs), list(signature.outputs)) == (["x"], ["result"])
+        np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
+
+
+def counted(x: Any) -> Any:
+    """A running measure keeps its counts in variables that no saver saves."""
+    answer = dense(x)
+    _, update = tf1.metrics.mean(answer, name="running")
+    tf.identity(update, name="mean")
+    return answer
+
+
+def test_what_needs_a_variable_that_is_not_saved_is_no_output(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        result = counted(x)
+        tf1.get_default_session().run(tf1.local_variables_initializer())
+        return result
+
+    right = save(tmp_path / "model.ckpt", build)
+
+    with open_source(tmp_path / "model.ckpt.meta", Sidecar()) as source:
+        assert list(source.signatures["serving_default"].outputs) == ["result"]
+        np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
+
+
+def test_a_graph_with_a_loss_alone_is_refused_with_what_to_say(tmp_path: Path) -> None:
+    def loss(x: Any) -> Any:
+        labels = tf1.placeholder_with_default(np.ones((3, 3), "float32"), [3, 3])
+        tf1.placeholder(tf.float32, [None, 3], "labels")
+        given = tf1.get_default_graph().get_tensor_by_name("labels:0")
+        return tf.reduce_mean(tf.square(dense(x) - given - labels))
+
+    save(tmp_path / "model.ckpt", loss, feeds={"labels": np.ones((3, 3))})
+
+    with (
+        pytest.raises(
+            InvalidModel, match=r"Only a measure comes out .* \('result:0'\)"
+        ),
+        open_source(tmp_path / "model.ckpt.meta", Sidecar()),
+    ):
+        pass
+
+
 def normalised(x: Any) -> Any:
     """Its updates are in the branch that trains, and run with it."""
     flag = tf1.placeholder(tf.bool, name="mode")
