@@ -1,4 +1,4 @@
-"""Writes of variables that stand in a loop or a branch, and may never be done.
+"""Writes of variables in TF1's branches and loops, which may never be done.
 
 They are dropped where no read of the same call follows: a call's writes are its own,
 so nobody could tell. Where one follows, the model is refused.
@@ -6,18 +6,16 @@ so nobody could tell. Where one follows, the model is refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inference.compiler.state import WRITES
+from inference.compiler.written_values import WRITES
 from inference.errors import InvalidModel
-from inference.sources.graphs import FORWARDS, node_of
+from inference.sources.graphs import FORWARDS, node_of, nodes_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
-_LOOPS = {"While", "StatelessWhile", "For"}
-_BRANCHES = {"If", "StatelessIf", "Case", "StatelessCase"}
 _SWITCHES = {"Switch", "RefSwitch"}
 _FLOW = FORWARDS | _SWITCHES | {"Enter", "RefEnter", "Merge", "NextIteration", "Exit"}
 _HARMLESS = {"VarIsInitializedOp", "VariableShape"}
@@ -25,64 +23,14 @@ _HARMLESS = {"VarIsInitializedOp", "VariableShape"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Use:
-    """A node that reads the variable, writes it, or reads it after it wrote it.
+    """A node that takes a variable's handle: to write it, or to read it.
 
-    `framed` says that it stands in a loop of TF1.
+    `framed` says that it stands in a loop.
     """
 
     node: str
-    framed: bool = False
-    reads: bool = False
-    writes: bool = False
-    rereads: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class _Body:
-    """A graph or a function: its nodes by name, and what each needs."""
-
-    nodes: dict[str, Any]
-    users: dict[str, list[str]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for node in self.nodes.values():
-            for tensor in node.input:
-                self.users.setdefault(node_of(tensor), []).append(node.name)
-
-    def after(self, name: str) -> set[str]:
-        """Return what runs after the node `name`, by data or control edges."""
-        found: set[str] = set()
-        waiting = list(self.users.get(name, ()))
-
-        while waiting:
-            user = waiting.pop()
-
-            if user not in found:
-                found.add(user)
-                waiting += self.users.get(user, ())
-
-        return found
-
-    def takers(self, handle: str) -> Iterator[tuple[Any, int, bool]]:
-        """Yield each node that takes `handle`, as its which input, and if in a loop."""
-        waiting, seen = [(handle, False)], {handle}
-
-        while waiting:
-            source, framed = waiting.pop()
-
-            for name in dict.fromkeys(self.users.get(source, ())):
-                node = self.nodes[name]
-                places = [
-                    place
-                    for place, tensor in enumerate(node.input)
-                    if node_of(tensor) == source and not tensor.startswith("^")
-                ]
-
-                if node.op not in _FLOW:
-                    yield from ((node, place, framed) for place in places)
-                elif places and name not in seen:
-                    seen.add(name)
-                    waiting.append((name, framed or node.op.endswith("Enter")))
+    writes: bool
+    framed: bool
 
 
 def drop_hidden_writes(graph_def: Any, kept: Collection[str]) -> list[str]:
@@ -91,157 +39,119 @@ def drop_hidden_writes(graph_def: Any, kept: Collection[str]) -> list[str]:
     Those to the variables `kept` stay. Raises `InvalidModel` where an answer could
     depend on one.
     """
-    return _Hidden(graph_def).drop(kept)
+    flow = _Flow(graph_def)
+    hidden = {
+        name
+        for node in graph_def.node
+        if node.op == "VarHandleOp" and node.name not in kept
+        for name in flow.hidden_writes(node.name)
+    }
+    left = [node for node in graph_def.node if node.name not in hidden]
+
+    if hidden:
+        for node in left:
+            node.input[:] = [each for each in node.input if node_of(each) not in hidden]
+
+        copies = [type(node).FromString(node.SerializeToString()) for node in left]
+        del graph_def.node[:]
+        graph_def.node.extend(copies)
+
+    return sorted(hidden)
 
 
-class _Hidden:
+class _Flow:
+    """How handles and order go through a graph."""
+
     def __init__(self, graph_def: Any) -> None:
-        self._graph_def = graph_def
-        self._functions = {
-            each.signature.name: each for each in graph_def.library.function
+        self._nodes = nodes_by_name(graph_def)
+        self._users: dict[str, list[str]] = {}
+
+        for node in graph_def.node:
+            for tensor in node.input:
+                self._users.setdefault(node_of(tensor), []).append(node.name)
+
+    def hidden_writes(self, handle: str) -> set[str]:
+        uses = list(self._uses(handle))
+        hidden = {
+            use.node
+            for use in uses
+            if use.writes and (use.framed or self._is_conditional(use.node))
         }
-        self._graph = _Body(nodes={node.name: node for node in graph_def.node})
-        self._bodies = {
-            name: _Body(nodes={node.name: node for node in each.node_def})
-            for name, each in self._functions.items()
-        }
-        self._dropped: dict[str, set[str]] = {}
 
-    def drop(self, kept: Collection[str]) -> list[str]:
-        for node in self._graph_def.node:
-            if node.op == "VarHandleOp" and node.name not in kept:
-                self._judge(node.name)
-
-        for function, names in self._dropped.items():
-            if function:
-                _drop(self._functions[function], names)
-            else:
-                _drop_nodes(self._graph_def.node, names)
-
-        return sorted(name for names in self._dropped.values() for name in names)
-
-    def _judge(self, handle: str) -> None:
-        hidden: dict[str, set[str]] = {}
-        uses = list(self._uses(self._graph, handle, "", hidden))
-
-        if not hidden:
-            return
-
-        if _rereads(self._graph, uses):
-            name = min(name for names in hidden.values() for name in names)
+        if hidden and self._rereads(uses):
             raise InvalidModel(
-                f"'{name}' writes the variable '{handle}' in a loop or a branch, and "
-                "it is read again in the same call: requests would see each other. "
+                f"'{min(hidden)}' writes the variable '{handle}' in a loop or branch, "
+                "and it is read again in the same call: requests would see each other. "
                 "Export the model so that it takes and gives this state as a tensor."
             )
 
-        for function, names in hidden.items():
-            self._dropped.setdefault(function, set()).update(names)
+        return hidden
 
-    def _uses(
-        self, body: _Body, handle: str, function: str, hidden: dict[str, set[str]]
-    ) -> Iterator[_Use]:
-        """Yield the uses of `handle`; `hidden` gains the writes, by their function."""
-        for node, place, framed in body.takers(handle):
-            if node.op in WRITES:
-                if function or framed or _is_conditional(body.nodes, node):
-                    hidden.setdefault(function, set()).add(node.name)
+    def _uses(self, handle: str) -> Iterator[_Use]:
+        waiting, seen = [(handle, False)], {handle}
 
-                yield _Use(node=node.name, writes=True, framed=framed)
-            elif called := list(self._called(node, place)):
-                yield self._call(node, called, hidden)
-            elif node.op not in _HARMLESS:
-                yield _Use(node=node.name, reads=True, framed=framed)
+        while waiting:
+            source, framed = waiting.pop()
 
-    def _call(
-        self,
-        node: Any,
-        called: Iterable[tuple[str, int]],
-        hidden: dict[str, set[str]],
-    ) -> _Use:
-        reads = writes = rereads = False
+            for name in dict.fromkeys(self._users.get(source, ())):
+                node = self._nodes[name]
 
-        for name, place in called:
-            body = self._bodies[name]
-            argument = self._functions[name].signature.input_arg[place].name
-            uses = list(self._uses(body, argument, name, hidden))
-            reads |= any(use.reads for use in uses)
-            writes |= any(use.writes for use in uses)
-            rereads |= _rereads(body, uses)
+                if not any(node_of(each) == source for each in _data(node)):
+                    continue
 
-        rereads |= node.op in _LOOPS and reads and writes
-        return _Use(node=node.name, reads=reads, writes=writes, rereads=rereads)
+                if node.op in _FLOW and name not in seen:
+                    seen.add(name)
+                    waiting.append((name, framed or node.op.endswith("Enter")))
+                elif node.op not in _FLOW | _HARMLESS:
+                    yield _Use(node=name, writes=node.op in WRITES, framed=framed)
 
-    def _called(self, node: Any, place: int) -> Iterator[tuple[str, int]]:
-        """Yield the functions that get the input `place`, as their which argument."""
-        if node.op in self._functions:
-            yield node.op, place
+    def _rereads(self, uses: list[_Use]) -> bool:
+        readers = {use.node for use in uses if not use.writes}
+        looped = {use.writes for use in uses if use.framed}
+        return len(looped) == 2 or any(
+            readers & self._after(use.node) for use in uses if use.writes
+        )
 
-        for value in node.attr.values():
-            single = [value.func] if value.WhichOneof("value") == "func" else []
+    def _after(self, name: str) -> set[str]:
+        """Return what runs after the node `name`, by data or control edges."""
+        found: set[str] = set()
+        waiting = list(self._users.get(name, ()))
 
-            for function in (*single, *value.list.func):
-                if function.name in self._functions:
-                    yield function.name, place - (node.op in _BRANCHES)
+        while waiting:
+            user = waiting.pop()
 
+            if user not in found:
+                found.add(user)
+                waiting += self._users.get(user, ())
 
-def _rereads(body: _Body, uses: list[_Use]) -> bool:
-    readers = {use.node for use in uses if use.reads}
-    framed = {use.reads for use in uses if use.framed}
-    return (
-        len(framed) == 2
-        or any(use.rereads for use in uses)
-        or any(readers & body.after(use.node) for use in uses if use.writes)
-    )
+        return found
 
+    def _is_conditional(self, name: str) -> bool:
+        return any(
+            node.op in _SWITCHES and not self._is_of_a_loop(node)
+            for node in self._ancestors(name)
+        )
 
-def _drop(function: Any, names: set[str]) -> None:
-    _drop_nodes(function.node_def, names)
-    outputs = [key for key, node in function.control_ret.items() if node in names]
+    def _is_of_a_loop(self, switch: Any) -> bool:
+        name = node_of(switch.input[1])
 
-    for key in outputs:
-        del function.control_ret[key]
+        while name in self._nodes and self._nodes[name].op in FORWARDS:
+            name = node_of(self._nodes[name].input[0])
 
-    left = [each for each in function.signature.control_output if each not in outputs]
-    function.signature.control_output[:] = left
+        return name in self._nodes and self._nodes[name].op == "LoopCond"
+
+    def _ancestors(self, name: str) -> Iterator[Any]:
+        seen: set[str] = set()
+        waiting = [node_of(each) for each in self._nodes[name].input]
+
+        while waiting:
+            each = waiting.pop()
+
+            if each in self._nodes and each not in seen:
+                seen.add(each)
+                yield self._nodes[each]
+                waiting += [node_of(tensor) for tensor in self._nodes[each].input]
 
 
-def _drop_nodes(nodes: Any, names: set[str]) -> None:
-    for place in reversed(range(len(nodes))):
-        if nodes[place].name in names:
-            del nodes[place]
-
-    for node in nodes:
-        left = [tensor for tensor in node.input if node_of(tensor) not in names]
-
-        if len(left) < len(node.input):
-            node.input[:] = left
-
-
-def _is_conditional(nodes: dict[str, Any], write: Any) -> bool:
-    return any(
-        node.op in _SWITCHES and not _is_of_a_loop(nodes, node)
-        for node in _ancestors(nodes, write)
-    )
-
-
-def _is_of_a_loop(nodes: dict[str, Any], switch: Any) -> bool:
-    name = node_of(switch.input[1])
-
-    while name in nodes and nodes[name].op in FORWARDS:
-        name = node_of(nodes[name].input[0])
-
-    return name in nodes and nodes[name].op == "LoopCond"
-
-
-def _ancestors(nodes: dict[str, Any], node: Any) -> Iterable[Any]:
-    seen: set[str] = set()
-    waiting = [node_of(each) for each in node.input]
-
-    while waiting:
-        name = waiting.pop()
-
-        if name in nodes and name not in seen:
-            seen.add(name)
-            yield nodes[name]
-            waiting += [node_of(each) for each in nodes[name].input]
+def _data(node: Any) -> list[str]:
+    return [tensor for tensor in node.input if not tensor.startswith("^")]

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.compiler.bodies import Added, closed, opened
-from inference.compiler.state import ASSIGN, READ, WRITES, localize
-from inference.sources.graphs import handle_of, nodes_by_name, tensor_of
+from inference.compiler.state import READ, localize
+from inference.compiler.written_values import ASSIGN, WRITES
+from inference.errors import InvalidModel
+from inference.sources.graphs import called, handle_of, nodes_by_name, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -32,7 +34,7 @@ class _Kind:
 def hoist(graph_def: Any, kept: Collection[str]) -> None:
     """Hand the variables that the flat `graph_def` writes through its calls, in place.
 
-    Those `kept` stay as they are.
+    Those `kept` stay as they are. Raises `InvalidModel` where that can't be done.
     """
     hoisting = _Hoisting(graph_def)
     written = hoisting.written(graph_def) - set(kept)
@@ -66,7 +68,7 @@ class _Hoisting:
 
     def hoist(self, graph_def: Any, kinds: Mapping[str, _Kind]) -> None:
         nodes = nodes_by_name(graph_def)
-        calls = [node for node in graph_def.node if self._can_be_hoisted(node)]
+        calls = [node for node in graph_def.node if self._calls(node)]
 
         for node in calls:
             handles = {
@@ -77,6 +79,7 @@ class _Hoisting:
             }
 
             if handles:
+                self._check_form(node)
                 self._hand_through(graph_def, node, handles, kinds)
 
     def _hand_through(
@@ -180,20 +183,24 @@ class _Hoisting:
         self._library[made] = self.made[made] = finished
         return made
 
-    def _can_be_hoisted(self, node: Any) -> bool:
-        if node.op in _LOOPS:
-            return not self._writes(node.attr["cond"].func.name)
+    def _calls(self, node: Any) -> bool:
+        return any(name in self._library for name in called(node))
 
-        return node.op in _CALLS | _BRANCHES
+    def _check_form(self, node: Any) -> None:
+        """Raises `InvalidModel` for a call that can't be given more to take."""
+        writing = node.op in _LOOPS and self._writes(node.attr["cond"].func.name)
+
+        if writing or node.op not in _CALLS | _BRANCHES | _LOOPS:
+            raise InvalidModel(
+                f"'{node.name}' ({node.op}) uses a variable that the model writes, in "
+                "a way that can't be made a call's own: requests would see each other. "
+                "Export the model without the state."
+            )
 
     def _written_places(self, node: Any) -> set[int]:
         """Return which inputs of `node` its functions write."""
         shift = node.op in _BRANCHES
-        return {
-            place + shift
-            for function in _named(node)
-            for place in self._writes(function.name)
-        }
+        return {place + shift for name in called(node) for place in self._writes(name)}
 
     def _writes(self, name: str) -> frozenset[int]:
         """Return which arguments the function `name` writes."""

@@ -11,6 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf1
+from inference.compiler.written_values import (
+    ASSIGN,
+    GATHERS,
+    WRITES,
+    become_gather,
+    value_nodes,
+)
 from inference.errors import InvalidModel
 from inference.sources.graphs import (
     FORWARDS,
@@ -25,17 +32,6 @@ from inference.sources.nodes import become_identity
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-ASSIGN = "AssignVariableOp"
-_ADDED = {"AssignAddVariableOp": "AddV2", "AssignSubVariableOp": "Sub"}
-_OTHER_WRITES = frozenset(
-    {"ResourceCountUpTo", "ResourceStridedSliceAssign"}
-    | {
-        f"ResourceScatter{kind}"
-        for kind in ("Add", "Div", "Max", "Min", "Mul", "Sub", "Update")
-    }
-    | {f"ResourceScatterNd{kind}" for kind in ("Add", "Max", "Min", "Sub", "Update")}
-)
-WRITES = _OTHER_WRITES | _ADDED.keys() | {ASSIGN}
 READ = "ReadVariableOp"
 _PASSED_OVER = WRITES | FORWARDS | {"VarIsInitializedOp", "VariableShape"}
 
@@ -104,7 +100,7 @@ class _Graph:
         self._handles = {
             node.name: handle_of(node.input[0], self._nodes)
             for node in graph_def.node
-            if node.input
+            if node.input and not node.input[0].startswith("^")
         }
         self.writes: dict[str, list[Any]] = defaultdict(list)
 
@@ -115,12 +111,14 @@ class _Graph:
         written = [node for nodes in self.writes.values() for node in nodes]
         self._after = {node.name: self._followers(node.name) for node in written}
         self._begin: dict[str, str] = {}
+        self._carried = False
         self._values: dict[str, str] = {}
         self._added: list[Any] = []
 
     def begin(self, handle: str, *, carried: bool) -> str:
         """Add the tensor that stands for what `handle` holds before a call."""
         dtype = self._nodes[handle].attr["dtype"]
+        self._carried = carried
 
         if carried:
             node = tf1.NodeDef(name=f"{handle}/carried", op="Placeholder")
@@ -154,16 +152,19 @@ class _Graph:
                 continue
 
             before = self._before(node.name, handle)
+            value = self._written(before, handle) if before else self._begin[handle]
+            dtype = self._nodes[handle].attr["dtype"]
 
             if node.op == READ:
-                value = self._written(before, handle) if before else self._begin[handle]
-                node.attr["T"].CopyFrom(self._nodes[handle].attr["dtype"])
+                node.attr["T"].CopyFrom(dtype)
                 become_identity(node, value)
-            elif before is not None:
+            elif node.op in GATHERS:
+                self._added += become_gather(node, value, dtype)
+            elif before is not None or self._carried:
                 raise InvalidModel(
-                    f"'{node.name}' ({node.op}) uses a variable after the same call "
-                    f"wrote it ('{before.name}'), which can't be made a call's own. "
-                    "Export the model without the state."
+                    f"'{node.name}' ({node.op}) uses a variable that the same call "
+                    "writes, in a way that can't be made the call's own. Export the "
+                    "model without the state."
                 )
 
         self._graph_def.node.extend(self._added)
@@ -219,24 +220,12 @@ class _Graph:
         if write.op == ASSIGN:
             return str(write.input[1])
 
-        if write.op in _OTHER_WRITES:
-            raise InvalidModel(
-                f"'{write.name}' ({write.op}) changes a part of a variable during a "
-                "call, which can't be made a call's own. Export the model without the "
-                "state."
-            )
-
         if write.name not in self._values:
             before = self._before(write.name, handle)
             start = self._written(before, handle) if before else self._begin[handle]
-            added = tf1.NodeDef(
-                name=f"{write.name}/written",
-                op=_ADDED[write.op],
-                input=[start, write.input[1]],
-            )
-            added.attr["T"].CopyFrom(self._nodes[handle].attr["dtype"])
-            self._added.append(added)
-            self._values[write.name] = added.name
+            nodes = value_nodes(write, start, self._nodes[handle].attr["dtype"])
+            self._added += nodes
+            self._values[write.name] = nodes[-1].name
 
         return self._values[write.name]
 

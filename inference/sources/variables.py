@@ -17,6 +17,17 @@ _REF_FLOW = {
     f"Ref{op}": op
     for op in ("Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch")
 }
+_REF_WRITES = {
+    "Assign",
+    "AssignAdd",
+    "AssignSub",
+    "CountUpTo",
+    "StridedSliceAssign",
+} | {
+    f"Scatter{kind}"
+    for kind in ("Add", "Div", "Max", "Min", "Mul", "Sub", "Update")
+    + tuple(f"Nd{each}" for each in ("Add", "Max", "Min", "Sub", "Update"))
+}
 
 
 def read_variables(graph_def: Any, session: Any) -> dict[str, Array]:
@@ -54,10 +65,23 @@ def to_resources(graph_def: Any, variables: dict[str, Array]) -> dict[str, Array
             handles[node.name] = variables[node.name]
 
     if added:
+        _check_unwritten(graph_def)
         _drop_references(graph_def)
 
     graph_def.node.extend(added)
     return handles
+
+
+def _check_unwritten(graph_def: Any) -> None:
+    """Raises `InvalidModel` for a write: who holds a reference sees it, or doesn't."""
+    for node in graph_def.node:
+        if node.op in _REF_WRITES:
+            raise InvalidModel(
+                f"'{node.name}' ({node.op}) writes a reference variable of TensorFlow "
+                "1 during a call; what reads it meanwhile is left to chance, and the "
+                "next request would see it. Export the model without the write, or "
+                "with tf.compat.v1.enable_resource_variables()."
+            )
 
 
 def _read(name: str, tensor: Any, session: Any) -> Array:
