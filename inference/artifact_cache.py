@@ -155,7 +155,7 @@ def _lock_of(place: Path) -> Path:
 
 def artifact_key(source: SourceDigest, shaping: str) -> str:
     """The key of the artifact of `source` with a sidecar's `shaping` text."""
-    parts = [str(FORMAT), source.sha256, shaping, _rules()]
+    parts = [str(FORMAT), source.sha256, source.samples, shaping, _rules()]
     parts += [f"{package} {version(package)}" for package in SHAPING_PACKAGES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 

@@ -22,11 +22,12 @@ from inference.memory import available_memory
 from inference.own_version import own_version
 from inference.permissions import Permissions
 from inference.priority import lower_priority
+from inference.sample_digest import with_samples
 from inference.sidecar import read_sidecar
 from inference.source_digest import digest_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from inference.artifact import Artifact, Manifest
@@ -146,7 +147,10 @@ class Compilation:
     async def _read(self, files: ModelFiles) -> tuple[SourceDigest, str]:
         try:
             return await anyio.to_thread.run_sync(
-                _digest_and_verify, files, limiter=self._readers
+                _digest_and_verify,
+                files,
+                self._permissions.follow_links_to,
+                limiter=self._readers,
             )
         except OSError as exc:
             raise InvalidModel(
@@ -231,6 +235,7 @@ class Compilation:
             # The child works in another folder.
             path=str(files.path.absolute()),
             sidecar=str(files.sidecar.absolute()) if files.sidecar else None,
+            warmup=str(files.warmup.absolute()) if files.warmup else None,
             folder=str(folder.absolute()),
             permissions=self._permissions,
             memory_bytes=self._memory,
@@ -242,7 +247,7 @@ class Compilation:
         """What the child read must be what was hashed, for good and for bad."""
         source, _ = await self._read(task.files)
 
-        if source.sha256 != task.source.sha256:
+        if source.content != task.source.content:
             raise InvalidModel(
                 f"{task.files.path.name} changed while it was read. Move finished "
                 "files into the repository."
@@ -271,9 +276,11 @@ def _usual_memory() -> int:
     return max(int(available_memory() * MEMORY_SHARE), _LEAST_MEMORY)
 
 
-def _digest_and_verify(files: ModelFiles) -> tuple[SourceDigest, str]:
+def _digest_and_verify(
+    files: ModelFiles, follow: Iterable[Path]
+) -> tuple[SourceDigest, str]:
     lower_priority()
-    source = digest_source(files.path)
+    source = with_samples(digest_source(files.path), files, follow)
     return source, verify(files, source.files)
 
 

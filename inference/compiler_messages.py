@@ -9,7 +9,8 @@ from inference.permissions import Permissions
 class CompileRequest(BaseModel):
     """Compile the model at `path` into `folder`, which exists and is empty.
 
-    `sidecar` is the TOML file that belongs to it, if there is one. `memory_bytes` and
+    `sidecar` is the TOML file that belongs to it, if there is one, and `warmup` the
+    requests recorded for it. `memory_bytes` and
     `cpu_seconds` are what the child may use; `None` for no limit. In the `background`
     it leaves more of the CPUs to others. It ends with the process `parent`.
     """
@@ -18,6 +19,7 @@ class CompileRequest(BaseModel):
 
     path: str
     sidecar: str | None
+    warmup: str | None = None
     folder: str
     permissions: Permissions = Permissions()
     memory_bytes: int | None = None

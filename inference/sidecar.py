@@ -122,6 +122,7 @@ _SHAPING = (
     "input_shape",
     "backend",
     "carry_state",
+    "sample",
 )
 """The keys that the compiled artifact depends on."""
 
@@ -132,7 +133,7 @@ class Sidecar(BaseModel):
     The compiled artifact depends on the keys in `_SHAPING` alone. `versions`, `labels`
     and `pinned` are read from the sidecar of the model, not from that of a version.
     `input_shape` and `backend` are of Keras files that don't say them themselves; a
-    size of -1 is open.
+    size of -1 is open. `sample` names a file of inputs that the model takes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -143,6 +144,7 @@ class Sidecar(BaseModel):
     input_shape: Annotated[tuple[int, ...], AfterValidator(_sizes)] | None = None
     backend: Literal["cntk", "tensorflow", "theano"] | None = None
     carry_state: bool = False
+    sample: str | None = None
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     intra_op_threads: int | None = Field(default=None, ge=1, le=1024)
     max_queue: int | None = Field(default=None, ge=0, le=MAX_COUNT)

@@ -31,13 +31,20 @@ class SourceDigest:
     """A source's content: `sha256` over names and bytes of its files, their size.
 
     `files` has each file's own SHA-256, in hexadecimal digits. `listing` is a hash over
-    the names and kinds of all that lies in a folder, read or not.
+    the names and kinds of all that lies in a folder, read or not. `samples` is one over
+    the inputs beside the model that it is tried on, if there are any.
     """
 
     sha256: str
     nbytes: int
     files: Mapping[Path, str]
     listing: str = ""
+    samples: str = ""
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """All that shapes what is compiled."""
+        return self.sha256, self.samples
 
 
 def digest_source(path: Path) -> SourceDigest:

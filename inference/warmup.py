@@ -7,6 +7,8 @@ with `"signature_name"` where it isn't the default.
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,26 @@ def read_warmup(files: ModelFiles) -> list[Recorded]:
     Raises `InvalidModel` if there is one that can't be read.
     """
     return [] if files.warmup is None else list(_parse(files.warmup))
+
+
+def read_first(path: Path | None) -> list[Recorded]:
+    """The first recorded request of each signature; none that can't be read.
+
+    What is wrong with the others is said when they are replayed.
+    """
+    found: dict[str | None, Recorded] = {}
+
+    try:
+        lines = [] if path is None else _lines(path)
+    except InvalidModel:
+        return []
+
+    for number, line in itertools.islice(lines, MAX_REQUESTS):
+        with suppress(InvalidModel):
+            recorded = _request(f"line {number}", line)
+            found.setdefault(recorded.signature, recorded)
+
+    return list(found.values())
 
 
 def replay(servable: Servable, requests: Iterable[Recorded]) -> None:

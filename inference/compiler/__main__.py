@@ -31,12 +31,14 @@ def _compile(request: CompileRequest, report: Report) -> CompileEvent:
     from inference.compiler.compile import compile_model
 
     sidecar = Path(request.sidecar) if request.sidecar else None
+    warmup = Path(request.warmup) if request.warmup else None
     manifest = compile_model(
         Path(request.path),
         sidecar,
         Path(request.folder),
         report,
         permissions=request.permissions,
+        warmup=warmup,
     )
     return CompileEvent(manifest=manifest)
 

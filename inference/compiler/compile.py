@@ -16,18 +16,23 @@ from inference.compiler.trials import Refusal, Trial, attempt
 from inference.compiler.verification import Mismatch, compare, prove_batchable
 from inference.errors import InferenceError, InvalidModel
 from inference.footprint import OVERHEAD, expected_bytes, resident_bytes
+from inference.given_samples import from_requests, from_sample
 from inference.permissions import Permissions
 from inference.reasons import first_line
 from inference.runtime import Servable, sample_inputs, trim_memory
+from inference.sample_file import read_sample, sample_path
 from inference.sidecar import blaming_sidecar, read_sidecar
 from inference.sources.naming import check_names
 from inference.sources.opening import open_source
+from inference.warmup import read_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from inference.compiler.optimization import Form
+    from inference.given_samples import Given
+    from inference.sidecar import Sidecar
     from inference.sources.source import Source
     from inference.types import Signature
 
@@ -39,18 +44,21 @@ def compile_model(
     report: Callable[[str], None],
     *,
     permissions: Permissions | None = None,
+    warmup: Path | None = None,
 ) -> Manifest:
     """Compile the model at `path` into `folder`, which exists and is empty.
 
-    `report` hears what is being done. Raises `InvalidModel`, `InvalidSidecar`. The
-    caller fills in what the manifest says of the source file.
+    It is tried on the sample that the sidecar names, on requests recorded in `warmup`,
+    and on made-up inputs. `report` hears what is being done. Raises `InvalidModel`,
+    `InvalidSidecar`. The caller fills in what the manifest says of the source file.
     """
     started = time.monotonic()
     report("reading")
 
     config = read_sidecar(sidecar)
 
-    opened = open_source(path, config, permissions or Permissions())
+    allowed = permissions or Permissions()
+    opened = open_source(path, config, allowed)
 
     with (
         blaming_sidecar(sidecar),
@@ -59,7 +67,8 @@ def compile_model(
     ):
         check_names(source.signatures)
         report("running the source")
-        trials = _running(source)
+        given = _given(source, _sample_of(sidecar, config, allowed), warmup)
+        trials = _running(source, given)
         manifest = _first_right(source, trials, folder, report)
 
     return manifest.model_copy(
@@ -70,9 +79,39 @@ def compile_model(
     )
 
 
-def _running(source: Source) -> list[Trial | Refusal]:
+def _sample_of(
+    sidecar: Path | None, config: Sidecar, permissions: Permissions
+) -> Path | None:
+    if sidecar is None or config.sample is None:
+        return None
+
+    return sample_path(sidecar, config.sample, permissions.follow_links_to)
+
+
+def _given(
+    source: Source, sample: Path | None, warmup: Path | None
+) -> dict[str, list[Given]]:
+    """Real inputs by signature, the sidecar's first. Raises `InvalidSidecar`."""
+    signatures = source.signatures
+    recorded = from_requests(read_first(warmup), signatures, source.default_signature)
+    sampled = {}
+
+    if sample is not None:
+        sampled = from_sample(read_sample(sample), signatures, sample.name)
+
+    return {
+        name: [each[name] for each in (sampled, recorded) if name in each]
+        for name in signatures
+    }
+
+
+def _running(
+    source: Source, given: Mapping[str, Sequence[Given]]
+) -> list[Trial | Refusal]:
     """Try each signature, and leave out those that this machine can't ever run."""
-    trials = [attempt(source, each) for each in source.signatures.values()]
+    trials = [
+        attempt(source, each, given[name]) for name, each in source.signatures.items()
+    ]
     never = {
         each.signature.name: each.reason
         for each in trials

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from inference.compiler.agreement import agree, is_empty, rows_differ
 from inference.compiler.kernels import cannot_compute, cannot_run
 from inference.compiler.precision import rounding
+from inference.errors import InvalidSidecar
 from inference.reasons import first_line
 from inference.samples import candidates
 from inference.sources.hinting import hints_of
@@ -17,6 +17,7 @@ from inference.sources.hinting import hints_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from inference.given_samples import Given
     from inference.samples import Candidate
     from inference.sources.source import Source
     from inference.types import Array, Signature
@@ -25,6 +26,7 @@ MOST_SECONDS = 60
 """That one signature's candidates take together, but for the first."""
 
 _MOST_TAKEN = 4
+_MIXING = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +63,24 @@ class Refusal:
 
 
 def attempt(
-    source: Source, signature: Signature, given: Sequence[Candidate] = ()
+    source: Source, signature: Signature, given: Sequence[Given] = ()
 ) -> Trial | Refusal:
     """Find samples that the source takes for `signature`, and its answers.
 
     Those `given` come first. Of the ones that it takes, the first counts that gets an
-    answer with different rows, else the first of all.
+    answer with different rows, else the first of all. Raises `InvalidSidecar` where it
+    refuses what the sidecar gives.
     """
     search = Search(source, signature)
     hints = hints_of(source.graph_def, signature)
-    made = candidates(signature, source.texts, hints)
 
-    for candidate in itertools.chain(given, made):
+    for each in given:
+        found = search.ask_given(each)
+
+        if found is not None:
+            return found
+
+    for candidate in candidates(signature, source.texts, hints):
         found = search.ask(candidate)
 
         if isinstance(found, Refusal) or (found is not None and found.is_telling):
@@ -102,10 +110,36 @@ class Search:
         answered = [each for each in self._taken if not is_empty(each.outputs)]
         return time.monotonic() > self._ends or len(answered) == _MOST_TAKEN
 
+    def ask_given(self, given: Given) -> Trial | Refusal | None:
+        """The source's answers, if those to other rows than the first differ."""
+        found = self.ask(given)
+
+        if found is None and given.binding:
+            raise InvalidSidecar(
+                f"the model refuses the sample '{given.place}' for the signature "
+                f"'{self._signature.name}': {self._reasons[-1]}"
+            )
+
+        if not isinstance(found, Trial) or found.is_telling:
+            return found
+
+        inputs = given.draw(max(2, given.rows), seed=_MIXING)
+        mixed = self._answered(given, inputs)
+        return found if isinstance(mixed, Trial) and mixed.is_telling else None
+
     def ask(self, candidate: Candidate) -> Trial | Refusal | None:
         """The source's answers; `None` if it refuses, a refusal if it always will."""
         inputs = candidate.draw(candidate.rows, seed=0)
+        found = self._answered(candidate, inputs)
 
+        if isinstance(found, Trial):
+            self._taken.append(found)
+
+        return found
+
+    def _answered(
+        self, candidate: Candidate, inputs: dict[str, Array]
+    ) -> Trial | Refusal | None:
         try:
             outputs = self._source.reference(self._signature, inputs)
             again = self._source.reference(self._signature, inputs)
@@ -113,7 +147,7 @@ class Search:
             # Any framework, any error; the next candidate may fit.
             return self._refused(exc)
 
-        trial = Trial(
+        return Trial(
             signature=self._signature,
             candidate=candidate,
             inputs=inputs,
@@ -121,8 +155,6 @@ class Search:
             steady=agree(outputs, again, self._rounding),
             rounding=self._rounding,
         )
-        self._taken.append(trial)
-        return trial
 
     def best(self) -> Trial | Refusal:
         """The first that was taken, or else what was said of the first that wasn't."""

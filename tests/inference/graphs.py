@@ -82,11 +82,13 @@ def compile_path(
     folder: Path,
     sidecar: Path | None = None,
     permissions: Permissions | None = None,
+    *,
+    warmup: Path | None = None,
 ) -> Artifact:
     """The artifact of a model, compiled in this process."""
     folder.mkdir()
     manifest = compile_model(
-        path, sidecar, folder, lambda _: None, permissions=permissions
+        path, sidecar, folder, lambda _: None, permissions=permissions, warmup=warmup
     )
     artifact = Artifact(folder)
     artifact.manifest.write_text(manifest.model_dump_json())
@@ -94,14 +96,19 @@ def compile_path(
 
 
 def compile_graph(
-    folder: Path, build: Build, sidecar: str = "", *, allow_ops: tuple[str, ...] = ()
+    folder: Path,
+    build: Build,
+    sidecar: str = "",
+    *,
+    allow_ops: tuple[str, ...] = (),
+    warmup: Path | None = None,
 ) -> Artifact:
     """The artifact, in `folder`/artifact, of the graph that `build` makes."""
     beside = folder / "model.toml"
     beside.write_text(sidecar)
     path = write_graph(folder / "model.pb", build)
     allowed = Permissions(allow_ops=allow_ops)
-    return compile_path(path, folder / "artifact", beside, allowed)
+    return compile_path(path, folder / "artifact", beside, allowed, warmup=warmup)
 
 
 @contextmanager

@@ -52,7 +52,8 @@ def specs(draw: st.DrawFn) -> TensorSpec:
 SAMPLES = st.builds(
     Sample,
     shapes=st.dictionaries(TEXTS, st.lists(st.integers(0, 9), max_size=3).map(tuple)),
-    text=st.binary(max_size=5),
+    texts=st.dictionaries(TEXTS, st.binary(max_size=5)),
+    fills=st.dictionaries(TEXTS, FLOATS),
 )
 
 

@@ -1,0 +1,198 @@
+"""Real inputs beside a model: its sample, and requests recorded for warm-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference.binding import bind
+from inference.dtypes import numpy_dtype
+from inference.errors import InputMismatch, InvalidSidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from inference.types import Array, Signature, TensorSpec
+    from inference.warmup import Recorded
+
+# The rows themselves are tried first; later ones are mixed, so that they differ.
+_LAST_PLAIN_SEED = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Inputs for a signature; `place` says where they are from.
+
+    The model must take what is `binding`: it is the sidecar's.
+    """
+
+    signature: Signature
+    inputs: Mapping[str, Array]
+    place: str
+    binding: bool = False
+
+    @property
+    def rows(self) -> int:
+        """As many as there are; 1 where not all inputs have as many."""
+        lengths = {len(self.inputs[name]) for name in self._in_rows()}
+        return lengths.pop() if len(lengths) == 1 else 1
+
+    def draw(self, rows: int, seed: int) -> dict[str, Array]:
+        """As given for `seed` 0 and all rows, else rows of these in another order.
+
+        They are mixed within themselves where there is but one.
+        """
+        generator = np.random.default_rng(seed)
+        mixed = seed > _LAST_PLAIN_SEED or (seed > 0 and self.rows == 1)
+        places = (seed + np.arange(rows)) % self.rows
+        drawn = {name: self.inputs[name][places] for name in self._taken()}
+
+        if mixed:
+            drawn = {name: _mixed(rows, generator) for name, rows in drawn.items()}
+
+        defaults = {name: s.default for name, s in self.signature.inputs.items()}
+        return {**_there(defaults), **self.inputs, **drawn}
+
+    def _taken(self) -> list[str]:
+        """The inputs whose rows may be taken one by one."""
+        names = self._in_rows()
+        same = len({len(self.inputs[name]) for name in names}) == 1
+        return names if same and not self.signature.takes_parts else []
+
+    def _in_rows(self) -> list[str]:
+        return [
+            name
+            for name, value in self.inputs.items()
+            if value.ndim and _leads_open(self.signature.inputs[name])
+        ]
+
+
+def from_sample(
+    arrays: Mapping[str, Array], signatures: Mapping[str, Signature], place: str
+) -> dict[str, Given]:
+    """What a sample has for each signature, by its name. Raises `InvalidSidecar`.
+
+    An array is named after an input, or `signature/input`.
+    """
+    left = set(arrays)
+    found: dict[str, Given] = {}
+
+    for name, signature in signatures.items():
+        named = {key: _input_of(key, signature) for key in arrays}
+        inputs = {each: arrays[key] for key, each in named.items() if each}
+        left -= {key for key, each in named.items() if each}
+
+        if inputs and (len(signatures) == 1 or inputs.keys() >= {*signature.required}):
+            bound = _bound(signature, inputs, place)
+            found[name] = Given(
+                signature=signature, inputs=bound, place=place, binding=True
+            )
+
+    if left or not found:
+        raise InvalidSidecar(
+            f"the sample '{place}' has {_names(sorted(arrays))}, but "
+            f"{'; '.join(map(_wants, signatures.values()))}. Name the arrays after all "
+            "inputs of a signature, or 'signature/input'."
+        )
+
+    return found
+
+
+def from_requests(
+    requests: Sequence[Recorded], signatures: Mapping[str, Signature], default: str
+) -> dict[str, Given]:
+    """The first of the `requests` that fits each signature."""
+    found: dict[str, Given] = {}
+
+    for request in requests:
+        signature = signatures.get(request.signature or default)
+
+        if signature is None or signature.name in found:
+            continue
+
+        try:
+            inputs = bind(signature, request.inputs)
+        except InputMismatch:
+            # It is said when the request is replayed.
+            continue
+
+        given = Given(signature=signature, inputs=inputs, place=request.place)
+
+        if all(len(inputs[name]) for name in given._in_rows()):
+            found[signature.name] = given
+
+    return found
+
+
+def _bound(
+    signature: Signature, inputs: Mapping[str, Array], place: str
+) -> dict[str, Array]:
+    try:
+        cast = {
+            name: _cast(signature.inputs[name], value) for name, value in inputs.items()
+        }
+        bound = bind(signature, cast)
+    except InputMismatch as exc:
+        raise InvalidSidecar(f"the sample '{place}' doesn't fit: {exc}") from exc
+
+    if any(value.ndim and not len(value) for value in bound.values()):
+        raise InvalidSidecar(f"the sample '{place}' has no rows. Give it one or more.")
+
+    return bound
+
+
+def _cast(spec: TensorSpec, value: Array) -> Array:
+    """NumPy's own dtypes are wider than most models': no value may change for it."""
+    if spec.dtype == "string":
+        return value.astype(object) if value.dtype.kind in "SU" else value
+
+    wanted = numpy_dtype(spec.dtype)
+
+    if value.dtype.kind == "V" and value.dtype.itemsize == wanted.itemsize:
+        return value.view(wanted)
+
+    if value.dtype.kind not in "biufc" or value.dtype == wanted:
+        return value
+
+    whole = value.dtype.kind in "biu"
+    narrowed = value.astype(wanted) if whole or wanted.kind not in "biu" else value
+    return value if whole and not np.array_equal(narrowed, value) else narrowed
+
+
+def _mixed(rows: Array, generator: np.random.Generator) -> Array:
+    """Half of each row's values are others of the same row: all are ones it has."""
+    flat = rows.reshape(len(rows), -1)
+    size = flat.shape[1]
+    places = np.broadcast_to(np.arange(size), flat.shape)
+    others = generator.integers(0, max(size, 1), flat.shape)
+    chosen = np.where(generator.random(flat.shape) < 0.5, others, places)
+    mixed = np.take_along_axis(flat, chosen, 1)
+
+    if rows.dtype.kind == "f":
+        # Also where a row has one value alone.
+        mixed = (mixed * generator.uniform(0.9, 1, (len(rows), 1))).astype(rows.dtype)
+
+    return mixed.reshape(rows.shape)
+
+
+def _input_of(key: str, signature: Signature) -> str | None:
+    own = key.removeprefix(f"{signature.name}/")
+    return next((name for name in (key, own) if name in signature.inputs), None)
+
+
+def _leads_open(spec: TensorSpec) -> bool:
+    return spec.shape is None or spec.shape[:1] == (None,)
+
+
+def _there(values: Mapping[str, Array | None]) -> dict[str, Array]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "no arrays"
+
+
+def _wants(signature: Signature) -> str:
+    return f"signature '{signature.name}' wants {_names(signature.required)}"
