@@ -15,6 +15,13 @@ from inference.sources.keras_operations import (
 OWN_PACKAGES = ("keras", "tf_keras", "keras_hub", "keras_cv", "keras_nlp")
 """The packages that Keras itself imports for the class that a file names."""
 
+OPTIONAL = {
+    "keras_cv": "keras-cv",
+    "keras_hub": "keras-hub",
+    "keras_nlp": "keras-nlp",
+}
+"""Those of them that Keras doesn't come with, as they are installed."""
+
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _HOMES = (
     (known.LAYERS, ("keras.layers", "keras.engine")),

@@ -20,6 +20,7 @@ from inference.errors import InvalidModel
 from inference.sources.hdf5_bfloat16 import readable
 from inference.sources.keras_copy import needs_copy, write_archive, write_shards
 from inference.sources.keras_hdf5_weights import load_weights
+from inference.sources.keras_packages import check_packages
 from inference.sources.keras_reasons import unreadable
 from inference.sources.keras_sizes import allowed_values
 from inference.sources.keras_weights import bounded_weights
@@ -50,6 +51,7 @@ def load_model(keras: Any, keras_file: KerasFile) -> Any:
     Raises `InvalidModel` with what Keras says of it.
     """
     bound = allowed_values(keras_file.stored)
+    check_packages(keras_file)
 
     try:
         with bounded_weights(keras.layers.Layer, keras_file.path.name, bound):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from inference.errors import InvalidModel
 from inference.sources import keras_classes as known
 from inference.sources.keras_homes import (
+    OPTIONAL,
     OWN_PACKAGES,
     at_home,
     package,
@@ -220,6 +221,9 @@ def _check_permission(value: Config, layer: str, permissions: Permissions) -> No
     home = shown(module or "no module")
 
     if not names & set(permissions.allow_classes):
+        if package(module) in OPTIONAL:
+            raise InvalidModel(_optional(layer, called, package(module)))
+
         raise InvalidModel(
             f"layer '{layer}' is of the custom class '{called}' of "
             f"{home}: it isn't one that Keras files may name, and its "
@@ -232,6 +236,15 @@ def _check_permission(value: Config, layer: str, permissions: Permissions) -> No
             f"code can't be loaded: it is in {home}, and only "
             f"{', '.join(OWN_PACKAGES)} are looked into. Where it is at hand, {_CURE}"
         )
+
+
+def _optional(layer: str, called: str, home: str) -> str:
+    return (
+        f"layer '{layer}' is of the class '{called}' of the package {home}, which "
+        "isn't Keras' own. If you trust that package, install it where models are "
+        f"compiled (pip install {OPTIONAL[home]}) and start with --allow-classes "
+        f"'{called}', or {_CURE}"
+    )
 
 
 def _screen_function(value: Config, layer: str) -> None:

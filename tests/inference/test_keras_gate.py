@@ -161,7 +161,7 @@ def test_a_class_of_another_keras_package_may_be_allowed(tmp_path: Path) -> None
     named = hub | {"registered_name": "keras_hub>RMSNorm"}
     path = zip_file(tmp_path / "model.keras", members(sequential(named)))
 
-    with pytest.raises(InvalidModel, match="'norm' is of the custom class 'keras_hub>"):
+    with pytest.raises(InvalidModel, match="'norm' is of the class 'keras_hub>"):
         admit(path, Permissions())
 
     for entry in (f"{module}>RMSNorm", "keras_hub>RMSNorm"):

@@ -25,20 +25,20 @@ pytestmark = [
 ]
 
 
-class OwnLoss(keras.losses.Loss):
+class OwnLoss(keras.losses.Loss):  # type: ignore[misc]
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return ops.mean(y_true - y_pred)
 
 
-class OwnMetric(keras.metrics.MeanSquaredError):
+class OwnMetric(keras.metrics.MeanSquaredError):  # type: ignore[misc]
     pass
 
 
-class OwnOptimizer(keras.optimizers.SGD):
+class OwnOptimizer(keras.optimizers.SGD):  # type: ignore[misc]
     pass
 
 
-class Twos(keras.initializers.Initializer):
+class Twos(keras.initializers.Initializer):  # type: ignore[misc]
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         return ops.full(shape, 2.0, dtype)
 
@@ -51,7 +51,7 @@ class RegisteredTwos(Twos):
     pass
 
 
-class Penalty(keras.regularizers.Regularizer):
+class Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
     def __call__(self, x: Any) -> Any:
         return ops.sum(x)
 
@@ -59,7 +59,7 @@ class Penalty(keras.regularizers.Regularizer):
         return {}
 
 
-class Bound(keras.constraints.Constraint):
+class Bound(keras.constraints.Constraint):  # type: ignore[misc]
     def __call__(self, w: Any) -> Any:
         return w
 
