@@ -7,28 +7,44 @@ from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
 from inference.sources.keras_homes import OPTIONAL, package
+from inference.sources.keras_names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inference.sources.keras_config import KerasFile
+Config = dict[str, Any]
 
 
 def check_packages(keras_file: KerasFile) -> None:
     """Raises `InvalidModel` for a class of a package that isn't installed."""
-    for module, class_name in _named(keras_file.config):
-        home = package(module)
+    for each in _named(keras_file.config):
+        home = package(each["module"])
 
         if home in OPTIONAL and find_spec(home) is None:
             raise InvalidModel(
-                f"{keras_file.path.name} has layers of the class '{class_name}', which "
+                f"{keras_file.path.name} has a layer of {shown(each['module'])}, which "
                 f"is allowed, but the package {home} isn't installed where models are "
                 f"compiled. Install it: pip install {OPTIONAL[home]}"
             )
 
 
-def _named(value: Any) -> Iterator[tuple[str, str]]:
-    """All classes that are named with a module."""
+def unlisted(config: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """All classes of such packages that are still to be allowed, by their names."""
+    names = {
+        str(each.get("registered_name") or each.get("class_name")): {
+            each.get("registered_name"),
+            each.get("class_name"),
+            f"{each.get('module')}>{each.get('class_name')}",
+        }
+        for each in _named(config)
+        if package(each["module"]) in OPTIONAL
+    }
+    return tuple(sorted(name for name in names if not names[name] & set(allowed)))
+
+
+def _named(value: Any) -> Iterator[Config]:
+    """All objects whose class is named with a module."""
     waiting = [value]
 
     while waiting:
@@ -37,8 +53,7 @@ def _named(value: Any) -> Iterator[tuple[str, str]]:
         if isinstance(each, list):
             waiting += each
         elif isinstance(each, dict):
-            module, class_name = each.get("module"), each.get("class_name")
             waiting += each.values()
 
-            if isinstance(module, str) and isinstance(class_name, str):
-                yield module, class_name
+            if isinstance(each.get("module"), str) and "class_name" in each:
+                yield each

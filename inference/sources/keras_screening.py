@@ -20,6 +20,7 @@ from inference.sources.keras_homes import (
 )
 from inference.sources.keras_names import odd_path, shown
 from inference.sources.keras_operations import TENSORFLOW_FUNCTIONS
+from inference.sources.keras_packages import unlisted
 from inference.sources.safe_operations import safe_operations
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ _NAMED = {
 _CURE = "export the model as a SavedModel (model.export) and serve that."
 
 
+class _NotAllowed(InvalidModel):
+    """A class of another package, which the operator may allow."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     """A list or a dict in the JSON: what holds it under which key, and its layer."""
@@ -108,6 +113,10 @@ def screen_config(config: Config, name: str, permissions: Permissions) -> None:
 
         try:
             _screen(place, permissions)
+        except _NotAllowed as exc:
+            names = ",".join(unlisted(config, permissions.allow_classes))
+            allow = f"start with --allow-classes '{shown(names)}', or {_CURE}"
+            raise InvalidModel(f"{name}, at {place.path()}: {exc} {allow}") from None
         except InvalidModel as exc:
             raise InvalidModel(f"{name}, at {place.path()}: {exc}") from None
 
@@ -222,7 +231,7 @@ def _check_permission(value: Config, layer: str, permissions: Permissions) -> No
 
     if not names & set(permissions.allow_classes):
         if package(module) in OPTIONAL:
-            raise InvalidModel(_optional(layer, called, package(module)))
+            raise _NotAllowed(_optional(layer, called, package(module)))
 
         raise InvalidModel(
             f"layer '{layer}' is of the custom class '{called}' of "
@@ -242,8 +251,7 @@ def _optional(layer: str, called: str, home: str) -> str:
     return (
         f"layer '{layer}' is of the class '{called}' of the package {home}, which "
         "isn't Keras' own. If you trust that package, install it where models are "
-        f"compiled (pip install {OPTIONAL[home]}) and start with --allow-classes "
-        f"'{called}', or {_CURE}"
+        f"compiled (pip install {OPTIONAL[home]}) and"
     )
 
 

@@ -15,6 +15,7 @@ from inference.permissions import Permissions
 from inference.sidecar import Sidecar
 from inference.sources.keras_gate import admit
 from inference.sources.opening import open_source
+from tests.crafted.keras_parts import members, own, sequential, zip_file
 from tests.inference.keras3 import samples
 
 if TYPE_CHECKING:
@@ -78,6 +79,18 @@ def test_the_refusal_names_what_to_give(tmp_path: Path, home: str) -> None:
     assert f"layer 'scale' is of the class '{home}>Scale' of the package" in text
     assert f"(pip install {PACKAGES[home]})" in text
     assert f"start with --allow-classes '{home}>Scale', or export" in text
+
+
+def test_all_classes_are_named_at_once(tmp_path: Path) -> None:
+    others = [
+        own(name, "keras_hub.src.layers.some", name=name.lower())
+        | {"registered_name": f"keras_hub>{name}"}
+        for name in ("Second", "First", "Known")
+    ]
+    path = zip_file(tmp_path / "model.keras", members(sequential(*others)))
+
+    with pytest.raises(InvalidModel, match="es 'keras_hub>First,keras_hub>Second', or"):
+        admit(path, Permissions(allow_classes=("keras_hub>Known",)))
 
 
 def test_what_it_names_is_enough(tmp_path: Path, home: str) -> None:

@@ -1,0 +1,108 @@
+"""`.keras` files of Keras 2.12 to 2.15, whose models hold models."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pytest
+import tf_keras
+from tf_keras import layers as L
+
+from tests.inference.keras3 import answers, read_answers
+from tests.inference.keras_files import filled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def inner() -> Any:
+    layers = [L.Dense(6, activation="relu"), L.BatchNormalization()]
+    return tf_keras.Sequential([L.Input((8,)), *layers])
+
+
+def functional() -> Any:
+    taken = L.Input((8,))
+    both = L.Concatenate()([L.Dense(3)(taken), L.Dense(2)(taken)])
+    return tf_keras.Model(taken, both)
+
+
+def around(model: Any) -> Any:
+    taken = L.Input((8,))
+    return tf_keras.Model(taken, L.Dense(2)(model(taken)))
+
+
+def shared() -> Any:
+    taken, model = L.Input((8,)), inner()
+    return tf_keras.Model(taken, L.Add()([model(taken), model(taken * 2)]))
+
+
+def trained() -> Any:
+    model = around(functional())
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 8)), np.ones((4, 2)), verbose=0)
+    return model
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    "functional": lambda: around(functional()),
+    "sequential": lambda: tf_keras.Sequential([L.Input((8,)), inner(), L.Dense(2)]),
+    "twice": lambda: around(around(inner())),
+    "shared": shared,
+    "repeated": lambda: tf_keras.Sequential(
+        [L.Input((4, 8)), L.TimeDistributed(inner()), L.LSTM(3)]
+    ),
+    "trained": trained,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_in_models_are_read(tmp_path: Path, name: str) -> None:
+    model = filled(MODELS[name]())
+    path = tmp_path / "model.keras"
+    model.save(path)
+
+    np.testing.assert_allclose(read_answers(path, model), answers(model), rtol=1e-6)
+
+
+def renamed(group: h5py.Group) -> None:
+    for name in list(group):
+        if isinstance(group[name], h5py.Group):
+            renamed(group[name])
+
+        if name == "layers":
+            group.move(name, "_layer_checkpoint_dependencies")
+
+
+def as_of_2_13(path: Path) -> None:
+    """Name the groups of weights as Keras 2.12 and 2.13 did."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+
+    weights = io.BytesIO(members["model.weights.h5"])
+
+    with h5py.File(weights, "a") as file:
+        renamed(file)
+
+    metadata = json.loads(members["metadata.json"]) | {"keras_version": "2.13.1"}
+    members["model.weights.h5"] = weights.getvalue()
+    members["metadata.json"] = json.dumps(metadata).encode()
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("name", ["functional", "sequential", "twice"])
+def test_weights_by_their_older_names_are_read(tmp_path: Path, name: str) -> None:
+    model = filled(MODELS[name]())
+    path = tmp_path / "model.keras"
+    model.save(path)
+    as_of_2_13(path)
+
+    np.testing.assert_allclose(read_answers(path, model), answers(model), rtol=1e-6)
