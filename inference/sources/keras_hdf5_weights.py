@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inference.sources.keras_history.kernels import of_keras1, turn, turned
+from inference.sources.keras_history.kernels import parts_of_keras1, turn, turned
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from inference.sources.keras_history.origin import Origin
     from inference.types import Array
 
@@ -38,9 +40,10 @@ def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
     pairs: list[tuple[Any, Array]] = []
 
     for layer, name in zip(layers, names, strict=True):
-        variables = [*layer.trainable_weights, *layer.non_trainable_weights]
-        values = _as_taken(hdf5_format, layer, stored[name], origin)
-        pairs += _paired(layer, variables, values)
+        for part, values in _parts(layer, stored[name], origin):
+            variables = [*part.trainable_weights, *part.non_trainable_weights]
+            taken = _as_taken(hdf5_format, part, values, origin)
+            pairs += _paired(part, variables, taken)
 
     if "top_level_model_weights" in group:
         own = [*model._trainable_weights, *model._non_trainable_weights]
@@ -57,20 +60,23 @@ def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
     )
 
 
+def _parts(
+    layer: Any, values: list[Array], origin: Origin
+) -> Iterator[tuple[Any, list[Array]]]:
+    if origin.before(2):
+        yield from parts_of_keras1(layer, values)
+    else:
+        yield layer, values
+
+
 def _as_taken(
     hdf5_format: Any, layer: Any, values: list[Array], origin: Origin
 ) -> list[Array]:
-    def convert(single: Any, own: list[Array]) -> list[Array]:
-        version = "1" if origin.before(2) else origin.version
-        taken: list[Array] = hdf5_format.preprocess_weights_for_loading(
-            single, own, version, origin.backend
-        )
-        return taken
-
-    if origin.before(2):
-        return of_keras1(layer, values, convert)
-
-    return convert(layer, values)
+    version = "1" if origin.before(2) else origin.version
+    taken: list[Array] = hdf5_format.preprocess_weights_for_loading(
+        layer, values, version, origin.backend
+    )
+    return taken
 
 
 def _paired(

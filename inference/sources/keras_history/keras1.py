@@ -84,8 +84,8 @@ def _normalization(config: Config) -> Config:
     if mode != 0:
         raise InvalidModel(
             f"layer '{config.get('name')}' is a BatchNormalization of mode {mode!r}, "
-            "which Keras 2 took away: it normalises by the very batch that is sent. "
-            "Train the model with mode 0."
+            "which Keras 2 took away: it normalises by what is sent, not by what was "
+            "seen in training. Train the model with mode 0."
         )
 
     return {key: value for key, value in config.items() if key != "mode"}
@@ -264,6 +264,24 @@ def _merge(config: Config) -> tuple[str, Config]:
         kept["axis"] = config.get("concat_axis", -1)
 
     if mode == "dot":
-        kept["axes"] = config.get("dot_axes", -1)
+        kept["axes"] = _dot_axes(config)
 
     return MERGES[mode], kept
+
+
+def _dot_axes(config: Config) -> Any:
+    """`K.batch_dot` of Keras 1.2.2 took a negative axis in a list for the other one."""
+    axes = config.get("dot_axes", -1)
+
+    if isinstance(axes, list) and any(_is_negative(axis) for axis in axes):
+        raise InvalidModel(
+            f"layer '{config.get('name')}' is a Merge by dot over the axes {axes}: "
+            "negative axes in a list meant different ones to each backend of Keras 1. "
+            "Save the model again with positive ones."
+        )
+
+    return axes
+
+
+def _is_negative(axis: Any) -> bool:
+    return isinstance(axis, int) and axis < 0

@@ -12,12 +12,10 @@ import numpy as np
 from inference.sources.keras_history.backend import CONVOLVE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from inference.sources.keras_history.origin import Origin
     from inference.types import Array
-
-    Convert = Callable[[Any, list[Array]], list[Array]]
 
 # `backend/theano_backend.py` of Keras 2.2.4: these go to Theano's convolutions as they
 # are stored. Depthwise kernels are turned there by itself
@@ -31,6 +29,7 @@ _CELLS = frozenset({"ConvLSTMCell", "ConvLSTM2DCell"})
 # How many arrays Keras 1 kept for the gates of one layer, in place of two or three.
 _GATE_ARRAYS = {"GRU": 9, "LSTM": 12, "ConvLSTM2D": 12}
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
+_LAST = (2, 3, 1, 0)
 
 
 def turned(layers: Sequence[Any], origin: Origin) -> dict[int, Any]:
@@ -63,74 +62,85 @@ def _kernels(layer: Any) -> Iterator[Any]:
         yield from (layer.kernel, layer.recurrent_kernel)
 
 
-def of_keras1(layer: Any, values: list[Array], convert: Convert) -> list[Array]:
-    """Return the arrays of a layer of Keras 1 as the layer of today takes them.
+def parts_of_keras1(
+    layer: Any, values: Sequence[Array]
+) -> Iterator[tuple[Any, list[Array]]]:
+    """Yield each layer with weights of its own in `layer`, and its part of `values`.
 
-    `convert` does it for a layer with no other inside, as tf_keras has it: its own way
-    through wrappers converts some of them twice.
+    `weights` of Keras 1.2.2 (`engine/topology.py`, `layers/wrappers.py`) are what is
+    trained of all layers inside, then the rest of all, however deep they lie.
     """
-    kind = type(layer).__name__
-
-    if kind == "Bidirectional":
-        half = len(values) // 2
-        sides = zip(
-            (layer.forward_layer, layer.backward_layer),
-            (values[:half], values[half:]),
-            strict=True,
-        )
-        return [each for side, own in sides for each in of_keras1(side, own, convert)]
-
-    if kind == "TimeDistributed":
-        return of_keras1(layer.layer, values, convert)
-
-    if kind in _MODELS:
-        return _of_model(layer, values, convert)
-
-    if kind == "SeparableConv2D" and layer.data_format == "channels_first":
-        # Keras 1.2.2, `layers/convolutional.py`: (multiplier, stack, rows, columns).
-        kernels = [np.transpose(each, (2, 3, 1, 0)) for each in values[:2]]
-        return [*kernels, *values[2:]]
-
-    return convert(layer, values)
-
-
-def _of_model(model: Any, values: list[Array], convert: Convert) -> list[Array]:
-    """Keras 1 kept a model's weights as those that are trained, then the others."""
-    trained, others = [], []
+    leaves = [leaf for leaf in _leaves(layer) if leaf.weights]
     rest = list(values)
+    trained = [_taken(leaf, leaf.trainable_weights, rest) for leaf in leaves]
+    others = [_taken(leaf, leaf.non_trainable_weights, rest) for leaf in leaves]
 
-    for layer in model.layers:
-        count = _stored_count(layer, layer.trainable_weights)
-        trained.append(rest[:count])
-        rest = rest[count:]
+    if rest:
+        raise ValueError(f"layer '{layer.name}' takes {len(rest)} weights fewer")
 
-    for layer in model.layers:
-        count = len(layer.non_trainable_weights)
-        others.append(rest[:count])
-        rest = rest[count:]
-
-    first: list[Array] = []
-    last: list[Array] = []
-
-    for layer, own, fixed in zip(model.layers, trained, others, strict=True):
-        arrays = of_keras1(layer, own + fixed, convert) if own or fixed else []
-        first += arrays[: len(layer.trainable_weights)]
-        last += arrays[len(layer.trainable_weights) :]
-
-    return first + last
+    for leaf, first, last in zip(leaves, trained, others, strict=True):
+        yield leaf, _in_todays_order(leaf, [*first, *last])
 
 
-def _stored_count(layer: Any, weights: Sequence[Any]) -> int:
-    """Return how many arrays Keras 1 kept for the `weights` that are trained."""
+def _leaves(layer: Any) -> Iterator[Any]:
     kind = type(layer).__name__
 
-    if not weights:
-        return 0
-
     if kind == "Bidirectional":
-        return 2 * _stored_count(layer.forward_layer, layer.forward_layer.weights)
+        inner = (layer.forward_layer, layer.backward_layer)
+    elif kind == "TimeDistributed":
+        inner = (layer.layer,)
+    elif kind in _MODELS:
+        inner = layer.layers
+    else:
+        yield layer
+        return
 
-    if kind == "TimeDistributed":
-        return _stored_count(layer.layer, weights)
+    for each in inner:
+        yield from _leaves(each)
 
-    return _GATE_ARRAYS.get(kind, len(weights))
+
+def _taken(leaf: Any, weights: Sequence[Any], rest: list[Array]) -> list[Array]:
+    """Take from `rest` the arrays that Keras 1 kept for these `weights`."""
+    count = _stored_count(leaf, weights, rest)
+    taken = rest[:count]
+    del rest[:count]
+    return taken
+
+
+def _stored_count(leaf: Any, weights: Sequence[Any], rest: Sequence[Array]) -> int:
+    gates = _GATE_ARRAYS.get(type(leaf).__name__)
+
+    if gates is None or not weights or not rest:
+        return len(weights)
+
+    # `consume_less="gpu"` kept the gates side by side, as they are today.
+    together = rest[0].shape == tuple(weights[0].shape)
+    return len(weights) if together else gates
+
+
+def _in_todays_order(leaf: Any, values: list[Array]) -> list[Array]:
+    """Turn the axes that the loader of tf_keras leaves, or joins before it turns."""
+    kind = type(leaf).__name__
+
+    if getattr(leaf, "data_format", None) != "channels_first":
+        return values
+
+    if kind == "SeparableConv2D":
+        # Keras 1.2.2, `layers/convolutional.py`: (multiplier, stack, rows, columns).
+        return [*(np.transpose(each, _LAST) for each in values[:2]), *values[2:]]
+
+    if kind == "ConvLSTM2D":
+        # Each gate is (filters, stack, rows, columns).
+        return _joined_gates([_channels_last(each) for each in values])
+
+    return values
+
+
+def _channels_last(value: Array) -> Array:
+    return np.transpose(value, _LAST) if value.ndim == len(_LAST) else value
+
+
+def _joined_gates(values: Sequence[Array]) -> list[Array]:
+    """Put gates side by side: input, forget, cell, output, where cell was second."""
+    gates = [values[start : start + 3] for start in (0, 6, 3, 9)]
+    return [np.concatenate(parts, axis=-1) for parts in zip(*gates, strict=True)]

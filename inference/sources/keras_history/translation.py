@@ -71,6 +71,7 @@ class _Walk:
     ordering: str | None
     notes: dict[str, None] = field(default_factory=dict)
     output_shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+    sequentials: int = 0
 
     def value(self, value: Any, depth: int) -> Any:
         if depth > _MAX_DEPTH:
@@ -98,7 +99,7 @@ class _Walk:
 
         if class_name == "Sequential" and isinstance(config, list):
             # Keras before 2.2.3 wrote a Sequential's layers alone.
-            value = joined_branches({"name": "sequential", "layers": config})
+            value |= joined_branches({"name": self._new_name(), "layers": config})
             class_name, config = value["class_name"], value["config"]
 
         if not isinstance(config, dict):
@@ -120,6 +121,13 @@ class _Walk:
             config = config | {"data_format": self.ordering}
 
         return value | {"class_name": class_name, "config": config}
+
+    def _new_name(self) -> str:
+        """Name a Sequential whose file doesn't: unlike Keras, which counts from 1, lest
+        it takes the weights of another.
+        """
+        self.sequentials += 1
+        return f"sequential_{self.sequentials}_of_the_file"
 
     def _keep_output_shape(self, config: Config) -> None:
         """Take a deconvolution's output shape out, to be checked once it is built.
