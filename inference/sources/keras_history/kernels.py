@@ -86,7 +86,7 @@ def _leaves(layer: Any) -> Iterator[Any]:
     kind = type(layer).__name__
 
     if kind == "Bidirectional":
-        inner = (layer.forward_layer, layer.backward_layer)
+        inner: Sequence[Any] = (layer.forward_layer, layer.backward_layer)
     elif kind == "TimeDistributed":
         inner = (layer.layer,)
     elif kind in _MODELS:
