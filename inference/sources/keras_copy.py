@@ -7,7 +7,9 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import h5py
 
 from inference.sources.hdf5_bfloat16 import readable
 from inference.sources.keras_archive import CONFIG, METADATA, WEIGHTS
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from inference.sources.keras_config import KerasFile
 
 _BLOCK = 2**20
+_LAYERS_BEFORE, _LAYERS = "_layer_checkpoint_dependencies", "layers"
 
 
 def write_archive(keras_file: KerasFile, path: Path) -> None:
@@ -27,17 +30,21 @@ def write_archive(keras_file: KerasFile, path: Path) -> None:
         if keras_file.path.is_dir():
             _add_files(keras_file.path, new)
         else:
-            _add_members(keras_file.path, new, widen=_is_narrow(keras_file))
+            _add_members(keras_file.path, new, change=_is_changed(keras_file))
 
 
 def needs_copy(keras_file: KerasFile) -> bool:
     """Whether Keras can't read it where and as it lies."""
-    return keras_file.path.is_dir() or _is_narrow(keras_file)
+    return keras_file.path.is_dir() or _is_changed(keras_file)
 
 
-def _is_narrow(keras_file: KerasFile) -> bool:
-    """Whether it has weights that tf_keras writes and can't read again: bfloat16."""
-    return keras_file.generation < 3 and keras_file.stored.opaque
+def _is_changed(keras_file: KerasFile) -> bool:
+    """Whether its weights are written in a way that tf_keras can't read.
+
+    These are bfloat16, and those that Keras before 2.14 kept under another name.
+    """
+    old = keras_file.generation < 3
+    return old and (keras_file.stored.opaque or keras_file.origin.before(2, 14))
 
 
 def _add_files(folder: Path, new: zipfile.ZipFile) -> None:
@@ -45,14 +52,14 @@ def _add_files(folder: Path, new: zipfile.ZipFile) -> None:
         new.write(file, file.relative_to(folder).as_posix())
 
 
-def _add_members(path: Path, new: zipfile.ZipFile, *, widen: bool) -> None:
+def _add_members(path: Path, new: zipfile.ZipFile, *, change: bool) -> None:
     with zipfile.ZipFile(path) as old:
         for member in old.infolist():
             if member.filename == CONFIG or member.is_dir():
                 continue
 
-            if member.filename == WEIGHTS and widen:
-                _add_floats(old, new)
+            if member.filename == WEIGHTS and change:
+                _add_weights(old, new)
                 continue
 
             with (
@@ -62,10 +69,24 @@ def _add_members(path: Path, new: zipfile.ZipFile, *, widen: bool) -> None:
                 shutil.copyfileobj(source, copy, _BLOCK)
 
 
-def _add_floats(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
+def _add_weights(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         stored = Path(old.extract(WEIGHTS, scratch))
+
+        with h5py.File(stored, "a") as file:
+            _rename(file)
+
         new.write(readable(stored, stored.with_suffix(".float32")), WEIGHTS)
+
+
+def _rename(group: Any) -> None:
+    """Name the groups of layers, at all depths, as Keras does since 2.14."""
+    for name in list(group):
+        if isinstance(group[name], h5py.Group):
+            _rename(group[name])
+
+        if name == _LAYERS_BEFORE and _LAYERS not in group:
+            group.move(name, _LAYERS)
 
 
 def write_shards(folder: Path, scratch: Path) -> Path:
