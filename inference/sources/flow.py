@@ -63,20 +63,19 @@ class Use:
 
     def constant(self, position: int) -> Any:
         """The node that another input comes from, through calls; `None` if unknown."""
-        frame, tensor = self.frame, self.node.input[position]
+        step: tuple[Frame, str] | None = _input(self.frame, self.node, position)
 
         for _ in range(MOST_FRAMES):
+            if step is None:
+                break
+
+            frame, tensor = step
             node = frame.nodes.get(node_of(tensor))
 
             if node is not None and node.op not in _HANDING:
                 return node
 
-            if node is not None:
-                tensor = node.input[0]
-            elif frame.caller is None:
-                return None
-            else:
-                tensor, frame = _given(frame, tensor)
+            step = _input(frame, node, 0) if node else _given(frame, tensor)
 
         return None
 
@@ -153,17 +152,27 @@ def _leaving(frame: Frame, name: str) -> Iterator[tuple[Frame, str, int | None]]
     outer, node = frame.caller
 
     for position, result in enumerate(frame.body.signature.output_arg):
-        if node_of(frame.body.ret[result.name]) == name:
+        if node_of(frame.body.ret.get(result.name, "")) == name:
             yield outer, node.name, position
 
 
-def _given(frame: Frame, tensor: str) -> tuple[str, Frame]:
+def _given(frame: Frame, tensor: str) -> tuple[Frame, str] | None:
     """The tensor, and where it is, that the caller gave for an argument."""
-    assert frame.caller is not None
+    if frame.caller is None:
+        return None
+
     outer, node = frame.caller
     names = [argument.name for argument in frame.body.signature.input_arg]
-    position = names.index(node_of(tensor)) + (node.op in _IF)
-    return node.input[position], outer
+
+    if node_of(tensor) not in names:
+        return None
+
+    return _input(outer, node, names.index(node_of(tensor)) + (node.op in _IF))
+
+
+def _input(frame: Frame, node: Any, position: int) -> tuple[Frame, str] | None:
+    """An input of `node`; a damaged one may lack it."""
+    return (frame, node.input[position]) if position < len(node.input) else None
 
 
 def _index(tensor: str) -> int | None:

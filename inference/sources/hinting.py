@@ -11,6 +11,7 @@ from inference.encoded import SIDES, bmp, gif, picture, png, wav
 from inference.hints import Hint, Hints
 from inference.sources.flow import Flow
 from inference.sources.graphs import all_nodes
+from inference.sources.tensors import known_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -123,8 +124,8 @@ def _bound(use: Use) -> tuple[float | None, float | None] | None:
         return None
 
     is_high = (op in _BELOW) == (use.position == 0)
-    kind = tf.dtypes.as_dtype(use.node.attr["T"].type)
-    off = {**_BELOW, **_ABOVE}[op] if kind.is_integer else 0
+    kind = known_dtype(use.node.attr["T"].type)
+    off = {**_BELOW, **_ABOVE}[op] if kind and kind.is_integer else 0
     return (None, other - off) if is_high else (other + off, None)
 
 
@@ -179,12 +180,12 @@ def _shape(node: Any) -> tuple[int, ...] | None:
 
 
 def _scalar(use: Use, position: int) -> float | None:
-    if position >= len(use.node.input):
-        return None
-
     node = use.constant(position)
 
     if node is None or node.op != "Const" or _shape(node):
         return None
 
-    return float(tf.make_ndarray(node.attr["value"].tensor))
+    tensor = node.attr["value"].tensor
+    dtype = known_dtype(tensor.dtype)
+    numeric = dtype is not None and (dtype.is_integer or dtype.is_floating)
+    return float(tf.make_ndarray(tensor)) if numeric else None

@@ -217,3 +217,25 @@ def test_a_function_that_calls_itself_ends() -> None:
     found = hints_of(graph_def, signature(spec("x"))).of("x")
 
     assert found.count == TABLE
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda node, body: node.ClearField("input"),
+        lambda node, body: body.signature.ClearField("input_arg"),
+        lambda node, body: body.ClearField("node_def"),
+        lambda node, body: node.input.reverse(),
+        lambda node, body: [each.ClearField("input") for each in body.node_def],
+        lambda node, body: [each.ClearField("attr") for each in body.node_def],
+    ],
+)
+def test_a_damaged_graph_says_nothing(damage: Callable[[Any, Any], object]) -> None:
+    with tf.Graph().as_default() as graph:
+        looked_up_in_a_function()
+
+    graph_def = graph.as_graph_def()
+    call = next(node for node in graph_def.node if "Call" in node.op)
+    damage(call, graph_def.library.function[0])
+
+    assert hints_of(graph_def, signature(spec("x"))).of("x").count is None
