@@ -99,9 +99,10 @@ def _count(use: Use) -> int | None:
 
     if use.position == indices:
         shape = _shape(use.constant(table)) or ()
-        axis = int((use.node.op == "GatherV2" and _scalar(use, 2)) or 0)
+        axis = _scalar(use, 2) if use.node.op == "GatherV2" else 0
+        sizes = () if axis is None else shape[int(axis) :]
         # A dimension of open size is -1.
-        return max(0, next(iter(shape[axis:]), 0)) or None
+        return max(0, next(iter(sizes), 0)) or None
 
     indices, count = _COUNTS.get(use.node.op, (-1, 0))
 
