@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from inference.sources.keras_config import KerasFile
 
 _BLOCK = 2**20
+_COUNTED = re.compile(r"(?P<kind>.+)_(?P<count>[0-9]{1,9})", re.DOTALL)
 _LAYERS_BEFORE, _LAYERS = "_layer_checkpoint_dependencies", "layers"
 
 
@@ -87,6 +89,27 @@ def _rename(group: Any) -> None:
 
         if name == _LAYERS_BEFORE and _LAYERS not in group:
             group.move(name, _LAYERS)
+            _renumber(group[_LAYERS])
+
+
+def _renumber(layers: Any) -> None:
+    """Count each layer once: those with weights were listed twice before 2.14.
+
+    (`_layer_checkpoint_dependencies` in `engine/functional.py` of Keras 2.13.) So there
+    were a `dense`, a `dense_2` and a `dense_4`.
+    """
+    counted = [_COUNTED.fullmatch(name) for name in layers]
+    found = [each for each in counted if each and _has_weights(layers[each[0]])]
+
+    for match in sorted(found, key=lambda match: int(match["count"])):
+        count = int(match["count"]) // 2
+        layers.move(match[0], f"{match['kind']}_{count}")
+
+
+def _has_weights(group: Any) -> bool:
+    found: list[bool] = []
+    group.visititems(lambda _, each: found.append(isinstance(each, h5py.Dataset)))
+    return any(found)
 
 
 def write_shards(folder: Path, scratch: Path) -> Path:
