@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inference.errors import InvalidModel, InvalidSidecar
+from inference.reasons import first_line
 from inference.sidecar import Sidecar
 from inference.sources.keras_config import read_keras_file
 from inference.sources.keras_folder import read_keras_folder
@@ -83,3 +84,10 @@ def _naming(keras_file: KerasFile) -> Iterator[None]:
     except InvalidModel as exc:
         name, version = keras_file.path.name, keras_file.version
         raise InvalidModel(f"{name}, written by Keras {version}: {exc}") from exc
+    except (AttributeError, LookupError, TypeError, ValueError) as exc:
+        # What stands where an older Keras wrote something else.
+        raise InvalidModel(
+            f"{keras_file.path.name} has an architecture that no Keras "
+            f"{keras_file.version} wrote: {first_line(exc)}. It was damaged or edited; "
+            "save the model again."
+        ) from exc

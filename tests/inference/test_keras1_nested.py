@@ -30,7 +30,7 @@ from tests.inference.keras1_models import TH, dense, shaped, stack
 from tests.inference.keras_files import answers, filled, loaded, rows, saved_as
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from inference.types import Array
@@ -247,3 +247,49 @@ def test_negative_axes_in_a_list_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidModel, match=r"'m' is a Merge by dot over the axes \[-1"):
         admit(write(tmp_path / "model.h5", layers), Permissions())
+
+
+def changed(place: Sequence[str | int], value: Any) -> Config:
+    """Change one value in a Sequential whose two branches are merged."""
+    shape = shaped(3)
+    ends = {"input_layers": [["x", 0, 0]], "output_layers": [["x", 0, 0]]}
+    layers = [{"class_name": "InputLayer", "config": {"name": "x", **shape}}]
+    model = {"class_name": "Model", "config": {"name": "m", "layers": layers, **ends}}
+    branch = nested(weighted("Dense", "d", (), output_dim=2, **shape))
+    merge = {"name": "merge_1", "mode": "sum", "layers": [model, branch]}
+    last = weighted("Dense", "e", (), output_dim=2).json()
+    config: Config = {
+        "class_name": "Sequential",
+        "config": [{"class_name": "Merge", "config": merge}, last],
+    }
+    inner: Any = config
+
+    for step in place[:-1]:
+        inner = inner[step]
+
+    inner[place[-1]] = value
+    return config
+
+
+BRANCHES = ("config", 0, "config", "layers")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("config", 0, "config", "mode"), ["a"]),
+        (("config", 0, "class_name"), {}),
+        ((*BRANCHES, 0, "config", "input_layers", 0), 2.5),
+        ((*BRANCHES, 0, "config", "input_layers", 0), []),
+        ((*BRANCHES, 0, "config", "output_layers", 0), 0),
+        ((*BRANCHES, 0, "config", "layers"), [None]),
+        ((*BRANCHES, 0, "config", "layers"), ["a"]),
+    ],
+)
+def test_what_no_keras_wrote_is_refused(
+    tmp_path: Path, place: Sequence[str | int], value: Any
+) -> None:
+    path = write(tmp_path / "model.h5", [], changed(place, value))
+
+    with pytest.raises(InvalidModel, match=r"^model\.h5"):
+        admit(path, Permissions())
