@@ -1,7 +1,10 @@
 """What the compiler's child process is told, and what it tells."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
 
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from inference import errors
 from inference.artifact import Manifest
 from inference.permissions import Permissions
 
@@ -28,6 +31,15 @@ class CompileRequest(BaseModel):
     background: bool = False
 
 
+def _is_an_error(name: str) -> str:
+    kind = getattr(errors, name, None)
+
+    if isinstance(kind, type) and issubclass(kind, errors.InferenceError):
+        return name
+
+    raise ValueError("there is no such error")
+
+
 class CompileEvent(BaseModel):
     """One of: a stage begun, what didn't confine the child, an error, the end.
 
@@ -40,6 +52,6 @@ class CompileEvent(BaseModel):
     stage: str | None = None
     unconfined: tuple[str, ...] | None = None
     error: str | None = None
-    error_type: str = "InvalidModel"
+    error_type: Annotated[str, AfterValidator(_is_an_error)] = "InvalidModel"
     lasting: bool = False
     manifest: Manifest | None = None

@@ -34,7 +34,7 @@ MAX_EVENT = 64 * 2**20
 """Characters of one event: the manifest of a model of very many weights has a third."""
 
 _SHOWN = 200
-"""Characters shown of a message that isn't understood."""
+"""Characters shown of each part of a message that isn't understood."""
 
 _TOO_LONG = (
     f"What the compiler has to say of the model is longer than {MAX_EVENT:,} "
@@ -73,7 +73,7 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
                 else:
                     last = event
 
-    if last == CompileEvent():
+    if last.error is None and last.manifest is None:
         ending = ending_text(request, process.returncode, "".join(words), stage)
         # Who kills it is the system or an operator: the model may be right.
         killed = process.returncode == -signal.SIGKILL
@@ -124,12 +124,16 @@ async def _events(process: Process) -> AsyncIterator[CompileEvent]:
 def _misunderstood(line: str, error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"])) or "the whole"
-    more = "…" if len(line) > _SHOWN else ""
     return (
-        f"The compiler said what the server doesn't understand ({place}: "
-        f"{first['msg']}): '{printable(line[:_SHOWN])}{more}'. The model may be right. "
+        f"The compiler said what the server doesn't understand ({_shown(place)}: "
+        f"{_shown(first['msg'])}): '{_shown(line)}'. The model may be right. "
         "Make sure that one version of Tandem is installed, and start the server again."
     )
+
+
+def _shown(text: str) -> str:
+    """Keys and values in a message may be of any length and of any characters."""
+    return printable(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else "")
 
 
 async def _lines(process: Process) -> AsyncIterator[str]:
@@ -138,7 +142,7 @@ async def _lines(process: Process) -> AsyncIterator[str]:
     parts: list[str] = []
     size = 0
 
-    async for text in TextReceiveStream(process.stdout):
+    async for text in TextReceiveStream(process.stdout, errors="replace"):
         first, *others = text.split("\n")
         parts.append(first)
         size += len(first)

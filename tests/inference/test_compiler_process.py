@@ -163,6 +163,47 @@ async def test_a_message_that_is_not_understood_is_an_error(
         await compilation.compile(files, lambda _: None)
 
 
+BAD_MESSAGES = {
+    "not_utf_8": r"printf '\377\376\n'",
+    "long": r"""printf '{"\\u001b'; yes | tr -d '\n' | head -c 9999; echo '": 1}'""",
+    "deep": r"head -c 99999 /dev/zero | tr '\0' '['; echo",
+    "empty_line": "echo",
+    "no_object": "echo '[1]'",
+    "no_such_error": """echo '{"error": "x", "error_type": "annotations"}'""",
+}
+
+
+@pytest.mark.parametrize("name", BAD_MESSAGES)
+async def test_a_bad_message_is_shown_short_and_printable(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Child(folder=tmp_path).install(monkeypatch, BAD_MESSAGES[name])
+    (tmp_path / "artifact").mkdir()
+    folder = str(tmp_path / "artifact")
+    request = CompileRequest(path="model.h5", sidecar=None, folder=folder)
+
+    event = await compiler_process.run_child(request, lambda _: None)
+
+    assert event.error is not None
+    assert "doesn't understand" in event.error
+    assert event.error.isprintable()
+    assert len(event.error) < 1000
+
+
+async def test_an_event_that_says_nothing_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Child(folder=tmp_path).install(monkeypatch, """echo '{"lasting": true}'""")
+    (tmp_path / "artifact").mkdir()
+    folder = str(tmp_path / "artifact")
+    request = CompileRequest(path="model.h5", sidecar=None, folder=folder)
+
+    event = await compiler_process.run_child(request, lambda _: None)
+
+    assert event.error is not None
+    assert "(stage: reading)" in event.error
+
+
 async def test_an_unknown_end_names_the_stage_and_the_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
