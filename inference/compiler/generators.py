@@ -48,6 +48,7 @@ class _Seeded:
         self._bodies = {
             each.signature.name: each.node_def for each in graph_def.library.function
         }
+        self._drawing: dict[str, bool] = {}
         self._nodes = nodes_by_name(graph_def)
         self._users = users
         self._outputs = outputs
@@ -76,8 +77,11 @@ class _Seeded:
         if node.op.startswith("Stateless") and node.op not in _CONTROL:
             return True
 
-        return any(
-            self._draws(inner)
-            for name in called(node)
-            for inner in self._bodies.get(name, ())
-        )
+        return any(self._function_draws(name) for name in called(node))
+
+    def _function_draws(self, name: str) -> bool:
+        if name not in self._drawing:
+            body = self._bodies.get(name, ())
+            self._drawing[name] = any(self._draws(inner) for inner in body)
+
+        return self._drawing[name]

@@ -200,34 +200,43 @@ class _Graph:
         return self._latest(done) if done else None
 
     def _latest(self, writes: list[Any]) -> Any:
-        last = [
-            each
-            for each in writes
-            if not any(other.name in self._after[each.name] for other in writes)
-        ]
+        # What runs last has the fewest after it.
+        last = min(writes, key=lambda each: len(self._after[each.name]))
 
-        if len(last) != 1:
+        if any(
+            last.name not in self._after[each.name]
+            for each in writes
+            if each is not last
+        ):
             names = ", ".join(f"'{each.name}'" for each in writes[:2])
             raise InvalidModel(
                 f"one variable is written by {names} in no order, so nobody can tell "
                 "what a call leaves. Export the model without the state."
             )
 
-        return last[0]
+        return last
 
     def _written(self, write: Any, handle: str) -> str:
         """Return the tensor that `write` leaves in `handle`."""
-        if write.op == ASSIGN:
-            return str(write.input[1])
+        chain = []
+        last = write
 
-        if write.name not in self._values:
-            before = self._before(write.name, handle)
-            start = self._written(before, handle) if before else self._begin[handle]
-            nodes = value_nodes(write, start, self._nodes[handle].attr["dtype"])
+        while last is not None and last.op != ASSIGN and last.name not in self._values:
+            chain.append(last)
+            last = self._before(last.name, handle)
+
+        if last is None:
+            value = self._begin[handle]
+        else:
+            value = last.input[1] if last.op == ASSIGN else self._values[last.name]
+
+        # Without recursion: an unrolled loop may write a thousand times.
+        for each in reversed(chain):
+            nodes = value_nodes(each, value, self._nodes[handle].attr["dtype"])
             self._added += nodes
-            self._values[write.name] = nodes[-1].name
+            self._values[each.name] = value = nodes[-1].name
 
-        return self._values[write.name]
+        return value
 
 
 def _users(graph_def: Any) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from inference.compiler.state import localize
 from inference.errors import InvalidModel
 from inference.runtime import Servable
 from tests.inference.graphs import compile_path, write_saved_model
@@ -81,6 +82,24 @@ def test_a_part_is_written_and_carried_on(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(first[key], wanted[0][key])
         np.testing.assert_array_equal(second[key], wanted[1][key])
         np.testing.assert_array_equal(again[key], first[key])
+
+
+def test_more_writes_in_one_call_than_python_has_frames() -> None:
+    with tf.Graph().as_default() as graph:
+        handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], name="sum")
+        last = tf.no_op()
+
+        for _ in range(1200):
+            with tf.control_dependencies([last]):
+                last = tf.raw_ops.AssignAddVariableOp(resource=handle, value=1.0)
+
+        with tf.control_dependencies([last]):
+            tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32, name="y")
+
+    graph_def = graph.as_graph_def()
+    localize(graph_def, {"f": ["y:0"]}, carried=False, kept=())
+
+    assert sum(node.op == "AddV2" for node in graph_def.node) == 1200
 
 
 def test_a_write_that_has_no_other_form_is_refused(tmp_path: Path) -> None:
