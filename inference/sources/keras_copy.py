@@ -66,9 +66,15 @@ def _add_members(path: Path, new: zipfile.ZipFile, *, change: bool) -> None:
 
             with (
                 old.open(member) as source,
-                new.open(member.filename, "w", force_zip64=True) as copy,
+                new.open(_member(member.filename), "w", force_zip64=True) as copy,
             ):
                 shutil.copyfileobj(source, copy, _BLOCK)
+
+
+def _member(name: str) -> str:
+    """Where a file is sought today: Keras before 2.14 kept vocabularies elsewhere."""
+    parts = name.split("/")
+    return "/".join(_LAYERS if part == _LAYERS_BEFORE else part for part in parts)
 
 
 def _add_weights(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:

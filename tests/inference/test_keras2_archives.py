@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+BEFORE = "_layer_checkpoint_dependencies"
+
 
 def inner() -> Any:
     layers = [L.Dense(6, activation="relu"), L.BatchNormalization()]
@@ -80,7 +82,7 @@ def renamed(group: h5py.Group) -> None:
 
         if name == "layers":
             recounted(group[name])
-            group.move(name, "_layer_checkpoint_dependencies")
+            group.move(name, BEFORE)
 
 
 def recounted(layers: h5py.Group) -> None:
@@ -110,7 +112,7 @@ def as_of_2_13(path: Path) -> None:
 
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
-            archive.writestr(name, data)
+            archive.writestr(name.replace("/layers/", f"/{BEFORE}/"), data)
 
 
 @pytest.mark.parametrize("name", ["functional", "sequential", "twice", "many"])
@@ -121,3 +123,15 @@ def test_weights_by_their_older_names_are_read(tmp_path: Path, name: str) -> Non
     as_of_2_13(path)
 
     np.testing.assert_allclose(read_answers(path, model), answers(model), rtol=1e-6)
+
+
+def test_vocabularies_by_their_older_names_are_read(tmp_path: Path) -> None:
+    lookup = L.TextVectorization(output_sequence_length=4)
+    lookup.adapt(["a b c", "b d"])
+    taken = L.Input((1,), dtype="string")
+    model = tf_keras.Model(taken, L.Embedding(9, 3)(lookup(taken)))
+    path = tmp_path / "model.keras"
+    model.save(path)
+    as_of_2_13(path)
+
+    np.testing.assert_array_equal(read_answers(path, model), answers(model))
