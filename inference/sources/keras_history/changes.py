@@ -64,6 +64,13 @@ _FIXED_DROPOUT = Change(
     "which does nothing in a prediction.",
 )
 
+# tf.keras of TensorFlow 2.1 to 2.3 wrote how a loss was scaled in training into each
+# layer's policy (`mixed_precision/experimental/policy.py`), and PolicyV1 by its class.
+_LOSS_SCALE = frozenset({"loss_scale"})
+
+# `tf.nn.softmax` given as an activation wrote its function's own name, up to TF 2.3.
+ACTIVATIONS: Mapping[str, str] = {"softmax_v2": "softmax"}
+
 CHANGES: Mapping[str, tuple[Change, ...]] = {
     "BatchNormalization": (_NORMALIZATION,),
     "CuDNNGRU": (
@@ -75,4 +82,6 @@ CHANGES: Mapping[str, tuple[Change, ...]] = {
     "GRUCell": (_GRU, _GATES),
     "LSTM": (_GATES,),
     "LSTMCell": (_GATES,),
+    "Policy": (Change(dropped=_LOSS_SCALE),),
+    "PolicyV1": (Change(renamed="Policy", dropped=_LOSS_SCALE),),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inference.sources.keras_history.branches import joined_branches
-from inference.sources.keras_history.changes import CHANGES
+from inference.sources.keras_history.changes import ACTIVATIONS, CHANGES
 from inference.sources.keras_history.keras1 import layer_of_today
 from inference.sources.keras_history.origin import Translation
 from inference.sources.keras_history.training import without_training
@@ -109,6 +109,8 @@ class _Walk:
             class_name, config = layer_of_today(class_name, config)
             self._keep_output_shape(config)
 
+        config = {key: _activation(key, each) for key, each in config.items()}
+
         for change in CHANGES.get(class_name, ()):
             if change.applies(config, self.origin):
                 class_name, config = change.renamed or class_name, change.made(config)
@@ -152,6 +154,11 @@ def _plain(value: Any) -> Any:
     inner = value.get("config")
     numbers = inner.get("value") if isinstance(inner, dict) else None
     return value if numbers is None else numbers
+
+
+def _activation(key: str, value: Any) -> Any:
+    named = key.endswith("activation") and isinstance(value, str)
+    return ACTIVATIONS.get(value, value) if named else value
 
 
 def _is_size(value: Any) -> bool:
