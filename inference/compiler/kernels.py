@@ -47,13 +47,18 @@ def cannot_compute(error: Exception) -> str | None:
     return _reason(error, str(error.message))
 
 
+def cure_of(said: str) -> str:
+    """Say what helps against an operation without a kernel, by what is said of it."""
+    return next((cure for word, cure in _CURES.items() if word in said), _CURE)
+
+
 def _reason(error: Exception, said: str) -> str:
     node_def = getattr(error, "node_def", None)
     op = node_def.op if node_def is not None else _first(_OP, said)
     node = node_def.name if node_def is not None else _first(_NODE, said)
-    cure = next((cure for word, cure in _CURES.items() if word in op + said), _CURE)
     what = f"'{node}' ({op})" if op and node else f"'{node or op or 'an operation'}'"
-    return f"{what} can't run on this machine: {first_line(error).rstrip('.')}. {cure}"
+    cause = first_line(error).rstrip(".")
+    return f"{what} can't run on this machine: {cause}. {cure_of(op + said)}"
 
 
 def _first(pattern: re.Pattern[str], said: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from inference.compiler.agreement import agree, is_empty, rows_differ
 from inference.compiler.kernels import cannot_compute, cannot_run
 from inference.compiler.precision import rounding
+from inference.compiler.registrations import without_kernel
 from inference.errors import InvalidSidecar
 from inference.reasons import first_line
 from inference.samples import candidates
@@ -26,6 +27,7 @@ MOST_SECONDS = 60
 """That one signature's candidates take together, but for the first."""
 
 _MOST_TAKEN = 4
+_MOST_BLOCKED = 4
 _MIXING = 5
 
 
@@ -83,7 +85,7 @@ def attempt(
     for candidate in candidates(signature, source.texts, hints):
         found = search.ask(candidate)
 
-        if isinstance(found, Refusal) or (found is not None and found.is_telling):
+        if found is not None and found.is_telling:
             return found
 
         if search.is_over:
@@ -103,16 +105,24 @@ class Search:
         self._taken: list[Trial] = []
         self._reasons: list[str] = []
         self._missing: list[str | None] = []
+        self._blocked: list[str] = []
 
     @property
     def is_over(self) -> bool:
         """Whether enough was tried."""
         answered = [each for each in self._taken if not is_empty(each.outputs)]
-        return time.monotonic() > self._ends or len(answered) == _MOST_TAKEN
+        return (
+            time.monotonic() > self._ends
+            or len(answered) == _MOST_TAKEN
+            or len(self._blocked) == _MOST_BLOCKED
+        )
 
     def ask_given(self, given: Given) -> Trial | Refusal | None:
         """The source's answers, if those to other rows than the first differ."""
         found = self.ask(given)
+
+        if found is None and given.binding and self._blocked:
+            return self._never(self._blocked[-1])
 
         if found is None and given.binding:
             raise InvalidSidecar(
@@ -120,32 +130,32 @@ class Search:
                 f"'{self._signature.name}': {self._reasons[-1]}"
             )
 
-        if not isinstance(found, Trial) or found.is_telling:
+        if found is None or found.is_telling:
             return found
 
         inputs = given.draw(max(2, given.rows), seed=_MIXING)
         mixed = self._answered(given, inputs)
-        return found if isinstance(mixed, Trial) and mixed.is_telling else None
+        return found if mixed is not None and mixed.is_telling else None
 
-    def ask(self, candidate: Candidate) -> Trial | Refusal | None:
-        """The source's answers; `None` if it refuses, a refusal if it always will."""
-        inputs = candidate.draw(candidate.rows, seed=0)
+    def ask(self, candidate: Candidate) -> Trial | None:
+        """The source's answers; `None` if it refuses."""
+        # Other numbers may lead into a branch that this machine can run.
+        inputs = candidate.draw(candidate.rows, seed=len(self._blocked))
         found = self._answered(candidate, inputs)
 
-        if isinstance(found, Trial):
+        if found is not None:
             self._taken.append(found)
 
         return found
 
-    def _answered(
-        self, candidate: Candidate, inputs: dict[str, Array]
-    ) -> Trial | Refusal | None:
+    def _answered(self, candidate: Candidate, inputs: dict[str, Array]) -> Trial | None:
         try:
             outputs = self._source.reference(self._signature, inputs)
             again = self._source.reference(self._signature, inputs)
         except Exception as exc:
             # Any framework, any error; the next candidate may fit.
-            return self._refused(exc)
+            self._refused(exc)
+            return None
 
         return Trial(
             signature=self._signature,
@@ -164,19 +174,28 @@ class Search:
                 self._taken, key=lambda each: (each.steady, not is_empty(each.outputs))
             )
 
-        if self._missing and self._missing[0] and all(self._missing):
-            return self._never(self._missing[0])
+        if blocked := self._why_never():
+            return self._never(blocked)
 
         reason = self._reasons[0] if self._reasons else "it has nothing to feed"
         return Refusal(signature=self._signature, reason=reason)
 
-    def _refused(self, exc: Exception) -> Refusal | None:
+    def _why_never(self) -> str | None:
+        """Why no input can be answered here: what runs said, or what TensorFlow has."""
+        if self._blocked:
+            return self._blocked[0]
+
+        if self._missing and self._missing[0] and all(self._missing):
+            return self._missing[0]
+
+        return without_kernel(self._source.graph_def, self._signature)
+
+    def _refused(self, exc: Exception) -> None:
         if blocked := cannot_run(exc):
-            return self._never(blocked)
+            self._blocked.append(blocked)
 
         self._missing.append(cannot_compute(exc))
         self._reasons.append(first_line(exc))
-        return None
 
     def _never(self, reason: str) -> Refusal:
         return Refusal(signature=self._signature, reason=reason, never_runs=True)

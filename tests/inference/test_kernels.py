@@ -11,6 +11,7 @@ import tensorflow as tf
 from inference.compiler.kernels import cannot_compute, cannot_run
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
+from inference.runtime import Servable
 from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:
@@ -115,6 +116,105 @@ def test_a_signature_that_can_not_run_leaves_the_others(tmp_path: Path) -> None:
     assert list(manifest.signatures) == ["double"]
     assert manifest.default_signature == "serving_default"
     assert "CudnnRNN" in manifest.left_out["serving_default"]
+
+
+def behind(x: Any, work: Callable[[Any], Any]) -> Any:
+    """`work` in a function, which TensorFlow makes ready when it is called first.
+
+    No made-up input passes what comes before.
+    """
+    fits_none = tf.reshape(tf.reshape(x, [7, 4, 11]), [-1, 4])
+    return tf.function(work)(fits_none)
+
+
+def looped(x: Any) -> Any:
+    return tf.while_loop(lambda each: True, recurrent_rows, [x], maximum_iterations=2)
+
+
+def recurrent_rows(x: Any) -> list[Any]:
+    return [tf.reduce_sum(recurrent(x)) + x]
+
+
+def logarithmic(x: Any) -> Any:
+    return tf.math.lgamma(tf.cast(x, "bfloat16"))
+
+
+def pooled(x: Any) -> Any:
+    solid = tf.cast(x, "float64")[:, None, None, None, :]
+    ones = [1] * 5
+    return tf.raw_ops.AvgPool3D(input=solid, ksize=ones, strides=ones, padding="SAME")
+
+
+UNREACHED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "in_a_function": (recurrent, r"\(CudnnRNN\).* CPU of float32\. cuDNN's layers"),
+    "in_a_loop": (looped, r"\(CudnnRNN\)"),
+    "of_a_dtype": (logarithmic, r"\(Lgamma\).* CPU of bfloat16\. Export the model"),
+    "of_another": (pooled, r"\(AvgPool3D\).* CPU of float64\. Export the model"),
+}
+
+
+@pytest.mark.parametrize("name", UNREACHED)
+def test_what_no_sample_reaches_is_refused_all_the_same(
+    tmp_path: Path, name: str
+) -> None:
+    work, said = UNREACHED[name]
+    path = frozen(tmp_path / "model.pb", lambda x: behind(x, work))
+
+    with pytest.raises(InvalidModel, match=said):
+        compiled(path, tmp_path)
+
+
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+def by_xla(x: Any) -> Any:
+    return x * 2.0
+
+
+RUNNING: dict[str, Callable[[Any], Any]] = {
+    "plain": lambda x: x * 2.0,
+    "by_xla": by_xla,
+    "replaced": lambda x: tf.raw_ops.AccumulateNV2(inputs=[x, x], shape=[77, 4]),
+    "in_a_branch": lambda x: tf.cond(
+        tf.reduce_sum(x) > 0, lambda: tf.reduce_sum(recurrent(x)) + x, lambda: x
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_what_may_run_is_served_though_no_sample_fits(
+    tmp_path: Path, name: str
+) -> None:
+    path = frozen(tmp_path / "model.pb", lambda x: behind(x, RUNNING[name]))
+    manifest = compiled(path, tmp_path).read_manifest()
+
+    assert "took no sample inputs" in manifest.notes[0]
+
+
+BRANCHES: dict[str, Callable[[Any], Any]] = {
+    "the_first_sample_takes": lambda x: tf.reduce_sum(x) > 0,
+    "the_first_sample_leaves": lambda x: tf.reduce_sum(x) <= 0,
+    "later_samples_take": lambda x: tf.reduce_max(x) > 5,
+}
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_a_branch_that_can_not_run_leaves_the_model(tmp_path: Path, name: str) -> None:
+    """The function of a branch is made ready when it is called, or never."""
+    slow = tf.function(lambda x: tf.reduce_sum(recurrent(x)) + x)
+
+    def build(x: Any) -> Any:
+        other = tf.reduce_sum(x * 0.0, 1, keepdims=True) + tf.zeros([1, 4])
+        return tf.cond(BRANCHES[name](x), lambda: slow(x), lambda: other)
+
+    with compiled_model(tmp_path, build) as servable:
+        inputs = {"x": np.full((2, 4), -1 if "takes" in name else 1, "float32")}
+        inputs["x"] *= -1 if name == "later_samples_take" else 1
+        answers = servable.run("serving_default", inputs)
+
+    assert answers["y/out"].tolist() == [[0.0] * 4] * 2
+
+
+def compiled_model(folder: Path, build: Callable[[Any], Any]) -> Servable:
+    return Servable(compiled(frozen(folder / "model.pb", build), folder))
 
 
 def test_an_error_of_the_inputs_is_none_of_the_machine() -> None:
