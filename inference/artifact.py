@@ -190,7 +190,7 @@ class Artifact:
         return map_weights(self.folder, manifest.weights)
 
     def _lengths(self, manifest: Manifest) -> dict[Path, int]:
-        """How long each file was when it was written."""
+        """Return how long each file was when it was written."""
         lengths = {
             self.folder / name: nbytes
             for name, nbytes in file_lengths(manifest.weights).items()

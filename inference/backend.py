@@ -59,7 +59,7 @@ tf1 = tf.compat.v1
 
 
 def onednn_enabled() -> bool:
-    """Whether TensorFlow uses oneDNN here: by CPU, unless `TF_ENABLE_ONEDNN_OPTS` says.
+    """Tell if TensorFlow uses oneDNN here: by CPU, unless `TF_ENABLE_ONEDNN_OPTS` says.
 
     It fuses more operations then, and nothing else can run some of those.
     """

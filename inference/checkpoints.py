@@ -26,7 +26,7 @@ _AGAIN = (
 
 
 def is_graph(path: Path) -> bool:
-    """Whether it is named as the graph of a checkpoint is."""
+    """Return whether it is named as the graph of a checkpoint is."""
     return path.suffix.lower() == META
 
 
@@ -44,7 +44,7 @@ def weights_of(path: Path) -> list[Path]:
 
 
 def incomplete(path: Path) -> str | None:
-    """What is missing of the checkpoint that the file `path` is of, and what to do.
+    """Name what is missing of the checkpoint that `path` is of, and what to do.
 
     `None` for one that is whole, for a file that is of none, and for weights that have
     a graph beside them: that one says it.

@@ -265,7 +265,7 @@ class Compilation:
         self._cache.refuse(folder, task.key, refusal)
 
     def _circumstances(self, task: _Task) -> str:
-        """What decides an error and its text beside the files' content."""
+        """Return what decides an error and its text beside the files' content."""
         sidecar = task.files.sidecar.name if task.files.sidecar else None
         bound, links = self._permissions.memory_bytes, self._permissions.follow_links_to
         folder = f"{task.source.listing} {sorted(map(str, links))}"

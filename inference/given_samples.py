@@ -72,7 +72,7 @@ class Given:
 def from_sample(
     arrays: Mapping[str, Array], signatures: Mapping[str, Signature], place: str
 ) -> dict[str, Given]:
-    """What a sample has for each signature, by its name. Raises `InvalidSidecar`.
+    """Sort a sample by the signatures it is for. Raises `InvalidSidecar`.
 
     An array is named after an input, or `signature/input`.
     """

@@ -13,7 +13,7 @@ Texts = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """What reads one input lets on about its values.
+    """A hint at an input's values, from the operations that read it.
 
     It takes integers below `count`, as an index into a table does, numbers from `low`
     to `high`, as assertions say, and one of the sets of `texts`.

@@ -18,12 +18,12 @@ _MODELS = {".graphdef", ".h5", ".hdf5", ".keras", ".pb"}
 
 
 def is_keras_folder(folder: Path) -> bool:
-    """Whether Keras 3 wrote it: with `zipped=False`, or weights in shards."""
+    """Return whether Keras 3 wrote it: with `zipped=False`, or weights in shards."""
     return is_whole(folder) or shard_map(folder) is not None
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether it has an architecture with its weights."""
+    """Return whether it has an architecture with its weights."""
     return all((folder / name).is_file() for name in (CONFIG, WEIGHTS))
 
 
@@ -35,7 +35,7 @@ def shard_map(folder: Path) -> Path | None:
 
 
 def base_of(path: Path) -> str:
-    """What a map and its shards have in common; empty for what is neither."""
+    """Return what a map and its shards have in common; empty for what is neither."""
     match = _SHARD.fullmatch(path.name)
     return match["base"] if match else path.name.removesuffix(MAP)
 

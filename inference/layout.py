@@ -109,7 +109,7 @@ def model_name(path: Path) -> str:
 
 
 def loose_name(name: str) -> str:
-    """What names of one model share, written as a file or in another case."""
+    """Return what names of one model share, written as a file or in another case."""
     stem, dot, suffix = name.casefold().rpartition(".")
     return stem if dot and f".{suffix}" in SUFFIXES else name.casefold()
 

@@ -111,7 +111,7 @@ def _is_foreign(manifest: Manifest) -> bool:
 
 
 def _is_hopeless(manifest: Manifest) -> bool:
-    """Whether no form was made for such a machine, or is known to run on it."""
+    """Return whether no form was made for such a machine, or is known to run on it."""
     from inference.runtime import this_machine
 
     untried = not manifest.native or manifest.portable is not None
@@ -119,7 +119,7 @@ def _is_hopeless(manifest: Manifest) -> bool:
 
 
 def _forms(prepared: Prepared) -> list[Artifact]:
-    """Those to be tried on the sample, best first."""
+    """List the forms to be tried on the sample, best first."""
     manifest, usual = prepared.compiled.manifest, prepared.compiled.artifact
     portable = [replace(usual, portable=True)] if manifest.portable else []
     forms = portable if _is_foreign(manifest) else [usual, *portable]

@@ -113,7 +113,7 @@ def named_model(folder: Path, name: str, boundary: Boundary) -> Path:
 
 
 def is_packaged(folder: Path) -> bool:
-    """Whether the folder is one model's, and not a repository with others.
+    """Return whether the folder is one model's, and not a repository with others.
 
     In a folder that isn't a version's, what Triton names so may be a model of a name.
     """

@@ -24,7 +24,7 @@ class ProblemLog:
         self._last: set[str] = set()
 
     def take(self, problems: Iterable[str], *, at_once: bool) -> None:
-        """What one look found; `at_once` doesn't wait for another to find it too."""
+        """Take in what one look found; `at_once` doesn't wait for a second."""
         found = dict.fromkeys(problems)
         places = {_place(problem) for problem in found}
 

@@ -239,12 +239,12 @@ def this_machine() -> Machine:
 
 
 def is_foreign(manifest: Manifest) -> bool:
-    """Whether the graph was fused for another kind of machine than this one."""
+    """Return whether the graph was fused for another kind of machine than this one."""
     return manifest.native and manifest.machine != this_machine()
 
 
 def takes_portable(artifact: Artifact, manifest: Manifest) -> bool:
-    """Whether the portable form of the graph is run, if there is one."""
+    """Return whether the portable form of the graph is run, if there is one."""
     wanted = artifact.portable
     return is_foreign(manifest) if wanted is None else wanted
 

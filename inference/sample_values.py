@@ -44,7 +44,7 @@ def ways(
     texts: Sequence[Texts] = (),
     longest: int | None = None,
 ) -> list[Draw]:
-    """How to draw values for an input, the likely ways first.
+    """Return how to draw values for an input, the likely ways first.
 
     `texts` are sets of strings to try first. `longest` is given for one that may hold
     the lengths of rows.

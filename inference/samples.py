@@ -154,7 +154,7 @@ def _by_rarity(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def _sizes(specs: Sequence[TensorSpec], hints: Hints) -> list[int]:
-    """Those that don't make a picture of two open sides too large."""
+    """Keep the sizes that don't make a picture of two open sides too large."""
     open_ = [spec.shape for spec in specs if None in (spec.shape or ())[1:]]
 
     if not open_:

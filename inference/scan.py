@@ -1,4 +1,4 @@
-"""What one look at a repository finds: models, and entries that are passed over."""
+"""One look at a repository: its models, and entries that are passed over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Scan:
-    """What a repository holds. `problems` says what of it is passed over, and why.
+    """The contents of a repository. `problems` says what is passed over, and why.
 
     The entries of `doubtful` names have a problem now: that such a model or a version
     of it isn't found doesn't mean that it was taken away. `passed_over` has problems by

@@ -57,7 +57,7 @@ def model_filename(config: str) -> str | None:
 
 
 def passed_over(config: str) -> str | None:
-    """What it asks for that isn't done, as text; `None` if there is nothing."""
+    """Return what it asks for that isn't done, as text; `None` if there is nothing."""
     keys = sorted(set(_KEY.findall(config)) & _CURES.keys())
 
     if not keys:

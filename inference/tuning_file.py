@@ -55,7 +55,7 @@ class _Content(_Value):
 def circumstances(
     *, cpus: int, rows: int, onednn: bool, portable: bool
 ) -> Circumstances:
-    """Those of this machine, where TensorFlow uses `onednn` or doesn't."""
+    """Return this machine's facts, where TensorFlow uses `onednn` or doesn't."""
     return Circumstances(
         cpus=cpus,
         cpu=cpu_name(),

@@ -16,12 +16,12 @@ TOLERANCE = {2: 2e-2, 4: 1e-5, 8: 1e-8}
 
 
 def is_empty(outputs: Mapping[str, Array]) -> bool:
-    """Whether there is no number or text in any, as of rows that are too short."""
+    """Tell if there is no number or text in any, as of rows that are too short."""
     return all(_blank(value) for value in outputs.values())
 
 
 def rows_differ(outputs: Mapping[str, Array]) -> bool:
-    """Whether any output has rows that differ, or is one value for all of them."""
+    """Tell if any output has rows that differ, or is one value for all of them."""
     return any(
         not _blank(value) and (value.ndim == 0 or not _rows_equal(value))
         for value in outputs.values()
@@ -31,7 +31,7 @@ def rows_differ(outputs: Mapping[str, Array]) -> bool:
 def agree(
     wanted: Mapping[str, Array], got: Mapping[str, Array], rounded: Mapping[str, int]
 ) -> bool:
-    """Whether `got` is what was `wanted`; `rounded` has bytes of floats by output."""
+    """Compare `got` with `wanted`; `rounded` has bytes of floats by output."""
     return all(
         _close(value, got[name], rounded.get(name, 8)) for name, value in wanted.items()
     )

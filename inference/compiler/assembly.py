@@ -104,7 +104,7 @@ def remove_portable(folder: Path, manifest: Manifest) -> None:
 
 
 def is_native(graph_def: Any) -> bool:
-    """Whether it has operations that TensorFlow keeps to itself: what it has fused.
+    """Tell if it has operations that TensorFlow keeps to itself: what it has fused.
 
     Which it fuses, and how, depends on the machine; which it can run, too.
     """

@@ -189,7 +189,7 @@ def _checked(
 
 
 def _warms_up(servable: Servable, signatures: Sequence[Signature]) -> bool:
-    """Whether all samples run: where one doesn't later, it is for the machine."""
+    """Tell if all samples run: where one doesn't later, it is for the machine."""
     try:
         for each in signatures:
             if each.sample is not None:

@@ -60,7 +60,7 @@ def drop_hidden_writes(graph_def: Any, kept: Collection[str]) -> list[str]:
 
 
 class _Flow:
-    """How handles and order go through a graph."""
+    """The way of handles and of order through a graph."""
 
     def __init__(self, graph_def: Any) -> None:
         self._nodes = nodes_by_name(graph_def)

@@ -1,4 +1,4 @@
-"""How finely a graph computes each of its outputs."""
+"""The precision in which a graph computes each of its outputs."""
 
 from __future__ import annotations
 

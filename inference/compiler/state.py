@@ -48,7 +48,7 @@ def written_variables(graph_def: Any) -> set[str]:
 
 @dataclass(slots=True, kw_only=True)
 class LocalState:
-    """What became of the variables that a graph writes, by handle.
+    """The tensors that stand for the variables that a graph writes, by handle.
 
     `first` is the tensor that a call begins with. `last` is that which it ends with,
     by the name of the signature that is called and the handle; a signature that writes

@@ -48,7 +48,7 @@ class Trial:
 
     @property
     def is_telling(self) -> bool:
-        """Whether different rows got different answers, and the same ones again."""
+        """Tell if different rows got different answers, and the same ones again."""
         return self.steady and rows_differ(self.outputs)
 
 
@@ -109,7 +109,7 @@ class Search:
 
     @property
     def is_over(self) -> bool:
-        """Whether enough was tried."""
+        """Return whether enough was tried."""
         answered = [each for each in self._taken if not is_empty(each.outputs)]
         return (
             time.monotonic() > self._ends

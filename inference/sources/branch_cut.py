@@ -33,7 +33,7 @@ class _Cut:
         return not off and wire.op not in self.gone
 
     def is_open(self, operation: Operation) -> bool:
-        """Whether it is a Switch whose way is known, so that it just passes on."""
+        """Tell a Switch whose way is known, so that it just passes on."""
         sides = (side_of(wire) for wire in operation.outputs)
         return any(side is not None and side.steer in self.ways for side in sides)
 
@@ -92,7 +92,7 @@ def _check_number(operation: Operation) -> None:
 
 
 def with_sources(gone: set[Operation]) -> set[Operation]:
-    """What is gone, and what only that needed."""
+    """Return what is gone, and what only that needed."""
     found = set(gone)
     waiting = list(gone)
 

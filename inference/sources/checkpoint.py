@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
-    """What of a checkpoint is served: screened, with values by variable's handle."""
+    """The served part of a checkpoint: screened, with values by variable's handle."""
 
     graph_def: Any
     found: Found

@@ -52,7 +52,7 @@ class Places:
     levels: dict[Side, int] = field(default_factory=dict)
 
     def unconditional(self, operation: Operation) -> bool:
-        """Whether it runs once in each call."""
+        """Return whether it runs once in each call."""
         return not self.depths.get(operation) and not self.of(operation)
 
     def of(self, operation: Operation) -> frozenset[Side]:
@@ -60,7 +60,7 @@ class Places:
         return self.sides.get(operation, frozenset())
 
     def is_off(self, sides: frozenset[Side], ways: Mapping[Wire, bool]) -> bool:
-        """Whether one of `sides` isn't the way that is taken."""
+        """Return whether one of `sides` isn't the way that is taken."""
         return any(
             side.steer in ways and side.position != ways[side.steer] for side in sides
         )
@@ -92,7 +92,7 @@ def side_of(wire: Wire) -> Side | None:
 
 
 def is_loop(switch: Operation) -> bool:
-    """Whether a Switch leads out of a loop."""
+    """Return whether a Switch leads out of a loop."""
     return origin(switch.inputs[1])[0].op.type == "LoopCond"
 
 
@@ -142,7 +142,7 @@ def _sources(operation: Operation) -> list[Operation]:
 
 
 def _begun(operation: Operation) -> list[Wire]:
-    """What it takes when it first runs."""
+    """Return what it takes when it first runs."""
     return [wire for wire in operation.inputs if wire.op.type not in REPEATS]
 
 

@@ -52,13 +52,13 @@ def _telling(session: Any, signature: Signature, samples: list[Made]) -> list[Ma
 
 
 def _dead(session: Any, signature: Signature, samples: list[Made]) -> bool:
-    """Whether TensorFlow says so; failing on made-up inputs proves nothing."""
+    """Return whether TensorFlow says so; failing on made-up inputs proves nothing."""
     said = (_runs_dead(session, signature, each) for each in samples)
     return next((each for each in said if each is not None), False)
 
 
 def _runs_dead(session: Any, signature: Signature, made: Made) -> bool | None:
-    """Whether an output has no value; `None` where the inputs are refused."""
+    """Return whether an output has no value; `None` where the inputs are refused."""
     try:
         SessionReference(session)(signature, made.draw(made.rows, seed=0))
     except ValueError:

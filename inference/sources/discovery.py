@@ -45,7 +45,7 @@ class Found:
 
 
 def discover(operations: list[Operation]) -> Found:
-    """What a graph takes and gives, by its shape; raises `InvalidModel` for nothing."""
+    """Find inputs and outputs by the graph's shape. Raises `InvalidModel` for none."""
     feedable = feedable_tensors(operations)
     ends = _ends(operations, _dependents(feedable.values()))
 
@@ -181,7 +181,7 @@ def _last(candidates: list[Operation]) -> list[Operation]:
 
 
 def _is_left(operation: Operation) -> bool:
-    """Whether it is the end of a loop's variable that the loop alone needed.
+    """Return whether it is the end of a loop's variable that the loop alone needed.
 
     TensorFlow 2 has something wait for all ends of a loop that it lowers; in a graph
     of TensorFlow 1 only those are left that were asked for.

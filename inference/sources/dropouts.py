@@ -110,7 +110,7 @@ def _kept_where(operation: Operation) -> Linear:
 
 
 def _drops(mask: Wire, steps: int = _MOST_STEPS) -> bool:
-    """Whether values are multiplied by `mask`, or zeroed where it is false.
+    """Return whether values are multiplied by `mask`, or zeroed where it is false.
 
     Chance may also choose between two values, as an agent that explores does.
     """

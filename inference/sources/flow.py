@@ -1,4 +1,4 @@
-"""Who reads a graph's input: as it came, or after it was only moved about."""
+"""The readers of a graph's input: as it came, or after it was only moved about."""
 
 from __future__ import annotations
 

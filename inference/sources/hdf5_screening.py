@@ -38,7 +38,7 @@ _LONGEST_OPAQUE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What a file's datasets declare together, in values and in bytes.
+    """The sum of what a file's datasets declare, in values and in bytes.
 
     `quantized` says that some are integers of 8 bits, as only quantized weights are,
     `opaque` that some are what HDF5 has no type for, such as bfloat16.

@@ -1,4 +1,4 @@
-"""What a graph's operations say of the values that they are given."""
+"""Hints at values, from the operations of a graph that are given them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _hint(uses: list[Use], *, asserts: bool) -> Hint:
 
 
 def _count(use: Use) -> int | None:
-    """How many values an index may have; `None` where nothing says it."""
+    """Return how many values an index may have; `None` where nothing says it."""
     indices, table = _TABLES.get(use.node.op, (-1, 0))
 
     if use.position == indices:

@@ -55,7 +55,7 @@ def spec_shape(spec: Any) -> Shape:
 
 
 class InputParts:
-    """What the functions of a SavedModel take, and the signatures that call them."""
+    """The inputs of a SavedModel's functions, and the signatures that call them."""
 
     def __init__(self, meta_graph: Any) -> None:
         self._nodes = nodes_by_name(meta_graph.graph_def)
@@ -125,7 +125,7 @@ def _parts(
 
 
 def flattened(value: Any) -> Iterator[Flat]:
-    """What a structure is flattened to, in TensorFlow's order."""
+    """Return what a structure is flattened to, in TensorFlow's order."""
     kind = value.WhichOneof("kind")
 
     if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
@@ -139,7 +139,7 @@ def flattened(value: Any) -> Iterator[Flat]:
 
 
 def members(value: Any, kind: str | None) -> Sequence[Any]:
-    """What a structure of that kind holds, in TensorFlow's order."""
+    """Return what a structure of that kind holds, in TensorFlow's order."""
     if kind in ("tuple_value", "list_value"):
         return list(getattr(value, kind).values)
 

@@ -63,7 +63,7 @@ class KerasFile:
 
     @property
     def origin(self) -> Origin:
-        """Who wrote it."""
+        """The version and the backend that wrote it."""
         return Origin(version=self.version, backend=self.backend)
 
 

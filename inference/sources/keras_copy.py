@@ -36,12 +36,12 @@ def write_archive(keras_file: KerasFile, path: Path) -> None:
 
 
 def needs_copy(keras_file: KerasFile) -> bool:
-    """Whether Keras can't read it where and as it lies."""
+    """Return whether Keras can't read it where and as it lies."""
     return keras_file.path.is_dir() or _is_changed(keras_file)
 
 
 def _is_changed(keras_file: KerasFile) -> bool:
-    """Whether its weights are written in a way that tf_keras can't read.
+    """Return whether its weights are written in a way that tf_keras can't read.
 
     These are bfloat16, and those that Keras before 2.14 kept under another name.
     """

@@ -44,7 +44,7 @@ class RowCount:
 def find_row_counts(
     operations: Iterable[Operation], inputs: Iterable[str]
 ) -> list[RowCount]:
-    """Those of `inputs`, told by their use or name, where there are rows to count."""
+    """Find row counts among `inputs`, by use or name, where there are rows."""
     named = {wire.name: wire for each in operations for wire in each.outputs}
     wires = [named[name] for name in inputs if name in named]
     rows = max(filter(_has_rows, wires), key=_rank, default=None)
@@ -98,7 +98,7 @@ def _counting(name: str, count: Any, rows: Any) -> list[Any]:
 
 
 def _has_rows(wire: Wire) -> bool:
-    """Whether it is an array whose first dimension is open."""
+    """Return whether it is an array whose first dimension is open."""
     sizes = _sizes(wire) or [0]
     return wire.dtype is not None and sizes[0] < 0
 
@@ -122,7 +122,7 @@ def _is_named(wire: Wire) -> bool:
 
 
 def _sizes_states(wire: Wire) -> bool:
-    """Whether it does nothing but lead the sizes of arrays that are filled."""
+    """Return whether it does nothing but lead the sizes of arrays that are filled."""
     has_own_value = wire.op.type == "PlaceholderWithDefault"
     return not has_own_value and _all_lead(wire, _MOST_STEPS)
 

@@ -1,4 +1,4 @@
-"""What a saver of TensorFlow 1 says: which variable has which value of a checkpoint.
+"""TensorFlow 1's saver, read for which variable has which value of a checkpoint.
 
 Read from its operations (`save/Assign`, `save/RestoreV2`), none of which is run.
 """
@@ -62,7 +62,7 @@ class Saved:
 
 
 def saved_values(graph_def: Any, saver: Any) -> dict[str, Saved]:
-    """What the saver fills each variable's node with."""
+    """Return what the saver fills each variable's node with."""
     nodes = nodes_by_name(graph_def)
     found = {}
 

@@ -43,7 +43,7 @@ class _Unservable(Exception):
 
 
 def read_signatures(meta_graph: Any, *, file: str) -> SignatureDefs:
-    """What `meta_graph` declares. An output that can't be had leaves the others.
+    """Return what `meta_graph` declares. An output that can't be had leaves the others.
 
     Raises `InvalidModel` for a default that only fills the memory.
     """
@@ -121,7 +121,7 @@ def _specs(alias: str, info: Any, default: Any = None) -> list[TensorSpec]:
 
 
 def _encoding(info: Any) -> str:
-    """What `info` is encoded as, in TensorFlow's words."""
+    """Return what `info` is encoded as, in TensorFlow's words."""
     encoding = str(info.WhichOneof("encoding"))
 
     if encoding != "composite_tensor":

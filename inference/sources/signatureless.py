@@ -50,7 +50,7 @@ def screened(
 
 
 def discovered(graph_def: Any, sidecar: Sidecar) -> Found:
-    """What the sidecar doesn't say of inputs and outputs, and what they mean."""
+    """Return what the sidecar doesn't say of inputs and outputs, and what they mean."""
     wired = operations(graph_def)
     values = values_by_use(wired, graph_def.library)
     configs = sidecar.signatures.values()
@@ -96,7 +96,7 @@ def signatures_of(graph: Any, sidecar: Sidecar, found: Found) -> dict[str, Signa
 
 
 def settle(source: Source, session: Any, sidecar: Sidecar, found: Found) -> None:
-    """What only running the graph can tell: defaults, and outputs without a value."""
+    """Settle what only a run can tell: defaults, and outputs without a value."""
     for name, signature in source.signatures.items():
         config = sidecar.signatures.get(name)
 

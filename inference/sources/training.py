@@ -71,7 +71,7 @@ def training_sides(
 
 
 def values_by_use(operations: list[Operation], library: Any) -> dict[str, float]:
-    """What switches and settings of training are at inference, by tensor."""
+    """Return what switches and settings of training are at inference, by tensor."""
     sides = training_sides(operations, find_places(operations), library)
     settings = keeping_values(masks(operations).values())
     return {**settings, **inference_values(sides)}
@@ -90,7 +90,7 @@ def inference_values(sides: Mapping[Wire, set[int]]) -> dict[str, bool]:
 
 
 def changes_state(operation: Operation) -> bool:
-    """Whether it writes into a variable, its first input."""
+    """Return whether it writes into a variable, its first input."""
     if _READS.fullmatch(operation.type):
         return False
 

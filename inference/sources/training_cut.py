@@ -104,7 +104,7 @@ def _switch_off(decisions: _Decisions, graph_def: Any) -> list[str]:
 
 
 def _is_stale(operation: Operation) -> bool:
-    """Whether it writes into what is no variable any more."""
+    """Return whether it writes into what is no variable any more."""
     wire = operation.inputs[0] if operation.inputs else None
 
     for _ in range(_MOST_STEPS):
@@ -128,7 +128,7 @@ def _is_state(wire: Wire) -> bool:
 def _check(
     stale: list[Operation], places: Places, decisions: _Decisions
 ) -> set[Operation]:
-    """Those of `stale` that can just be left out; raises `InvalidModel` for others."""
+    """Pick what can just be left out of `stale`. Raises `InvalidModel` for others."""
     left = [
         operation
         for operation in stale
@@ -143,7 +143,7 @@ def _check(
 
 
 def _is_idle(operation: Operation) -> bool:
-    """Whether nothing takes its result, nor reads what it changes after it."""
+    """Return whether nothing takes its result, nor reads what it changes after it."""
     if any(wire.readers for wire in operation.outputs):
         return False
 
@@ -198,7 +198,7 @@ def _said(wire: Wire, value: bool) -> str:
 
 
 def _drop_references(graph_def: Any) -> None:
-    """What passed variables on passes constants on where no variable is left."""
+    """Return what passed variables on passes constants on where no variable is left."""
     if any(_makes_reference(node.op) for node in graph_def.node):
         return
 

@@ -1,4 +1,4 @@
-"""What of a training graph only trains, saves and reports: left out before all else."""
+"""Ends of a training graph that only train, save and report: left out first."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _idle(wired: list[Operation]) -> set[Operation]:
 
 
 def _only_trains(operation: Operation) -> bool:
-    """Whether it updates, saves or reports, or is a gradient: some nobody uses."""
+    """Tell what updates, saves or reports, or is a gradient: some nobody uses."""
     kind = operation.type
     reports = kind in _SAVES or "Summary" in kind
     return reports or changes_state(operation) or bool(_GRADIENT.match(operation.name))

@@ -87,7 +87,7 @@ def operations(graph_def: Any) -> list[Operation]:
 
 
 def followers(operation: Operation) -> set[Operation]:
-    """What takes an output of `operation` or waits for it."""
+    """Return what takes an output of `operation` or waits for it."""
     readers = {each for wire in operation.outputs for each in wire.readers}
     return {*readers, *operation.waiting}
 

@@ -63,7 +63,7 @@ def row(output: Array | Ragged, index: int) -> Array | Ragged:
 
 
 def cost(output: Output) -> int:
-    """What writing takes, in numbers that could be written meanwhile."""
+    """Return what writing takes, in numbers that could be written meanwhile."""
     if isinstance(output, Ragged):
         lists = sum(splits.size for splits in output.row_splits)
         return json_arrays.cost(output.values) + LIST_COST * lists
@@ -75,7 +75,7 @@ def cost(output: Output) -> int:
 
 
 def is_small(output: Output) -> bool:
-    """Whether it is written by one call."""
+    """Return whether it is written by one call."""
     if isinstance(output, Ragged | Sparse):
         return cost(output) <= json_arrays.PIECE_COST
 

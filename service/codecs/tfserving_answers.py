@@ -84,7 +84,7 @@ def _as_rows(outputs: Mapping[str, Rows]) -> Iterator[bytes]:
 
 
 def _with_rows(outputs: Mapping[str, Output]) -> dict[str, Rows]:
-    """Those that rows can hold. A ragged output alone has no tensor to be a row of."""
+    """Pick what rows can hold. A ragged output alone has no tensor to be a row of."""
     rows = {k: v for k, v in outputs.items() if not isinstance(v, Sparse)}
     if any(not isinstance(each, Ragged) for each in rows.values()):
         return rows

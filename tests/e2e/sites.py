@@ -56,7 +56,7 @@ class Site:
         return target / "model.pb"
 
     def events(self, event: str, model: str | None = None) -> list[dict[str, Any]]:
-        """What the log has of a model, or of anything, by now."""
+        """Return what the log has of a model, or of anything, by now."""
         lines = self.server.log.read_text().splitlines()
         told = [json.loads(line) for line in lines if line[:1] == "{"]
         return [

@@ -1,4 +1,4 @@
-"""What comes into a served repository and can't be a model is said, as at start."""
+"""Entries that can't be models are reported while the server runs, as at start."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def remove(folder: Path) -> None:
 
 
 async def told(living: Site, event: str, key: str, count: int) -> list[str]:
-    """What is logged of late entries, once there is as much of it."""
+    """Return what is logged of late entries, once there is as much of it."""
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             said = [each[key] for each in living.events(event)]

@@ -136,7 +136,7 @@ def of_any_rank(form: Form, x: Any) -> Any:
 
 
 def pooled_backwards(form: Form, x: Any) -> Any:
-    """What the picture has to do with the result, as Grad-CAM asks."""
+    """Return what the picture has to do with the result, as Grad-CAM asks."""
     y = tf.nn.relu(convolved(form, x))
     made = tf.reduce_sum(pooled(form, y) ** 2)
     return tf1.gradients(made, y)[0]
@@ -148,7 +148,7 @@ def normed(form: Form, x: Any) -> Any:
 
 
 def statistics(form: Form, x: Any) -> Any:
-    """What else a batch norm gives: numbers for each channel."""
+    """Return what else a batch norm gives: numbers for each channel."""
     norm = tf1.nn.fused_batch_norm
     return norm(x, *NORM[:2], data_format=form.name, is_training=True)[1]
 
@@ -175,7 +175,7 @@ def cubes_transposed(form: Form, x: Any) -> Any:
 
 
 def residual(form: Form, x: Any) -> Any:
-    """What networks are made of, all of it at hand channels last."""
+    """Return what networks are made of, all of it at hand channels last."""
     ones = form.each(1, 1)
     y = tf.nn.conv2d(x, SAME_FILTERS, ones, "SAME", data_format=form.name)
     y = tf.nn.bias_add(y, floats(IN), data_format=form.name)

@@ -1,4 +1,4 @@
-"""What operations say of the values of an input, also from within calls and loops."""
+"""Hints at the values of an input, also from within calls and loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a graph's nodes say beyond their operations: dropped where it is stale."""
+"""Attributes beyond a node's operation: dropped where they are stale."""
 
 from __future__ import annotations
 

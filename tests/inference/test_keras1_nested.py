@@ -65,7 +65,7 @@ def nested(*inner: Layer) -> Config:
 
 
 def frozen(consume_less: str) -> tuple[Any, Config, list[Array]]:
-    """What isn't trained comes last, gates and all."""
+    """Return what isn't trained comes last, gates and all."""
     inner = tf_keras.Sequential(
         [
             L.Input((4, 3)),

@@ -1,4 +1,4 @@
-"""What is said of a model or a version that isn't served."""
+"""The answer for a model or a version that isn't served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a repository is passed over is said once, and again when that changes."""
+"""Entries passed over are reported once, and again when the reason changes."""
 
 from __future__ import annotations
 

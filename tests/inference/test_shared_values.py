@@ -1,4 +1,4 @@
-"""What several signatures have in common is in the artifact once."""
+"""Values that several signatures share are in the artifact once."""
 
 from __future__ import annotations
 

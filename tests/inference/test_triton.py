@@ -1,4 +1,4 @@
-"""What is read of Triton's `config.pbtxt`, and what is said of the rest."""
+"""Keys of Triton's `config.pbtxt`: the one that is read, and reports of others."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def disk_bytes(folder: Path) -> int:
-    """What the files in a folder take, one that is there twice by links once."""
+    """Return what the files in a folder take, one that is there twice by links once."""
     found = [path.stat() for path in folder.rglob("*") if path.is_file()]
     return sum({each.st_ino: each.st_size for each in found}.values())
 

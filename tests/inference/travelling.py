@@ -88,7 +88,7 @@ GRAPHS: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a version that was opened gave, and by which form of its graph."""
+    """The answer of an opened version, and the form of its graph that gave it."""
 
     y: Array
     portable: bool

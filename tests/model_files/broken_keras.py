@@ -100,13 +100,6 @@ def sidecar_signature_of_a_keras_file(folder: Path) -> Path:
     return saved(dense(), folder / "model.h5")
 
 
-def h5_operators(folder: Path) -> Path:
-    """Keras 3 writes `x + y` as a layer of the `.h5` that it can't read again."""
-    pair = [keras.Input((3,), name=name) for name in ("x", "y")]
-    total = layers.Dense(2, name="total")(pair[0] + pair[1])
-    return saved(keras.Model(pair, total), folder / "model.h5")
-
-
 def h5_keras1(folder: Path) -> Path:
     """A layer that Keras 2 took away, so that nothing computes it."""
     path = saved(dense(), folder / "model.h5")

@@ -113,7 +113,6 @@ BROKEN_MODULES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "h5_lambda": ("Lambda", "doubler"),
         "zip_lambda": ("Lambda", "doubler"),
         "sidecar_signature_of_a_keras_file": ("model.toml", "Keras"),
-        "h5_operators": (".keras",),
         "h5_keras1": ("1.2.2", "dense_1", "MaxoutDense"),
         "h5_weights_only": ("weights", "architecture", "model.json"),
         "h5_keras2_weights_only": ("weights", "architecture", "model.json"),

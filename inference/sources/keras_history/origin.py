@@ -1,4 +1,4 @@
-"""Who wrote a Keras file, and what a translation of it is."""
+"""The origin of a Keras file, and a translation of it."""
 
 from __future__ import annotations
 

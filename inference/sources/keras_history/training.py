@@ -1,4 +1,4 @@
-"""What a Keras file says of training only: replaced, since it never matters to serving.
+"""Parts of a Keras file that only training uses: replaced before anybody looks.
 
 Weights come from the file, whatever once filled, bounded or penalised them. So a custom
 initializer, regularizer or constraint, and a custom loss, metric or optimizer of a

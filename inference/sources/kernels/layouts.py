@@ -92,7 +92,7 @@ class Layouts:
         return self._transposed[tensor, rank]
 
     def operand(self, tensor: str, rank: int, dtype: int) -> str | None:
-        """What stands for `tensor` beside a picture of `rank` that is channels last.
+        """Return the stand-in for `tensor` beside a picture that is channels last.
 
         `None` where that can't be told.
         """

@@ -185,7 +185,7 @@ def _set_axes(node: Any, last: Any, layouts: Layouts, position: int, axes: Any) 
 
 
 def _in_order(reduced: list[int], rank: int) -> bool:
-    """Whether what is left of both layouts has the same order."""
+    """Return whether what is left of both layouts has the same order."""
     left = [each for each in to_last(rank) if last_axis(each, rank) not in reduced]
     return left == sorted(left)
 
