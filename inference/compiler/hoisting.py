@@ -137,13 +137,7 @@ class _Hoisting:
         body = opened(function, self._library)
         names = [function.signature.input_arg[place].name for place in places]
         inner = dict(zip(names, kinds, strict=True))
-        nodes = nodes_by_name(body.graph_def)
-
-        for handle, kind in inner.items():
-            nodes[handle].op = "VarHandleOp"
-            nodes[handle].attr["dtype"].CopyFrom(kind.dtype)
-            nodes[handle].attr["shape"].CopyFrom(kind.shape)
-
+        _become_handles(body.graph_def, inner)
         self.hoist(body.graph_def, inner)
         others = self.written(body.graph_def) - inner.keys()
         state = localize(
@@ -154,25 +148,14 @@ class _Hoisting:
             also=names,
         )
         tensors = [(state.first[each], state.last.get(("", each))) for each in names]
-        types = [kind.dtype.type for kind in kinds]
+        before = _added("before", [first for first, _ in tensors], kinds)
+        after = _added("after", [last or first for first, last in tensors], kinds)
         finished = closed(
             function,
             body,
             self._library,
-            arguments=[
-                Added(name=f"state_before_{number}", tensor=first, dtype=types[number])
-                for number, (first, _) in enumerate(tensors)
-            ],
-            results=[
-                Added(
-                    name=f"state_after_{number}",
-                    tensor=tensor_of(last or first),
-                    dtype=types[number],
-                )
-                for number, (first, last) in enumerate(tensors)
-            ]
-            if returning
-            else [],
+            arguments=before,
+            results=after if returning else [],
         )
         finished.signature.name = made
 
@@ -216,6 +199,28 @@ class _Hoisting:
             )
 
         return self._writing[name]
+
+
+def _become_handles(graph_def: Any, kinds: Mapping[str, _Kind]) -> None:
+    """Make the arguments that `kinds` names variables of the body's own, in place."""
+    nodes = nodes_by_name(graph_def)
+
+    for handle, kind in kinds.items():
+        nodes[handle].op = "VarHandleOp"
+        nodes[handle].attr["dtype"].CopyFrom(kind.dtype)
+        nodes[handle].attr["shape"].CopyFrom(kind.shape)
+
+
+def _added(when: str, tensors: list[str], kinds: list[_Kind]) -> list[Added]:
+    """Name what a function takes or gives besides, one for each piece of state."""
+    return [
+        Added(
+            name=f"state_{when}_{number}",
+            tensor=tensor_of(tensor) if when == "after" else tensor,
+            dtype=kind.dtype.type,
+        )
+        for number, (tensor, kind) in enumerate(zip(tensors, kinds, strict=True))
+    ]
 
 
 def _widen(node: Any, kinds: list[_Kind]) -> None:
