@@ -61,6 +61,9 @@ def _runs_dead(session: Any, signature: Signature, made: Made) -> bool | None:
     """Return whether an output has no value; `None` where the inputs are refused."""
     try:
         SessionReference(session)(signature, made.draw(made.rows, seed=0))
+    except UnicodeError:
+        # It is a `ValueError` too: TensorFlow's refusal quotes a made-up picture.
+        return None
     except ValueError:
         return True
     except tf.errors.OpError as exc:

@@ -231,6 +231,32 @@ def test_a_picture_and_a_word_have_each_their_own(tmp_path: Path) -> None:
     assert entry.sample.texts["number"] in ("1", "2")
 
 
+FEATURE = tf.io.FixedLenFeature([3], tf.float32)
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        tf.strings.to_number,
+        lambda text: tf.strings.to_number(tf.strings.strip(text), "int64"),
+        lambda text: tf.io.parse_example(text, {"a": FEATURE})["a"],
+    ],
+    ids=["float", "int", "example"],
+)
+def test_a_refusal_that_quotes_a_picture_leaves_the_output(
+    tmp_path: Path, refuse: Callable[[Any], Any]
+) -> None:
+    """Python can't decode such a refusal, which says nothing of the output."""
+
+    def build() -> None:
+        text = rows("x", dtype="string")
+        tf.identity(refuse(tf.strings.join([text, "-x?"])), name="y")
+        tf.strings.length(text, name="z")
+
+    with source_of(tmp_path, build) as source:
+        assert list(source.signatures["serving_default"].outputs) == ["y", "z"]
+
+
 def test_lengths_of_rows_fit_them(tmp_path: Path) -> None:
     def reversed_rows() -> None:
         lengths = rows("lengths", dtype="int32")
