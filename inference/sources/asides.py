@@ -11,16 +11,23 @@ if TYPE_CHECKING:
 
     from inference.sources.wiring import Wire
 
+_CHECKS = {"CheckNumerics", "CheckNumericsV2"}
+_GUARD = "/AssertGuard"
+"""TensorFlow 2's own name for the branch that it puts an assertion in."""
+
 _HANDING_ON = {"Identity", "LogicalNot"}
 _SIZES = {"Rank", "Shape", "ShapeN", "Size"}
+_TRUTHS = {"Identity", "If", "StatelessIf"}
 
 
 def telling(outputs: list[Wire], feedable: Mapping[str, Wire]) -> list[Wire]:
-    """Leave out sizes, and switches that are only handed on, if there is more."""
+    """Leave out sizes, switches handed on, and assertions, if there is more."""
     kept = [
         tensor
         for tensor in outputs
-        if tensor.op.type not in _SIZES and not _is_switch(tensor, feedable)
+        if tensor.op.type not in _SIZES
+        and not _is_switch(tensor, feedable)
+        and not _is_assertion(tensor)
     ]
     return kept or outputs
 
@@ -36,3 +43,11 @@ def _is_switch(tensor: Wire, feedable: Mapping[str, Wire]) -> bool:
         tensor, passed = tensor.op.inputs[0], True
 
     return passed and tensor.name in feedable and tensor.dtype == tf.bool
+
+
+def _is_assertion(tensor: Wire) -> bool:
+    """Tell what TensorFlow makes of an assertion: others wait for it, none read it."""
+    operation = tensor.op
+    waited = bool(operation.waiting) or _GUARD in operation.name
+    truth = operation.type in _TRUTHS and tensor.dtype == tf.bool
+    return waited and (truth or operation.type in _CHECKS)

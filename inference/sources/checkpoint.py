@@ -43,7 +43,7 @@ from inference.sources.training_ends import (
     drop_training_ends,
     drop_unsaved,
 )
-from inference.sources.variables import to_resources
+from inference.sources.variables import check_unwritten, to_resources
 from inference.sources.wiring import operations
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def _read(
     found = replace(found, notes=(*notes, *found.notes))
     roots = roots_of(graph_def, sidecar, found)
     graph_def = screened(graph_def, roots, permissions, file=path.name)
+    check_unwritten(graph_def)
     left = graphs.nodes_by_name(graph_def)
     kept = {name: value for name, value in variables.items() if name in left}
     return _Read(graph_def=graph_def, found=found, variables=kept)

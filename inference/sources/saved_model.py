@@ -35,7 +35,11 @@ from inference.sources.signature_defs import SignatureDefs, read_signatures
 from inference.sources.source import Source, tensors_of
 from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start
 from inference.sources.tables import own_tables, read_tables, table_texts
-from inference.sources.variables import read_variables, to_resources
+from inference.sources.variables import (
+    check_unwritten,
+    read_variables,
+    to_resources,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,6 +238,7 @@ def _source(
     source.graph_def = graphs.prune(source.graph_def, source.tensors())
     source.tables = read_tables(source.graph_def, session)
     source.texts = [*example_records(source.graph_def), *table_texts(source.tables)]
+    check_unwritten(source.graph_def)
     source.variables = to_resources(
         source.graph_def, read_variables(source.graph_def, session)
     )

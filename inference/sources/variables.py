@@ -65,14 +65,13 @@ def to_resources(graph_def: Any, variables: dict[str, Array]) -> dict[str, Array
             handles[node.name] = variables[node.name]
 
     if added:
-        _check_unwritten(graph_def)
         _drop_references(graph_def)
 
     graph_def.node.extend(added)
     return handles
 
 
-def _check_unwritten(graph_def: Any) -> None:
+def check_unwritten(graph_def: Any) -> None:
     """Raises `InvalidModel` for a write: who holds a reference sees it, or doesn't."""
     for node in graph_def.node:
         if node.op in _REF_WRITES:
