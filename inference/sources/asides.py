@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inference.backend import tf
+from inference.sources.control_flow import SWITCHES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from inference.sources.wiring import Wire
 
 _CHECKS = {"CheckNumerics", "CheckNumericsV2"}
+_CHOOSING = SWITCHES | {"If", "StatelessIf"}
 _GUARD = "/AssertGuard"
 """TensorFlow 2's own name for the branch that it puts an assertion in."""
 
@@ -42,7 +44,21 @@ def _is_switch(tensor: Wire, feedable: Mapping[str, Wire]) -> bool:
 
         tensor, passed = tensor.op.inputs[0], True
 
-    return passed and tensor.name in feedable and tensor.dtype == tf.bool
+    return passed and tensor.name in feedable and _steers(tensor)
+
+
+def _steers(tensor: Wire) -> bool:
+    """Tell a truth that also chooses a branch somewhere."""
+    waiting = [tensor] if tensor.dtype == tf.bool else []
+
+    while waiting:
+        for reader in waiting.pop().consumers():
+            if reader.type in _CHOOSING:
+                return True
+
+            waiting += reader.outputs if reader.type in _HANDING_ON else []
+
+    return False
 
 
 def _is_assertion(tensor: Wire) -> bool:

@@ -71,7 +71,7 @@ _NAMED = {
 _CURE = "export the model as a SavedModel (model.export) and serve that."
 
 
-class _NotAllowed(InvalidModel):
+class _NotAllowed(Exception):
     """A class of another package, which the operator may allow."""
 
 

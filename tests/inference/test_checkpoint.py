@@ -119,9 +119,10 @@ def test_what_measures_against_labels_is_no_output(tmp_path: Path) -> None:
 
 def measured_and_added(x: Any) -> Any:
     """A loss with a penalty, a switch handed on and a size, which nobody takes."""
-    answer = dense(x)
+    flag = tf1.placeholder(tf.bool, [], "is_training")
+    noise = tf1.random_uniform(tf.shape(x))
+    answer = dense(tf1.cond(flag, lambda: x * noise, lambda: x))
     labels = tf1.placeholder(tf.float32, [None, 3], "labels")
-    flag = tf1.placeholder(tf.bool, [], "flag")
     error = tf.reduce_mean(tf.square(answer - labels))
     tf.add(error, 0.1 * tf.nn.l2_loss(answer), name="loss")
     tf.identity(flag, name="pred_id")
@@ -130,11 +131,12 @@ def measured_and_added(x: Any) -> Any:
 
 
 def test_losses_sizes_and_switches_are_no_outputs(tmp_path: Path) -> None:
-    right = save(tmp_path / "model.ckpt", measured_and_added)
+    feeds = {"is_training": False}
+    right = save(tmp_path / "model.ckpt", measured_and_added, feeds=feeds)
 
     with open_source(tmp_path / "model.ckpt.meta", Sidecar()) as source:
         signature = source.signatures["serving_default"]
-        assert (list(signature.inputs), list(signature.outputs)) == (["x"], ["result"])
+        assert (signature.required, list(signature.outputs)) == (["x"], ["result"])
         np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
 
 
