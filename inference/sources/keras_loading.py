@@ -17,6 +17,7 @@ import h5py
 
 from inference.backend import quiet_stderr
 from inference.errors import InvalidModel
+from inference.sources.activation_functions import FUNCTIONS
 from inference.sources.hdf5_bfloat16 import readable
 from inference.sources.keras_copy import needs_copy, write_archive, write_shards
 from inference.sources.keras_hdf5_weights import load_weights
@@ -67,6 +68,13 @@ def load_model(keras: Any, keras_file: KerasFile) -> Any:
     return _flat(keras, model)
 
 
+def _from_config(keras: Any, keras_file: KerasFile) -> Any:
+    """Build the architecture; Keras 3 has all functions that the gate lets through."""
+    given = dict(FUNCTIONS) if keras_file.generation < 3 else None
+    text = json.dumps(keras_file.config)
+    return keras.models.model_from_json(text, custom_objects=given)
+
+
 def _built(keras: Any, keras_file: KerasFile) -> Any:
     if keras_file.container == ".keras":
         return _from_zip(keras, keras_file)
@@ -88,7 +96,7 @@ def _from_hdf5(keras: Any, keras_file: KerasFile, weights: Any) -> Any:
     if keras_file.generation >= 3:
         return _from_hdf5_of_keras3(keras, keras_file, weights)
 
-    model = keras.models.model_from_json(json.dumps(keras_file.config))
+    model = _from_config(keras, keras_file)
     load_weights(keras, model, weights, keras_file.origin)
     return model
 
@@ -105,7 +113,9 @@ def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
             named.symlink_to(keras_file.path.resolve())
 
         if keras_file.generation < 3:
-            return keras.models.load_model(str(named), compile=False)
+            return keras.models.load_model(
+                str(named), compile=False, custom_objects=dict(FUNCTIONS)
+            )
 
         return keras.saving.load_model(
             str(named),
@@ -115,7 +125,7 @@ def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
 
 
 def _with_shards(keras: Any, keras_file: KerasFile) -> Any:
-    model = keras.models.model_from_json(json.dumps(keras_file.config))
+    model = _from_config(keras, keras_file)
 
     with tempfile.TemporaryDirectory() as scratch:
         model.load_weights(str(write_shards(keras_file.path, Path(scratch))))
@@ -124,7 +134,7 @@ def _with_shards(keras: Any, keras_file: KerasFile) -> Any:
 
 
 def _with_weights(keras: Any, keras_file: KerasFile, path: Path) -> Any:
-    model = keras.models.model_from_json(json.dumps(keras_file.config))
+    model = _from_config(keras, keras_file)
 
     with h5py.File(path, "r") as file:
         if keras_file.generation < 3 and "layer_names" in file.attrs:

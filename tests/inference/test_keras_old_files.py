@@ -242,6 +242,33 @@ def test_an_array_in_a_config_is_its_numbers(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, [[3.0, 3.0]])
 
 
+@pytest.mark.parametrize("name", ["relu6", "hard_swish", "hard_silu", "swish"])
+def test_activations_are_found_by_their_usual_names(tmp_path: Path, name: str) -> None:
+    model = filled(stack((4,), L.Dense(3, activation="relu"), L.Dense(2)))
+    path = saved_as(tmp_path / "model.h5", model, config=rename_activation(name))
+    inputs = rows(model)
+    hidden = inputs @ model.get_weights()[0] + model.get_weights()[1]
+    gate = np.clip(hidden + 3, 0, 6) / 6
+    wanted = {
+        "relu6": np.clip(hidden, 0, 6),
+        "hard_swish": hidden * gate,
+        "hard_silu": hidden * gate,
+        "swish": hidden / (1 + np.exp(-hidden)),
+    }[name]
+    answer = wanted @ model.get_weights()[2] + model.get_weights()[3]
+
+    np.testing.assert_allclose(answers(loaded(path), inputs), answer, rtol=1e-4)
+
+
+def rename_activation(name: str) -> Callable[[Config], object]:
+    def edit(config: Config) -> None:
+        for layer in config["config"]["layers"]:
+            if layer["config"].get("activation") == "relu":
+                layer["config"]["activation"] = name
+
+    return edit
+
+
 def test_dropout_of_efficientnet_is_a_dropout(tmp_path: Path) -> None:
     model = filled(stack((4,), L.Dropout(0.5, noise_shape=(None, 1)), L.Dense(2)))
 
