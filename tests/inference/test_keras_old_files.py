@@ -296,14 +296,3 @@ def test_arrays_that_tf_keras_can_not_read_back_are_numbers(
 
     found = answers(loaded(path), np.ones((1, 2), "float32"))
     np.testing.assert_allclose(found, [[2.0, 3.0]])
-
-
-@pytest.mark.parametrize(("backend", "warned"), [("theano", True), ("cntk", False)])
-def test_padding_that_theano_did_elsewhere_is_said(
-    tmp_path: Path, backend: str, *, warned: bool
-) -> None:
-    model = OF_THEANO["conv2d"]()
-    path = saved_as(tmp_path / "model.h5", model, backend=backend)
-    notes = admit(path, Permissions()).notes
-
-    assert any("pads as 'same'" in note for note in notes) == warned
