@@ -1,4 +1,4 @@
-"""What TensorFlow has kernels for on a CPU, asked of TensorFlow itself.
+"""Kernels that TensorFlow has registered for a CPU, asked of itself.
 
 A run says it too, but only once it gets there: where no made-up input passes what
 comes before, a call would meet it first.

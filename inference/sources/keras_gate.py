@@ -11,7 +11,7 @@ from inference.reasons import first_line
 from inference.sidecar import Sidecar
 from inference.sources.keras_config import read_keras_file
 from inference.sources.keras_folder import read_keras_folder
-from inference.sources.keras_history.backend import check_backend, padding_notes
+from inference.sources.keras_history.backend import check_backend
 from inference.sources.keras_history.input_shape import with_input_shape
 from inference.sources.keras_history.translation import translate
 from inference.sources.keras_screening import screen_config
@@ -57,7 +57,7 @@ def _translated(keras_file: KerasFile) -> KerasFile:
         keras_file,
         config=found.config,
         translated=found.config != keras_file.config,
-        notes=(*found.notes, *padding_notes(origin, found.config)),
+        notes=found.notes,
         output_shapes=found.output_shapes,
     )
 

@@ -25,17 +25,7 @@ def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
         name: hdf5_format.load_subset_weights_from_hdf5_group(group[name])
         for name in hdf5_format.load_attributes_from_hdf5_group(group, "layer_names")
     }
-    names = [name for name, values in stored.items() if values]
-
-    if {layer.name for layer in layers} == set(names):
-        names = [layer.name for layer in layers]
-
-    if len(names) != len(layers):
-        raise ValueError(
-            f"the architecture has {len(layers)} layers with weights, the file "
-            f"{len(names)}"
-        )
-
+    names = _in_order([name for name in stored if stored[name]], layers)
     reversed_ = turned(list(model._flatten_layers()), origin)
     pairs: list[tuple[Any, Array]] = []
 
@@ -58,6 +48,18 @@ def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
             for variable, value in pairs
         ]
     )
+
+
+def _in_order(names: list[str], layers: list[Any]) -> list[str]:
+    """Return the stored `names` in the order of `layers`. Raises `ValueError`."""
+    if len(names) != len(layers):
+        raise ValueError(
+            f"the architecture has {len(layers)} layers with weights, the file "
+            f"{len(names)}"
+        )
+
+    own = [layer.name for layer in layers]
+    return own if set(own) == set(names) else names
 
 
 def _parts(

@@ -21,6 +21,7 @@ from inference.sources.activation_functions import FUNCTIONS
 from inference.sources.hdf5_bfloat16 import readable
 from inference.sources.keras_copy import needs_copy, write_archive, write_shards
 from inference.sources.keras_hdf5_weights import load_weights
+from inference.sources.keras_history.padding import check_padding
 from inference.sources.keras_packages import check_packages
 from inference.sources.keras_reasons import unreadable
 from inference.sources.keras_sizes import allowed_values
@@ -65,6 +66,7 @@ def load_model(keras: Any, keras_file: KerasFile) -> Any:
         raise InvalidModel(reason) from exc
 
     _check_output_shapes(model, keras_file)
+    check_padding(model._flatten_layers(), keras_file.origin, keras_file.path.name)
     return _flat(keras, model)
 
 

@@ -48,7 +48,7 @@ def nested() -> Any:
 OF_THEANO: dict[str, Callable[[], Any]] = {
     "conv1d": lambda: stack((6, 2), L.Conv1D(3, 3)),
     "causal": lambda: stack((6, 2), L.Conv1D(3, 3, padding="causal")),
-    "conv2d": lambda: stack((6, 6, 2), L.Conv2D(3, (3, 2), padding="same")),
+    "conv2d": lambda: stack((6, 6, 2), L.Conv2D(3, (3, 1), padding="same")),
     "dilated": lambda: stack((6, 6, 2), L.Conv2D(3, 2, dilation_rate=2)),
     "conv3d": lambda: stack((4, 4, 4, 2), L.Conv3D(2, (2, 3, 2))),
     "transposed2d": lambda: stack((4, 4, 2), L.Conv2DTranspose(3, 3, strides=2)),
@@ -56,7 +56,7 @@ OF_THEANO: dict[str, Callable[[], Any]] = {
     "convlstm": lambda: stack((3, 5, 5, 2), L.ConvLSTM2D(2, 3, padding="same")),
     "wrapped": lambda: stack((3, 5, 5, 2), L.TimeDistributed(L.Conv2D(2, 3))),
     "both_ways": lambda: stack(
-        (3, 5, 5, 1), L.Bidirectional(L.ConvLSTM2D(2, 2, return_sequences=True))
+        (3, 5, 5, 1), L.Bidirectional(L.ConvLSTM2D(2, 3, return_sequences=True))
     ),
     "nested": nested,
     "wrapped_model": lambda: stack(

@@ -45,30 +45,6 @@ def check_backend(origin: Origin, config: Config, name: str) -> None:
         )
 
 
-def padding_notes(origin: Origin, config: Config) -> tuple[str, ...]:
-    """Warn of layers that Theano padded in other places than TensorFlow does."""
-    waiting: list[Any] = [config] if origin.backend in CONVOLVE else []
-
-    while waiting:
-        value = waiting.pop()
-
-        if isinstance(value, dict):
-            if value.get("padding") == "same":
-                layer = shown(value.get("name"))
-                note = (
-                    f"Layer '{layer}' pads as 'same', which Theano did in other places "
-                    "for even kernels, strides that don't fit, transposed layers and "
-                    "pools: compare its answers with those of the trained model."
-                )
-                return (note,)
-
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-
-    return ()
-
-
 def _ambiguous(config: Config) -> str | None:
     """Return a layer that convolves over more than a point with channels first."""
     waiting: list[Any] = [config]

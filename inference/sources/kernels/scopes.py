@@ -111,7 +111,7 @@ class Scope:
         return array
 
     def dtype(self, tensor: str) -> int:
-        """What `tensor` holds; of a function's argument it is said to be int32."""
+        """Return the dtype of `tensor`; a function's argument is said to be int32."""
         node = self.producer(tensor)
         kinds = [kind for _, _, kind in outputs(node)] if node is not None else []
         position = int(tensor.partition(":")[2] or 0)
