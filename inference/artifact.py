@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from inference.types import Array
 
-FORMAT = 3
+FORMAT = 4
 INIT = "tandem/init"
 """The graph's operation that gives variables and tables their values."""
 

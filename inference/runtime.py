@@ -27,6 +27,7 @@ from inference.machine import Machine
 from inference.part_samples import fit_parts
 from inference.priority import start_lowered
 from inference.reasons import first_line
+from inference.short_inputs import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +151,8 @@ class Servable:
 
     def _reason(self, error: Exception) -> InferenceError:
         if isinstance(error, _CLIENT_ERRORS):
-            return InputMismatch(f"The model refused the input: {first_line(error)}")
+            said = explain(error) or f"The model refused the input: {first_line(error)}"
+            return InputMismatch(said)
 
         limit = self._time_limit
 

@@ -16,6 +16,7 @@ from inference.artifact import (
 )
 from inference.backend import tf, tf1
 from inference.compiler.constants import share_constants
+from inference.compiler.lengths import check_lengths
 from inference.compiler.optimization import escaping_variables
 from inference.compiler.weights import WeightWriter, externalize
 from inference.machine import PortableGraph
@@ -117,7 +118,7 @@ def _write(path: Path, source: Source, form: Form, writer: WeightWriter) -> Writ
     share_constants(form.graph_def, {node_of(name) for name in source.tensors()})
     feeds = {handle: writer.write(large) for handle, large in values.large.items()}
     graph, signatures = _build(source, form, values, feeds)
-    content = graph.as_graph_def().SerializeToString()
+    content = check_lengths(graph).SerializeToString()
 
     if path.suffix == ".gz":
         content = gzip.compress(content, mtime=0)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from inference.sources.wiring import Operation, Wire
 
 GIVEN = {"Placeholder", "PlaceholderV2"}
+WHILES = {"While", "StatelessWhile"}
 STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Const", *SWITCHES}
 
 
@@ -186,7 +187,26 @@ def _is_left(operation: Operation) -> bool:
     TensorFlow 2 has something wait for all ends of a loop that it lowers; in a graph
     of TensorFlow 1 only those are left that were asked for.
     """
-    return operation.type in EXITS and bool(operation.waiting)
+    if operation.type in EXITS:
+        return bool(operation.waiting)
+
+    return operation.type == "Identity" and _is_spare(operation)
+
+
+def _is_spare(identity: Operation) -> bool:
+    """Return whether it stands behind a loop of which another variable is used.
+
+    TensorFlow 2 puts one behind each variable of a loop, the turn's number among them.
+    Where some have none, the graph was cut down to what somebody asked for.
+    """
+    loops = [wire.op for wire in identity.inputs if wire.op.type in WHILES]
+    return any(
+        all(wire.consumers() for wire in loop.outputs)
+        and any(
+            each.type != "Identity" or _consumers(each) for each in _consumers(loop)
+        )
+        for loop in loops
+    )
 
 
 def _values(end: Operation) -> list[Wire]:

@@ -201,3 +201,27 @@ def test_what_a_branch_leaves_unused_is_no_output(tmp_path: Path) -> None:
         write_graph(tmp_path / "model.pb", build)
 
     assert outputs_of(tmp_path / "model.pb") == ("result:0",)
+
+
+@pytest.mark.parametrize(
+    "body", [each for each in BODIES if each not in (recurrent, branched_by_variable)]
+)
+def test_what_is_left_over_in_a_graph_that_nobody_cut_down_is_no_output(
+    tmp_path: Path, body: Body
+) -> None:
+    path = write_graph(
+        tmp_path / "model.pb", lambda: tf.identity(body(rows("x", 3)), name="y")
+    )
+
+    assert outputs_of(path) == ("y:0",)
+
+
+def test_results_of_a_loop_are_outputs_where_nothing_reads_any(tmp_path: Path) -> None:
+    def build() -> None:
+        tf.while_loop(
+            lambda step, _: step < 3,
+            lambda step, value: (step + 1, value * 2.0),
+            (0, rows("x", 3)),
+        )
+
+    assert "while/Identity_3:0" in outputs_of(write_graph(tmp_path / "m.pb", build))
