@@ -1,7 +1,6 @@
 """Models, and nothing of HTTP: the names the service may use."""
 
 from inference.allocation import keep_freed_memory
-from inference.batching import Batching
 from inference.binding import bind, show_shape
 from inference.composites import (
     Output,
@@ -32,7 +31,7 @@ from inference.errors import (
     UnknownSignature,
     VersionNotFound,
 )
-from inference.limits import Limits
+from inference.limits import Batching, Limits
 from inference.permissions import Permissions
 from inference.precompilation import Precompilation, Precompiled, precompile
 from inference.sidecar import LABEL, VersionNumber

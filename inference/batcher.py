@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup, TaskStatus
 
-    from inference.batching import Batching
     from inference.calls import Call
+    from inference.limits import Batching
     from inference.loading import Loaded
     from inference.runtime import Servable
     from inference.types import Array

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,26 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inference.calls import Call, Group
+    from inference.limits import Batching
     from inference.types import Array
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batching:
-    """How rows of several calls become one run.
-
-    `max_rows` bounds a batch; 1 joins nothing. `max_delay_seconds` is how long an idle
-    model waits for more rows. A batch is padded to the next of `allowed_rows`
-    (ascending), which spares models that prepare anew for each size.
-    """
-
-    max_rows: int = 64
-    max_delay_seconds: float = 0.0
-    allowed_rows: tuple[int, ...] = ()
-
-    def padded(self, rows: int) -> int:
-        """How many rows a batch of `rows` runs with."""
-        index = bisect_left(self.allowed_rows, rows)
-        return self.allowed_rows[index] if index < len(self.allowed_rows) else rows
 
 
 class BatchQueue:

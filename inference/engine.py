@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import structlog
 
+from inference.artifact_cache import ArtifactCache
 from inference.cache import ModelCache
 from inference.catalog import Catalog
+from inference.compilation import Compilation
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.loading import Loader
 from inference.lookout import Lookout
@@ -53,7 +55,7 @@ class Engine:
         self._settled = False
         self._draining = False
         self._repository_error: str | None = None
-        self._loader = Loader(config.compilation(), config.limits)
+        self._loader = Loader(_compilation(config), config.limits)
         surveyor = Surveyor(
             config.repository,
             quiet_seconds=2 * config.scan_seconds,
@@ -296,3 +298,14 @@ class Engine:
             log.error("repository unreadable", reason=reason)
 
         self._repository_error = reason
+
+
+def _compilation(config: EngineConfig) -> Compilation:
+    # What could never be loaded isn't worth compiling.
+    permissions = config.permissions.model_copy(update={"memory_bytes": config.budget})
+    return Compilation(
+        ArtifactCache(config.cache),
+        timeout_seconds=config.compile_timeout_seconds,
+        permissions=permissions,
+        memory_limit=config.compile_memory,
+    )

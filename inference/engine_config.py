@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from inference.artifact_cache import ArtifactCache
-from inference.compilation import Compilation
 from inference.limits import Limits
 from inference.memory import available_memory
 from inference.permissions import Permissions
@@ -40,14 +38,3 @@ class EngineConfig:
     @property
     def budget(self) -> int:
         return self.memory_budget or int(available_memory() * BUDGET_SHARE)
-
-    def compilation(self) -> Compilation:
-        """What compiles the models of this engine."""
-        # What could never be loaded isn't worth compiling.
-        permissions = self.permissions.model_copy(update={"memory_bytes": self.budget})
-        return Compilation(
-            ArtifactCache(self.cache),
-            timeout_seconds=self.compile_timeout_seconds,
-            permissions=permissions,
-            memory_limit=self.compile_memory,
-        )

@@ -14,8 +14,8 @@ from inference.errors import InputMismatch, InvalidSidecar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from inference.recorded_requests import Recorded
     from inference.types import Array, Signature, TensorSpec
-    from inference.warmup import Recorded
 
 # The rows themselves are tried first; later ones are mixed, so that they differ.
 _LAST_PLAIN_SEED = 2

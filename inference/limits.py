@@ -1,19 +1,34 @@
-"""How much a model takes at a time: the server's defaults, and the sidecar's words."""
+"""Limits of a model: calls at once, queue, time, and how rows are batched."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from inference.batching import Batching
 from inference.errors import InvalidSidecar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from inference.sidecar import BatchingTable, Sidecar
 
-T = TypeVar("T")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How rows of several calls become one run.
+
+    `max_rows` bounds a batch; 1 joins nothing. `max_delay_seconds` is how long an idle
+    model waits for more rows. A batch is padded to the next of `allowed_rows`
+    (ascending), which spares models that prepare anew for each size.
+    """
+
+    max_rows: int = 64
+    max_delay_seconds: float = 0.0
+    allowed_rows: tuple[int, ...] = ()
+
+    def padded(self, rows: int) -> int:
+        """How many rows a batch of `rows` runs with."""
+        index = bisect_left(self.allowed_rows, rows)
+        return self.allowed_rows[index] if index < len(self.allowed_rows) else rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +47,6 @@ class Limits:
     batching: Batching = field(default_factory=Batching)
     signatures: Mapping[str, Batching] = field(default_factory=dict)
 
-    def with_sidecar(self, sidecar: Sidecar) -> Limits:
-        """These limits, but for what the sidecar says. Raises `InvalidSidecar`."""
-        table = sidecar.batching
-        batching = _batching(self.batching, table, "batching")
-        return replace(
-            self,
-            concurrency=sidecar.concurrency or self.concurrency,
-            intra_op_threads=sidecar.intra_op_threads or self.intra_op_threads,
-            max_queue=_either(sidecar.max_queue, self.max_queue),
-            timeout_seconds=_either(sidecar.timeout, self.timeout_seconds),
-            batching=batching,
-            signatures={
-                name: _batching(batching, own, f"batching.signatures.{name}")
-                for name, own in table.signatures.items()
-            },
-        )
-
     def plans(self, signatures: Iterable[str]) -> dict[str, Batching]:
         """Each signature's batching. Raises `InvalidSidecar` for an unknown name."""
         known = list(signatures)
@@ -66,35 +64,3 @@ class Limits:
         """When a request that came `now` ends; it may ask for less time, not more."""
         seconds = self.timeout_seconds
         return now + (seconds if timeout is None else min(timeout, seconds))
-
-
-def _either(own: T | None, default: T) -> T:
-    return default if own is None else own
-
-
-def _batching(base: Batching, table: BatchingTable, place: str) -> Batching:
-    rows = _max_rows(base, table)
-    allowed = table.allowed_rows
-
-    if allowed is not None and allowed[-1] != rows:
-        raise InvalidSidecar(
-            f"'{place}': the largest of allowed_rows is {allowed[-1]}, and max_rows is "
-            f"{rows}; they must be the same."
-        )
-
-    if allowed is None:
-        allowed = tuple(size for size in base.allowed_rows if size <= rows)
-
-    delay = table.max_delay_ms
-    return Batching(
-        max_rows=rows,
-        max_delay_seconds=base.max_delay_seconds if delay is None else delay / 1000,
-        allowed_rows=allowed,
-    )
-
-
-def _max_rows(base: Batching, table: BatchingTable) -> int:
-    if table.max_rows is not None:
-        return table.max_rows
-
-    return table.allowed_rows[-1] if table.allowed_rows else base.max_rows

@@ -15,14 +15,14 @@ from inference.errors import LoadFailed
 from inference.footprint import expected_bytes
 from inference.opening import ForeignArtifact, open_artifact
 from inference.sidecar import blaming_sidecar, read_sidecar
+from inference.sidecar_limits import limits_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inference.artifact import Manifest
-    from inference.batching import Batching
     from inference.compilation import Compilation, Compiled
-    from inference.limits import Limits
+    from inference.limits import Batching, Limits
     from inference.repository import ModelFiles
     from inference.runtime import Servable
     from inference.tuning import Tuning
@@ -93,7 +93,7 @@ class Loader:
         sidecar = read_sidecar(files.sidecar)
 
         with blaming_sidecar(files.sidecar):
-            limits = self._limits.with_sidecar(sidecar)
+            limits = limits_with(sidecar, self._limits)
 
         # Until the first model serves there is nobody to make way for.
         compiled = await self._compilation.compile(

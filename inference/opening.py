@@ -19,7 +19,8 @@ from inference.errors import (
 )
 from inference.footprint import resident_bytes
 from inference.priority import BACKGROUND_STEPS, start_lowered
-from inference.warmup import ELSEWHERE, read_warmup, replay
+from inference.recorded_requests import ELSEWHERE, read_warmup
+from inference.warmup import replay
 
 if TYPE_CHECKING:
     from inference.artifact import Artifact, Manifest

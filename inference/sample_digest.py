@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from inference.recorded_requests import read_first
 from inference.sample_file import sample_path
 from inference.sidecar import blaming_sidecar, read_sidecar
 from inference.source_digest import digest_file
-from inference.warmup import read_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

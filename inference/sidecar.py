@@ -73,7 +73,7 @@ def _ascending(rows: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class BatchingTable(BaseModel):
-    """How rows of several requests are joined; see `inference.batching.Batching`."""
+    """How rows of several requests are joined; see `inference.limits.Batching`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[1]
-MAX_LINES = 300
 WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
 TENSORFLOW = {"inference.backend", "inference.runtime"}
 HANDING_ON = "inference.compiler_environment"
@@ -279,16 +278,3 @@ def test_every_error_comes_through_the_door() -> None:
     }
 
     assert classes <= set(inference.__all__)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for folder in ("inference", "service", "demo", "benchmarks", "tests/inference")
-        for path in sorted((PROJECT / folder).rglob("*.py"))
-    ],
-    ids=lambda path: path.relative_to(PROJECT).as_posix(),
-)
-def test_a_file_holds_one_noun(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES

@@ -19,12 +19,12 @@ from inference.footprint import OVERHEAD, expected_bytes, resident_bytes
 from inference.given_samples import from_requests, from_sample
 from inference.permissions import Permissions
 from inference.reasons import first_line
+from inference.recorded_requests import read_first
 from inference.runtime import Servable, sample_inputs, trim_memory
 from inference.sample_file import read_sample, sample_path
 from inference.sidecar import blaming_sidecar, read_sidecar
 from inference.sources.naming import check_names
 from inference.sources.opening import open_source
-from inference.warmup import read_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

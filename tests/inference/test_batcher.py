@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from inference.batching import Batching
 from inference.errors import ExecutionFailed, InputMismatch
-from inference.limits import Limits
+from inference.limits import Batching, Limits
 from inference.types import Load
 from tests.inference.servables import (
     ALONE,

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import anyio
 import pytest
 
-from inference.batching import Batching
 from inference.errors import Overloaded
-from inference.limits import Limits
+from inference.limits import Batching, Limits
 from inference.types import Load
 from tests.inference.servables import Ended, Gated, call, serving
 

@@ -6,8 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from inference.batching import Batching
-from inference.limits import Limits
+from inference.limits import Batching, Limits
 from inference.types import Load
 from tests.inference.servables import Ended, Gated, call, serving, settled
 

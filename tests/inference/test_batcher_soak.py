@@ -12,9 +12,8 @@ import anyio.lowlevel
 import numpy as np
 import pytest
 
-from inference.batching import Batching
 from inference.errors import DeadlineExceeded, InputMismatch, Overloaded
-from inference.limits import Limits
+from inference.limits import Batching, Limits
 from tests.inference.servables import ALONE, DOUBLE, OTHER, Gated, call, serving
 
 if TYPE_CHECKING:

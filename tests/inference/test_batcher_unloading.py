@@ -8,9 +8,8 @@ import anyio
 import pytest
 
 from inference.batcher import Batcher
-from inference.batching import Batching
 from inference.errors import Unavailable
-from inference.limits import Limits
+from inference.limits import Batching, Limits
 from inference.types import Load
 from tests.inference.servables import Ended, Gated, assert_nothing_left, call, loaded
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from inference.batching import Batching, BatchQueue, join, split
+from inference.batching import BatchQueue, join, split
 from inference.errors import ExecutionFailed
+from inference.limits import Batching
 from tests.inference.servables import ALONE, DOUBLE, OTHER, call
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import anyio
 import numpy as np
 import pytest
 
-from inference.batching import Batching
 from inference.errors import (
     DeadlineExceeded,
     InputMismatch,
@@ -17,7 +16,7 @@ from inference.errors import (
     UnknownSignature,
 )
 from inference.instance import Instance
-from inference.limits import Limits
+from inference.limits import Batching, Limits
 from inference.types import Load
 from tests.inference.echo import ID, Held, ask, available, collect, echo, loaded
 from tests.inference.echo import serve as serving

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from inference.batching import Batching
 from inference.errors import InvalidSidecar
-from inference.limits import Limits
+from inference.limits import Batching, Limits
 from inference.sidecar import Sidecar
+from inference.sidecar_limits import limits_with
 
 SERVER = Limits(
     concurrency=3,
@@ -19,7 +19,7 @@ SERVER = Limits(
 
 
 def merged(sidecar: dict[str, Any], server: Limits = SERVER) -> Limits:
-    return server.with_sidecar(Sidecar.model_validate(sidecar))
+    return limits_with(Sidecar.model_validate(sidecar), server)
 
 
 def test_without_a_sidecar_the_servers_limits_hold() -> None:

@@ -17,12 +17,13 @@ from inference.errors import (
     InvalidSidecar,
     UnknownSignature,
 )
+from inference.recorded_requests import Recorded
 from inference.runtime import Servable
 from inference.sidecar import Sidecar
 from inference.sources.opening import open_source
 from inference.tuning import Tuning, tune
 from inference.types import UNNAMED, ModelId
-from inference.warmup import Recorded, replay
+from inference.warmup import replay
 from service.report import print_inspection
 from tests.inference.echo import Held, ask, available
 from tests.inference.graphs import compile_path
