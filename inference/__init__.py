@@ -1,6 +1,5 @@
 """Models, and nothing of HTTP: the names the service may use."""
 
-from inference.allocation import keep_freed_memory
 from inference.binding import bind, show_shape
 from inference.composites import (
     Output,
@@ -10,7 +9,6 @@ from inference.composites import (
     put_together,
     whole_shape,
 )
-from inference.cpus import available_cpus
 from inference.dtypes import WIDENED
 from inference.engine import Engine
 from inference.engine_config import EngineConfig
@@ -35,6 +33,8 @@ from inference.limits import Batching, Limits
 from inference.permissions import Permissions
 from inference.precompilation import Precompilation, Precompiled, precompile
 from inference.sidecar import LABEL, VersionNumber
+from inference.system.allocation import keep_freed_memory
+from inference.system.cpus import available_cpus
 from inference.types import (
     UNNAMED,
     Array,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inference.artifact import FORMAT, Artifact, DamagedArtifact, Manifest
-from inference.file_lock import try_lock
+from inference.system.file_lock import try_lock
 from inference.weight_sharing import share_weights
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from inference.admission import AdmissionController
 from inference.batching import BatchQueue, join, split
 from inference.deadlines import Deadlines
 from inference.errors import DeadlineExceeded, Unavailable
-from inference.priority import lower_priority
 from inference.statistics import ServiceTime
+from inference.system.priority import lower_priority
 from inference.types import Load
 
 if TYPE_CHECKING:

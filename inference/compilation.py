@@ -15,16 +15,16 @@ from inference.artifact_cache import ArtifactCache, Refusal, artifact_key
 from inference.compiler_limits import timeout_text
 from inference.compiler_messages import CompileRequest
 from inference.compiler_process import run_child
-from inference.cpus import available_cpus
 from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.integrity import UNVERIFIED, verify
-from inference.memory import available_memory
-from inference.own_version import own_version
 from inference.permissions import Permissions
-from inference.priority import lower_priority
 from inference.sample_digest import with_samples
 from inference.sidecar import read_sidecar
 from inference.source_digest import digest_source
+from inference.system.cpus import available_cpus
+from inference.system.memory import available_memory
+from inference.system.own_version import own_version
+from inference.system.priority import lower_priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

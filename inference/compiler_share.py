@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from inference.cpus import affinity_cpus, available_cpus
-from inference.priority import BACKGROUND_STEPS, COMPILER_STEPS
+from inference.system.cpus import affinity_cpus, available_cpus
+from inference.system.priority import BACKGROUND_STEPS, COMPILER_STEPS
 
 
 def compiler_threads(*, background: bool) -> int:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inference.limits import Limits
-from inference.memory import available_memory
 from inference.permissions import Permissions
+from inference.system.memory import available_memory
 
 if TYPE_CHECKING:
     from pathlib import Path

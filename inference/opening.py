@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from inference.cpus import available_cpus
 from inference.errors import (
     ExecutionFailed,
     InferenceError,
@@ -18,8 +17,9 @@ from inference.errors import (
     InvalidModel,
 )
 from inference.footprint import resident_bytes
-from inference.priority import BACKGROUND_STEPS, start_lowered
 from inference.recorded_requests import ELSEWHERE, read_warmup
+from inference.system.cpus import available_cpus
+from inference.system.priority import BACKGROUND_STEPS, start_lowered
 from inference.warmup import replay
 
 if TYPE_CHECKING:

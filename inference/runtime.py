@@ -25,9 +25,9 @@ from inference.errors import (
 )
 from inference.machine import Machine
 from inference.part_samples import fit_parts
-from inference.priority import start_lowered
 from inference.reasons import first_line
 from inference.short_inputs import explain
+from inference.system.priority import start_lowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

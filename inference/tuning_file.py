@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inference.cpus import cpu_name
+from inference.system.cpus import cpu_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ import pytest
 
 from inference import compiler_share
 from inference.compiler_share import compiler_threads, give_share
-from inference.priority import BACKGROUND_STEPS, COMPILER_STEPS
+from inference.system.priority import BACKGROUND_STEPS, COMPILER_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,9 @@ from inference.artifact import Manifest
 from inference.compilation import Compiled
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
-from inference.priority import BACKGROUND_STEPS, STEPS
 from inference.repository import ModelFiles
 from inference.runtime import this_machine
+from inference.system.priority import BACKGROUND_STEPS, STEPS
 from inference.types import ModelId
 from tests.inference.graphs import compile_graph, rows
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.memory import available_memory
+from inference.system.memory import available_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

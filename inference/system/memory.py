@@ -6,10 +6,10 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from inference.cgroups import cgroup_folders, read_text
+from inference.system.cgroups import cgroup_folders, read_text
 
 if TYPE_CHECKING:
-    from inference.cgroups import ReadText
+    from inference.system.cgroups import ReadText
 
 KIB = 1024
 # Version 2 and version 1. Where version 1 limits nothing, it says a number near 2**63.

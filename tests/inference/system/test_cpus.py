@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.cpus import affinity_cpus, available_cpus, cgroup_cpus, cpu_name
+from inference.system.cpus import affinity_cpus, available_cpus, cgroup_cpus, cpu_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.priority import STEPS, lower_priority, start_lowered
 from inference.runtime import Servable, Threads
+from inference.system.priority import STEPS, lower_priority, start_lowered
 from tests.inference.graphs import compile_graph, floats, rows
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.artifact_cache import ArtifactCache
-from inference.file_lock import try_lock
+from inference.system.file_lock import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,12 +8,12 @@ import os
 import platform
 from typing import TYPE_CHECKING
 
-from inference.cgroups import cgroup_folders, read_text
+from inference.system.cgroups import cgroup_folders, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inference.cgroups import ReadText
+    from inference.system.cgroups import ReadText
 
 
 def affinity_cpus() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from inference.cpus import available_cpus
+from inference.system.cpus import available_cpus
 
 # <malloc.h>; the most that the first may be is 32 MiB.
 _M_MMAP_THRESHOLD = -3
