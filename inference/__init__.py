@@ -9,9 +9,9 @@ from inference.composites import (
     put_together,
     whole_shape,
 )
+from inference.config import EngineConfig
 from inference.dtypes import WIDENED
 from inference.engine import Engine
-from inference.engine_config import EngineConfig
 from inference.errors import (
     DeadlineExceeded,
     ExecutionFailed,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from inference.engine_config import EngineConfig
+    from inference.config import EngineConfig
     from inference.model import Model
     from inference.types import ModelSpec, ModelStatus, PredictRequest, PredictResult
 
