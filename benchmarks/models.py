@@ -14,7 +14,7 @@ import numpy as np
 
 from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
-from inference.repository import ModelFiles
+from inference.repository.scan import ModelFiles
 from inference.types import ModelId
 
 if TYPE_CHECKING:

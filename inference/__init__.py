@@ -32,7 +32,7 @@ from inference.errors import (
 from inference.limits import Batching, Limits
 from inference.permissions import Permissions
 from inference.precompilation import Precompilation, Precompiled, precompile
-from inference.sidecar import LABEL, VersionNumber
+from inference.repository.sidecar import LABEL, VersionNumber
 from inference.system.allocation import keep_freed_memory
 from inference.system.cpus import available_cpus
 from inference.types import (

@@ -21,7 +21,7 @@ from inference.weight_sharing import share_weights
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.source_digest import SourceDigest
+    from inference.repository.digest import SourceDigest
 
 RULES = ("allowed_ops.txt", "keras_classes.py", "keras_operations.py")
 SHAPING_PACKAGES = ("tensorflow", "keras", "tf_keras", "h5py")

@@ -8,17 +8,17 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from inference.errors import ModelNotFound, VersionNotFound
-from inference.layout import loose_name
+from inference.repository.layout import loose_name
+from inference.repository.policy import wanted
 from inference.types import ModelState
-from inference.versions import wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
 
     from inference.model import Model
-    from inference.survey import FoundVersion
+    from inference.repository.policy import Declaration
+    from inference.repository.snapshot import FoundVersion
     from inference.types import ModelSpec, ModelStatus
-    from inference.versions import Declaration
 
 _MOST_SAID = 3
 _LONGEST_SAID = 500

@@ -16,11 +16,11 @@ from inference.compiler_limits import timeout_text
 from inference.compiler_messages import CompileRequest
 from inference.compiler_process import run_child
 from inference.errors import InferenceError, InvalidModel, LoadFailed
-from inference.integrity import UNVERIFIED, verify
 from inference.permissions import Permissions
+from inference.repository.checksums import UNVERIFIED, verify
+from inference.repository.digest import digest_source
+from inference.repository.sidecar import read_sidecar
 from inference.sample_digest import with_samples
-from inference.sidecar import read_sidecar
-from inference.source_digest import digest_source
 from inference.system.cpus import available_cpus
 from inference.system.memory import available_memory
 from inference.system.own_version import own_version
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from inference.artifact import Artifact, Manifest
     from inference.compiler_messages import CompileEvent
-    from inference.repository import ModelFiles
-    from inference.source_digest import SourceDigest
+    from inference.repository.digest import SourceDigest
+    from inference.repository.scan import ModelFiles
 
     Report = Callable[[str], None]
 

@@ -14,11 +14,11 @@ from inference.catalog import Catalog
 from inference.compilation import Compilation
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.loading import Loader
-from inference.lookout import Lookout
 from inference.manager import ModelManager
-from inference.problem_log import ProblemLog
 from inference.reasons import first_line
-from inference.survey import Surveyor
+from inference.repository.poller import Lookout
+from inference.repository.problem_log import ProblemLog
+from inference.repository.snapshot import Surveyor
 from inference.types import EngineStatus
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from inference.artifact import DamagedArtifact
 from inference.errors import LoadFailed
 from inference.footprint import expected_bytes
 from inference.opening import ForeignArtifact, open_artifact
-from inference.sidecar import blaming_sidecar, read_sidecar
-from inference.sidecar_limits import limits_with
+from inference.repository.sidecar import blaming_sidecar, read_sidecar
+from inference.repository.sidecar_limits import limits_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inference.artifact import Manifest
     from inference.compilation import Compilation, Compiled
     from inference.limits import Batching, Limits
-    from inference.repository import ModelFiles
+    from inference.repository.scan import ModelFiles
     from inference.runtime import Servable
     from inference.tuning import Tuning
 

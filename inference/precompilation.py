@@ -12,7 +12,7 @@ from inference.artifact import signatures_of
 from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
 from inference.errors import InferenceError
-from inference.survey import Surveyor
+from inference.repository.snapshot import Surveyor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inference.artifact import Manifest
     from inference.permissions import Permissions
-    from inference.repository import ModelFiles
+    from inference.repository.scan import ModelFiles
     from inference.types import ModelId, Signature
 
 

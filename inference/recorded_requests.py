@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from inference.repository import ModelFiles
+    from inference.repository.scan import ModelFiles
 
 ELSEWHERE = "assets.extra/tf_serving_warmup_requests"
 """Where TensorFlow Serving has recorded requests; they are not read."""

@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inference.recorded_requests import read_first
+from inference.repository.digest import digest_file
+from inference.repository.sidecar import blaming_sidecar, read_sidecar
 from inference.sample_file import sample_path
-from inference.sidecar import blaming_sidecar, read_sidecar
-from inference.source_digest import digest_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from inference.repository import ModelFiles
-    from inference.source_digest import SourceDigest
+    from inference.repository.digest import SourceDigest
+    from inference.repository.scan import ModelFiles
 
 
 def with_samples(

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from inference.source_digest import digest_file
+from inference.repository.digest import digest_file
 from inference.weight_files import LARGE
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from inference.given_samples import from_requests, from_sample
 from inference.permissions import Permissions
 from inference.reasons import first_line
 from inference.recorded_requests import read_first
+from inference.repository.sidecar import blaming_sidecar, read_sidecar
 from inference.runtime import Servable, sample_inputs, trim_memory
 from inference.sample_file import read_sample, sample_path
-from inference.sidecar import blaming_sidecar, read_sidecar
 from inference.sources.naming import check_names
 from inference.sources.opening import open_source
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from inference.compiler.optimization import Form
     from inference.given_samples import Given
-    from inference.sidecar import Sidecar
+    from inference.repository.sidecar import Sidecar
     from inference.sources.source import Source
     from inference.types import Signature
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from inference.backend import tf, tf1
-from inference.checkpoints import incomplete
 from inference.errors import InvalidModel
 from inference.reasons import first_line
+from inference.repository.checkpoints import incomplete
 from inference.sources import graphs
 from inference.sources.costs import check_budget, checkpoint_bytes
 from inference.sources.declared import default_signature, named_tensors
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.permissions import Permissions
-    from inference.sidecar import Sidecar
+    from inference.repository.sidecar import Sidecar
     from inference.sources.discovery import Found
     from inference.types import Array
 

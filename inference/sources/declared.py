@@ -14,7 +14,7 @@ from inference.types import Signature, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from inference.sidecar import Sidecar, SignatureConfig
+    from inference.repository.sidecar import Sidecar, SignatureConfig
 
 _USUAL = "serving_default"
 

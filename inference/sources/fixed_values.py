@@ -12,7 +12,7 @@ from inference.sources.nodes import become_constant
 from inference.sources.wiring import operations
 
 if TYPE_CHECKING:
-    from inference.sidecar import Sidecar
+    from inference.repository.sidecar import Sidecar
 
 
 def fix_constants(graph_def: Any, sidecar: Sidecar) -> None:

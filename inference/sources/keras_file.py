@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.permissions import Permissions
-    from inference.sidecar import Sidecar
+    from inference.repository.sidecar import Sidecar
     from inference.sources.keras_config import KerasFile
     from inference.types import Array
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from inference.errors import InvalidModel
-from inference.keras_folders import base_of, is_shard, is_whole, shard_map
 from inference.reasons import first_line
+from inference.repository.keras_folders import base_of, is_shard, is_whole, shard_map
 from inference.sources.hdf5_screening import Stored, screen_hdf5
 from inference.sources.keras_archive import (
     ASSETS,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.reasons import first_line
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources.keras_config import read_keras_file
 from inference.sources.keras_folder import read_keras_folder
 from inference.sources.keras_history.backend import check_backend

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from inference.layout import architecture_of
 from inference.reasons import first_line
+from inference.repository.layout import architecture_of
 
 if TYPE_CHECKING:
     from inference.sources.keras_config import KerasFile

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import h5py
 
-from inference.checkpoints import is_graph
 from inference.errors import InvalidModel
-from inference.keras_folders import is_keras_folder
 from inference.permissions import Permissions
+from inference.repository.checkpoints import is_graph
+from inference.repository.keras_folders import is_keras_folder
 from inference.sources.checkpoint import open_checkpoint
 from inference.sources.frozen_graph import open_frozen_graph
 from inference.sources.keras_file import open_keras_file
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from inference.sidecar import Sidecar
+    from inference.repository.sidecar import Sidecar
     from inference.sources.source import Source
 
 KERAS_SUFFIXES = {".h5", ".hdf5", ".keras"}

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.permissions import Permissions
-    from inference.sidecar import Sidecar
+    from inference.repository.sidecar import Sidecar
     from inference.sources.startup import Startup
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inference.permissions import Permissions
-    from inference.sidecar import Sidecar
+    from inference.repository.sidecar import Sidecar
     from inference.sources.source import Source
     from inference.sources.wiring import Operation
     from inference.types import Signature

@@ -12,8 +12,8 @@ import tests.crafted
 from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
 from inference.errors import InvalidModel
-from inference.repository import ModelFiles
-from inference.sidecar import Sidecar
+from inference.repository.scan import ModelFiles
+from inference.repository.sidecar import Sidecar
 from inference.sources.opening import open_source
 from inference.types import ModelId
 

@@ -17,8 +17,8 @@ from inference.artifact_cache import ArtifactCache, artifact_key
 from inference.backend import tf, tf1
 from inference.compiler.compile import compile_model
 from inference.permissions import Permissions
-from inference.sidecar import Sidecar
-from inference.source_digest import digest_source
+from inference.repository.digest import digest_source
+from inference.repository.sidecar import Sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from inference.artifact_cache import artifact_key
 from inference.permissions import Permissions
-from inference.sidecar import read_sidecar
-from inference.source_digest import digest_source
+from inference.repository.digest import digest_source
+from inference.repository.sidecar import read_sidecar
 
 if TYPE_CHECKING:
     import pytest
 
     from inference.artifact import Artifact
     from inference.artifact_cache import ArtifactCache
-    from inference.repository import ModelFiles
+    from inference.repository.scan import ModelFiles
 
 
 BEGIN = """\

@@ -15,7 +15,7 @@ from inference.instance import Instance
 from inference.limits import Limits
 from inference.loading import Loaded, Prepared
 from inference.model import Model
-from inference.repository import ModelFiles
+from inference.repository.scan import ModelFiles
 from inference.runtime import Servable
 from inference.types import UNNAMED, Load, ModelId, ModelSpec, PredictRequest
 from tests.inference.graphs import rows

@@ -11,7 +11,7 @@ from inference.artifact import Artifact
 from inference.backend import tf, tf1
 from inference.compiler.compile import compile_model
 from inference.permissions import Permissions
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources.opening import open_source
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from keras import layers as L
 from inference.artifact import Artifact
 from inference.backend import tf
 from inference.compiler.compile import compile_model
+from inference.repository.sidecar import Sidecar
 from inference.runtime import Servable
-from inference.sidecar import Sidecar
 from inference.sources.opening import open_source
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inference import ModelSpec, PredictRequest
 from inference.artifact_cache import ArtifactCache
-from inference.survey import Surveyor
+from inference.repository.snapshot import Surveyor
 from tests.inference.children import put
 
 if TYPE_CHECKING:

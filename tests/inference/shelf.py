@@ -18,11 +18,11 @@ from inference.compilation import Compiled
 from inference.limits import Limits
 from inference.loading import Loaded, Loader, Prepared
 from inference.manager import ModelManager
-from inference.repository import ModelFiles
-from inference.sidecar import VersionsTable
-from inference.survey import FoundModel, FoundVersion, Survey
+from inference.repository.policy import Declaration
+from inference.repository.scan import ModelFiles
+from inference.repository.sidecar import VersionsTable
+from inference.repository.snapshot import FoundModel, FoundVersion, Survey
 from inference.types import ModelId, ModelSpec, PredictRequest
-from inference.versions import Declaration
 from tests.inference.servables import DOUBLE, SIGNATURES, Gated
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from inference.artifact_cache import (
     ArtifactCache,
     artifact_key,
 )
-from inference.sidecar import read_sidecar
-from inference.source_digest import digest_source
+from inference.repository.digest import digest_source
+from inference.repository.sidecar import read_sidecar
 from tests.inference.graphs import compile_graph, floats, rows
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
+from inference.repository.sidecar import Sidecar
 from inference.runtime import Servable
-from inference.sidecar import Sidecar
 from inference.sources.opening import open_source
 from tests.inference.graphs import compile_path
 

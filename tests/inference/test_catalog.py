@@ -10,15 +10,15 @@ import pytest
 from inference.catalog import Catalog, Entry
 from inference.errors import ModelNotFound, VersionNotFound
 from inference.model import Model
-from inference.sidecar import VersionsTable
+from inference.repository.policy import Declaration
+from inference.repository.sidecar import VersionsTable
 from inference.types import ModelId, ModelSpec, ModelState
-from inference.versions import Declaration
 from tests.inference.shelf import prepared, survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference.survey import FoundVersion
+    from inference.repository.snapshot import FoundVersion
 
 LOADING, FAILED, READY = ModelState.LOADING, ModelState.END, ModelState.AVAILABLE
 

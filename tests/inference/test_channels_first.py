@@ -9,8 +9,8 @@ import pytest
 from inference.backend import tf, tf1
 from inference.compiler.optimization import PASSES, rewrite
 from inference.errors import InvalidModel
+from inference.repository.sidecar import Sidecar
 from inference.runtime import Servable
-from inference.sidecar import Sidecar
 from inference.sources.kernels.adapting import adapt
 from inference.sources.opening import open_source
 from tests.inference.graphs import (

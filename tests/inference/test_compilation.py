@@ -11,9 +11,9 @@ from anyio.lowlevel import checkpoint
 from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
 from inference.errors import InvalidModel, InvalidSidecar
-from inference.repository import ModelFiles
+from inference.repository.digest import digest_source
+from inference.repository.scan import ModelFiles
 from inference.runtime import Servable
-from inference.source_digest import digest_source
 from inference.types import ModelId
 from tests.inference.arrays import assert_outputs
 from tests.inference.children import Child, is_alive, key_of, put

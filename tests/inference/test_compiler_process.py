@@ -18,8 +18,8 @@ from inference.compilation import Compilation
 from inference.compiler_environment import compiler_environment
 from inference.compiler_messages import CompileRequest
 from inference.errors import InvalidModel, LoadFailed
-from inference.repository import ModelFiles
-from inference.source_digest import digest_file
+from inference.repository.digest import digest_file
+from inference.repository.scan import ModelFiles
 from inference.types import ModelId
 from tests.inference.children import Child, install_greedy, put
 

@@ -10,7 +10,7 @@ import pytest
 from inference.backend import tf
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources.opening import open_source
 from tests.crafted.graph_values import splat_alone
 from tests.crafted.saved_files import good

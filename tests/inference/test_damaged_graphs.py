@@ -10,7 +10,7 @@ import pytest
 from inference.backend import tf
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources.frozen_graph import read_graph
 from tests.inference.graphs import old_control_flow, rows, write_graph
 

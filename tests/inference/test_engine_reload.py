@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from inference.survey import Survey
+    from inference.repository.snapshot import Survey
 
 
 class FakeLookout:

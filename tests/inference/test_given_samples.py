@@ -15,9 +15,9 @@ from inference.compilation import Compilation
 from inference.errors import InvalidSidecar
 from inference.given_samples import from_requests, from_sample
 from inference.recorded_requests import read_first
-from inference.repository import ModelFiles
+from inference.repository.digest import digest_source
+from inference.repository.scan import ModelFiles
 from inference.sample_digest import with_samples
-from inference.source_digest import digest_source
 from inference.types import ModelId
 from tests.inference.graphs import compile_graph, floats, rows, write_graph
 from tests.inference.specs import signature, spec

@@ -11,7 +11,7 @@ from tf_keras import layers as L
 
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources.keras_gate import admit
 from inference.sources.keras_loading import load_model
 from tests.inference.keras_files import answers, filled, rows, saved_as, stack

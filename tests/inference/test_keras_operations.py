@@ -12,7 +12,7 @@ from keras import ops
 from keras.src.legacy.layers import ThresholdedReLU
 
 from inference.permissions import Permissions
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources.keras_gate import admit
 from inference.sources.keras_loading import load_model
 from inference.sources.opening import open_source

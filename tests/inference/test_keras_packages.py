@@ -12,7 +12,7 @@ import pytest
 
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources.keras_gate import admit
 from inference.sources.opening import open_source
 from tests.crafted.keras_parts import members, own, sequential, zip_file

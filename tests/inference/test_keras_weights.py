@@ -10,7 +10,7 @@ import tf_keras
 
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.sidecar import read_sidecar
+from inference.repository.sidecar import read_sidecar
 from inference.sources.keras_gate import admit
 from inference.sources.keras_weights import bounded_weights
 from inference.sources.opening import open_source

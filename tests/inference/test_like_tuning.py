@@ -17,7 +17,7 @@ from inference.artifact import Manifest
 from inference.compilation import Compiled
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
-from inference.repository import ModelFiles
+from inference.repository.scan import ModelFiles
 from inference.runtime import this_machine
 from inference.system.priority import BACKGROUND_STEPS, STEPS
 from inference.types import ModelId

@@ -6,8 +6,8 @@ import pytest
 
 from inference.errors import InvalidSidecar
 from inference.limits import Batching, Limits
-from inference.sidecar import Sidecar
-from inference.sidecar_limits import limits_with
+from inference.repository.sidecar import Sidecar
+from inference.repository.sidecar_limits import limits_with
 
 SERVER = Limits(
     concurrency=3,

@@ -19,7 +19,7 @@ from inference.footprint import expected_bytes, resident_bytes
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
 from inference.recorded_requests import ELSEWHERE
-from inference.repository import ModelFiles
+from inference.repository.scan import ModelFiles
 from inference.runtime import Servable
 from inference.types import ModelId
 from tests.inference.echo import echo

@@ -14,7 +14,7 @@ from inference.errors import (
     LoadFailed,
     VersionNotFound,
 )
-from inference.sidecar import VersionsTable
+from inference.repository.sidecar import VersionsTable
 from inference.types import ModelId
 from tests.inference.shelf import FakeLoader, seen, shelf
 

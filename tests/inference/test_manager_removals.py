@@ -7,7 +7,7 @@ import pytest
 
 from inference.errors import ModelNotFound
 from inference.manager import EMPTY
-from inference.sidecar import VersionsTable
+from inference.repository.sidecar import VersionsTable
 from inference.types import ModelSpec
 from tests.inference.shelf import FakeLoader, seen, shelf
 

@@ -20,7 +20,7 @@ from inference.errors import (
     ModelNotFound,
     Unavailable,
 )
-from inference.sidecar import VersionsTable
+from inference.repository.sidecar import VersionsTable
 from inference.types import Load, ModelId, ModelSpec
 from tests.inference.shelf import MIB, FakeLoader, shelf
 

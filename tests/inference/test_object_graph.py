@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources import object_graph
 from inference.sources.opening import open_source
 

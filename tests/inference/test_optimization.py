@@ -11,8 +11,8 @@ from inference.compiler import compile as compiling
 from inference.compiler import optimization
 from inference.compiler.optimization import Form, clean, freeze, inline, plain, recipes
 from inference.errors import InvalidModel
+from inference.repository.sidecar import Sidecar
 from inference.runtime import Servable
-from inference.sidecar import Sidecar
 from inference.sources.graphs import nodes_by_name
 from inference.sources.opening import open_source
 from tests.inference.graphs import (

@@ -9,7 +9,7 @@ import pytest
 from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
 from inference.errors import InvalidModel, InvalidSidecar
-from inference.repository import ModelFiles
+from inference.repository.scan import ModelFiles
 from inference.types import ModelId
 from tests.compiled_cases import sidecar_of
 from tests.model_files import BROKEN

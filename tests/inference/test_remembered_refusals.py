@@ -12,7 +12,7 @@ from inference.artifact_cache import ArtifactCache
 from inference.compilation import Compilation
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.permissions import Permissions
-from inference.repository import ModelFiles
+from inference.repository.scan import ModelFiles
 from inference.types import ModelId
 from tests.inference.children import Child
 

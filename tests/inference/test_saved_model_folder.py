@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import InvalidModel
-from inference.sidecar import Sidecar
-from inference.source_digest import digest_source
+from inference.repository.digest import digest_source
+from inference.repository.sidecar import Sidecar
 from inference.sources import saved_model_folder
 from inference.sources.opening import open_source
 from inference.sources.saved_model_folder import check_folder

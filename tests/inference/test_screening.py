@@ -10,7 +10,7 @@ import pytest
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.sidecar import Sidecar
+from inference.repository.sidecar import Sidecar
 from inference.sources.opening import open_source
 from tests.crafted.graph_files import behind_output, built
 from tests.crafted.graph_hiding import in_a_shape, sing

@@ -18,8 +18,8 @@ from inference.errors import (
     UnknownSignature,
 )
 from inference.recorded_requests import Recorded
+from inference.repository.sidecar import Sidecar
 from inference.runtime import Servable
-from inference.sidecar import Sidecar
 from inference.sources.opening import open_source
 from inference.tuning import Tuning, tune
 from inference.types import UNNAMED, ModelId

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf, tf1
-from inference.sidecar import read_sidecar
+from inference.repository.sidecar import read_sidecar
 from inference.sources.opening import open_source
 from tests.inference.graphs import floats, old_control_flow, rows
 

@@ -19,7 +19,7 @@ from inference.backend import tf, tf1
 from inference.compilation import Compiled
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
-from inference.repository import ModelFiles
+from inference.repository.scan import ModelFiles
 from inference.runtime import takes_portable
 from inference.types import ModelId
 from tests.inference.graphs import compile_path, floats, rows, write_graph

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import InvalidSidecar
-from inference.sidecar import (
+from inference.repository.sidecar import (
     BatchingTable,
     ModelBatchingTable,
     Sidecar,

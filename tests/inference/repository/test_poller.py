@@ -9,7 +9,7 @@ from threading import Event, current_thread, main_thread
 import anyio
 import pytest
 
-from inference.lookout import Lookout
+from inference.repository.poller import Lookout
 
 LONG_SECONDS = 60.0
 SHORT_SECONDS = 0.05
@@ -17,7 +17,7 @@ SHORT_SECONDS = 0.05
 HANGING = """
 import threading
 import anyio
-from inference.lookout import Lookout
+from inference.repository.poller import Lookout
 
 async def main():
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.layout import (
+from inference.repository.layout import (
     SAVED_MODEL_PARTS,
     SIDECAR,
     SUMS,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from inference.sidecar import VersionsTable
+    from inference.repository.sidecar import VersionsTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,15 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from inference import checkpoints
-from inference.boundary import BadEntry
-from inference.keras_folders import is_keras_folder, is_shard, map_of
+from inference.repository.keras_folders import is_keras_folder, is_shard, map_of
+from inference.repository.scan import checkpoints
+from inference.repository.traversal import BadEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from inference.boundary import Boundary
+    from inference.repository.traversal import Boundary
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"[1-9][0-9]{0,17}")

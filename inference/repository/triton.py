@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from inference.boundary import BadEntry
+from inference.repository.traversal import BadEntry
 
 if TYPE_CHECKING:
     from pathlib import Path

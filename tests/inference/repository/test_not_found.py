@@ -6,9 +6,9 @@ import pytest
 
 from inference.catalog import Catalog, Entry
 from inference.errors import ModelNotFound, VersionNotFound
-from inference.sidecar import VersionsTable
+from inference.repository.policy import Declaration
+from inference.repository.sidecar import VersionsTable
 from inference.types import ModelSpec
-from inference.versions import Declaration
 
 LATEST = Declaration(table=VersionsTable(latest=1))
 

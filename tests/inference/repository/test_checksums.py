@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import InvalidModel
-from inference.integrity import MAX_BYTES, verify
-from inference.repository import ModelFiles
-from inference.source_digest import digest_source
+from inference.repository.checksums import MAX_BYTES, verify
+from inference.repository.digest import digest_source
+from inference.repository.scan import ModelFiles
 from inference.types import ModelId
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.fingerprint import take_fingerprint
-from inference.repository import scan_repository
-from inference.source_digest import digest_source
-from tests.inference.test_repository import found, lay, versions
+from inference.repository.digest import digest_source
+from inference.repository.fingerprint import take_fingerprint
+from inference.repository.scan import scan_repository
+from tests.inference.repository.test_scan import found, lay, versions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from inference.errors import InvalidModel
-from inference.fingerprint import take_fingerprint
-from inference.integrity import verify
 from inference.permissions import Permissions
-from inference.repository import scan_repository
-from inference.sidecar import Sidecar
-from inference.source_digest import digest_file, digest_source
+from inference.repository.checksums import verify
+from inference.repository.digest import digest_file, digest_source
+from inference.repository.fingerprint import take_fingerprint
+from inference.repository.scan import scan_repository
+from inference.repository.sidecar import Sidecar
+from inference.repository.snapshot import Surveyor
 from inference.sources.opening import open_source
 from inference.sources.saved_model_folder import check_folder
-from inference.survey import Surveyor
 from tests.crafted.saved_files import modern
-from tests.inference.test_repository import found, lay, versions
+from tests.inference.repository.test_scan import found, lay, versions
 
 PB = "saved_model.pb"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from inference.problem_log import ProblemLog
+from inference.repository.problem_log import ProblemLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from inference.boundary import BadEntry
-from inference.layout import beside
-from inference.repository import LIMIT
+from inference.repository.layout import beside
+from inference.repository.scan import LIMIT
+from inference.repository.traversal import BadEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from inference.repository import ModelFiles
+    from inference.repository.scan import ModelFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,14 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from inference.errors import InvalidModel
-from inference.layout import SUMS
-from inference.source_digest import digest_file, digest_source
+from inference.repository.digest import digest_file, digest_source
+from inference.repository.layout import SUMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from inference.repository import ModelFiles
+    from inference.repository.scan import ModelFiles
 
 VERIFIED = "verified"
 UNVERIFIED = "unverified"

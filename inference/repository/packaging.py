@@ -10,20 +10,20 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inference.boundary import BadEntry
-from inference.layout import (
+from inference.repository.layout import (
     VERSION,
     check_beside,
     is_model_file,
     is_model_folder,
     is_saved_model,
 )
-from inference.triton import CONFIG
+from inference.repository.traversal import BadEntry
+from inference.repository.triton import CONFIG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.boundary import Boundary
+    from inference.repository.traversal import Boundary
 
 
 LEAST_BYTES = 31

@@ -10,7 +10,7 @@ from inference.limits import Batching
 
 if TYPE_CHECKING:
     from inference.limits import Limits
-    from inference.sidecar import BatchingTable, Sidecar
+    from inference.repository.sidecar import BatchingTable, Sidecar
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.repository import scan_repository
-from tests.inference.test_repository import found, lay, versions
+from inference.repository.scan import scan_repository
+from tests.inference.repository.test_scan import found, lay, versions
 
 if TYPE_CHECKING:
     from pathlib import Path

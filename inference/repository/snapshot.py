@@ -6,20 +6,20 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from inference.boundary import BadEntry
 from inference.errors import InvalidSidecar
-from inference.fingerprint import take_fingerprint
-from inference.repository import scan_repository
-from inference.sidecar import Sidecar, read_sidecar
-from inference.versions import Declaration, missing, wanted
+from inference.repository.fingerprint import take_fingerprint
+from inference.repository.policy import Declaration, missing, wanted
+from inference.repository.scan import scan_repository
+from inference.repository.sidecar import Sidecar, read_sidecar
+from inference.repository.traversal import BadEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from inference.fingerprint import Fingerprint
-    from inference.repository import ModelEntry, ModelFiles
-    from inference.scan import Scan
+    from inference.repository.contents import Scan
+    from inference.repository.fingerprint import Fingerprint
+    from inference.repository.scan import ModelEntry, ModelFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

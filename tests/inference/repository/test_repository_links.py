@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.repository import scan_repository
-from tests.inference.test_repository import found, lay
+from inference.repository.scan import scan_repository
+from tests.inference.repository.test_scan import found, lay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

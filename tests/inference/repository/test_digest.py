@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.source_digest import digest_source
+from inference.repository.digest import digest_source
 
 if TYPE_CHECKING:
     from pathlib import Path

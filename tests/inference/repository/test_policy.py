@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from inference.sidecar import VersionsTable
-from inference.versions import missing, wanted
+from inference.repository.policy import missing, wanted
+from inference.repository.sidecar import VersionsTable
 
 
 @pytest.mark.parametrize(

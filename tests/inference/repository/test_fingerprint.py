@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.fingerprint import take_fingerprint
-from inference.repository import scan_repository
-from tests.inference.test_repository import lay, versions
+from inference.repository.fingerprint import take_fingerprint
+from inference.repository.scan import scan_repository
+from tests.inference.repository.test_scan import lay, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.repository import ModelFiles, scan_repository
+from inference.repository.scan import ModelFiles, scan_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.scan import Scan
+    from inference.repository.contents import Scan
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 

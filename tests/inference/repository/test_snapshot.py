@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference import survey as module
-from inference.fingerprint import take_fingerprint
-from inference.survey import Survey, Surveyor
-from tests.inference.test_repository import lay
+from inference.repository.fingerprint import take_fingerprint
+from inference.repository.scan import snapshot as module
+from inference.repository.snapshot import Survey, Surveyor
+from tests.inference.repository.test_scan import lay
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.fingerprint import Fingerprint
-    from inference.repository import ModelFiles
+    from inference.repository.fingerprint import Fingerprint
+    from inference.repository.scan import ModelFiles
 
 QUIET_SECONDS = 30.0
 SIDECAR = """

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from inference.boundary import BadEntry
-from inference.layout import NAME
 from inference.reasons import printable
+from inference.repository.layout import NAME
+from inference.repository.traversal import BadEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.repository import ModelEntry
+    from inference.repository.scan import ModelEntry
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inference import checkpoints
-from inference.boundary import BadEntry, Boundary, LimitReached
-from inference.keras_folders import base_of, is_shard, map_of
-from inference.layout import (
+from inference.repository.contents import Scan
+from inference.repository.keras_folders import base_of, is_shard, map_of
+from inference.repository.layout import (
     FOREIGN,
     LOST_AND_FOUND,
     SIDECAR,
@@ -35,9 +34,10 @@ from inference.layout import (
     names_of,
     nearest_file,
 )
-from inference.packaging import is_packaged, named_model, packaged_model
-from inference.scan import Scan
-from inference.triton import CONFIG, model_filename, passed_over, read_config
+from inference.repository.packaging import is_packaged, named_model, packaged_model
+from inference.repository.scan import checkpoints
+from inference.repository.traversal import BadEntry, Boundary, LimitReached
+from inference.repository.triton import CONFIG, model_filename, passed_over, read_config
 from inference.types import ModelId
 
 if TYPE_CHECKING:
