@@ -1,14 +1,5 @@
 """Models, and nothing of HTTP: the names the service may use."""
 
-from inference.binding import bind, show_shape
-from inference.composites import (
-    Output,
-    Ragged,
-    Sparse,
-    by_whole,
-    put_together,
-    whole_shape,
-)
 from inference.config import EngineConfig
 from inference.dtypes import WIDENED
 from inference.engine import Engine
@@ -28,6 +19,15 @@ from inference.errors import (
     Unavailable,
     UnknownSignature,
     VersionNotFound,
+)
+from inference.inputs.binding import bind, show_shape
+from inference.inputs.composites import (
+    Output,
+    Ragged,
+    Sparse,
+    by_whole,
+    put_together,
+    whole_shape,
 )
 from inference.limits import Batching, Limits
 from inference.permissions import Permissions

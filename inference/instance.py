@@ -9,9 +9,9 @@ import anyio
 import anyio.to_thread
 
 from inference.batcher import Batcher
-from inference.binding import bind
 from inference.calls import Call
 from inference.errors import UnknownSignature
+from inference.inputs.binding import bind
 from inference.types import PredictResult
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from inference.errors import (
     InvalidModel,
 )
 from inference.footprint import resident_bytes
-from inference.recorded_requests import ELSEWHERE, read_warmup
+from inference.inputs.recorded_requests import ELSEWHERE, read_warmup
 from inference.system.cpus import available_cpus
 from inference.system.priority import BACKGROUND_STEPS, start_lowered
 from inference.warmup import replay

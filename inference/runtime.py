@@ -23,8 +23,8 @@ from inference.errors import (
     InputMismatch,
     UnknownSignature,
 )
+from inference.inputs.part_samples import fit_parts
 from inference.machine import Machine
-from inference.part_samples import fit_parts
 from inference.reasons import first_line
 from inference.short_inputs import explain
 from inference.system.priority import start_lowered

@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from inference.recorded_requests import read_first
+from inference.inputs.recorded_requests import read_first
+from inference.inputs.sample_file import sample_path
 from inference.repository.digest import digest_file
 from inference.repository.sidecar import blaming_sidecar, read_sidecar
-from inference.sample_file import sample_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

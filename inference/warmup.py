@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inference.binding import bind
 from inference.errors import InferenceError, InvalidRequest
+from inference.inputs.binding import bind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inference.recorded_requests import Recorded
+    from inference.inputs.recorded_requests import Recorded
     from inference.runtime import Servable
 
 

@@ -9,7 +9,7 @@ from inference.backend import tf
 from inference.sources.session import SessionReference
 
 if TYPE_CHECKING:
-    from inference.samples import Made
+    from inference.inputs.samples import Made
     from inference.types import Signature
 
 _NO_VALUE = "does not have value"

@@ -7,8 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from inference.encoded import SIDES, bmp, gif, picture, png, wav
-from inference.hints import Hint, Hints
+from inference.inputs.encoded_media import SIDES, bmp, gif, picture, png, wav
+from inference.inputs.hints import Hint, Hints
 from inference.sources.flow import Flow
 from inference.sources.graphs import all_nodes
 from inference.sources.tensors import known_dtype
@@ -16,7 +16,7 @@ from inference.sources.tensors import known_dtype
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from inference.hints import Texts
+    from inference.inputs.hints import Texts
     from inference.sources.flow import Use
     from inference.types import Array, Signature
 

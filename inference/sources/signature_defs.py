@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
 
 from inference.backend import tf
-from inference.nested import MAX_RANK
+from inference.inputs.nested_lists import MAX_RANK
 from inference.sources.costs import check_tensors
 from inference.sources.input_parts import (
     SPARSE_ROLES,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel
+from inference.inputs.samples import candidates
 from inference.reasons import first_line
-from inference.samples import candidates
 from inference.sources import graphs
 from inference.sources.dead_outputs import drop_dead
 from inference.sources.declared import declared_signatures, named_tensors

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf, tf1
-from inference.sample_values import WORDS
+from inference.inputs.sample_values import WORDS
 from inference.sources.source import Table
 from inference.sources.tensors import as_array
 

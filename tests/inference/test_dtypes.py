@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from inference.binding import bind
 from inference.dtypes import WIDENED
 from inference.errors import InputMismatch, InvalidModel, InvalidRequest
-from inference.nested import LEAVES
+from inference.inputs.binding import bind
+from inference.inputs.nested_lists import LEAVES
 from inference.runtime import Servable
 from service.codecs import json_arrays
 from tests.inference.graphs import compile_path

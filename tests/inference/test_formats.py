@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inference.artifact import signatures_of
-from inference.binding import bind
+from inference.inputs.binding import bind
 from inference.runtime import Servable
 from inference.weight_files import file_lengths
 from tests.inference.arrays import assert_outputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from inference.backend import tf, tf1
-from inference.hints import Hint, Hints
+from inference.inputs.hints import Hint, Hints
 from inference.sources.hinting import hints_of
 from tests.inference.graphs import floats, old_control_flow, rows
 from tests.inference.specs import signature, spec

@@ -16,9 +16,9 @@ from inference.backend import tf
 from inference.compilation import Compiled
 from inference.errors import InvalidModel, LoadFailed
 from inference.footprint import expected_bytes, resident_bytes
+from inference.inputs.recorded_requests import ELSEWHERE
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
-from inference.recorded_requests import ELSEWHERE
 from inference.repository.scan import ModelFiles
 from inference.runtime import Servable
 from inference.types import ModelId
@@ -176,12 +176,12 @@ async def test_too_much_that_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = prepared(tmp_path, warmup='{"inputs": [[1, 1]]}\n' * 3)
-    monkeypatch.setattr("inference.recorded_requests.MAX_REQUESTS", 2)
+    monkeypatch.setattr("inference.inputs.recorded_requests.MAX_REQUESTS", 2)
 
     with pytest.raises(InvalidModel, match="has 3 requests; keep at most 2"):
         await opened(version)
 
-    monkeypatch.setattr("inference.recorded_requests.MAX_BYTES", 10)
+    monkeypatch.setattr("inference.inputs.recorded_requests.MAX_BYTES", 10)
 
     with pytest.raises(InvalidModel, match=r"warmup.jsonl"):
         await opened(version)

@@ -17,7 +17,7 @@ from inference.errors import (
     InvalidSidecar,
     UnknownSignature,
 )
-from inference.recorded_requests import Recorded
+from inference.inputs.recorded_requests import Recorded
 from inference.repository.sidecar import Sidecar
 from inference.runtime import Servable
 from inference.sources.opening import open_source

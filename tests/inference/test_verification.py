@@ -10,8 +10,8 @@ import pytest
 from inference.backend import tf, tf1
 from inference.compiler.trials import Refusal, Trial, attempt
 from inference.compiler.verification import Mismatch, compare
+from inference.inputs.samples import Made
 from inference.runtime import Servable
-from inference.samples import Made
 from tests.inference.graphs import compile_graph, floats, rows, source_of
 
 if TYPE_CHECKING:

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from inference.dtypes import numpy_dtype
-from inference.hints import Hint, Hints
-from inference.samples import MOST_CANDIDATES, MOST_VALUES, Guess, Made, candidates
+from inference.inputs.hints import Hint, Hints
+from inference.inputs.samples import (
+    MOST_CANDIDATES,
+    MOST_VALUES,
+    Guess,
+    Made,
+    candidates,
+)
 from tests.inference.specs import signature, spec
 
 NUMBERS = ["float32", "float16", "bfloat16", "float64", "int8", "int64", "uint8"]

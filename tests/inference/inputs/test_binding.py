@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from inference.binding import bind
 from inference.errors import InputMismatch
+from inference.inputs.binding import bind
 from inference.types import UNNAMED
 from tests.inference.specs import signature, spec
 

@@ -13,8 +13,8 @@ from inference.artifact_cache import ArtifactCache
 from inference.backend import tf
 from inference.compilation import Compilation
 from inference.errors import InvalidSidecar
-from inference.given_samples import from_requests, from_sample
-from inference.recorded_requests import read_first
+from inference.inputs.given_samples import from_requests, from_sample
+from inference.inputs.recorded_requests import read_first
 from inference.repository.digest import digest_source
 from inference.repository.scan import ModelFiles
 from inference.sample_digest import with_samples

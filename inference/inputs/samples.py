@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from inference.dtypes import numpy_dtype
-from inference.hints import NO_HINTS
-from inference.part_samples import fit_parts
-from inference.sample_values import kind_of, ways
+from inference.inputs.hints import NO_HINTS
+from inference.inputs.part_samples import fit_parts
+from inference.inputs.sample_values import kind_of, ways
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from inference.hints import Hints, Texts
-    from inference.sample_values import Draw
+    from inference.inputs.hints import Hints, Texts
+    from inference.inputs.sample_values import Draw
     from inference.types import Array, Shape, Signature, TensorSpec
 
 SIZES = (16, 1, 64, 224, 1024, 4096, 12_288, 48_000)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.composites import by_whole
+from inference.inputs.composites import by_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

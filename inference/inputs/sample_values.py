@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.dtypes import numpy_dtype
-from inference.encoded import picture, png
+from inference.inputs.encoded_media import picture, png
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from inference.hints import Hint, Texts
+    from inference.inputs.hints import Hint, Texts
     from inference.types import Array, TensorSpec
 
     Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.binding import bind
+from inference.inputs.binding import bind
 from inference.runtime import Servable
 from tests.inference.graphs import compile_graph, source_of
 

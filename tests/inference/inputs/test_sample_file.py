@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from inference import sample_file
 from inference.errors import InvalidSidecar
-from inference.sample_file import read_sample, sample_path
+from inference.inputs import sample_file
+from inference.inputs.sample_file import read_sample, sample_path
 from tests.inference.graphs import floats
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.composites import check_row_splits
-from inference.part_samples import OPEN_SIZE, fit_parts
+from inference.inputs.composites import check_row_splits
+from inference.inputs.part_samples import OPEN_SIZE, fit_parts
 from inference.types import Array, Part, Shape, Signature, TensorSpec
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.errors import InputMismatch
-from inference.nested import MAX_RANK, to_array
+from inference.inputs.nested_lists import MAX_RANK, to_array
 from tests.inference.specs import spec
 
 BF16 = np.dtype(ml_dtypes.bfloat16)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.binding import bind
 from inference.dtypes import numpy_dtype
 from inference.errors import InputMismatch, InvalidSidecar
+from inference.inputs.binding import bind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inference.recorded_requests import Recorded
+    from inference.inputs.recorded_requests import Recorded
     from inference.types import Array, Signature, TensorSpec
 
 # The rows themselves are tried first; later ones are mixed, so that they differ.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.composites import check_row_splits
 from inference.errors import InputMismatch
-from inference.nested import LEAVES, is_numbers, leaf_of, strings, to_array
+from inference.inputs.composites import check_row_splits
+from inference.inputs.nested_lists import LEAVES, is_numbers, leaf_of, strings, to_array
 from inference.types import UNNAMED
 
 if TYPE_CHECKING:
