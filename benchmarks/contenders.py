@@ -124,7 +124,7 @@ def _keras_rows(model: Any, rows: int) -> Array:
 
 @cache
 def _servable(folder: Path, threads: int) -> Any:
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.runtime import Servable, Threads
 
     return Servable(Artifact(folder), threads=Threads(intra_op=threads))

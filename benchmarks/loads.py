@@ -55,8 +55,8 @@ def load_servable(folder: Path) -> Load:
 
 def mapped_weights(folder: Path) -> Memory:
     """The mappings of the artifact's weights in this process."""
-    from inference.artifact import Artifact
-    from inference.weight_files import file_lengths
+    from inference.artifacts.artifact import Artifact
+    from inference.artifacts.weight_files import file_lengths
 
     weights = Artifact(folder).read_manifest().weights
     return mapped_memory(*(folder / name for name in file_lengths(weights)))
@@ -130,7 +130,7 @@ def _answer(servable: Any) -> Array:
 @cache
 def _servable(folder: Path) -> Any:
     from inference import available_cpus
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.runtime import Servable, Threads
 
     return Servable(Artifact(folder), threads=Threads(intra_op=available_cpus()))

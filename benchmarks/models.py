@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import numpy as np
 
-from inference.artifact_cache import ArtifactCache
-from inference.compilation import Compilation
+from inference.artifacts.builder import Compilation
+from inference.artifacts.cache import ArtifactCache
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
 

@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks import loads, models
 from benchmarks.children import child
 from benchmarks.report import at_most, print_table
-from inference.artifact import Artifact
-from inference.weight_files import file_lengths
+from inference.artifacts.artifact import Artifact
+from inference.artifacts.weight_files import file_lengths
 
 if TYPE_CHECKING:
     from pathlib import Path

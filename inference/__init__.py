@@ -1,5 +1,6 @@
 """Models, and nothing of HTTP: the names the service may use."""
 
+from inference.artifacts.precompile import Precompilation, Precompiled, precompile
 from inference.config import EngineConfig
 from inference.dtypes import WIDENED
 from inference.engine import Engine
@@ -31,7 +32,6 @@ from inference.inputs.composites import (
 )
 from inference.limits import Batching, Limits
 from inference.permissions import Permissions
-from inference.precompilation import Precompilation, Precompiled, precompile
 from inference.repository.sidecar import LABEL, VersionNumber
 from inference.system.allocation import keep_freed_memory
 from inference.system.cpus import available_cpus

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import structlog
 
-from inference.artifact_cache import ArtifactCache
+from inference.artifacts.builder import Compilation
+from inference.artifacts.cache import ArtifactCache
 from inference.cache import ModelCache
 from inference.catalog import Catalog
-from inference.compilation import Compilation
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.loading import Loader
 from inference.manager import ModelManager

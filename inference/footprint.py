@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inference.artifact import Manifest
+    from inference.artifacts.artifact import Manifest
 
 _STATM = Path("/proc/self/statm")
 OVERHEAD = 4 * 1024**2

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskStatus
 
-    from inference.artifact import Manifest
+    from inference.artifacts.artifact import Manifest
     from inference.loading import Loaded
     from inference.types import ModelId, PredictRequest, Signature
 

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from inference.artifact import DamagedArtifact
+from inference.artifacts.artifact import DamagedArtifact
 from inference.errors import LoadFailed
 from inference.footprint import expected_bytes
 from inference.opening import ForeignArtifact, open_artifact
@@ -20,8 +20,8 @@ from inference.repository.sidecar_limits import limits_with
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from inference.artifact import Manifest
-    from inference.compilation import Compilation, Compiled
+    from inference.artifacts.artifact import Manifest
+    from inference.artifacts.builder import Compilation, Compiled
     from inference.limits import Batching, Limits
     from inference.repository.scan import ModelFiles
     from inference.runtime import Servable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from inference.artifact import signatures_of
+from inference.artifacts.artifact import signatures_of
 from inference.errors import LoadFailed, ModelLoading, ModelUnloaded
 from inference.types import Load, ModelState, ModelStatus
 

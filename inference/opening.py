@@ -23,7 +23,7 @@ from inference.system.priority import BACKGROUND_STEPS, start_lowered
 from inference.warmup import replay
 
 if TYPE_CHECKING:
-    from inference.artifact import Artifact, Manifest
+    from inference.artifacts.artifact import Artifact, Manifest
     from inference.loading import Prepared
     from inference.runtime import Servable
     from inference.tuning import Tuning

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from inference.artifact import INIT, Artifact, Manifest, signatures_of
+from inference.artifacts.artifact import INIT, Artifact, Manifest, signatures_of
+from inference.artifacts.machine import Machine
 from inference.backend import config_pb2, onednn_enabled, tf, tf1
 from inference.dtypes import numpy_dtype
 from inference.errors import (
@@ -24,7 +25,6 @@ from inference.errors import (
     UnknownSignature,
 )
 from inference.inputs.part_samples import fit_parts
-from inference.machine import Machine
 from inference.reasons import first_line
 from inference.short_inputs import explain
 from inference.system.priority import start_lowered

@@ -13,7 +13,7 @@ from inference.runtime import Servable, Threads, sample_inputs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.runtime import Weights
     from inference.types import Sample, Signature
 

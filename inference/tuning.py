@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from inference.artifact import signatures_of
+from inference.artifacts.artifact import signatures_of
 from inference.errors import InferenceError
 from inference.runtime import takes_portable, this_machine
 from inference.throughput import measure
@@ -19,7 +19,7 @@ from inference.tuning_file import TuningFile, circumstances
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.throughput import Pair
     from inference.types import Signature
 

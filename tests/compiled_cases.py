@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from inference.artifact import Artifact
+from inference.artifacts.artifact import Artifact
 from tests.model_files import PROJECT, build_group, load_broken, load_case
 from tests.model_files.names import GROUPS, MODULES
 

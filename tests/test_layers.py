@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[1]
 WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
 TENSORFLOW = {"inference.backend", "inference.runtime"}
-HANDING_ON = "inference.compiler_environment"
+HANDING_ON = "inference.artifacts.child_environment"
 SETTING_UP = {"inference.backend", "inference.sources.keras_loading"}
 KERAS = {"inference.sources.keras_loading", "inference.sources.keras_hdf5_weights"}
 

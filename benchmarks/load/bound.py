@@ -24,7 +24,7 @@ import simdjson
 import uvicorn
 
 from benchmarks.load.process import HOST
-from inference.artifact import Artifact
+from inference.artifacts.artifact import Artifact
 from inference.runtime import Servable, Threads
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.artifacts.messages import CompileEvent, CompileRequest
 from inference.compiler.confinement import confine
 from inference.compiler.exhaustion import is_of_the_machine, limit_behind
-from inference.compiler_messages import CompileEvent, CompileRequest
 from inference.errors import InferenceError
 from inference.reasons import printable
 

@@ -7,34 +7,34 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from inference.artifact import (
+from inference.artifacts.artifact import (
     FORMAT,
     INIT,
     Artifact,
     Manifest,
     signature_entry,
 )
+from inference.artifacts.machine import PortableGraph
+from inference.artifacts.weight_files import file_lengths
 from inference.backend import tf, tf1
 from inference.compiler.constants import share_constants
 from inference.compiler.lengths import check_lengths
 from inference.compiler.optimization import escaping_variables
 from inference.compiler.weights import WeightWriter, externalize
-from inference.machine import PortableGraph
 from inference.runtime import this_machine
 from inference.sources.graphs import all_nodes, node_of
 from inference.sources.tables import fill_tables
-from inference.weight_files import file_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from inference.artifact import SignatureEntry
+    from inference.artifacts.artifact import SignatureEntry
+    from inference.artifacts.weight_files import Weight
     from inference.compiler.optimization import Form
     from inference.compiler.weights import Values
     from inference.sources.source import Source
     from inference.types import Signature
-    from inference.weight_files import Weight
 
 CONTROL_FLOW = (
     {"Enter", "Merge", "Switch", "If", "Case", "While", "For"}

@@ -7,8 +7,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from inference.artifact import Artifact, Manifest, signature_entry
-from inference.artifact_cache import SHAPING_PACKAGES
+from inference.artifacts.artifact import Artifact, Manifest, signature_entry
+from inference.artifacts.cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.fresh_calls import fresh_calls
 from inference.compiler.optimization import recipes

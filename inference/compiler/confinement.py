@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.compiler_messages import CompileRequest
+    from inference.artifacts.messages import CompileRequest
 
 MAX_OPEN_FILES = 1024
 _SECONDS_TO_END = 5

@@ -6,13 +6,13 @@ import errno
 import re
 from typing import TYPE_CHECKING
 
+from inference.artifacts.failures import file_limit_text, memory_limit_text
 from inference.compiler.confinement import MAX_OPEN_FILES
-from inference.compiler_limits import file_limit_text, memory_limit_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.compiler_messages import CompileRequest
+    from inference.artifacts.messages import CompileRequest
 
 # HDF5 and TensorFlow have no class of their own for it in all places.
 _NO_MEMORY = re.compile(r"bad_alloc|annot allocate|allocation failed|OOM when")

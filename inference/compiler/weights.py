@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from inference.artifacts.weight_files import (
+    LARGE,
+    OWN_FILE,
+    PACKED,
+    PAGE,
+    Weight,
+    file_lengths,
+)
 from inference.backend import tf
 from inference.sources.nodes import become_read, handle_node
-from inference.weight_files import LARGE, OWN_FILE, PACKED, PAGE, Weight, file_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.types import Array
 
 Identity: TypeAlias = tuple[str, str, tuple[int, ...]]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tests.crafted
-from inference.artifact_cache import ArtifactCache
-from inference.compilation import Compilation
+from inference.artifacts.builder import Compilation
+from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel
 from inference.repository.scan import ModelFiles
 from inference.repository.sidecar import Sidecar

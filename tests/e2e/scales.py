@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.artifact_cache import ArtifactCache, artifact_key
+from inference.artifacts.cache import ArtifactCache, artifact_key
 from inference.backend import tf, tf1
 from inference.compiler.compile import compile_model
 from inference.permissions import Permissions

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.artifact_cache import artifact_key
+from inference.artifacts.cache import artifact_key
 from inference.permissions import Permissions
 from inference.repository.digest import digest_source
 from inference.repository.sidecar import read_sidecar
@@ -17,8 +17,8 @@ from inference.repository.sidecar import read_sidecar
 if TYPE_CHECKING:
     import pytest
 
-    from inference.artifact import Artifact
-    from inference.artifact_cache import ArtifactCache
+    from inference.artifacts.artifact import Artifact
+    from inference.artifacts.cache import ArtifactCache
     from inference.repository.scan import ModelFiles
 
 

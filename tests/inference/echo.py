@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from inference.artifact import Artifact
+from inference.artifacts.artifact import Artifact
+from inference.artifacts.builder import Compiled
 from inference.backend import tf
-from inference.compilation import Compiled
 from inference.instance import Instance
 from inference.limits import Limits
 from inference.loading import Loaded, Prepared

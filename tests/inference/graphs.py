@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.artifact import Artifact
+from inference.artifacts.artifact import Artifact
 from inference.backend import tf, tf1
 from inference.compiler.compile import compile_model
 from inference.permissions import Permissions

@@ -20,7 +20,7 @@ from inference.errors import InvalidModel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inference.compiler_messages import CompileEvent, CompileRequest
+    from inference.artifacts.messages import CompileEvent, CompileRequest
 
 ARGUMENT = sys.argv[2] if len(sys.argv) > 2 else ""
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers as L
 
-from inference.artifact import Artifact
+from inference.artifacts.artifact import Artifact
 from inference.backend import tf
 from inference.compiler.compile import compile_model
 from inference.repository.sidecar import Sidecar

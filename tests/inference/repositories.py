@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from inference import ModelSpec, PredictRequest
-from inference.artifact_cache import ArtifactCache
+from inference.artifacts.cache import ArtifactCache
 from inference.repository.snapshot import Surveyor
 from tests.inference.children import put
 

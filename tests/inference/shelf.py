@@ -11,10 +11,10 @@ import anyio
 import anyio.lowlevel
 import numpy as np
 
-from inference.artifact import FORMAT, Artifact, Manifest, signature_entry
+from inference.artifacts.artifact import FORMAT, Artifact, Manifest, signature_entry
+from inference.artifacts.builder import Compiled
 from inference.cache import ModelCache
 from inference.catalog import Catalog
-from inference.compilation import Compiled
 from inference.limits import Limits
 from inference.loading import Loaded, Loader, Prepared
 from inference.manager import ModelManager

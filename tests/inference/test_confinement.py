@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.compiler_messages import CompileRequest
-from inference.compiler_process import run_child
+from inference.artifacts.child import run_child
+from inference.artifacts.messages import CompileRequest
 from tests.inference.children import install_greedy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from inference.compiler_messages import CompileEvent
+    from inference.artifacts.messages import CompileEvent
 
     Run = Callable[..., Awaitable[CompileEvent]]
 

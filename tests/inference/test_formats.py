@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from inference.artifact import signatures_of
+from inference.artifacts.artifact import signatures_of
+from inference.artifacts.weight_files import file_lengths
 from inference.inputs.binding import bind
 from inference.runtime import Servable
-from inference.weight_files import file_lengths
 from tests.inference.arrays import assert_outputs
 from tests.model_files import GOOD
 

@@ -25,7 +25,7 @@ from tests.inference.graphs import compile_graph
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.types import PredictResult
 
 

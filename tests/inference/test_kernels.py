@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
 
 tf1 = tf.compat.v1
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from inference import opening, tuning
-from inference.artifact import Manifest
-from inference.compilation import Compiled
+from inference.artifacts.artifact import Manifest
+from inference.artifacts.builder import Compiled
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
 from inference.repository.scan import ModelFiles

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from inference.artifact import Artifact, Manifest
+from inference.artifacts.artifact import Artifact, Manifest
+from inference.artifacts.builder import Compiled
 from inference.backend import tf
-from inference.compilation import Compiled
 from inference.errors import InvalidModel, LoadFailed
 from inference.footprint import expected_bytes, resident_bytes
 from inference.inputs.recorded_requests import ELSEWHERE

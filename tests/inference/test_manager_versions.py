@@ -14,7 +14,7 @@ from inference.types import ModelId
 from tests.inference.shelf import FakeLoader, prepared, seen, shelf
 
 if TYPE_CHECKING:
-    from inference.compilation import Compiled
+    from inference.artifacts.builder import Compiled
     from inference.loading import Prepared
 
 A2 = ModelId("a", 2)

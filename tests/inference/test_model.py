@@ -28,7 +28,7 @@ from tests.inference.graphs import compile_graph
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference.artifact import Artifact, DamagedArtifact
+from inference.artifacts.artifact import Artifact, DamagedArtifact
 from inference.backend import tf, tf1
 from inference.errors import InputMismatch, UnknownSignature
 from inference.runtime import Servable, Threads
@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 import inference
-from inference.artifact import Artifact
+from inference.artifacts.artifact import Artifact
 from inference.runtime import Servable
 
 with Servable(Artifact(Path(sys.argv[1]))) as servable:

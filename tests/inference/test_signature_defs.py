@@ -31,7 +31,7 @@ from tests.inference.graphs import compile_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.sources.source import Source
 
 UNKNOWN_DTYPE = 1999

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inference import throughput
-from inference.artifact import Artifact, signatures_of
+from inference.artifacts.artifact import Artifact, signatures_of
 from inference.errors import InputMismatch
 from inference.throughput import measure
 from inference.types import Sample, Signature, TensorSpec

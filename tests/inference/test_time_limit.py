@@ -17,7 +17,7 @@ from tests.inference.graphs import compile_graph, floats, old_control_flow, rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.types import Array
 
 X = floats(2, 4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference import tuning, tuning_file
-from inference.artifact_cache import ArtifactCache
+from inference.artifacts.cache import ArtifactCache
 from inference.errors import InputMismatch
 from inference.runtime import this_machine
 from inference.tuning import Tuning, choose, pairs, tune
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.throughput import Pair
     from inference.types import Signature
 

@@ -103,7 +103,7 @@ def test_a_refusing_kernel_is_told_of_and_nothing_more() -> None:
     program = """
 import os, resource
 from inference.compiler import confinement, kernel
-from inference.compiler_messages import CompileRequest
+from inference.artifacts.messages import CompileRequest
 
 def refuse(*arguments):
     raise PermissionError(errno.EPERM, "no")

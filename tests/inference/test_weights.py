@@ -9,11 +9,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from inference.artifacts.weight_files import PAGE
 from inference.backend import tf, tf1
 from inference.compiler import optimization
 from inference.compiler.weights import externalize
 from inference.runtime import Servable
-from inference.weight_files import PAGE
 from tests.inference.arrays import assert_outputs
 from tests.inference.graphs import (
     compile_graph,
@@ -25,7 +25,7 @@ from tests.inference.graphs import (
 )
 
 if TYPE_CHECKING:
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
     from inference.types import Array
 
 KERNEL = floats(64, 300)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import numpy as np
 
-from inference.artifact import Artifact
+from inference.artifacts.artifact import Artifact
+from inference.artifacts.builder import Compiled
 from inference.backend import tf, tf1
-from inference.compilation import Compiled
 from inference.limits import Limits
 from inference.loading import Loader, Prepared
 from inference.repository.scan import ModelFiles
@@ -27,7 +27,7 @@ from tests.inference.graphs import compile_path, floats, rows, write_graph
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inference.compilation import Compilation
+    from inference.artifacts.builder import Compilation
     from inference.types import Array
 
 SIDE, CHANNELS = 8, 32

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from inference.artifact import SignatureEntry
+    from inference.artifacts.artifact import SignatureEntry
 
     Build = Callable[[], object]
 

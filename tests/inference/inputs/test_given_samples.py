@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference.artifact_cache import ArtifactCache
+from inference.artifacts.builder import Compilation
+from inference.artifacts.cache import ArtifactCache
+from inference.artifacts.sample_digest import with_samples
 from inference.backend import tf
-from inference.compilation import Compilation
 from inference.errors import InvalidSidecar
 from inference.inputs.given_samples import from_requests, from_sample
 from inference.inputs.recorded_requests import read_first
 from inference.repository.digest import digest_source
 from inference.repository.scan import ModelFiles
-from inference.sample_digest import with_samples
 from inference.types import ModelId
 from tests.inference.graphs import compile_graph, floats, rows, write_graph
 from tests.inference.specs import signature, spec
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from inference.artifact import Manifest
+    from inference.artifacts.artifact import Manifest
 
     Build = Callable[[], object]
 

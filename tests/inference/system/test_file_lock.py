@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.artifact_cache import ArtifactCache
+from inference.artifacts.cache import ArtifactCache
 from inference.system.file_lock import try_lock
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import sys
 from pathlib import Path
-from inference.artifact_cache import ArtifactCache
+from inference.artifacts.cache import ArtifactCache
 
 cache = ArtifactCache(Path(sys.argv[1]))
 with cache.try_lock("key"), cache.scratch() as folder:

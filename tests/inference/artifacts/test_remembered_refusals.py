@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.artifact_cache import ArtifactCache
-from inference.compilation import Compilation
+from inference.artifacts.builder import Compilation
+from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.permissions import Permissions
 from inference.repository.scan import ModelFiles

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference import compiler_process
-from inference.artifact_cache import ArtifactCache
-from inference.compilation import Compilation
-from inference.compiler_environment import compiler_environment
-from inference.compiler_messages import CompileRequest
+from inference.artifacts import child as compiler_process
+from inference.artifacts.builder import Compilation
+from inference.artifacts.cache import ArtifactCache
+from inference.artifacts.child_environment import compiler_environment
+from inference.artifacts.messages import CompileRequest
 from inference.errors import InvalidModel, LoadFailed
 from inference.repository.digest import digest_file
 from inference.repository.scan import ModelFiles
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 PARENT = """
 import sys
 import anyio
-from inference.compiler_messages import CompileRequest
-from inference.compiler_process import run_child
+from inference.artifacts.messages import CompileRequest
+from inference.artifacts.child import run_child
 
 sys.executable, folder = sys.argv[1:]
 request = CompileRequest(path="model.h5", sidecar=None, folder=folder)

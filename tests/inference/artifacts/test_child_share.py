@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference import compiler_share
-from inference.compiler_share import compiler_threads, give_share
+from inference.artifacts import child_share as compiler_share
+from inference.artifacts.child_share import compiler_threads, give_share
 from inference.system.priority import BACKGROUND_STEPS, COMPILER_STEPS
 
 if TYPE_CHECKING:

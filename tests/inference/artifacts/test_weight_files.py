@@ -12,12 +12,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from inference.artifact import Artifact, DamagedArtifact
-from inference.artifact_cache import ArtifactCache
+from inference.artifacts.artifact import Artifact, DamagedArtifact
+from inference.artifacts.cache import ArtifactCache
+from inference.artifacts.weight_files import OWN_FILE, PAGE, Weight, map_weights
 from inference.backend import tf, tf1
 from inference.compiler.weights import WeightWriter, externalize
 from inference.runtime import Servable
-from inference.weight_files import OWN_FILE, PAGE, Weight, map_weights
 from tests.inference.graphs import compile_graph, floats, rows
 
 if TYPE_CHECKING:

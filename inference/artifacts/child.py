@@ -15,10 +15,10 @@ import structlog
 from anyio.streams.text import TextReceiveStream
 from pydantic import ValidationError
 
-from inference.compiler_environment import compiler_environment
-from inference.compiler_limits import ending_text
-from inference.compiler_messages import CompileEvent, CompileRequest
-from inference.compiler_share import compiler_threads, give_share
+from inference.artifacts.child_environment import compiler_environment
+from inference.artifacts.child_share import compiler_threads, give_share
+from inference.artifacts.failures import ending_text
+from inference.artifacts.messages import CompileEvent, CompileRequest
 from inference.reasons import printable
 
 if TYPE_CHECKING:

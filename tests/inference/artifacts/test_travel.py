@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference.artifact import Artifact
+from inference.artifacts.artifact import Artifact
 from inference.errors import ExecutionFailed, LoadFailed
 from inference.runtime import Servable, this_machine
 from tests.inference import travelling
 from tests.inference.travelling import GRAPHS, ask, compile_all, prepared, truth
 
 if TYPE_CHECKING:
-    from inference.compilation import Compiled
+    from inference.artifacts.builder import Compiled
     from inference.loading import Prepared
 
 PROJECT = Path(__file__).parents[2]

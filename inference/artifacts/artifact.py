@@ -16,10 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inference.json_arrays import from_json, to_json
-from inference.machine import UNKNOWN, Machine, PortableGraph
+from inference.artifacts.json_arrays import from_json, to_json
+from inference.artifacts.machine import UNKNOWN, Machine, PortableGraph
+from inference.artifacts.weight_files import (
+    LARGE,
+    PACKED,
+    Weight,
+    file_lengths,
+    map_weights,
+)
 from inference.types import Part, Sample, Signature, TensorSpec
-from inference.weight_files import LARGE, PACKED, Weight, file_lengths, map_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

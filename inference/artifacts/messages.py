@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from inference import errors
-from inference.artifact import Manifest
+from inference.artifacts.artifact import Manifest
 from inference.permissions import Permissions
 
 

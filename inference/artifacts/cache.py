@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from inference.artifact import FORMAT, Artifact, DamagedArtifact, Manifest
+from inference.artifacts.artifact import FORMAT, Artifact, DamagedArtifact, Manifest
+from inference.artifacts.weight_sharing import share_weights
 from inference.system.file_lock import try_lock
-from inference.weight_sharing import share_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

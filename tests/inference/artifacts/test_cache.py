@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.artifact import FORMAT
-from inference.artifact_cache import (
+from inference.artifacts.artifact import FORMAT
+from inference.artifacts.cache import (
     SHAPING_PACKAGES,
     ArtifactCache,
     artifact_key,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from inference.artifact import Artifact
+    from inference.artifacts.artifact import Artifact
 
 
 def dense() -> None:
@@ -240,7 +240,7 @@ def test_the_key_changes_with_versions(
 ) -> None:
     before = key_of(file)
     monkeypatch.setattr(
-        "inference.artifact_cache.version",
+        "inference.artifacts.cache.version",
         lambda name: "99.0" if name == package else version(name),
     )
 
@@ -251,6 +251,6 @@ def test_the_key_changes_with_the_artifacts_format(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = key_of(file)
-    monkeypatch.setattr("inference.artifact_cache.FORMAT", FORMAT + 1)
+    monkeypatch.setattr("inference.artifacts.cache.FORMAT", FORMAT + 1)
 
     assert key_of(file) != before

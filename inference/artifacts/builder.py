@@ -11,16 +11,16 @@ import anyio
 import anyio.to_thread
 
 from inference import errors
-from inference.artifact_cache import ArtifactCache, Refusal, artifact_key
-from inference.compiler_limits import timeout_text
-from inference.compiler_messages import CompileRequest
-from inference.compiler_process import run_child
+from inference.artifacts.cache import ArtifactCache, Refusal, artifact_key
+from inference.artifacts.child import run_child
+from inference.artifacts.failures import timeout_text
+from inference.artifacts.messages import CompileRequest
+from inference.artifacts.sample_digest import with_samples
 from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.permissions import Permissions
 from inference.repository.checksums import UNVERIFIED, verify
 from inference.repository.digest import digest_source
 from inference.repository.sidecar import read_sidecar
-from inference.sample_digest import with_samples
 from inference.system.cpus import available_cpus
 from inference.system.memory import available_memory
 from inference.system.own_version import own_version
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from inference.artifact import Artifact, Manifest
-    from inference.compiler_messages import CompileEvent
+    from inference.artifacts.artifact import Artifact, Manifest
+    from inference.artifacts.messages import CompileEvent
     from inference.repository.digest import SourceDigest
     from inference.repository.scan import ModelFiles
 

@@ -8,8 +8,8 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from inference.artifact_cache import ArtifactCache
-from inference.compilation import Compilation
+from inference.artifacts.builder import Compilation
+from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.repository.digest import digest_source
 from inference.repository.scan import ModelFiles
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from inference.compilation import Compiled
+    from inference.artifacts.builder import Compiled
     from tests.compiled_cases import CompiledCases
 
 NAME = "saved_half_plus_two"
@@ -229,7 +229,7 @@ async def test_no_more_than_two_children(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     child.install(monkeypatch, """wait_for_gate; echo '{"error": "not today"}'""")
-    monkeypatch.setattr("inference.compilation.available_cpus", lambda: 8)
+    monkeypatch.setattr("inference.artifacts.builder.available_cpus", lambda: 8)
     compilation, changed = new(cache), anyio.Event()
     stages: dict[str, str] = {}
 

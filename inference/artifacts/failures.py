@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inference.compiler_messages import CompileRequest
+    from inference.artifacts.messages import CompileRequest
 
 ELSEWHERE = "or compile it ahead of time with tandem compile on a machine that has more"
 # TensorFlow gives up at once where a thread has no memory for its stack.

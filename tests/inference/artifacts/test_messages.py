@@ -12,8 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.artifact import FORMAT, Manifest, signature_entry, signatures_of
-from inference.compiler_messages import CompileEvent
+from inference.artifacts.artifact import (
+    FORMAT,
+    Manifest,
+    signature_entry,
+    signatures_of,
+)
+from inference.artifacts.messages import CompileEvent
 from inference.dtypes import numpy_dtype
 from inference.types import Sample, Signature, TensorSpec
 

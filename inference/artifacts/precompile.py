@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from inference.artifact import signatures_of
-from inference.artifact_cache import ArtifactCache
-from inference.compilation import Compilation
+from inference.artifacts.artifact import signatures_of
+from inference.artifacts.builder import Compilation
+from inference.artifacts.cache import ArtifactCache
 from inference.errors import InferenceError
 from inference.repository.snapshot import Surveyor
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from inference.artifact import Manifest
+    from inference.artifacts.artifact import Manifest
     from inference.permissions import Permissions
     from inference.repository.scan import ModelFiles
     from inference.types import ModelId, Signature

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inference.compiler_messages import CompileRequest
-from inference.compiler_process import run_child
+from inference.artifacts.child import run_child
+from inference.artifacts.messages import CompileRequest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from inference.artifacts.mapping import map_file
 from inference.dtypes import numpy_dtype
-from inference.mapping import map_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,8 +9,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from inference.artifacts.weight_files import LARGE
 from inference.repository.digest import digest_file
-from inference.weight_files import LARGE
 
 if TYPE_CHECKING:
     from pathlib import Path
