@@ -125,6 +125,6 @@ def _keras_rows(model: Any, rows: int) -> Array:
 @cache
 def _servable(folder: Path, threads: int) -> Any:
     from inference.artifacts.artifact import Artifact
-    from inference.runtime import Servable, Threads
+    from inference.runtime.servable import Servable, Threads
 
     return Servable(Artifact(folder), threads=Threads(intra_op=threads))

@@ -128,7 +128,7 @@ def _sessions(kept: list[Any]) -> Iterator[None]:
 @contextmanager
 def _closing(first: Callable[[Any], object]) -> Iterator[None]:
     """Do something `first` when a servable is closed."""
-    from inference.runtime import Servable
+    from inference.runtime.servable import Servable
 
     close = Servable.close
 

@@ -131,6 +131,6 @@ def _answer(servable: Any) -> Array:
 def _servable(folder: Path) -> Any:
     from inference import available_cpus
     from inference.artifacts.artifact import Artifact
-    from inference.runtime import Servable, Threads
+    from inference.runtime.servable import Servable, Threads
 
     return Servable(Artifact(folder), threads=Threads(intra_op=available_cpus()))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from benchmarks.report import Target
 
 MB = 1e6
-RUNTIME = "inference.runtime"
+RUNTIME = "inference.runtime.servable"
 KERAS, GRAPH, SAVED = "keras.models.load_model", "import_graph_def", "saved_model.load"
 
 

@@ -85,7 +85,7 @@ def _disk_bytes(folder: Path) -> int:
 def _mapped_bytes(folders: list[Path]) -> int:
     """The weights' share of a process that has loaded and asked all."""
     with child() as process:
-        process.call(loads.prepare, "inference.runtime")
+        process.call(loads.prepare, "inference.runtime.servable")
 
         for folder in folders:
             process.call(loads.load_servable, folder)

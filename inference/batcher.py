@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from inference.calls import Call
     from inference.limits import Batching
-    from inference.loading import Loaded
-    from inference.runtime import Servable
+    from inference.runtime.loader import Loaded
+    from inference.runtime.servable import Servable
     from inference.types import Array
 
 UNLOADING = "The model is being unloaded; ask again soon."

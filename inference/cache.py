@@ -18,8 +18,8 @@ from inference.retries import Retries
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
 
-    from inference.loading import Loader, Prepared
     from inference.model import Model
+    from inference.runtime.loader import Loader, Prepared
 
 PATIENCE_SECONDS = 1.0
 """How long a load waits for a version to become idle, before it takes a busy one."""

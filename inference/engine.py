@@ -13,12 +13,12 @@ from inference.artifacts.cache import ArtifactCache
 from inference.cache import ModelCache
 from inference.catalog import Catalog
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
-from inference.loading import Loader
 from inference.manager import ModelManager
 from inference.reasons import first_line
 from inference.repository.poller import Lookout
 from inference.repository.problem_log import ProblemLog
 from inference.repository.snapshot import Surveyor
+from inference.runtime.loader import Loader
 from inference.types import EngineStatus
 
 if TYPE_CHECKING:

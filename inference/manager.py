@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from inference.cache import ModelCache
     from inference.catalog import Catalog
-    from inference.loading import Loader, Prepared
     from inference.repository.policy import Declaration
     from inference.repository.scan import ModelFiles
     from inference.repository.snapshot import FoundModel, FoundVersion, Survey
+    from inference.runtime.loader import Loader, Prepared
 
 EMPTY = (
     "The repository holds no model now. What is served stays, as that may be a "

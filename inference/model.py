@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from inference.instance import Instance
-    from inference.loading import Prepared
+    from inference.runtime.loader import Prepared
     from inference.types import ModelId, Signature
 
 NEVER = -math.inf

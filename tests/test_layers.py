@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
-TENSORFLOW = {"inference.backend", "inference.runtime"}
+TENSORFLOW = {"inference.backend", "inference.runtime.servable"}
 HANDING_ON = "inference.artifacts.child_environment"
 SETTING_UP = {"inference.backend", "inference.sources.keras_loading"}
 KERAS = {"inference.sources.keras_loading", "inference.sources.keras_hdf5_weights"}
@@ -209,7 +209,7 @@ def test_the_package_imports_neither_tensorflow_nor_the_compiler() -> None:
     assert not any(
         name.startswith(("inference.compiler.", "inference.sources.")) for name in found
     )
-    assert "inference.runtime" not in found
+    assert "inference.runtime.servable" not in found
 
 
 def test_no_import_cycles() -> None:

@@ -25,7 +25,7 @@ import uvicorn
 
 from benchmarks.load.process import HOST
 from inference.artifacts.artifact import Artifact
-from inference.runtime import Servable, Threads
+from inference.runtime.servable import Servable, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -41,6 +41,6 @@ def rows_per_second(folder: Path, size: int, seconds: float) -> float:
 @cache
 def _servable(folder: Path) -> Any:
     from inference.artifacts.artifact import Artifact
-    from inference.runtime import Servable, Threads
+    from inference.runtime.servable import Servable, Threads
 
     return Servable(Artifact(folder), threads=Threads(intra_op=1))

@@ -21,7 +21,7 @@ from inference.compiler.constants import share_constants
 from inference.compiler.lengths import check_lengths
 from inference.compiler.optimization import escaping_variables
 from inference.compiler.weights import WeightWriter, externalize
-from inference.runtime import this_machine
+from inference.runtime.servable import this_machine
 from inference.sources.graphs import all_nodes, node_of
 from inference.sources.tables import fill_tables
 

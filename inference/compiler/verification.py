@@ -11,13 +11,13 @@ from inference.compiler.agreement import agree, gap, rows_differ
 from inference.compiler.trials import Refusal, Trial
 from inference.errors import InferenceError
 from inference.reasons import first_line
-from inference.runtime import sample_inputs
+from inference.runtime.servable import sample_inputs
 from inference.types import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inference.runtime import Servable
+    from inference.runtime.servable import Servable
     from inference.types import Array, Shape, Signature
 
 _MOST_PROOFS = 3

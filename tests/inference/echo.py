@@ -13,10 +13,10 @@ from inference.artifacts.builder import Compiled
 from inference.backend import tf
 from inference.instance import Instance
 from inference.limits import Limits
-from inference.loading import Loaded, Prepared
 from inference.model import Model
 from inference.repository.scan import ModelFiles
-from inference.runtime import Servable
+from inference.runtime.loader import Loaded, Prepared
+from inference.runtime.servable import Servable
 from inference.types import UNNAMED, Load, ModelId, ModelSpec, PredictRequest
 from tests.inference.graphs import rows
 from tests.inference.servables import Gate, settled

@@ -12,7 +12,7 @@ from inference.artifacts.artifact import Artifact
 from inference.backend import tf
 from inference.compiler.compile import compile_model
 from inference.repository.sidecar import Sidecar
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from inference.sources.opening import open_source
 
 if TYPE_CHECKING:

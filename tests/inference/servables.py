@@ -16,14 +16,14 @@ from inference.batcher import Batcher
 from inference.calls import Call
 from inference.errors import ExecutionFailed, InputMismatch
 from inference.limits import Limits
-from inference.loading import Loaded
+from inference.runtime.loader import Loaded
 from inference.types import Load
 from tests.inference.specs import signature, spec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
-    from inference.runtime import Servable
+    from inference.runtime.servable import Servable
     from inference.types import Array, Signature
 
 ROWS = spec("x", shape=(None, None))

@@ -16,12 +16,12 @@ from inference.artifacts.builder import Compiled
 from inference.cache import ModelCache
 from inference.catalog import Catalog
 from inference.limits import Limits
-from inference.loading import Loaded, Loader, Prepared
 from inference.manager import ModelManager
 from inference.repository.policy import Declaration
 from inference.repository.scan import ModelFiles
 from inference.repository.sidecar import VersionsTable
 from inference.repository.snapshot import FoundModel, FoundVersion, Survey
+from inference.runtime.loader import Loaded, Loader, Prepared
 from inference.types import ModelId, ModelSpec, PredictRequest
 from tests.inference.servables import DOUBLE, SIGNATURES, Gated
 

@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.repository.sidecar import Sidecar
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from inference.sources.opening import open_source
 from tests.inference.graphs import compile_path
 

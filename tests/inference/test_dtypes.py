@@ -14,7 +14,7 @@ from inference.dtypes import WIDENED
 from inference.errors import InputMismatch, InvalidModel, InvalidRequest
 from inference.inputs.binding import bind
 from inference.inputs.nested_lists import LEAVES
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from service.codecs import json_arrays
 from tests.inference.graphs import compile_path
 

@@ -20,7 +20,7 @@ from inference import (
     PredictRequest,
     VersionNotFound,
 )
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.arrays import assert_outputs
 from tests.inference.children import Child, is_alive
 from tests.inference.repositories import LAYOUT, ask, settled, until

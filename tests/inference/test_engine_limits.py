@@ -19,7 +19,7 @@ from inference import (
     ModelState,
     VersionNotFound,
 )
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.repositories import ask, settled
 from tests.inference.servables import Gate
 

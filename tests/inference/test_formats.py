@@ -13,7 +13,7 @@ import pytest
 from inference.artifacts.artifact import signatures_of
 from inference.artifacts.weight_files import file_lengths
 from inference.inputs.binding import bind
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.arrays import assert_outputs
 from tests.model_files import GOOD
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from inference.compiler.kernels import cannot_compute, cannot_run
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from inference.types import Load, ModelId, ModelSpec
 from tests.inference.shelf import MIB, FakeLoader, shelf
 
 if TYPE_CHECKING:
-    from inference.loading import Loaded, Prepared
     from inference.model import Model
+    from inference.runtime.loader import Loaded, Prepared
     from tests.inference.shelf import Shelf
 
 STEPS = 300

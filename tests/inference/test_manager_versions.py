@@ -15,7 +15,7 @@ from tests.inference.shelf import FakeLoader, prepared, seen, shelf
 
 if TYPE_CHECKING:
     from inference.artifacts.builder import Compiled
-    from inference.loading import Prepared
+    from inference.runtime.loader import Prepared
 
 A2 = ModelId("a", 2)
 

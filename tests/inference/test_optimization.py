@@ -12,7 +12,7 @@ from inference.compiler import optimization
 from inference.compiler.optimization import Form, clean, freeze, inline, plain, recipes
 from inference.errors import InvalidModel
 from inference.repository.sidecar import Sidecar
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from inference.sources.graphs import nodes_by_name
 from inference.sources.opening import open_source
 from tests.inference.graphs import (

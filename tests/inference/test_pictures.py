@@ -8,7 +8,7 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.errors import InputMismatch
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from inference.sources.kernels.adapting import adapt
 from tests.inference.graphs import compile_graph, rows
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from inference.sources.row_counts import COUNTED
 from tests.inference.graphs import compile_graph, floats, rows
 from tests.inference.trained import defaults, opened, write_trained

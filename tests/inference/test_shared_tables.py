@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from inference.errors import InvalidModel
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:

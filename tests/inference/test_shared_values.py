@@ -11,7 +11,7 @@ from inference.backend import tf, tf1
 from inference.compiler import optimization
 from inference.compiler.constants import share_constants
 from inference.compiler.waits import drop_idle_waits
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from inference.sources.graphs import nodes_by_name
 from tests.inference.graphs import compile_path, floats
 

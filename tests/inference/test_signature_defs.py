@@ -19,11 +19,11 @@ from inference.errors import (
 )
 from inference.inputs.recorded_requests import Recorded
 from inference.repository.sidecar import Sidecar
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
+from inference.runtime.tuning import Tuning, tune
+from inference.runtime.warmup import replay
 from inference.sources.opening import open_source
-from inference.tuning import Tuning, tune
 from inference.types import UNNAMED, ModelId
-from inference.warmup import replay
 from service.report import print_inspection
 from tests.inference.echo import Held, ask, available
 from tests.inference.graphs import compile_path

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from inference.errors import InvalidSidecar
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:

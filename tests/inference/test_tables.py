@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_path, rows, write_saved_model
 
 if TYPE_CHECKING:

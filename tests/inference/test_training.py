@@ -9,7 +9,7 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_path
 from tests.inference.trained import (
     FLAGS,

@@ -11,7 +11,7 @@ from inference.backend import tf, tf1
 from inference.compiler.trials import Refusal, Trial, attempt
 from inference.compiler.verification import Mismatch, compare
 from inference.inputs.samples import Made
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_graph, floats, rows, source_of
 
 if TYPE_CHECKING:

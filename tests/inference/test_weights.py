@@ -13,7 +13,7 @@ from inference.artifacts.weight_files import PAGE
 from inference.backend import tf, tf1
 from inference.compiler import optimization
 from inference.compiler.weights import externalize
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.arrays import assert_outputs
 from tests.inference.graphs import (
     compile_graph,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from inference.sources.kernels.adapting import adapt
 from tests.inference.graphs import compile_graph, rows
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from inference.compiler.state import localize
 from inference.errors import InvalidModel
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_path, write_saved_model
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from inference.artifacts.artifact import Artifact
 from inference.artifacts.builder import Compiled
 from inference.backend import tf, tf1
 from inference.limits import Limits
-from inference.loading import Loader, Prepared
 from inference.repository.scan import ModelFiles
-from inference.runtime import takes_portable
+from inference.runtime.loader import Loader, Prepared
+from inference.runtime.servable import takes_portable
 from inference.types import ModelId
 from tests.inference.graphs import compile_path, floats, rows, write_graph
 

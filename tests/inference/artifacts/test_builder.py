@@ -13,7 +13,7 @@ from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.repository.digest import digest_source
 from inference.repository.scan import ModelFiles
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from inference.types import ModelId
 from tests.inference.arrays import assert_outputs
 from tests.inference.children import Child, is_alive, key_of, put

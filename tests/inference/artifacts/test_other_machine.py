@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from inference.runtime import this_machine
+from inference.runtime.servable import this_machine
 
 PROJECT = Path(__file__).parents[2]
 FILES = [

@@ -17,13 +17,13 @@ import pytest
 
 from inference.artifacts.artifact import Artifact
 from inference.errors import ExecutionFailed, LoadFailed
-from inference.runtime import Servable, this_machine
+from inference.runtime.servable import Servable, this_machine
 from tests.inference import travelling
 from tests.inference.travelling import GRAPHS, ask, compile_all, prepared, truth
 
 if TYPE_CHECKING:
     from inference.artifacts.builder import Compiled
-    from inference.loading import Prepared
+    from inference.runtime.loader import Prepared
 
 PROJECT = Path(__file__).parents[2]
 TOLERANCE = {"half precision": 2e-2}

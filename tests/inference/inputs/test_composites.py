@@ -12,7 +12,7 @@ from inference import by_whole, put_together, show_shape, whole_shape
 from inference.backend import tf, tf1
 from inference.errors import InputMismatch, InvalidRequest
 from inference.inputs.binding import bind
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from service.codecs import tfserving, tfserving_answers
 from tests.inference.graphs import compile_path
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.runtime import Servable, Threads
+from inference.runtime.servable import Servable, Threads
 from inference.system.priority import STEPS, lower_priority, start_lowered
 from tests.inference.graphs import compile_graph, floats, rows
 

@@ -10,7 +10,7 @@ import pytest
 from inference.backend import tf, tf1
 from inference.errors import ExecutionFailed, InputMismatch
 from inference.permissions import Permissions
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 from tests.inference.graphs import (
     compile_graph,
     compile_path,

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference import tuning, tuning_file
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InputMismatch
-from inference.runtime import this_machine
-from inference.tuning import Tuning, choose, pairs, tune
-from inference.tuning_file import TuningFile, circumstances
+from inference.runtime.servable import this_machine, tuning, tuning_file
+from inference.runtime.tuning import Tuning, choose, pairs, tune
+from inference.runtime.tuning_file import TuningFile, circumstances
 from tests.inference.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.artifacts.artifact import Artifact
-    from inference.throughput import Pair
+    from inference.runtime.throughput import Pair
     from inference.types import Signature
 
 RATES = {(1, 4): 50.0, (4, 1): 100.0, (2, 2): 80.0}

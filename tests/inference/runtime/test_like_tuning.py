@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference import opening, tuning
 from inference.artifacts.artifact import Manifest
 from inference.artifacts.builder import Compiled
 from inference.limits import Limits
-from inference.loading import Loader, Prepared
 from inference.repository.scan import ModelFiles
-from inference.runtime import this_machine
+from inference.runtime.loader import Loader, Prepared
+from inference.runtime.servable import opening, this_machine, tuning
 from inference.system.priority import BACKGROUND_STEPS, STEPS
 from inference.types import ModelId
 from tests.inference.graphs import compile_graph, rows
@@ -140,7 +139,7 @@ async def test_figures_of_another_form_or_kind_of_machine_are_not_taken_over(
     other = here.model_copy(update={"onednn": not here.onednn})
     monkeypatch.setattr(tuning, "this_machine", lambda: other)
     assert tuning.tune(artifact, cpus=4).reason == "measured"
-    monkeypatch.setattr("inference.tuning_file.cpu_name", lambda: "another")
+    monkeypatch.setattr("inference.runtime.tuning_file.cpu_name", lambda: "another")
     assert tuning.tune(artifact, cpus=4).reason == "measured"
     assert tuning.tune(artifact, cpus=4).reason == "measured earlier"
 

@@ -14,7 +14,7 @@ import pytest
 from inference.artifacts.artifact import Artifact, DamagedArtifact
 from inference.backend import tf, tf1
 from inference.errors import InputMismatch, UnknownSignature
-from inference.runtime import Servable, Threads
+from inference.runtime.servable import Servable, Threads
 from tests.inference.graphs import (
     compile_graph,
     floats,
@@ -35,7 +35,7 @@ import numpy as np
 
 import inference
 from inference.artifacts.artifact import Artifact
-from inference.runtime import Servable
+from inference.runtime.servable import Servable
 
 with Servable(Artifact(Path(sys.argv[1]))) as servable:
     assert servable.run("serving_default", {"x": np.ones((2, 16), "f4")})

@@ -15,12 +15,12 @@ from inference.artifacts.artifact import Artifact, Manifest
 from inference.artifacts.builder import Compiled
 from inference.backend import tf
 from inference.errors import InvalidModel, LoadFailed
-from inference.footprint import expected_bytes, resident_bytes
 from inference.inputs.recorded_requests import ELSEWHERE
 from inference.limits import Limits
-from inference.loading import Loader, Prepared
 from inference.repository.scan import ModelFiles
-from inference.runtime import Servable
+from inference.runtime.footprint import expected_bytes, resident_bytes
+from inference.runtime.loader import Loader, Prepared
+from inference.runtime.servable import Servable
 from inference.types import ModelId
 from tests.inference.echo import echo
 from tests.inference.graphs import compile_graph, rows
@@ -28,7 +28,7 @@ from tests.inference.graphs import compile_graph, rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.loading import Loaded
+    from inference.runtime.loader import Loaded
 
 LIMITS = Limits(concurrency=1, intra_op_threads=1)
 LARGE = 50 * 1024**2

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 
-from inference import throughput
 from inference.artifacts.artifact import Artifact, signatures_of
 from inference.errors import InputMismatch
-from inference.throughput import measure
+from inference.runtime.servable import throughput
+from inference.runtime.throughput import measure
 from inference.types import Sample, Signature, TensorSpec
 from tests.inference.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference.runtime import Threads
+    from inference.runtime.servable import Threads
     from inference.types import Array
 
 X = TensorSpec(name="x", tensor="x:0", dtype="float32", shape=(None, 4))

@@ -12,10 +12,10 @@ import structlog
 
 from inference.artifacts.artifact import DamagedArtifact
 from inference.errors import LoadFailed
-from inference.footprint import expected_bytes
-from inference.opening import ForeignArtifact, open_artifact
 from inference.repository.sidecar import blaming_sidecar, read_sidecar
 from inference.repository.sidecar_limits import limits_with
+from inference.runtime.footprint import expected_bytes
+from inference.runtime.opening import ForeignArtifact, open_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from inference.artifacts.builder import Compilation, Compiled
     from inference.limits import Batching, Limits
     from inference.repository.scan import ModelFiles
-    from inference.runtime import Servable
-    from inference.tuning import Tuning
+    from inference.runtime.servable import Servable
+    from inference.runtime.tuning import Tuning
 
 log = structlog.get_logger("tandem.engine")
 

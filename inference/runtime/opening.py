@@ -16,17 +16,17 @@ from inference.errors import (
     InputMismatch,
     InvalidModel,
 )
-from inference.footprint import resident_bytes
 from inference.inputs.recorded_requests import ELSEWHERE, read_warmup
+from inference.runtime.footprint import resident_bytes
+from inference.runtime.warmup import replay
 from inference.system.cpus import available_cpus
 from inference.system.priority import BACKGROUND_STEPS, start_lowered
-from inference.warmup import replay
 
 if TYPE_CHECKING:
     from inference.artifacts.artifact import Artifact, Manifest
-    from inference.loading import Prepared
-    from inference.runtime import Servable
-    from inference.tuning import Tuning
+    from inference.runtime.loader import Prepared
+    from inference.runtime.servable import Servable
+    from inference.runtime.tuning import Tuning
 
 log = structlog.get_logger("tandem.engine")
 
@@ -80,7 +80,7 @@ def open_artifact(
 
 
 def _tell(prepared: Prepared, event: str, **more: str) -> None:
-    from inference.runtime import this_machine
+    from inference.runtime.servable import this_machine
 
     log.info(
         event,
@@ -99,21 +99,21 @@ def _start_runtime() -> None:
     out of it. Models come later, as their cycles must be collected when they go; a
     collection of theirs takes less than a millisecond each.
     """
-    import inference.runtime  # noqa: F401
+    import inference.runtime.servable  # noqa: F401
 
     gc.collect()
     gc.freeze()
 
 
 def _is_foreign(manifest: Manifest) -> bool:
-    from inference.runtime import is_foreign
+    from inference.runtime.servable import is_foreign
 
     return is_foreign(manifest)
 
 
 def _is_hopeless(manifest: Manifest) -> bool:
     """Return whether no form was made for such a machine, or is known to run on it."""
-    from inference.runtime import this_machine
+    from inference.runtime.servable import this_machine
 
     untried = not manifest.native or manifest.portable is not None
     return manifest.machine != this_machine() and (manifest.warms_up or not untried)
@@ -135,7 +135,7 @@ def _open(
     background: bool,
     last: bool = False,
 ) -> Opened:
-    from inference.runtime import Servable, Threads
+    from inference.runtime.servable import Servable, Threads
 
     started = time.monotonic()
     before = resident_bytes()
@@ -170,7 +170,7 @@ def _open(
 def _tune(
     prepared: Prepared, artifact: Artifact, like: Tuning | None, *, background: bool
 ) -> Tuning:
-    from inference.tuning import BATCH_ROWS, tune
+    from inference.runtime.tuning import BATCH_ROWS, tune
 
     limits = prepared.limits
     measuring = partial(

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from threading import Barrier
 from typing import TYPE_CHECKING, TypeAlias
 
-from inference.runtime import Servable, Threads, sample_inputs
+from inference.runtime.servable import Servable, Threads, sample_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inference.artifacts.artifact import Artifact
-    from inference.runtime import Weights
+    from inference.runtime.servable import Weights
     from inference.types import Sample, Signature
 
 Pair: TypeAlias = tuple[int, int]

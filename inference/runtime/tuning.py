@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from inference.artifacts.artifact import signatures_of
 from inference.errors import InferenceError
-from inference.runtime import takes_portable, this_machine
-from inference.throughput import measure
-from inference.tuning_file import TuningFile, circumstances
+from inference.runtime.servable import takes_portable, this_machine
+from inference.runtime.throughput import measure
+from inference.runtime.tuning_file import TuningFile, circumstances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inference.artifacts.artifact import Artifact
-    from inference.throughput import Pair
+    from inference.runtime.throughput import Pair
     from inference.types import Signature
 
 BATCH_ROWS = 8

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inference.inputs.recorded_requests import Recorded
-    from inference.runtime import Servable
+    from inference.runtime.servable import Servable
 
 
 def replay(servable: Servable, requests: Iterable[Recorded]) -> None:
