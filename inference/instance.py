@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from inference.batcher import Batcher
-from inference.calls import Call
+from inference.batching.batcher import Batcher
+from inference.batching.call import Call
 from inference.errors import UnknownSignature
 from inference.inputs.binding import bind
 from inference.types import PredictResult

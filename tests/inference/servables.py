@@ -12,8 +12,8 @@ import anyio.from_thread
 import anyio.lowlevel
 import numpy as np
 
-from inference.batcher import Batcher
-from inference.calls import Call
+from inference.batching.batcher import Batcher
+from inference.batching.call import Call
 from inference.errors import ExecutionFailed, InputMismatch
 from inference.limits import Limits
 from inference.runtime.loader import Loaded

@@ -13,7 +13,7 @@ from inference.errors import ExecutionFailed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inference.calls import Call, Group
+    from inference.batching.call import Call, Group
     from inference.limits import Batching
     from inference.types import Array
 

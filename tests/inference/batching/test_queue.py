@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from inference.batching import BatchQueue, join, split
+from inference.batching.queue import BatchQueue, join, split
 from inference.errors import ExecutionFailed
 from inference.limits import Batching
 from tests.inference.servables import ALONE, DOUBLE, OTHER, call
 
 if TYPE_CHECKING:
-    from inference.calls import Call
+    from inference.batching.call import Call
 
 NOW = 1000.0
 

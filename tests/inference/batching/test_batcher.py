@@ -26,7 +26,7 @@ from tests.inference.servables import (
 )
 
 if TYPE_CHECKING:
-    from inference.calls import Call
+    from inference.batching.call import Call
     from inference.types import Signature
 
 

@@ -5,7 +5,7 @@ import weakref
 
 import numpy as np
 
-from inference.deadlines import SPARE, Deadlines
+from inference.batching.deadlines import SPARE, Deadlines
 from tests.inference.servables import call
 
 

@@ -186,7 +186,7 @@ async def test_when_to_come_back_is_measured(
     """One call took three seconds, and four are before the next."""
     now = iter([0.0, 3.0])
     clock = SimpleNamespace(perf_counter=lambda: next(now, 3.0))
-    monkeypatch.setattr("inference.batcher.time", clock)
+    monkeypatch.setattr("inference.batching.batcher.time", clock)
     servable = Gated()
 
     async with serving(servable, Limits(max_queue=4)) as batcher:

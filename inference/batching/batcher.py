@@ -11,11 +11,11 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from inference.admission import AdmissionController
-from inference.batching import BatchQueue, join, split
-from inference.deadlines import Deadlines
+from inference.batching.admission import AdmissionController
+from inference.batching.deadlines import Deadlines
+from inference.batching.queue import BatchQueue, join, split
+from inference.batching.statistics import ServiceTime
 from inference.errors import DeadlineExceeded, Unavailable
-from inference.statistics import ServiceTime
 from inference.system.priority import lower_priority
 from inference.types import Load
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup, TaskStatus
 
-    from inference.calls import Call
+    from inference.batching.call import Call
     from inference.limits import Batching
     from inference.runtime.loader import Loaded
     from inference.runtime.servable import Servable

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from inference.admission import AdmissionController
+from inference.batching.admission import AdmissionController
+from inference.batching.statistics import ServiceTime
 from inference.errors import Overloaded
-from inference.statistics import ServiceTime
 
 
 def controller(max_queue: int, seconds_per_call: float = 0.0) -> AdmissionController:

@@ -6,7 +6,7 @@ import anyio
 import numpy as np
 import pytest
 
-from inference.calls import Call, joinable_rows
+from inference.batching.call import Call, joinable_rows
 from tests.inference.servables import call
 from tests.inference.specs import signature, spec
 

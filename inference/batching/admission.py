@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from inference.errors import Overloaded
 
 if TYPE_CHECKING:
-    from inference.statistics import ServiceTime
+    from inference.batching.statistics import ServiceTime
 
 SHORTEST_SECONDS = 0.1
 LONGEST_SECONDS = 60.0

@@ -12,7 +12,7 @@ from inference.types import Load
 from tests.inference.servables import OTHER, Ended, Gated, call, serving
 
 if TYPE_CHECKING:
-    from inference.batcher import Batcher
+    from inference.batching.batcher import Batcher
 
 
 class Clock:

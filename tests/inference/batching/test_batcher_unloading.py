@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from inference.batcher import Batcher
+from inference.batching.batcher import Batcher
 from inference.errors import Unavailable
 from inference.limits import Batching, Limits
 from inference.types import Load

@@ -13,8 +13,8 @@ from inference.types import Load
 from tests.inference.servables import ALONE, OTHER, Ended, Gated, call, serving
 
 if TYPE_CHECKING:
-    from inference.batcher import Batcher
-    from inference.calls import Call
+    from inference.batching.batcher import Batcher
+    from inference.batching.call import Call
 
 HOUR = 3600.0
 

@@ -17,8 +17,8 @@ from inference.limits import Batching, Limits
 from tests.inference.servables import ALONE, DOUBLE, OTHER, Gated, call, serving
 
 if TYPE_CHECKING:
-    from inference.batcher import Batcher
-    from inference.calls import Call
+    from inference.batching.batcher import Batcher
+    from inference.batching.call import Call
     from inference.types import Array
 
 CLIENTS = 48

@@ -7,7 +7,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inference.calls import Call
+    from inference.batching.call import Call
 
 SPARE = 64
 
