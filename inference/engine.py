@@ -10,10 +10,10 @@ import structlog
 
 from inference.artifacts.builder import Compilation
 from inference.artifacts.cache import ArtifactCache
-from inference.cache import ModelCache
-from inference.catalog import Catalog
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
-from inference.manager import ModelManager
+from inference.lifecycle.cache import ModelCache
+from inference.lifecycle.catalog import Catalog
+from inference.lifecycle.manager import ModelManager
 from inference.reasons import first_line
 from inference.repository.poller import Lookout
 from inference.repository.problem_log import ProblemLog
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from inference.config import EngineConfig
-    from inference.model import Model
+    from inference.lifecycle.model import Model
     from inference.types import ModelSpec, ModelStatus, PredictRequest, PredictResult
 
 SCAN_TIMEOUT_SECONDS = 30.0

@@ -11,9 +11,9 @@ import anyio
 from inference.artifacts.artifact import Artifact
 from inference.artifacts.builder import Compiled
 from inference.backend import tf
-from inference.instance import Instance
+from inference.lifecycle.instance import Instance
+from inference.lifecycle.model import Model
 from inference.limits import Limits
-from inference.model import Model
 from inference.repository.scan import ModelFiles
 from inference.runtime.loader import Loaded, Prepared
 from inference.runtime.servable import Servable

@@ -13,10 +13,10 @@ import numpy as np
 
 from inference.artifacts.artifact import FORMAT, Artifact, Manifest, signature_entry
 from inference.artifacts.builder import Compiled
-from inference.cache import ModelCache
-from inference.catalog import Catalog
+from inference.lifecycle.cache import ModelCache
+from inference.lifecycle.catalog import Catalog
+from inference.lifecycle.manager import ModelManager
 from inference.limits import Limits
-from inference.manager import ModelManager
 from inference.repository.policy import Declaration
 from inference.repository.scan import ModelFiles
 from inference.repository.sidecar import VersionsTable
@@ -28,8 +28,8 @@ from tests.inference.servables import DOUBLE, SIGNATURES, Gated
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
-    from inference.instance import Instance
-    from inference.model import Model
+    from inference.lifecycle.instance import Instance
+    from inference.lifecycle.model import Model
     from inference.types import PredictResult
 
 MIB = 1024**2

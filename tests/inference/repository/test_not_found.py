@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inference.catalog import Catalog, Entry
 from inference.errors import ModelNotFound, VersionNotFound
+from inference.lifecycle.catalog import Catalog, Entry
 from inference.repository.policy import Declaration
 from inference.repository.sidecar import VersionsTable
 from inference.types import ModelSpec

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from inference.catalog import Catalog, Entry
 from inference.errors import ModelNotFound, VersionNotFound
-from inference.model import Model
+from inference.lifecycle.catalog import Catalog, Entry
+from inference.lifecycle.model import Model
 from inference.repository.policy import Declaration
 from inference.repository.sidecar import VersionsTable
 from inference.types import ModelId, ModelSpec, ModelState

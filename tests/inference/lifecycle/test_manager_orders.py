@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from inference import cache as cache_module
 from inference.errors import InvalidModel, LoadFailed, ModelUnloaded
+from inference.lifecycle import cache as cache_module
 from inference.types import ModelId, ModelSpec
 from tests.inference.shelf import MIB, FakeLoader, seen, shelf
 
 if TYPE_CHECKING:
-    from inference.model import Model
+    from inference.lifecycle.model import Model
     from tests.inference.shelf import Shelf
 
 A = ModelId("a", 1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from inference.instance import Instance
+    from inference.lifecycle.instance import Instance
     from inference.runtime.loader import Prepared
     from inference.types import ModelId, Signature
 

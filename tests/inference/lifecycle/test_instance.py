@@ -15,7 +15,7 @@ from inference.errors import (
     Overloaded,
     UnknownSignature,
 )
-from inference.instance import Instance
+from inference.lifecycle.instance import Instance
 from inference.limits import Batching, Limits
 from inference.types import Load
 from tests.inference.echo import ID, Held, ask, available, collect, echo, loaded

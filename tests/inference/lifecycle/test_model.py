@@ -12,7 +12,7 @@ from inference.errors import (
     ModelUnloaded,
     Unavailable,
 )
-from inference.model import Model
+from inference.lifecycle.model import Model
 from inference.types import Load, ModelId, ModelState
 from tests.inference.echo import (
     Held,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from inference import manager as manager_module
 from inference.errors import InvalidModel, InvalidSidecar, LoadFailed
+from inference.lifecycle import manager as manager_module
 from inference.types import ModelId
 from tests.inference.shelf import FakeLoader, prepared, seen, shelf
 

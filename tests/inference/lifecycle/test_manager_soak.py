@@ -10,8 +10,6 @@ import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
-from inference import cache as cache_module
-from inference import retries as retries_module
 from inference.errors import (
     DeadlineExceeded,
     InvalidModel,
@@ -20,12 +18,14 @@ from inference.errors import (
     ModelNotFound,
     Unavailable,
 )
+from inference.lifecycle import cache as cache_module
+from inference.lifecycle import retries as retries_module
 from inference.repository.sidecar import VersionsTable
 from inference.types import Load, ModelId, ModelSpec
 from tests.inference.shelf import MIB, FakeLoader, shelf
 
 if TYPE_CHECKING:
-    from inference.model import Model
+    from inference.lifecycle.model import Model
     from inference.runtime.loader import Loaded, Prepared
     from tests.inference.shelf import Shelf
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from inference.errors import ModelNotFound
-from inference.manager import EMPTY
+from inference.lifecycle.manager import EMPTY
 from inference.repository.sidecar import VersionsTable
 from inference.types import ModelSpec
 from tests.inference.shelf import FakeLoader, seen, shelf

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from inference.attempts import Attempts
-from inference.catalog import Entry
 from inference.errors import InferenceError, VersionNotFound
-from inference.model import Model
+from inference.lifecycle.attempts import Attempts
+from inference.lifecycle.catalog import Entry
+from inference.lifecycle.model import Model
 from inference.reasons import first_line
 from inference.types import ModelSpec, ModelState
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from inference.cache import ModelCache
-    from inference.catalog import Catalog
+    from inference.lifecycle.cache import ModelCache
+    from inference.lifecycle.catalog import Catalog
     from inference.repository.policy import Declaration
     from inference.repository.scan import ModelFiles
     from inference.repository.snapshot import FoundModel, FoundVersion, Survey

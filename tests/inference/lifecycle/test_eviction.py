@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from inference.errors import LoadFailed
-from inference.eviction import MIB, check_possible, choose_victim, show_bytes
+from inference.lifecycle.eviction import MIB, check_possible, choose_victim, show_bytes
 
 
 @dataclass

@@ -6,8 +6,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from inference import cache as cache_module
 from inference.errors import DeadlineExceeded, ExecutionFailed, LoadFailed
+from inference.lifecycle import cache as cache_module
 from inference.types import ModelId, ModelSpec
 from tests.inference.shelf import MIB, FakeLoader, shelf
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.retries import FIRST_SECONDS, LONGEST_SECONDS, Failure, Retries
+from inference.lifecycle.retries import FIRST_SECONDS, LONGEST_SECONDS, Failure, Retries
 
 
 def test_what_never_failed() -> None:

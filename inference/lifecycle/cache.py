@@ -10,15 +10,15 @@ import anyio.lowlevel
 import structlog
 
 from inference.errors import DeadlineExceeded, InferenceError, LoadFailed, Unavailable
-from inference.eviction import check_possible, choose_victim
-from inference.instance import Instance
+from inference.lifecycle.eviction import check_possible, choose_victim
+from inference.lifecycle.instance import Instance
+from inference.lifecycle.retries import Retries
 from inference.reasons import first_line
-from inference.retries import Retries
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
 
-    from inference.model import Model
+    from inference.lifecycle.model import Model
     from inference.runtime.loader import Loader, Prepared
 
 PATIENCE_SECONDS = 1.0

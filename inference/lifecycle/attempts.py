@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inference.errors import InvalidModel, InvalidSidecar
-from inference.retries import Retries
+from inference.lifecycle.retries import Retries
 
 if TYPE_CHECKING:
-    from inference.model import Model
+    from inference.lifecycle.model import Model
 
 
 class Attempts:

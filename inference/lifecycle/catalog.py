@@ -15,7 +15,7 @@ from inference.types import ModelState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
 
-    from inference.model import Model
+    from inference.lifecycle.model import Model
     from inference.repository.policy import Declaration
     from inference.repository.snapshot import FoundVersion
     from inference.types import ModelSpec, ModelStatus
