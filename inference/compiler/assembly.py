@@ -21,9 +21,9 @@ from inference.compiler.constants import share_constants
 from inference.compiler.lengths import check_lengths
 from inference.compiler.optimization import escaping_variables
 from inference.compiler.weights import WeightWriter, externalize
+from inference.formats.graph.graphdef import all_nodes, node_of
+from inference.formats.graph.tables import fill_tables
 from inference.runtime.servable import this_machine
-from inference.sources.graphs import all_nodes, node_of
-from inference.sources.tables import fill_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from inference.artifacts.weight_files import Weight
     from inference.compiler.optimization import Form
     from inference.compiler.weights import Values
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
     from inference.types import Signature
 
 CONTROL_FLOW = (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf1
-from inference.sources.graphs import node_of, tensor_of
+from inference.formats.graph.graphdef import node_of, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

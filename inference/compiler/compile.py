@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.compiler.optimization import Form
+    from inference.formats.graph.source import Source
     from inference.inputs.given_samples import Given
     from inference.repository.sidecar import Sidecar
-    from inference.sources.source import Source
     from inference.types import Signature
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inference.sources.graphs import node_of
+from inference.formats.graph.graphdef import node_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

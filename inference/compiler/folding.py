@@ -10,8 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
-from inference.sources.graphs import node_of, nodes_by_name
-from inference.sources.nodes import become_identity, constant_node
+from inference.formats.graph.graphdef import node_of, nodes_by_name
+from inference.formats.graph.nodes import become_identity, constant_node
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

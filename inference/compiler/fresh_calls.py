@@ -14,19 +14,19 @@ from inference.compiler.optimization import inline
 from inference.compiler.shared_tables import check_tables
 from inference.compiler.state import localize, writes_variables, written_variables
 from inference.errors import InvalidSidecar
-from inference.sources.graphs import node_of, nodes_by_name, prune, reachable
+from inference.formats.graph.graphdef import node_of, nodes_by_name, prune, reachable
+from inference.formats.graph.nodes import become_read
+from inference.formats.graph.optional_inputs import MAX_DEFAULT_BYTES
+from inference.formats.graph.session import SessionReference, source_session
+from inference.formats.graph.tensors import dtype_name
 from inference.sources.kernels.rebuilding import rebuild
-from inference.sources.nodes import become_read
-from inference.sources.optional_inputs import MAX_DEFAULT_BYTES
-from inference.sources.session import SessionReference, source_session
-from inference.sources.tensors import dtype_name
 from inference.types import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from inference.compiler.state import LocalState
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
     from inference.types import Array, Signature
 
 _NOTE = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.compiler.written_values import WRITES
-from inference.sources.graphs import called, handle_of, node_of, nodes_by_name
+from inference.formats.graph.graphdef import called, handle_of, node_of, nodes_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.compiler.written_values import WRITES
 from inference.errors import InvalidModel
-from inference.sources.graphs import FORWARDS, node_of, nodes_by_name
+from inference.formats.graph.graphdef import FORWARDS, node_of, nodes_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -13,7 +13,7 @@ from inference.compiler.bodies import Added, closed, opened
 from inference.compiler.state import READ, localize
 from inference.compiler.written_values import ASSIGN, WRITES
 from inference.errors import InvalidModel
-from inference.sources.graphs import called, handle_of, nodes_by_name, tensor_of
+from inference.formats.graph.graphdef import called, handle_of, nodes_by_name, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf, tf1
+from inference.formats.graph.graphdef import node_of
 from inference.runtime.short_inputs import CHECK
-from inference.sources.graphs import node_of
 from inference.sources.kernels.scopes import (
     Scope,
     attribute,

@@ -15,13 +15,19 @@ from tensorflow.python.grappler import tf_optimizer
 from inference.backend import config_pb2, tf1
 from inference.compiler.folding import fold_scales
 from inference.compiler.waits import drop_idle_waits
-from inference.sources.graphs import FORWARDS, all_nodes, node_of, nodes_by_name, prune
-from inference.sources.nodes import become_constant
+from inference.formats.graph.graphdef import (
+    FORWARDS,
+    all_nodes,
+    node_of,
+    nodes_by_name,
+    prune,
+)
+from inference.formats.graph.nodes import become_constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
     from inference.types import Array
 
 FOLDING = ("constfold", "arithmetic")

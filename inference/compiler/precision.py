@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
-from inference.sources.graphs import nodes_by_name, reachable, used_functions
+from inference.formats.graph.graphdef import nodes_by_name, reachable, used_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

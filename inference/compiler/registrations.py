@@ -13,7 +13,7 @@ from tensorflow.python.framework import kernels
 
 from inference.backend import tf
 from inference.compiler.kernels import cure_of
-from inference.sources.graphs import called, function_names, node_of, reachable
+from inference.formats.graph.graphdef import called, function_names, node_of, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from inference.errors import InvalidModel
-from inference.sources.graphs import located_nodes
-from inference.sources.tables import TABLES
+from inference.formats.graph.graphdef import located_nodes
+from inference.formats.graph.tables import TABLES
 
 _WRITES = {
     f"LookupTable{verb}{version}"

@@ -19,7 +19,7 @@ from inference.compiler.written_values import (
     value_nodes,
 )
 from inference.errors import InvalidModel
-from inference.sources.graphs import (
+from inference.formats.graph.graphdef import (
     FORWARDS,
     handle_of,
     located_nodes,
@@ -27,7 +27,7 @@ from inference.sources.graphs import (
     reachable,
     tensor_of,
 )
-from inference.sources.nodes import become_identity
+from inference.formats.graph.nodes import become_identity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -11,16 +11,16 @@ from inference.compiler.kernels import cannot_compute, cannot_run
 from inference.compiler.precision import rounding
 from inference.compiler.registrations import without_kernel
 from inference.errors import InvalidSidecar
+from inference.formats.graph.value_hints import hints_of
 from inference.inputs.samples import candidates
 from inference.reasons import first_line
-from inference.sources.hinting import hints_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from inference.formats.graph.source import Source
     from inference.inputs.given_samples import Given
     from inference.inputs.samples import Candidate
-    from inference.sources.source import Source
     from inference.types import Array, Signature
 
 MOST_SECONDS = 60

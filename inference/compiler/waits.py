@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inference.sources.graphs import node_of
+from inference.formats.graph.graphdef import node_of
 
 _READY = {"Const", "NoOp", "VarHandleOp"}
 """They do nothing and wait for nothing of their own accord."""

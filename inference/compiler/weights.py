@@ -17,7 +17,7 @@ from inference.artifacts.weight_files import (
     file_lengths,
 )
 from inference.backend import tf
-from inference.sources.nodes import become_read, handle_node
+from inference.formats.graph.nodes import become_read, handle_node
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -6,7 +6,7 @@ from typing import Any
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
-from inference.sources.nodes import constant_node
+from inference.formats.graph.nodes import constant_node
 
 ASSIGN = "AssignVariableOp"
 _KINDS = ("Add", "Max", "Min", "Sub", "Update")

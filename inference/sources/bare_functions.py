@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from inference.backend import tf, tf1
+from inference.formats.graph.nodes import handle_node
 from inference.sources.input_parts import flattened
-from inference.sources.nodes import handle_node
 from inference.sources.signature_defs import OWN
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.sources.control_flow import MERGES, side_of
-from inference.sources.graphs import nodes_by_name, public_name
-from inference.sources.nodes import become_constant, become_identity
-from inference.sources.wiring import followers
+from inference.formats.graph.control_flow import MERGES, side_of
+from inference.formats.graph.graphdef import nodes_by_name, public_name
+from inference.formats.graph.nodes import become_constant, become_identity
+from inference.formats.graph.topology import followers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from inference.sources.control_flow import Places
-    from inference.sources.wiring import Operation, Wire
+    from inference.formats.graph.control_flow import Places
+    from inference.formats.graph.topology import Operation, Wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,19 +14,23 @@ from google.protobuf.message import DecodeError
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
+from inference.formats.graph import graphdef as graphs
+from inference.formats.graph.file import read_message
+from inference.formats.graph.fixed_values import fix_constants
+from inference.formats.graph.importing import drop_unknown
+from inference.formats.graph.saver import Saved, saved_values
+from inference.formats.graph.session import SessionReference, source_session
+from inference.formats.graph.sidecar_signatures import default_signature, named_tensors
+from inference.formats.graph.signature_discovery import discover
+from inference.formats.graph.source import Source
+from inference.formats.graph.tables import TABLES
+from inference.formats.graph.topology import operations
+from inference.formats.graph.variables import check_unwritten, to_resources
 from inference.reasons import first_line
 from inference.repository.checkpoints import incomplete
-from inference.sources import graphs
 from inference.sources.costs import check_budget, checkpoint_bytes
-from inference.sources.declared import default_signature, named_tensors
-from inference.sources.discovery import discover
-from inference.sources.fixed_values import fix_constants
-from inference.sources.graph_file import read_message
-from inference.sources.importing import drop_unknown
 from inference.sources.kernels.adapting import adapt
 from inference.sources.kernels.rebuilding import rebuild
-from inference.sources.saver import Saved, saved_values
-from inference.sources.session import SessionReference, source_session
 from inference.sources.signatureless import (
     discovered,
     feed_always,
@@ -35,24 +39,20 @@ from inference.sources.signatureless import (
     settle,
     signatures_of,
 )
-from inference.sources.source import Source
-from inference.sources.tables import TABLES
 from inference.sources.training_cut import settle_training
 from inference.sources.training_ends import (
     drop_measures,
     drop_training_ends,
     drop_unsaved,
 )
-from inference.sources.variables import check_unwritten, to_resources
-from inference.sources.wiring import operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from inference.formats.graph.signature_discovery import Found
     from inference.permissions import Permissions
     from inference.repository.sidecar import Sidecar
-    from inference.sources.discovery import Found
     from inference.types import Array
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel
+from inference.formats.graph.graphdef import located_nodes
+from inference.formats.graph.tensors import known_dtype
 from inference.sources.attributes import constants
-from inference.sources.graphs import located_nodes
-from inference.sources.tensors import known_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

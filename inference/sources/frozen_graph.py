@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.sources import graphs
-from inference.sources.declared import default_signature
-from inference.sources.fixed_values import fix_constants
-from inference.sources.graph_file import parse
-from inference.sources.importing import drop_unknown
+from inference.formats.graph import graphdef as graphs
+from inference.formats.graph.file import parse
+from inference.formats.graph.fixed_values import fix_constants
+from inference.formats.graph.importing import drop_unknown
+from inference.formats.graph.session import SessionReference, source_session
+from inference.formats.graph.sidecar_signatures import default_signature
+from inference.formats.graph.source import Source
+from inference.formats.graph.tables import TABLES
 from inference.sources.kernels.adapting import adapt
-from inference.sources.session import SessionReference, source_session
 from inference.sources.signatureless import (
     discovered,
     feed_always,
@@ -23,17 +25,15 @@ from inference.sources.signatureless import (
     settle,
     signatures_of,
 )
-from inference.sources.source import Source
-from inference.sources.tables import TABLES
 from inference.sources.training_cut import settle_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from inference.formats.graph.signature_discovery import Found
     from inference.permissions import Permissions
     from inference.repository.sidecar import Sidecar
-    from inference.sources.discovery import Found
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
 
 from inference.backend import tf
-from inference.sources.graphs import node_of, nodes_by_name
-from inference.sources.tensors import shape_of
+from inference.formats.graph.graphdef import node_of, nodes_by_name
+from inference.formats.graph.tensors import shape_of
 from inference.types import Part
 
 if TYPE_CHECKING:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InferenceError, InvalidModel, InvalidSidecar
+from inference.formats.graph.function import captured_graph
+from inference.formats.graph.graphdef import prune
+from inference.formats.graph.sidecar_signatures import default_signature
+from inference.formats.graph.source import Source
+from inference.formats.graph.tables import table_texts
+from inference.formats.graph.tensors import as_array, dtype_name, shape_of
 from inference.reasons import first_line
-from inference.sources.captured import captured_graph
-from inference.sources.declared import default_signature
-from inference.sources.graphs import prune
 from inference.sources.keras_gate import admit
 from inference.sources.keras_loading import import_keras, load_model
 from inference.sources.kernels.rebuilding import adapted
 from inference.sources.screening import screen
-from inference.sources.source import Source
-from inference.sources.tables import table_texts
-from inference.sources.tensors import as_array, dtype_name, shape_of
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:

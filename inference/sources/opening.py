@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from inference.formats.graph.source import Source
     from inference.repository.sidecar import Sidecar
-    from inference.sources.source import Source
 
 KERAS_SUFFIXES = {".h5", ".hdf5", ".keras"}
 

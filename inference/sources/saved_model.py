@@ -14,32 +14,32 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
-from inference.reasons import first_line
-from inference.sources import graphs
-from inference.sources.bare_functions import add_signatures, function_names
-from inference.sources.costs import check_budget, check_constants, checkpoint_bytes
-from inference.sources.declared import (
+from inference.formats.graph import graphdef as graphs
+from inference.formats.graph.example_records import example_records
+from inference.formats.graph.file import read_message
+from inference.formats.graph.importing import drop_unknown, import_graph
+from inference.formats.graph.nodes import PIPELINE, cut_pipelines
+from inference.formats.graph.session import SessionReference, source_session
+from inference.formats.graph.sidecar_signatures import (
     declared_signatures,
     default_signature,
     named_tensors,
 )
-from inference.sources.graph_file import read_message
-from inference.sources.importing import drop_unknown, import_graph
-from inference.sources.kernels.adapting import adapt
-from inference.sources.nodes import PIPELINE, cut_pipelines
-from inference.sources.records import example_records
-from inference.sources.saved_model_folder import PB, check_folder
-from inference.sources.screening import screen, untie
-from inference.sources.session import SessionReference, source_session
-from inference.sources.signature_defs import SignatureDefs, read_signatures
-from inference.sources.source import Source, tensors_of
-from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start
-from inference.sources.tables import own_tables, read_tables, table_texts
-from inference.sources.variables import (
+from inference.formats.graph.source import Source, tensors_of
+from inference.formats.graph.tables import own_tables, read_tables, table_texts
+from inference.formats.graph.variables import (
     check_unwritten,
     read_variables,
     to_resources,
 )
+from inference.reasons import first_line
+from inference.sources.bare_functions import add_signatures, function_names
+from inference.sources.costs import check_budget, check_constants, checkpoint_bytes
+from inference.sources.kernels.adapting import adapt
+from inference.sources.saved_model_folder import PB, check_folder
+from inference.sources.screening import screen, untie
+from inference.sources.signature_defs import SignatureDefs, read_signatures
+from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

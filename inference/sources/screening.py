@@ -11,10 +11,15 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
+from inference.formats.graph.graphdef import (
+    called,
+    check_ops,
+    function_names,
+    located_nodes,
+)
 from inference.sources import attributes
 from inference.sources.attributes import holds_handle, place_of
 from inference.sources.costs import check_budget, check_constants
-from inference.sources.graphs import called, check_ops, function_names, located_nodes
 from inference.sources.safe_operations import safe_operations
 
 if TYPE_CHECKING:

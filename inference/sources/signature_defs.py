@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
 
 from inference.backend import tf
+from inference.formats.graph.optional_inputs import checked_default
+from inference.formats.graph.tensors import (
+    UNSERVABLE,
+    dtype_name,
+    known_dtype,
+    shape_of,
+)
 from inference.inputs.nested_lists import MAX_RANK
 from inference.sources.costs import check_tensors
 from inference.sources.input_parts import (
@@ -16,8 +23,6 @@ from inference.sources.input_parts import (
     ragged_roles,
     spec_shape,
 )
-from inference.sources.optional_inputs import checked_default
-from inference.sources.tensors import UNSERVABLE, dtype_name, known_dtype, shape_of
 from inference.types import Part, Signature, TensorSpec
 
 if TYPE_CHECKING:

@@ -7,33 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.inputs.samples import candidates
-from inference.reasons import first_line
-from inference.sources import graphs
-from inference.sources.dead_outputs import drop_dead
-from inference.sources.declared import declared_signatures, named_tensors
-from inference.sources.discovery import (
+from inference.formats.graph import graphdef as graphs
+from inference.formats.graph.dead_outputs import drop_dead
+from inference.formats.graph.importing import import_graph
+from inference.formats.graph.nodes import PIPELINE, cut_pipelines
+from inference.formats.graph.optional_inputs import set_defaults
+from inference.formats.graph.row_counts import COUNTED, count_rows, find_row_counts
+from inference.formats.graph.sidecar_signatures import (
+    declared_signatures,
+    named_tensors,
+)
+from inference.formats.graph.signature_discovery import (
     Found,
     complete,
     discover,
     found_signature,
 )
-from inference.sources.hinting import hints_of
-from inference.sources.importing import import_graph
-from inference.sources.nodes import PIPELINE, cut_pipelines
-from inference.sources.optional_inputs import set_defaults
-from inference.sources.row_counts import COUNTED, count_rows, find_row_counts
+from inference.formats.graph.topology import operations
+from inference.formats.graph.value_hints import hints_of
+from inference.inputs.samples import candidates
+from inference.reasons import first_line
 from inference.sources.screening import screen, untie
 from inference.sources.training import values_by_use
-from inference.sources.wiring import operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from inference.formats.graph.source import Source
+    from inference.formats.graph.topology import Operation
     from inference.permissions import Permissions
     from inference.repository.sidecar import Sidecar
-    from inference.sources.source import Source
-    from inference.sources.wiring import Operation
     from inference.types import Signature
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from inference.errors import InvalidModel
+from inference.formats.graph.graphdef import located_nodes, node_of, tensor_of
+from inference.formats.graph.nodes import constant_node
 from inference.sources.asset_files import AssetFiles
-from inference.sources.graphs import located_nodes, node_of, tensor_of
-from inference.sources.nodes import constant_node
 from inference.sources.object_graph import restore_bound
 
 if TYPE_CHECKING:

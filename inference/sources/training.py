@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf
-from inference.sources.control_flow import MERGES, Side, find_places, origin
-from inference.sources.dropouts import SETTINGS, UNIFORM, keeping_values, masks
-from inference.sources.graphs import used_functions
+from inference.formats.graph.control_flow import MERGES, Side, find_places, origin
+from inference.formats.graph.dropouts import SETTINGS, UNIFORM, keeping_values, masks
+from inference.formats.graph.graphdef import used_functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from inference.sources.control_flow import Places
-    from inference.sources.wiring import Operation, Wire
+    from inference.formats.graph.control_flow import Places
+    from inference.formats.graph.topology import Operation, Wire
 
 STEERABLE = {*SETTINGS, "Const"}
 """What can be a switch: given by a client or fixed by the graph."""

@@ -13,23 +13,23 @@ from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf
 from inference.errors import InvalidModel
+from inference.formats.graph.control_flow import Places, find_places
+from inference.formats.graph.dropouts import number
+from inference.formats.graph.graphdef import nodes_by_name
+from inference.formats.graph.nodes import become_constant
+from inference.formats.graph.topology import followers, operations
 from inference.sources.branch_cut import cut_branches
-from inference.sources.control_flow import Places, find_places
-from inference.sources.dropouts import number
-from inference.sources.graphs import nodes_by_name
-from inference.sources.nodes import become_constant
 from inference.sources.training import (
     REF_FLOW,
     changes_state,
     inference_values,
     training_sides,
 )
-from inference.sources.wiring import followers, operations
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from inference.sources.wiring import Operation, Wire
+    from inference.formats.graph.topology import Operation, Wire
 
 _BOOL = tf.bool.as_datatype_enum
 _PASSES = {*REF_FLOW, *REF_FLOW.values()}

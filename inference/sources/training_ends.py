@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
+from inference.formats.graph.signature_discovery import feedable_tensors, inputs_of
+from inference.formats.graph.topology import followers, operations
 from inference.sources.branch_cut import remove, with_sources
-from inference.sources.discovery import feedable_tensors, inputs_of
 from inference.sources.training import changes_state
-from inference.sources.wiring import followers, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inference.sources.discovery import Found
-    from inference.sources.wiring import Operation
+    from inference.formats.graph.signature_discovery import Found
+    from inference.formats.graph.topology import Operation
 
 # tf.gradients makes all of its operations in a scope of this name.
 _GRADIENT = re.compile(r"(.*/)?gradients(_\d+)?/")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
     from inference.types import Array
 
     Build = Callable[[], object]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
 
 ROWS = tf.TensorSpec([None, 2], name="x")
 RAGGED = tf.RaggedTensorSpec([None, None], tf.float32, ragged_rank=1)

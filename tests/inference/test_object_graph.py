@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
 
 ROWS = [tf.TensorSpec([None], name="x")]
 

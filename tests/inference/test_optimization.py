@@ -11,9 +11,9 @@ from inference.compiler import compile as compiling
 from inference.compiler import optimization
 from inference.compiler.optimization import Form, clean, freeze, inline, plain, recipes
 from inference.errors import InvalidModel
+from inference.formats.graph.graphdef import nodes_by_name
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from inference.sources.graphs import nodes_by_name
 from inference.sources.opening import open_source
 from tests.inference.graphs import (
     compile_graph,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
 
     Break = Callable[[Any], object]
 

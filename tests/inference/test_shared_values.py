@@ -11,8 +11,8 @@ from inference.backend import tf, tf1
 from inference.compiler import optimization
 from inference.compiler.constants import share_constants
 from inference.compiler.waits import drop_idle_waits
+from inference.formats.graph.graphdef import nodes_by_name
 from inference.runtime.servable import Servable
-from inference.sources.graphs import nodes_by_name
 from tests.inference.graphs import compile_path, floats
 
 if TYPE_CHECKING:

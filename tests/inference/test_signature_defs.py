@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inference.artifacts.artifact import Artifact
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
 
 UNKNOWN_DTYPE = 1999
 

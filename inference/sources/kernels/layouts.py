@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf, tf1
-from inference.sources.graphs import node_of
+from inference.formats.graph.graphdef import node_of
+from inference.formats.graph.nodes import constant_node
 from inference.sources.kernels.scopes import copy_of, outputs
-from inference.sources.nodes import constant_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

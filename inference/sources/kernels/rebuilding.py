@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
+from inference.formats.graph.session import SessionReference, source_session
+from inference.formats.graph.tables import fill_tables
 from inference.sources.kernels.adapting import KERAS_STEPS, adapt
 from inference.sources.screening import untie
-from inference.sources.session import SessionReference, source_session
-from inference.sources.tables import fill_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.sources.source import Source
+    from inference.formats.graph.source import Source
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf
-from inference.sources.graphs import node_of
+from inference.formats.graph.graphdef import node_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -8,10 +8,10 @@ import pytest
 from inference.backend import tf, tf1
 from inference.compiler.lengths import check_lengths, is_unpadded
 from inference.errors import InputMismatch
+from inference.formats.graph.graphdef import all_nodes
+from inference.formats.graph.session import source_session
 from inference.runtime.servable import Servable
 from inference.runtime.short_inputs import CHECK, explain
-from inference.sources.graphs import all_nodes
-from inference.sources.session import source_session
 from tests.inference.graphs import compile_graph
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inference.backend import tf
-from inference.sources.control_flow import ENTERS
+from inference.formats.graph.control_flow import ENTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from inference.sources.wiring import Operation, Wire
+    from inference.formats.graph.topology import Operation, Wire
 
 UNIFORM = {"RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2"}
 SETTINGS = {"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"}

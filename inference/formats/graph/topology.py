@@ -14,8 +14,8 @@ from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework import op_def_registry
 
 from inference.errors import InvalidModel
-from inference.sources.graphs import node_of
-from inference.sources.tensors import known_dtype
+from inference.formats.graph.graphdef import node_of
+from inference.formats.graph.tensors import known_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

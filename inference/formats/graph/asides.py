@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inference.backend import tf
-from inference.sources.control_flow import SWITCHES
+from inference.formats.graph.control_flow import SWITCHES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference.sources.wiring import Wire
+    from inference.formats.graph.topology import Wire
 
 _CHECKS = {"CheckNumerics", "CheckNumericsV2"}
 _CHOOSING = SWITCHES | {"If", "StatelessIf"}

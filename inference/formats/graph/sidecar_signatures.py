@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidSidecar
-from inference.sources.graphs import node_of, tensor_of
-from inference.sources.tensors import dtype_name, shape_of
+from inference.formats.graph.graphdef import node_of, tensor_of
+from inference.formats.graph.tensors import dtype_name, shape_of
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from inference.sources.wiring import Operation, Wire
+    from inference.formats.graph.topology import Operation, Wire
 
 ENTERS = {"Enter", "RefEnter"}
 EXITS = {"Exit", "RefExit"}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import config_pb2, tf, tf1
-from inference.sources.tensors import as_array
+from inference.formats.graph.tensors import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ import numpy as np
 from inference.backend import tf
 from inference.dtypes import numpy_dtype
 from inference.errors import InvalidModel
-from inference.sources.tensors import as_array
+from inference.formats.graph.tensors import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from inference.sources.dropouts import SETTINGS
-from inference.sources.graphs import node_of, nodes_by_name, public_name
-from inference.sources.nodes import free_name
+from inference.formats.graph.dropouts import SETTINGS
+from inference.formats.graph.graphdef import node_of, nodes_by_name, public_name
+from inference.formats.graph.nodes import free_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inference.sources.wiring import Operation, Wire
+    from inference.formats.graph.topology import Operation, Wire
 
 COUNTED = -1
 """What such an input is by default: no number of rows."""

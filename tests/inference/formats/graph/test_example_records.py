@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from inference.backend import tf, tf1
-from inference.sources.records import example_records
+from inference.formats.graph.example_records import example_records
 
 FEATURES = {
     "age": tf.io.FixedLenFeature([], tf.int64),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.sources.graphs import FORWARDS, node_of, nodes_by_name, reachable
-from inference.sources.tensors import as_array
+from inference.formats.graph.graphdef import FORWARDS, node_of, nodes_by_name, reachable
+from inference.formats.graph.tensors import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

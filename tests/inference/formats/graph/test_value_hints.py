@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from inference.backend import tf, tf1
+from inference.formats.graph.value_hints import hints_of
 from inference.inputs.hints import Hint, Hints
-from inference.sources.hinting import hints_of
 from tests.inference.graphs import floats, old_control_flow, rows
 from tests.inference.specs import signature, spec
 

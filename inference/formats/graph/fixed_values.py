@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidSidecar
-from inference.sources.control_flow import SWITCHES, origin
-from inference.sources.graphs import node_of, nodes_by_name
-from inference.sources.nodes import become_constant
-from inference.sources.wiring import operations
+from inference.formats.graph.control_flow import SWITCHES, origin
+from inference.formats.graph.graphdef import node_of, nodes_by_name
+from inference.formats.graph.nodes import become_constant
+from inference.formats.graph.topology import operations
 
 if TYPE_CHECKING:
     from inference.repository.sidecar import Sidecar

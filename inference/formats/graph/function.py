@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
-from inference.sources.nodes import become_constant, handle_node
-from inference.sources.source import Table
-from inference.sources.tensors import as_array
+from inference.formats.graph.nodes import become_constant, handle_node
+from inference.formats.graph.source import Table
+from inference.formats.graph.tensors import as_array
 
 if TYPE_CHECKING:
     from inference.types import Array

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.sources.graphs import REF_VARIABLES
-from inference.sources.nodes import become_read, handle_node
-from inference.sources.tensors import as_array
+from inference.formats.graph.graphdef import REF_VARIABLES
+from inference.formats.graph.nodes import become_read, handle_node
+from inference.formats.graph.tensors import as_array
 
 if TYPE_CHECKING:
     from inference.types import Array

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel, InvalidSidecar
-from inference.sources.asides import telling
-from inference.sources.control_flow import EXITS, MERGES, SWITCHES, find_places
-from inference.sources.declared import tensor_spec
-from inference.sources.graphs import public_name
-from inference.sources.nodes import PIPELINE
-from inference.sources.optional_inputs import inference_value
-from inference.sources.tensors import UNSERVABLE
+from inference.formats.graph.asides import telling
+from inference.formats.graph.control_flow import EXITS, MERGES, SWITCHES, find_places
+from inference.formats.graph.graphdef import public_name
+from inference.formats.graph.nodes import PIPELINE
+from inference.formats.graph.optional_inputs import inference_value
+from inference.formats.graph.sidecar_signatures import tensor_spec
+from inference.formats.graph.tensors import UNSERVABLE
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from inference.sources.wiring import Operation, Wire
+    from inference.formats.graph.topology import Operation, Wire
 
 GIVEN = {"Placeholder", "PlaceholderV2"}
 WHILES = {"While", "StatelessWhile"}

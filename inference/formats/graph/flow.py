@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from inference.sources.graphs import called, node_of
+from inference.formats.graph.graphdef import called, node_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
-from inference.sources.session import SessionReference
+from inference.formats.graph.session import SessionReference
 
 if TYPE_CHECKING:
     from inference.inputs.samples import Made

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf, tf1
+from inference.formats.graph.source import Table
+from inference.formats.graph.tensors import as_array
 from inference.inputs.sample_values import WORDS
-from inference.sources.source import Table
-from inference.sources.tensors import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.sources.graphs import all_nodes
+from inference.formats.graph.graphdef import all_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

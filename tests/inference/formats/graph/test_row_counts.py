@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
+from inference.formats.graph.row_counts import COUNTED
 from inference.runtime.servable import Servable
-from inference.sources.row_counts import COUNTED
 from tests.inference.graphs import compile_graph, floats, rows
 from tests.inference.trained import defaults, opened, write_trained
 
