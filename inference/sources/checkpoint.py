@@ -26,9 +26,9 @@ from inference.formats.graph.source import Source
 from inference.formats.graph.tables import TABLES
 from inference.formats.graph.topology import operations
 from inference.formats.graph.variables import check_unwritten, to_resources
+from inference.formats.screening.memory_bounds import check_budget, checkpoint_bytes
 from inference.reasons import first_line
 from inference.repository.checkpoints import incomplete
-from inference.sources.costs import check_budget, checkpoint_bytes
 from inference.sources.kernels.adapting import adapt
 from inference.sources.kernels.rebuilding import rebuild
 from inference.sources.signatureless import (

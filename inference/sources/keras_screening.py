@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
+from inference.formats.screening.operations import safe_operations
 from inference.sources import keras_classes as known
 from inference.sources.keras_homes import (
     OPTIONAL,
@@ -21,7 +22,6 @@ from inference.sources.keras_homes import (
 from inference.sources.keras_names import odd_path, shown
 from inference.sources.keras_operations import TENSORFLOW_FUNCTIONS
 from inference.sources.keras_packages import unlisted
-from inference.sources.safe_operations import safe_operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

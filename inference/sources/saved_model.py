@@ -32,12 +32,16 @@ from inference.formats.graph.variables import (
     read_variables,
     to_resources,
 )
+from inference.formats.screening.graph import screen, untie
+from inference.formats.screening.memory_bounds import (
+    check_budget,
+    check_constants,
+    checkpoint_bytes,
+)
 from inference.reasons import first_line
 from inference.sources.bare_functions import add_signatures, function_names
-from inference.sources.costs import check_budget, check_constants, checkpoint_bytes
 from inference.sources.kernels.adapting import adapt
 from inference.sources.saved_model_folder import PB, check_folder
-from inference.sources.screening import screen, untie
 from inference.sources.signature_defs import SignatureDefs, read_signatures
 from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start
 

@@ -15,8 +15,8 @@ from inference.formats.graph.tensors import (
     known_dtype,
     shape_of,
 )
+from inference.formats.screening.memory_bounds import check_tensors
 from inference.inputs.nested_lists import MAX_RANK
-from inference.sources.costs import check_tensors
 from inference.sources.input_parts import (
     SPARSE_ROLES,
     InputParts,

@@ -17,6 +17,7 @@ from tf_keras.src.layers import serialization
 from tf_keras.src.layers.core.tf_op_layer import get_symbol_from_name
 
 from inference.errors import InvalidModel
+from inference.formats.screening.operations import safe_operations
 from inference.permissions import Permissions
 from inference.sources import keras_classes as known
 from inference.sources.keras_homes import at_home, refused_operation
@@ -29,7 +30,6 @@ from inference.sources.keras_operations import (
 )
 from inference.sources.keras_screening import screen_config
 from inference.sources.operation_classes import marked, operations
-from inference.sources.safe_operations import safe_operations
 
 ABSTRACT = {
     "Constraint",

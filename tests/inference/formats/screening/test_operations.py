@@ -9,7 +9,7 @@ import pytest
 from tensorflow.core.framework import op_def_pb2
 from tensorflow.python.client import pywrap_tf_session
 
-from inference.sources.safe_operations import safe_operations
+from inference.formats.screening.operations import safe_operations
 
 DANGEROUS = """
     ReadFile WholeFileReader WholeFileReaderV2 TextLineReader TextLineReaderV2

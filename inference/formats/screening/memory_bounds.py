@@ -13,7 +13,7 @@ from inference.backend import tf
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import located_nodes
 from inference.formats.graph.tensors import known_dtype
-from inference.sources.attributes import constants
+from inference.formats.screening.attributes import constants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,10 +17,10 @@ from inference.formats.graph.graphdef import (
     function_names,
     located_nodes,
 )
-from inference.sources import attributes
-from inference.sources.attributes import holds_handle, place_of
-from inference.sources.costs import check_budget, check_constants
-from inference.sources.safe_operations import safe_operations
+from inference.formats.screening import attributes
+from inference.formats.screening.attributes import holds_handle, place_of
+from inference.formats.screening.memory_bounds import check_budget, check_constants
+from inference.formats.screening.operations import safe_operations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
