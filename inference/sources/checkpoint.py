@@ -27,6 +27,12 @@ from inference.formats.graph.tables import TABLES
 from inference.formats.graph.topology import operations
 from inference.formats.graph.variables import check_unwritten, to_resources
 from inference.formats.screening.memory_bounds import check_budget, checkpoint_bytes
+from inference.formats.training.cut import settle_training
+from inference.formats.training.ends import (
+    drop_measures,
+    drop_training_ends,
+    drop_unsaved,
+)
 from inference.reasons import first_line
 from inference.repository.checkpoints import incomplete
 from inference.sources.kernels.adapting import adapt
@@ -38,12 +44,6 @@ from inference.sources.signatureless import (
     screened,
     settle,
     signatures_of,
-)
-from inference.sources.training_cut import settle_training
-from inference.sources.training_ends import (
-    drop_measures,
-    drop_training_ends,
-    drop_unsaved,
 )
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from inference.formats.graph.session import SessionReference, source_session
 from inference.formats.graph.sidecar_signatures import default_signature
 from inference.formats.graph.source import Source
 from inference.formats.graph.tables import TABLES
+from inference.formats.training.cut import settle_training
 from inference.sources.kernels.adapting import adapt
 from inference.sources.signatureless import (
     discovered,
@@ -25,7 +26,6 @@ from inference.sources.signatureless import (
     settle,
     signatures_of,
 )
-from inference.sources.training_cut import settle_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

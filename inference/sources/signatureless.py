@@ -26,9 +26,9 @@ from inference.formats.graph.signature_discovery import (
 from inference.formats.graph.topology import operations
 from inference.formats.graph.value_hints import hints_of
 from inference.formats.screening.graph import screen, untie
+from inference.formats.training.switches import values_by_use
 from inference.inputs.samples import candidates
 from inference.reasons import first_line
-from inference.sources.training import values_by_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from inference.errors import InvalidModel
 from inference.formats.graph.signature_discovery import feedable_tensors, inputs_of
 from inference.formats.graph.topology import followers, operations
-from inference.sources.branch_cut import remove, with_sources
-from inference.sources.training import changes_state
+from inference.formats.training.branches import remove, with_sources
+from inference.formats.training.switches import changes_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

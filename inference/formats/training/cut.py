@@ -18,8 +18,8 @@ from inference.formats.graph.dropouts import number
 from inference.formats.graph.graphdef import nodes_by_name
 from inference.formats.graph.nodes import become_constant
 from inference.formats.graph.topology import followers, operations
-from inference.sources.branch_cut import cut_branches
-from inference.sources.training import (
+from inference.formats.training.branches import cut_branches
+from inference.formats.training.switches import (
     REF_FLOW,
     changes_state,
     inference_values,
