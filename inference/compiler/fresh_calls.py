@@ -19,7 +19,7 @@ from inference.formats.graph.nodes import become_read
 from inference.formats.graph.optional_inputs import MAX_DEFAULT_BYTES
 from inference.formats.graph.session import SessionReference, source_session
 from inference.formats.graph.tensors import dtype_name
-from inference.sources.kernels.rebuilding import rebuild
+from inference.formats.kernels.rebuilding import rebuild
 from inference.types import TensorSpec
 
 if TYPE_CHECKING:

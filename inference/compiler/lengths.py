@@ -15,8 +15,7 @@ from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf, tf1
 from inference.formats.graph.graphdef import node_of
-from inference.runtime.short_inputs import CHECK
-from inference.sources.kernels.scopes import (
+from inference.formats.kernels.scopes import (
     Scope,
     attribute,
     scope_in,
@@ -24,6 +23,7 @@ from inference.sources.kernels.scopes import (
     write_function,
     write_graph,
 )
+from inference.runtime.short_inputs import CHECK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -26,6 +26,8 @@ from inference.formats.graph.source import Source
 from inference.formats.graph.tables import TABLES
 from inference.formats.graph.topology import operations
 from inference.formats.graph.variables import check_unwritten, to_resources
+from inference.formats.kernels.adapting import adapt
+from inference.formats.kernels.rebuilding import rebuild
 from inference.formats.screening.memory_bounds import check_budget, checkpoint_bytes
 from inference.formats.training.cut import settle_training
 from inference.formats.training.ends import (
@@ -35,8 +37,6 @@ from inference.formats.training.ends import (
 )
 from inference.reasons import first_line
 from inference.repository.checkpoints import incomplete
-from inference.sources.kernels.adapting import adapt
-from inference.sources.kernels.rebuilding import rebuild
 from inference.sources.signatureless import (
     discovered,
     feed_always,

@@ -15,8 +15,8 @@ from inference.formats.graph.session import SessionReference, source_session
 from inference.formats.graph.sidecar_signatures import default_signature
 from inference.formats.graph.source import Source
 from inference.formats.graph.tables import TABLES
+from inference.formats.kernels.adapting import adapt
 from inference.formats.training.cut import settle_training
-from inference.sources.kernels.adapting import adapt
 from inference.sources.signatureless import (
     discovered,
     feed_always,

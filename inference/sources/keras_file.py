@@ -18,11 +18,11 @@ from inference.formats.graph.sidecar_signatures import default_signature
 from inference.formats.graph.source import Source
 from inference.formats.graph.tables import table_texts
 from inference.formats.graph.tensors import as_array, dtype_name, shape_of
+from inference.formats.kernels.rebuilding import adapted
 from inference.formats.screening.graph import screen
 from inference.reasons import first_line
 from inference.sources.keras_gate import admit
 from inference.sources.keras_loading import import_keras, load_model
-from inference.sources.kernels.rebuilding import adapted
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ from inference.formats.graph.variables import (
     read_variables,
     to_resources,
 )
+from inference.formats.kernels.adapting import adapt
 from inference.formats.screening.graph import screen, untie
 from inference.formats.screening.memory_bounds import (
     check_budget,
@@ -40,7 +41,6 @@ from inference.formats.screening.memory_bounds import (
 )
 from inference.reasons import first_line
 from inference.sources.bare_functions import add_signatures, function_names
-from inference.sources.kernels.adapting import adapt
 from inference.sources.saved_model_folder import PB, check_folder
 from inference.sources.signature_defs import SignatureDefs, read_signatures
 from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start

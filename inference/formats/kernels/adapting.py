@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.reasons import first_line
-from inference.sources.kernels.biases import correct, may_be_misread
-from inference.sources.kernels.channels_first import is_channels_first, to_channels_last
-from inference.sources.kernels.dilations import fill_holes, is_dilated
-from inference.sources.kernels.pictures import guard, is_unguarded
-from inference.sources.kernels.scopes import (
+from inference.formats.kernels.biases import correct, may_be_misread
+from inference.formats.kernels.channels_first import is_channels_first, to_channels_last
+from inference.formats.kernels.dilations import fill_holes, is_dilated
+from inference.formats.kernels.pictures import guard, is_unguarded
+from inference.formats.kernels.scopes import (
     Scope,
     scope_in,
     scope_of,
     write_function,
     write_graph,
 )
-from inference.sources.kernels.wide_sums import is_narrow, widen
+from inference.formats.kernels.wide_sums import is_narrow, widen
+from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -12,10 +12,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from inference.sources.kernels.scopes import attribute
+from inference.formats.kernels.scopes import attribute
 
 if TYPE_CHECKING:
-    from inference.sources.kernels.scopes import Scope
+    from inference.formats.kernels.scopes import Scope
 
 DECODERS = {
     "DecodeAndCropJpeg",

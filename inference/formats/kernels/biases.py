@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf1
-from inference.sources.kernels.scopes import attribute
+from inference.formats.kernels.scopes import attribute
 
 if TYPE_CHECKING:
-    from inference.sources.kernels.scopes import Scope
+    from inference.formats.kernels.scopes import Scope
 
 
 def may_be_misread(node: Any) -> bool:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.sources.kernels.layouts import Layouts, to_last
-from inference.sources.kernels.passing import PASSING
-from inference.sources.kernels.scopes import attribute
+from inference.formats.kernels.layouts import Layouts, to_last
+from inference.formats.kernels.passing import PASSING
+from inference.formats.kernels.scopes import attribute
 
 if TYPE_CHECKING:
-    from inference.sources.kernels.scopes import Scope
+    from inference.formats.kernels.scopes import Scope
 
 FORMATS = {"CHANNELS_FIRST": "CHANNELS_LAST", "NCDHW": "NDHWC", "NCHW": "NHWC"}
 

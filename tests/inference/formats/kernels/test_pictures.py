@@ -8,8 +8,8 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.errors import InputMismatch
+from inference.formats.kernels.adapting import adapt
 from inference.runtime.servable import Servable
-from inference.sources.kernels.adapting import adapt
 from tests.inference.graphs import compile_graph, rows
 
 if TYPE_CHECKING:

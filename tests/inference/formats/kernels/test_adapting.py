@@ -8,7 +8,7 @@ import pytest
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.sources.kernels.adapting import KERAS_STEPS, adapt
+from inference.formats.kernels.adapting import KERAS_STEPS, adapt
 from tests.inference.layouts import PICTURES, graph, reduced, residual, transposed
 
 if TYPE_CHECKING:

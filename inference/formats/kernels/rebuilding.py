@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from inference.backend import tf, tf1
 from inference.formats.graph.session import SessionReference, source_session
 from inference.formats.graph.tables import fill_tables
+from inference.formats.kernels.adapting import KERAS_STEPS, adapt
 from inference.formats.screening.graph import untie
-from inference.sources.kernels.adapting import KERAS_STEPS, adapt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

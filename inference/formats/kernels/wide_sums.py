@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf, tf1
-from inference.sources.kernels.scopes import attribute, copy_of
+from inference.formats.kernels.scopes import attribute, copy_of
 
 if TYPE_CHECKING:
-    from inference.sources.kernels.scopes import Scope
+    from inference.formats.kernels.scopes import Scope
 
 _FLOAT32 = tf.float32.as_datatype_enum
 _FLOAT16 = frozenset({tf.float16.as_datatype_enum})

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inference.sources.kernels.layouts import last_axis, to_first, to_last
-from inference.sources.kernels.scopes import attribute, input_dtype
+from inference.formats.kernels.layouts import last_axis, to_first, to_last
+from inference.formats.kernels.scopes import attribute, input_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from inference.sources.kernels.layouts import Layouts
+    from inference.formats.kernels.layouts import Layouts
 
     Pass = Callable[[Any, Layouts], None]
 

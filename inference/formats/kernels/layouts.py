@@ -9,12 +9,12 @@ import numpy as np
 from inference.backend import tf, tf1
 from inference.formats.graph.graphdef import node_of
 from inference.formats.graph.nodes import constant_node
-from inference.sources.kernels.scopes import copy_of, outputs
+from inference.formats.kernels.scopes import copy_of, outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inference.sources.kernels.scopes import Scope
+    from inference.formats.kernels.scopes import Scope
     from inference.types import Array
 
 _SUFFIX = "channels_last"
