@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from inference.errors import InvalidModel
+from inference.formats.keras.vocabulary.names import shown
 from inference.reasons import first_line
-from inference.sources.keras_names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from inference.errors import InvalidModel
+from inference.formats.keras.vocabulary.names import shown
 from inference.reasons import first_line
 from inference.repository.keras_folders import base_of, is_shard, is_whole, shard_map
 from inference.sources.hdf5_screening import Stored, screen_hdf5
@@ -29,7 +30,6 @@ from inference.sources.keras_config import (
     parse_config,
     untrained,
 )
-from inference.sources.keras_names import shown
 
 if TYPE_CHECKING:
     from pathlib import Path

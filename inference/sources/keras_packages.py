@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.sources.keras_homes import OPTIONAL, package
-from inference.sources.keras_names import shown
+from inference.formats.keras.vocabulary.homes import OPTIONAL, package
+from inference.formats.keras.vocabulary.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.formats.screening.operations import safe_operations
-from inference.sources import keras_classes as known
-from inference.sources.keras_homes import (
+from inference.formats.keras.vocabulary import classes as known
+from inference.formats.keras.vocabulary.homes import (
     OPTIONAL,
     OWN_PACKAGES,
     at_home,
     package,
     refused_operation,
 )
-from inference.sources.keras_names import odd_path, shown
-from inference.sources.keras_operations import TENSORFLOW_FUNCTIONS
+from inference.formats.keras.vocabulary.names import odd_path, shown
+from inference.formats.keras.vocabulary.operations import TENSORFLOW_FUNCTIONS
+from inference.formats.screening.operations import safe_operations
 from inference.sources.keras_packages import unlisted
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.sources.keras_names import shown
+from inference.formats.keras.vocabulary.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.sources.keras_names import shown
+from inference.formats.keras.vocabulary.names import shown
 
 if TYPE_CHECKING:
     from inference.sources.keras_history.origin import Config, Origin

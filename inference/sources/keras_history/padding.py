@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
+from inference.formats.keras.vocabulary.names import shown
 from inference.sources.keras_history.backend import CONVOLVE
-from inference.sources.keras_names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

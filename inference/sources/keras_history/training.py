@@ -11,9 +11,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inference.sources import keras_classes as known
-from inference.sources.keras_homes import package
-from inference.sources.keras_names import shown
+from inference.formats.keras.vocabulary import classes as known
+from inference.formats.keras.vocabulary.homes import package
+from inference.formats.keras.vocabulary.names import shown
 
 if TYPE_CHECKING:
     from inference.sources.keras_history.origin import Config

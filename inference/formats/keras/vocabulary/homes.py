@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from inference.sources import keras_classes as known
-from inference.sources.keras_operations import (
+from inference.formats.keras.vocabulary import classes as known
+from inference.formats.keras.vocabulary.operations import (
     ACTIVATION_OPERATIONS,
     OPERATIONS,
     QUANTIZER_OPERATIONS,

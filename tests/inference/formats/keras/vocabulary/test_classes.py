@@ -17,19 +17,19 @@ from tf_keras.src.layers import serialization
 from tf_keras.src.layers.core.tf_op_layer import get_symbol_from_name
 
 from inference.errors import InvalidModel
-from inference.formats.screening.operations import safe_operations
-from inference.permissions import Permissions
-from inference.sources import keras_classes as known
-from inference.sources.keras_homes import at_home, refused_operation
-from inference.sources.keras_operations import (
+from inference.formats.keras.vocabulary import classes as known
+from inference.formats.keras.vocabulary.homes import at_home, refused_operation
+from inference.formats.keras.vocabulary.operation_classes import marked, operations
+from inference.formats.keras.vocabulary.operations import (
     ALL_OPERATIONS,
     BASES,
     OPERATIONS,
     REFUSED_OPERATIONS,
     TENSORFLOW_FUNCTIONS,
 )
+from inference.formats.screening.operations import safe_operations
+from inference.permissions import Permissions
 from inference.sources.keras_screening import screen_config
-from inference.sources.operation_classes import marked, operations
 
 ABSTRACT = {
     "Constraint",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from inference.sources.keras_homes import at_home
-from inference.sources.keras_operations import ALL_OPERATIONS
+from inference.formats.keras.vocabulary.homes import at_home
+from inference.formats.keras.vocabulary.operations import ALL_OPERATIONS
 
 Config = dict[str, Any]
 
