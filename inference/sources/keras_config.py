@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from inference.errors import InvalidModel
+from inference.formats.keras.history.origin import Origin
 from inference.formats.keras.vocabulary.names import shown
 from inference.reasons import first_line
 from inference.sources.hdf5_screening import screen_hdf5
@@ -23,7 +24,6 @@ from inference.sources.keras_archive import (
     read_text,
     screen_weights,
 )
-from inference.sources.keras_history.origin import Origin
 
 if TYPE_CHECKING:
     from pathlib import Path

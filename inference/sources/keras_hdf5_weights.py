@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inference.sources.keras_history.kernels import parts_of_keras1, turn, turned
+from inference.formats.keras.history.kernels import parts_of_keras1, turn, turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.sources.keras_history.origin import Origin
+    from inference.formats.keras.history.origin import Origin
     from inference.types import Array
 
 

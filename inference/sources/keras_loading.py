@@ -17,12 +17,12 @@ import h5py
 
 from inference.backend import quiet_stderr
 from inference.errors import InvalidModel
+from inference.formats.keras.history.padding import check_padding
 from inference.formats.keras.vocabulary.activation_functions import FUNCTIONS
 from inference.formats.keras.vocabulary.operation_classes import marked, operations
 from inference.sources.hdf5_bfloat16 import readable
 from inference.sources.keras_copy import needs_copy, write_archive, write_shards
 from inference.sources.keras_hdf5_weights import load_weights
-from inference.sources.keras_history.padding import check_padding
 from inference.sources.keras_packages import check_packages
 from inference.sources.keras_reasons import unreadable
 from inference.sources.keras_sizes import allowed_values

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference.sources.keras_history.origin import Config, Origin
+    from inference.formats.keras.history.origin import Config, Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

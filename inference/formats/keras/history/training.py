@@ -16,7 +16,7 @@ from inference.formats.keras.vocabulary.homes import package
 from inference.formats.keras.vocabulary.names import shown
 
 if TYPE_CHECKING:
-    from inference.sources.keras_history.origin import Config
+    from inference.formats.keras.history.origin import Config
 
 MOST_NOTES = 10
 

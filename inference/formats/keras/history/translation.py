@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from inference.sources.keras_history.branches import joined_branches
-from inference.sources.keras_history.changes import ACTIVATIONS, CHANGES
-from inference.sources.keras_history.keras1 import layer_of_today
-from inference.sources.keras_history.origin import Translation
-from inference.sources.keras_history.training import without_training
+from inference.formats.keras.history.branches import joined_branches
+from inference.formats.keras.history.changes import ACTIVATIONS, CHANGES
+from inference.formats.keras.history.keras1 import layer_of_today
+from inference.formats.keras.history.origin import Translation
+from inference.formats.keras.history.training import without_training
 
 if TYPE_CHECKING:
-    from inference.sources.keras_history.origin import Config, Origin
+    from inference.formats.keras.history.origin import Config, Origin
 
 _MAX_DEPTH = 100
 """Deeper ones are left alone: the screening refuses them."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
+from inference.formats.keras.history.backend import CONVOLVE
 from inference.formats.keras.vocabulary.names import shown
-from inference.sources.keras_history.backend import CONVOLVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inference.sources.keras_history.origin import Origin
+    from inference.formats.keras.history.origin import Origin
 
     Window = tuple[int, int, int | None]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inference.errors import InvalidModel
 
 if TYPE_CHECKING:
-    from inference.sources.keras_history.origin import Config
+    from inference.formats.keras.history.origin import Config
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
 _SHAPE = "batch_input_shape"
 

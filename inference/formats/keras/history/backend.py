@@ -8,7 +8,7 @@ from inference.errors import InvalidModel
 from inference.formats.keras.vocabulary.names import shown
 
 if TYPE_CHECKING:
-    from inference.sources.keras_history.origin import Config, Origin
+    from inference.formats.keras.history.origin import Config, Origin
 
 # `engine/saving.py: _need_convert_kernel` of Keras 2.2.4: TensorFlow and CNTK
 # correlate, Theano convolves, which is to correlate with the kernel turned round.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inference.errors import InvalidModel, InvalidSidecar
 
 if TYPE_CHECKING:
-    from inference.sources.keras_history.origin import Config, Origin
+    from inference.formats.keras.history.origin import Config, Origin
 
 _KEYS = ("batch_input_shape", "batch_shape", "input_shape")
 

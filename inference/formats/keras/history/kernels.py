@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.sources.keras_history.backend import CONVOLVE
+from inference.formats.keras.history.backend import CONVOLVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from inference.sources.keras_history.origin import Origin
+    from inference.formats.keras.history.origin import Origin
     from inference.types import Array
 
 # `backend/theano_backend.py` of Keras 2.2.4: these go to Theano's convolutions as they
