@@ -19,8 +19,8 @@ PROJECT = Path(__file__).parents[1]
 WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
 TENSORFLOW = {"inference.backend", "inference.runtime.servable"}
 HANDING_ON = "inference.artifacts.child_environment"
-SETTING_UP = {"inference.backend", "inference.sources.keras_loading"}
-KERAS = {"inference.sources.keras_loading", "inference.sources.keras_hdf5_weights"}
+SETTING_UP = {"inference.backend", "inference.formats.keras.loading"}
+KERAS = {"inference.formats.keras.loading", "inference.formats.keras.hdf5_weights"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ import numpy as np
 import tf_keras
 from tf_keras import layers as L
 
+from inference.formats.keras.gate import admit
+from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
-from inference.sources.keras_gate import admit
-from inference.sources.keras_loading import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

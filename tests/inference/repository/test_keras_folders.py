@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from inference.errors import InvalidModel
+from inference.formats.keras.gate import admit
 from inference.permissions import Permissions
 from inference.repository.digest import digest_source
 from inference.repository.fingerprint import take_fingerprint
 from inference.repository.scan import scan_repository
-from inference.sources.keras_gate import admit
 from tests.crafted import keras_configs, keras_lambdas
 from tests.inference.keras3 import (
     answers,

@@ -13,10 +13,10 @@ import tf_keras
 from tf_keras import layers as L
 
 from inference.errors import InvalidModel
+from inference.formats.keras.gate import admit
+from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from inference.sources.keras_gate import admit
-from inference.sources.keras_loading import load_model
 from tests.inference.keras1 import (
     GRU_GATES,
     LSTM_GATES,

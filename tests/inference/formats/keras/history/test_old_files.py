@@ -10,9 +10,9 @@ import tf_keras
 from tf_keras import layers as L
 
 from inference.errors import InvalidModel
+from inference.formats.keras.gate import admit
+from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
-from inference.sources.keras_gate import admit
-from inference.sources.keras_loading import load_model
 from tests.inference.keras_files import answers, filled, loaded, rows, saved_as, stack
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from keras import layers as L
 from keras import ops
 
+from inference.formats.keras.gate import admit
 from inference.permissions import Permissions
-from inference.sources.keras_gate import admit
 from tests.inference.keras3 import answers, read_answers
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from tf_keras.src.layers import serialization
 from tf_keras.src.layers.core.tf_op_layer import get_symbol_from_name
 
 from inference.errors import InvalidModel
+from inference.formats.keras.screening import screen_config
 from inference.formats.keras.vocabulary import classes as known
 from inference.formats.keras.vocabulary.homes import at_home, refused_operation
 from inference.formats.keras.vocabulary.operation_classes import marked, operations
@@ -29,7 +30,6 @@ from inference.formats.keras.vocabulary.operations import (
 )
 from inference.formats.screening.operations import safe_operations
 from inference.permissions import Permissions
-from inference.sources.keras_screening import screen_config
 
 ABSTRACT = {
     "Constraint",

@@ -11,10 +11,10 @@ from keras import layers as L
 from keras import ops
 from keras.src.legacy.layers import ThresholdedReLU
 
+from inference.formats.keras.gate import admit
+from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from inference.sources.keras_gate import admit
-from inference.sources.keras_loading import load_model
 from inference.sources.opening import open_source
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from inference.errors import InvalidModel
-from inference.sources.hdf5_screening import Stored
-from inference.sources.keras_sizes import SLACK_VALUES, allowed_values, check_sizes
+from inference.formats.keras.hdf5 import Stored
+from inference.formats.keras.sizes import SLACK_VALUES, allowed_values, check_sizes
 from tests.crafted.keras_parts import layer, own, sequential
 
 NOTHING = Stored()

@@ -9,10 +9,10 @@ import pytest
 import tf_keras
 
 from inference.errors import InvalidModel
+from inference.formats.keras.gate import admit
+from inference.formats.keras.weights import bounded_weights
 from inference.permissions import Permissions
 from inference.repository.sidecar import read_sidecar
-from inference.sources.keras_gate import admit
-from inference.sources.keras_weights import bounded_weights
 from inference.sources.opening import open_source
 from tests.crafted.keras_parts import (
     KERAS_2,

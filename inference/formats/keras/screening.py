@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
+from inference.formats.keras.packages import unlisted
 from inference.formats.keras.vocabulary import classes as known
 from inference.formats.keras.vocabulary.homes import (
     OPTIONAL,
@@ -21,7 +22,6 @@ from inference.formats.keras.vocabulary.homes import (
 from inference.formats.keras.vocabulary.names import odd_path, shown
 from inference.formats.keras.vocabulary.operations import TENSORFLOW_FUNCTIONS
 from inference.formats.screening.operations import safe_operations
-from inference.sources.keras_packages import unlisted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

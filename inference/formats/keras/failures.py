@@ -9,7 +9,7 @@ from inference.reasons import first_line
 from inference.repository.layout import architecture_of
 
 if TYPE_CHECKING:
-    from inference.sources.keras_config import KerasFile
+    from inference.formats.keras.config import KerasFile
 
 _EXAMPLE = re.compile(r"Example error message for object (<.*>):\s*(\S.*)")
 """Of Keras 3, over two paragraphs; what is wrong stands in the second."""

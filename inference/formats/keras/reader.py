@@ -18,20 +18,20 @@ from inference.formats.graph.sidecar_signatures import default_signature
 from inference.formats.graph.source import Source
 from inference.formats.graph.tables import table_texts
 from inference.formats.graph.tensors import as_array, dtype_name, shape_of
+from inference.formats.keras.gate import admit
+from inference.formats.keras.loading import import_keras, load_model
 from inference.formats.kernels.rebuilding import adapted
 from inference.formats.screening.graph import screen
 from inference.reasons import first_line
-from inference.sources.keras_gate import admit
-from inference.sources.keras_loading import import_keras, load_model
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from inference.formats.keras.config import KerasFile
     from inference.permissions import Permissions
     from inference.repository.sidecar import Sidecar
-    from inference.sources.keras_config import KerasFile
     from inference.types import Array
 
 

@@ -16,7 +16,7 @@ from inference.formats.keras.vocabulary.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.sources.hdf5_screening import Stored
+    from inference.formats.keras.hdf5 import Stored
 
 Config = dict[str, Any]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from inference.errors import InvalidModel
-from inference.sources import hdf5_screening
-from inference.sources.hdf5_screening import Stored, screen_hdf5
+from inference.formats.keras import hdf5 as hdf5_screening
+from inference.formats.keras.hdf5 import Stored, screen_hdf5
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,9 +15,9 @@ import h5py
 import pytest
 
 from inference.errors import InvalidModel
+from inference.formats.keras import screening as keras_screening
+from inference.formats.keras.gate import admit
 from inference.permissions import Permissions
-from inference.sources import keras_screening
-from inference.sources.keras_gate import admit
 from tests.crafted import hdf5, keras_configs, keras_lambdas, keras_zips
 from tests.crafted.keras_parts import (
     function,
@@ -42,8 +42,8 @@ for name in ("keras", "tf_keras", "tensorflow"):
 
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.sources import keras_screening
-from inference.sources.keras_gate import admit
+from inference.formats.keras import screening as keras_screening
+from inference.formats.keras.gate import admit
 
 root, modules = pathlib.Path(sys.argv[1]), sys.argv[2:]
 said = {}

@@ -17,19 +17,19 @@ import h5py
 
 from inference.backend import quiet_stderr
 from inference.errors import InvalidModel
+from inference.formats.keras.copy import needs_copy, write_archive, write_shards
+from inference.formats.keras.failures import unreadable
+from inference.formats.keras.hdf5_bfloat16 import readable
+from inference.formats.keras.hdf5_weights import load_weights
 from inference.formats.keras.history.padding import check_padding
+from inference.formats.keras.packages import check_packages
+from inference.formats.keras.sizes import allowed_values
 from inference.formats.keras.vocabulary.activation_functions import FUNCTIONS
 from inference.formats.keras.vocabulary.operation_classes import marked, operations
-from inference.sources.hdf5_bfloat16 import readable
-from inference.sources.keras_copy import needs_copy, write_archive, write_shards
-from inference.sources.keras_hdf5_weights import load_weights
-from inference.sources.keras_packages import check_packages
-from inference.sources.keras_reasons import unreadable
-from inference.sources.keras_sizes import allowed_values
-from inference.sources.keras_weights import bounded_weights
+from inference.formats.keras.weights import bounded_weights
 
 if TYPE_CHECKING:
-    from inference.sources.keras_config import KerasFile
+    from inference.formats.keras.config import KerasFile
 
 
 def import_keras(generation: int) -> Any:

@@ -12,8 +12,8 @@ import tf_keras
 from keras import layers as L
 
 from inference.errors import InvalidModel
+from inference.formats.keras.screening import screen_config
 from inference.permissions import Permissions
-from inference.sources.keras_screening import screen_config
 from tests.inference.keras3 import answers, read_answers, served_answers
 
 if TYPE_CHECKING:

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from inference.errors import InvalidModel
-from inference.formats.keras.vocabulary.names import shown
-from inference.reasons import first_line
-from inference.repository.keras_folders import base_of, is_shard, is_whole, shard_map
-from inference.sources.hdf5_screening import Stored, screen_hdf5
-from inference.sources.keras_archive import (
+from inference.formats.keras.archive import (
     ASSETS,
     CONFIG,
     MAX_MEMBERS,
@@ -23,13 +19,17 @@ from inference.sources.keras_archive import (
     METADATA,
     WEIGHTS,
 )
-from inference.sources.keras_config import (
+from inference.formats.keras.config import (
     KerasFile,
     architecture_version,
     checked_version,
     parse_config,
     untrained,
 )
+from inference.formats.keras.hdf5 import Stored, screen_hdf5
+from inference.formats.keras.vocabulary.names import shown
+from inference.reasons import first_line
+from inference.repository.keras_folders import base_of, is_shard, is_whole, shard_map
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from inference.sources.hdf5_bfloat16 import readable
-from inference.sources.keras_archive import CONFIG, METADATA, WEIGHTS
-from inference.sources.keras_folder import assets_of, shards_of
+from inference.formats.keras.archive import CONFIG, METADATA, WEIGHTS
+from inference.formats.keras.folder import assets_of, shards_of
+from inference.formats.keras.hdf5_bfloat16 import readable
 
 if TYPE_CHECKING:
-    from inference.sources.keras_config import KerasFile
+    from inference.formats.keras.config import KerasFile
 
 _BLOCK = 2**20
 _COUNTED = re.compile(r"(?P<kind>.+)_(?P<count>[0-9]{1,9})", re.DOTALL)

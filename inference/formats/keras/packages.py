@@ -12,7 +12,7 @@ from inference.formats.keras.vocabulary.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.sources.keras_config import KerasFile
+    from inference.formats.keras.config import KerasFile
 Config = dict[str, Any]
 
 

@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from inference.errors import InvalidModel
-from inference.formats.keras.history.origin import Origin
-from inference.formats.keras.vocabulary.names import shown
-from inference.reasons import first_line
-from inference.sources.hdf5_screening import screen_hdf5
-from inference.sources.keras_archive import (
+from inference.formats.keras.archive import (
     CONFIG,
     MAX_TEXT_BYTES,
     METADATA,
@@ -24,11 +20,15 @@ from inference.sources.keras_archive import (
     read_text,
     screen_weights,
 )
+from inference.formats.keras.hdf5 import screen_hdf5
+from inference.formats.keras.history.origin import Origin
+from inference.formats.keras.vocabulary.names import shown
+from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.sources.hdf5_screening import Stored
+    from inference.formats.keras.hdf5 import Stored
 
 Config = dict[str, Any]
 

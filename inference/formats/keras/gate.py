@@ -7,22 +7,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inference.errors import InvalidModel, InvalidSidecar
+from inference.formats.keras.config import read_keras_file
+from inference.formats.keras.folder import read_keras_folder
 from inference.formats.keras.history.backend import check_backend
 from inference.formats.keras.history.input_shape import with_input_shape
 from inference.formats.keras.history.translation import translate
+from inference.formats.keras.screening import screen_config
+from inference.formats.keras.sizes import check_sizes
 from inference.reasons import first_line
 from inference.repository.sidecar import Sidecar
-from inference.sources.keras_config import read_keras_file
-from inference.sources.keras_folder import read_keras_folder
-from inference.sources.keras_screening import screen_config
-from inference.sources.keras_sizes import check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from inference.formats.keras.config import KerasFile
     from inference.permissions import Permissions
-    from inference.sources.keras_config import KerasFile
 
 NO_SIDECAR = Sidecar()
 
