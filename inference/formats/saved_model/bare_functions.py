@@ -13,13 +13,13 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from inference.backend import tf, tf1
 from inference.formats.graph.nodes import handle_node
-from inference.sources.input_parts import flattened
-from inference.sources.signature_defs import OWN
+from inference.formats.saved_model.input_parts import flattened
+from inference.formats.saved_model.signature_defs import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.sources.input_parts import Flat
+    from inference.formats.saved_model.input_parts import Flat
     from inference.types import Shape
 
 _OURS = "functions_of_the_model"

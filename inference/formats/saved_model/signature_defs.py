@@ -15,14 +15,14 @@ from inference.formats.graph.tensors import (
     known_dtype,
     shape_of,
 )
-from inference.formats.screening.memory_bounds import check_tensors
-from inference.inputs.nested_lists import MAX_RANK
-from inference.sources.input_parts import (
+from inference.formats.saved_model.input_parts import (
     SPARSE_ROLES,
     InputParts,
     ragged_roles,
     spec_shape,
 )
+from inference.formats.screening.memory_bounds import check_tensors
+from inference.inputs.nested_lists import MAX_RANK
 from inference.types import Part, Signature, TensorSpec
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import InvalidModel
+from inference.formats.saved_model import folder as saved_model_folder
+from inference.formats.saved_model.folder import check_folder
 from inference.repository.digest import digest_source
 from inference.repository.sidecar import Sidecar
-from inference.sources import saved_model_folder
 from inference.sources.opening import open_source
-from inference.sources.saved_model_folder import check_folder
 from tests.crafted.saved_files import good
 from tests.crafted.saved_folders import BEFORE_PARSING
 
@@ -28,7 +28,7 @@ from pathlib import Path
 sys.modules.update(dict.fromkeys(("tensorflow", "keras", "tf_keras", "h5py")))
 
 from inference.errors import InvalidModel
-from inference.sources.saved_model_folder import check_folder
+from inference.formats.saved_model.folder import check_folder
 
 for path in sys.argv[1:]:
     try:

@@ -16,8 +16,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import located_nodes, node_of, tensor_of
 from inference.formats.graph.nodes import constant_node
-from inference.sources.asset_files import AssetFiles
-from inference.sources.object_graph import restore_bound
+from inference.formats.saved_model.assets import AssetFiles
+from inference.formats.saved_model.object_graph import restore_bound
 
 if TYPE_CHECKING:
     from pathlib import Path

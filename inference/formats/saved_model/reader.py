@@ -33,6 +33,16 @@ from inference.formats.graph.variables import (
     to_resources,
 )
 from inference.formats.kernels.adapting import adapt
+from inference.formats.saved_model.bare_functions import add_signatures, function_names
+from inference.formats.saved_model.folder import PB, check_folder
+from inference.formats.saved_model.restore import (
+    FILLS,
+    RESTORES,
+    own_files,
+    read_startup,
+    start,
+)
+from inference.formats.saved_model.signature_defs import SignatureDefs, read_signatures
 from inference.formats.screening.graph import screen, untie
 from inference.formats.screening.memory_bounds import (
     check_budget,
@@ -40,18 +50,14 @@ from inference.formats.screening.memory_bounds import (
     checkpoint_bytes,
 )
 from inference.reasons import first_line
-from inference.sources.bare_functions import add_signatures, function_names
-from inference.sources.saved_model_folder import PB, check_folder
-from inference.sources.signature_defs import SignatureDefs, read_signatures
-from inference.sources.startup import FILLS, RESTORES, own_files, read_startup, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from inference.formats.saved_model.restore import Startup
     from inference.permissions import Permissions
     from inference.repository.sidecar import Sidecar
-    from inference.sources.startup import Startup
 
 
 _MOST_NAMED = 10

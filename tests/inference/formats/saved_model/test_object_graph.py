@@ -10,8 +10,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
+from inference.formats.saved_model import object_graph
 from inference.repository.sidecar import Sidecar
-from inference.sources import object_graph
 from inference.sources.opening import open_source
 
 if TYPE_CHECKING:
