@@ -15,6 +15,8 @@ from inference.compiler.optimization import recipes
 from inference.compiler.trials import Refusal, Trial, attempt
 from inference.compiler.verification import Mismatch, compare, prove_batchable
 from inference.errors import InferenceError, InvalidModel
+from inference.formats.naming import check_names
+from inference.formats.opening import open_source
 from inference.inputs.given_samples import from_requests, from_sample
 from inference.inputs.recorded_requests import read_first
 from inference.inputs.sample_file import read_sample, sample_path
@@ -23,8 +25,6 @@ from inference.reasons import first_line
 from inference.repository.sidecar import blaming_sidecar, read_sidecar
 from inference.runtime.footprint import OVERHEAD, expected_bytes, resident_bytes
 from inference.runtime.servable import Servable, sample_inputs, trim_memory
-from inference.sources.naming import check_names
-from inference.sources.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

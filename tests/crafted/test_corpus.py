@@ -12,9 +12,9 @@ import tests.crafted
 from inference.artifacts.builder import Compilation
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.repository.scan import ModelFiles
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 from inference.types import ModelId
 
 if TYPE_CHECKING:

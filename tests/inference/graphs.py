@@ -10,9 +10,9 @@ import numpy as np
 from inference.artifacts.artifact import Artifact
 from inference.backend import tf, tf1
 from inference.compiler.compile import compile_model
+from inference.formats.opening import open_source
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -11,9 +11,9 @@ from keras import layers as L
 from inference.artifacts.artifact import Artifact
 from inference.backend import tf
 from inference.compiler.compile import compile_model
+from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from inference.sources.opening import open_source
 
 if TYPE_CHECKING:
     from pathlib import Path

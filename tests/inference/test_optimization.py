@@ -12,9 +12,9 @@ from inference.compiler import optimization
 from inference.compiler.optimization import Form, clean, freeze, inline, plain, recipes
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import nodes_by_name
+from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from inference.sources.opening import open_source
 from tests.inference.graphs import (
     compile_graph,
     compile_path,

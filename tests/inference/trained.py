@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf, tf1
+from inference.formats.opening import open_source
 from inference.repository.sidecar import read_sidecar
-from inference.sources.opening import open_source
 from tests.inference.graphs import floats, old_control_flow, rows
 
 if TYPE_CHECKING:

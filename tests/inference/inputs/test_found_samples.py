@@ -9,9 +9,9 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.compiler.trials import Refusal, Trial, attempt
+from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar, SignatureConfig
 from inference.runtime.servable import Servable
-from inference.sources.opening import open_source
 from tests.inference.graphs import (
     compile_graph,
     floats,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.formats.saved_model.folder import check_folder
 from inference.permissions import Permissions
 from inference.repository.checksums import verify
@@ -16,7 +17,6 @@ from inference.repository.fingerprint import take_fingerprint
 from inference.repository.scan import scan_repository
 from inference.repository.sidecar import Sidecar
 from inference.repository.snapshot import Surveyor
-from inference.sources.opening import open_source
 from tests.crafted.saved_files import modern
 from tests.inference.repository.test_scan import found, lay, versions
 

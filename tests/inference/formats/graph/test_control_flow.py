@@ -11,11 +11,11 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from inference.backend import tf, tf1
+from inference.formats.frozen_graph import read_graph
 from inference.formats.graph.file import parse
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from inference.sources.frozen_graph import read_graph
 from tests.inference.graphs import (
     compile_path,
     floats,

@@ -11,8 +11,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 from tests.inference.graphs import floats, rows, write_saved_model
 
 if TYPE_CHECKING:

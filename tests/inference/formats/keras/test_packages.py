@@ -12,9 +12,9 @@ import pytest
 
 from inference.errors import InvalidModel
 from inference.formats.keras.gate import admit
+from inference.formats.opening import open_source
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 from tests.crafted.keras_parts import members, own, sequential, zip_file
 from tests.inference.keras3 import samples
 

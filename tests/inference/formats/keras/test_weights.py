@@ -11,9 +11,9 @@ import tf_keras
 from inference.errors import InvalidModel
 from inference.formats.keras.gate import admit
 from inference.formats.keras.weights import bounded_weights
+from inference.formats.opening import open_source
 from inference.permissions import Permissions
 from inference.repository.sidecar import read_sidecar
-from inference.sources.opening import open_source
 from tests.crafted.keras_parts import (
     KERAS_2,
     KERAS_3,

@@ -10,9 +10,9 @@ from inference.backend import tf, tf1
 from inference.compiler.optimization import PASSES, rewrite
 from inference.errors import InvalidModel
 from inference.formats.kernels.adapting import adapt
+from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from inference.sources.opening import open_source
 from tests.inference.graphs import (
     compile_graph,
     floats,

@@ -12,9 +12,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar
+from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from inference.sources.opening import open_source
 from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.formats.saved_model import folder as saved_model_folder
 from inference.formats.saved_model.folder import check_folder
 from inference.repository.digest import digest_source
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 from tests.crafted.saved_files import good
 from tests.crafted.saved_folders import BEFORE_PARSING
 

@@ -10,9 +10,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.formats.saved_model import object_graph
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 from tests.crafted.saved_files import edited, modern, node
 from tests.inference.graphs import rows, write_saved_model
 

@@ -17,12 +17,12 @@ from inference.errors import (
     InvalidSidecar,
     UnknownSignature,
 )
+from inference.formats.opening import open_source
 from inference.inputs.recorded_requests import Recorded
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
 from inference.runtime.tuning import Tuning, tune
 from inference.runtime.warmup import replay
-from inference.sources.opening import open_source
 from inference.types import UNNAMED, ModelId
 from service.report import print_inspection
 from tests.inference.echo import Held, ask, available

@@ -9,9 +9,9 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 from tests.crafted.graph_files import behind_output, built
 from tests.crafted.graph_hiding import in_a_shape, sing
 from tests.inference.graphs import rows, write_graph

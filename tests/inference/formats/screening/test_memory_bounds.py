@@ -9,9 +9,9 @@ import pytest
 
 from inference.backend import tf
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 from tests.crafted.graph_values import splat_alone
 from tests.crafted.saved_files import good
 from tests.inference.graphs import rows, write_graph

@@ -13,9 +13,9 @@ from keras.src.legacy.layers import ThresholdedReLU
 
 from inference.formats.keras.gate import admit
 from inference.formats.keras.loading import load_model
+from inference.formats.opening import open_source
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from inference.sources.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable

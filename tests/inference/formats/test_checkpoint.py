@@ -9,9 +9,9 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
+from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from inference.sources.opening import open_source
 from tests.inference.graphs import compile_path
 from tests.inference.saved_checkpoints import ROWS, dense, save, variable
 from tests.inference.trained import answer, defaults

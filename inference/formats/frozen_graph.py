@@ -16,8 +16,7 @@ from inference.formats.graph.sidecar_signatures import default_signature
 from inference.formats.graph.source import Source
 from inference.formats.graph.tables import TABLES
 from inference.formats.kernels.adapting import adapt
-from inference.formats.training.cut import settle_training
-from inference.sources.signatureless import (
+from inference.formats.signatureless import (
     discovered,
     feed_always,
     imported,
@@ -26,6 +25,7 @@ from inference.sources.signatureless import (
     settle,
     signatures_of,
 )
+from inference.formats.training.cut import settle_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

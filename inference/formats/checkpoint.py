@@ -29,6 +29,14 @@ from inference.formats.graph.variables import check_unwritten, to_resources
 from inference.formats.kernels.adapting import adapt
 from inference.formats.kernels.rebuilding import rebuild
 from inference.formats.screening.memory_bounds import check_budget, checkpoint_bytes
+from inference.formats.signatureless import (
+    discovered,
+    feed_always,
+    roots_of,
+    screened,
+    settle,
+    signatures_of,
+)
 from inference.formats.training.cut import settle_training
 from inference.formats.training.ends import (
     drop_measures,
@@ -37,14 +45,6 @@ from inference.formats.training.ends import (
 )
 from inference.reasons import first_line
 from inference.repository.checkpoints import incomplete
-from inference.sources.signatureless import (
-    discovered,
-    feed_always,
-    roots_of,
-    screened,
-    settle,
-    signatures_of,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,9 +9,9 @@ import pytest
 
 from inference.backend import tf
 from inference.errors import InvalidModel
+from inference.formats.frozen_graph import read_graph
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from inference.sources.frozen_graph import read_graph
 from tests.inference.graphs import old_control_flow, rows, write_graph
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from inference.errors import InvalidModel
-from inference.sources.naming import MAX_NAME, check_names
+from inference.formats.naming import MAX_NAME, check_names
 from tests.inference.specs import signature, spec
 
 

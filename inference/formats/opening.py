@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import h5py
 
 from inference.errors import InvalidModel
+from inference.formats.checkpoint import open_checkpoint
+from inference.formats.frozen_graph import open_frozen_graph
 from inference.formats.keras.reader import open_keras_file
 from inference.formats.saved_model.reader import open_saved_model
 from inference.permissions import Permissions
 from inference.repository.checkpoints import is_graph
 from inference.repository.keras_folders import is_keras_folder
-from inference.sources.checkpoint import open_checkpoint
-from inference.sources.frozen_graph import open_frozen_graph
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
