@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.artifacts.messages import CompileEvent, CompileRequest
-from inference.compiler.confinement import confine
-from inference.compiler.exhaustion import is_of_the_machine, limit_behind
+from inference.compiler.sandbox.confinement import confine
+from inference.compiler.sandbox.limit_errors import is_of_the_machine, limit_behind
 from inference.errors import InferenceError
 from inference.reasons import printable
 

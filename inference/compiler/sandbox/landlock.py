@@ -6,7 +6,7 @@ import ctypes
 import os
 from typing import TYPE_CHECKING
 
-from inference.compiler.kernel import syscall
+from inference.compiler.sandbox.syscalls import syscall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -181,7 +181,7 @@ async def test_its_surroundings(
 
 
 def _want_landlock() -> int:
-    from inference.compiler.kernel import syscall
+    from inference.compiler.sandbox.syscalls import syscall
 
     try:
         return syscall(444, None, 0, 1)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from inference.artifacts.failures import file_limit_text, memory_limit_text
-from inference.compiler.confinement import MAX_OPEN_FILES
+from inference.compiler.sandbox.confinement import MAX_OPEN_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

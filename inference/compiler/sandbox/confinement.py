@@ -72,7 +72,7 @@ def limit_resources(request: CompileRequest) -> None:
 
 def leave_network() -> None:
     """Move to a network without any interface that works. Raises `OSError`."""
-    from inference.compiler.kernel import unshare
+    from inference.compiler.sandbox.syscalls import unshare
 
     try:
         # Root keeps its own user: in another it may not read what others own.
@@ -83,7 +83,7 @@ def leave_network() -> None:
 
 def end_with_parent(parent: int | None) -> None:
     """Have the kernel kill this process when `parent`, its process, ends."""
-    from inference.compiler.kernel import PR_SET_PDEATHSIG, prctl
+    from inference.compiler.sandbox.syscalls import PR_SET_PDEATHSIG, prctl
 
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -93,13 +93,13 @@ def end_with_parent(parent: int | None) -> None:
 
 def _bind_kernel(request: CompileRequest, refused: list[str]) -> None:
     """The rest wants no privileges, so it comes when they are gone."""
-    from inference.compiler.kernel import (
+    from inference.compiler.sandbox.landlock import restrict
+    from inference.compiler.sandbox.seccomp import refuse_calls
+    from inference.compiler.sandbox.syscalls import (
         PR_SET_NO_NEW_PRIVS,
         keep_capabilities,
         prctl,
     )
-    from inference.compiler.landlock import restrict
-    from inference.compiler.system_calls import refuse_calls
 
     with _noting(refused, "no capabilities"):
         keep_capabilities(_CAP_DAC)

@@ -11,7 +11,7 @@ import platform
 import struct
 from dataclasses import dataclass
 
-from inference.compiler.kernel import PR_SET_SECCOMP, prctl
+from inference.compiler.sandbox.syscalls import PR_SET_SECCOMP, prctl
 
 _MODE_FILTER = 2
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06

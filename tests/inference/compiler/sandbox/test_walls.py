@@ -34,13 +34,13 @@ def raise_wall():
         print("refused", errno.errorcode[exc.errno])
         sys.exit()
 
-from inference.compiler.kernel import PR_SET_NO_NEW_PRIVS, prctl
+from inference.compiler.sandbox.syscalls import PR_SET_NO_NEW_PRIVS, prctl
 prctl(PR_SET_NO_NEW_PRIVS, 1)
 """
-NAMESPACE = "from inference.compiler.confinement import leave_network as wall"
-FILTER = "from inference.compiler.system_calls import refuse_calls as wall"
+NAMESPACE = "from inference.compiler.sandbox.confinement import leave_network as wall"
+FILTER = "from inference.compiler.sandbox.seccomp import refuse_calls as wall"
 LANDLOCK = """
-from inference.compiler.landlock import restrict
+from inference.compiler.sandbox.landlock import restrict
 wall = lambda: restrict([])
 """
 
@@ -102,7 +102,8 @@ def test_a_refusing_kernel_is_told_of_and_nothing_more() -> None:
     """A process under the filter may not leave its network's namespace."""
     program = """
 import os, resource
-from inference.compiler import confinement, kernel
+from inference.compiler.sandbox import confinement
+from inference.compiler.sandbox import syscalls as kernel
 from inference.artifacts.messages import CompileRequest
 
 def refuse(*arguments):
