@@ -17,9 +17,9 @@ from inference.artifacts.artifact import (
 from inference.artifacts.machine import PortableGraph
 from inference.artifacts.weight_files import file_lengths
 from inference.backend import tf, tf1
-from inference.compiler.constants import share_constants
-from inference.compiler.lengths import check_lengths
-from inference.compiler.optimization import escaping_variables
+from inference.compiler.rewriting.constants import share_constants
+from inference.compiler.rewriting.forms import escaping_variables
+from inference.compiler.rewriting.lengths import check_lengths
 from inference.compiler.weights import WeightWriter, externalize
 from inference.formats.graph.graphdef import all_nodes, node_of
 from inference.formats.graph.tables import fill_tables
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from inference.artifacts.artifact import SignatureEntry
     from inference.artifacts.weight_files import Weight
-    from inference.compiler.optimization import Form
+    from inference.compiler.rewriting.forms import Form
     from inference.compiler.weights import Values
     from inference.formats.graph.source import Source
     from inference.types import Signature

@@ -11,7 +11,7 @@ from inference.artifacts.artifact import Artifact, Manifest, signature_entry
 from inference.artifacts.cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.fresh_calls import fresh_calls
-from inference.compiler.optimization import recipes
+from inference.compiler.rewriting.forms import recipes
 from inference.compiler.trials import Refusal, Trial, attempt
 from inference.compiler.verification import Mismatch, compare, prove_batchable
 from inference.errors import InferenceError, InvalidModel
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from inference.compiler.optimization import Form
+    from inference.compiler.rewriting.forms import Form
     from inference.formats.graph.source import Source
     from inference.inputs.given_samples import Given
     from inference.repository.sidecar import Sidecar

@@ -10,7 +10,7 @@ from inference.backend import tf, tf1
 from inference.compiler.generators import generators
 from inference.compiler.hidden_writes import drop_hidden_writes
 from inference.compiler.hoisting import hoist
-from inference.compiler.optimization import inline
+from inference.compiler.rewriting.forms import inline
 from inference.compiler.shared_tables import check_tables
 from inference.compiler.state import localize, writes_variables, written_variables
 from inference.errors import InvalidSidecar

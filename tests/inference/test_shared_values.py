@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler import optimization
-from inference.compiler.constants import share_constants
-from inference.compiler.waits import drop_idle_waits
+from inference.compiler.rewriting import forms as optimization
+from inference.compiler.rewriting.constants import share_constants
+from inference.compiler.rewriting.waits import drop_idle_waits
 from inference.formats.graph.graphdef import nodes_by_name
 from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_path, floats

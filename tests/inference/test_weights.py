@@ -11,7 +11,7 @@ import pytest
 
 from inference.artifacts.weight_files import PAGE
 from inference.backend import tf, tf1
-from inference.compiler import optimization
+from inference.compiler.rewriting import forms as optimization
 from inference.compiler.weights import externalize
 from inference.runtime.servable import Servable
 from tests.inference.arrays import assert_outputs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler.lengths import check_lengths, is_unpadded
+from inference.compiler.rewriting.lengths import check_lengths, is_unpadded
 from inference.errors import InputMismatch
 from inference.formats.graph.graphdef import all_nodes
 from inference.formats.graph.session import source_session

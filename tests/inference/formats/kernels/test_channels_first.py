@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler.optimization import PASSES, rewrite
+from inference.compiler.rewriting.forms import PASSES, rewrite
 from inference.errors import InvalidModel
 from inference.formats.kernels.adapting import adapt
 from inference.formats.opening import open_source

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from inference.backend import onednn_enabled, tf, tf1
-from inference.compiler.folding import fold_scales
-from inference.compiler.optimization import PASSES, rewrite
+from inference.compiler.rewriting.folding import fold_scales
+from inference.compiler.rewriting.forms import PASSES, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,15 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.compiler import compile as compiling
-from inference.compiler import optimization
-from inference.compiler.optimization import Form, clean, freeze, inline, plain, recipes
+from inference.compiler.rewriting import forms as optimization
+from inference.compiler.rewriting.forms import (
+    Form,
+    clean,
+    freeze,
+    inline,
+    plain,
+    recipes,
+)
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import nodes_by_name
 from inference.formats.opening import open_source
