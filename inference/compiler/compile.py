@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from inference.artifacts.artifact import Artifact, Manifest, signature_entry
 from inference.artifacts.cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
-from inference.compiler.fresh_calls import fresh_calls
 from inference.compiler.rewriting.forms import recipes
+from inference.compiler.state.fresh_calls import fresh_calls
 from inference.compiler.trials import Refusal, Trial, attempt
 from inference.compiler.verification import Mismatch, compare, prove_batchable
 from inference.errors import InferenceError, InvalidModel

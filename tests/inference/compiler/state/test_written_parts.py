@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from inference.compiler.state import localize
+from inference.compiler.state.state import localize
 from inference.errors import InvalidModel
 from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_path, write_saved_model

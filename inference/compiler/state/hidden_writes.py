@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inference.compiler.written_values import WRITES
+from inference.compiler.state.written_values import WRITES
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import FORWARDS, node_of, nodes_by_name
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from inference.compiler.generators import generators
-from inference.compiler.hidden_writes import drop_hidden_writes
-from inference.compiler.hoisting import hoist
 from inference.compiler.rewriting.forms import inline
-from inference.compiler.shared_tables import check_tables
-from inference.compiler.state import localize, writes_variables, written_variables
+from inference.compiler.state.generators import generators
+from inference.compiler.state.hidden_writes import drop_hidden_writes
+from inference.compiler.state.hoisting import hoist
+from inference.compiler.state.shared_tables import check_tables
+from inference.compiler.state.state import localize, writes_variables, written_variables
 from inference.errors import InvalidSidecar
 from inference.formats.graph.graphdef import node_of, nodes_by_name, prune, reachable
 from inference.formats.graph.nodes import become_read
@@ -25,7 +25,7 @@ from inference.types import TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from inference.compiler.state import LocalState
+    from inference.compiler.state.state import LocalState
     from inference.formats.graph.source import Source
     from inference.types import Array, Signature
 

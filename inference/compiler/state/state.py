@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf1
-from inference.compiler.written_values import (
+from inference.compiler.state.written_values import (
     ASSIGN,
     GATHERS,
     WRITES,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
-from inference.compiler.written_values import WRITES
+from inference.compiler.state.written_values import WRITES
 from inference.formats.graph.graphdef import called, handle_of, node_of, nodes_by_name
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inference.compiler.bodies import Added, closed, opened
-from inference.compiler.state import READ, localize
-from inference.compiler.written_values import ASSIGN, WRITES
+from inference.compiler.state.bodies import Added, closed, opened
+from inference.compiler.state.state import READ, localize
+from inference.compiler.state.written_values import ASSIGN, WRITES
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import called, handle_of, nodes_by_name, tensor_of
 
