@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.framework import kernels
 
 from inference.backend import tf
-from inference.compiler.kernels import cure_of
+from inference.compiler.verification.unsupported import cure_of
 from inference.formats.graph.graphdef import called, function_names, node_of, reachable
 
 if TYPE_CHECKING:

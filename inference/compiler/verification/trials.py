@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from inference.compiler.agreement import agree, is_empty, rows_differ
-from inference.compiler.kernels import cannot_compute, cannot_run
-from inference.compiler.precision import rounding
-from inference.compiler.registrations import without_kernel
+from inference.compiler.verification.agreement import agree, is_empty, rows_differ
+from inference.compiler.verification.precision import rounding
+from inference.compiler.verification.registrations import without_kernel
+from inference.compiler.verification.unsupported import cannot_compute, cannot_run
 from inference.errors import InvalidSidecar
 from inference.formats.graph.value_hints import hints_of
 from inference.inputs.samples import candidates

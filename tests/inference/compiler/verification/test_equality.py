@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler.trials import Refusal, Trial, attempt
-from inference.compiler.verification import Mismatch, compare
+from inference.compiler.verification.equality import Mismatch, compare
+from inference.compiler.verification.trials import Refusal, Trial, attempt
 from inference.inputs.samples import Made
 from inference.runtime.servable import Servable
 from tests.inference.graphs import compile_graph, floats, rows, source_of

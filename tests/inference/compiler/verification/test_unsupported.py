@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from inference.compiler.kernels import cannot_compute, cannot_run
+from inference.compiler.verification.unsupported import cannot_compute, cannot_run
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
 from inference.runtime.servable import Servable

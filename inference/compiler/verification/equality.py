@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.compiler.agreement import agree, gap, rows_differ
-from inference.compiler.trials import Refusal, Trial
+from inference.compiler.verification.agreement import agree, gap, rows_differ
+from inference.compiler.verification.trials import Refusal, Trial
 from inference.errors import InferenceError
 from inference.reasons import first_line
 from inference.runtime.servable import sample_inputs

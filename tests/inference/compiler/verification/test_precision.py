@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler.precision import rounding
+from inference.compiler.verification.precision import rounding
 from tests.inference.graphs import compile_graph, floats, rows, source_of
 
 if TYPE_CHECKING:
