@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.admin_token import AdminToken
+from service.auth.token import AdminToken
 from service.body_budget import BodyBudget
 from service.concurrent import ConcurrentFlask
 from service.current import SERVING, Serving

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask import Flask, Request
     from flask.ctx import _AppCtxGlobals
 
-    from service.admin_token import AdminToken
+    from service.auth.token import AdminToken
     from service.body_budget import BodyBudget
     from service.decoders import Decoders
     from service.engine import Engine

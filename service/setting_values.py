@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from service.admin_token import read_token
+from service.auth.token import read_token
 
 
 def existing_path(path: Path) -> Path:

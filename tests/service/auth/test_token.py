@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from service.admin_token import LONGEST, AdminToken, check_token, read_token
+from service.auth.token import LONGEST, AdminToken, check_token, read_token
 from tests.service.admin import TOKEN, write_token
 
 if TYPE_CHECKING:
