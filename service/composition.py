@@ -21,7 +21,7 @@ from inference import (
     keep_freed_memory,
 )
 from service.app import create_app
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.decoders import Decoders
 from service.logs import configure_logging
 from service.screen import is_wanted, show

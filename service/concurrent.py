@@ -11,8 +11,8 @@ from flask import Flask
 from flask.ctx import _AppCtxGlobals
 
 from service.bounded_request import BoundedRequest
+from service.bridge.greenlets import await_, in_bridge, run_in_thread
 from service.direct_response import DirectResponse
-from service.greenlets import await_, in_bridge, run_in_thread
 from service.routing_memory import RememberingMap
 from service.sessions import OptionalSessions
 
@@ -32,7 +32,7 @@ class Globals(_AppCtxGlobals):
 
 
 class ConcurrentFlask(Flask):
-    """Flask on `service.bridge.Bridge`.
+    """Flask on `service.bridge.bridge.Bridge`.
 
     `async def` views, hooks and handlers run on the event loop in the request's own
     task. A `def` view runs in a worker thread, at most `view_threads` at a time, in the

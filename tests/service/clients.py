@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from service.app import create_app
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.settings import load_settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

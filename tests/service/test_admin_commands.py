@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from structlog.testing import capture_logs
 
 from inference import ModelState
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.cli import main
 from tests.servers import serve
 from tests.service.admin import TOKEN, write_token

@@ -8,7 +8,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.routing import Rule
 
 from service.bounded_request import BoundedRequest, BoundedStream
-from service.wsgi import build_environ
+from service.bridge.environ import build_environ
 from tests.servers import http_scope
 
 LIMIT = 100_000

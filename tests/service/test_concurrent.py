@@ -11,9 +11,9 @@ import pytest
 from flask import Blueprint, Response, g, request
 from flask.views import MethodView
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
+from service.bridge.greenlets import await_
 from service.concurrent import ConcurrentFlask
-from service.greenlets import await_
 from tests.servers import GONE, HandDriven, body_message
 from tests.service.flask_clients import client_of, get
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from flask import Flask
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.concurrent import ConcurrentFlask
 from tests.service.flask_features import fill
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from inference import ModelNotFound, ModelSpec, Overloaded
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.known_refusals import MAX_TARGET, MAX_TARGETS, KnownRefusals
 from service.protocol import JsonErrorProtocol
 from tests.service.clients import make_app

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.logs import add_request_id, request_id
 from service.request_log import choose_id
 from tests.servers import GONE, HandDriven, body_message

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from flask import Response, g, request, send_file, stream_with_context
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.concurrent import ConcurrentFlask
 from tests.servers import HandDriven
 from tests.service.flask_clients import client_of, get

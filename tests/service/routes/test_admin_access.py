@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from inference import ModelState
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.logs import add_request_id
 from tests.servers import GONE, HandDriven
 from tests.service.admin import TOKEN, admin_client, bearer, write_token

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import anyio
 import pytest
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from tests.servers import HandDriven
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import anyio.to_thread
 from asgiref.wsgi import WsgiToAsgi
 from werkzeug.exceptions import ClientDisconnected
 
-from service.greenlets import GreenletCall
-from service.inbox import Inbox, RequestBody, may_prefetch
-from service.lifespan import run_lifespan
-from service.watcher import Patrol, Watcher
-from service.wsgi import ResponseHead, TooManyHeaders, build_environ
+from service.bridge.disconnect import Patrol, Watcher
+from service.bridge.environ import ResponseHead, TooManyHeaders, build_environ
+from service.bridge.greenlets import GreenletCall
+from service.bridge.lifespan import run_lifespan
+from service.bridge.receive import Inbox, RequestBody, may_prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
@@ -42,7 +42,7 @@ class Bridge(WsgiToAsgi):
     """Runs a WSGI application in greenlets on the event loop's own thread.
 
     Each request is one greenlet in the request's own task and a copy of its context,
-    and may wait with `service.greenlets.await_`; requests that wait hold no thread.
+    and may wait with `service.bridge.greenlets.await_`; requests that wait hold no thread.
     Code between two waits holds the loop, so it must be short. A returned list or tuple
     is sent at once; any other iterable is pulled piece by piece in worker threads, at
     most `STREAM_THREADS` at a time. A client that goes away cancels its request.

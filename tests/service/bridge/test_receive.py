@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from werkzeug.exceptions import ClientDisconnected
 
-from service.inbox import Inbox, RequestBody
+from service.bridge.receive import Inbox, RequestBody
 from tests.servers import GONE, body_message
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import anyio
 
-    from service.inbox import Inbox
+    from service.bridge.receive import Inbox
 
 GRACE_SECONDS = 0.05
 

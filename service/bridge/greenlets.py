@@ -198,7 +198,7 @@ def _check_worker_thread() -> None:
     except RuntimeError:
         raise RuntimeError(
             "await_() was called outside a request: use `await` in asynchronous code,"
-            " and serve the application through service.bridge.Bridge (in tests:"
+            " and serve the application through service.bridge.bridge.Bridge (in tests:"
             " httpx.ASGITransport(Bridge(app)))."
         ) from None
 

@@ -9,9 +9,9 @@ from unittest.mock import Mock
 import anyio
 import pytest
 
-from service.bridge import Bridge
-from service.greenlets import await_
-from service.watcher import Patrol, Watcher
+from service.bridge.bridge import Bridge
+from service.bridge.disconnect import Patrol, Watcher
+from service.bridge.greenlets import await_
 from tests.servers import GONE, HandDriven, body_message
 from tests.service.wsgi_apps import Body, ListBody, StartResponse, answering
 

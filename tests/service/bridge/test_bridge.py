@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from tests.servers import HandDriven, body_message
 from tests.service.wsgi_apps import TEXT, Body, ListBody, StartResponse, answering
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from werkzeug.exceptions import ClientDisconnected
 
-from service.greenlets import await_, await_outside, in_bridge
+from service.bridge.greenlets import await_, await_outside, in_bridge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping

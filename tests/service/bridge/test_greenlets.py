@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 from greenlet import getcurrent
 
-from service.greenlets import (
+from service.bridge.greenlets import (
     MAX_IDLE,
     GreenletCall,
     await_,

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from flask import Flask, Response, g, request
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.concurrent import ConcurrentFlask
 from tests.servers import Address, HttpName, serve
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.wsgi import (
+from service.bridge.environ import (
     DUPLICATE_HEADER_LIMIT,
     ResponseHead,
     TooManyHeaders,

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from flask import request
 
-from service.bridge import Bridge
+from service.bridge.bridge import Bridge
 from service.concurrent import ConcurrentFlask
 from tests.servers import GONE, HandDriven, body_message
 from tests.service.flask_clients import client_of
