@@ -96,7 +96,7 @@ def measure(folder: Path, units: int, requests: int, connections: int) -> Measur
     exchanges = _write(repository, staged, names, units)
     budget = int(ROOM * SLACK * wide.weights_bytes(units))
     [port] = free_ports(1)
-    command = [sys.executable, "-m", "service.cli", "serve", str(repository)]
+    command = [sys.executable, "-m", "service.cli.main", "serve", str(repository)]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--cache-dir", str(folder / "cache"), "--scan-seconds", "1"]
     command += ["--memory-budget", str(budget), "--log-level", "warning"]

@@ -127,7 +127,13 @@ def measure(
     folder = bench.fresh("-".join(map(str, cpus)))
     [port] = free_ports(1)
     cache = folder / "cache"
-    command = [sys.executable, "-m", "service.cli", "serve", str(folder / "models")]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli.main",
+        "serve",
+        str(folder / "models"),
+    ]
     command += ["--host", HOST, "--port", str(port), "--cache-dir", str(cache)]
     command += ["--scan-seconds", str(SCAN_SECONDS)]
     measured = Measured(name=name, recordings=[], stages=[])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[2]
-TANDEM = (sys.executable, "-m", "service.cli")
+TANDEM = (sys.executable, "-m", "service.cli.main")
 PATIENCE_SECONDS = 240.0
 
 

@@ -9,7 +9,7 @@ import anyio.to_thread
 import pytest
 from click.testing import CliRunner
 
-from service.cli import main
+from service.cli.main import main
 from tests.e2e.processes import run_tandem
 from tests.e2e.sites import TOKEN
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from inference.backend import tf, tf1
-from service.cli import main
+from service.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

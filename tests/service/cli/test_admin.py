@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from inference import ModelState
 from service.bridge.bridge import Bridge
-from service.cli import main
+from service.cli.main import main
 from tests.servers import serve
 from tests.service.admin import TOKEN, write_token
 from tests.service.clients import make_app

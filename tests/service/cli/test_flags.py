@@ -5,9 +5,9 @@ from typing import Any
 import click
 from click.testing import CliRunner
 
-from service.cli import main
+from service.cli.flags import settings_flags
+from service.cli.main import main
 from service.compiler_settings import PREFIX
-from service.flags import settings_flags
 from service.settings import Settings
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.admin_client import AdminClient, CallFailed, Unreachable
+from service.cli.client import AdminClient, CallFailed, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

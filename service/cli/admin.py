@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import click
 
-from service.admin_client import AdminClient, CallFailed, Unreachable
 from service.auth.token import check_token, read_token
+from service.cli.client import AdminClient, CallFailed, Unreachable
 from service.model_table import print_models, print_problems, printable
 from service.urls import ADMIN
 

@@ -12,9 +12,9 @@ import anyio
 import click
 
 from inference import Permissions, Precompilation, precompile
-from service.admin_commands import COMMANDS
+from service.cli.admin import COMMANDS
+from service.cli.flags import settings_flags
 from service.compiler_settings import CompilerSettings
-from service.flags import settings_flags
 from service.report import as_json, print_inspection, print_paths, progress
 from service.server import CannotListen, run_server
 from service.settings import (
