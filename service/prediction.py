@@ -14,7 +14,7 @@ import anyio.lowlevel
 
 from inference import DeadlineExceeded, PredictRequest, bind, put_together
 from service.codecs import tfserving, tfserving_answers
-from service.codecs.flat_numbers import Irregular
+from service.codecs.json.numbers import Irregular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,10 +12,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inference import UNNAMED, InvalidRequest
-from service.codecs import flat_json, json_tensors
-from service.codecs.flat_json import Stacked
-from service.codecs.flat_numbers import FlatNumbers
-from service.codecs.json_tensors import show
+from service.codecs.json import reader as flat_json
+from service.codecs.json import values as json_tensors
+from service.codecs.json.numbers import FlatNumbers
+from service.codecs.json.reader import Stacked
+from service.codecs.json.values import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from inference import InvalidRequest, Ragged, Sparse
-from service.codecs import json_arrays, json_outputs
+from service.codecs.json import arrays as json_arrays
+from service.codecs.json import outputs as json_outputs
 from service.codecs.tfserving import COLUMNS, Form
 
 if TYPE_CHECKING:

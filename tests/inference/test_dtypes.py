@@ -15,7 +15,7 @@ from inference.errors import InputMismatch, InvalidModel, InvalidRequest
 from inference.inputs.binding import bind
 from inference.inputs.nested_lists import LEAVES
 from inference.runtime.servable import Servable
-from service.codecs import json_arrays
+from service.codecs.json import arrays as json_arrays
 from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from inference import UNNAMED, InvalidRequest
-from service.codecs.flat_numbers import FlatNumbers
+from service.codecs.json.numbers import FlatNumbers
 from service.codecs.tfserving import Form, decode
 
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from inference import InvalidRequest, Ragged, Sparse
-from service.codecs import json_arrays
+from service.codecs.json import arrays as json_arrays
 from service.codecs.tfserving import Form
 from service.codecs.tfserving_answers import encode, encode_pieces, is_small
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from inference import InvalidRequest
-from service.codecs import json_arrays
+from service.codecs.json import arrays as json_arrays
 
 NAN, INF = float("nan"), float("inf")
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference import InferenceError, Signature, bind
-from service.codecs import json_tensors
-from service.codecs.flat_json import outline_of, outline_size
-from service.codecs.flat_numbers import FlatNumbers
+from service.codecs.json import values as json_tensors
+from service.codecs.json.numbers import FlatNumbers
+from service.codecs.json.reader import outline_of, outline_size
 from service.codecs.tfserving import decode, decode_slowly
 from tests.service.fakes import signature, tensor
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from inference import InvalidRequest
-from service.codecs import json_tensors
+from service.codecs.json import values as json_tensors
 
 
 @pytest.mark.parametrize(

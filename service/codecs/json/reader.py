@@ -13,8 +13,8 @@ from typing import Any
 
 import simdjson
 
-from service.codecs import json_tensors
-from service.codecs.flat_numbers import (
+from service.codecs.json import values as json_tensors
+from service.codecs.json.numbers import (
     FlatColumn,
     FlatNumbers,
     Irregular,

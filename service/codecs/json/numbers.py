@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.codecs import json_tensors
+from service.codecs.json import values as json_tensors
 
 if TYPE_CHECKING:
     from inference import Array

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from inference import WIDENED, InvalidRequest
-from service.codecs.json_tensors import BASE64_KEY
+from service.codecs.json.values import BASE64_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

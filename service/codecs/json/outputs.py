@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from inference import Ragged, Sparse
-from service.codecs import json_arrays
+from service.codecs.json import arrays as json_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
