@@ -20,7 +20,7 @@ from inference import (
     keep_freed_memory,
 )
 from service.arena import Arena, aligned
-from service.codecs import tfserving
+from service.codecs.tfserving.request import request as tfserving
 from service.decoder_messages import ANSWER, REQUEST, Answer, Task, pack
 
 NICENESS = 5  # the server's event loop comes first

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.codecs.tfserving import Form
+from service.codecs.tfserving.request import Form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

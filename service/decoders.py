@@ -11,7 +11,7 @@ import structlog
 
 import inference
 from inference import InferenceError, Unavailable, available_cpus
-from service.codecs.tfserving import PredictCall
+from service.codecs.tfserving.request import PredictCall
 from service.decoder_messages import Task
 from service.decoder_process import COMMAND, DecoderProcess
 from service.neighbours import Neighbours

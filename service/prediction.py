@@ -13,14 +13,15 @@ import anyio
 import anyio.lowlevel
 
 from inference import DeadlineExceeded, PredictRequest, bind, put_together
-from service.codecs import tfserving, tfserving_answers
 from service.codecs.json.numbers import Irregular
+from service.codecs.tfserving.request import request as tfserving
+from service.codecs.tfserving.request import response as tfserving_answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inference import ModelSpec, ModelStatus, Output
-    from service.codecs.tfserving import Form, PredictCall
+    from service.codecs.tfserving.request import Form, PredictCall
     from service.decoders import Decoders
     from service.engine import Engine
 

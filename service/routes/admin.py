@@ -17,7 +17,7 @@ from werkzeug.exceptions import NotFound, Unauthorized
 from inference import ModelSpec
 from service.answers import json_answer
 from service.codecs.admin import Concurrency, Drain, Labels, Nothing, Pin, decode
-from service.codecs.model_status import models_document
+from service.codecs.tfserving.status import models_document
 from service.current import current_engine, current_request, current_serving
 from service.routes.body import read_json_body
 from service.urls import ADMIN

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 
 from service.answers import json_answer
-from service.codecs.model_status import readiness_document
+from service.codecs.tfserving.status import readiness_document
 from service.current import current_engine
 
 if TYPE_CHECKING:

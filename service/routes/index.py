@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, current_app, request
 
 from service.answers import json_answer
-from service.codecs.model_status import engine_document, models_document
+from service.codecs.tfserving.status import engine_document, models_document
 from service.current import current_serving
 from service.urls import list_urls
 

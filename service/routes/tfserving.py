@@ -8,8 +8,8 @@ from flask import Blueprint, request
 
 from inference import LoadFailed, ModelLoading, ModelSpec, ModelState, ModelUnloaded
 from service.answers import json_answer, json_text
-from service.codecs.metadata import metadata_document
-from service.codecs.model_status import models_document, status_document
+from service.codecs.tfserving.metadata import metadata_document
+from service.codecs.tfserving.status import models_document, status_document
 from service.current import current_engine, current_request, current_serving
 from service.known_refusals import admit
 from service.prediction import predict

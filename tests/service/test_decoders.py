@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from inference import InferenceError, Unavailable, bind
 from service.arena import KEPT_BYTES
-from service.codecs.tfserving import decode
+from service.codecs.tfserving.request import decode
 from service.decoder_process import COMMAND
 from service.decoders import Decoders
 from tests.service.fakes import signature, tensor
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from service.codecs.tfserving import PredictCall
+    from service.codecs.tfserving.request import PredictCall
 
 ONE = signature(tensor("x"), name="one")
 MANY = {

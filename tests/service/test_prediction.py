@@ -19,7 +19,7 @@ from inference import (
     UnknownSignature,
 )
 from service import prediction
-from service.codecs import tfserving
+from service.codecs.tfserving.request import request as tfserving
 from service.decoders import Decoders
 from service.neighbours import Neighbours
 from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from inference import Signature
-    from service.codecs.tfserving import PredictCall
+    from service.codecs.tfserving.request import PredictCall
 
 HALF = ModelSpec(name="half")
 

@@ -16,13 +16,13 @@ from inference import InferenceError, Signature, bind
 from service.codecs.json import values as json_tensors
 from service.codecs.json.numbers import FlatNumbers
 from service.codecs.json.reader import outline_of, outline_size
-from service.codecs.tfserving import decode, decode_slowly
+from service.codecs.tfserving.request import decode, decode_slowly
 from tests.service.fakes import signature, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from service.codecs.tfserving import PredictCall
+    from service.codecs.tfserving.request import PredictCall
 
 DTYPES = [
     "float16", "bfloat16", "float32", "float64", "int8", "uint8", "int16", "uint16",

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from inference import ModelId, ModelState, ModelStatus, Part
-from service.codecs.metadata import metadata_document
+from service.codecs.tfserving.metadata import metadata_document
 from tests.service.fakes import signature, tensor
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import orjson
 from inference import InvalidRequest, Ragged, Sparse
 from service.codecs.json import arrays as json_arrays
 from service.codecs.json import outputs as json_outputs
-from service.codecs.tfserving import COLUMNS, Form
+from service.codecs.tfserving.request import COLUMNS, Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,8 +10,8 @@ import pytest
 
 from inference import InvalidRequest, Ragged, Sparse
 from service.codecs.json import arrays as json_arrays
-from service.codecs.tfserving import Form
-from service.codecs.tfserving_answers import encode, encode_pieces, is_small
+from service.codecs.tfserving.request import Form
+from service.codecs.tfserving.response import encode, encode_pieces, is_small
 
 F4 = np.float32
 ONE = {"y": np.array([[1, 2], [3, 4]], F4)}

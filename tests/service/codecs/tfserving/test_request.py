@@ -8,7 +8,7 @@ import pytest
 
 from inference import UNNAMED, InvalidRequest
 from service.codecs.json.numbers import FlatNumbers
-from service.codecs.tfserving import Form, decode
+from service.codecs.tfserving.request import Form, decode
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from inference import EngineStatus, Load, ModelState
-from service.codecs.model_status import (
+from service.codecs.tfserving.status import (
     engine_document,
     models_document,
     readiness_document,
