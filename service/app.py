@@ -14,7 +14,7 @@ from service.routes import admin, health, index, metrics, tfserving
 from service.urls import register_converters
 
 if TYPE_CHECKING:
-    from service.decoders import Decoders
+    from service.decoding.pool import Decoders
     from service.engine import Engine
     from service.settings import Settings
 

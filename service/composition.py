@@ -22,7 +22,7 @@ from inference import (
 )
 from service.app import create_app
 from service.bridge.bridge import Bridge
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.logs import configure_logging
 from service.screen import is_wanted, show
 from service.settings import misspelt

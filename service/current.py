@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from service.auth.token import AdminToken
     from service.body_budget import BodyBudget
-    from service.decoders import Decoders
+    from service.decoding.pool import Decoders
     from service.engine import Engine
 
 SERVING = "serving"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from inference import ModelSpec, ModelStatus, Output
     from service.codecs.tfserving.request import Form, PredictCall
-    from service.decoders import Decoders
+    from service.decoding.pool import Decoders
     from service.engine import Engine
 
 ON_LOOP_BYTES = 1 << 16

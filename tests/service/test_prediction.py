@@ -20,8 +20,8 @@ from inference import (
 )
 from service import prediction
 from service.codecs.tfserving.request import request as tfserving
-from service.decoders import Decoders
-from service.neighbours import Neighbours
+from service.decoding.neighbours import Neighbours
+from service.decoding.pool import Decoders
 from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict
 from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
 

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from inference import ModelSpec
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.prediction import predict
 from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
 

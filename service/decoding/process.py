@@ -1,4 +1,4 @@
-"""A decoder process as the server sees it; `service.decoder` is what runs there."""
+"""A decoder process as the server sees it; `service.decoding.worker` is what runs there."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import anyio.lowlevel
 import anyio.to_thread
 import numpy as np
 
-from service.arena import Arena, aligned
-from service.decoder_messages import ANSWER, REQUEST, Answer, Task, Tensor
+from service.decoding.messages import ANSWER, REQUEST, Answer, Task, Tensor
+from service.decoding.shared_memory import Arena, aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ CHUNK = 1 << 18
 goes into pages that are touched for the first time."""
 
 STRINGS = 500  # made between two turns of the event loop
-COMMAND = (sys.executable, "-P", "-m", "service.decoder")
+COMMAND = (sys.executable, "-P", "-m", "service.decoding.worker")
 LAST_SECONDS = 1.0
 
 

@@ -12,9 +12,9 @@ import structlog
 import inference
 from inference import InferenceError, Unavailable, available_cpus
 from service.codecs.tfserving.request import PredictCall
-from service.decoder_messages import Task
-from service.decoder_process import COMMAND, DecoderProcess
-from service.neighbours import Neighbours
+from service.decoding.messages import Task
+from service.decoding.neighbours import Neighbours
+from service.decoding.process import COMMAND, DecoderProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from service.neighbours import ALONE_AFTER_SECONDS, Neighbours
+from service.decoding.neighbours import ALONE_AFTER_SECONDS, Neighbours
 
 
 def test_alone_once_one_model_has_been_asked_for_a_while() -> None:

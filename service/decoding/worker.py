@@ -1,7 +1,7 @@
 """A decoder process: a body comes in by an arena, its arrays go out by it, in turn.
 
 Parsing holds the interpreter for as long as it takes, so a thread of the server would
-stop its event loop; a process doesn't. Run as `python -m service.decoder FD`, which is
+stop its event loop; a process doesn't. Run as `python -m service.decoding.worker FD`, which is
 the arena's. It ends when the server closes its stdin.
 """
 
@@ -19,9 +19,9 @@ from inference import (
     bind,
     keep_freed_memory,
 )
-from service.arena import Arena, aligned
 from service.codecs.tfserving.request import request as tfserving
-from service.decoder_messages import ANSWER, REQUEST, Answer, Task, pack
+from service.decoding.messages import ANSWER, REQUEST, Answer, Task, pack
+from service.decoding.shared_memory import Arena, aligned
 
 NICENESS = 5  # the server's event loop comes first
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from service.arena import KEPT_BYTES, Arena, aligned
+from service.decoding.shared_memory import KEPT_BYTES, Arena, aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from inference import InferenceError, Unavailable, bind
-from service.arena import KEPT_BYTES
 from service.codecs.tfserving.request import decode
-from service.decoder_process import COMMAND
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
+from service.decoding.process import COMMAND
+from service.decoding.shared_memory import KEPT_BYTES
 from tests.service.fakes import signature, tensor
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ async def test_a_process_ends_with_its_server() -> None:
 def noting(folder: Path) -> tuple[str, ...]:
     """The real command in a process that notes its number first."""
     note = f"open({str(folder / 'pids')!r}, 'a').write(f'{{os.getpid()}} ')"
-    run = "runpy.run_module('service.decoder', run_name='__main__')"
+    run = "runpy.run_module('service.decoding.worker', run_name='__main__')"
     return (sys.executable, "-P", "-c", f"import os, runpy; {note}; {run}")
 
 
