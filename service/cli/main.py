@@ -16,7 +16,7 @@ from service.cli.admin import COMMANDS
 from service.cli.flags import settings_flags
 from service.compiler_settings import CompilerSettings
 from service.report import as_json, print_inspection, print_paths, progress
-from service.server import CannotListen, run_server
+from service.server.server import CannotListen, run_server
 from service.settings import (
     Settings,
     SettingsError,

@@ -11,10 +11,10 @@ from service.answers import json_answer, json_text
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.current import current_engine, current_request, current_serving
-from service.known_refusals import admit
 from service.prediction import predict
 from service.preferences import wait_seconds
 from service.routes.body import read_json_body
+from service.server.known_refusals import admit
 
 if TYPE_CHECKING:
     from flask import Response

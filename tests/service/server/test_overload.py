@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from service.turnstile import LONGEST_LINE, Turnstile
+from service.server.overload import LONGEST_LINE, Turnstile
 
 
 async def test_a_turn_begins_so_many_and_keeps_the_order() -> None:

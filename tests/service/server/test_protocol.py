@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from service.protocol import JsonErrorProtocol
-from service.turnstile import Turnstile
+from service.server.overload import Turnstile
+from service.server.protocol import JsonErrorProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

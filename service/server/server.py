@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from service.logs import configure_logging
-from service.protocol import JsonErrorProtocol
+from service.server.protocol import JsonErrorProtocol
 
 if TYPE_CHECKING:
     from service.settings import Settings

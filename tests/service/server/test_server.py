@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from service.server import CannotListen, base_url, listen
+from service.server.server import CannotListen, base_url, listen
 
 
 @pytest.mark.parametrize(
