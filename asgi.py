@@ -2,7 +2,7 @@
 
 from service.composition import compose
 from service.logs import claim_stderr
-from service.settings import SettingsError, load_settings
+from service.settings.settings import SettingsError, load_settings
 
 try:
     settings = load_settings()

@@ -16,7 +16,7 @@ from service.urls import register_converters
 if TYPE_CHECKING:
     from service.decoding.pool import Decoders
     from service.engine import Engine
-    from service.settings import Settings
+    from service.settings.settings import Settings
 
 
 def create_app(

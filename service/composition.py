@@ -25,12 +25,12 @@ from service.bridge.bridge import Bridge
 from service.decoding.pool import Decoders
 from service.logs import configure_logging
 from service.screen import is_wanted, show
-from service.settings import misspelt
+from service.settings.settings import misspelt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from service.settings import Settings
+    from service.settings.settings import Settings
 
 log = structlog.get_logger("tandem.settings")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor
 
-    from service.settings import LogFormat, LogLevel
+    from service.settings.settings import LogFormat, LogLevel
 
 # structlog's methods that aren't called as their levels are.
 LEVELS = {"warn": "warning", "exception": "error"}

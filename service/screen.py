@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from inference import Engine, ModelStatus
-    from service.settings import Settings
+    from service.settings.settings import Settings
 
 LOGO = "Tandem"
 NOTHING = (

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.compiler_settings import PREFIX
-from service.settings import Settings
+from service.settings.compiler import PREFIX
+from service.settings.settings import Settings
 from tests.dockerfiles import environment, every, only, read_stages
 
 if TYPE_CHECKING:

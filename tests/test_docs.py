@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.compiler_settings import PREFIX
-from service.settings import Settings
+from service.settings.compiler import PREFIX
+from service.settings.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

@@ -10,7 +10,7 @@ import click
 from pydantic import ByteSize
 from pydantic_core import PydanticUndefined
 
-from service.compiler_settings import PREFIX
+from service.settings.compiler import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -14,10 +14,10 @@ import click
 from inference import Permissions, Precompilation, precompile
 from service.cli.admin import COMMANDS
 from service.cli.flags import settings_flags
-from service.compiler_settings import CompilerSettings
 from service.report import as_json, print_inspection, print_paths, progress
 from service.server.server import CannotListen, run_server
-from service.settings import (
+from service.settings.compiler import CompilerSettings
+from service.settings.settings import (
     Settings,
     SettingsError,
     default_cache_dir,

@@ -14,7 +14,7 @@ from service.logs import configure_logging
 from service.server.protocol import JsonErrorProtocol
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from service.settings.settings import Settings
 
 BACKLOG = 2048
 EVERY_ADDRESS = ("0.0.0.0", "::")

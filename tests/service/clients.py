@@ -8,7 +8,7 @@ import httpx
 
 from service.app import create_app
 from service.bridge.bridge import Bridge
-from service.settings import load_settings
+from service.settings.settings import load_settings
 
 if TYPE_CHECKING:
     from service.concurrent import ConcurrentFlask

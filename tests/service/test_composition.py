@@ -8,7 +8,7 @@ import pytest
 
 from inference import EngineConfig
 from service.composition import engine_config
-from service.settings import load_settings
+from service.settings.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

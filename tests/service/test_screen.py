@@ -9,7 +9,7 @@ from rich.console import Console
 
 from inference import ModelId, ModelState, ModelStatus
 from service.screen import is_wanted, render
-from service.settings import load_settings
+from service.settings.settings import load_settings
 from tests.service.fakes import signature, tensor
 
 URL = "http://127.0.0.1:8501"

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from service.cli.flags import settings_flags
 from service.cli.main import main
-from service.compiler_settings import PREFIX
-from service.settings import Settings
+from service.settings.compiler import PREFIX
+from service.settings.settings import Settings
 
 
 def given(*args: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.setting_values import byte_size, comma_list, existing_folder
+from service.settings.values import byte_size, comma_list, existing_folder
 
 PREFIX = "TANDEM_"
 

@@ -25,8 +25,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from service.compiler_settings import PREFIX, CompilerSettings
-from service.setting_values import (
+from service.settings.compiler import PREFIX, CompilerSettings
+from service.settings.values import (
     byte_size,
     existing_path,
     folder_path,

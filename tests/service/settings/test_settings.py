@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.settings import (
+from service.settings.settings import (
     Settings,
     SettingsError,
     default_cache_dir,
