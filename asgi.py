@@ -1,8 +1,8 @@
 """`uvicorn asgi:app`: the server, set up by the environment (`TANDEM_MODELS`, …)."""
 
 from service.composition import compose
-from service.logs import claim_stderr
 from service.settings.settings import SettingsError, load_settings
+from service.telemetry.logs import claim_stderr
 
 try:
     settings = load_settings()

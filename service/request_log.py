@@ -13,7 +13,7 @@ import structlog
 
 from service.current import current_globals, current_request
 from service.errors import CLIENT_CLOSED_REQUEST
-from service.logs import is_logged, request_id
+from service.telemetry.logs import is_logged, request_id
 
 if TYPE_CHECKING:
     from flask import Flask, Response

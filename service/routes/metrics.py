@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from flask import Blueprint, current_app, request
 
-from service.codecs.metrics import Snapshot, encode
 from service.current import current_serving
+from service.telemetry.metrics import Snapshot, encode
 
 if TYPE_CHECKING:
     from flask import Response

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from service.logs import configure_logging
 from service.server.protocol import JsonErrorProtocol
+from service.telemetry.logs import configure_logging
 
 if TYPE_CHECKING:
     from service.settings.settings import Settings

@@ -9,7 +9,7 @@ from werkzeug.exceptions import ClientDisconnected, Conflict
 import inference
 from inference import InferenceError
 from service.errors import STATUSES, status_of
-from service.logs import add_request_id
+from service.telemetry.logs import add_request_id
 from tests.service.clients import make_app, make_client, open_client
 from tests.service.fakes import FakeEngine, FakeModel
 

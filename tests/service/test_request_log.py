@@ -10,8 +10,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from service.bridge.bridge import Bridge
-from service.logs import add_request_id, request_id
 from service.request_log import choose_id
+from service.telemetry.logs import add_request_id, request_id
 from tests.servers import GONE, HandDriven, body_message
 from tests.service.clients import make_app, make_client, open_client
 from tests.service.fakes import FakeEngine, FakeModel

@@ -11,7 +11,7 @@ import structlog
 
 from inference import ModelState
 from service.bridge.bridge import Bridge
-from service.logs import add_request_id
+from service.telemetry.logs import add_request_id
 from tests.servers import GONE, HandDriven
 from tests.service.admin import TOKEN, admin_client, bearer, write_token
 from tests.service.clients import make_app, make_client

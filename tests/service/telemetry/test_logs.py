@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from service.logs import configure_logging, is_logged, request_id
+from service.telemetry.logs import configure_logging, is_logged, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inference import EngineStatus, Load, ModelState
-from service.codecs.metrics import Snapshot, encode
+from service.telemetry.metrics import Snapshot, encode
 from tests.service.fakes import FakeModel
 
 if TYPE_CHECKING:
