@@ -23,9 +23,9 @@ from inference import (
 from service.app import create_app
 from service.bridge.bridge import Bridge
 from service.decoding.pool import Decoders
-from service.screen import is_wanted, show
 from service.settings.settings import misspelt
 from service.telemetry.logs import configure_logging
+from service.terminal.screen import is_wanted, show
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,7 +14,7 @@ import click
 
 from service.auth.token import check_token, read_token
 from service.cli.client import AdminClient, CallFailed, Unreachable
-from service.model_table import print_models, print_problems, printable
+from service.terminal.model_table import print_models, print_problems, printable
 from service.urls import ADMIN
 
 if TYPE_CHECKING:

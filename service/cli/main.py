@@ -14,7 +14,6 @@ import click
 from inference import Permissions, Precompilation, precompile
 from service.cli.admin import COMMANDS
 from service.cli.flags import settings_flags
-from service.report import as_json, print_inspection, print_paths, progress
 from service.server.server import CannotListen, run_server
 from service.settings.compiler import CompilerSettings
 from service.settings.settings import (
@@ -24,6 +23,7 @@ from service.settings.settings import (
     load_compiler_settings,
     load_settings,
 )
+from service.terminal.report import as_json, print_inspection, print_paths, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

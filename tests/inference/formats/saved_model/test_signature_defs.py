@@ -24,7 +24,7 @@ from inference.runtime.servable import Servable
 from inference.runtime.tuning import Tuning, tune
 from inference.runtime.warmup import replay
 from inference.types import UNNAMED, ModelId
-from service.report import print_inspection
+from service.terminal.report import print_inspection
 from tests.inference.echo import Held, ask, available
 from tests.inference.graphs import compile_path
 

@@ -12,8 +12,8 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from inference import ModelState
-from service.examples import curl, shown_first
-from service.tables import outputs, tensors
+from service.terminal.examples import curl, shown_first
+from service.terminal.tables import outputs, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

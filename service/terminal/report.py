@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from service.examples import curl, shown_first
-from service.tables import facts, signature_table
+from service.terminal.examples import curl, shown_first
+from service.terminal.tables import facts, signature_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inference import Part, Sample, Signature
-from service.examples import INLINE_VALUES, curl
+from service.terminal.examples import INLINE_VALUES, curl
 from tests.service.fakes import tensor
 
 if TYPE_CHECKING:

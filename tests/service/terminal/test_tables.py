@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from inference import Part
-from service.tables import outputs, tensors
+from service.terminal.tables import outputs, tensors
 from tests.service.fakes import tensor
 
 WORDS = {

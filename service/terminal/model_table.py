@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.tables import size
+from service.terminal.tables import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
