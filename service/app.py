@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.auth.token import AdminToken
-from service.body_budget import BodyBudget
-from service.concurrent import ConcurrentFlask
-from service.current import SERVING, Serving
-from service.errors import register_error_handlers
-from service.request_log import install_request_log
 from service.routes import admin, health, index, metrics, tfserving
-from service.urls import register_converters
+from service.web.access_log import install_request_log
+from service.web.application import ConcurrentFlask
+from service.web.body_budget import BodyBudget
+from service.web.context import SERVING, Serving
+from service.web.errors import register_error_handlers
+from service.web.urls import register_converters
 
 if TYPE_CHECKING:
     from service.decoding.pool import Decoders

@@ -15,12 +15,12 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import NotFound, Unauthorized
 
 from inference import ModelSpec
-from service.answers import json_answer
 from service.codecs.admin import Concurrency, Drain, Labels, Nothing, Pin, decode
 from service.codecs.tfserving.status import models_document
-from service.current import current_engine, current_request, current_serving
-from service.routes.body import read_json_body
-from service.urls import ADMIN
+from service.web.answers import json_answer
+from service.web.context import current_engine, current_request, current_serving
+from service.web.json_body import read_json_body
+from service.web.urls import ADMIN
 
 if TYPE_CHECKING:
     from flask import Response

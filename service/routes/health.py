@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint
 
-from service.answers import json_answer
 from service.codecs.tfserving.status import readiness_document
-from service.current import current_engine
+from service.web.answers import json_answer
+from service.web.context import current_engine
 
 if TYPE_CHECKING:
     from flask import Response

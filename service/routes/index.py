@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, current_app, request
 
-from service.answers import json_answer
 from service.codecs.tfserving.status import engine_document, models_document
-from service.current import current_serving
-from service.urls import list_urls
+from service.web.answers import json_answer
+from service.web.context import current_serving
+from service.web.urls import list_urls
 
 if TYPE_CHECKING:
     from flask import Response

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from flask import Blueprint, current_app, request
 
-from service.current import current_serving
 from service.telemetry.metrics import Snapshot, encode
+from service.web.context import current_serving
 
 if TYPE_CHECKING:
     from flask import Response

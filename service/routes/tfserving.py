@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, request
 
 from inference import LoadFailed, ModelLoading, ModelSpec, ModelState, ModelUnloaded
-from service.answers import json_answer, json_text
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
-from service.current import current_engine, current_request, current_serving
 from service.prediction import predict
-from service.preferences import wait_seconds
-from service.routes.body import read_json_body
 from service.server.known_refusals import admit
+from service.web.answers import json_answer, json_text
+from service.web.context import current_engine, current_request, current_serving
+from service.web.json_body import read_json_body
+from service.web.prefer import wait_seconds
 
 if TYPE_CHECKING:
     from flask import Response

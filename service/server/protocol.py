@@ -46,7 +46,7 @@ BUSY = whole_answer(
 
 
 def overloaded_answer(error: Overloaded) -> bytes:
-    """The bytes of what `service.errors` answers to this error."""
+    """The bytes of what `service.web.errors` answers to this error."""
     seconds = math.ceil(error.retry_after)
     return whole_answer(
         HTTPStatus.TOO_MANY_REQUESTS, str(error), f"retry-after: {seconds}"

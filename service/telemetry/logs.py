@@ -91,7 +91,7 @@ def configure_logging(
 ) -> None:
     """Send all logs of this process to `stream` (standard error), a line each.
 
-    uvicorn's access log is turned off: `service.request_log` writes a better one.
+    uvicorn's access log is turned off: `service.web.access_log` writes a better one.
     Meant to be called once, and harmless when called again.
     """
     stream = stream or cast("TextIO", StandardError())

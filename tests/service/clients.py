@@ -11,8 +11,8 @@ from service.bridge.bridge import Bridge
 from service.settings.settings import load_settings
 
 if TYPE_CHECKING:
-    from service.concurrent import ConcurrentFlask
     from service.engine import Engine
+    from service.web.application import ConcurrentFlask
 
 
 def make_app(engine: Engine, **flags: Any) -> ConcurrentFlask:

@@ -12,7 +12,7 @@ from service.bridge.bridge import Bridge
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from service.concurrent import ConcurrentFlask
+    from service.web.application import ConcurrentFlask
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import pytest
 from flask import Flask, Response, g, request
 
 from service.bridge.bridge import Bridge
-from service.concurrent import ConcurrentFlask
+from service.web.application import ConcurrentFlask
 from tests.servers import Address, HttpName, serve
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from flask import request
 
 from service.bridge.bridge import Bridge
-from service.concurrent import ConcurrentFlask
+from service.web.application import ConcurrentFlask
 from tests.servers import GONE, HandDriven, body_message
 from tests.service.flask_clients import client_of
 

@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.utils import cached_property
 from werkzeug.wsgi import LimitedStream
 
-from service.current import current_application
+from service.web.context import current_application
 
 
 class BoundedStream(LimitedStream):

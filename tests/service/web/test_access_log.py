@@ -10,8 +10,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from service.bridge.bridge import Bridge
-from service.request_log import choose_id
 from service.telemetry.logs import add_request_id, request_id
+from service.web.access_log import choose_id
 from tests.servers import GONE, HandDriven, body_message
 from tests.service.clients import make_app, make_client, open_client
 from tests.service.fakes import FakeEngine, FakeModel
@@ -160,7 +160,7 @@ def warnings_only() -> Iterator[None]:
 async def test_a_line_that_is_not_written_is_not_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service.request_log.describe", None)
+    monkeypatch.setattr("service.web.access_log.describe", None)
     async with make_client(FakeEngine(FakeModel())) as client:
         response = await client.post(PREDICT, content=b'{"instances": [1.0]}')
 

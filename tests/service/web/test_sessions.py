@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from flask import flash, session
 
-from service.concurrent import ConcurrentFlask
+from service.web.application import ConcurrentFlask
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
 from werkzeug.routing import BaseConverter, RequestRedirect, Rule
 from werkzeug.test import create_environ
 
-from service.concurrent import ConcurrentFlask
-from service.routing_memory import LONGEST, REMEMBERED, RememberingMap, key_of
+from service.web.application import ConcurrentFlask
+from service.web.routing import LONGEST, REMEMBERED, RememberingMap, key_of
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.exceptions import ServiceUnavailable
 
-from service.body_budget import BodyBudget
+from service.web.body_budget import BodyBudget
 
 
 def test_bytes_come_back_when_the_request_ends() -> None:

@@ -6,7 +6,7 @@ import flask
 import pytest
 from werkzeug.exceptions import BadRequest
 
-from service.preferences import wait_seconds
+from service.web.prefer import wait_seconds
 
 
 def waits(header: str | None) -> float | None:

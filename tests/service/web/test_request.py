@@ -7,8 +7,8 @@ from flask import Flask, Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.routing import Rule
 
-from service.bounded_request import BoundedRequest, BoundedStream
 from service.bridge.environ import build_environ
+from service.web.request import BoundedRequest, BoundedStream
 from tests.servers import http_scope
 
 LIMIT = 100_000

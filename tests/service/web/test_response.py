@@ -8,7 +8,7 @@ import pytest
 from flask import Response
 from werkzeug.test import create_environ
 
-from service.direct_response import BODIED, PLAIN, DirectResponse
+from service.web.response import BODIED, PLAIN, DirectResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

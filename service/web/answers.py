@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from service.current import current_application
+from service.web.context import current_application
 
 if TYPE_CHECKING:
     from flask import Response

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from service.current import current_globals, current_request
-from service.errors import CLIENT_CLOSED_REQUEST
 from service.telemetry.logs import is_logged, request_id
+from service.web.context import current_globals, current_request
+from service.web.errors import CLIENT_CLOSED_REQUEST
 
 if TYPE_CHECKING:
     from flask import Flask, Response

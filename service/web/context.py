@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from flask.ctx import _AppCtxGlobals
 
     from service.auth.token import AdminToken
-    from service.body_budget import BodyBudget
     from service.decoding.pool import Decoders
     from service.engine import Engine
+    from service.web.body_budget import BodyBudget
 
 SERVING = "serving"
 

@@ -4,7 +4,7 @@ import pytest
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import Map, Rule
 
-from service.urls import list_urls, register_converters
+from service.web.urls import list_urls, register_converters
 
 
 @pytest.fixture

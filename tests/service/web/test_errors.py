@@ -8,8 +8,8 @@ from werkzeug.exceptions import ClientDisconnected, Conflict
 
 import inference
 from inference import InferenceError
-from service.errors import STATUSES, status_of
 from service.telemetry.logs import add_request_id
+from service.web.errors import STATUSES, status_of
 from tests.service.clients import make_app, make_client, open_client
 from tests.service.fakes import FakeEngine, FakeModel
 

@@ -10,11 +10,11 @@ import anyio
 from flask import Flask
 from flask.ctx import _AppCtxGlobals
 
-from service.bounded_request import BoundedRequest
 from service.bridge.greenlets import await_, in_bridge, run_in_thread
-from service.direct_response import DirectResponse
-from service.routing_memory import RememberingMap
-from service.sessions import OptionalSessions
+from service.web.request import BoundedRequest
+from service.web.response import DirectResponse
+from service.web.routing import RememberingMap
+from service.web.sessions import OptionalSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import UnsupportedMediaType
 
-from service.current import current_globals
+from service.web.context import current_globals
 
 if TYPE_CHECKING:
     from flask import Request
 
-    from service.body_budget import Loan
+    from service.web.body_budget import Loan
 
 JSON = "application/json"
 # TensorFlow Serving reads no Content-Type. What is sent where nobody chose one is

@@ -11,7 +11,7 @@ import pytest
 from flask import Response, g, request, send_file, stream_with_context
 
 from service.bridge.bridge import Bridge
-from service.concurrent import ConcurrentFlask
+from service.web.application import ConcurrentFlask
 from tests.servers import HandDriven
 from tests.service.flask_clients import client_of, get
 

@@ -13,7 +13,7 @@ from flask.views import MethodView
 
 from service.bridge.bridge import Bridge
 from service.bridge.greenlets import await_
-from service.concurrent import ConcurrentFlask
+from service.web.application import ConcurrentFlask
 from tests.servers import GONE, HandDriven, body_message
 from tests.service.flask_clients import client_of, get
 

@@ -30,8 +30,8 @@ from inference import (
     Overloaded,
     Unavailable,
 )
-from service.answers import json_answer
-from service.urls import ADMIN, AUTOMATIC_METHODS, list_urls
+from service.web.answers import json_answer
+from service.web.urls import ADMIN, AUTOMATIC_METHODS, list_urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 
 from service.bridge.bridge import Bridge
-from service.concurrent import ConcurrentFlask
+from service.web.application import ConcurrentFlask
 from tests.service.flask_features import fill
 
 BASE = "http://example.org"
