@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree. No HTTP here: `service.web.errors` gives each a status.
+"""Every error of inference, as one tree. `service.web.errors` gives each a status.
 
 InferenceError
   + InvalidRequest

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def create_app(
     engine: Engine, settings: Settings, decoders: Decoders | None = None
 ) -> ConcurrentFlask:
-    """The application around `engine`; to be served through `service.bridge.bridge.Bridge`.
+    """Return the application around `engine`; serve it through `service.bridge`.
 
     The engine may still be loading; whoever made it, and `decoders`, closes them.
     Without `decoders` bodies of any size are decoded on the event loop. Raises

@@ -14,8 +14,8 @@ import anyio.lowlevel
 
 from inference import DeadlineExceeded, PredictRequest, bind, put_together
 from service.codecs.json.numbers import Irregular
-from service.codecs.tfserving.request import request as tfserving
-from service.codecs.tfserving.request import response as tfserving_answers
+from service.codecs.tfserving import request as tfserving
+from service.codecs.tfserving import response as tfserving_answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -172,7 +172,7 @@ def _environment_uses(tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", INFERENCE, ids=show)
 def test_where_tensorflow_is_known(module: Module) -> None:
-    compiler = module.name.startswith(("inference.compiler", "inference.sources"))
+    compiler = module.name.startswith(("inference.compiler", "inference.formats"))
     known = module.name in TENSORFLOW or compiler
     names = {
         name
@@ -207,7 +207,7 @@ def test_the_package_imports_neither_tensorflow_nor_the_compiler() -> None:
     assert "inference.engine" in found
     assert not {root(name) for name in found} & {"tensorflow", "keras", "h5py"}
     assert not any(
-        name.startswith(("inference.compiler.", "inference.sources.")) for name in found
+        name.startswith(("inference.compiler.", "inference.formats.")) for name in found
     )
     assert "inference.runtime.servable" not in found
 

@@ -6,8 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from inference.repository import checkpoints
 from inference.repository.keras_folders import is_keras_folder, is_shard, map_of
-from inference.repository.scan import checkpoints
 from inference.repository.traversal import BadEntry
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from inference.repository import checkpoints
 from inference.repository.contents import Scan
 from inference.repository.keras_folders import base_of, is_shard, map_of
 from inference.repository.layout import (
@@ -35,7 +36,6 @@ from inference.repository.layout import (
     nearest_file,
 )
 from inference.repository.packaging import is_packaged, named_model, packaged_model
-from inference.repository.scan import checkpoints
 from inference.repository.traversal import BadEntry, Boundary, LimitReached
 from inference.repository.triton import CONFIG, model_filename, passed_over, read_config
 from inference.types import ModelId

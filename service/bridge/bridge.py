@@ -42,7 +42,7 @@ class Bridge(WsgiToAsgi):
     """Runs a WSGI application in greenlets on the event loop's own thread.
 
     Each request is one greenlet in the request's own task and a copy of its context,
-    and may wait with `service.bridge.greenlets.await_`; requests that wait hold no thread.
+    and may wait with `service.bridge.greenlets.await_`; none that waits holds a thread.
     Code between two waits holds the loop, so it must be short. A returned list or tuple
     is sent at once; any other iterable is pulled piece by piece in worker threads, at
     most `STREAM_THREADS` at a time. A client that goes away cancels its request.

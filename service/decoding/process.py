@@ -1,4 +1,4 @@
-"""A decoder process as the server sees it; `service.decoding.worker` is what runs there."""
+"""A decoder process as the server sees it; `service.decoding.worker` runs there."""
 
 from __future__ import annotations
 

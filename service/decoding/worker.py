@@ -1,8 +1,8 @@
 """A decoder process: a body comes in by an arena, its arrays go out by it, in turn.
 
 Parsing holds the interpreter for as long as it takes, so a thread of the server would
-stop its event loop; a process doesn't. Run as `python -m service.decoding.worker FD`, which is
-the arena's. It ends when the server closes its stdin.
+stop its event loop; a process doesn't. Run as `python -m service.decoding.worker FD`;
+FD is the arena's. It ends when the server closes its stdin.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inference import (
     bind,
     keep_freed_memory,
 )
-from service.codecs.tfserving.request import request as tfserving
+from service.codecs.tfserving import request as tfserving
 from service.decoding.messages import ANSWER, REQUEST, Answer, Task, pack
 from service.decoding.shared_memory import Arena, aligned
 

@@ -19,7 +19,7 @@ from inference import (
     UnknownSignature,
 )
 from service import prediction
-from service.codecs.tfserving.request import request as tfserving
+from service.codecs.tfserving import request as tfserving
 from service.decoding.neighbours import Neighbours
 from service.decoding.pool import Decoders
 from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict

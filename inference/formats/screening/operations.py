@@ -11,6 +11,6 @@ LIST = "allowed_ops.txt"
 @cache
 def safe_operations() -> frozenset[str]:
     """The names in `allowed_ops.txt`; what stands behind `#` explains them."""
-    text = files("inference.sources").joinpath(LIST).read_text("utf-8")
+    text = files("inference.formats.screening").joinpath(LIST).read_text("utf-8")
     lines = (line.partition("#")[0] for line in text.splitlines())
     return frozenset(name for line in lines for name in line.split())

@@ -13,8 +13,8 @@ from inference.backend import tf, tf1
 from inference.errors import InputMismatch, InvalidRequest
 from inference.inputs.binding import bind
 from inference.runtime.servable import Servable
-from service.codecs.tfserving.request import request as tfserving
-from service.codecs.tfserving.request import response as tfserving_answers
+from service.codecs.tfserving import request as tfserving
+from service.codecs.tfserving import response as tfserving_answers
 from tests.inference.graphs import compile_path
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from inference.repository import snapshot as module
 from inference.repository.fingerprint import take_fingerprint
-from inference.repository.scan import snapshot as module
 from inference.repository.snapshot import Survey, Surveyor
 from tests.inference.repository.test_scan import lay
 

@@ -16,8 +16,9 @@ from inference.artifacts.artifact import Manifest
 from inference.artifacts.builder import Compiled
 from inference.limits import Limits
 from inference.repository.scan import ModelFiles
+from inference.runtime import opening, tuning
 from inference.runtime.loader import Loader, Prepared
-from inference.runtime.servable import opening, this_machine, tuning
+from inference.runtime.servable import this_machine
 from inference.system.priority import BACKGROUND_STEPS, STEPS
 from inference.types import ModelId
 from tests.inference.graphs import compile_graph, rows

@@ -12,7 +12,7 @@ import pytest
 
 from inference.artifacts.artifact import Artifact, signatures_of
 from inference.errors import InputMismatch
-from inference.runtime.servable import throughput
+from inference.runtime import throughput
 from inference.runtime.throughput import measure
 from inference.types import Sample, Signature, TensorSpec
 from tests.inference.graphs import compile_graph, rows

@@ -9,7 +9,8 @@ import pytest
 
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InputMismatch
-from inference.runtime.servable import this_machine, tuning, tuning_file
+from inference.runtime import tuning, tuning_file
+from inference.runtime.servable import this_machine
 from inference.runtime.tuning import Tuning, choose, pairs, tune
 from inference.runtime.tuning_file import TuningFile, circumstances
 from tests.inference.graphs import compile_graph, rows
