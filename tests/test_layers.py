@@ -16,6 +16,48 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[1]
+FLOORS = (
+    # The compiler runs as a child process; nothing imports it.
+    {"inference.compiler"},
+    {"inference.compiler.state"},
+    {"inference.compiler.rewriting", "inference.compiler.verification"},
+    {"inference.compiler.sandbox"},
+    # Formats are read by the compiler alone.
+    {"inference.formats"},
+    {"inference.formats.keras", "inference.formats.saved_model"},
+    {"inference.formats.kernels", "inference.formats.training"},
+    {"inference.formats.screening", "inference.formats.keras.history"},
+    {"inference.formats.graph", "inference.formats.keras.vocabulary"},
+    # The server's side.
+    {"service.composition"},
+    {"service.app"},
+    {"service.cli", "service.routes"},
+    {"service.web"},
+    {"service.bridge"},
+    {"service.prediction", "service.server"},
+    {"service.decoding", "service.telemetry", "service.terminal"},
+    {"service.codecs.tfserving", "service.settings"},
+    {"service.codecs", "service.codecs.json", "service.auth", "service.engine"},
+    {"inference"},
+    {"inference.engine"},
+    {"inference.lifecycle"},
+    {"inference.batching"},
+    # What both stand on.
+    {"inference.runtime"},
+    {"inference.artifacts"},
+    {"inference.inputs"},
+    {"inference.repository"},
+    {"inference.config"},
+    {"inference.limits", "inference.permissions"},
+    {"inference.system"},
+    {"inference.backend", "inference.dtypes", "inference.reasons", "inference.types"},
+    {"inference.errors"},
+)
+"""Rooms from the top to the ground: one imports only from those below it.
+
+A room is a package, without the packages in it, or a module of the top level.
+"""
+
 WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
 TENSORFLOW = {"inference.backend", "inference.runtime.servable"}
 HANDING_ON = "inference.artifacts.child_environment"
@@ -73,14 +115,15 @@ def _is_function(node: ast.AST) -> bool:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """`from a import b` names `a`, and `a.b` where that is a module."""
+    """`from a import b` names `a.b` where that is a module, and else `a`."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         assert not node.level, "imports are absolute"
-        yield node.module or ""
-        whole = (f"{node.module}.{alias.name}" for alias in node.names)
-        yield from (name for name in whole if _file(name) is not None)
+        whole = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from (
+            name if _file(name) is not None else node.module or "" for name in whole
+        )
 
 
 def _file(name: str) -> Path | None:
@@ -109,6 +152,14 @@ def root(name: str) -> str:
 INFERENCE = modules("inference")
 SERVICE = modules("service")
 ALL = [*INFERENCE, *SERVICE, Module(name="asgi", path=PROJECT / "asgi.py")]
+
+
+FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+
+
+def room(name: str) -> str:
+    """Return the room of a module: its package, or itself on the top level."""
+    return name if name in FLOOR else name.rpartition(".")[0]
 
 
 def show(module: Module) -> str:
@@ -210,6 +261,23 @@ def test_the_package_imports_neither_tensorflow_nor_the_compiler() -> None:
         name.startswith(("inference.compiler.", "inference.formats.")) for name in found
     )
     assert "inference.runtime.servable" not in found
+
+
+def test_every_room_has_its_floor() -> None:
+    rooms = {room(module.name) for module in [*INFERENCE, *SERVICE]}
+    listed = [name for floor in FLOORS for name in floor]
+
+    assert sorted(rooms - {""}) == sorted(listed)
+
+
+@pytest.mark.parametrize("module", [*INFERENCE, *SERVICE], ids=show)
+def test_a_room_imports_only_from_lower_floors(module: Module) -> None:
+    """Imports for type checkers count: they tie the same words together."""
+    names = {each.name for each in ALL}
+    own = room(module.name)
+    others = {room(name) for name in module.imported() & names} - {own}
+
+    assert {name for name in others if FLOOR[name] <= FLOOR[own]} == set()
 
 
 def test_no_import_cycles() -> None:
