@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.compiled_cases import GROUP_OF, CompiledCases
+from tests.support.compiled_cases import GROUP_OF, CompiledCases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

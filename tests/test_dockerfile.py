@@ -9,19 +9,18 @@ import threading
 import tomllib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from service.settings.compiler import PREFIX
 from service.settings.settings import Settings
-from tests.dockerfiles import environment, every, only, read_stages
+from tests import PROJECT
+from tests.support.dockerfiles import environment, every, only, read_stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROJECT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 BUILDER, IMAGE = read_stages(PROJECT / "Dockerfile")
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from service.settings.compiler import PREFIX
 from service.settings.settings import Settings
+from tests import PROJECT
 
-ROOT = Path(__file__).parents[1]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCS = sorted((PROJECT / "docs").glob("*.md"))
 NAME = re.compile(r"`((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)`")
 
 
@@ -20,8 +23,8 @@ def defined_names() -> set[str]:
     """Every function and class of ours, methods as `Class.method`, with its module."""
     names = set()
 
-    for path in [*ROOT.glob("inference/**/*.py"), *ROOT.glob("service/**/*.py")]:
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in [*PROJECT.glob("inference/**/*.py"), *PROJECT.glob("service/**/*.py")]:
+        module = ".".join(path.relative_to(PROJECT).with_suffix("").parts)
         module = module.removesuffix(".__init__")
 
         for node in ast.parse(path.read_text()).body:
@@ -38,7 +41,7 @@ def defined_names() -> set[str]:
 
 def test_lifecycle_names_what_there_is() -> None:
     """Names of other libraries are those that the code uses under that name."""
-    text = (ROOT / "docs" / "lifecycle.md").read_text()
+    text = (PROJECT / "docs" / "lifecycle.md").read_text()
     ours = defined_names()
     named = {name for name in NAME.findall(text) if "_" in name or "." in name}
     foreign = {
@@ -59,7 +62,7 @@ def test_lifecycle_names_what_there_is() -> None:
 
 
 def test_settings_are_all_described() -> None:
-    text = (ROOT / "docs" / "settings.md").read_text()
+    text = (PROJECT / "docs" / "settings.md").read_text()
 
     for name, field in Settings.model_fields.items():
         row = next(line for line in text.splitlines() if PREFIX + name.upper() in line)
@@ -68,7 +71,7 @@ def test_settings_are_all_described() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name
+    "path", [PROJECT / "README.md", *DOCS], ids=lambda path: path.name
 )
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):

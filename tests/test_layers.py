@@ -5,17 +5,17 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import inference
+from tests import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-PROJECT = Path(__file__).parents[1]
 FLOORS = (
     # The compiler runs as a child process; nothing imports it.
     {"inference.compiler"},

@@ -9,7 +9,7 @@ import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,10 +20,15 @@ from inference.system.file_lock import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from inference.repository.digest import SourceDigest
 
-RULES = ("allowed_ops.txt", "keras_classes.py", "keras_operations.py")
+RULES = (
+    "screening/allowed_ops.txt",
+    "keras/vocabulary/classes.py",
+    "keras/vocabulary/operations.py",
+)
 SHAPING_PACKAGES = ("tensorflow", "keras", "tf_keras", "h5py")
 
 
@@ -167,6 +172,6 @@ def _rules() -> str:
     digest = hashlib.sha256()
 
     for name in RULES:
-        digest.update((Path(__file__).parent / "sources" / name).read_bytes())
+        digest.update(files("inference.formats").joinpath(name).read_bytes())
 
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from tests.inference.graphs import rows, write_graph
+from tests.support.graphs import rows, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from inference.backend import tf, tf1
 from tests.crafted.case import Crafted
 from tests.crafted.graph_files import UNSAFE, built, edited, node, plain
-from tests.inference.graphs import rows
+from tests.support.graphs import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

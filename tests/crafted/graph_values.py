@@ -10,7 +10,7 @@ from inference.backend import tf, tf1
 from tests.crafted.case import Crafted
 from tests.crafted.graph_files import built, edited, node, plain, written
 from tests.crafted.graph_hiding import call, calls
-from tests.inference.graphs import rows
+from tests.support.graphs import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

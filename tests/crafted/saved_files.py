@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf, tf1
-from tests.inference.graphs import rows, write_saved_model
+from tests.support.graphs import rows, write_saved_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

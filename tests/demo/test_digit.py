@@ -7,7 +7,7 @@ import numpy as np
 
 from demo.digits import CHOSEN, HELD_OUT, split_digits
 from demo.make_models import main
-from tests.demo.conftest import PROJECT
+from tests import PROJECT
 
 if TYPE_CHECKING:
     from pathlib import Path

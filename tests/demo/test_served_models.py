@@ -11,7 +11,7 @@ import pytest
 from demo.digits import split_digits
 from demo.wine import split_wines
 from inference import UNNAMED, Engine, EngineConfig, ModelSpec, PredictRequest
-from tests.demo.conftest import PROJECT
+from tests import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

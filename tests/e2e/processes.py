@@ -9,16 +9,17 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 
+from tests import PROJECT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
 TANDEM = (sys.executable, "-m", "service.cli.main")
 PATIENCE_SECONDS = 240.0
 

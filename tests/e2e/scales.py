@@ -19,11 +19,10 @@ from inference.compiler.compile import compile_model
 from inference.permissions import Permissions
 from inference.repository.digest import digest_source
 from inference.repository.sidecar import Sidecar
+from tests import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-PROJECT = Path(__file__).parents[2]
 
 
 def write_scale(path: Path, factor: int, *, weights_bytes: int = 16) -> Path:

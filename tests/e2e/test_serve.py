@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 import pytest
 
+from tests import PROJECT
 from tests.e2e.processes import (
-    PROJECT,
     TANDEM,
     Server,
     first_answer,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from tests.compiled_cases import CompiledCases
     from tests.model_files import Case
+    from tests.support.compiled_cases import CompiledCases
 
 CASES = {
     "frozen": "frozen_tf2_conv",

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference import EngineConfig, Limits
-from tests.inference.repositories import fill_repository
+from tests.support.repositories import fill_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.compiled_cases import CompiledCases
+    from tests.support.compiled_cases import CompiledCases
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from inference.inputs.binding import bind
 from inference.inputs.nested_lists import LEAVES
 from inference.runtime.servable import Servable
 from service.codecs.json import arrays as json_arrays
-from tests.inference.graphs import compile_path
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from pathlib import Path

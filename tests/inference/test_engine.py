@@ -21,15 +21,15 @@ from inference import (
     VersionNotFound,
 )
 from inference.runtime.servable import Servable
-from tests.inference.arrays import assert_outputs
-from tests.inference.children import Child, is_alive
-from tests.inference.repositories import LAYOUT, ask, settled, until
+from tests.support.arrays import assert_outputs
+from tests.support.children import Child, is_alive
+from tests.support.repositories import LAYOUT, ask, settled, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from inference import PredictResult
-    from tests.compiled_cases import CompiledCases
+    from tests.support.compiled_cases import CompiledCases
 
 
 @pytest.fixture

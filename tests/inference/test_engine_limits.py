@@ -20,12 +20,12 @@ from inference import (
     VersionNotFound,
 )
 from inference.runtime.servable import Servable
-from tests.inference.repositories import ask, settled
-from tests.inference.servables import Gate
+from tests.support.repositories import ask, settled
+from tests.support.servables import Gate
 
 if TYPE_CHECKING:
     from inference import EngineConfig, PredictResult
-    from tests.compiled_cases import CompiledCases
+    from tests.support.compiled_cases import CompiledCases
 
 FROZEN = ModelSpec(name="frozen")
 SAVED = ModelSpec(name="saved")

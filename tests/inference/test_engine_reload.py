@@ -18,7 +18,7 @@ from inference import (
     Unavailable,
 )
 from inference import engine as engine_module
-from tests.inference.shelf import MIB, FakeLoader, survey
+from tests.support.shelf import MIB, FakeLoader, survey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -12,10 +12,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tests import PROJECT
 from tests.model_files.cases import Case, Example, load_broken, load_case
 from tests.model_files.names import BROKEN, GOOD, GROUPS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "BROKEN",
@@ -29,7 +33,6 @@ __all__ = [
     "load_case",
 ]
 
-PROJECT = Path(__file__).parents[2]
 SETTINGS = {
     "CUDA_VISIBLE_DEVICES": "",
     "KERAS_BACKEND": "tensorflow",

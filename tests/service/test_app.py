@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from tests.service.clients import make_app, make_client
-from tests.service.fakes import FakeEngine
+from tests.support.clients import make_app, make_client
+from tests.support.fakes import FakeEngine
 
 
 def test_views_are_asynchronous() -> None:

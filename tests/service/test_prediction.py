@@ -23,7 +23,7 @@ from service.codecs.tfserving import request as tfserving
 from service.decoding.neighbours import Neighbours
 from service.decoding.pool import Decoders
 from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict
-from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
+from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

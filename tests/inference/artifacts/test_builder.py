@@ -15,15 +15,15 @@ from inference.repository.digest import digest_source
 from inference.repository.scan import ModelFiles
 from inference.runtime.servable import Servable
 from inference.types import ModelId
-from tests.inference.arrays import assert_outputs
-from tests.inference.children import Child, is_alive, key_of, put
+from tests.support.arrays import assert_outputs
+from tests.support.children import Child, is_alive, key_of, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from inference.artifacts.builder import Compiled
-    from tests.compiled_cases import CompiledCases
+    from tests.support.compiled_cases import CompiledCases
 
 NAME = "saved_half_plus_two"
 

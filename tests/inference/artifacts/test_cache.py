@@ -14,7 +14,7 @@ from inference.artifacts.cache import (
 )
 from inference.repository.digest import digest_source
 from inference.repository.sidecar import read_sidecar
-from tests.inference.graphs import compile_graph, floats, rows
+from tests.support.graphs import compile_graph, floats, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

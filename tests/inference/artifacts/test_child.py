@@ -21,12 +21,12 @@ from inference.errors import InvalidModel, LoadFailed
 from inference.repository.digest import digest_file
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
-from tests.inference.children import Child, install_greedy, put
+from tests.support.children import Child, install_greedy, put
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.compiled_cases import CompiledCases
+    from tests.support.compiled_cases import CompiledCases
 
 PARENT = """
 import sys

@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from inference.runtime.servable import this_machine
+from tests import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 FILES = [
     f"tests/inference/test_{name}.py"
     for name in ("folding", "optimization", "precision", "shared_values")

@@ -14,7 +14,7 @@ from inference.errors import InvalidModel, InvalidSidecar
 from inference.permissions import Permissions
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
-from tests.inference.children import Child
+from tests.support.children import Child
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +17,16 @@ import pytest
 from inference.artifacts.artifact import Artifact
 from inference.errors import ExecutionFailed, LoadFailed
 from inference.runtime.servable import Servable, this_machine
-from tests.inference import travelling
-from tests.inference.travelling import GRAPHS, ask, compile_all, prepared, truth
+from tests import PROJECT
+from tests.support import travelling
+from tests.support.travelling import GRAPHS, ask, compile_all, prepared, truth
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from inference.artifacts.builder import Compiled
     from inference.runtime.loader import Prepared
 
-PROJECT = Path(__file__).parents[2]
 TOLERANCE = {"half precision": 2e-2}
 
 
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compile_all(folder / "here")
     onednn = "0" if this_machine().onednn else "1"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.inference.travelling", str(folder)],
+        [sys.executable, "-m", "tests.support.travelling", str(folder)],
         cwd=PROJECT,
         env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn},
         capture_output=True,

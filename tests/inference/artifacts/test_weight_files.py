@@ -18,7 +18,7 @@ from inference.artifacts.weight_files import OWN_FILE, PAGE, Weight, map_weights
 from inference.backend import tf, tf1
 from inference.compiler.weights import WeightWriter, externalize
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_graph, floats, rows
+from tests.support.graphs import compile_graph, floats, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -14,7 +14,7 @@ import pytest
 from inference.errors import ExecutionFailed, InputMismatch
 from inference.limits import Batching, Limits
 from inference.types import Load
-from tests.inference.servables import (
+from tests.support.servables import (
     ALONE,
     DOUBLE,
     OTHER,

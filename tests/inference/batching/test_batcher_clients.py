@@ -10,7 +10,7 @@ import pytest
 from inference.errors import Overloaded
 from inference.limits import Batching, Limits
 from inference.types import Load
-from tests.inference.servables import Ended, Gated, call, serving
+from tests.support.servables import Ended, Gated, call, serving
 
 
 async def test_a_client_that_leaves_the_queue_is_never_run() -> None:

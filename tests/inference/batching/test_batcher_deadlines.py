@@ -9,7 +9,7 @@ import pytest
 
 from inference.errors import DeadlineExceeded
 from inference.types import Load
-from tests.inference.servables import OTHER, Ended, Gated, call, serving
+from tests.support.servables import OTHER, Ended, Gated, call, serving
 
 if TYPE_CHECKING:
     from inference.batching.batcher import Batcher

@@ -10,7 +10,7 @@ import pytest
 
 from inference.limits import Batching, Limits
 from inference.types import Load
-from tests.inference.servables import ALONE, OTHER, Ended, Gated, call, serving
+from tests.support.servables import ALONE, OTHER, Ended, Gated, call, serving
 
 if TYPE_CHECKING:
     from inference.batching.batcher import Batcher

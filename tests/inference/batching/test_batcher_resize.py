@@ -8,7 +8,7 @@ import pytest
 
 from inference.limits import Batching, Limits
 from inference.types import Load
-from tests.inference.servables import Ended, Gated, call, serving, settled
+from tests.support.servables import Ended, Gated, call, serving, settled
 
 
 def limits(concurrency: int) -> Limits:

@@ -14,7 +14,7 @@ import pytest
 
 from inference.errors import DeadlineExceeded, InputMismatch, Overloaded
 from inference.limits import Batching, Limits
-from tests.inference.servables import ALONE, DOUBLE, OTHER, Gated, call, serving
+from tests.support.servables import ALONE, DOUBLE, OTHER, Gated, call, serving
 
 if TYPE_CHECKING:
     from inference.batching.batcher import Batcher

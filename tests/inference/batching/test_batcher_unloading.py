@@ -11,7 +11,7 @@ from inference.batching.batcher import Batcher
 from inference.errors import Unavailable
 from inference.limits import Batching, Limits
 from inference.types import Load
-from tests.inference.servables import Ended, Gated, assert_nothing_left, call, loaded
+from tests.support.servables import Ended, Gated, assert_nothing_left, call, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from inference.batching.call import Call, joinable_rows
-from tests.inference.servables import call
-from tests.inference.specs import signature, spec
+from tests.support.servables import call
+from tests.support.specs import signature, spec
 
 ONE = np.zeros((3, 2), "float32")
 FLAG = spec("on", "bool", (), default=np.array(False))

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 
 from inference.batching.deadlines import SPARE, Deadlines
-from tests.inference.servables import call
+from tests.support.servables import call
 
 
 async def test_the_earliest_comes_first() -> None:

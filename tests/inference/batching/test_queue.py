@@ -9,7 +9,7 @@ import pytest
 from inference.batching.queue import BatchQueue, join, split
 from inference.errors import ExecutionFailed
 from inference.limits import Batching
-from tests.inference.servables import ALONE, DOUBLE, OTHER, call
+from tests.support.servables import ALONE, DOUBLE, OTHER, call
 
 if TYPE_CHECKING:
     from inference.batching.call import Call

@@ -13,7 +13,7 @@ from inference.compiler.rewriting.constants import share_constants
 from inference.compiler.rewriting.waits import drop_idle_waits
 from inference.formats.graph.graphdef import nodes_by_name
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path, floats
+from tests.support.graphs import compile_path, floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable

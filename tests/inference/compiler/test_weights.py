@@ -14,8 +14,8 @@ from inference.backend import tf, tf1
 from inference.compiler.rewriting import forms as optimization
 from inference.compiler.weights import externalize
 from inference.runtime.servable import Servable
-from tests.inference.arrays import assert_outputs
-from tests.inference.graphs import (
+from tests.support.arrays import assert_outputs
+from tests.support.graphs import (
     compile_graph,
     compile_path,
     floats,

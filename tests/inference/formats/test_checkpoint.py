@@ -12,9 +12,9 @@ from inference.errors import InvalidModel
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path
-from tests.inference.saved_checkpoints import ROWS, dense, save, variable
-from tests.inference.trained import answer, defaults
+from tests.support.graphs import compile_path
+from tests.support.saved_checkpoints import ROWS, dense, save, variable
+from tests.support.trained import answer, defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable

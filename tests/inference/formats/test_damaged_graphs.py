@@ -12,7 +12,7 @@ from inference.errors import InvalidModel
 from inference.formats.frozen_graph import read_graph
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from tests.inference.graphs import old_control_flow, rows, write_graph
+from tests.support.graphs import old_control_flow, rows, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable

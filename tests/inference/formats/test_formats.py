@@ -14,12 +14,12 @@ from inference.artifacts.artifact import signatures_of
 from inference.artifacts.weight_files import file_lengths
 from inference.inputs.binding import bind
 from inference.runtime.servable import Servable
-from tests.inference.arrays import assert_outputs
 from tests.model_files import GOOD
+from tests.support.arrays import assert_outputs
 
 if TYPE_CHECKING:
     from inference.types import Array
-    from tests.compiled_cases import CompiledCases
+    from tests.support.compiled_cases import CompiledCases
 
 FORMATS = {
     "export": "SavedModel",

@@ -6,7 +6,7 @@ import pytest
 
 from inference.errors import InvalidModel
 from inference.formats.naming import MAX_NAME, check_names
-from tests.inference.specs import signature, spec
+from tests.support.specs import signature, spec
 
 
 @pytest.mark.parametrize("name", ["x", "block/dense:1", "größe", "a b", "x" * MAX_NAME])

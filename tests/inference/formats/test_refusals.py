@@ -11,13 +11,13 @@ from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
-from tests.compiled_cases import sidecar_of
 from tests.model_files import BROKEN
+from tests.support.compiled_cases import sidecar_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.compiled_cases import CompiledCases
+    from tests.support.compiled_cases import CompiledCases
 
 
 @pytest.mark.parametrize("name", BROKEN)

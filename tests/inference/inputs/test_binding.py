@@ -10,7 +10,7 @@ import pytest
 from inference.errors import InputMismatch
 from inference.inputs.binding import bind
 from inference.types import UNNAMED
-from tests.inference.specs import signature, spec
+from tests.support.specs import signature, spec
 
 OFF = np.array(False)
 IMAGE = spec("image", shape=(None, 2))

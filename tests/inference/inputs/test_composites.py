@@ -15,7 +15,7 @@ from inference.inputs.binding import bind
 from inference.runtime.servable import Servable
 from service.codecs.tfserving import request as tfserving
 from service.codecs.tfserving import response as tfserving_answers
-from tests.inference.graphs import compile_path
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

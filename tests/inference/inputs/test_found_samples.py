@@ -12,7 +12,7 @@ from inference.compiler.verification.trials import Refusal, Trial, attempt
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar, SignatureConfig
 from inference.runtime.servable import Servable
-from tests.inference.graphs import (
+from tests.support.graphs import (
     compile_graph,
     floats,
     old_control_flow,

@@ -19,8 +19,8 @@ from inference.inputs.recorded_requests import read_first
 from inference.repository.digest import digest_source
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
-from tests.inference.graphs import compile_graph, floats, rows, write_graph
-from tests.inference.specs import signature, spec
+from tests.support.graphs import compile_graph, floats, rows, write_graph
+from tests.support.specs import signature, spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from inference.backend import tf
-from tests.inference.graphs import compile_path
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from pathlib import Path

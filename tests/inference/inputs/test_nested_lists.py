@@ -9,7 +9,7 @@ import pytest
 
 from inference.errors import InputMismatch
 from inference.inputs.nested_lists import MAX_RANK, to_array
-from tests.inference.specs import spec
+from tests.support.specs import spec
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 I64 = 2**63

@@ -10,7 +10,7 @@ import pytest
 from inference.errors import InvalidSidecar
 from inference.inputs import sample_file
 from inference.inputs.sample_file import read_sample, sample_path
-from tests.inference.graphs import floats
+from tests.support.graphs import floats
 
 if TYPE_CHECKING:
     from pathlib import Path

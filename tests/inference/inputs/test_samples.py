@@ -14,7 +14,7 @@ from inference.inputs.samples import (
     Made,
     candidates,
 )
-from tests.inference.specs import signature, spec
+from tests.support.specs import signature, spec
 
 NUMBERS = ["float32", "float16", "bfloat16", "float64", "int8", "int64", "uint8"]
 KINDS = [*NUMBERS, "bool", "complex64"]

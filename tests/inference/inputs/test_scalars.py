@@ -11,7 +11,7 @@ import pytest
 from inference.backend import tf, tf1
 from inference.inputs.binding import bind
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_graph, source_of
+from tests.support.graphs import compile_graph, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

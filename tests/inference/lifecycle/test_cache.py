@@ -9,7 +9,7 @@ import pytest
 from inference.errors import DeadlineExceeded, ExecutionFailed, LoadFailed
 from inference.lifecycle import cache as cache_module
 from inference.types import ModelId, ModelSpec
-from tests.inference.shelf import MIB, FakeLoader, shelf
+from tests.support.shelf import MIB, FakeLoader, shelf
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from inference.lifecycle.model import Model
 from inference.repository.policy import Declaration
 from inference.repository.sidecar import VersionsTable
 from inference.types import ModelId, ModelSpec, ModelState
-from tests.inference.shelf import prepared, survey
+from tests.support.shelf import prepared, survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

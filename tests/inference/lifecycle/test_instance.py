@@ -18,9 +18,9 @@ from inference.errors import (
 from inference.lifecycle.instance import Instance
 from inference.limits import Batching, Limits
 from inference.types import Load
-from tests.inference.echo import ID, Held, ask, available, collect, echo, loaded
-from tests.inference.echo import serve as serving
-from tests.inference.graphs import compile_graph
+from tests.support.echo import ID, Held, ask, available, collect, echo, loaded
+from tests.support.echo import serve as serving
+from tests.support.graphs import compile_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

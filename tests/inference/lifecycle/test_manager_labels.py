@@ -16,10 +16,10 @@ from inference.errors import (
 )
 from inference.repository.sidecar import VersionsTable
 from inference.types import ModelId
-from tests.inference.shelf import FakeLoader, seen, shelf
+from tests.support.shelf import FakeLoader, seen, shelf
 
 if TYPE_CHECKING:
-    from tests.inference.shelf import Shelf
+    from tests.support.shelf import Shelf
 
 THREE = {"a": {1: "a", 2: "b", 3: "c"}}
 ALL = VersionsTable(all=True)

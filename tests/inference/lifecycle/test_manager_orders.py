@@ -10,11 +10,11 @@ import pytest
 from inference.errors import InvalidModel, LoadFailed, ModelUnloaded
 from inference.lifecycle import cache as cache_module
 from inference.types import ModelId, ModelSpec
-from tests.inference.shelf import MIB, FakeLoader, seen, shelf
+from tests.support.shelf import MIB, FakeLoader, seen, shelf
 
 if TYPE_CHECKING:
     from inference.lifecycle.model import Model
-    from tests.inference.shelf import Shelf
+    from tests.support.shelf import Shelf
 
 A = ModelId("a", 1)
 

@@ -9,7 +9,7 @@ from inference.errors import ModelNotFound
 from inference.lifecycle.manager import EMPTY
 from inference.repository.sidecar import VersionsTable
 from inference.types import ModelSpec
-from tests.inference.shelf import FakeLoader, seen, shelf
+from tests.support.shelf import FakeLoader, seen, shelf
 
 
 async def test_what_is_missing_twice_is_unloaded() -> None:

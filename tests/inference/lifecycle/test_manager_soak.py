@@ -22,12 +22,12 @@ from inference.lifecycle import cache as cache_module
 from inference.lifecycle import retries as retries_module
 from inference.repository.sidecar import VersionsTable
 from inference.types import Load, ModelId, ModelSpec
-from tests.inference.shelf import MIB, FakeLoader, shelf
+from tests.support.shelf import MIB, FakeLoader, shelf
 
 if TYPE_CHECKING:
     from inference.lifecycle.model import Model
     from inference.runtime.loader import Loaded, Prepared
-    from tests.inference.shelf import Shelf
+    from tests.support.shelf import Shelf
 
 STEPS = 300
 BUDGET = 4 * MIB

@@ -11,7 +11,7 @@ import pytest
 from inference.errors import InvalidModel, InvalidSidecar, LoadFailed
 from inference.lifecycle import manager as manager_module
 from inference.types import ModelId
-from tests.inference.shelf import FakeLoader, prepared, seen, shelf
+from tests.support.shelf import FakeLoader, prepared, seen, shelf
 
 if TYPE_CHECKING:
     from inference.artifacts.builder import Compiled

@@ -14,7 +14,7 @@ from inference.errors import (
 )
 from inference.lifecycle.model import Model
 from inference.types import Load, ModelId, ModelState
-from tests.inference.echo import (
+from tests.support.echo import (
     Held,
     ask,
     available,
@@ -23,7 +23,7 @@ from tests.inference.echo import (
     new,
     prepared,
 )
-from tests.inference.graphs import compile_graph
+from tests.support.graphs import compile_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ from inference.repository.digest import digest_source
 from inference.repository.fingerprint import take_fingerprint
 from inference.repository.scan import scan_repository
 from tests.crafted import keras_configs, keras_lambdas
-from tests.inference.keras3 import (
+from tests.support.keras3 import (
     answers,
     flowers,
     read_answers,

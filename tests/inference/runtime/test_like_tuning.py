@@ -21,7 +21,7 @@ from inference.runtime.loader import Loader, Prepared
 from inference.runtime.servable import this_machine
 from inference.system.priority import BACKGROUND_STEPS, STEPS
 from inference.types import ModelId
-from tests.inference.graphs import compile_graph, rows
+from tests.support.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,8 +22,8 @@ from inference.runtime.footprint import expected_bytes, resident_bytes
 from inference.runtime.loader import Loader, Prepared
 from inference.runtime.servable import Servable
 from inference.types import ModelId
-from tests.inference.echo import echo
-from tests.inference.graphs import compile_graph, rows
+from tests.support.echo import echo
+from tests.support.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
     from pathlib import Path

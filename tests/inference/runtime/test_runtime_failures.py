@@ -11,7 +11,7 @@ from inference.backend import tf, tf1
 from inference.errors import ExecutionFailed, InputMismatch
 from inference.permissions import Permissions
 from inference.runtime.servable import Servable
-from tests.inference.graphs import (
+from tests.support.graphs import (
     compile_graph,
     compile_path,
     floats,

@@ -15,12 +15,12 @@ from inference.artifacts.artifact import Artifact, DamagedArtifact
 from inference.backend import tf, tf1
 from inference.errors import InputMismatch, UnknownSignature
 from inference.runtime.servable import Servable, Threads
-from tests.inference.graphs import (
+from tests import PROJECT
+from tests.support.graphs import (
     compile_graph,
     floats,
     rows,
 )
-from tests.model_files import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

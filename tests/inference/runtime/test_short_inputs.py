@@ -12,7 +12,7 @@ from inference.formats.graph.graphdef import all_nodes
 from inference.formats.graph.session import source_session
 from inference.runtime.servable import Servable
 from inference.runtime.short_inputs import CHECK, explain
-from tests.inference.graphs import compile_graph
+from tests.support.graphs import compile_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from inference.errors import InputMismatch
 from inference.runtime import throughput
 from inference.runtime.throughput import measure
 from inference.types import Sample, Signature, TensorSpec
-from tests.inference.graphs import compile_graph, rows
+from tests.support.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

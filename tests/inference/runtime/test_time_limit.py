@@ -12,7 +12,7 @@ import pytest
 from inference.backend import tf, tf1
 from inference.errors import DeadlineExceeded
 from inference.runtime.servable import Servable, Threads
-from tests.inference.graphs import compile_graph, floats, old_control_flow, rows
+from tests.support.graphs import compile_graph, floats, old_control_flow, rows
 
 if TYPE_CHECKING:
     from pathlib import Path

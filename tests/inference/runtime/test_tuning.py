@@ -13,7 +13,7 @@ from inference.runtime import tuning, tuning_file
 from inference.runtime.servable import this_machine
 from inference.runtime.tuning import Tuning, choose, pairs, tune
 from inference.runtime.tuning_file import TuningFile, circumstances
-from tests.inference.graphs import compile_graph, rows
+from tests.support.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

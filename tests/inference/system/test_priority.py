@@ -14,7 +14,7 @@ import pytest
 
 from inference.runtime.servable import Servable, Threads
 from inference.system.priority import STEPS, lower_priority, start_lowered
-from tests.inference.graphs import compile_graph, floats, rows
+from tests.support.graphs import compile_graph, floats, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.auth.token import LONGEST, AdminToken, check_token, read_token
-from tests.service.admin import TOKEN, write_token
+from tests.support.admin import TOKEN, write_token
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from service.bridge.bridge import Bridge
-from tests.servers import HandDriven, body_message
-from tests.service.wsgi_apps import TEXT, Body, ListBody, StartResponse, answering
+from tests.support.servers import HandDriven, body_message
+from tests.support.wsgi_apps import TEXT, Body, ListBody, StartResponse, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

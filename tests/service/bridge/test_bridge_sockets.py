@@ -16,7 +16,7 @@ from flask import Flask, Response, g, request
 
 from service.bridge.bridge import Bridge
 from service.web.application import ConcurrentFlask
-from tests.servers import Address, HttpName, serve
+from tests.support.servers import Address, HttpName, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -12,8 +12,8 @@ import pytest
 from service.bridge.bridge import Bridge
 from service.bridge.disconnect import Patrol, Watcher
 from service.bridge.greenlets import await_
-from tests.servers import GONE, HandDriven, body_message
-from tests.service.wsgi_apps import Body, ListBody, StartResponse, answering
+from tests.support.servers import GONE, HandDriven, body_message
+from tests.support.wsgi_apps import Body, ListBody, StartResponse, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from service.bridge.environ import (
     TooManyHeaders,
     build_environ,
 )
-from tests.servers import http_scope
+from tests.support.servers import http_scope
 
 
 def environ_of(**scope: Any) -> dict[str, Any]:

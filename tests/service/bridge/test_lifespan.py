@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from service.bridge.bridge import Bridge
-from tests.servers import HandDriven
+from tests.support.servers import HandDriven
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

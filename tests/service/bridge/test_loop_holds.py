@@ -17,7 +17,7 @@ import pytest
 from inference import ModelSpec
 from service.decoding.pool import Decoders
 from service.prediction import predict
-from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
+from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping

@@ -10,10 +10,10 @@ from anyio.lowlevel import checkpoint
 from werkzeug.exceptions import ClientDisconnected
 
 from service.bridge.receive import Inbox, RequestBody
-from tests.servers import GONE, body_message
+from tests.support.servers import GONE, body_message
 
 if TYPE_CHECKING:
-    from tests.servers import Message
+    from tests.support.servers import Message
 
 
 class Sender:

@@ -10,8 +10,8 @@ from flask import request
 
 from service.bridge.bridge import Bridge
 from service.web.application import ConcurrentFlask
-from tests.servers import GONE, HandDriven, body_message
-from tests.service.flask_clients import client_of
+from tests.support.flask_clients import client_of
+from tests.support.servers import GONE, HandDriven, body_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

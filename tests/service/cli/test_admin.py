@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 from inference import ModelState
 from service.bridge.bridge import Bridge
 from service.cli.main import main
-from tests.servers import serve
-from tests.service.admin import TOKEN, write_token
-from tests.service.clients import make_app
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.admin import TOKEN, write_token
+from tests.support.clients import make_app
+from tests.support.fakes import FakeEngine, FakeModel
+from tests.support.servers import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

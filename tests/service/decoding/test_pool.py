@@ -17,7 +17,7 @@ from service.codecs.tfserving.request import decode
 from service.decoding.pool import Decoders
 from service.decoding.process import COMMAND
 from service.decoding.shared_memory import KEPT_BYTES
-from tests.service.fakes import signature, tensor
+from tests.support.fakes import signature, tensor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

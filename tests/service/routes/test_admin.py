@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from inference import ModelState
-from tests.service.admin import admin_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.admin import admin_client
+from tests.support.fakes import FakeEngine, FakeModel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ import structlog
 from inference import ModelState
 from service.bridge.bridge import Bridge
 from service.telemetry.logs import add_request_id
-from tests.servers import GONE, HandDriven
-from tests.service.admin import TOKEN, admin_client, bearer, write_token
-from tests.service.clients import make_app, make_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.admin import TOKEN, admin_client, bearer, write_token
+from tests.support.clients import make_app, make_client
+from tests.support.fakes import FakeEngine, FakeModel
+from tests.support.servers import GONE, HandDriven
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

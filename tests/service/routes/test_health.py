@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from inference import ModelState
-from tests.service.clients import make_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.clients import make_client
+from tests.support.fakes import FakeEngine, FakeModel
 
 LOADING = FakeModel(name="slow", state=ModelState.LOADING)
 BROKEN = FakeModel(name="broken", state=ModelState.END, error="no such layer")

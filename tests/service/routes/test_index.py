@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import importlib.metadata
 
-from tests.service.clients import make_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.clients import make_client
+from tests.support.fakes import FakeEngine, FakeModel
 
 
 async def test_index() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.service.clients import make_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.clients import make_client
+from tests.support.fakes import FakeEngine, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from inference import DeadlineExceeded
-from tests.service.clients import make_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.clients import make_client
+from tests.support.fakes import FakeEngine, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from tests.service.admin import admin_client
-from tests.service.clients import make_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.admin import admin_client
+from tests.support.clients import make_client
+from tests.support.fakes import FakeEngine, FakeModel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from inference import ModelState
-from tests.service.clients import make_client
-from tests.service.fakes import FakeEngine, FakeModel, signature, tensor
+from tests.support.clients import make_client
+from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

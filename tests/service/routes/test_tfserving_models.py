@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from inference import ModelState
-from tests.service.clients import make_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.clients import make_client
+from tests.support.fakes import FakeEngine, FakeModel
 
 HALF = FakeModel(version=123)
 OLD = FakeModel(version=1)

@@ -11,9 +11,9 @@ from inference import ModelNotFound, ModelSpec, Overloaded
 from service.bridge.bridge import Bridge
 from service.server.known_refusals import MAX_TARGET, MAX_TARGETS, KnownRefusals
 from service.server.protocol import JsonErrorProtocol
-from tests.service.clients import make_app
-from tests.service.fakes import FakeEngine, FakeModel
 from tests.service.server.test_protocol import BODY, post, read_answer, serving
+from tests.support.clients import make_app
+from tests.support.fakes import FakeEngine, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from service.settings.settings import (
     load_settings,
     misspelt,
 )
-from tests.service.admin import write_token
+from tests.support.admin import write_token
 
 
 @pytest.fixture(autouse=True)

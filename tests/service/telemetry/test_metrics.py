@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inference import EngineStatus, Load, ModelState
 from service.telemetry.metrics import Snapshot, encode
-from tests.service.fakes import FakeModel
+from tests.support.fakes import FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ import pytest
 
 from inference import Part, Sample, Signature
 from service.terminal.examples import INLINE_VALUES, curl
-from tests.service.fakes import tensor
+from tests.support.fakes import tensor
 
 if TYPE_CHECKING:
     from inference import Shape, TensorSpec

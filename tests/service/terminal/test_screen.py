@@ -10,7 +10,7 @@ from rich.console import Console
 from inference import ModelId, ModelState, ModelStatus
 from service.settings.settings import load_settings
 from service.terminal.screen import is_wanted, render
-from tests.service.fakes import signature, tensor
+from tests.support.fakes import signature, tensor
 
 URL = "http://127.0.0.1:8501"
 

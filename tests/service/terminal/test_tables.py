@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from inference import Part
 from service.terminal.tables import outputs, tensors
-from tests.service.fakes import tensor
+from tests.support.fakes import tensor
 
 WORDS = {
     "n": tensor("n", "int32", (None,)),

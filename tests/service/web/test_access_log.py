@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from service.bridge.bridge import Bridge
 from service.telemetry.logs import add_request_id, request_id
 from service.web.access_log import choose_id
-from tests.servers import GONE, HandDriven, body_message
-from tests.service.clients import make_app, make_client, open_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.clients import make_app, make_client, open_client
+from tests.support.fakes import FakeEngine, FakeModel
+from tests.support.servers import GONE, HandDriven, body_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping

@@ -14,8 +14,8 @@ from flask.views import MethodView
 from service.bridge.bridge import Bridge
 from service.bridge.greenlets import await_
 from service.web.application import ConcurrentFlask
-from tests.servers import GONE, HandDriven, body_message
-from tests.service.flask_clients import client_of, get
+from tests.support.flask_clients import client_of, get
+from tests.support.servers import GONE, HandDriven, body_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable

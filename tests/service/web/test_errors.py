@@ -10,8 +10,8 @@ import inference
 from inference import InferenceError
 from service.telemetry.logs import add_request_id
 from service.web.errors import STATUSES, status_of
-from tests.service.clients import make_app, make_client, open_client
-from tests.service.fakes import FakeEngine, FakeModel
+from tests.support.clients import make_app, make_client, open_client
+from tests.support.fakes import FakeEngine, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping

@@ -15,7 +15,7 @@ from flask import Flask
 
 from service.bridge.bridge import Bridge
 from service.web.application import ConcurrentFlask
-from tests.service.flask_features import fill
+from tests.support.flask_features import fill
 
 BASE = "http://example.org"
 

@@ -9,7 +9,7 @@ from werkzeug.routing import Rule
 
 from service.bridge.environ import build_environ
 from service.web.request import BoundedRequest, BoundedStream
-from tests.servers import http_scope
+from tests.support.servers import http_scope
 
 LIMIT = 100_000
 

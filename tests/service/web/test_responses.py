@@ -12,8 +12,8 @@ from flask import Response, g, request, send_file, stream_with_context
 
 from service.bridge.bridge import Bridge
 from service.web.application import ConcurrentFlask
-from tests.servers import HandDriven
-from tests.service.flask_clients import client_of, get
+from tests.support.flask_clients import client_of, get
+from tests.support.servers import HandDriven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

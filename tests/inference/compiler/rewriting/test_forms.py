@@ -22,7 +22,7 @@ from inference.formats.graph.graphdef import nodes_by_name
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from tests.inference.graphs import (
+from tests.support.graphs import (
     compile_graph,
     compile_path,
     floats,

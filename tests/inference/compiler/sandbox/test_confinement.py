@@ -13,7 +13,7 @@ import pytest
 
 from inference.artifacts.child import run_child
 from inference.artifacts.messages import CompileRequest
-from tests.inference.children import install_greedy
+from tests.support.children import install_greedy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

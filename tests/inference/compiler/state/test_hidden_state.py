@@ -12,7 +12,7 @@ import tf_keras
 
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path, old_control_flow, write_saved_model
+from tests.support.graphs import compile_path, old_control_flow, write_saved_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from inference.errors import InvalidModel
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from pathlib import Path

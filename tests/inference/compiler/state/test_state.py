@@ -12,7 +12,7 @@ import tf_keras
 
 from inference.errors import InvalidSidecar
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import tensorflow as tf
 from inference.compiler.state.state import localize
 from inference.errors import InvalidModel
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path, write_saved_model
+from tests.support.graphs import compile_path, write_saved_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

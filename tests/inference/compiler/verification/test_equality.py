@@ -12,7 +12,7 @@ from inference.compiler.verification.equality import Mismatch, compare
 from inference.compiler.verification.trials import Refusal, Trial, attempt
 from inference.inputs.samples import Made
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_graph, floats, rows, source_of
+from tests.support.graphs import compile_graph, floats, rows, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

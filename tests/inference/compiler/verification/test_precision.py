@@ -7,7 +7,7 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.compiler.verification.precision import rounding
-from tests.inference.graphs import compile_graph, floats, rows, source_of
+from tests.support.graphs import compile_graph, floats, rows, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from inference.compiler.verification.unsupported import cannot_compute, cannot_r
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

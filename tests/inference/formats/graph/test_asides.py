@@ -12,7 +12,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

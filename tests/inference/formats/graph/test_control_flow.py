@@ -16,7 +16,7 @@ from inference.formats.graph.file import parse
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from tests.inference.graphs import (
+from tests.support.graphs import (
     compile_path,
     floats,
     old_control_flow,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from tests.inference.trained import answer, defaults, opened, write_trained
+from tests.support.trained import answer, defaults, opened, write_trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from inference.backend import tf
 from inference.errors import InvalidModel
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
-from tests.inference.graphs import floats, rows, write_saved_model
+from tests.support.graphs import floats, rows, write_saved_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

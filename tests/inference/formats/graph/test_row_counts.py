@@ -10,8 +10,8 @@ import pytest
 from inference.backend import tf, tf1
 from inference.formats.graph.row_counts import COUNTED
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_graph, floats, rows
-from tests.inference.trained import defaults, opened, write_trained
+from tests.support.graphs import compile_graph, floats, rows
+from tests.support.trained import defaults, opened, write_trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

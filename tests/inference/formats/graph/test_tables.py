@@ -7,7 +7,7 @@ import pytest
 
 from inference.backend import tf
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path, rows, write_saved_model
+from tests.support.graphs import compile_path, rows, write_saved_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

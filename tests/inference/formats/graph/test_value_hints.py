@@ -9,8 +9,8 @@ import pytest
 from inference.backend import tf, tf1
 from inference.formats.graph.value_hints import hints_of
 from inference.inputs.hints import Hint, Hints
-from tests.inference.graphs import floats, old_control_flow, rows
-from tests.inference.specs import signature, spec
+from tests.support.graphs import floats, old_control_flow, rows
+from tests.support.specs import signature, spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import marshal
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import FunctionType
+from typing import TYPE_CHECKING
 
 import h5py
 import pytest
@@ -18,6 +18,7 @@ from inference.errors import InvalidModel
 from inference.formats.keras import screening as keras_screening
 from inference.formats.keras.gate import admit
 from inference.permissions import Permissions
+from tests import PROJECT
 from tests.crafted import hdf5, keras_configs, keras_lambdas, keras_zips
 from tests.crafted.keras_parts import (
     function,
@@ -30,6 +31,9 @@ from tests.crafted.keras_parts import (
     weights_bytes,
     zip_file,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODULES = (hdf5, keras_lambdas, keras_configs, keras_zips)
 CASES = [case for module in MODULES for case in module.CASES]
@@ -71,7 +75,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("crafted")
     done = subprocess.run(
         [sys.executable, "-c", CHILD, root, *(module.__name__ for module in MODULES)],
-        cwd=Path(__file__).parents[2],
+        cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,

@@ -13,8 +13,8 @@ import pytest
 import tf_keras
 from tf_keras import layers as L
 
-from tests.inference.keras3 import answers, read_answers
-from tests.inference.keras_files import filled
+from tests.support.keras3 import answers, read_answers
+from tests.support.keras_files import filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

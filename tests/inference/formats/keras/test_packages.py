@@ -16,7 +16,7 @@ from inference.formats.opening import open_source
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
 from tests.crafted.keras_parts import members, own, sequential, zip_file
-from tests.inference.keras3 import samples
+from tests.support.keras3 import samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

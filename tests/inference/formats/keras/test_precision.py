@@ -14,7 +14,7 @@ from keras import layers as L
 from inference.errors import InvalidModel
 from inference.formats.keras.screening import screen_config
 from inference.permissions import Permissions
-from tests.inference.keras3 import answers, read_answers, served_answers
+from tests.support.keras3 import answers, read_answers, served_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 from inference.backend import tf
 from inference.errors import InvalidModel
 from inference.formats.kernels.adapting import KERAS_STEPS, adapt
-from tests.inference.layouts import PICTURES, graph, reduced, residual, transposed
+from tests.support.layouts import PICTURES, graph, reduced, residual, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,14 +13,14 @@ from inference.formats.kernels.adapting import adapt
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from tests.inference.graphs import (
+from tests.support.graphs import (
     compile_graph,
     floats,
     old_control_flow,
     rows,
     source_of,
 )
-from tests.inference.layouts import (
+from tests.support.layouts import (
     IN,
     MOVIES,
     NORM,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.types import Array
-    from tests.inference.layouts import Build
+    from tests.support.layouts import Build
 
 
 def kinds(graph_def: Any) -> Counter[str]:

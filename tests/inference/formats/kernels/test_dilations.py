@@ -9,8 +9,8 @@ import pytest
 from inference.backend import tf, tf1
 from inference.formats.kernels.adapting import adapt
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_graph, floats, rows
-from tests.inference.layouts import answer
+from tests.support.graphs import compile_graph, floats, rows
+from tests.support.layouts import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import pytest
 from inference.backend import tf, tf1
 from inference.formats.kernels.adapting import adapt
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_graph, rows
+from tests.support.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from inference.errors import InvalidModel, InvalidSidecar
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

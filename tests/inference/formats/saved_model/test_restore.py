@@ -12,7 +12,7 @@ from inference.errors import InvalidModel
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar
 from tests.crafted.saved_files import edited, modern, node
-from tests.inference.graphs import rows, write_saved_model
+from tests.support.graphs import rows, write_saved_model
 
 if TYPE_CHECKING:
     from pathlib import Path

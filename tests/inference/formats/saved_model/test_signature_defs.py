@@ -25,8 +25,8 @@ from inference.runtime.tuning import Tuning, tune
 from inference.runtime.warmup import replay
 from inference.types import UNNAMED, ModelId
 from service.terminal.report import print_inspection
-from tests.inference.echo import Held, ask, available
-from tests.inference.graphs import compile_path
+from tests.support.echo import Held, ask, available
+from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

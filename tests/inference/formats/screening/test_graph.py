@@ -14,7 +14,7 @@ from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
 from tests.crafted.graph_files import behind_output, built
 from tests.crafted.graph_hiding import in_a_shape, sing
-from tests.inference.graphs import rows, write_graph
+from tests.support.graphs import rows, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

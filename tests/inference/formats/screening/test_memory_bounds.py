@@ -14,7 +14,7 @@ from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
 from tests.crafted.graph_values import splat_alone
 from tests.crafted.saved_files import good
-from tests.inference.graphs import rows, write_graph
+from tests.support.graphs import rows, write_graph
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import pytest
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel
 from inference.runtime.servable import Servable
-from tests.inference.graphs import compile_path
-from tests.inference.trained import (
+from tests.support.graphs import compile_path
+from tests.support.trained import (
     FLAGS,
     ROWS,
     answer,

@@ -17,7 +17,7 @@ from service.codecs.json import values as json_tensors
 from service.codecs.json.numbers import FlatNumbers
 from service.codecs.json.reader import outline_of, outline_size
 from service.codecs.tfserving.request import decode, decode_slowly
-from tests.service.fakes import signature, tensor
+from tests.support.fakes import signature, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 
 from inference import ModelId, ModelState, ModelStatus, Part
 from service.codecs.tfserving.metadata import metadata_document
-from tests.service.fakes import signature, tensor
+from tests.support.fakes import signature, tensor
 
 if TYPE_CHECKING:
     from inference import Shape, Signature, TensorSpec

@@ -11,7 +11,7 @@ from service.codecs.tfserving.status import (
     readiness_document,
     status_document,
 )
-from tests.service.fakes import FakeModel
+from tests.support.fakes import FakeModel
 
 OLD = FakeModel(
     name="a",

@@ -14,7 +14,7 @@ from inference.formats.keras.gate import admit
 from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from tests.inference.keras_files import answers, filled, rows, saved_as, stack
+from tests.support.keras_files import answers, filled, rows, saved_as, stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from inference.formats.keras.history.keras1 import ALIKE, GONE, MERGES, ROWS
 from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from tests.inference.keras1 import (
+from tests.support.keras1 import (
     GRU_GATES,
     LSTM_GATES,
     Layer,
@@ -24,7 +24,7 @@ from tests.inference.keras1 import (
     weighted,
     write,
 )
-from tests.inference.keras1_models import (
+from tests.support.keras1_models import (
     CASES,
     TH,
     deconvolution,
@@ -33,7 +33,7 @@ from tests.inference.keras1_models import (
     shaped,
     stack,
 )
-from tests.inference.keras_files import filled, loaded
+from tests.support.keras_files import filled, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,7 +17,7 @@ from inference.formats.keras.gate import admit
 from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
-from tests.inference.keras1 import (
+from tests.support.keras1 import (
     GRU_GATES,
     LSTM_GATES,
     Layer,
@@ -26,8 +26,8 @@ from tests.inference.keras1 import (
     weighted,
     write,
 )
-from tests.inference.keras1_models import TH, dense, shaped, stack
-from tests.inference.keras_files import answers, filled, loaded, rows, saved_as
+from tests.support.keras1_models import TH, dense, shaped, stack
+from tests.support.keras_files import answers, filled, loaded, rows, saved_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from inference.errors import InvalidModel
 from inference.formats.keras.gate import admit
 from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
-from tests.inference.keras_files import answers, filled, loaded, rows, saved_as, stack
+from tests.support.keras_files import answers, filled, loaded, rows, saved_as, stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tf_keras import layers as L
 
-from tests.inference.keras_files import answers, filled, loaded, rows, saved_as, stack
+from tests.support.keras_files import answers, filled, loaded, rows, saved_as, stack
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from tf_keras import layers as L
 
 from inference.errors import InvalidModel
-from tests.inference.keras_files import loaded, saved_as, stack
+from tests.support.keras_files import loaded, saved_as, stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from keras import ops
 
 from inference.formats.keras.gate import admit
 from inference.permissions import Permissions
-from tests.inference.keras3 import answers, read_answers
+from tests.support.keras3 import answers, read_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

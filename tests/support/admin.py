@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.service.clients import make_client
+from tests.support.clients import make_client
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import numpy as np
 from inference.backend import tf, tf1
 from inference.formats.opening import open_source
 from inference.repository.sidecar import read_sidecar
-from tests.inference.graphs import floats, old_control_flow, rows
+from tests.support.graphs import floats, old_control_flow, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from inference import ModelSpec, PredictRequest
 from inference.artifacts.cache import ArtifactCache
 from inference.repository.snapshot import Surveyor
-from tests.inference.children import put
+from tests.support.children import put
 
 if TYPE_CHECKING:
     from inference import Engine, EngineConfig, ModelState, PredictResult
-    from tests.compiled_cases import CompiledCases
+    from tests.support.compiled_cases import CompiledCases
 
 LAYOUT = {
     "frozen": ("frozen_conv_norm", "frozen.pb"),

@@ -18,7 +18,7 @@ from inference.errors import ExecutionFailed, InputMismatch
 from inference.limits import Limits
 from inference.runtime.loader import Loaded
 from inference.types import Load
-from tests.inference.specs import signature, spec
+from tests.support.specs import signature, spec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`python -m tests.inference.travelling FOLDER`: the other kind of machine.
+"""`python -m tests.support.travelling FOLDER`: the other kind of machine.
 
 What `FOLDER`/here was compiled by whoever started this, with oneDNN the other way
 round. It is opened and asked; then the same graphs are compiled into `FOLDER`/there.
@@ -22,7 +22,7 @@ from inference.repository.scan import ModelFiles
 from inference.runtime.loader import Loader, Prepared
 from inference.runtime.servable import takes_portable
 from inference.types import ModelId
-from tests.inference.graphs import compile_path, floats, rows, write_graph
+from tests.support.graphs import compile_path, floats, rows, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tf_keras import layers as L
 
-from tests.inference.keras1 import (
+from tests.support.keras1 import (
     GRU_GATES,
     LSTM_GATES,
     Layer,
@@ -15,8 +15,8 @@ from tests.inference.keras1 import (
     recurrent,
     weighted,
 )
-from tests.inference.keras_files import filled
-from tests.inference.keras_files import stack as unfilled
+from tests.support.keras_files import filled
+from tests.support.keras_files import stack as unfilled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

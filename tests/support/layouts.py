@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.backend import tf, tf1
-from tests.inference.graphs import floats, rows
+from tests.support.graphs import floats, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

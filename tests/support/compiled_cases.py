@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from inference.artifacts.artifact import Artifact
-from tests.model_files import PROJECT, build_group, load_broken, load_case
+from tests import PROJECT
+from tests.model_files import build_group, load_broken, load_case
 from tests.model_files.names import GROUPS, MODULES
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class CompiledCases:
         for name in COMPILE_GROUPS[group]:
             self._built[BUILD_GROUP_OF[name]].result()
 
-        command = [sys.executable, "-m", "tests.compile_cases"]
+        command = [sys.executable, "-m", "tests.support.compile_cases"]
         done = subprocess.run(
             [*command, str(self.root), str(self._out), "--group", group],
             cwd=PROJECT,

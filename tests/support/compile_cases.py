@@ -1,4 +1,4 @@
-"""`python -m tests.compile_cases ROOT OUT --group GROUP`: compiles the test models.
+"""Compile test models: `python -m tests.support.compile_cases ROOT OUT --group GROUP`.
 
 One child compiles a whole group, since every child pays seconds for TensorFlow and
 Keras. A case ends as the artifact `OUT/<case>/`, or as `OUT/<case>.json` with the class
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.compiler.compile import compile_model
-from tests.compiled_cases import COMPILE_GROUPS, sidecar_of
 from tests.model_files import GOOD, load_broken, load_case
+from tests.support.compiled_cases import COMPILE_GROUPS, sidecar_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.compile_cases")
+    parser = argparse.ArgumentParser(prog="python -m tests.support.compile_cases")
     parser.add_argument("root", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--group", choices=COMPILE_GROUPS, required=True)

@@ -23,7 +23,7 @@ from inference.repository.sidecar import VersionsTable
 from inference.repository.snapshot import FoundModel, FoundVersion, Survey
 from inference.runtime.loader import Loaded, Loader, Prepared
 from inference.types import ModelId, ModelSpec, PredictRequest
-from tests.inference.servables import DOUBLE, SIGNATURES, Gated
+from tests.support.servables import DOUBLE, SIGNATURES, Gated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping

@@ -18,8 +18,8 @@ from inference.repository.scan import ModelFiles
 from inference.runtime.loader import Loaded, Prepared
 from inference.runtime.servable import Servable
 from inference.types import UNNAMED, Load, ModelId, ModelSpec, PredictRequest
-from tests.inference.graphs import rows
-from tests.inference.servables import Gate, settled
+from tests.support.graphs import rows
+from tests.support.servables import Gate, settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
