@@ -10,11 +10,10 @@ import structlog
 
 from inference.artifacts.builder import Compilation
 from inference.artifacts.cache import ArtifactCache
-from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
+from inference.errors import InvalidRequest, ModelUnloaded, Unavailable, first_line
 from inference.lifecycle.cache import ModelCache
 from inference.lifecycle.catalog import Catalog
 from inference.lifecycle.manager import ModelManager
-from inference.reasons import first_line
 from inference.repository.poller import Lookout
 from inference.repository.problem_log import ProblemLog
 from inference.repository.snapshot import Surveyor

@@ -1,4 +1,6 @@
-"""Every error of inference, as one tree. `service.web.errors` gives each a status.
+"""The errors of inference as one tree, and foreign errors in one line.
+
+`service.web.errors` gives each class a status.
 
 InferenceError
   + InvalidRequest
@@ -16,6 +18,15 @@ InferenceError
   + DeadlineExceeded
   + ExecutionFailed
 """
+
+import re
+
+MAX_LENGTH = 500
+"""Characters of a foreign error that are shown."""
+
+_PLACE = "Node: "
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_HEADINGS = ("Graph execution error:", "Detected at node", "defined at")
 
 
 class InferenceError(Exception):
@@ -90,3 +101,26 @@ class DeadlineExceeded(InferenceError):
 
 class ExecutionFailed(InferenceError):
     """The model failed inside TensorFlow for no fault of the request."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return a foreign error's message, without TensorFlow's and Keras' stack.
+
+    An error inside a graph comes as a heading, where it was defined, the node, and only
+    then what went wrong.
+    """
+    text = str(getattr(error, "message", None) or error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    places = [number for number, line in enumerate(lines) if line.startswith(_PLACE)]
+    after = lines[places[0] + 1 :] if places else lines
+    telling = [line for line in after if not line.startswith(_HEADINGS)]
+    return telling[0][:MAX_LENGTH] if telling else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Escape what terminals and logs can't show: names in files have any characters."""
+    return "".join(map(_shown, _COLOURS.sub("", text)))
+
+
+def _shown(char: str) -> str:
+    return char if char.isprintable() else f"\\x{ord(char):02x}"

@@ -50,7 +50,7 @@ FLOORS = (
     {"inference.config"},
     {"inference.limits", "inference.permissions"},
     {"inference.system"},
-    {"inference.backend", "inference.dtypes", "inference.reasons", "inference.types"},
+    {"inference.backend", "inference.dtypes", "inference.types"},
     {"inference.errors"},
 )
 """Rooms from the top to the ground: one imports only from those below it.

@@ -19,7 +19,7 @@ from inference.artifacts.child_environment import compiler_environment
 from inference.artifacts.child_share import compiler_threads, give_share
 from inference.artifacts.failures import ending_text
 from inference.artifacts.messages import CompileEvent, CompileRequest
-from inference.reasons import printable
+from inference.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

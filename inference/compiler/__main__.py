@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from inference.artifacts.messages import CompileEvent, CompileRequest
 from inference.compiler.sandbox.confinement import confine
 from inference.compiler.sandbox.limit_errors import is_of_the_machine, limit_behind
-from inference.errors import InferenceError
-from inference.reasons import printable
+from inference.errors import InferenceError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,14 +14,13 @@ from inference.compiler.rewriting.forms import recipes
 from inference.compiler.state.fresh_calls import fresh_calls
 from inference.compiler.verification.equality import Mismatch, compare, prove_batchable
 from inference.compiler.verification.trials import Refusal, Trial, attempt
-from inference.errors import InferenceError, InvalidModel
+from inference.errors import InferenceError, InvalidModel, first_line
 from inference.formats.naming import check_names
 from inference.formats.opening import open_source
 from inference.inputs.given_samples import from_requests, from_sample
 from inference.inputs.recorded_requests import read_first
 from inference.inputs.sample_file import read_sample, sample_path
 from inference.permissions import Permissions
-from inference.reasons import first_line
 from inference.repository.sidecar import blaming_sidecar, read_sidecar
 from inference.runtime.footprint import OVERHEAD, expected_bytes, resident_bytes
 from inference.runtime.servable import Servable, sample_inputs, trim_memory

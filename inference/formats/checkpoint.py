@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from inference.backend import tf, tf1
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, first_line
 from inference.formats.graph import graphdef as graphs
 from inference.formats.graph.file import read_message
 from inference.formats.graph.fixed_values import fix_constants
@@ -43,7 +43,6 @@ from inference.formats.training.ends import (
     drop_training_ends,
     drop_unsaved,
 )
-from inference.reasons import first_line
 from inference.repository.checkpoints import incomplete
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inference.errors import InvalidModel
-from inference.reasons import printable
+from inference.errors import InvalidModel, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, first_line
 from inference.formats.graph import graphdef as graphs
 from inference.formats.graph.dead_outputs import drop_dead
 from inference.formats.graph.importing import import_graph
@@ -28,7 +28,6 @@ from inference.formats.graph.value_hints import hints_of
 from inference.formats.screening.graph import screen, untie
 from inference.formats.training.switches import values_by_use
 from inference.inputs.samples import candidates
-from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

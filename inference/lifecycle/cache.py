@@ -9,11 +9,16 @@ import anyio
 import anyio.lowlevel
 import structlog
 
-from inference.errors import DeadlineExceeded, InferenceError, LoadFailed, Unavailable
+from inference.errors import (
+    DeadlineExceeded,
+    InferenceError,
+    LoadFailed,
+    Unavailable,
+    first_line,
+)
 from inference.lifecycle.eviction import check_possible, choose_victim
 from inference.lifecycle.instance import Instance
 from inference.lifecycle.retries import Retries
-from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from inference.errors import InferenceError, VersionNotFound
+from inference.errors import InferenceError, VersionNotFound, first_line
 from inference.lifecycle.attempts import Attempts
 from inference.lifecycle.catalog import Entry
 from inference.lifecycle.model import Model
-from inference.reasons import first_line
 from inference.types import ModelSpec, ModelState
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from inference.reasons import printable
+from inference.errors import printable
 from inference.repository.layout import NAME
 from inference.repository.traversal import BadEntry
 

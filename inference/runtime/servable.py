@@ -23,9 +23,9 @@ from inference.errors import (
     InferenceError,
     InputMismatch,
     UnknownSignature,
+    first_line,
 )
 from inference.inputs.part_samples import fit_parts
-from inference.reasons import first_line
 from inference.runtime.short_inputs import explain
 from inference.system.priority import start_lowered
 

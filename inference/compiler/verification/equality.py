@@ -9,8 +9,7 @@ import numpy as np
 
 from inference.compiler.verification.agreement import agree, gap, rows_differ
 from inference.compiler.verification.trials import Refusal, Trial
-from inference.errors import InferenceError
-from inference.reasons import first_line
+from inference.errors import InferenceError, first_line
 from inference.runtime.servable import sample_inputs
 from inference.types import Sample
 

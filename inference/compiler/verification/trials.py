@@ -10,10 +10,9 @@ from inference.compiler.verification.agreement import agree, is_empty, rows_diff
 from inference.compiler.verification.precision import rounding
 from inference.compiler.verification.registrations import without_kernel
 from inference.compiler.verification.unsupported import cannot_compute, cannot_run
-from inference.errors import InvalidSidecar
+from inference.errors import InvalidSidecar, first_line
 from inference.formats.graph.value_hints import hints_of
 from inference.inputs.samples import candidates
-from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

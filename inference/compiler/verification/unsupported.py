@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from inference.backend import tf
-from inference.reasons import first_line
+from inference.errors import first_line
 
 # How TensorFlow 2.21 says it, in `core/framework/op_kernel.cc`,
 # `core/common_runtime/eager/execute.cc` and `core/kernels/*.cc`.

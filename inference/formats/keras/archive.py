@@ -12,10 +12,9 @@ from typing import IO, TYPE_CHECKING
 
 import h5py
 
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, first_line
 from inference.formats.keras.hdf5 import Stored, screen_hdf5
 from inference.formats.keras.vocabulary.names import odd_path
-from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, first_line
 from inference.formats.keras.archive import (
     CONFIG,
     MAX_TEXT_BYTES,
@@ -23,7 +23,6 @@ from inference.formats.keras.archive import (
 from inference.formats.keras.hdf5 import screen_hdf5
 from inference.formats.keras.history.origin import Origin
 from inference.formats.keras.vocabulary.names import shown
-from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from pathlib import Path

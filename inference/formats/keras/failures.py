@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from inference.reasons import first_line
+from inference.errors import first_line
 from inference.repository.layout import architecture_of
 
 if TYPE_CHECKING:

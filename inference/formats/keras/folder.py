@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, first_line
 from inference.formats.keras.archive import (
     ASSETS,
     CONFIG,
@@ -28,7 +28,6 @@ from inference.formats.keras.config import (
 )
 from inference.formats.keras.hdf5 import Stored, screen_hdf5
 from inference.formats.keras.vocabulary.names import shown
-from inference.reasons import first_line
 from inference.repository.keras_folders import base_of, is_shard, is_whole, shard_map
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from inference.errors import InvalidModel, InvalidSidecar
+from inference.errors import InvalidModel, InvalidSidecar, first_line
 from inference.formats.keras.config import read_keras_file
 from inference.formats.keras.folder import read_keras_folder
 from inference.formats.keras.history.backend import check_backend
@@ -14,7 +14,6 @@ from inference.formats.keras.history.input_shape import with_input_shape
 from inference.formats.keras.history.translation import translate
 from inference.formats.keras.screening import screen_config
 from inference.formats.keras.sizes import check_sizes
-from inference.reasons import first_line
 from inference.repository.sidecar import Sidecar
 
 if TYPE_CHECKING:

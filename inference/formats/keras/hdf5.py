@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, first_line
 from inference.formats.keras.vocabulary.names import shown
-from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
-from inference.errors import InferenceError, InvalidModel, InvalidSidecar
+from inference.errors import InferenceError, InvalidModel, InvalidSidecar, first_line
 from inference.formats.graph.function import captured_graph
 from inference.formats.graph.graphdef import prune
 from inference.formats.graph.sidecar_signatures import default_signature
@@ -22,7 +22,6 @@ from inference.formats.keras.gate import admit
 from inference.formats.keras.loading import import_keras, load_model
 from inference.formats.kernels.rebuilding import adapted
 from inference.formats.screening.graph import screen
-from inference.reasons import first_line
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, first_line
 from inference.formats.kernels.biases import correct, may_be_misread
 from inference.formats.kernels.channels_first import is_channels_first, to_channels_last
 from inference.formats.kernels.dilations import fill_holes, is_dilated
@@ -19,7 +19,6 @@ from inference.formats.kernels.scopes import (
     write_graph,
 )
 from inference.formats.kernels.wide_sums import is_narrow, widen
-from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

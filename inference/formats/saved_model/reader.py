@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf
-from inference.errors import InvalidModel, InvalidSidecar
+from inference.errors import InvalidModel, InvalidSidecar, first_line
 from inference.formats.graph import graphdef as graphs
 from inference.formats.graph.example_records import example_records
 from inference.formats.graph.file import read_message
@@ -49,7 +49,6 @@ from inference.formats.screening.memory_bounds import (
     check_constants,
     checkpoint_bytes,
 )
-from inference.reasons import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.reasons import printable
+from inference.errors import printable
 
 
 @pytest.mark.parametrize(
