@@ -60,7 +60,7 @@ A room is a package, without the packages in it, or a module of the top level.
 
 WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
 TENSORFLOW = {"inference.backend", "inference.runtime.servable"}
-HANDING_ON = "inference.artifacts.child_environment"
+HANDING_ON = "inference.artifacts.child"
 SETTING_UP = {"inference.backend", "inference.formats.keras.loading"}
 KERAS = {"inference.formats.keras.loading", "inference.formats.keras.hdf5_weights"}
 

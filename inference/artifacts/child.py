@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,14 +16,14 @@ import structlog
 from anyio.streams.text import TextReceiveStream
 from pydantic import ValidationError
 
-from inference.artifacts.child_environment import compiler_environment
-from inference.artifacts.child_share import compiler_threads, give_share
 from inference.artifacts.failures import ending_text
 from inference.artifacts.messages import CompileEvent, CompileRequest
 from inference.errors import printable
+from inference.system.cpus import affinity_cpus, available_cpus
+from inference.system.priority import BACKGROUND_STEPS, COMPILER_STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from anyio.abc import Process
 
@@ -40,6 +41,39 @@ _TOO_LONG = (
     f"What the compiler has to say of the model is longer than {MAX_EVENT:,} "
     "characters: it has too many names, or values where names are expected."
 )
+KEPT = frozenset(
+    {
+        "CUDA_VISIBLE_DEVICES",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "LD_LIBRARY_PATH",
+        "MALLOC_ARENA_MAX",
+        "PATH",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONPYCACHEPREFIX",
+        "PYTHONUTF8",
+        "PYTHONWARNINGS",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "TF_ENABLE_ONEDNN_OPTS",
+        "TF_OVERRIDE_GLOBAL_THREADPOOL",
+        "TZ",
+        "VIRTUAL_ENV",
+    }
+)
+"""Whatever else there is may be a secret, or change what libraries do."""
+
+_PATHS = ("LD_LIBRARY_PATH", "PYTHONPATH")
+_POOLS = (
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+
 _reported: set[str] = set()
 
 log = structlog.get_logger("tandem.engine")
@@ -171,3 +205,58 @@ def _note(unconfined: tuple[str, ...]) -> None:
         if what not in _reported:
             _reported.add(what)
             log.info("the compiler's child runs without", confinement=what)
+
+
+def compiler_environment(
+    scratch: Path, *, threads: int, given: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The child's environment: at home in `scratch`, with `threads` in each pool.
+
+    `given` is the server's own by default.
+    """
+    given = os.environ if given is None else given
+    kept = {name: value for name, value in given.items() if name in KEPT}
+    # The child works in another folder, so that "." would be another.
+    absolute = {name: _absolute(kept[name]) for name in _PATHS if name in kept}
+    pools = dict.fromkeys(_POOLS, str(threads))
+    home = dict.fromkeys(("HOME", "TMPDIR"), str(scratch))
+    return kept | absolute | pools | home
+
+
+def _absolute(paths: str) -> str:
+    return os.pathsep.join(
+        os.path.abspath(path) for path in paths.split(os.pathsep) if path
+    )
+
+
+def compiler_threads(*, background: bool) -> int:
+    """All CPUs while nobody is served; in the `background` half of them, at least one.
+
+    A low priority isn't enough: whoever uses up a container's share of CPU time has the
+    server stopped too, and a thread that wakes may wait for the kernel's next tick.
+    """
+    cpus = available_cpus()
+    return max(1, cpus // 2) if background else cpus
+
+
+def give_share(process: int, *, background: bool) -> None:
+    """Lower `process`, just started, and keep it to its share of the CPUs."""
+    steps = BACKGROUND_STEPS if background else COMPILER_STEPS
+
+    # It may have ended already; a sandbox may forbid the change.
+    with contextlib.suppress(OSError):
+        level = os.getpriority(os.PRIO_PROCESS, 0) + steps
+        os.setpriority(os.PRIO_PROCESS, process, level)
+
+        if background:
+            _keep_to_half(process)
+
+
+def _keep_to_half(process: int) -> None:
+    # A container's share of time is of no CPUs in particular: bound to some, it would
+    # meet there with those of other containers.
+    if not hasattr(os, "sched_setaffinity") or available_cpus() < affinity_cpus():
+        return
+
+    chosen = sorted(os.sched_getaffinity(0))[-compiler_threads(background=True) :]
+    os.sched_setaffinity(process, chosen)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.artifacts import child as compiler_process
+from inference.artifacts import child
 from inference.artifacts.builder import Compilation
 from inference.artifacts.cache import ArtifactCache
-from inference.artifacts.child_environment import compiler_environment
+from inference.artifacts.child import compiler_environment
 from inference.artifacts.messages import CompileRequest
 from inference.errors import InvalidModel, LoadFailed
 from inference.repository.digest import digest_file
@@ -135,13 +135,13 @@ def test_the_environment_is_what_is_listed(tmp_path: Path) -> None:
 async def test_a_child_that_goes_on_and_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiler_process, "MAX_EVENT", 10_000)
+    monkeypatch.setattr(child, "MAX_EVENT", 10_000)
     Child(folder=tmp_path).install(monkeypatch, "exec tr '\\0' x < /dev/zero")
     (tmp_path / "artifact").mkdir()
     folder = str(tmp_path / "artifact")
     request = CompileRequest(path="model.h5", sidecar=None, folder=folder)
 
-    event = await compiler_process.run_child(request, lambda _: None)
+    event = await child.run_child(request, lambda _: None)
 
     assert event.error is not None
     assert "longer than" in event.error
@@ -182,7 +182,7 @@ async def test_a_bad_message_is_shown_short_and_printable(
     folder = str(tmp_path / "artifact")
     request = CompileRequest(path="model.h5", sidecar=None, folder=folder)
 
-    event = await compiler_process.run_child(request, lambda _: None)
+    event = await child.run_child(request, lambda _: None)
 
     assert event.error is not None
     assert "doesn't understand" in event.error
@@ -198,7 +198,7 @@ async def test_an_event_that_says_nothing_is_no_end(
     folder = str(tmp_path / "artifact")
     request = CompileRequest(path="model.h5", sidecar=None, folder=folder)
 
-    event = await compiler_process.run_child(request, lambda _: None)
+    event = await child.run_child(request, lambda _: None)
 
     assert event.error is not None
     assert "(stage: reading)" in event.error

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.artifacts import child_share as compiler_share
-from inference.artifacts.child_share import compiler_threads, give_share
+from inference.artifacts import child
+from inference.artifacts.child import compiler_threads, give_share
 from inference.system.priority import BACKGROUND_STEPS, COMPILER_STEPS
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="affinities")
 
 @pytest.fixture
 def process() -> Iterator[int]:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as child:
-        yield child.pid
-        child.kill()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as process:
+        yield process.pid
+        process.kill()
 
 
 def set_cpus(patch: pytest.MonkeyPatch, available: int, affinity: int) -> None:
-    patch.setattr(compiler_share, "available_cpus", lambda: available)
-    patch.setattr(compiler_share, "affinity_cpus", lambda: affinity)
+    patch.setattr(child, "available_cpus", lambda: available)
+    patch.setattr(child, "affinity_cpus", lambda: affinity)
 
 
 @pytest.mark.parametrize(
