@@ -140,7 +140,7 @@ async def test_figures_of_another_form_or_kind_of_machine_are_not_taken_over(
     other = here.model_copy(update={"onednn": not here.onednn})
     monkeypatch.setattr(tuning, "this_machine", lambda: other)
     assert tuning.tune(artifact, cpus=4).reason == "measured"
-    monkeypatch.setattr("inference.runtime.tuning_file.cpu_name", lambda: "another")
+    monkeypatch.setattr("inference.runtime.tuning.cpu_name", lambda: "another")
     assert tuning.tune(artifact, cpus=4).reason == "measured"
     assert tuning.tune(artifact, cpus=4).reason == "measured earlier"
 

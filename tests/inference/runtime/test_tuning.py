@@ -9,10 +9,16 @@ import pytest
 
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InputMismatch
-from inference.runtime import tuning, tuning_file
+from inference.runtime import tuning
 from inference.runtime.servable import this_machine
-from inference.runtime.tuning import Tuning, choose, pairs, tune
-from inference.runtime.tuning_file import TuningFile, circumstances
+from inference.runtime.tuning import (
+    Tuning,
+    TuningFile,
+    choose,
+    circumstances,
+    pairs,
+    tune,
+)
 from tests.support.graphs import compile_graph, rows
 
 if TYPE_CHECKING:
@@ -121,11 +127,11 @@ def test_other_circumstances_are_measured_apart(
     assert len(measuring.asked) == 3
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning_file, "cpu_name", lambda: "another")
+        patch.setattr(tuning, "cpu_name", lambda: "another")
         assert tune(artifact, cpus=4, rows=8).reason == "measured"
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning_file, "version", lambda _: "3.0")
+        patch.setattr(tuning, "version", lambda _: "3.0")
         assert tune(artifact, cpus=4, rows=8).reason == "measured"
 
     assert tune(artifact, cpus=4, rows=8).reason == "measured earlier"
