@@ -33,7 +33,7 @@ from inference.inputs.composites import (
 from inference.limits import Batching, Limits
 from inference.permissions import Permissions
 from inference.repository.sidecar import LABEL, VersionNumber
-from inference.system.allocation import keep_freed_memory
+from inference.system.memory import keep_freed_memory
 from inference.system.cpus import available_cpus
 from inference.types import (
     UNNAMED,

@@ -1,19 +1,28 @@
-"""The memory: how much this process may use, by machine and control group."""
+"""Memory: how much this process may use, and how the C library keeps it."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from typing import TYPE_CHECKING
 
 from inference.system.cgroups import cgroup_folders, read_text
+from inference.system.cpus import available_cpus
 
 if TYPE_CHECKING:
     from inference.system.cgroups import ReadText
 
 KIB = 1024
+MIB = 1024**2
 # Version 2 and version 1. Where version 1 limits nothing, it says a number near 2**63.
 _LIMITS = ("memory.max", "memory.limit_in_bytes")
+# <malloc.h>; the most that the first may be is 32 MiB.
+_M_MMAP_THRESHOLD = -3
+_M_TRIM_THRESHOLD = -1
+_M_ARENA_MAX = -8
+_LARGEST_BLOCK = 32 << 20
+_KEPT = 128 << 20
 
 
 def available_memory(read: ReadText = read_text) -> int:
@@ -23,6 +32,34 @@ def available_memory(read: ReadText = read_text) -> int:
     `OSError` where there is none.
     """
     return min([_machine(read), *_limits(read)])
+
+
+def keep_freed_memory() -> None:
+    """Reuse freed blocks of up to 32 MiB; without glibc nothing happens.
+
+    By default each large block comes fresh from the kernel and goes back at once, and
+    every page of it is a fault: a third of the time that decoding an image as JSON
+    takes. At most 128 MiB are kept, and `trim_memory` still gives them back.
+
+    Each loaded model has threads of its own, and by default up to eight heaps per CPU
+    are made for them. What is left in each when a model goes can't be given back: 16
+    MiB after 70 loads on two CPUs, and 8 MiB after 230 with one heap per CPU.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_ARENA_MAX, available_cpus())
+
+
+def show_bytes(nbytes: int) -> str:
+    """Write a size for people: `512 bytes`, `64.0 KiB`, `1,536.5 MiB`."""
+    if nbytes < KIB:
+        return f"{nbytes} bytes"
+
+    # Nothing larger than MiB: messages compare sizes that differ by little.
+    return f"{nbytes / KIB:.1f} KiB" if nbytes < MIB else f"{nbytes / MIB:,.1f} MiB"
 
 
 def _machine(read: ReadText = read_text) -> int:

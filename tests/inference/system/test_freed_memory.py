@@ -9,7 +9,7 @@ import pytest
 
 FAULTS = """
 import resource
-from inference.system.allocation import keep_freed_memory
+from inference.system.memory import keep_freed_memory
 {first}
 for _ in range(50):
     bytes(bytearray(4 << 20))
