@@ -33,8 +33,8 @@ from inference.inputs.composites import (
 from inference.limits import Batching, Limits
 from inference.permissions import Permissions
 from inference.repository.sidecar import LABEL, VersionNumber
-from inference.system.memory import keep_freed_memory
 from inference.system.cpus import available_cpus
+from inference.system.memory import keep_freed_memory, show_bytes
 from inference.types import (
     UNNAMED,
     Array,
@@ -105,6 +105,7 @@ __all__ = [
     "keep_freed_memory",
     "precompile",
     "put_together",
+    "show_bytes",
     "show_shape",
     "whole_shape",
 ]

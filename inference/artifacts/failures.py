@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.system.memory import show_bytes
+
 if TYPE_CHECKING:
     from inference.artifacts.messages import CompileRequest
 
@@ -27,9 +29,9 @@ def memory_limit_text(request: CompileRequest) -> str:
         return f"Compiling {_name(request)} needs more memory than there is."
 
     return (
-        f"Compiling {_name(request)} needs more than the {_size(request.memory_bytes)} "
-        "of memory that the compiler may take. Allow it more with --compile-memory, "
-        f"{ELSEWHERE}."
+        f"Compiling {_name(request)} needs more than the "
+        f"{show_bytes(request.memory_bytes)} of memory that the compiler may take. "
+        f"Allow it more with --compile-memory, {ELSEWHERE}."
     )
 
 
@@ -37,8 +39,8 @@ def file_limit_text(request: CompileRequest) -> str:
     """That the limit on the size of a file was reached."""
     return (
         f"Compiling {_name(request)} writes a file larger than the "
-        f"{_size(request.memory_bytes or 0)} that the compiler may take. Allow it more "
-        f"with --compile-memory, {ELSEWHERE}."
+        f"{show_bytes(request.memory_bytes or 0)} that the compiler may take. "
+        f"Allow it more with --compile-memory, {ELSEWHERE}."
     )
 
 
@@ -91,7 +93,3 @@ def _is_telling(line: str) -> bool:
 
 def _name(request: CompileRequest) -> str:
     return Path(request.path).name
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 2**20:,.0f} MiB"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from inference.errors import LoadFailed
+from inference.system.memory import show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-MIB = 1024**2
 
 
 class Resident(Protocol):
@@ -53,7 +52,3 @@ def check_possible(nbytes: int, pinned: int, budget: int) -> None:
             f"{show_bytes(pinned)} of the budget of {show_bytes(budget)}. Raise "
             "--memory-budget, or unpin one."
         )
-
-
-def show_bytes(nbytes: int) -> str:
-    return f"{nbytes / MIB:,.1f} MiB"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.terminal.tables import size
+from inference import show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -84,7 +84,7 @@ def _cells(version: Entry) -> Iterator[Text]:
 
 def _memory(version: Entry) -> str:
     known = version["memory_bytes"] is not None
-    text = size(version["memory_bytes"]) if known else ""
+    text = show_bytes(version["memory_bytes"]) if known else ""
     return f"{text} pinned".strip() if version["pinned"] else text
 
 

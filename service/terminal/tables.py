@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from inference import by_whole, show_shape, whole_shape
+from inference import by_whole, show_bytes, show_shape, whole_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,10 +60,10 @@ def facts(model: Precompiled) -> list[tuple[str, str]]:
     gap = manifest.largest_difference
     checked = "not compared" if gap is None else f"largest difference {gap:.2g}"
     return [
-        ("file", f"{model.path} ({size(manifest.source_bytes)})"),
+        ("file", f"{model.path} ({show_bytes(manifest.source_bytes)})"),
         ("format", f"{manifest.source_format}, written by {manifest.source_writer}"),
         ("graph", f"{manifest.optimization} optimisation, {checked} from the source"),
-        ("weights", f"{size(manifest.weights_bytes)} mapped from a file"),
+        ("weights", f"{show_bytes(manifest.weights_bytes)} mapped from a file"),
         ("artifact", str(model.folder)),
         *(("note", note) for note in manifest.notes),
     ]
@@ -90,15 +90,3 @@ def _part(spec: TensorSpec) -> str:
 
 def _default(spec: TensorSpec) -> str:
     return "" if spec.default is None else f" = {spec.default.tolist()!r} (optional)"
-
-
-def size(nbytes: int) -> str:
-    size = float(nbytes)
-
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-
-        size /= 1024
-
-    return f"{size:.1f} GiB"

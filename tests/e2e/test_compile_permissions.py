@@ -59,5 +59,5 @@ def test_memory_is_limited(model: Path, tmp_path: Path) -> None:
     result = compile_to(tmp_path, model, "--compile-memory", "100MiB")
 
     assert result.exit_code == 1
-    assert "more than the 100 MiB of memory" in result.output
+    assert "more than the 100.0 MiB of memory" in result.output
     assert "--compile-memory" in result.output

@@ -14,6 +14,7 @@ from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import located_nodes
 from inference.formats.graph.tensors import known_dtype
 from inference.formats.screening.attributes import constants
+from inference.system.memory import MIB, show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
     from inference.permissions import Permissions
 
-MEBIBYTE = 2**20
-FREE_BYTES = 64 * MEBIBYTE
+FREE_BYTES = 64 * MIB
 MOST_FOR_A_BYTE = 1000
 _STRING_BYTES = 24
 
@@ -60,8 +60,9 @@ def check_constants(graph_def: Any, *, file: str) -> int:
         if cost.inflated() or total.inflated():
             raise InvalidModel(
                 f"{file}: node '{node.name}'{inside} declares constants of "
-                f"{_size(total.declared)} for {total.stored:,} bytes that the file "
-                "stores; such a file only fills the memory. Export the model again."
+                f"{show_bytes(total.declared)} for {total.stored:,} bytes that the "
+                "file stores; such a file only fills the memory. Export the model "
+                "again."
             )
 
     return total.declared
@@ -82,8 +83,9 @@ def check_budget(declared: int, permissions: Permissions, *, file: str) -> None:
 
     if most is not None and declared > most:
         raise InvalidModel(
-            f"{file}: its values take {_size(declared)}, but a model may need at most "
-            f"{_size(most)} here. Raise --memory-budget, or export a smaller model."
+            f"{file}: its values take {show_bytes(declared)}, but a model may need "
+            f"at most {show_bytes(most)} here. Raise --memory-budget, or export a "
+            "smaller model."
         )
 
 
@@ -111,8 +113,8 @@ def checkpoint_bytes(prefix: Path) -> int:
     if declared > stored:
         raise InvalidModel(
             f"{prefix.parent.name}/{prefix.name}.index declares variables of "
-            f"{_size(declared)}, but the data beside it has {_size(stored)}. It was "
-            "cut or crafted; copy or export it again."
+            f"{show_bytes(declared)}, but the data beside it has "
+            f"{show_bytes(stored)}. It was cut or crafted; copy or export it again."
         )
 
     return declared
@@ -155,8 +157,3 @@ def _count(sizes: Iterable[int]) -> int:
         count *= size
 
     return count
-
-
-def _size(count: int) -> str:
-    whole = count < MEBIBYTE
-    return f"{count:,} bytes" if whole else f"{count / MEBIBYTE:,.1f} MiB"

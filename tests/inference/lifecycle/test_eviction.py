@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from inference.errors import LoadFailed
-from inference.lifecycle.eviction import MIB, check_possible, choose_victim, show_bytes
+from inference.lifecycle.eviction import check_possible, choose_victim
+from inference.system.memory import MIB
 
 
 @dataclass
@@ -65,7 +66,3 @@ def test_what_can_never_fit(nbytes: int, pinned: int, words: str | None) -> None
 
     with pytest.raises(LoadFailed, match=words):
         check_possible(nbytes * MIB, pinned * MIB, 10 * MIB)
-
-
-def test_bytes_for_people() -> None:
-    assert show_bytes(1536 * MIB + MIB // 2) == "1,536.5 MiB"

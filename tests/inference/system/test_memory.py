@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.system.memory import available_memory
+from inference.system.memory import MIB, available_memory, show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,3 +84,15 @@ def test_a_machine_without_a_readable_meminfo(files: dict[str, str]) -> None:
 
 def test_this_machine() -> None:
     assert 2**26 < available_memory() < 2**50
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "text"),
+    [
+        (1023, "1023 bytes"),
+        (64 * 1024, "64.0 KiB"),
+        (1536 * MIB + MIB // 2, "1,536.5 MiB"),
+    ],
+)
+def test_sizes_for_people(nbytes: int, text: str) -> None:
+    assert show_bytes(nbytes) == text

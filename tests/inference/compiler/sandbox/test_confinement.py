@@ -59,14 +59,14 @@ def listening() -> Iterator[int]:
         pytest.param(
             "take_memory",
             {"memory_bytes": 512 * MIB},
-            "Compiling model.h5 needs more than the 512 MiB of memory that the "
+            "Compiling model.h5 needs more than the 512.0 MiB of memory that the "
             "compiler may take. Allow it more with --compile-memory",
             id="memory",
         ),
         pytest.param(
             "fail_to_allocate",
             {},
-            "needs more than the 512 MiB of memory",
+            "needs more than the 512.0 MiB of memory",
             id="memory, in native code",
         ),
         pytest.param(
@@ -79,7 +79,7 @@ def listening() -> Iterator[int]:
         pytest.param(
             "write_much",
             {"memory_bytes": 300 * MIB},
-            "Compiling model.h5 writes a file larger than the 300 MiB that the "
+            "Compiling model.h5 writes a file larger than the 300.0 MiB that the "
             "compiler may take. Allow it more with --compile-memory",
             id="file size",
         ),
