@@ -24,7 +24,7 @@ from inference.formats.keras.hdf5_weights import load_weights
 from inference.formats.keras.history.padding import check_padding
 from inference.formats.keras.packages import check_packages
 from inference.formats.keras.sizes import allowed_values
-from inference.formats.keras.vocabulary.activation_functions import FUNCTIONS
+from inference.formats.keras.vocabulary.activation_functions import ACTIVATION_FUNCTIONS
 from inference.formats.keras.vocabulary.operation_classes import marked, operations
 from inference.formats.keras.weights import bounded_weights
 
@@ -72,7 +72,7 @@ def load_model(keras: Any, keras_file: KerasFile) -> Any:
 
 def _from_config(keras: Any, keras_file: KerasFile) -> Any:
     """Build the architecture; Keras 3 has all functions that the gate lets through."""
-    given = dict(FUNCTIONS) if keras_file.generation < 3 else None
+    given = dict(ACTIVATION_FUNCTIONS) if keras_file.generation < 3 else None
     text = json.dumps(keras_file.config)
     return keras.models.model_from_json(text, custom_objects=given)
 
@@ -116,7 +116,7 @@ def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
 
         if keras_file.generation < 3:
             return keras.models.load_model(
-                str(named), compile=False, custom_objects=dict(FUNCTIONS)
+                str(named), compile=False, custom_objects=dict(ACTIVATION_FUNCTIONS)
             )
 
         return keras.saving.load_model(

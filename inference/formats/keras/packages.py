@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.formats.keras.vocabulary.homes import OPTIONAL, package
+from inference.formats.keras.vocabulary.classes import OPTIONAL, top_package
 from inference.formats.keras.vocabulary.names import shown
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Config = dict[str, Any]
 def check_packages(keras_file: KerasFile) -> None:
     """Raises `InvalidModel` for a class of a package that isn't installed."""
     for each in _named(keras_file.config):
-        home = package(each["module"])
+        home = top_package(each["module"])
 
         if home in OPTIONAL and find_spec(home) is None:
             raise InvalidModel(
@@ -38,7 +38,7 @@ def unlisted(config: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
             f"{each.get('module')}>{each.get('class_name')}",
         }
         for each in _named(config)
-        if package(each["module"]) in OPTIONAL
+        if top_package(each["module"]) in OPTIONAL
     }
     return tuple(sorted(name for name in names if not names[name] & set(allowed)))
 

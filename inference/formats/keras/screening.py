@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
 from inference.formats.keras.packages import unlisted
-from inference.formats.keras.vocabulary import classes as known
-from inference.formats.keras.vocabulary.homes import (
+from inference.formats.keras.vocabulary.classes import (
+    ACTIVATIONS,
+    CONSTRAINTS,
+    FUNCTIONS,
+    INITIALIZERS,
     OPTIONAL,
     OWN_PACKAGES,
-    at_home,
-    package,
+    REFUSED_CLASSES,
+    REGULARIZERS,
+    is_keras_class,
     refused_operation,
+    top_package,
 )
 from inference.formats.keras.vocabulary.names import odd_path, shown
 from inference.formats.keras.vocabulary.operations import TENSORFLOW_FUNCTIONS
@@ -61,10 +66,10 @@ _PATHS = {
 
 _AS_ACTIVATION = {"ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU"}
 _NAMED = {
-    "activation": ("activation", known.ACTIVATIONS | _AS_ACTIVATION),
-    "_initializer": ("initializer", known.INITIALIZERS),
-    "_regularizer": ("regularizer", known.REGULARIZERS),
-    "_constraint": ("constraint", known.CONSTRAINTS),
+    "activation": ("activation", ACTIVATIONS | _AS_ACTIVATION),
+    "_initializer": ("initializer", INITIALIZERS),
+    "_regularizer": ("regularizer", REGULARIZERS),
+    "_constraint": ("constraint", CONSTRAINTS),
 }
 """How keys end whose strings Keras looks up, with what they may be."""
 
@@ -198,7 +203,7 @@ def _screen_object(value: Config, layer: str, permissions: Permissions) -> None:
         return
 
     if class_name == "__lambda__":
-        raise InvalidModel(_refusal(layer, class_name, known.REFUSED["Lambda"]))
+        raise InvalidModel(_refusal(layer, class_name, REFUSED_CLASSES["Lambda"]))
 
     if class_name in _TYPES:
         raise InvalidModel(_refusal(layer, class_name, "it names a Python type"))
@@ -207,7 +212,7 @@ def _screen_object(value: Config, layer: str, permissions: Permissions) -> None:
         _screen_function(value, layer)
         return
 
-    reason = known.REFUSED.get(class_name.rpartition(">")[2])
+    reason = REFUSED_CLASSES.get(class_name.rpartition(">")[2])
 
     if reason := reason or refused_operation(class_name, module):
         raise InvalidModel(_refusal(layer, class_name, reason))
@@ -220,7 +225,7 @@ def _screen_object(value: Config, layer: str, permissions: Permissions) -> None:
 
 def _listed(class_name: str, module: str | None, registered: str | None) -> bool:
     """Whether it is a class of Keras' own, under no other name than its own."""
-    return registered in (None, class_name) and at_home(class_name, module)
+    return registered in (None, class_name) and is_keras_class(class_name, module)
 
 
 def _check_permission(value: Config, layer: str, permissions: Permissions) -> None:
@@ -230,8 +235,8 @@ def _check_permission(value: Config, layer: str, permissions: Permissions) -> No
     home = shown(module or "no module")
 
     if not names & set(permissions.allow_classes):
-        if package(module) in OPTIONAL:
-            raise _NotAllowed(_optional(layer, called, package(module)))
+        if top_package(module) in OPTIONAL:
+            raise _NotAllowed(_optional(layer, called, top_package(module)))
 
         raise InvalidModel(
             f"layer '{layer}' is of the custom class '{called}' of "
@@ -239,7 +244,7 @@ def _check_permission(value: Config, layer: str, permissions: Permissions) -> No
             f"code isn't in the file. Where that code is at hand, {_CURE}"
         )
 
-    if package(module) not in OWN_PACKAGES:
+    if top_package(module) not in OWN_PACKAGES:
         raise InvalidModel(
             f"layer '{layer}' is of the class '{called}', which is allowed, but its "
             f"code can't be loaded: it is in {home}, and only "
@@ -258,8 +263,8 @@ def _optional(layer: str, called: str, home: str) -> str:
 def _screen_function(value: Config, layer: str) -> None:
     name, module = value.get("config"), value.get("module")
     registered = value.get("registered_name")
-    own = isinstance(name, str) and name in known.FUNCTIONS
-    home = module in (None, "builtins") or at_home("function", module)
+    own = isinstance(name, str) and name in FUNCTIONS
+    home = module in (None, "builtins") or is_keras_class("function", module)
 
     if not own or not home or registered not in (None, name):
         raise InvalidModel(

@@ -11,8 +11,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inference.formats.keras.vocabulary import classes as known
-from inference.formats.keras.vocabulary.homes import package
+from inference.formats.keras.vocabulary.classes import (
+    CONSTRAINTS,
+    FUNCTIONS,
+    INITIALIZERS,
+    REFUSED_CLASSES,
+    REGULARIZERS,
+    top_package,
+)
 from inference.formats.keras.vocabulary.names import shown
 
 if TYPE_CHECKING:
@@ -31,9 +37,9 @@ class _Kind:
 
 
 _KINDS = {
-    "_initializer": _Kind(word="initializer", own=known.INITIALIZERS, neutral="zeros"),
-    "_regularizer": _Kind(word="regularizer", own=known.REGULARIZERS, neutral=None),
-    "_constraint": _Kind(word="constraint", own=known.CONSTRAINTS, neutral=None),
+    "_initializer": _Kind(word="initializer", own=INITIALIZERS, neutral="zeros"),
+    "_regularizer": _Kind(word="regularizer", own=REGULARIZERS, neutral=None),
+    "_constraint": _Kind(word="constraint", own=CONSTRAINTS, neutral=None),
 }
 
 _CODE = frozenset({"__lambda__", "Lambda"})
@@ -118,10 +124,10 @@ def _custom_name(value: Any, own: frozenset[str]) -> str | None:
 
     if class_name == "function":
         name = value.get("config")
-        inner = isinstance(name, str) and name in known.FUNCTIONS
+        inner = isinstance(name, str) and name in FUNCTIONS
         return None if inner or _is_pythons(module) else shown(name)
 
-    if class_name in known.REFUSED or class_name.startswith("__"):
+    if class_name in REFUSED_CLASSES or class_name.startswith("__"):
         return None
 
     registered = value.get("registered_name")
@@ -131,7 +137,7 @@ def _custom_name(value: Any, own: frozenset[str]) -> str | None:
 
 def _is_pythons(module: Any) -> bool:
     """Return if `module` is of Python itself, where no model has anything to seek."""
-    top = package(module) if isinstance(module, str) else ""
+    top = top_package(module) if isinstance(module, str) else ""
     return top in sys.stdlib_module_names and top != "builtins"
 
 

@@ -19,7 +19,7 @@ def _hard_swish(x: Any) -> Any:
     return x * tf.nn.relu6(x + 3.0) / 6.0
 
 
-FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
+ACTIVATION_FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
     "hard_silu": _hard_swish,
     "hard_swish": _hard_swish,
     "log_sigmoid": tf.math.log_sigmoid,

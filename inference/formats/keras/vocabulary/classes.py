@@ -1,9 +1,19 @@
-"""The names that a Keras file may use, written down: nothing is asked of Keras.
+"""Keras' classes and functions that a file may name, and the modules that hold them.
 
-They are those of Keras 3 and tf_keras together; a test holds them to both.
+The lists cover Keras 3 and tf_keras; a test compares them with both. Keras itself is
+not imported.
 """
 
 from __future__ import annotations
+
+import re
+
+from inference.formats.keras.vocabulary.operations import (
+    ACTIVATION_OPERATIONS,
+    OPERATIONS,
+    QUANTIZER_OPERATIONS,
+    REFUSED_OPERATIONS,
+)
 
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 
@@ -169,7 +179,7 @@ FUNCTIONS = (
 # one variable less than they are read with.
 _UNREAD = "Keras itself can't read the weights that it quantizes with it"
 
-REFUSED = {
+REFUSED_CLASSES = {
     "Lambda": "it holds Python code, which is never run from a model file",
     "TFSMLayer": "it loads another SavedModel from a path",
     "TorchModuleWrapper": "it holds a pickle, which is Python code",
@@ -204,3 +214,80 @@ ABSTRACT = frozenset(
     """.split()
 )
 """Keras' bases and models of its own that no file needs; not listed, so refused."""
+
+OWN_PACKAGES = ("keras", "tf_keras", "keras_hub", "keras_cv", "keras_nlp")
+"""The packages that Keras itself imports for the class that a file names."""
+
+OPTIONAL = {
+    "keras_cv": "keras-cv",
+    "keras_hub": "keras-hub",
+    "keras_nlp": "keras-nlp",
+}
+"""Those of them that Keras doesn't come with, as they are installed."""
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_HOMES = (
+    (LAYERS, ("keras.layers", "keras.engine")),
+    (FEATURE_SPACE, ("keras.layers",)),
+    (LEGACY_LAYERS, ("keras._legacy.layers", "keras.legacy.layers")),
+    (MODELS, ("keras", "keras.models", "keras.engine")),
+    (INITIALIZERS, ("keras.initializers",)),
+    (REGULARIZERS, ("keras.regularizers",)),
+    (CONSTRAINTS, ("keras.constraints",)),
+    (LOSSES, ("keras.losses",)),
+    (METRICS, ("keras.metrics",)),
+    (OPTIMIZERS, ("keras.optimizers", "keras.mixed_precision")),
+    (POLICIES, ("keras", "keras.dtype_policies", "keras.mixed_precision")),
+    (QUANTIZERS, ("keras.quantizers",)),
+    (SEEDS, ("keras.random",)),
+    (APPLICATIONS, ("keras.applications",)),
+    (OPERATIONS, ("keras.ops",)),
+    (ACTIVATION_OPERATIONS, ("keras.activations",)),
+    (QUANTIZER_OPERATIONS, ("keras.quantizers",)),
+    (
+        frozenset({"function"}),
+        (
+            "keras.activations",
+            "keras.constraints",
+            "keras.initializers",
+            "keras.losses",
+            "keras.metrics",
+            "keras.ops",
+            "keras.regularizers",
+        ),
+    ),
+)
+
+
+def is_keras_class(class_name: str, module: str | None) -> bool:
+    """Whether `class_name` is Keras' own, and `module` one that has it.
+
+    Without a module, as files before Keras 3 have it, Keras looks among its own.
+    """
+    return any(
+        class_name in names and (module is None or _is_one_of(module, homes))
+        for names, homes in _HOMES
+    )
+
+
+def refused_operation(class_name: str, module: str | None) -> str | None:
+    """Why no file may hold this operation of Keras' own; `None` for all else."""
+    reason = REFUSED_OPERATIONS.get(class_name)
+    own = module is None or _is_one_of(module, ("keras.ops",))
+    return reason if own else None
+
+
+def top_package(module: str | None) -> str:
+    """The package of `module`; empty where that is no module's name."""
+    return module.partition(".")[0] if module and _DOTTED.fullmatch(module) else ""
+
+
+def _is_one_of(module: str, homes: tuple[str, ...]) -> bool:
+    if top_package(module) not in ("keras", "tf_keras"):
+        return False
+
+    public = re.sub(r"^(tf_)?keras(\.src)?", "keras", module)
+    return any(
+        public == home or (home != "keras" and public.startswith(f"{home}."))
+        for home in homes
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from inference.formats.keras.vocabulary.homes import at_home
+from inference.formats.keras.vocabulary.classes import is_keras_class
 from inference.formats.keras.vocabulary.operations import ALL_OPERATIONS
 
 Config = dict[str, Any]
@@ -54,7 +54,7 @@ def operations(keras: Any) -> dict[str, Any]:
         for name, value in vars(import_module(module)).items()
         if isinstance(value, type)
         and issubclass(value, keras.Operation)
-        and at_home(name, module)
+        and is_keras_class(name, module)
     }
 
 

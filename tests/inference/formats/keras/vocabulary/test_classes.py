@@ -18,8 +18,8 @@ from tf_keras.src.layers.core.tf_op_layer import get_symbol_from_name
 
 from inference.errors import InvalidModel
 from inference.formats.keras.screening import screen_config
-from inference.formats.keras.vocabulary import classes as known
-from inference.formats.keras.vocabulary.homes import at_home, refused_operation
+from inference.formats.keras.vocabulary import classes
+from inference.formats.keras.vocabulary.classes import is_keras_class, refused_operation
 from inference.formats.keras.vocabulary.operation_classes import marked, operations
 from inference.formats.keras.vocabulary.operations import (
     ALL_OPERATIONS,
@@ -43,7 +43,7 @@ ABSTRACT = {
 OTHER_BACKENDS = ("jax", "mlx", "numpy", "openvino", "torch")
 
 
-def classes(*modules: Any) -> set[str]:
+def public_classes(*modules: Any) -> set[str]:
     return {
         name
         for module in modules
@@ -59,42 +59,51 @@ def old_layers() -> set[str]:
     return {name for name, value in found if inspect.isclass(value)}
 
 
-LAYERS = classes(
+LAYERS = public_classes(
     keras.layers, all_layers, tf_keras.layers, tf_keras.layers.experimental
 )
 
 
 def test_each_layer_of_keras_is_allowed_or_refused_with_a_reason() -> None:
-    answered = known.LAYERS | known.MODELS | known.REFUSED.keys() | known.ABSTRACT
+    answered = (
+        classes.LAYERS
+        | classes.MODELS
+        | classes.REFUSED_CLASSES.keys()
+        | classes.ABSTRACT
+    )
 
     assert (LAYERS | old_layers()) - answered == set()
 
 
 def test_each_name_is_keras_own() -> None:
-    there = LAYERS | old_layers() | classes(tf_keras.layers.experimental.preprocessing)
+    there = (
+        LAYERS
+        | old_layers()
+        | public_classes(tf_keras.layers.experimental.preprocessing)
+    )
 
-    assert known.LAYERS - there == set()
+    assert classes.LAYERS - there == set()
     nodes = {name for name, _ in operations_of_keras()}
 
-    others = {"FeatureSpace", *classes(keras.quantizers)}
+    others = {"FeatureSpace", *public_classes(keras.quantizers)}
 
-    assert known.REFUSED.keys() - there - nodes - others == set()
-    assert known.ABSTRACT - there - nodes == set()
+    assert classes.REFUSED_CLASSES.keys() - there - nodes - others == set()
+    assert classes.ABSTRACT - there - nodes == set()
 
 
 def test_nothing_is_both_allowed_and_refused() -> None:
-    allowed = known.LAYERS | known.MODELS | OPERATIONS
+    allowed = classes.LAYERS | classes.MODELS | OPERATIONS
 
-    assert allowed & (known.REFUSED.keys() | known.ABSTRACT) == set()
+    assert allowed & (classes.REFUSED_CLASSES.keys() | classes.ABSTRACT) == set()
 
 
 @pytest.mark.parametrize(
     ("names", "kind"),
     [
-        (known.INITIALIZERS, "initializers"),
-        (known.REGULARIZERS, "regularizers"),
-        (known.CONSTRAINTS, "constraints"),
-        (known.ACTIVATIONS, "activations"),
+        (classes.INITIALIZERS, "initializers"),
+        (classes.REGULARIZERS, "regularizers"),
+        (classes.CONSTRAINTS, "constraints"),
+        (classes.ACTIVATIONS, "activations"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -103,7 +112,7 @@ def test_functions_and_their_classes(names: frozenset[str], kind: str) -> None:
     libraries = [getattr(library, kind) for library in (keras, tf_keras)]
 
     assert {name for name in names if not resolved(name, libraries)} == set()
-    assert classes(*libraries) - ABSTRACT - names == set()
+    assert public_classes(*libraries) - ABSTRACT - names == set()
 
 
 def resolved(name: str, libraries: list[Any]) -> bool:
@@ -123,10 +132,10 @@ def resolved(name: str, libraries: list[Any]) -> bool:
 @pytest.mark.parametrize(
     ("names", "modules"),
     [
-        (known.LOSSES, (keras.losses, tf_keras.losses)),
-        (known.METRICS, (keras.metrics, tf_keras.metrics)),
+        (classes.LOSSES, (keras.losses, tf_keras.losses)),
+        (classes.METRICS, (keras.metrics, tf_keras.metrics)),
         (
-            known.OPTIMIZERS,
+            classes.OPTIMIZERS,
             (
                 keras.optimizers,
                 keras.optimizers.schedules,
@@ -134,9 +143,9 @@ def resolved(name: str, libraries: list[Any]) -> bool:
                 tf_keras.optimizers.schedules,
             ),
         ),
-        (known.POLICIES, (keras.dtype_policies, tf_keras.mixed_precision)),
-        (known.QUANTIZERS, (keras.quantizers,)),
-        (known.SEEDS, (keras.random,)),
+        (classes.POLICIES, (keras.dtype_policies, tf_keras.mixed_precision)),
+        (classes.QUANTIZERS, (keras.quantizers,)),
+        (classes.SEEDS, (keras.random,)),
     ],
     ids=["losses", "metrics", "optimizers", "policies", "quantizers", "seeds"],
 )
@@ -153,16 +162,18 @@ def test_what_a_model_has_beside_its_layers(
     }
     wrapped = {"MeanMetricWrapper"}
 
-    assert names - classes(*modules) - wrapped == set()
-    assert classes(*modules) - names - ABSTRACT - unused == set()
+    assert names - public_classes(*modules) - wrapped == set()
+    assert public_classes(*modules) - names - ABSTRACT - unused == set()
 
 
 def test_layers_of_the_applications() -> None:
     names = ("convnext", "inception_resnet_v2")
     modules = [import_module(f"keras.src.applications.{name}") for name in names]
-    own = {name for name in classes(*modules) if name not in LAYERS | known.MODELS}
+    own = {
+        name for name in public_classes(*modules) if name not in LAYERS | classes.MODELS
+    }
 
-    assert own == known.APPLICATIONS
+    assert own == classes.APPLICATIONS
 
 
 @cache
@@ -189,12 +200,17 @@ def modules_of_keras() -> list[Any]:
 
 
 def test_each_operation_of_keras_is_allowed_or_refused_with_a_reason() -> None:
-    reasons = known.REFUSED.keys() | REFUSED_OPERATIONS.keys() | known.ABSTRACT | BASES
+    reasons = (
+        classes.REFUSED_CLASSES.keys()
+        | REFUSED_OPERATIONS.keys()
+        | classes.ABSTRACT
+        | BASES
+    )
     there = operations_of_keras()
-    open_ones = {name for name, module in there if not at_home(name, module)}
+    open_ones = {name for name, module in there if not is_keras_class(name, module)}
 
     assert open_ones - reasons == set()
-    assert {name for name in reasons if at_home(name, None)} == set()
+    assert {name for name in reasons if is_keras_class(name, None)} == set()
     assert {name for name, module in there if refused_operation(name, module)} == (
         REFUSED_OPERATIONS.keys()
     )
