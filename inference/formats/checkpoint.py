@@ -14,9 +14,15 @@ from google.protobuf.message import DecodeError
 
 from inference.backend import tf, tf1
 from inference.errors import InvalidModel, first_line
-from inference.formats.graph import graphdef as graphs
 from inference.formats.graph.file import read_message
 from inference.formats.graph.fixed_values import fix_constants
+from inference.formats.graph.graphdef import (
+    VARIABLES,
+    check_whole,
+    node_of,
+    nodes_by_name,
+    prune,
+)
 from inference.formats.graph.importing import drop_unknown
 from inference.formats.graph.saver import Saved, saved_values
 from inference.formats.graph.session import SessionReference, source_session
@@ -97,7 +103,7 @@ def open_checkpoint(
         _rebuild(session, source)
         source.signatures.update(signatures_of(session.graph, sidecar, found))
         source.default_signature = default_signature(source.signatures, sidecar)
-        source.graph_def = graphs.prune(graph_def, source.tensors())
+        source.graph_def = prune(graph_def, source.tensors())
         settle(source, session, sidecar, found)
         feed_always(source)
         yield source
@@ -131,7 +137,7 @@ def _read(
     path: Path, meta_graph: Any, sidecar: Sidecar, permissions: Permissions
 ) -> _Read:
     graph_def = meta_graph.graph_def
-    graphs.check_whole(graph_def)
+    check_whole(graph_def)
     saved = saved_values(graph_def, meta_graph.saver_def)
 
     with _reading(path, permissions) as reader:
@@ -139,14 +145,14 @@ def _read(
         values = _values(graph_def, saved, reader)
 
     variables = to_resources(graph_def, values)
-    fixed = {graphs.node_of(tensor) for tensor in sidecar.constants}
+    fixed = {node_of(tensor) for tensor in sidecar.constants}
     notes = settle_training(graph_def, fixed)
     found = discovered(graph_def, sidecar)
     found = replace(found, notes=(*notes, *found.notes))
     roots = roots_of(graph_def, sidecar, found)
     graph_def = screened(graph_def, roots, permissions, file=path.name)
     check_unwritten(graph_def)
-    left = graphs.nodes_by_name(graph_def)
+    left = nodes_by_name(graph_def)
     kept = {name: value for name, value in variables.items() if name in left}
     return _Read(graph_def=graph_def, found=found, variables=kept)
 
@@ -159,17 +165,17 @@ def _served(meta_graph: Any, sidecar: Sidecar, unsaved: set[str]) -> Any:
     graph_def, saver = meta_graph.graph_def, meta_graph.saver_def
     called = (saver.save_tensor_name, saver.restore_op_name, saver.filename_tensor_name)
     fix_constants(graph_def, sidecar)
-    roots = named_tensors(sidecar, graphs.nodes_by_name(graph_def))
+    roots = named_tensors(sidecar, nodes_by_name(graph_def))
     configs = sidecar.signatures.values()
 
     if not configs or not all(each.outputs for each in configs):
-        drop_training_ends(graph_def, map(graphs.node_of, called))
+        drop_training_ends(graph_def, map(node_of, called))
         wired = operations(graph_def)
         found = drop_measures(wired, discover(wired))
         found = drop_unsaved(wired, found, unsaved) if unsaved else found
         roots += [*found.inputs, *found.outputs]
 
-    graph_def = graphs.prune(graph_def, roots)
+    graph_def = prune(graph_def, roots)
     _check_tables(graph_def)
     return graph_def
 
@@ -189,8 +195,7 @@ def _unsaved(graph_def: Any, saved: Mapping[str, Saved], reader: Any) -> set[str
     return {
         node.name
         for node in graph_def.node
-        if node.op in graphs.VARIABLES
-        and not reader.has_tensor(_saved(node, saved).key)
+        if node.op in VARIABLES and not reader.has_tensor(_saved(node, saved).key)
     }
 
 
@@ -201,7 +206,7 @@ def _values(
     return {
         node.name: _saved(node, saved).read(reader, node)
         for node in graph_def.node
-        if node.op in graphs.VARIABLES
+        if node.op in VARIABLES
     }
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.formats.graph import graphdef as graphs
 from inference.formats.graph.file import parse
 from inference.formats.graph.fixed_values import fix_constants
+from inference.formats.graph.graphdef import VARIABLES, check_whole, node_of, prune
 from inference.formats.graph.importing import drop_unknown
 from inference.formats.graph.session import SessionReference, source_session
 from inference.formats.graph.sidecar_signatures import default_signature
@@ -59,7 +59,7 @@ def open_frozen_graph(
             reference=SessionReference(session),
             notes=[*found.notes, *passed_over, *adapted],
         )
-        source.graph_def = graphs.prune(graph_def, source.tensors())
+        source.graph_def = prune(graph_def, source.tensors())
         settle(source, session, sidecar, found)
         feed_always(source)
         yield source
@@ -73,9 +73,9 @@ def read_graph(
     TensorFlow hasn't imported it. Raises `InvalidModel`, `InvalidSidecar`.
     """
     graph_def = parse(path)
-    graphs.check_whole(graph_def)
+    check_whole(graph_def)
     fix_constants(graph_def, sidecar)
-    fixed = {graphs.node_of(tensor) for tensor in sidecar.constants}
+    fixed = {node_of(tensor) for tensor in sidecar.constants}
     notes = settle_training(graph_def, fixed)
     check(graph_def)
     found = discovered(graph_def, sidecar)
@@ -86,7 +86,7 @@ def read_graph(
 
 def check(graph_def: Any) -> None:
     """Raises `InvalidModel` for a graph that isn't frozen."""
-    variables = [node.name for node in graph_def.node if node.op in graphs.VARIABLES]
+    variables = [node.name for node in graph_def.node if node.op in VARIABLES]
 
     if variables:
         raise InvalidModel(

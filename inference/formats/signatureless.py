@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel, first_line
-from inference.formats.graph import graphdef as graphs
 from inference.formats.graph.dead_outputs import drop_dead
+from inference.formats.graph.graphdef import node_of, nodes_by_name, prune
 from inference.formats.graph.importing import import_graph
 from inference.formats.graph.nodes import PIPELINE, cut_pipelines
 from inference.formats.graph.optional_inputs import set_defaults
@@ -43,9 +43,9 @@ def screened(
     graph_def: Any, roots: Iterable[str], permissions: Permissions, *, file: str
 ) -> Any:
     """A copy with only what `roots` need, which is safe to import and to run."""
-    pruned = graphs.prune(graph_def, roots)
+    pruned = prune(graph_def, roots)
     cut_pipelines(pruned, {node.name for node in pruned.node})
-    pruned = graphs.prune(pruned, roots)
+    pruned = prune(pruned, roots)
     screen(pruned, permissions, file=file, also=PIPELINE)
     untie(pruned)
     return pruned
@@ -81,7 +81,7 @@ def _counted(graph_def: Any, wired: list[Operation], found: Found) -> Found:
 
 def roots_of(graph_def: Any, sidecar: Sidecar, found: Found) -> list[str]:
     """All tensors that the signatures are made of."""
-    named = named_tensors(sidecar, graphs.nodes_by_name(graph_def))
+    named = named_tensors(sidecar, nodes_by_name(graph_def))
     return [*named, *found.inputs, *found.outputs]
 
 
@@ -115,11 +115,11 @@ def settle(source: Source, session: Any, sidecar: Sidecar, found: Found) -> None
 
 def feed_always(source: Source) -> None:
     """Make defaults the runtime's affair, so that no optimiser can fold them in."""
-    nodes = graphs.nodes_by_name(source.graph_def)
+    nodes = nodes_by_name(source.graph_def)
 
     for signature in source.signatures.values():
         for spec in signature.inputs.values():
-            node = nodes[graphs.node_of(spec.tensor)]
+            node = nodes[node_of(spec.tensor)]
 
             if node.op == "PlaceholderWithDefault":
                 node.op = "Placeholder"

@@ -14,9 +14,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar, first_line
-from inference.formats.graph import graphdef as graphs
 from inference.formats.graph.example_records import example_records
 from inference.formats.graph.file import read_message
+from inference.formats.graph.graphdef import check_whole, node_of, nodes_by_name, prune
 from inference.formats.graph.importing import drop_unknown, import_graph
 from inference.formats.graph.nodes import PIPELINE, cut_pipelines
 from inference.formats.graph.session import SessionReference, source_session
@@ -79,7 +79,7 @@ def open_saved_model(
     declared = _declared(meta_graph, sidecar, file=file)
     signatures = declared.signatures
     startup = read_startup(meta_graph, folder)
-    served = named_tensors(sidecar, graphs.nodes_by_name(meta_graph.graph_def))
+    served = named_tensors(sidecar, nodes_by_name(meta_graph.graph_def))
     served += tensors_of(signatures)
     screened = _screened(meta_graph, served, startup, permissions, file=file)
     writers = meta_graph.meta_info_def.stripped_op_list.op
@@ -145,9 +145,9 @@ def _screened(
 
     What restores variables and fills tables may read files, but only the model's own.
     """
-    graph_def = graphs.prune(meta_graph.graph_def, [*served, *startup.roots()])
-    graphs.check_whole(graph_def)
-    cut_pipelines(graph_def, {graphs.node_of(tensor) for tensor in served})
+    graph_def = prune(meta_graph.graph_def, [*served, *startup.roots()])
+    check_whole(graph_def)
+    cut_pipelines(graph_def, {node_of(tensor) for tensor in served})
     own_files(graph_def, startup, file=file)
     parts = (
         (served, PIPELINE),
@@ -156,10 +156,10 @@ def _screened(
     )
 
     for roots, also in parts:
-        part = graphs.prune(graph_def, roots)
+        part = prune(graph_def, roots)
         screen(part, permissions, file=file, also=also)
 
-    graph_def = graphs.prune(graph_def, [*served, *startup.roots()])
+    graph_def = prune(graph_def, [*served, *startup.roots()])
     untie(graph_def)
     return graph_def
 
@@ -244,7 +244,7 @@ def _source(
         reference=SessionReference(session),
         notes=declared.notes,
     )
-    source.graph_def = graphs.prune(source.graph_def, source.tensors())
+    source.graph_def = prune(source.graph_def, source.tensors())
     source.tables = read_tables(source.graph_def, session)
     source.texts = [*example_records(source.graph_def), *table_texts(source.tables)]
     check_unwritten(source.graph_def)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler.rewriting import forms as optimization
+from inference.compiler.rewriting import forms
 from inference.compiler.rewriting.constants import share_constants
 from inference.compiler.rewriting.waits import drop_idle_waits
 from inference.formats.graph.graphdef import nodes_by_name
@@ -75,7 +75,7 @@ def sums(path: Path) -> int:
         pytest.param(gathered, [(512, 512), (900, 512)], id="gathered"),
     ],
 )
-@pytest.mark.parametrize("limit", [0, optimization.FREEZE_LIMIT])
+@pytest.mark.parametrize("limit", [0, forms.FREEZE_LIMIT])
 def test_four_signatures_have_each_weight_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -83,7 +83,7 @@ def test_four_signatures_have_each_weight_once(
     shapes: Any,
     limit: int,
 ) -> None:
-    monkeypatch.setattr(optimization, "FREEZE_LIMIT", limit)
+    monkeypatch.setattr(forms, "FREEZE_LIMIT", limit)
     module = Exported(*shapes)
     path = module.save(tmp_path / "model", 4, call)
     artifact = compile_path(path, tmp_path / "artifact")

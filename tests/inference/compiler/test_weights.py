@@ -11,7 +11,7 @@ import pytest
 
 from inference.artifacts.weight_files import PAGE
 from inference.backend import tf, tf1
-from inference.compiler.rewriting import forms as optimization
+from inference.compiler.rewriting import forms
 from inference.compiler.weights import externalize
 from inference.runtime.servable import Servable
 from tests.support.arrays import assert_outputs
@@ -174,7 +174,7 @@ def test_the_graph_is_light_and_the_weights_hold_all(frozen_heavy: Artifact) -> 
 def test_above_the_limit_weights_stay_variables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimization, "FREEZE_LIMIT", KERNEL.nbytes - 1)
+    monkeypatch.setattr(forms, "FREEZE_LIMIT", KERNEL.nbytes - 1)
     path = write_saved_model(tmp_path / "model", heavy)
     artifact = compile_path(path, tmp_path / "artifact")
 
@@ -190,7 +190,7 @@ def test_above_the_limit_weights_stay_variables(
     np.testing.assert_allclose(y, x @ KERNEL, atol=1e-4)
 
 
-@pytest.mark.parametrize("limit", [0, optimization.FREEZE_LIMIT])
+@pytest.mark.parametrize("limit", [0, forms.FREEZE_LIMIT])
 @pytest.mark.parametrize("values", [VALUES, SMALL], ids=["large", "small"])
 @pytest.mark.parametrize("variables", [True, False], ids=["variables", "constants"])
 def test_weights_of_every_dtype(
@@ -200,7 +200,7 @@ def test_weights_of_every_dtype(
     values: dict[str, Array],
     variables: bool,
 ) -> None:
-    monkeypatch.setattr(optimization, "FREEZE_LIMIT", limit)
+    monkeypatch.setattr(forms, "FREEZE_LIMIT", limit)
     path = write_saved_model(
         tmp_path / "model", lambda: of_every_dtype(variables=variables, values=values)
     )

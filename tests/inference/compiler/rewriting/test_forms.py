@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler import compile as compiling
-from inference.compiler.rewriting import forms as optimization
+from inference.compiler.rewriting import forms
 from inference.compiler.rewriting.forms import (
     Form,
     clean,
@@ -104,7 +103,7 @@ def test_a_form_that_is_wrong_gives_way_to_the_next(
     def with_wrong(source: Source) -> Any:
         return [("wrong", partial(broken_form, source, break_)), *recipes(source)]
 
-    monkeypatch.setattr(compiling, "recipes", with_wrong)
+    monkeypatch.setattr("inference.compiler.compile.recipes", with_wrong)
     artifact = compile_graph(tmp_path, dense)
 
     manifest = artifact.read_manifest()
@@ -122,7 +121,7 @@ def test_no_form_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def wrong(source: Source) -> Any:
         return [("wrong", partial(broken_form, source, other_numbers))]
 
-    monkeypatch.setattr(compiling, "recipes", wrong)
+    monkeypatch.setattr("inference.compiler.compile.recipes", wrong)
 
     with pytest.raises(InvalidModel, match=r"No form.*wrong: .*differs by 0\.00"):
         compile_graph(tmp_path, dense)
@@ -140,7 +139,7 @@ def test_no_form_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_levels_fall_where_an_optimiser_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str, level: str, raises: bool
 ) -> None:
-    right = optimization.rewrite
+    right = forms.rewrite
 
     def rewrite(graph_def: Any, tensors: Any, passes: Any) -> Any:
         rewritten = right(graph_def, tensors, passes)
@@ -154,7 +153,7 @@ def test_levels_fall_where_an_optimiser_fails(
         other_numbers(rewritten)
         return rewritten
 
-    monkeypatch.setattr(optimization, "rewrite", rewrite)
+    monkeypatch.setattr(forms, "rewrite", rewrite)
     manifest = compile_graph(tmp_path, dense).read_manifest()
 
     assert manifest.optimization == level
@@ -239,9 +238,9 @@ def test_heavy_models_are_never_frozen(
 
     with open_source(path, Sidecar()) as source:
         total = sum(value.nbytes for value in source.variables.values())
-        monkeypatch.setattr(optimization, "FREEZE_LIMIT", total)
+        monkeypatch.setattr(forms, "FREEZE_LIMIT", total)
         at_the_limit = [level for level, _ in recipes(source)]
-        monkeypatch.setattr(optimization, "FREEZE_LIMIT", total - 1)
+        monkeypatch.setattr(forms, "FREEZE_LIMIT", total - 1)
         above = [level for level, _ in recipes(source)]
 
     assert at_the_limit == ["full", "without remap", "inlined", "none"]

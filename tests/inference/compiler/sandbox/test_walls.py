@@ -103,13 +103,13 @@ def test_a_refusing_kernel_is_told_of_and_nothing_more() -> None:
     program = """
 import os, resource
 from inference.compiler.sandbox import confinement
-from inference.compiler.sandbox import syscalls as kernel
+from inference.compiler.sandbox import syscalls
 from inference.artifacts.messages import CompileRequest
 
 def refuse(*arguments):
     raise PermissionError(errno.EPERM, "no")
 
-kernel.unshare = kernel.syscall = refuse
+syscalls.unshare = syscalls.syscall = refuse
 os.chdir(sys.argv[1])
 request = CompileRequest(path="a", sidecar=None, folder=sys.argv[1])
 print(*confinement.confine(request), sep="; ")

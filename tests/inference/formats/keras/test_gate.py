@@ -15,7 +15,7 @@ import h5py
 import pytest
 
 from inference.errors import InvalidModel
-from inference.formats.keras import screening as keras_screening
+from inference.formats.keras import screening
 from inference.formats.keras.gate import admit
 from inference.permissions import Permissions
 from tests import PROJECT
@@ -46,7 +46,7 @@ for name in ("keras", "tf_keras", "tensorflow"):
 
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
-from inference.formats.keras import screening as keras_screening
+from inference.formats.keras import screening
 from inference.formats.keras.gate import admit
 
 root, modules = pathlib.Path(sys.argv[1]), sys.argv[2:]
@@ -206,7 +206,7 @@ def test_an_operation_may_be_allowed(tmp_path: Path) -> None:
 def test_lists_and_dicts_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keras_screening, "MAX_PLACES", 50)
+    monkeypatch.setattr(screening, "MAX_PLACES", 50)
     path = h5_file(tmp_path / "model.h5", sequential(layer("Dense", units=[[]] * 60)))
 
     with pytest.raises(InvalidModel, match="over 50 objects"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inference.errors import InvalidModel
-from inference.formats.keras import hdf5 as hdf5_screening
+from inference.formats.keras import hdf5
 from inference.formats.keras.hdf5 import Stored, screen_hdf5
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def test_a_thousandth_must_be_stored(tmp_path: Path) -> None:
 
 
 def test_objects_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5_screening, "MAX_OBJECTS", 10)
+    monkeypatch.setattr(hdf5, "MAX_OBJECTS", 10)
 
     def groups(count: int) -> Callable[[Any], None]:
         def fill(file: Any) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from inference.errors import InvalidModel
 from inference.formats.opening import open_source
-from inference.formats.saved_model import folder as saved_model_folder
 from inference.formats.saved_model.folder import check_folder
 from inference.repository.digest import digest_source
 from inference.repository.sidecar import Sidecar
@@ -159,7 +158,7 @@ def test_a_neighbour_with_a_longer_name_is_outside(folder: Path) -> None:
 
 
 def test_there_is_a_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved_model_folder, "MOST_ENTRIES", 2)
+    monkeypatch.setattr("inference.formats.saved_model.folder.MOST_ENTRIES", 2)
 
     with pytest.raises(InvalidModel, match="more than 2 files"):
         check_folder(folder)
