@@ -62,7 +62,7 @@ WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
 TENSORFLOW = {"inference.backend", "inference.runtime.servable"}
 HANDING_ON = "inference.artifacts.child"
 SETTING_UP = {"inference.backend", "inference.formats.keras.loading"}
-KERAS = {"inference.formats.keras.loading", "inference.formats.keras.hdf5_weights"}
+KERAS = {"inference.formats.keras.loading", "inference.formats.keras.weights"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

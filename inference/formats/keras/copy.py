@@ -14,7 +14,7 @@ import h5py
 
 from inference.formats.keras.archive import CONFIG, METADATA, WEIGHTS
 from inference.formats.keras.folder import assets_of, shards_of
-from inference.formats.keras.hdf5_bfloat16 import readable
+from inference.formats.keras.weights import readable
 
 if TYPE_CHECKING:
     from inference.formats.keras.config import KerasFile

@@ -19,14 +19,12 @@ from inference.backend import quiet_stderr
 from inference.errors import InvalidModel
 from inference.formats.keras.copy import needs_copy, write_archive, write_shards
 from inference.formats.keras.failures import unreadable
-from inference.formats.keras.hdf5_bfloat16 import readable
-from inference.formats.keras.hdf5_weights import load_weights
 from inference.formats.keras.history.padding import check_padding
 from inference.formats.keras.packages import check_packages
-from inference.formats.keras.sizes import allowed_values
+from inference.formats.keras.sizes import allowed_values, bounded_weights
 from inference.formats.keras.vocabulary.activation_functions import ACTIVATION_FUNCTIONS
 from inference.formats.keras.vocabulary.operation_classes import marked, operations
-from inference.formats.keras.weights import bounded_weights
+from inference.formats.keras.weights import load_weights, readable
 
 if TYPE_CHECKING:
     from inference.formats.keras.config import KerasFile

@@ -10,7 +10,7 @@ import tf_keras
 
 from inference.errors import InvalidModel
 from inference.formats.keras.gate import admit
-from inference.formats.keras.weights import bounded_weights
+from inference.formats.keras.sizes import bounded_weights
 from inference.formats.opening import open_source
 from inference.permissions import Permissions
 from inference.repository.sidecar import read_sidecar
