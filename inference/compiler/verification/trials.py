@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from inference.compiler.verification.agreement import agree, is_empty, rows_differ
 from inference.compiler.verification.precision import rounding
 from inference.compiler.verification.registrations import without_kernel
-from inference.compiler.verification.unsupported import cannot_compute, cannot_run
+from inference.compiler.verification.unsupported import (
+    cannot_compute,
+    cannot_run,
+    without_kernel,
+)
 from inference.errors import InvalidSidecar, first_line
 from inference.formats.graph.value_hints import hints_of
 from inference.inputs.samples import candidates
