@@ -90,39 +90,40 @@ class _Hoisting:
         kinds: Mapping[str, _Kind],
     ) -> None:
         writes = self._written_places(node)
-        places = list(handles)
-        given = [kinds[handles[place]] for place in places]
+        given = {place: kinds[handle] for place, handle in handles.items()}
         first = len(node.attr["T" if node.op in _LOOPS else "Tout"].list.type)
-
-        for function in _named(node):
-            whole = node.op not in _LOOPS or function is not node.attr["cond"].func
-            function.name = self._handed(
-                function.name,
-                [place - (node.op in _BRANCHES) for place in places],
-                given,
-                returning=whole,
-            )
-
-        _widen(node, given)
+        self._rename_functions(node, given)
+        _widen(node, list(given.values()))
         controls = [each for each in node.input if each.startswith("^")]
         plain = [each for each in node.input if not each.startswith("^")]
         reads = []
 
-        for number, place in enumerate(places):
-            kind, handle = given[number], handles[place]
+        for number, (place, kind) in enumerate(given.items()):
             read = graph_def.node.add(name=f"{node.name}/before_{place}", op=READ)
-            read.input.extend([handle, *controls])
+            read.input.extend([handles[place], *controls])
             read.attr["dtype"].CopyFrom(kind.dtype)
             reads.append(read.name)
 
             if place in writes:
-                after = f"{node.name}/after_{place}"
-                _follow(graph_def, node.name, after)
-                write = graph_def.node.add(name=after, op=ASSIGN)
-                write.input.extend([handle, f"{node.name}:{first + number}"])
-                write.attr["dtype"].CopyFrom(kind.dtype)
+                name, value = (
+                    f"{node.name}/after_{place}",
+                    f"{node.name}:{first + number}",
+                )
+                _add_write(graph_def, name, handles[place], value, kind)
+                _follow(graph_def, node.name, name)
 
         node.input[:] = [*plain, *reads, *controls]
+
+    def _rename_functions(self, node: Any, given: Mapping[int, _Kind]) -> None:
+        """Let `node` call functions that take the values at the places `given` too."""
+        places = [place - (node.op in _BRANCHES) for place in given]
+
+        for function in _named(node):
+            # A loop's condition takes the state and doesn't give it back.
+            whole = node.op not in _LOOPS or function is not node.attr["cond"].func
+            function.name = self._handed(
+                function.name, places, list(given.values()), returning=whole
+            )
 
     def _handed(
         self, name: str, places: list[int], kinds: list[_Kind], *, returning: bool
@@ -233,6 +234,12 @@ def _widen(node: Any, kinds: list[_Kind]) -> None:
     if node.attr["output_shapes"].list.shape:
         shapes = [kind.shape.shape for kind in kinds]
         node.attr["output_shapes"].list.shape.extend(shapes)
+
+
+def _add_write(graph_def: Any, name: str, handle: str, value: str, kind: _Kind) -> None:
+    write = graph_def.node.add(name=name, op=ASSIGN)
+    write.input.extend([handle, value])
+    write.attr["dtype"].CopyFrom(kind.dtype)
 
 
 def _follow(graph_def: Any, name: str, after: str) -> None:

@@ -13,10 +13,12 @@ from inference.formats.graph.tensors import as_array
 if TYPE_CHECKING:
     from inference.types import Array
 
-_REF_FLOW = {
+REF_FLOW = {
     f"Ref{op}": op
     for op in ("Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch")
 }
+"""Operations on reference variables, with those that do the same to values."""
+
 _REF_WRITES = {
     "Assign",
     "AssignAdd",
@@ -107,4 +109,4 @@ def _value(node: Any, graph: Any) -> Any:
 
 def _drop_references(graph_def: Any) -> None:
     for node in graph_def.node:
-        node.op = _REF_FLOW.get(node.op, node.op)
+        node.op = REF_FLOW.get(node.op, node.op)

@@ -18,9 +18,9 @@ from inference.formats.graph.dropouts import number
 from inference.formats.graph.graphdef import nodes_by_name
 from inference.formats.graph.nodes import become_constant
 from inference.formats.graph.topology import followers, operations
+from inference.formats.graph.variables import REF_FLOW
 from inference.formats.training.branches import cut_branches
 from inference.formats.training.switches import (
-    REF_FLOW,
     changes_state,
     inference_values,
     training_sides,

@@ -14,6 +14,7 @@ from inference.backend import tf
 from inference.formats.graph.control_flow import MERGES, Side, find_places, origin
 from inference.formats.graph.dropouts import SETTINGS, UNIFORM, keeping_values, masks
 from inference.formats.graph.graphdef import used_functions
+from inference.formats.graph.variables import REF_FLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 STEERABLE = {*SETTINGS, "Const"}
 """What can be a switch: given by a client or fixed by the graph."""
 
-REF_FLOW = {
-    f"Ref{op}": op
-    for op in ("Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch")
-}
 _RESOURCE_CHANGES = re.compile(r"(Assign|AssignAdd|AssignSub)VariableOp|Resource\w+")
 _READS = re.compile(r"ResourceGather(Nd)?")
 _BATCH_NORMS = re.compile(r"FusedBatchNorm(V2|V3)?|_FusedBatchNormEx")
