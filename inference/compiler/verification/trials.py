@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from inference.compiler.verification.agreement import agree, is_empty, rows_differ
 from inference.compiler.verification.precision import rounding
-from inference.compiler.verification.registrations import without_kernel
 from inference.compiler.verification.unsupported import (
     cannot_compute,
     cannot_run,
