@@ -11,9 +11,9 @@ from inference.artifacts.artifact import Artifact, Manifest, signature_entry
 from inference.artifacts.cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.rewriting.forms import recipes
-from inference.compiler.state.fresh_calls import fresh_calls
+from inference.compiler.state.stateless import fresh_calls
 from inference.compiler.verification.equality import Mismatch, compare, prove_batchable
-from inference.compiler.verification.trials import Refusal, Trial, attempt
+from inference.compiler.verification.sample_runs import Refusal, Trial, attempt
 from inference.errors import InferenceError, InvalidModel, first_line
 from inference.formats.naming import check_names
 from inference.formats.opening import open_source

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.grappler import tf_optimizer
 
 from inference.backend import config_pb2, tf1
+from inference.compiler.rewriting.control_inputs import drop_idle_waits
 from inference.compiler.rewriting.folding import fold_scales
-from inference.compiler.rewriting.waits import drop_idle_waits
 from inference.formats.graph.graphdef import (
     FORWARDS,
     all_nodes,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference.compiler.verification.agreement import agree, gap, rows_differ
-from inference.compiler.verification.trials import Refusal, Trial
+from inference.compiler.verification.sample_runs import Refusal, Trial
 from inference.errors import InferenceError, first_line
 from inference.runtime.servable import sample_inputs
 from inference.types import Sample

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel, InvalidSidecar
-from inference.formats.graph.asides import telling
 from inference.formats.graph.control_flow import EXITS, MERGES, SWITCHES, find_places
 from inference.formats.graph.graphdef import public_name
 from inference.formats.graph.nodes import PIPELINE
 from inference.formats.graph.optional_inputs import inference_value
+from inference.formats.graph.side_outputs import telling
 from inference.formats.graph.sidecar_signatures import tensor_spec
 from inference.formats.graph.tensors import UNSERVABLE
 from inference.types import Signature, TensorSpec

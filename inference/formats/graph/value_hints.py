@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from inference.formats.graph.flow import Flow
+from inference.formats.graph.dataflow import Flow
 from inference.formats.graph.graphdef import all_nodes
 from inference.formats.graph.tensors import known_dtype
 from inference.inputs.encoded_media import SIDES, bmp, gif, picture, png, wav
@@ -16,7 +16,7 @@ from inference.inputs.hints import Hint, Hints
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from inference.formats.graph.flow import Use
+    from inference.formats.graph.dataflow import Use
     from inference.inputs.hints import Texts
     from inference.types import Array, Signature
 

@@ -10,7 +10,7 @@ from inference.errors import InvalidModel, first_line
 from inference.formats.kernels.biases import correct, may_be_misread
 from inference.formats.kernels.channels_first import is_channels_first, to_channels_last
 from inference.formats.kernels.dilations import fill_holes, is_dilated
-from inference.formats.kernels.pictures import guard, is_unguarded
+from inference.formats.kernels.image_decoders import guard, is_unguarded
 from inference.formats.kernels.scopes import (
     Scope,
     scope_in,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
+from inference.formats.kernels.layout_rules import PASSING
 from inference.formats.kernels.layouts import Layouts, to_last
-from inference.formats.kernels.passing import PASSING
 from inference.formats.kernels.scopes import attribute
 
 if TYPE_CHECKING:

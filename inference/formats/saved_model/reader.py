@@ -33,8 +33,8 @@ from inference.formats.graph.variables import (
     to_resources,
 )
 from inference.formats.kernels.adapting import adapt
-from inference.formats.saved_model.bare_functions import add_signatures, function_names
 from inference.formats.saved_model.folder import PB, check_folder
+from inference.formats.saved_model.functions import add_signatures, function_names
 from inference.formats.saved_model.restore import (
     FILLS,
     RESTORES,

@@ -10,7 +10,7 @@ import pytest
 from inference.backend import tf, tf1
 from inference.compiler.rewriting import forms
 from inference.compiler.rewriting.constants import share_constants
-from inference.compiler.rewriting.waits import drop_idle_waits
+from inference.compiler.rewriting.control_inputs import drop_idle_waits
 from inference.formats.graph.graphdef import nodes_by_name
 from inference.runtime.servable import Servable
 from tests.support.graphs import compile_path, floats

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler.verification.trials import Refusal, Trial, attempt
+from inference.compiler.verification.sample_runs import Refusal, Trial, attempt
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar, SignatureConfig
 from inference.runtime.servable import Servable

@@ -9,7 +9,7 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.compiler.verification.equality import Mismatch, compare
-from inference.compiler.verification.trials import Refusal, Trial, attempt
+from inference.compiler.verification.sample_runs import Refusal, Trial, attempt
 from inference.inputs.samples import Made
 from inference.runtime.servable import Servable
 from tests.support.graphs import compile_graph, floats, rows, source_of
