@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from inference.artifacts.messages import CompileEvent, CompileRequest
 from inference.compiler.sandbox.confinement import confine
-from inference.compiler.sandbox.limit_errors import is_of_the_machine, limit_behind
+from inference.compiler.sandbox.limit_errors import is_system_error, limit_message
 from inference.errors import InferenceError, printable
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def main(work: Work = _compile) -> None:
 
 
 def _refusal(exc: Exception, request: CompileRequest) -> CompileEvent:
-    limit = limit_behind(exc, request)
+    limit = limit_message(exc, request)
 
     if limit is not None:
         return CompileEvent(error=limit)
@@ -71,7 +71,7 @@ def _refusal(exc: Exception, request: CompileRequest) -> CompileEvent:
     return CompileEvent(
         error=printable(str(exc)),
         error_type=type(exc).__name__,
-        lasting=not is_of_the_machine(exc),
+        lasting=not is_system_error(exc),
     )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from inference.artifacts.artifact import SignatureEntry
     from inference.artifacts.weight_files import Weight
-    from inference.compiler.rewriting.forms import Form
+    from inference.compiler.rewriting.forms import GraphForm
     from inference.compiler.weights import Values
     from inference.formats.graph.source import Source
     from inference.types import Signature
@@ -44,7 +44,7 @@ CONTROL_FLOW = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class GraphFile:
     """A graph in a file of its own: its content, its signatures, and all weights."""
 
     content: bytes
@@ -56,7 +56,7 @@ class Written:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def assemble(folder: Path, source: Source, form: Form) -> Manifest:
+def assemble(folder: Path, source: Source, form: GraphForm) -> Manifest:
     """Write the graph and its weights; returns a manifest that isn't checked yet.
 
     What another form has left there is replaced. `form.graph_def` is consumed: its
@@ -68,7 +68,7 @@ def assemble(folder: Path, source: Source, form: Form) -> Manifest:
 
 
 def add_portable(
-    folder: Path, manifest: Manifest, source: Source, form: Form
+    folder: Path, manifest: Manifest, source: Source, form: GraphForm
 ) -> Manifest:
     """Write the graph of another form, which shares the weights of the first.
 
@@ -112,7 +112,9 @@ def is_native(graph_def: Any) -> bool:
     return any(node.op.startswith("_") for node in all_nodes(graph_def))
 
 
-def _write(path: Path, source: Source, form: Form, writer: WeightWriter) -> Written:
+def _write(
+    path: Path, source: Source, form: GraphForm, writer: WeightWriter
+) -> GraphFile:
     written = escaping_variables(form.graph_def)
     values = externalize(form.graph_def, form.variables, written=written)
     share_constants(form.graph_def, {node_of(name) for name in source.tensors()})
@@ -125,7 +127,7 @@ def _write(path: Path, source: Source, form: Form, writer: WeightWriter) -> Writ
 
     path.write_bytes(content)
     entries = {name: signature_entry(each) for name, each in signatures.items()}
-    return Written(content=content, signatures=entries, weights=tuple(writer.weights))
+    return GraphFile(content=content, signatures=entries, weights=tuple(writer.weights))
 
 
 def _tensors(signatures: Mapping[str, SignatureEntry]) -> object:
@@ -133,7 +135,7 @@ def _tensors(signatures: Mapping[str, SignatureEntry]) -> object:
 
 
 def _build(
-    source: Source, form: Form, values: Values, feeds: Mapping[str, Weight]
+    source: Source, form: GraphForm, values: Values, feeds: Mapping[str, Weight]
 ) -> tuple[Any, dict[str, Signature]]:
     graph = tf.Graph()
 
@@ -151,7 +153,7 @@ def _build(
         ]
         tf1.group(*assigns, *fill_tables(graph, source.tables), name=INIT)
         signatures = {
-            name: _pass_through(graph, signature)
+            name: _separate_outputs(graph, signature)
             for name, signature in source.signatures.items()
         }
 
@@ -167,11 +169,11 @@ def _placeholder(weight: Weight) -> Any:
     return tf1.placeholder(weight.dtype, weight.shape, name=weight.feed)
 
 
-def _pass_through(graph: Any, signature: Signature) -> Signature:
+def _separate_outputs(graph: Any, signature: Signature) -> Signature:
     """An output that is an input gets a node: no tensor is both fed and fetched."""
     fed = {spec.tensor for spec in signature.inputs.values()}
     outputs = {
-        name: replace(spec, tensor=_passed(graph, spec.tensor))
+        name: replace(spec, tensor=_identity(graph, spec.tensor))
         if spec.tensor in fed
         else spec
         for name, spec in signature.outputs.items()
@@ -179,7 +181,7 @@ def _pass_through(graph: Any, signature: Signature) -> Signature:
     return replace(signature, outputs=outputs)
 
 
-def _passed(graph: Any, tensor: str) -> str:
+def _identity(graph: Any, tensor: str) -> str:
     """Named after `tensor`, so that all forms of the graph have the same."""
     name = f"tandem/passed/{tensor.replace(':', '/')}"
     operations = {each.name for each in graph.get_operations()}
@@ -190,7 +192,7 @@ def _passed(graph: Any, tensor: str) -> str:
     return f"{name}:0"
 
 
-def _manifest(source: Source, form: Form, written: Written) -> Manifest:
+def _manifest(source: Source, form: GraphForm, written: GraphFile) -> Manifest:
     return Manifest(
         format_version=FORMAT,
         source_format=source.format,

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 from inference.artifacts.artifact import Artifact, Manifest, signature_entry
 from inference.artifacts.cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
-from inference.compiler.rewriting.forms import recipes
-from inference.compiler.state.stateless import fresh_calls
+from inference.compiler.rewriting.forms import form_builders
+from inference.compiler.state.stateless import make_stateless
 from inference.compiler.verification.equality import Mismatch, compare, prove_batchable
-from inference.compiler.verification.sample_runs import Refusal, Trial, attempt
+from inference.compiler.verification.sample_runs import (
+    SampleRejection,
+    SampleRun,
+    run_samples,
+)
 from inference.errors import InferenceError, InvalidModel, first_line
 from inference.formats.naming import check_names
 from inference.formats.opening import open_source
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from inference.compiler.rewriting.forms import Form
+    from inference.compiler.rewriting.forms import GraphForm
     from inference.formats.graph.source import Source
     from inference.inputs.given_samples import Given
     from inference.repository.sidecar import Sidecar
@@ -62,13 +66,13 @@ def compile_model(
     with (
         blaming_sidecar(sidecar),
         opened as source,
-        fresh_calls(source, carried=config.carry_state),
+        make_stateless(source, carried=config.carry_state),
     ):
         check_names(source.signatures)
         report("running the source")
-        given = _given(source, _sample_of(sidecar, config, allowed), warmup)
-        trials = _running(source, given)
-        manifest = _first_right(source, trials, folder, report)
+        given = _given_samples(source, _sample_path(sidecar, config, allowed), warmup)
+        runs = _run_signatures(source, given)
+        manifest = _first_verified(source, runs, folder, report)
 
     return manifest.model_copy(
         update={
@@ -78,7 +82,7 @@ def compile_model(
     )
 
 
-def _sample_of(
+def _sample_path(
     sidecar: Path | None, config: Sidecar, permissions: Permissions
 ) -> Path | None:
     if sidecar is None or config.sample is None:
@@ -87,7 +91,7 @@ def _sample_of(
     return sample_path(sidecar, config.sample, permissions.follow_links_to)
 
 
-def _given(
+def _given_samples(
     source: Source, sample: Path | None, warmup: Path | None
 ) -> dict[str, list[Given]]:
     """Real inputs by signature, the sidecar's first. Raises `InvalidSidecar`."""
@@ -104,46 +108,47 @@ def _given(
     }
 
 
-def _running(
+def _run_signatures(
     source: Source, given: Mapping[str, Sequence[Given]]
-) -> list[Trial | Refusal]:
+) -> list[SampleRun | SampleRejection]:
     """Try each signature, and leave out those that this machine can't ever run."""
-    trials = [
-        attempt(source, each, given[name]) for name, each in source.signatures.items()
+    runs = [
+        run_samples(source, each, given[name])
+        for name, each in source.signatures.items()
     ]
     never = {
         each.signature.name: each.reason
-        for each in trials
-        if isinstance(each, Refusal) and each.never_runs
+        for each in runs
+        if isinstance(each, SampleRejection) and each.never_runs
     }
 
-    if len(never) == len(trials):
+    if len(never) == len(runs):
         raise InvalidModel("; ".join(dict.fromkeys(never.values())))
 
     source.leave_out(never)
-    return [each for each in trials if each.signature.name not in never]
+    return [each for each in runs if each.signature.name not in never]
 
 
-def _first_right(
+def _first_verified(
     source: Source,
-    trials: Sequence[Trial | Refusal],
+    runs: Sequence[SampleRun | SampleRejection],
     folder: Path,
     report: Callable[[str], None],
 ) -> Manifest:
     failures: list[str] = []
     last: Exception | None = None
-    ways = recipes(source)
+    builders = form_builders(source)
 
     # What can't be compared with the source is served as the source wrote it.
-    if not all(isinstance(trial, Trial) and trial.steady for trial in trials):
-        ways = ways[-1:]
+    if not all(isinstance(run, SampleRun) and run.deterministic for run in runs):
+        builders = builders[-1:]
 
-    for number, (level, make) in enumerate(ways, start=1):
+    for number, (level, make) in enumerate(builders, start=1):
         report(f"optimising ({level})")
 
         try:
-            manifest = _checked(source, make(), trials, folder, failures)
-            return _with_portable(source, manifest, trials, folder, ways[number:])
+            manifest = _verified(source, make(), runs, folder, failures)
+            return _with_portable(source, manifest, runs, folder, builders[number:])
         except Exception as exc:
             # TensorFlow's optimisers raise anything; a lesser form comes next.
             failures.append(f"{level}: {first_line(exc)}")
@@ -154,10 +159,10 @@ def _first_right(
     ) from last
 
 
-def _checked(
+def _verified(
     source: Source,
-    form: Form,
-    trials: Sequence[Trial | Refusal],
+    form: GraphForm,
+    runs: Sequence[SampleRun | SampleRejection],
     folder: Path,
     failures: Sequence[str],
 ) -> Manifest:
@@ -169,8 +174,10 @@ def _checked(
     before = resident_bytes()
 
     with Servable(artifact) as servable:
-        gaps = [compare(servable, each) for each in trials if isinstance(each, Trial)]
-        signatures = [prove_batchable(servable, trial) for trial in trials]
+        differences = [
+            compare(servable, each) for each in runs if isinstance(each, SampleRun)
+        ]
+        signatures = [prove_batchable(servable, run) for run in runs]
         memory_bytes = resident_bytes() - before
         warms_up = _warms_up(servable, signatures)
 
@@ -178,11 +185,12 @@ def _checked(
         update={
             "memory_bytes": max(memory_bytes, expected_bytes(manifest)) + OVERHEAD,
             "largest_difference": max(
-                (gap for gap in gaps if gap is not None), default=None
+                (difference for difference in differences if difference is not None),
+                default=None,
             ),
             "signatures": {each.name: signature_entry(each) for each in signatures},
             "warms_up": warms_up,
-            "notes": (*source.notes, *_notes(trials), *failures),
+            "notes": (*source.notes, *_notes(runs), *failures),
         }
     )
 
@@ -202,24 +210,24 @@ def _warms_up(servable: Servable, signatures: Sequence[Signature]) -> bool:
 def _with_portable(
     source: Source,
     manifest: Manifest,
-    trials: Sequence[Trial | Refusal],
+    runs: Sequence[SampleRun | SampleRejection],
     folder: Path,
-    ways: Sequence[tuple[str, Callable[[], Form]]],
+    builders: Sequence[tuple[str, Callable[[], GraphForm]]],
 ) -> Manifest:
     """`manifest`, with the next form too if this one may not run on other machines.
 
     Without one it is compiled anew there.
     """
-    if not manifest.native or not ways:
+    if not manifest.native or not builders:
         return manifest
 
-    _, make = ways[0]
+    _, make = builders[0]
     artifact = Artifact(folder)
 
     try:
         both = add_portable(folder, manifest, source, make())
         artifact.manifest.write_text(both.model_dump_json())
-        _check_portable(artifact, trials, manifest)
+        _check_portable(artifact, runs, manifest)
     except Exception:
         # TensorFlow's optimisers raise anything.
         remove_portable(folder, manifest)
@@ -229,33 +237,33 @@ def _with_portable(
 
 
 def _check_portable(
-    artifact: Artifact, trials: Sequence[Trial | Refusal], manifest: Manifest
+    artifact: Artifact, runs: Sequence[SampleRun | SampleRejection], manifest: Manifest
 ) -> None:
     """Raises `Mismatch` where it differs, if only in what can be joined."""
     with Servable(replace(artifact, portable=True)) as servable:
-        for trial in trials:
-            if isinstance(trial, Trial):
-                compare(servable, trial)
+        for run in runs:
+            if isinstance(run, SampleRun):
+                compare(servable, run)
 
-            entry = signature_entry(prove_batchable(servable, trial))
+            entry = signature_entry(prove_batchable(servable, run))
 
-            if entry != manifest.signatures[trial.signature.name]:
-                raise Mismatch(f"signature '{trial.signature.name}' takes other rows")
+            if entry != manifest.signatures[run.signature.name]:
+                raise Mismatch(f"signature '{run.signature.name}' takes other rows")
 
 
-def _notes(trials: Sequence[Trial | Refusal]) -> list[str]:
+def _notes(runs: Sequence[SampleRun | SampleRejection]) -> list[str]:
     notes = []
 
-    for trial in trials:
-        name = trial.signature.name
+    for run in runs:
+        name = run.signature.name
 
-        if isinstance(trial, Refusal):
+        if isinstance(run, SampleRejection):
             notes.append(
-                f"Signature '{name}' took no sample inputs ({trial.reason}), so its "
+                f"Signature '{name}' took no sample inputs ({run.reason}), so its "
                 "outputs could not be compared with the source's; the graph is served "
                 "as it was written."
             )
-        elif not trial.steady:
+        elif not run.deterministic:
             notes.append(
                 f"Signature '{name}' answers differently from call to call; the graph "
                 "is served as it was written."

@@ -30,7 +30,7 @@ Identity: TypeAlias = tuple[str, str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Large:
+class ExternalValue:
     """A value that leaves the graph. `owner` is its variable, if a model may write to
     it: such a value is nobody else's, even if others begin as equal."""
 
@@ -47,7 +47,7 @@ class Values:
     scalar isn't worth a page.
     """
 
-    large: dict[str, Large] = field(default_factory=dict)
+    large: dict[str, ExternalValue] = field(default_factory=dict)
     small: dict[str, Array] = field(default_factory=dict)
 
 
@@ -69,11 +69,11 @@ def externalize(
         if not _mappable(value):
             values.small[name] = value
         elif name in written:
-            values.large[name] = Large(
+            values.large[name] = ExternalValue(
                 value=value, identity=_identity(value), owner=name
             )
         else:
-            values.large[name] = Large(value=value, identity=_identity(value))
+            values.large[name] = ExternalValue(value=value, identity=_identity(value))
             handles.setdefault(values.large[name].identity, name)
 
     for node in graph_def.node:
@@ -88,7 +88,7 @@ def externalize(
             handle = _handle(node, constant)
             added.append(handle)
             handles[identity] = handle.name
-            values.large[handle.name] = Large(value=constant, identity=identity)
+            values.large[handle.name] = ExternalValue(value=constant, identity=identity)
 
         become_read(node, handles[identity], node.attr["dtype"].type)
 
@@ -118,7 +118,7 @@ class WeightWriter:
         self._end = file_lengths(weights).get(PACKED, 0)
         self._leave_only(file_lengths(weights).keys())
 
-    def write(self, large: Large) -> Weight:
+    def write(self, large: ExternalValue) -> Weight:
         """Where the value is; it is written unless it is there."""
         key = (large.identity, large.owner)
 
@@ -136,7 +136,7 @@ class WeightWriter:
         with self._artifact.weights.open("ab") as packed:
             packed.truncate(self._end)
 
-    def _weight(self, large: Large, feed: str) -> Weight:
+    def _weight(self, large: ExternalValue, feed: str) -> Weight:
         digest, dtype, shape = large.identity
         content = _bytes(large.value)
         small = content.nbytes < OWN_FILE

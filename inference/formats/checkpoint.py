@@ -18,7 +18,7 @@ from inference.formats.graph.file import read_message
 from inference.formats.graph.fixed_values import fix_constants
 from inference.formats.graph.graphdef import (
     VARIABLES,
-    check_whole,
+    check_complete,
     node_of,
     nodes_by_name,
     prune,
@@ -30,22 +30,22 @@ from inference.formats.graph.sidecar_signatures import default_signature, named_
 from inference.formats.graph.signature_discovery import discover
 from inference.formats.graph.source import Source
 from inference.formats.graph.tables import TABLES
-from inference.formats.graph.topology import operations
-from inference.formats.graph.variables import check_unwritten, to_resources
+from inference.formats.graph.topology import read_operations
+from inference.formats.graph.variables import check_no_reference_writes, to_resources
 from inference.formats.kernels.adapting import adapt
 from inference.formats.kernels.rebuilding import rebuild
 from inference.formats.screening.memory_bounds import check_budget, checkpoint_bytes
 from inference.formats.signatureless import (
-    discovered,
-    feed_always,
+    discover_signature,
+    drop_graph_defaults,
+    finish_signatures,
+    prune_and_screen,
     roots_of,
-    screened,
-    settle,
     signatures_of,
 )
-from inference.formats.training.cut import settle_training
+from inference.formats.training.cut import cut_training
 from inference.formats.training.ends import (
-    drop_measures,
+    drop_metrics,
     drop_training_ends,
     drop_unsaved,
 )
@@ -104,8 +104,8 @@ def open_checkpoint(
         source.signatures.update(signatures_of(session.graph, sidecar, found))
         source.default_signature = default_signature(source.signatures, sidecar)
         source.graph_def = prune(graph_def, source.tensors())
-        settle(source, session, sidecar, found)
-        feed_always(source)
+        finish_signatures(source, session, sidecar, found)
+        drop_graph_defaults(source)
         yield source
 
 
@@ -137,7 +137,7 @@ def _read(
     path: Path, meta_graph: Any, sidecar: Sidecar, permissions: Permissions
 ) -> _Read:
     graph_def = meta_graph.graph_def
-    check_whole(graph_def)
+    check_complete(graph_def)
     saved = saved_values(graph_def, meta_graph.saver_def)
 
     with _reading(path, permissions) as reader:
@@ -146,12 +146,12 @@ def _read(
 
     variables = to_resources(graph_def, values)
     fixed = {node_of(tensor) for tensor in sidecar.constants}
-    notes = settle_training(graph_def, fixed)
-    found = discovered(graph_def, sidecar)
+    notes = cut_training(graph_def, fixed)
+    found = discover_signature(graph_def, sidecar)
     found = replace(found, notes=(*notes, *found.notes))
     roots = roots_of(graph_def, sidecar, found)
-    graph_def = screened(graph_def, roots, permissions, file=path.name)
-    check_unwritten(graph_def)
+    graph_def = prune_and_screen(graph_def, roots, permissions, file=path.name)
+    check_no_reference_writes(graph_def)
     left = nodes_by_name(graph_def)
     kept = {name: value for name, value in variables.items() if name in left}
     return _Read(graph_def=graph_def, found=found, variables=kept)
@@ -170,9 +170,9 @@ def _served(meta_graph: Any, sidecar: Sidecar, unsaved: set[str]) -> Any:
 
     if not configs or not all(each.outputs for each in configs):
         drop_training_ends(graph_def, map(node_of, called))
-        wired = operations(graph_def)
-        found = drop_measures(wired, discover(wired))
-        found = drop_unsaved(wired, found, unsaved) if unsaved else found
+        operations = read_operations(graph_def)
+        found = drop_metrics(operations, discover(operations))
+        found = drop_unsaved(operations, found, unsaved) if unsaved else found
         roots += [*found.inputs, *found.outputs]
 
     graph_def = prune(graph_def, roots)

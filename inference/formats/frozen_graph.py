@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inference.errors import InvalidModel
 from inference.formats.graph.file import parse
 from inference.formats.graph.fixed_values import fix_constants
-from inference.formats.graph.graphdef import VARIABLES, check_whole, node_of, prune
+from inference.formats.graph.graphdef import VARIABLES, check_complete, node_of, prune
 from inference.formats.graph.importing import drop_unknown
 from inference.formats.graph.session import SessionReference, source_session
 from inference.formats.graph.sidecar_signatures import default_signature
@@ -17,15 +17,15 @@ from inference.formats.graph.source import Source
 from inference.formats.graph.tables import TABLES
 from inference.formats.kernels.adapting import adapt
 from inference.formats.signatureless import (
-    discovered,
-    feed_always,
-    imported,
+    discover_signature,
+    drop_graph_defaults,
+    finish_signatures,
+    import_graph_def,
+    prune_and_screen,
     roots_of,
-    screened,
-    settle,
     signatures_of,
 )
-from inference.formats.training.cut import settle_training
+from inference.formats.training.cut import cut_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def open_frozen_graph(
     passed_over = drop_unknown(graph_def)
     adapted = adapt(graph_def, roots_of(graph_def, sidecar, found))
 
-    with source_session(imported(graph_def)) as session:
+    with source_session(import_graph_def(graph_def)) as session:
         signatures = signatures_of(session.graph, sidecar, found)
         source = Source(
             format="frozen graph",
@@ -60,8 +60,8 @@ def open_frozen_graph(
             notes=[*found.notes, *passed_over, *adapted],
         )
         source.graph_def = prune(graph_def, source.tensors())
-        settle(source, session, sidecar, found)
-        feed_always(source)
+        finish_signatures(source, session, sidecar, found)
+        drop_graph_defaults(source)
         yield source
 
 
@@ -73,15 +73,15 @@ def read_graph(
     TensorFlow hasn't imported it. Raises `InvalidModel`, `InvalidSidecar`.
     """
     graph_def = parse(path)
-    check_whole(graph_def)
+    check_complete(graph_def)
     fix_constants(graph_def, sidecar)
     fixed = {node_of(tensor) for tensor in sidecar.constants}
-    notes = settle_training(graph_def, fixed)
+    notes = cut_training(graph_def, fixed)
     check(graph_def)
-    found = discovered(graph_def, sidecar)
+    found = discover_signature(graph_def, sidecar)
     found = replace(found, notes=(*notes, *found.notes))
     roots = roots_of(graph_def, sidecar, found)
-    return screened(graph_def, roots, permissions, file=path.name), found
+    return prune_and_screen(graph_def, roots, permissions, file=path.name), found
 
 
 def check(graph_def: Any) -> None:

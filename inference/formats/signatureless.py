@@ -19,13 +19,13 @@ from inference.formats.graph.sidecar_signatures import (
 )
 from inference.formats.graph.signature_discovery import (
     Found,
-    complete,
+    add_needed_inputs,
     discover,
     found_signature,
 )
-from inference.formats.graph.topology import operations
+from inference.formats.graph.topology import read_operations
 from inference.formats.graph.value_hints import hints_of
-from inference.formats.screening.graph import screen, untie
+from inference.formats.screening.graph import clear_placement, screen
 from inference.formats.training.switches import values_by_use
 from inference.inputs.samples import candidates
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from inference.types import Signature
 
 
-def screened(
+def prune_and_screen(
     graph_def: Any, roots: Iterable[str], permissions: Permissions, *, file: str
 ) -> Any:
     """A copy with only what `roots` need, which is safe to import and to run."""
@@ -47,20 +47,22 @@ def screened(
     cut_pipelines(pruned, {node.name for node in pruned.node})
     pruned = prune(pruned, roots)
     screen(pruned, permissions, file=file, also=PIPELINE)
-    untie(pruned)
+    clear_placement(pruned)
     return pruned
 
 
-def discovered(graph_def: Any, sidecar: Sidecar) -> Found:
+def discover_signature(graph_def: Any, sidecar: Sidecar) -> Found:
     """Return what the sidecar doesn't say of inputs and outputs, and what they mean."""
-    wired = operations(graph_def)
-    values = values_by_use(wired, graph_def.library)
+    operations = read_operations(graph_def)
+    values = values_by_use(operations, graph_def.library)
     configs = sidecar.signatures.values()
 
     if configs and all(each.inputs and each.outputs for each in configs):
         return Found(values=values)
 
-    found = _counted(graph_def, wired, replace(discover(wired), values=values))
+    found = _counted(
+        graph_def, operations, replace(discover(operations), values=values)
+    )
 
     if configs and all(each.outputs for each in configs):
         found = replace(found, outputs=())
@@ -68,9 +70,9 @@ def discovered(graph_def: Any, sidecar: Sidecar) -> Found:
     return found
 
 
-def _counted(graph_def: Any, wired: list[Operation], found: Found) -> Found:
+def _counted(graph_def: Any, operations: list[Operation], found: Found) -> Found:
     """Let the graph count its rows, in place, where that is an input."""
-    counts = find_row_counts(wired, found.inputs)
+    counts = find_row_counts(operations, found.inputs)
     count_rows(graph_def, counts)
     return replace(
         found,
@@ -92,12 +94,14 @@ def signatures_of(graph: Any, sidecar: Sidecar, found: Found) -> dict[str, Signa
         graph, sidecar, known if found.inputs or found.outputs else {}
     )
     return {
-        name: complete(graph, each, found.values)
+        name: add_needed_inputs(graph, each, found.values)
         for name, each in (declared or known).items()
     }
 
 
-def settle(source: Source, session: Any, sidecar: Sidecar, found: Found) -> None:
+def finish_signatures(
+    source: Source, session: Any, sidecar: Sidecar, found: Found
+) -> None:
     """Settle what only a run can tell: defaults, and outputs without a value."""
     for name, signature in source.signatures.items():
         config = sidecar.signatures.get(name)
@@ -113,7 +117,7 @@ def settle(source: Source, session: Any, sidecar: Sidecar, found: Found) -> None
         )
 
 
-def feed_always(source: Source) -> None:
+def drop_graph_defaults(source: Source) -> None:
     """Make defaults the runtime's affair, so that no optimiser can fold them in."""
     nodes = nodes_by_name(source.graph_def)
 
@@ -126,7 +130,7 @@ def feed_always(source: Source) -> None:
                 del node.input[:]
 
 
-def imported(graph_def: Any) -> Any:
+def import_graph_def(graph_def: Any) -> Any:
     """The graph as TensorFlow takes it in. Raises `InvalidModel` where it doesn't."""
     graph = tf.Graph()
 

@@ -10,7 +10,7 @@ _READY = {"Const", "NoOp", "VarHandleOp"}
 """They do nothing and wait for nothing of their own accord."""
 
 
-def drop_idle_waits(graph_def: Any) -> None:
+def drop_redundant_controls(graph_def: Any) -> None:
     """Drop control inputs from nodes that wait for nothing either, in place.
 
     Bodies of functions that were inlined have one at each constant, which keeps the
@@ -19,11 +19,13 @@ def drop_idle_waits(graph_def: Any) -> None:
     ready = _ready(graph_def)
 
     for node in graph_def.node:
-        if any(_is_idle(tensor, ready) for tensor in node.input):
-            node.input[:] = [each for each in node.input if not _is_idle(each, ready)]
+        if any(_is_redundant(tensor, ready) for tensor in node.input):
+            node.input[:] = [
+                each for each in node.input if not _is_redundant(each, ready)
+            ]
 
 
-def _is_idle(tensor: str, ready: set[str]) -> bool:
+def _is_redundant(tensor: str, ready: set[str]) -> bool:
     return tensor.startswith("^") and node_of(tensor) in ready
 
 

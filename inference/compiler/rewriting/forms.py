@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.grappler import tf_optimizer
 
 from inference.backend import config_pb2, tf1
-from inference.compiler.rewriting.control_inputs import drop_idle_waits
+from inference.compiler.rewriting.control_inputs import drop_redundant_controls
 from inference.compiler.rewriting.folding import fold_scales
 from inference.formats.graph.graphdef import (
     FORWARDS,
@@ -40,7 +40,7 @@ _LOWER = "_lower_using_switch_merge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class GraphForm:
     """One form of a graph; `variables` are those that it still has, by handle."""
 
     level: str
@@ -48,28 +48,28 @@ class Form:
     variables: dict[str, Array]
 
 
-def recipes(source: Source) -> list[tuple[str, Callable[[], Form]]]:
+def form_builders(source: Source) -> list[tuple[str, Callable[[], GraphForm]]]:
     """How to make each form of `source`, best first. Optimisers may raise anything."""
     tensors = source.tensors()
     inlined = cache(partial(inline, source.graph_def, tensors))
 
-    def frozen(level: str, passes: Sequence[str]) -> Form:
+    def frozen(level: str, passes: Sequence[str]) -> GraphForm:
         graph_def, left = freeze(inlined(), source.variables)
         folded = rewrite(graph_def, tensors, FOLDING)
         fold_scales(folded, tensors)
         return _form(level, prune(rewrite(folded, tensors, passes), tensors), left)
 
     without_remap = tuple(name for name in PASSES if name != "remap")
-    ways: list[tuple[str, Callable[[], Form]]] = [
+    builders: list[tuple[str, Callable[[], GraphForm]]] = [
         ("full", partial(frozen, "full", PASSES)),
         ("without remap", partial(frozen, "without remap", without_remap)),
         ("inlined", lambda: _form("inlined", inlined(), source.variables)),
         ("none", partial(plain, source)),
     ]
-    return ways if _weight_bytes(source) <= FREEZE_LIMIT else ways[2:]
+    return builders if _weight_bytes(source) <= FREEZE_LIMIT else builders[2:]
 
 
-def plain(source: Source) -> Form:
+def plain(source: Source) -> GraphForm:
     """The source's graph as it was read."""
     return _form("none", clean(source.graph_def), source.variables)
 
@@ -78,11 +78,11 @@ def clean(graph_def: Any) -> Any:
     """A copy without what ties it to its exporter's machine."""
     copy = tf1.GraphDef()
     copy.CopyFrom(graph_def)
-    untie(copy)
+    strip_metadata(copy)
     return copy
 
 
-def untie(graph_def: Any) -> None:
+def strip_metadata(graph_def: Any) -> None:
     """Drop devices, colocations and shapes that were noted, in place."""
     for node in all_nodes(graph_def):
         node.device = ""
@@ -124,7 +124,7 @@ def rewrite(graph_def: Any, tensors: Sequence[str], passes: Sequence[str]) -> An
     options.min_graph_nodes = -1
     options.optimizers.extend(passes)
     rewritten = tf_optimizer.OptimizeGraph(config, meta_graph)
-    untie(rewritten)
+    strip_metadata(rewritten)
     return rewritten
 
 
@@ -151,7 +151,7 @@ def freeze(graph_def: Any, variables: dict[str, Array]) -> tuple[Any, dict[str, 
         else:
             gathered.add(handle)
 
-    drop_idle_waits(frozen)
+    drop_redundant_controls(frozen)
     kept = escaping | gathered
     return frozen, {name: variables[name] for name in variables if name in kept}
 
@@ -174,10 +174,10 @@ def escaping_variables(graph_def: Any) -> set[str]:
     return found
 
 
-def _form(level: str, graph_def: Any, variables: dict[str, Array]) -> Form:
+def _form(level: str, graph_def: Any, variables: dict[str, Array]) -> GraphForm:
     nodes = nodes_by_name(graph_def)
     present = {name: value for name, value in variables.items() if name in nodes}
-    return Form(level=level, graph_def=graph_def, variables=present)
+    return GraphForm(level=level, graph_def=graph_def, variables=present)
 
 
 def _handle(node: Any, nodes: dict[str, Any]) -> str | None:

@@ -40,14 +40,14 @@ def confine(request: CompileRequest) -> tuple[str, ...]:
     if sys.platform != "linux":
         return ("Everything but limits needs Linux",)
 
-    with _noting(refused, "first to go when memory is short"):
+    with _collect_refusal(refused, "first to go when memory is short"):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
-    with _noting(refused, "a network of its own"):
-        leave_network()
+    with _collect_refusal(refused, "a network of its own"):
+        isolate_network()
 
-    _bind_kernel(request, refused)
-    end_with_parent(request.parent)
+    _restrict_process(request, refused)
+    die_with_parent(request.parent)
     return tuple(refused)
 
 
@@ -70,7 +70,7 @@ def limit_resources(request: CompileRequest) -> None:
     _limit(resource.RLIMIT_CORE, 0)
 
 
-def leave_network() -> None:
+def isolate_network() -> None:
     """Move to a network without any interface that works. Raises `OSError`."""
     from inference.compiler.sandbox.syscalls import unshare
 
@@ -81,7 +81,7 @@ def leave_network() -> None:
         unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def end_with_parent(parent: int | None) -> None:
+def die_with_parent(parent: int | None) -> None:
     """Have the kernel kill this process when `parent`, its process, ends."""
     from inference.compiler.sandbox.syscalls import PR_SET_PDEATHSIG, prctl
 
@@ -91,7 +91,7 @@ def end_with_parent(parent: int | None) -> None:
         os._exit(os.EX_TEMPFAIL)
 
 
-def _bind_kernel(request: CompileRequest, refused: list[str]) -> None:
+def _restrict_process(request: CompileRequest, refused: list[str]) -> None:
     """The rest wants no privileges, so it comes when they are gone."""
     from inference.compiler.sandbox.landlock import restrict
     from inference.compiler.sandbox.seccomp import refuse_calls
@@ -101,21 +101,21 @@ def _bind_kernel(request: CompileRequest, refused: list[str]) -> None:
         prctl,
     )
 
-    with _noting(refused, "no capabilities"):
+    with _collect_refusal(refused, "no capabilities"):
         keep_capabilities(_CAP_DAC)
 
-    with _noting(refused, "no new privileges"):
+    with _collect_refusal(refused, "no new privileges"):
         prctl(PR_SET_NO_NEW_PRIVS, 1)
 
-    with _noting(refused, "files for reading only (Landlock)"):
+    with _collect_refusal(refused, "files for reading only (Landlock)"):
         restrict([Path.cwd(), Path(request.folder)])
 
-    with _noting(refused, "no sockets (seccomp)"):
+    with _collect_refusal(refused, "no sockets (seccomp)"):
         refuse_calls()
 
 
 @contextmanager
-def _noting(refused: list[str], what: str) -> Iterator[None]:
+def _collect_refusal(refused: list[str], what: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NO_MEMORY = re.compile(r"bad_alloc|annot allocate|allocation failed|OOM when")
 
 
-def limit_behind(exc: BaseException, request: CompileRequest) -> str | None:
+def limit_message(exc: BaseException, request: CompileRequest) -> str | None:
     """What to say if `exc`, or what led to it, is for want of what was limited."""
     chain = list(_chain(exc))
     numbers = {each.errno for each in chain if isinstance(each, OSError)}
@@ -38,7 +38,7 @@ def limit_behind(exc: BaseException, request: CompileRequest) -> str | None:
     return None
 
 
-def is_of_the_machine(exc: BaseException) -> bool:
+def is_system_error(exc: BaseException) -> bool:
     """Whether the system had a part in it, so that it may not happen again.
 
     HDF5's errors about a file's content are `OSError` too, but have no number.

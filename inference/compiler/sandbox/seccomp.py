@@ -52,13 +52,13 @@ def refuse_calls() -> None:
     if architecture is None:
         raise OSError(errno.ENOSYS, f"no filter for {platform.machine()}")
 
-    code = _code(architecture)
+    code = _bpf_program(architecture)
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _Program(length=len(code) // 8, filter=ctypes.addressof(buffer))
     prctl(PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program))
 
 
-def _code(architecture: _Architecture) -> bytes:
+def _bpf_program(architecture: _Architecture) -> bytes:
     """Instructions of the classic BPF: operation, jump if so, jump if not, operand."""
     refused = architecture.refused
     lines = [

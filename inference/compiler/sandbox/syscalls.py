@@ -14,29 +14,29 @@ PR_SET_NO_NEW_PRIVS = 38
 
 def prctl(option: int, value: int, pointer: object = None) -> None:
     """What `option` of this process, and of what it will start, is to be."""
-    _checked(_libc.prctl(option, ctypes.c_ulong(value), pointer, 0, 0))
+    _check_result(_libc.prctl(option, ctypes.c_ulong(value), pointer, 0, 0))
 
 
 def unshare(flags: int) -> None:
     """Leave the namespaces in `flags` for new ones; only before there are threads."""
-    _checked(_libc.unshare(flags))
+    _check_result(_libc.unshare(flags))
 
 
 def syscall(number: int, *arguments: object) -> int:
     """A call that the C library may not have a function for."""
-    return _checked(_libc.syscall(ctypes.c_long(number), *arguments))
+    return _check_result(_libc.syscall(ctypes.c_long(number), *arguments))
 
 
 def keep_capabilities(mask: int) -> None:
     """Give up all of root's capabilities but those in `mask`, which may be absent."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)()
-    _checked(_libc.capget(header, data))
+    _check_result(_libc.capget(header, data))
     kept = data[1] & mask
-    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)))
+    _check_result(_libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)))
 
 
-def _checked(result: int) -> int:
+def _check_result(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True)
-class Body:
+class FunctionBody:
     """A flat graph with a placeholder for each argument.
 
     `results` are the tensors that it gives by the names of its outputs, `controls` the
@@ -35,7 +35,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
+class ExtraTensor:
     """An argument or a result that a function gains: the tensor in its body."""
 
     name: str
@@ -43,7 +43,7 @@ class Added:
     dtype: int
 
 
-def opened(function: Any, library: Mapping[str, Any]) -> Body:
+def to_graph(function: Any, library: Mapping[str, Any]) -> FunctionBody:
     """Return the body of `function`, which may call those in `library`."""
     graph_def = tf1.GraphDef()
     flat = {}
@@ -61,20 +61,20 @@ def opened(function: Any, library: Mapping[str, Any]) -> Body:
         copy.CopyFrom(node)
         copy.input[:] = [flat.get(tensor, tensor) for tensor in node.input]
 
-    return Body(
+    return FunctionBody(
         graph_def=graph_def,
         results={name: flat[tensor] for name, tensor in function.ret.items()},
         controls=dict(function.control_ret),
     )
 
 
-def closed(
+def to_function(
     function: Any,
-    body: Body,
+    body: FunctionBody,
     library: Mapping[str, Any],
     *,
-    arguments: Sequence[Added],
-    results: Sequence[Added],
+    arguments: Sequence[ExtraTensor],
+    results: Sequence[ExtraTensor],
 ) -> Any:
     """Return `function` with what became of its `body`, and with more to take and give.
 
@@ -115,7 +115,7 @@ def _nested(tensor: str, names: Mapping[str, str]) -> str:
     return tensor if tensor.startswith("^") else names[tensor_of(tensor)]
 
 
-def _argument(added: Added) -> Any:
+def _argument(added: ExtraTensor) -> Any:
     proto = type(op_def_registry.get("Identity").input_arg[0])
     return proto(name=added.name, type=added.dtype)
 

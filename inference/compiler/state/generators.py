@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.compiler.state.written_values import WRITES
-from inference.formats.graph.graphdef import called, handle_of, node_of, nodes_by_name
+from inference.formats.graph.graphdef import callees, handle_of, node_of, nodes_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,17 +31,17 @@ def generators(graph_def: Any, outputs: Collection[str]) -> set[str]:
             if not tensor.startswith("^"):
                 users.setdefault(node_of(tensor), []).append(node)
 
-    seeded = _Seeded(graph_def, users, {node_of(output) for output in outputs})
+    uses = _RandomUses(graph_def, users, {node_of(output) for output in outputs})
     return {
         node.name
         for node in graph_def.node
         if node.op == "VarHandleOp"
         and tf.dtypes.as_dtype(node.attr["dtype"].type).is_integer
-        and seeded.only(node.name)
+        and uses.feeds_only_draws(node.name)
     }
 
 
-class _Seeded:
+class _RandomUses:
     def __init__(
         self, graph_def: Any, users: dict[str, list[Any]], outputs: set[str]
     ) -> None:
@@ -53,7 +53,7 @@ class _Seeded:
         self._users = users
         self._outputs = outputs
 
-    def only(self, handle: str) -> bool:
+    def feeds_only_draws(self, handle: str) -> bool:
         """Tell whether what is read from `handle` ends in draws, and in some."""
         waiting, seen = [handle], {handle}
         drawn = False
@@ -77,7 +77,7 @@ class _Seeded:
         if node.op.startswith("Stateless") and node.op not in _CONTROL:
             return True
 
-        return any(self._function_draws(name) for name in called(node))
+        return any(self._function_draws(name) for name in callees(node))
 
     def _function_draws(self, name: str) -> bool:
         if name not in self._drawing:

@@ -9,11 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inference.compiler.state.bodies import Added, closed, opened
+from inference.compiler.state.bodies import ExtraTensor, to_function, to_graph
 from inference.compiler.state.state import READ, localize
 from inference.compiler.state.written_values import ASSIGN, WRITES
 from inference.errors import InvalidModel
-from inference.formats.graph.graphdef import called, handle_of, nodes_by_name, tensor_of
+from inference.formats.graph.graphdef import (
+    callees,
+    handle_of,
+    nodes_by_name,
+    tensor_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -24,7 +29,7 @@ _LOOPS = {"While", "StatelessWhile"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
+class _VariableType:
     """The attributes `dtype` and `shape` of a variable."""
 
     dtype: Any
@@ -39,7 +44,7 @@ def hoist(graph_def: Any, kept: Collection[str]) -> None:
     hoisting = _Hoisting(graph_def)
     written = hoisting.written(graph_def) - set(kept)
     kinds = {
-        node.name: _Kind(dtype=node.attr["dtype"], shape=node.attr["shape"])
+        node.name: _VariableType(dtype=node.attr["dtype"], shape=node.attr["shape"])
         for node in graph_def.node
         if node.op == "VarHandleOp" and node.name in written
     }
@@ -66,7 +71,7 @@ class _Hoisting:
 
         return found
 
-    def hoist(self, graph_def: Any, kinds: Mapping[str, _Kind]) -> None:
+    def hoist(self, graph_def: Any, kinds: Mapping[str, _VariableType]) -> None:
         nodes = nodes_by_name(graph_def)
         calls = [node for node in graph_def.node if self._calls(node)]
 
@@ -79,15 +84,15 @@ class _Hoisting:
             }
 
             if handles:
-                self._check_form(node)
-                self._hand_through(graph_def, node, handles, kinds)
+                self._check_supported(node)
+                self._pass_state(graph_def, node, handles, kinds)
 
-    def _hand_through(
+    def _pass_state(
         self,
         graph_def: Any,
         node: Any,
         handles: dict[int, str],
-        kinds: Mapping[str, _Kind],
+        kinds: Mapping[str, _VariableType],
     ) -> None:
         writes = self._written_places(node)
         given = {place: kinds[handle] for place, handle in handles.items()}
@@ -110,23 +115,28 @@ class _Hoisting:
                     f"{node.name}:{first + number}",
                 )
                 _add_write(graph_def, name, handles[place], value, kind)
-                _follow(graph_def, node.name, name)
+                _run_after(graph_def, node.name, name)
 
         node.input[:] = [*plain, *reads, *controls]
 
-    def _rename_functions(self, node: Any, given: Mapping[int, _Kind]) -> None:
+    def _rename_functions(self, node: Any, given: Mapping[int, _VariableType]) -> None:
         """Let `node` call functions that take the values at the places `given` too."""
         places = [place - (node.op in _BRANCHES) for place in given]
 
-        for function in _named(node):
+        for function in _function_attributes(node):
             # A loop's condition takes the state and doesn't give it back.
             whole = node.op not in _LOOPS or function is not node.attr["cond"].func
-            function.name = self._handed(
+            function.name = self._with_state(
                 function.name, places, list(given.values()), returning=whole
             )
 
-    def _handed(
-        self, name: str, places: list[int], kinds: list[_Kind], *, returning: bool
+    def _with_state(
+        self,
+        name: str,
+        places: list[int],
+        kinds: list[_VariableType],
+        *,
+        returning: bool,
     ) -> str:
         """Make the function that takes what the handles at `places` hold as well."""
         made = f"{name}/handed_{'_'.join(map(str, places))}"
@@ -135,7 +145,7 @@ class _Hoisting:
             return made
 
         function = self._library[name]
-        body = opened(function, self._library)
+        body = to_graph(function, self._library)
         names = [function.signature.input_arg[place].name for place in places]
         inner = dict(zip(names, kinds, strict=True))
         _become_handles(body.graph_def, inner)
@@ -151,7 +161,7 @@ class _Hoisting:
         tensors = [(state.first[each], state.last.get(("", each))) for each in names]
         before = _added("before", [first for first, _ in tensors], kinds)
         after = _added("after", [last or first for first, last in tensors], kinds)
-        finished = closed(
+        finished = to_function(
             function,
             body,
             self._library,
@@ -168,9 +178,9 @@ class _Hoisting:
         return made
 
     def _calls(self, node: Any) -> bool:
-        return any(name in self._library for name in called(node))
+        return any(name in self._library for name in callees(node))
 
-    def _check_form(self, node: Any) -> None:
+    def _check_supported(self, node: Any) -> None:
         """Raises `InvalidModel` for a call that can't be given more to take."""
         writing = node.op in _LOOPS and self._writes(node.attr["cond"].func.name)
 
@@ -184,7 +194,7 @@ class _Hoisting:
     def _written_places(self, node: Any) -> set[int]:
         """Return which inputs of `node` its functions write."""
         shift = node.op in _BRANCHES
-        return {place + shift for name in called(node) for place in self._writes(name)}
+        return {place + shift for name in callees(node) for place in self._writes(name)}
 
     def _writes(self, name: str) -> frozenset[int]:
         """Return which arguments the function `name` writes."""
@@ -193,7 +203,7 @@ class _Hoisting:
 
         if name not in self._writing:
             function = self._library[name]
-            handles = self.written(opened(function, self._library).graph_def)
+            handles = self.written(to_graph(function, self._library).graph_def)
             names = [each.name for each in function.signature.input_arg]
             self._writing[name] = frozenset(
                 place for place, each in enumerate(names) if each in handles
@@ -202,7 +212,7 @@ class _Hoisting:
         return self._writing[name]
 
 
-def _become_handles(graph_def: Any, kinds: Mapping[str, _Kind]) -> None:
+def _become_handles(graph_def: Any, kinds: Mapping[str, _VariableType]) -> None:
     """Make the arguments that `kinds` names variables of the body's own, in place."""
     nodes = nodes_by_name(graph_def)
 
@@ -212,10 +222,12 @@ def _become_handles(graph_def: Any, kinds: Mapping[str, _Kind]) -> None:
         nodes[handle].attr["shape"].CopyFrom(kind.shape)
 
 
-def _added(when: str, tensors: list[str], kinds: list[_Kind]) -> list[Added]:
+def _added(
+    when: str, tensors: list[str], kinds: list[_VariableType]
+) -> list[ExtraTensor]:
     """Name what a function takes or gives besides, one for each piece of state."""
     return [
-        Added(
+        ExtraTensor(
             name=f"state_{when}_{number}",
             tensor=tensor_of(tensor) if when == "after" else tensor,
             dtype=kind.dtype.type,
@@ -224,7 +236,7 @@ def _added(when: str, tensors: list[str], kinds: list[_Kind]) -> list[Added]:
     ]
 
 
-def _widen(node: Any, kinds: list[_Kind]) -> None:
+def _widen(node: Any, kinds: list[_VariableType]) -> None:
     """Say in the attributes of `node` that it takes and gives values of `kinds` too."""
     types = [kind.dtype.type for kind in kinds]
 
@@ -236,20 +248,22 @@ def _widen(node: Any, kinds: list[_Kind]) -> None:
         node.attr["output_shapes"].list.shape.extend(shapes)
 
 
-def _add_write(graph_def: Any, name: str, handle: str, value: str, kind: _Kind) -> None:
+def _add_write(
+    graph_def: Any, name: str, handle: str, value: str, kind: _VariableType
+) -> None:
     write = graph_def.node.add(name=name, op=ASSIGN)
     write.input.extend([handle, value])
     write.attr["dtype"].CopyFrom(kind.dtype)
 
 
-def _follow(graph_def: Any, name: str, after: str) -> None:
+def _run_after(graph_def: Any, name: str, after: str) -> None:
     """Let what runs after the node `name` run after the node `after` too."""
     for node in graph_def.node:
         if f"^{name}" in node.input:
             node.input.append(f"^{after}")
 
 
-def _named(node: Any) -> Iterator[Any]:
+def _function_attributes(node: Any) -> Iterator[Any]:
     """Yield the functions in the attributes of a call, to be read or renamed."""
     if node.op not in _CALLS | _BRANCHES | _LOOPS:
         return

@@ -39,7 +39,7 @@ _HIDDEN = (
 
 
 @contextmanager
-def fresh_calls(source: Source, *, carried: bool) -> Iterator[None]:
+def make_stateless(source: Source, *, carried: bool) -> Iterator[None]:
     """Make what a call of `source` writes the call's own, until the block's end.
 
     The graph as it was is the reference, its variables set anew for each call. If
@@ -49,7 +49,7 @@ def fresh_calls(source: Source, *, carried: bool) -> Iterator[None]:
     check_tables(source.graph_def)
 
     if not writes_variables(source.graph_def):
-        _expect_state(carried)
+        _check_carry_state(carried)
         yield
         return
 
@@ -63,18 +63,18 @@ def fresh_calls(source: Source, *, carried: bool) -> Iterator[None]:
         source.notes.append(_HIDDEN.format(names=names))
 
     if not hidden and not written_variables(flat) - drawing:
-        _expect_state(carried)
+        _check_carry_state(carried)
         yield
         return
 
     with source_session() as session:
         source.graph_def = flat
         rebuild(session, source)
-        _adopt(source, session, drawing, carried=carried)
+        _localize(source, session, drawing, carried=carried)
         yield
 
 
-def _expect_state(carried: bool) -> None:
+def _check_carry_state(carried: bool) -> None:
     if carried:
         raise InvalidSidecar(
             "carry_state is for a model that keeps state from call to call, and this "
@@ -82,7 +82,7 @@ def _expect_state(carried: bool) -> None:
         )
 
 
-def _adopt(
+def _localize(
     source: Source, session: Any, kept: Collection[str], *, carried: bool
 ) -> None:
     outputs = _outputs(source)
@@ -90,13 +90,13 @@ def _adopt(
     named = _names(source, _needed(source, state, outputs))
     _read_stored(source.graph_def, state, named)
     stored = {handle: source.variables[handle] for handle in named}
-    source.reference = FreshReference(session, stored, named)
+    source.reference = StatelessReference(session, stored, named)
 
     if carried:
-        _expect_state(not named)
+        _check_carry_state(not named)
         _carry(source, state, named, outputs)
     elif named:
-        source.notes.append(_NOTE.format(names=_told(stored, named)))
+        source.notes.append(_NOTE.format(names=_describe(stored, named)))
 
     source.graph_def = prune(source.graph_def, source.tensors())
     kept = {node.name for node in source.graph_def.node}
@@ -112,7 +112,7 @@ def _outputs(source: Source) -> dict[str, list[str]]:
     }
 
 
-class FreshReference:
+class StatelessReference:
     """The answers of a graph that writes variables, set anew before each call."""
 
     def __init__(
@@ -144,11 +144,11 @@ class FreshReference:
         self, signature: Signature, inputs: Mapping[str, Array]
     ) -> dict[str, Array]:
         own = {name: handle for handle, name in self._named.items()}
-        begun = {
+        initial = {
             self._given[handle]: inputs.get(self._named[handle], value)
             for handle, value in self._stored.items()
         }
-        self._session.run(self._assigns, begun)
+        self._session.run(self._assigns, initial)
         asked = replace(
             signature,
             inputs={k: v for k, v in signature.inputs.items() if k not in own},
@@ -260,5 +260,5 @@ def _spec(name: str, tensor: str, value: Array) -> TensorSpec:
     )
 
 
-def _told(stored: Mapping[str, Array], named: Mapping[str, str]) -> str:
+def _describe(stored: Mapping[str, Array], named: Mapping[str, str]) -> str:
     return ", ".join(f"{named[each]} {value.shape}" for each, value in stored.items())

@@ -28,7 +28,7 @@ def rows_differ(outputs: Mapping[str, Array]) -> bool:
     )
 
 
-def agree(
+def outputs_agree(
     wanted: Mapping[str, Array], got: Mapping[str, Array], rounded: Mapping[str, int]
 ) -> bool:
     """Compare `got` with `wanted`; `rounded` has bytes of floats by output."""
@@ -37,7 +37,7 @@ def agree(
     )
 
 
-def gap(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> float:
+def max_difference(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> float:
     """The largest difference of numbers."""
     # Infinity less infinity is no number; those are left out below.
     with np.errstate(invalid="ignore"):
@@ -47,7 +47,10 @@ def gap(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> float:
             if _floating(wanted[name]) and wanted[name].shape == got[name].shape
         ]
 
-    return max((float(_finite(gap).max(initial=0.0)) for gap in gaps), default=0.0)
+    return max(
+        (float(_finite(max_difference).max(initial=0.0)) for max_difference in gaps),
+        default=0.0,
+    )
 
 
 def _blank(value: Array) -> bool:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.compiler.verification.agreement import agree, gap, rows_differ
-from inference.compiler.verification.sample_runs import Refusal, Trial
+from inference.compiler.verification.agreement import (
+    max_difference,
+    outputs_agree,
+    rows_differ,
+)
+from inference.compiler.verification.sample_runs import SampleRejection, SampleRun
 from inference.errors import InferenceError, first_line
 from inference.runtime.servable import sample_inputs
 from inference.types import Sample
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from inference.runtime.servable import Servable
     from inference.types import Array, Shape, Signature
 
-_MOST_PROOFS = 3
+_MAX_PROOFS = 3
 _PROVES_NOTHING = "different rows gave equal outputs, which proves nothing"
 
 
@@ -27,53 +31,55 @@ class Mismatch(Exception):
     """The artifact doesn't give what the source gave."""
 
 
-def compare(servable: Servable, trial: Trial) -> float | None:
+def compare(servable: Servable, run: SampleRun) -> float | None:
     """The largest difference from the source's outputs. Raises `Mismatch`.
 
     `None` where the source's own outputs change from call to call.
     """
-    answered = servable.run(trial.signature.name, trial.inputs)
+    answered = servable.run(run.signature.name, run.inputs)
 
-    if not trial.steady:
+    if not run.deterministic:
         return None
 
-    if not agree(trial.outputs, answered, trial.rounding):
-        name = trial.signature.name
-        raise Mismatch(f"signature '{name}' differs by {gap(trial.outputs, answered)}")
+    if not outputs_agree(run.outputs, answered, run.rounding):
+        name = run.signature.name
+        raise Mismatch(
+            f"signature '{name}' differs by {max_difference(run.outputs, answered)}"
+        )
 
-    return gap(trial.outputs, answered)
+    return max_difference(run.outputs, answered)
 
 
-def prove_batchable(servable: Servable, trial: Trial | Refusal) -> Signature:
+def prove_batchable(servable: Servable, run: SampleRun | SampleRejection) -> Signature:
     """The signature, marked as batchable or with the reason why it isn't.
 
     Rows may be joined where every tensor leads with an unknown dimension and running
     rows together gave what running them apart gave, on rows that differ.
     """
-    signature = servable.signatures[trial.signature.name]
-    reason = _unfit(signature)
+    signature = servable.signatures[run.signature.name]
+    reason = _why_unbatchable(signature)
 
-    if not reason and isinstance(trial, Refusal):
+    if not reason and isinstance(run, SampleRejection):
         reason = "the model took no sample inputs, so it could not be tried"
-    elif not reason and isinstance(trial, Trial) and not trial.steady:
+    elif not reason and isinstance(run, SampleRun) and not run.deterministic:
         reason = "the answers change from call to call"
 
-    if not reason and isinstance(trial, Trial):
-        reason = _joined_differs(servable, signature, trial)
+    if not reason and isinstance(run, SampleRun):
+        reason = _why_not_joinable(servable, signature, run)
 
     return replace(
         signature,
         batchable=not reason,
         batchable_reason=reason
         or "rows together gave what rows apart gave, to rounding",
-        sample=None if isinstance(trial, Refusal) else _one_row(servable, trial),
+        sample=None if isinstance(run, SampleRejection) else _sample_row(servable, run),
     )
 
 
-def _one_row(servable: Servable, trial: Trial) -> Sample:
+def _sample_row(servable: Servable, run: SampleRun) -> Sample:
     """The shapes of one row; its first values too, where zeros are refused."""
-    signature = trial.signature
-    row = trial.candidate.draw(1, seed=0)
+    signature = run.signature
+    row = run.candidate.draw(1, seed=0)
     sample = Sample(
         shapes={name: value.shape for name, value in row.items()},
         texts={
@@ -99,7 +105,7 @@ def _first_numbers(row: Mapping[str, Array]) -> dict[str, float]:
     }
 
 
-def _unfit(signature: Signature) -> str:
+def _why_unbatchable(signature: Signature) -> str:
     required = [spec for spec in signature.inputs.values() if spec.required]
 
     if not required:
@@ -119,21 +125,21 @@ def _leads_unknown(shape: Shape) -> bool:
     return shape is not None and len(shape) > 0 and shape[0] is None
 
 
-def _joined_differs(servable: Servable, signature: Signature, trial: Trial) -> str:
+def _why_not_joinable(servable: Servable, signature: Signature, run: SampleRun) -> str:
     """Why rows can't be joined; tries others where their answers are the same."""
-    said = ""
+    reason = ""
 
-    for number in range(_MOST_PROOFS):
-        draws = [trial.candidate.draw(rows, seed=2 * number + rows) for rows in (1, 2)]
-        said = _prove(servable, signature, draws, trial.rounding)
+    for number in range(_MAX_PROOFS):
+        draws = [run.candidate.draw(rows, seed=2 * number + rows) for rows in (1, 2)]
+        reason = _compare_joined(servable, signature, draws, run.rounding)
 
-        if said != _PROVES_NOTHING:
+        if reason != _PROVES_NOTHING:
             break
 
-    return said
+    return reason
 
 
-def _prove(
+def _compare_joined(
     servable: Servable,
     signature: Signature,
     draws: Sequence[Mapping[str, Array]],
@@ -156,15 +162,15 @@ def _prove(
         # TensorFlow's or NumPy's; either way the rows can't be joined.
         return f"rows can't be run together: {first_line(exc)}"
 
-    return _judge(expected, together, rounded)
+    return _compare_outputs(expected, together, rounded)
 
 
-def _judge(
+def _compare_outputs(
     expected: Mapping[str, Array],
     together: Mapping[str, Array],
     rounded: Mapping[str, int],
 ) -> str:
-    if not agree(expected, together, rounded):
+    if not outputs_agree(expected, together, rounded):
         return "rows together gave other outputs than rows apart"
 
     return "" if rows_differ(expected) else _PROVES_NOTHING

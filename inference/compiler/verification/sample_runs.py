@@ -6,12 +6,16 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from inference.compiler.verification.agreement import agree, is_empty, rows_differ
+from inference.compiler.verification.agreement import (
+    is_empty,
+    outputs_agree,
+    rows_differ,
+)
 from inference.compiler.verification.precision import rounding
 from inference.compiler.verification.unsupported import (
-    cannot_compute,
-    cannot_run,
-    without_kernel,
+    missing_kernel_reason,
+    unimplemented_reason,
+    unregistered_reason,
 )
 from inference.errors import InvalidSidecar, first_line
 from inference.formats.graph.value_hints import hints_of
@@ -25,37 +29,37 @@ if TYPE_CHECKING:
     from inference.inputs.samples import Candidate
     from inference.types import Array, Signature
 
-MOST_SECONDS = 60
+MAX_SECONDS = 60
 """That one signature's candidates take together, but for the first."""
 
-_MOST_TAKEN = 4
-_MOST_BLOCKED = 4
+_MAX_TAKEN = 4
+_MAX_BLOCKED = 4
 _MIXING = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class SampleRun:
     """Samples that the source took for one signature, and what it answered.
 
-    `steady` says that it answered the same when asked again. `rounding` has the bytes
-    of the narrowest float that was computed with, where that isn't the output's own.
+    `deterministic` says that a second call gave the same outputs. `rounding` has the
+    bytes of the narrowest float used on the way to an output, by output.
     """
 
     signature: Signature
     candidate: Candidate
     inputs: dict[str, Array]
     outputs: dict[str, Array]
-    steady: bool
+    deterministic: bool
     rounding: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def is_telling(self) -> bool:
+    def is_conclusive(self) -> bool:
         """Tell if different rows got different answers, and the same ones again."""
-        return self.steady and rows_differ(self.outputs)
+        return self.deterministic and rows_differ(self.outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class SampleRejection:
     """The source took no sample; `reason` is what it said of the first.
 
     If it `never_runs`, that is because of an operation that no input can change.
@@ -66,62 +70,62 @@ class Refusal:
     never_runs: bool = False
 
 
-def attempt(
+def run_samples(
     source: Source, signature: Signature, given: Sequence[Given] = ()
-) -> Trial | Refusal:
+) -> SampleRun | SampleRejection:
     """Find samples that the source takes for `signature`, and its answers.
 
     Those `given` come first. Of the ones that it takes, the first counts that gets an
     answer with different rows, else the first of all. Raises `InvalidSidecar` where it
     refuses what the sidecar gives.
     """
-    search = Search(source, signature)
+    search = SampleSearch(source, signature)
     hints = hints_of(source.graph_def, signature)
 
     for each in given:
-        found = search.ask_given(each)
+        found = search.try_given(each)
 
         if found is not None:
             return found
 
     for candidate in candidates(signature, source.texts, hints):
-        found = search.ask(candidate)
+        found = search.try_candidate(candidate)
 
-        if found is not None and found.is_telling:
+        if found is not None and found.is_conclusive:
             return found
 
-        if search.is_over:
+        if search.is_exhausted:
             break
 
     return search.best()
 
 
-class Search:
+class SampleSearch:
     """The samples that were tried on one signature so far."""
 
     def __init__(self, source: Source, signature: Signature) -> None:
         self._source = source
         self._signature = signature
         self._rounding = rounding(source.graph_def, signature)
-        self._ends = time.monotonic() + MOST_SECONDS
-        self._taken: list[Trial] = []
+        self._ends = time.monotonic() + MAX_SECONDS
+        self._taken: list[SampleRun] = []
         self._reasons: list[str] = []
         self._missing: list[str | None] = []
         self._blocked: list[str] = []
 
     @property
-    def is_over(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Return whether enough was tried."""
         answered = [each for each in self._taken if not is_empty(each.outputs)]
         return (
             time.monotonic() > self._ends
-            or len(answered) == _MOST_TAKEN
-            or len(self._blocked) == _MOST_BLOCKED
+            or len(answered) == _MAX_TAKEN
+            or len(self._blocked) == _MAX_BLOCKED
         )
 
-    def ask_given(self, given: Given) -> Trial | Refusal | None:
+    def try_given(self, given: Given) -> SampleRun | SampleRejection | None:
         """The source's answers, if those to other rows than the first differ."""
-        found = self.ask(given)
+        found = self.try_candidate(given)
 
         if found is None and given.binding and self._blocked:
             return self._never(self._blocked[-1])
@@ -132,14 +136,14 @@ class Search:
                 f"'{self._signature.name}': {self._reasons[-1]}"
             )
 
-        if found is None or found.is_telling:
+        if found is None or found.is_conclusive:
             return found
 
         inputs = given.draw(max(2, given.rows), seed=_MIXING)
         mixed = self._answered(given, inputs)
-        return found if mixed is not None and mixed.is_telling else None
+        return found if mixed is not None and mixed.is_conclusive else None
 
-    def ask(self, candidate: Candidate) -> Trial | None:
+    def try_candidate(self, candidate: Candidate) -> SampleRun | None:
         """The source's answers; `None` if it refuses."""
         # Other numbers may lead into a branch that this machine can run.
         inputs = candidate.draw(candidate.rows, seed=len(self._blocked))
@@ -150,7 +154,9 @@ class Search:
 
         return found
 
-    def _answered(self, candidate: Candidate, inputs: dict[str, Array]) -> Trial | None:
+    def _answered(
+        self, candidate: Candidate, inputs: dict[str, Array]
+    ) -> SampleRun | None:
         try:
             outputs = self._source.reference(self._signature, inputs)
             again = self._source.reference(self._signature, inputs)
@@ -159,28 +165,29 @@ class Search:
             self._refused(exc)
             return None
 
-        return Trial(
+        return SampleRun(
             signature=self._signature,
             candidate=candidate,
             inputs=inputs,
             outputs=outputs,
-            steady=agree(outputs, again, self._rounding),
+            deterministic=outputs_agree(outputs, again, self._rounding),
             rounding=self._rounding,
         )
 
-    def best(self) -> Trial | Refusal:
+    def best(self) -> SampleRun | SampleRejection:
         """The first that was taken, or else what was said of the first that wasn't."""
         if self._taken:
             # Of equals the first: it is the likeliest.
             return max(
-                self._taken, key=lambda each: (each.steady, not is_empty(each.outputs))
+                self._taken,
+                key=lambda each: (each.deterministic, not is_empty(each.outputs)),
             )
 
         if blocked := self._why_never():
             return self._never(blocked)
 
         reason = self._reasons[0] if self._reasons else "it has nothing to feed"
-        return Refusal(signature=self._signature, reason=reason)
+        return SampleRejection(signature=self._signature, reason=reason)
 
     def _why_never(self) -> str | None:
         """Why no input can be answered here: what runs said, or what TensorFlow has."""
@@ -190,14 +197,16 @@ class Search:
         if self._missing and self._missing[0] and all(self._missing):
             return self._missing[0]
 
-        return without_kernel(self._source.graph_def, self._signature)
+        return unregistered_reason(self._source.graph_def, self._signature)
 
     def _refused(self, exc: Exception) -> None:
-        if blocked := cannot_run(exc):
+        if blocked := missing_kernel_reason(exc):
             self._blocked.append(blocked)
 
-        self._missing.append(cannot_compute(exc))
+        self._missing.append(unimplemented_reason(exc))
         self._reasons.append(first_line(exc))
 
-    def _never(self, reason: str) -> Refusal:
-        return Refusal(signature=self._signature, reason=reason, never_runs=True)
+    def _never(self, reason: str) -> SampleRejection:
+        return SampleRejection(
+            signature=self._signature, reason=reason, never_runs=True
+        )

@@ -14,7 +14,7 @@ from tensorflow.python.framework import kernels
 
 from inference.backend import tf
 from inference.errors import first_line
-from inference.formats.graph.graphdef import called, function_names, node_of, reachable
+from inference.formats.graph.graphdef import callees, function_names, node_of, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ _REPLACED = {"AccumulateNV2"}
 """Made into others before kernels are looked for: accumulate_n_optimizer.cc."""
 
 
-def cannot_run(error: Exception) -> str | None:
+def missing_kernel_reason(error: Exception) -> str | None:
     """Return why, if TensorFlow has no kernel on this machine for an operation.
 
     Names the operation, the node or layer, and a cure. `None` for other errors, which
@@ -59,7 +59,7 @@ def cannot_run(error: Exception) -> str | None:
     return _reason(error, said) if _NO_KERNEL.search(said) else None
 
 
-def cannot_compute(error: Exception) -> str | None:
+def unimplemented_reason(error: Exception) -> str | None:
     """Return why, if a kernel says that it doesn't implement what it is asked for.
 
     It may mean just these inputs, so one such error alone proves nothing.
@@ -70,7 +70,7 @@ def cannot_compute(error: Exception) -> str | None:
     return _reason(error, str(error.message))
 
 
-def cure_of(said: str) -> str:
+def remedy(said: str) -> str:
     """Say what helps against an operation without a kernel, by what is said of it."""
     return next((cure for word, cure in _CURES.items() if word in said), _CURE)
 
@@ -81,7 +81,7 @@ def _reason(error: Exception, said: str) -> str:
     node = node_def.name if node_def is not None else _first(_NODE, said)
     what = f"'{node}' ({op})" if op and node else f"'{node or op or 'an operation'}'"
     cause = first_line(error).rstrip(".")
-    return f"{what} can't run on this machine: {cause}. {cure_of(op + said)}"
+    return f"{what} can't run on this machine: {cause}. {remedy(op + said)}"
 
 
 def _first(pattern: re.Pattern[str], said: str) -> str:
@@ -89,7 +89,7 @@ def _first(pattern: re.Pattern[str], said: str) -> str:
     return next((each for each in match.groups() if each), "") if match else ""
 
 
-def without_kernel(graph_def: Any, signature: Signature) -> str | None:
+def unregistered_reason(graph_def: Any, signature: Signature) -> str | None:
     """Return why, if no CPU has a kernel for a node that `signature` always runs.
 
     Names the operation, the node, its dtypes and a cure.
@@ -107,7 +107,7 @@ def without_kernel(graph_def: Any, signature: Signature) -> str | None:
     of = f" of {names}" if names else ""
     return (
         f"'{node.name}' ({node.op}) can't run on this machine: TensorFlow "
-        f"{tf.__version__} has no kernel for it on a CPU{of}. {cure_of(node.op)}"
+        f"{tf.__version__} has no kernel for it on a CPU{of}. {remedy(node.op)}"
     )
 
 
@@ -125,7 +125,7 @@ def _always(graph_def: Any, signature: Signature) -> Iterator[Any]:
         if node.op in _BRANCHES or _is_compiled(node.attr):
             continue
 
-        for name in {*called(node)} - seen:
+        for name in {*callees(node)} - seen:
             seen.add(name)
             waiting += _of_body(bodies[name]) if name in bodies else []
 

@@ -23,23 +23,23 @@ MERGES = {"Merge", "RefMerge"}
 FORWARDS = {"Identity", "RefIdentity", *ENTERS, *EXITS, *REPEATS, *MERGES}
 """What gives on what it takes."""
 
-_MOST_SIDES = 64
-_MOST_STEPS = 100
+_MAX_BRANCHES = 64
+_MAX_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class Branch:
     """One way that a branch can take: the `position` of the tensor that steers it.
 
     A boolean tensor has 0 for false and 1 for true, seen from behind any negations.
     """
 
-    steer: Wire
+    predicate: Wire
     position: int
 
 
 @dataclass(slots=True, kw_only=True)
-class Places:
+class ControlFlow:
     """Of each operation: how many frames it is in, and what sides it needs taken.
 
     `controls` are operations that only say which way was taken; `levels` say of a side
@@ -47,48 +47,51 @@ class Places:
     """
 
     depths: dict[Operation, int] = field(default_factory=dict)
-    sides: dict[Operation, frozenset[Side]] = field(default_factory=dict)
+    branches: dict[Operation, frozenset[Branch]] = field(default_factory=dict)
     controls: set[Operation] = field(default_factory=set)
-    levels: dict[Side, int] = field(default_factory=dict)
+    levels: dict[Branch, int] = field(default_factory=dict)
 
-    def unconditional(self, operation: Operation) -> bool:
+    def is_unconditional(self, operation: Operation) -> bool:
         """Return whether it runs once in each call."""
         return not self.depths.get(operation) and not self.of(operation)
 
-    def of(self, operation: Operation) -> frozenset[Side]:
+    def of(self, operation: Operation) -> frozenset[Branch]:
         """The sides that must be taken for `operation` to run."""
-        return self.sides.get(operation, frozenset())
+        return self.branches.get(operation, frozenset())
 
-    def is_off(self, sides: frozenset[Side], ways: Mapping[Wire, bool]) -> bool:
-        """Return whether one of `sides` isn't the way that is taken."""
+    def is_excluded(
+        self, branches: frozenset[Branch], decided: Mapping[Wire, bool]
+    ) -> bool:
+        """Return whether one of `branches` isn't the way that is taken."""
         return any(
-            side.steer in ways and side.position != ways[side.steer] for side in sides
+            branch.predicate in decided and branch.position != decided[branch.predicate]
+            for branch in branches
         )
 
-    def sides_of(self, wire: Wire) -> frozenset[Side]:
+    def branches_of(self, wire: Wire) -> frozenset[Branch]:
         """The sides that must be taken for `wire` to have a value."""
-        side = side_of(wire)
-        return self.of(wire.op) if side is None else self.of(wire.op) | {side}
+        branch = branch_of(wire)
+        return self.of(wire.op) if branch is None else self.of(wire.op) | {branch}
 
 
-def find_places(operations: Iterable[Operation]) -> Places:
+def find_control_flow(operations: Iterable[Operation]) -> ControlFlow:
     """The places of all operations, but of those in a circle that isn't a loop's."""
-    places = Places()
+    flow = ControlFlow()
 
     for operation in _in_order(list(operations)):
-        _place(operation, places)
+        _locate(operation, flow)
 
-    return places
+    return flow
 
 
-def side_of(wire: Wire) -> Side | None:
+def branch_of(wire: Wire) -> Branch | None:
     """The side that the output `wire` of a Switch of a branch stands for."""
     if wire.op.type not in SWITCHES or len(wire.op.inputs) < 2 or is_loop(wire.op):
         return None
 
-    steer, inverted = origin(wire.op.inputs[1])
+    predicate, inverted = origin(wire.op.inputs[1])
     position = int(wire.name.rpartition(":")[2])
-    return Side(steer=steer, position=1 - position if inverted else position)
+    return Branch(predicate=predicate, position=1 - position if inverted else position)
 
 
 def is_loop(switch: Operation) -> bool:
@@ -100,7 +103,7 @@ def origin(wire: Wire) -> tuple[Wire, bool]:
     """Where a steering tensor comes from, and whether it is negated on its way."""
     inverted = False
 
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         passes = wire.op.type in {"Identity", "LogicalNot", *ENTERS, *SWITCHES}
 
         if not passes or not wire.op.inputs:
@@ -146,41 +149,41 @@ def _begun(operation: Operation) -> list[Wire]:
     return [wire for wire in operation.inputs if wire.op.type not in REPEATS]
 
 
-def _place(operation: Operation, places: Places) -> None:
+def _locate(operation: Operation, flow: ControlFlow) -> None:
     before = [*_sources(operation), *operation.control_inputs]
-    depth = max((places.depths.get(each, 0) for each in before), default=0)
+    depth = max((flow.depths.get(each, 0) for each in before), default=0)
     step = (operation.type in ENTERS) - (operation.type in EXITS)
-    places.depths[operation] = max(depth + step, 0)
-    places.sides[operation] = _sides(operation, places)
+    flow.depths[operation] = max(depth + step, 0)
+    flow.branches[operation] = _branches(operation, flow)
 
-    for side in filter(None, map(side_of, operation.outputs)):
-        level = len(places.sides[operation])
-        places.levels[side] = max(places.levels.get(side, 0), level)
+    for branch in filter(None, map(branch_of, operation.outputs)):
+        level = len(flow.branches[operation])
+        flow.levels[branch] = max(flow.levels.get(branch, 0), level)
 
-    if _is_control(operation, places):
-        places.controls.add(operation)
+    if _is_control(operation, flow):
+        flow.controls.add(operation)
 
 
-def _sides(operation: Operation, places: Places) -> frozenset[Side]:
-    taken = [places.sides_of(wire) for wire in _begun(operation)]
+def _branches(operation: Operation, flow: ControlFlow) -> frozenset[Branch]:
+    taken = [flow.branches_of(wire) for wire in _begun(operation)]
 
     # A Merge runs as soon as one side has come to it.
     if operation.type in MERGES and taken:
         return frozenset.intersection(*taken)
 
-    waited = [places.of(each) for each in operation.control_inputs]
-    found: frozenset[Side] = frozenset().union(*taken, *waited)
-    return found if len(found) <= _MOST_SIDES else max(taken + waited, key=len)
+    waited = [flow.of(each) for each in operation.control_inputs]
+    found: frozenset[Branch] = frozenset().union(*taken, *waited)
+    return found if len(found) <= _MAX_BRANCHES else max(taken + waited, key=len)
 
 
-def _is_control(operation: Operation, places: Places) -> bool:
+def _is_control(operation: Operation, flow: ControlFlow) -> bool:
     if operation.type == "LoopCond":
         return True
 
     if operation.type in SWITCHES and len(operation.inputs) > 1:
-        data, steer = operation.inputs[:2]
-        return origin(data)[0] is origin(steer)[0] or data.op in places.controls
+        data, predicate = operation.inputs[:2]
+        return origin(data)[0] is origin(predicate)[0] or data.op in flow.controls
 
     sources = _sources(operation)
     passes = operation.type in FORWARDS and bool(sources)
-    return passes and all(each in places.controls for each in sources)
+    return passes and all(each in flow.controls for each in sources)

@@ -6,14 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from inference.formats.graph.graphdef import called, node_of
+from inference.formats.graph.graphdef import callees, node_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_FRAMES = 5000
-MOST_DEPTH = 32
-MOST_STEPS = 200_000
+MAX_FRAMES = 5000
+MAX_DEPTH = 32
+MAX_STEPS = 200_000
 _PASSING = frozenset(
     "Add AddV2 All Any Bitcast BroadcastTo Cast CheckNumerics ConcatV2 DecodeBase64 "
     "EnsureShape Enter Exit ExpandDims Identity IdentityN Max Maximum Merge Min "
@@ -26,7 +26,7 @@ _PASSING = frozenset(
 )
 """What these give lies about where the values lay that they were given."""
 
-_HANDING = frozenset(
+_FORWARDING = frozenset(
     "Cast Enter Identity ReadVariableOp Snapshot StopGradient Switch".split()
 )
 _IF = {"If", "StatelessIf", "Case", "StatelessCase"}
@@ -65,22 +65,22 @@ class Use:
         """The node that another input comes from, through calls; `None` if unknown."""
         step: tuple[Frame, str] | None = _input(self.frame, self.node, position)
 
-        for _ in range(MOST_FRAMES):
+        for _ in range(MAX_FRAMES):
             if step is None:
                 break
 
             frame, tensor = step
             node = frame.nodes.get(node_of(tensor))
 
-            if node is not None and node.op not in _HANDING:
+            if node is not None and node.op not in _FORWARDING:
                 return node
 
-            step = _input(frame, node, 0) if node else _given(frame, tensor)
+            step = _input(frame, node, 0) if node else _argument_source(frame, tensor)
 
         return None
 
 
-class Flow:
+class Dataflow:
     """The graph with its functions, each as often as it is called."""
 
     def __init__(self, graph_def: Any) -> None:
@@ -96,25 +96,25 @@ class Flow:
         waiting = [(self._root, node_of(tensor), _index(tensor))]
         seen = set(waiting)
 
-        while waiting and len(seen) < MOST_STEPS:
+        while waiting and len(seen) < MAX_STEPS:
             frame, name, index = waiting.pop()
             found = list(_leaving(frame, name))
 
             for node, position, wanted in frame.readers.get(name, ()):
                 if None in (index, wanted) or index == wanted:
                     yield Use(frame, node, position)
-                    found += self._behind(frame, node, position)
+                    found += self._propagated(frame, node, position)
 
             waiting += [each for each in found if each not in seen]
             seen.update(found)
 
-    def _behind(
+    def _propagated(
         self, frame: Frame, node: Any, position: int
     ) -> Iterator[tuple[Frame, str, int | None]]:
         if node.op in _PASSING:
             yield frame, node.name, None
 
-        for name in called(node):
+        for name in callees(node):
             inner = self._enter(frame, node, name)
             argument = position - (node.op in _IF)
 
@@ -134,7 +134,7 @@ class Flow:
             return frame.inner.get(key)
 
         # A function that calls itself would go on for ever.
-        if self._frames == MOST_FRAMES or frame.depth == MOST_DEPTH:
+        if self._frames == MAX_FRAMES or frame.depth == MAX_DEPTH:
             return None
 
         self._frames += 1
@@ -156,7 +156,7 @@ def _leaving(frame: Frame, name: str) -> Iterator[tuple[Frame, str, int | None]]
             yield outer, node.name, position
 
 
-def _given(frame: Frame, tensor: str) -> tuple[Frame, str] | None:
+def _argument_source(frame: Frame, tensor: str) -> tuple[Frame, str] | None:
     """The tensor, and where it is, that the caller gave for an argument."""
     if frame.caller is None:
         return None

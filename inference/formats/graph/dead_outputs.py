@@ -23,7 +23,7 @@ def drop_dead(
 
     Runs the graph on `samples`, the likeliest first.
     """
-    tried = _telling(session, signature, samples)
+    tried = _conclusive_samples(session, signature, samples)
     kept = {
         name: spec
         for name, spec in signature.outputs.items()
@@ -38,7 +38,9 @@ def drop_dead(
     return replace(signature, outputs=kept)
 
 
-def _telling(session: Any, signature: Signature, samples: list[Made]) -> list[Made]:
+def _conclusive_samples(
+    session: Any, signature: Signature, samples: list[Made]
+) -> list[Made]:
     """The first that all outputs together take, or that shows one to be dead.
 
     The likeliest few where there is none: an output alone may take one of those.

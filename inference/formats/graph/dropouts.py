@@ -25,12 +25,12 @@ _FORWARDS = {"Cast", "Identity", "Switch", *ENTERS}
 # Which operand must be the larger one for an element to be kept.
 _COMPARISONS = {"Greater": 0, "GreaterEqual": 0, "Less": 1, "LessEqual": 1}
 _MASKS = {*_COMPARISONS, "Floor"}
-_MOST_STEPS = 20
+_MAX_STEPS = 20
 
 # With the sign of the second operand.
 _ARITHMETIC = {"Add": 1.0, "AddV2": 1.0, "Sub": -1.0, "Mul": 1.0}
 # Each level may double the work.
-_MOST_LEVELS = 6
+_MAX_LEVELS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ def _kept_where(operation: Operation) -> Linear:
     return forms[larger].plus(forms[1 - larger].times(-1.0))
 
 
-def _drops(mask: Wire, steps: int = _MOST_STEPS) -> bool:
+def _drops(mask: Wire, steps: int = _MAX_STEPS) -> bool:
     """Return whether values are multiplied by `mask`, or zeroed where it is false.
 
     Chance may also choose between two values, as an agent that explores does.
@@ -151,7 +151,7 @@ def _randoms(form: Linear) -> list[Wire]:
     return [wire for wire in form.terms if wire.op.type in UNIFORM]
 
 
-def _linear(wire: Wire, levels: int = _MOST_LEVELS) -> Linear:
+def _linear(wire: Wire, levels: int = _MAX_LEVELS) -> Linear:
     wire = _passed(wire)
     known = number(wire)
 
@@ -174,7 +174,7 @@ def _linear(wire: Wire, levels: int = _MOST_LEVELS) -> Linear:
 
 
 def _passed(wire: Wire) -> Wire:
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if wire.op.type not in _FORWARDS or not wire.op.inputs:
             break
 

@@ -13,14 +13,14 @@ from inference.errors import InvalidModel
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST_BYTES = 2**31
+MAX_BYTES = 2**31
 
 
 def read_message(path: Path, *, what: str) -> bytes:
     """The content of a protobuf file. Raises `InvalidModel` for one that is too big."""
     size = path.stat().st_size
 
-    if size >= MOST_BYTES:
+    if size >= MAX_BYTES:
         raise InvalidModel(
             f"{what} has {size / 2**30:.1f} GiB, and no graph file can have 2 GiB. "
             "Export the model as a SavedModel, which keeps its weights apart."
@@ -42,7 +42,7 @@ def parse(path: Path) -> Any:
 
         raise InvalidModel(
             f"{path.name} is neither HDF5, a .keras zip nor a TensorFlow graph"
-            f"{_what_else(content)}. Copy or export it again."
+            f"{_describe(content)}. Copy or export it again."
         ) from exc
 
     if not graph_def.node:
@@ -63,7 +63,7 @@ _SAVED_MODEL = (
 )
 
 
-def _what_else(content: bytes) -> str:
+def _describe(content: bytes) -> str:
     """What a file that is no graph seems to be, as the end of a sentence."""
     if b"brain.Event" in content[:64]:
         return "; it looks like a TensorBoard log"

@@ -9,7 +9,7 @@ from inference.errors import InvalidSidecar
 from inference.formats.graph.control_flow import SWITCHES, origin
 from inference.formats.graph.graphdef import node_of, nodes_by_name
 from inference.formats.graph.nodes import become_constant
-from inference.formats.graph.topology import operations
+from inference.formats.graph.topology import read_operations
 
 if TYPE_CHECKING:
     from inference.repository.sidecar import Sidecar
@@ -39,7 +39,7 @@ def fix_constants(graph_def: Any, sidecar: Sidecar) -> None:
 def _steering(graph_def: Any) -> set[str]:
     return {
         origin(operation.inputs[1])[0].op.name
-        for operation in operations(graph_def)
+        for operation in read_operations(graph_def)
         if operation.type in SWITCHES and len(operation.inputs) > 1
     }
 

@@ -99,7 +99,7 @@ def used_functions(nodes: Iterable[Any], library: Any) -> set[str]:
     bodies = {function.signature.name: function for function in library.function}
     used: set[str] = set()
     gradients = {each.function_name: each.gradient_func for each in library.gradient}
-    waiting = [name for node in nodes for name in called(node)]
+    waiting = [name for node in nodes for name in callees(node)]
 
     while waiting:
         name = waiting.pop()
@@ -108,7 +108,7 @@ def used_functions(nodes: Iterable[Any], library: Any) -> set[str]:
             continue
 
         used.add(name)
-        waiting.extend(each for node in bodies[name].node_def for each in called(node))
+        waiting.extend(each for node in bodies[name].node_def for each in callees(node))
 
         if name in gradients:
             waiting.append(gradients[name])
@@ -153,7 +153,7 @@ def check_ops(graph_def: Any) -> None:
         )
 
 
-def check_whole(graph_def: Any) -> None:
+def check_complete(graph_def: Any) -> None:
     """Raises `InvalidModel` where a node's input is missing, as in a cut file."""
     names = {node.name for node in graph_def.node}
 
@@ -167,7 +167,7 @@ def check_whole(graph_def: Any) -> None:
                 )
 
 
-def called(node: Any) -> Iterator[str]:
+def callees(node: Any) -> Iterator[str]:
     """What `node` may call: its operation, and the functions in its attributes."""
     yield node.op
     yield from _functions(node.attr)

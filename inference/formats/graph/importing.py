@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SHAPES = "_output_shapes"
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 
 
 def import_graph(graph: Any, graph_def: Any) -> None:
@@ -61,7 +61,7 @@ def drop_unknown(graph_def: Any, producers: Iterable[Any] = ()) -> list[str]:
     if not passed_over:
         return []
 
-    named = ", ".join(list(passed_over.values())[:_MOST_NAMED])
+    named = ", ".join(list(passed_over.values())[:_MAX_NAMED])
     return [f"Attributes that TensorFlow {tf.__version__} doesn't have: {named}."]
 
 

@@ -26,7 +26,7 @@ COUNTED = -1
 _NAME = re.compile(r"(.*_)?(batch_?size|bs|n_?batch|batch)(_.*)?")
 _INTEGERS = {tf.int32, tf.int64}
 _SIZES = {"Cast", "ConcatV2", "ExpandDims", "Identity", "Pack"}
-_MOST_STEPS = 20
+_MAX_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def _is_named(wire: Wire) -> bool:
 def _sizes_states(wire: Wire) -> bool:
     """Return whether it does nothing but lead the sizes of arrays that are filled."""
     has_own_value = wire.op.type == "PlaceholderWithDefault"
-    return not has_own_value and _all_lead(wire, _MOST_STEPS)
+    return not has_own_value and _all_lead(wire, _MAX_STEPS)
 
 
 def _all_lead(wire: Wire, steps: int) -> bool:

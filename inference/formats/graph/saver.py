@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _FILLS = {"Assign", "AssignVariableOp"}
 _STRING = tf.string.as_datatype_enum
-_MOST_NAMES = 1_000_000
-_MOST_STEPS = 20
+_MAX_NAMES = 1_000_000
+_MAX_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def _restored(tensor: str, nodes: Mapping[str, Any]) -> Saved | None:
 
 
 def _origin(tensor: str, nodes: Mapping[str, Any]) -> str:
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         node = nodes.get(node_of(tensor))
 
         if node is None or node.op not in FORWARDS or not node.input:
@@ -114,7 +114,7 @@ def _texts(tensor: str, nodes: Mapping[str, Any]) -> list[str]:
     shape = tf.TensorShape(tensor_proto.tensor_shape)
 
     # Many equal texts may stand there once.
-    if tensor_proto.dtype != _STRING or (shape.num_elements() or 0) > _MOST_NAMES:
+    if tensor_proto.dtype != _STRING or (shape.num_elements() or 0) > _MAX_NAMES:
         return []
 
     texts = tf.make_ndarray(tensor_proto).reshape(-1).tolist()

@@ -17,12 +17,12 @@ _CHOOSING = SWITCHES | {"If", "StatelessIf"}
 _GUARD = "/AssertGuard"
 """TensorFlow 2's own name for the branch that it puts an assertion in."""
 
-_HANDING_ON = {"Identity", "LogicalNot"}
+_FORWARDING = {"Identity", "LogicalNot"}
 _SIZES = {"Rank", "Shape", "ShapeN", "Size"}
 _TRUTHS = {"Identity", "If", "StatelessIf"}
 
 
-def telling(outputs: list[Wire], feedable: Mapping[str, Wire]) -> list[Wire]:
+def drop_side_outputs(outputs: list[Wire], feedable: Mapping[str, Wire]) -> list[Wire]:
     """Leave out sizes, switches handed on, and assertions, if there is more."""
     kept = [
         tensor
@@ -38,7 +38,7 @@ def _is_switch(tensor: Wire, feedable: Mapping[str, Wire]) -> bool:
     """Tell an input that comes out as it went in, or negated: a `pred_id`."""
     passed = False
 
-    while tensor.name not in feedable and tensor.op.type in _HANDING_ON:
+    while tensor.name not in feedable and tensor.op.type in _FORWARDING:
         if not tensor.op.inputs:
             return False
 
@@ -56,7 +56,7 @@ def _steers(tensor: Wire) -> bool:
             if reader.type in _CHOOSING:
                 return True
 
-            waiting += reader.outputs if reader.type in _HANDING_ON else []
+            waiting += reader.outputs if reader.type in _FORWARDING else []
 
     return False
 

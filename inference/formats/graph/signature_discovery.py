@@ -12,11 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel, InvalidSidecar
-from inference.formats.graph.control_flow import EXITS, MERGES, SWITCHES, find_places
+from inference.formats.graph.control_flow import (
+    EXITS,
+    MERGES,
+    SWITCHES,
+    find_control_flow,
+)
 from inference.formats.graph.graphdef import public_name
 from inference.formats.graph.nodes import PIPELINE
 from inference.formats.graph.optional_inputs import inference_value
-from inference.formats.graph.side_outputs import telling
+from inference.formats.graph.side_outputs import drop_side_outputs
 from inference.formats.graph.sidecar_signatures import tensor_spec
 from inference.formats.graph.tensors import UNSERVABLE
 from inference.types import Signature, TensorSpec
@@ -51,9 +56,9 @@ def discover(operations: list[Operation]) -> Found:
     ends = _ends(operations, _dependents(feedable.values()))
 
     if not ends:
-        raise InvalidModel(_nothing(operations, feedable))
+        raise InvalidModel(_no_signature_message(operations, feedable))
 
-    outputs = telling(
+    outputs = drop_side_outputs(
         [tensor for end in ends for tensor in _values(end) if _servable(tensor)],
         feedable,
     )
@@ -72,7 +77,7 @@ def found_signature(graph: Any, found: Found) -> Signature:
     )
 
 
-def complete(
+def add_needed_inputs(
     graph: Any, signature: Signature, values: Mapping[str, float]
 ) -> Signature:
     """Add the inputs that the outputs need beside the declared ones.
@@ -157,17 +162,17 @@ def _ends(operations: list[Operation], reached: set[Operation]) -> list[Operatio
 
     What stands in a branch is only taken where there is nothing else.
     """
-    places = find_places(operations)
+    flow = find_control_flow(operations)
     candidates = [
         operation
         for operation in operations
         if operation in reached
         and operation.type not in STUBS
-        and operation not in places.controls
-        and not places.depths.get(operation)
+        and operation not in flow.controls
+        and not flow.depths.get(operation)
         and any(_servable(tensor) for tensor in operation.outputs)
     ]
-    settled = [each for each in candidates if places.unconditional(each)]
+    settled = [each for each in candidates if flow.is_unconditional(each)]
     return _last(settled) or _last(candidates)
 
 
@@ -255,7 +260,7 @@ def _servable(tensor: Any) -> bool:
     return tensor.dtype is None or tensor.dtype.base_dtype.name not in UNSERVABLE
 
 
-def _nothing(operations: list[Any], feedable: dict[str, Any]) -> str:
+def _no_signature_message(operations: list[Any], feedable: dict[str, Any]) -> str:
     lacks = "an output that needs an input" if feedable else "an input"
     return (
         f"The graph has nothing to serve: none of its {len(operations)} nodes is "

@@ -92,7 +92,7 @@ def fill_tables(graph: Any, tables: list[Table]) -> list[Any]:
     return fills
 
 
-def own_tables(graph_def: Any) -> None:
+def rename_tables(graph_def: Any) -> None:
     """Name tables after their nodes: shared names may hold the exporter's paths."""
     for node in graph_def.node:
         if node.op in TABLES:

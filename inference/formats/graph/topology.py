@@ -20,7 +20,7 @@ from inference.formats.graph.tensors import known_dtype
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_OUTPUTS = 1_000_000
+MAX_OUTPUTS = 1_000_000
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Operation:
         return self.outputs[0]
 
 
-def operations(graph_def: Any) -> list[Operation]:
+def read_operations(graph_def: Any) -> list[Operation]:
     """The operations of `graph_def`, whose inputs are all there, in its order."""
     bodies = {each.signature.name: each for each in graph_def.library.function}
     made: dict[str, Operation] = {}
@@ -74,9 +74,9 @@ def operations(graph_def: Any) -> list[Operation]:
         made[node.name] = _operation(node, bodies)
         count += len(made[node.name].outputs)
 
-        if count > MOST_OUTPUTS:
+        if count > MAX_OUTPUTS:
             raise InvalidModel(
-                f"The graph's nodes have more than {MOST_OUTPUTS:,} outputs, which no "
+                f"The graph's nodes have more than {MAX_OUTPUTS:,} outputs, which no "
                 "model needs. Export it again."
             )
 
@@ -136,13 +136,13 @@ def _dtypes(node: Any, definition: Any) -> Iterator[Any]:
         attr, number = argument.type_attr, argument.number_attr
         kind = attributes.get(attr, missing).type if attr else argument.type
         count = attributes.get(number, missing).i if number else 1
-        yield from [known_dtype(kind)] * min(count, MOST_OUTPUTS)
+        yield from [known_dtype(kind)] * min(count, MAX_OUTPUTS)
 
 
 def _position(tensor: str, node: Any) -> int:
     text = tensor.partition(":")[2] or "0"
 
-    if text.isascii() and text.isdecimal() and len(text) < len(str(MOST_OUTPUTS)):
+    if text.isascii() and text.isdecimal() and len(text) < len(str(MAX_OUTPUTS)):
         return int(text)
 
     raise InvalidModel(

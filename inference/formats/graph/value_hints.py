@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
-from inference.formats.graph.dataflow import Flow
+from inference.formats.graph.dataflow import Dataflow
 from inference.formats.graph.graphdef import all_nodes
 from inference.formats.graph.tensors import known_dtype
 from inference.inputs.encoded_media import SIDES, bmp, gif, picture, png, wav
@@ -69,11 +69,11 @@ _LARGEST_QUADRATIC = 1024
 
 def hints_of(graph_def: Any, signature: Signature) -> Hints:
     """Hints for the inputs of `signature` that are required."""
-    flow = Flow(graph_def)
+    dataflow = Dataflow(graph_def)
     ops = {node.op for node in all_nodes(graph_def)}
     return Hints(
         inputs={
-            spec.name: _hint(list(flow.uses(spec.tensor)), asserts="Assert" in ops)
+            spec.name: _hint(list(dataflow.uses(spec.tensor)), asserts="Assert" in ops)
             for spec in signature.inputs.values()
             if spec.required
         },

@@ -73,7 +73,7 @@ def to_resources(graph_def: Any, variables: dict[str, Array]) -> dict[str, Array
     return handles
 
 
-def check_unwritten(graph_def: Any) -> None:
+def check_no_reference_writes(graph_def: Any) -> None:
     """Raises `InvalidModel` for a write: who holds a reference sees it, or doesn't."""
     for node in graph_def.node:
         if node.op in _REF_WRITES:

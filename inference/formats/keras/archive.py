@@ -14,7 +14,7 @@ import h5py
 
 from inference.errors import InvalidModel, first_line
 from inference.formats.keras.hdf5 import Stored, screen_hdf5
-from inference.formats.keras.vocabulary.names import odd_path
+from inference.formats.keras.vocabulary.names import unsafe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +126,7 @@ def _screen_members(
 
 def _screen_member(member: zipfile.ZipInfo, where: str) -> None:
     # zipfile cuts a name at a NUL, and other readers don't.
-    if odd := odd_path(member.orig_filename):
+    if odd := unsafe_path(member.orig_filename):
         raise InvalidModel(f"{where} {odd}, so it may be written elsewhere.")
 
     if not _expected(member.filename):

@@ -14,7 +14,7 @@ import h5py
 
 from inference.formats.keras.archive import CONFIG, METADATA, WEIGHTS
 from inference.formats.keras.folder import assets_of, shards_of
-from inference.formats.keras.weights import readable
+from inference.formats.keras.weights import convert_bfloat16
 
 if TYPE_CHECKING:
     from inference.formats.keras.config import KerasFile
@@ -84,7 +84,7 @@ def _add_weights(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
         with h5py.File(stored, "a") as file:
             _rename(file)
 
-        new.write(readable(stored, stored.with_suffix(".float32")), WEIGHTS)
+        new.write(convert_bfloat16(stored, stored.with_suffix(".float32")), WEIGHTS)
 
 
 def _rename(group: Any) -> None:

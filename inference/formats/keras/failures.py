@@ -21,7 +21,7 @@ _QUANTIZED = (
 )
 
 
-def unreadable(version: str, keras_file: KerasFile, error: Exception) -> str:
+def load_error(version: str, keras_file: KerasFile, error: Exception) -> str:
     """Say what the Keras of that `version` made of the file."""
     name, reason = keras_file.path.name, _reason(error)
 

@@ -49,7 +49,7 @@ def _translated(keras_file: KerasFile) -> KerasFile:
     origin, name = keras_file.origin, keras_file.path.name
     check_backend(origin, keras_file.config, name)
 
-    with _naming(keras_file):
+    with _errors_name_file(keras_file):
         found = translate(keras_file.config, origin)
 
     return replace(
@@ -63,7 +63,7 @@ def _translated(keras_file: KerasFile) -> KerasFile:
 
 def _shaped(keras_file: KerasFile, sidecar: Sidecar) -> KerasFile:
     """Return the file with the shape of its input, if only the sidecar has it."""
-    with _naming(keras_file):
+    with _errors_name_file(keras_file):
         config = with_input_shape(
             keras_file.config, sidecar.input_shape, keras_file.origin
         )
@@ -74,7 +74,7 @@ def _shaped(keras_file: KerasFile, sidecar: Sidecar) -> KerasFile:
 
 
 @contextmanager
-def _naming(keras_file: KerasFile) -> Iterator[None]:
+def _errors_name_file(keras_file: KerasFile) -> Iterator[None]:
     """Put the file and who wrote it before what is said against it."""
     try:
         yield

@@ -50,7 +50,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _HDF5Object:
     """An object in a file: `path` is its place in the file, `depth` its groups."""
 
     identifier: Any
@@ -79,13 +79,13 @@ def _walk(file: Any, name: str, memory_bytes: int | None) -> Stored:
     values = declared = attributes = 0
     kinds = set()
 
-    for count, place in enumerate(_objects(file, name), start=1):
-        where = f"{name}, object {place.path}"
+    for count, item in enumerate(_objects(file, name), start=1):
+        where = f"{name}, object {item.path}"
 
         if count > MAX_OBJECTS:
             raise InvalidModel(f"{name} holds more than {MAX_OBJECTS:,} objects.")
 
-        attributes += _attribute_bytes(place.identifier, where)
+        attributes += _attribute_bytes(item.identifier, where)
 
         if attributes > MAX_ATTRIBUTE_BYTES:
             raise InvalidModel(
@@ -93,11 +93,11 @@ def _walk(file: Any, name: str, memory_bytes: int | None) -> Stored:
                 f"{MAX_ATTRIBUTE_BYTES:,} bytes."
             )
 
-        if isinstance(place.identifier, h5py.h5d.DatasetID):
-            size = _screen_dataset(place.identifier, where)
+        if isinstance(item.identifier, h5py.h5d.DatasetID):
+            size = _screen_dataset(item.identifier, where)
             declared += size
-            values += prod(place.identifier.shape)
-            kinds.add(_kind(place.identifier.get_type()))
+            values += prod(item.identifier.shape)
+            kinds.add(_kind(item.identifier.get_type()))
             _check_memory(declared, memory_bytes, name)
 
     return Stored(
@@ -108,20 +108,20 @@ def _walk(file: Any, name: str, memory_bytes: int | None) -> Stored:
     )
 
 
-def _objects(file: Any, name: str) -> Iterator[_Place]:
+def _objects(file: Any, name: str) -> Iterator[_HDF5Object]:
     """All groups and datasets, each once: hard links may share one, or go in rings."""
     root = h5py.h5g.open(file.id, b"/")
     seen = {_address(root)}
-    waiting = [_Place(identifier=root, path="/", depth=0)]
+    waiting = [_HDF5Object(identifier=root, path="/", depth=0)]
 
     while waiting:
-        place = waiting.pop()
-        yield place
+        item = waiting.pop()
+        yield item
 
-        if not isinstance(place.identifier, h5py.h5g.GroupID):
+        if not isinstance(item.identifier, h5py.h5g.GroupID):
             continue
 
-        for found in _members(place, name):
+        for found in _members(item, name):
             address = _address(found.identifier)
 
             if address not in seen:
@@ -129,27 +129,27 @@ def _objects(file: Any, name: str) -> Iterator[_Place]:
                 waiting.append(found)
 
 
-def _members(place: _Place, name: str) -> Iterator[_Place]:
-    group = h5py.Group(place.identifier)
+def _members(item: _HDF5Object, name: str) -> Iterator[_HDF5Object]:
+    group = h5py.Group(item.identifier)
 
     for number, key in enumerate(group):
-        where = f"{place.path.rstrip('/')}/{shown(key)}"
+        where = f"{item.path.rstrip('/')}/{shown(key)}"
 
         if number >= MAX_OBJECTS:
             raise InvalidModel(f"{name} holds more than {MAX_OBJECTS:,} objects.")
 
-        if place.depth >= MAX_DEPTH:
+        if item.depth >= MAX_DEPTH:
             raise InvalidModel(
                 f"{name}, object {where}: groups are nested deeper than {MAX_DEPTH}."
             )
 
         _check_link(group, key, f"{name}, object {where}")
-        identifier = h5py.h5o.open(place.identifier, key.encode("utf-8"))
+        identifier = h5py.h5o.open(item.identifier, key.encode("utf-8"))
 
         if not isinstance(identifier, h5py.h5g.GroupID | h5py.h5d.DatasetID):
             raise InvalidModel(f"{name}, object {where} is no group and no dataset.")
 
-        yield _Place(identifier=identifier, path=where, depth=place.depth + 1)
+        yield _HDF5Object(identifier=identifier, path=where, depth=item.depth + 1)
 
 
 def _check_link(group: Any, key: str, where: str) -> None:

@@ -18,13 +18,16 @@ import h5py
 from inference.backend import quiet_stderr
 from inference.errors import InvalidModel
 from inference.formats.keras.copy import needs_copy, write_archive, write_shards
-from inference.formats.keras.failures import unreadable
+from inference.formats.keras.failures import load_error
 from inference.formats.keras.history.padding import check_padding
 from inference.formats.keras.packages import check_packages
 from inference.formats.keras.sizes import allowed_values, bounded_weights
 from inference.formats.keras.vocabulary.activation_functions import ACTIVATION_FUNCTIONS
-from inference.formats.keras.vocabulary.operation_classes import marked, operations
-from inference.formats.keras.weights import load_weights, readable
+from inference.formats.keras.vocabulary.operation_classes import (
+    mark_operations,
+    operation_classes,
+)
+from inference.formats.keras.weights import convert_bfloat16, load_weights
 
 if TYPE_CHECKING:
     from inference.formats.keras.config import KerasFile
@@ -60,7 +63,7 @@ def load_model(keras: Any, keras_file: KerasFile) -> Any:
         raise
     except Exception as exc:
         # Keras raises whatever its layers raise.
-        reason = unreadable(keras.__version__, keras_file, exc)
+        reason = load_error(keras.__version__, keras_file, exc)
         raise InvalidModel(reason) from exc
 
     _check_output_shapes(model, keras_file)
@@ -83,7 +86,7 @@ def _built(keras: Any, keras_file: KerasFile) -> Any:
         return _with_shards(keras, keras_file)
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = readable(keras_file.path, Path(scratch, "plain.h5"))
+        path = convert_bfloat16(keras_file.path, Path(scratch, "plain.h5"))
 
         if keras_file.weights_only:
             return _with_weights(keras, keras_file, path)
@@ -166,7 +169,7 @@ def _from_hdf5_of_keras3(keras: Any, keras_file: KerasFile, weights: Any) -> Any
     ):
         saving_utils.MODULE_OBJECTS.ALL_OBJECTS = _classes(keras)
         model = saving_utils.model_from_config(
-            marked(keras_file.config), custom_objects=operations(keras)
+            mark_operations(keras_file.config), custom_objects=operation_classes(keras)
         )
         legacy_h5_format.load_weights_from_hdf5_group(weights, model)
 

@@ -29,7 +29,7 @@ def check_packages(keras_file: KerasFile) -> None:
             )
 
 
-def unlisted(config: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
+def classes_to_allow(config: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     """All classes of such packages that are still to be allowed, by their names."""
     names = {
         str(each.get("registered_name") or each.get("class_name")): {

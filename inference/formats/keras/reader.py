@@ -88,12 +88,12 @@ def _as_graph(
         # finds when it is called.
         raise InvalidModel(
             f"Keras {keras.__version__} can't make a graph of {keras_file.path.name}: "
-            f"{_last_words(exc)} Save the model again as a .keras file, with names of "
+            f"{_cause(exc)} Save the model again as a .keras file, with names of "
             "ASCII letters and digits, or export it as a SavedModel (model.export)."
         ) from exc
 
 
-def _last_words(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     """What is behind Keras' own "Exception encountered when calling …"."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     said = lines[1] if lines[1:] and lines[0].startswith("Exception enc") else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.formats.keras.packages import unlisted
+from inference.formats.keras.packages import classes_to_allow
 from inference.formats.keras.vocabulary.classes import (
     ACTIVATIONS,
     CONSTRAINTS,
@@ -24,7 +24,7 @@ from inference.formats.keras.vocabulary.classes import (
     refused_operation,
     top_package,
 )
-from inference.formats.keras.vocabulary.names import odd_path, shown
+from inference.formats.keras.vocabulary.names import shown, unsafe_path
 from inference.formats.keras.vocabulary.operations import TENSORFLOW_FUNCTIONS
 from inference.formats.screening.operations import safe_operations
 
@@ -81,14 +81,14 @@ class _NotAllowed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Location:
     """A list or a dict in the JSON: what holds it under which key, and its layer."""
 
     value: list[Any] | Config
     layer: str
     depth: int = 0
     key: str | int = "config"
-    holder: _Place | None = None
+    holder: _Location | None = None
 
     def path(self) -> str:
         step = f"[{self.key}]" if isinstance(self.key, int) else f".{shown(self.key)}"
@@ -101,13 +101,13 @@ def screen_config(config: Config, name: str, permissions: Permissions) -> None:
     `name` is the file's name in errors.
     """
     # Iterators, so that no more is held than the places above the current one.
-    waiting = [iter([_Place(value=config, layer="unnamed")])]
+    waiting = [iter([_Location(value=config, layer="unnamed")])]
     seen = 0
 
     while waiting:
-        place = next(waiting[-1], None)
+        location = next(waiting[-1], None)
 
-        if place is None:
+        if location is None:
             waiting.pop()
             continue
 
@@ -117,29 +117,29 @@ def screen_config(config: Config, name: str, permissions: Permissions) -> None:
             raise InvalidModel(f"{name}: the JSON has over {MAX_PLACES:,} objects.")
 
         try:
-            _screen(place, permissions)
+            _screen(location, permissions)
         except _NotAllowed as exc:
-            names = ",".join(unlisted(config, permissions.allow_classes))
+            names = ",".join(classes_to_allow(config, permissions.allow_classes))
             allow = f"start with --allow-classes '{shown(names)}', or {_CURE}"
-            raise InvalidModel(f"{name}, at {place.path()}: {exc} {allow}") from None
+            raise InvalidModel(f"{name}, at {location.path()}: {exc} {allow}") from None
         except InvalidModel as exc:
-            raise InvalidModel(f"{name}, at {place.path()}: {exc}") from None
+            raise InvalidModel(f"{name}, at {location.path()}: {exc}") from None
 
-        waiting.append(_children(place))
+        waiting.append(_children(location))
 
 
-def _children(place: _Place) -> Iterator[_Place]:
-    value = place.value
+def _children(location: _Location) -> Iterator[_Location]:
+    value = location.value
     items = value.items() if isinstance(value, dict) else enumerate(value)
 
     for key, child in items:
         if isinstance(child, dict | list):
-            yield _Place(
+            yield _Location(
                 value=child,
-                layer=_layer_name(child) or place.layer,
-                depth=place.depth + 1,
+                layer=_layer_name(child) or location.layer,
+                depth=location.depth + 1,
                 key=key,
-                holder=place,
+                holder=location,
             )
 
 
@@ -150,25 +150,25 @@ def _layer_name(value: Any) -> str | None:
     return shown(name) if isinstance(name, str) else None
 
 
-def _screen(place: _Place, permissions: Permissions) -> None:
-    if place.depth > MAX_DEPTH:
+def _screen(location: _Location, permissions: Permissions) -> None:
+    if location.depth > MAX_DEPTH:
         raise InvalidModel(f"the JSON is nested deeper than {MAX_DEPTH}.")
 
-    if isinstance(place.value, list):
+    if isinstance(location.value, list):
         return
 
-    if "class_name" in place.value:
+    if "class_name" in location.value:
         _screen_object(
-            place.value, _layer_name(place.value) or place.layer, permissions
+            location.value, _layer_name(location.value) or location.layer, permissions
         )
 
-    for key, value in place.value.items():
+    for key, value in location.value.items():
         if isinstance(value, str):
-            _screen_text(key, value, place.layer)
+            _screen_text(key, value, location.layer)
 
 
 def _screen_text(key: str, text: str, layer: str) -> None:
-    if key == "name" and (odd := odd_path(text)):
+    if key == "name" and (odd := unsafe_path(text)):
         raise InvalidModel(
             f"'{shown(text)}' {odd}. Rename it and save the model again."
         )

@@ -172,13 +172,13 @@ def _needs(objects: list[Config]) -> list[_Need]:
             continue
 
         name = str(inner.get("name") or kind)
-        taken = _declared(each)
+        taken = _declared_features(each)
 
         if taken is None:
-            taken = features.get(_feeder(each), before)
+            taken = features.get(_input_layer(each), before)
 
         needs.append(_Need(layer=shown(name), values=_weights(kind, inner, taken)))
-        features[name] = before = _given(kind, inner, taken)
+        features[name] = before = _output_features(kind, inner, taken)
 
     return needs
 
@@ -189,7 +189,7 @@ def _is_layer(value: Config) -> bool:
     return named or (isinstance(module, str) and ".layers" in module)
 
 
-def _feeder(value: Config) -> str:
+def _input_layer(value: Config) -> str:
     """The name of the layer that feeds this one, as Keras 2 and 3 write it."""
     found = value.get("inbound_nodes")
 
@@ -204,7 +204,7 @@ def _feeder(value: Config) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _declared(value: Config) -> int | None:
+def _declared_features(value: Config) -> int | None:
     """The features that the layer itself says that it takes."""
     build = value.get("build_config")
     inner = value["config"]
@@ -218,7 +218,7 @@ def _declared(value: Config) -> int | None:
     return _size(shape[axis])
 
 
-def _given(kind: str, inner: Config, taken: int) -> int:
+def _output_features(kind: str, inner: Config, taken: int) -> int:
     """The features that the layer gives; 1, the least, where that isn't clear."""
     if kind == "InputLayer" or kind in _SAME_FEATURES:
         return taken

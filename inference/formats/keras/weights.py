@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import ml_dtypes
 
-from inference.formats.keras.history.kernels import parts_of_keras1, turn, turned
+from inference.formats.keras.history.kernels import (
+    flip,
+    flipped_variables,
+    parts_of_keras1,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +37,7 @@ def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
         for name in hdf5_format.load_attributes_from_hdf5_group(group, "layer_names")
     }
     names = _in_order([name for name in stored if stored[name]], layers)
-    reversed_ = turned(list(model._flatten_layers()), origin)
+    reversed_ = flipped_variables(list(model._flatten_layers()), origin)
     pairs: list[tuple[Any, Array]] = []
 
     for layer, name in zip(layers, names, strict=True):
@@ -51,7 +55,7 @@ def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
 
     keras.backend.batch_set_value(
         [
-            (variable, turn(value) if id(variable) in reversed_ else value)
+            (variable, flip(value) if id(variable) in reversed_ else value)
             for variable, value in pairs
         ]
     )
@@ -100,7 +104,7 @@ def _paired(
     return list(zip(variables, values, strict=True))
 
 
-def readable(path: Path, copy: Path) -> Path:
+def convert_bfloat16(path: Path, copy: Path) -> Path:
     """Return a screened HDF5 file for Keras: `path`, or a `copy` in float32."""
     with h5py.File(path, "r") as file:
         opaque = _opaque(file)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel, first_line
-from inference.formats.kernels.biases import correct, may_be_misread
+from inference.formats.kernels.biases import fix_biases, is_bias_add
 from inference.formats.kernels.channels_first import is_channels_first, to_channels_last
-from inference.formats.kernels.dilations import fill_holes, is_dilated
-from inference.formats.kernels.image_decoders import guard, is_unguarded
+from inference.formats.kernels.dilations import fill_dilations, is_dilated
+from inference.formats.kernels.image_decoders import guard_decoders, is_unguarded
 from inference.formats.kernels.scopes import (
     Scope,
     scope_in,
@@ -45,7 +45,7 @@ STEPS = (
     ),
     Step(
         needed=is_dilated,
-        rewrite=fill_holes,
+        rewrite=fill_dilations,
         note="Dilated convolutions: {count}, with filters that have the holes in them, "
         "because not every CPU has a kernel for others.",
     ),
@@ -57,7 +57,7 @@ STEPS = (
     ),
     Step(
         needed=is_unguarded,
-        rewrite=guard,
+        rewrite=guard_decoders,
         note="Decoders of pictures that leave their channels open, or give no uint8: "
         "{count}, behind a look at the first bytes, because TensorFlow can't decode "
         "all kinds safely so; JPEG, PNG, GIF, BMP and still WebP are taken.",
@@ -67,8 +67,8 @@ STEPS = (
 
 KERAS_STEPS = (
     Step(
-        needed=may_be_misread,
-        rewrite=correct,
+        needed=is_bias_add,
+        rewrite=fix_biases,
         note="Biases that Keras would add to columns, since there are as many as "
         "channels: {count}, added to the channels.",
     ),

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from inference.formats.kernels.scopes import Scope
 
 
-def may_be_misread(node: Any) -> bool:
+def is_bias_add(node: Any) -> bool:
     return bool(node.op == "BiasAdd")
 
 
-def correct(scope: Scope) -> int:
+def fix_biases(scope: Scope) -> int:
     """Add in `scope` what was squeezed as it stood before; the number of biases."""
     found = {
         node.name: whole
         for node in scope.nodes.values()
-        if may_be_misread(node) and (whole := _misread(node, scope))
+        if is_bias_add(node) and (whole := _misread(node, scope))
     }
 
     for name, whole in found.items():

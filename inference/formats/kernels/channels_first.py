@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
-from inference.formats.kernels.layout_rules import PASSING
+from inference.formats.kernels.layout_rules import LAYOUT_RULES
 from inference.formats.kernels.layouts import Layouts, to_last
 from inference.formats.kernels.scopes import attribute
 
@@ -20,50 +20,50 @@ FORMATS = {"CHANNELS_FIRST": "CHANNELS_LAST", "NCDHW": "NDHWC", "NCHW": "NHWC"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class LayoutKind:
     """Which inputs of an operation are pictures, and which are their sizes.
 
     Its first output is a picture. Attributes with a number, or two, for each dimension
     need no row: `_PER_DIMENSION` has them all.
     """
 
-    pictures: tuple[int, ...] = (0,)
+    images: tuple[int, ...] = (0,)
     sizes: tuple[int, ...] = ()
 
 
-_PICTURE = Kind()
-_BACKWARDS = Kind(pictures=(2,), sizes=(0,))
+_IMAGE = LayoutKind()
+_BACKWARDS = LayoutKind(images=(2,), sizes=(0,))
 
 KINDS = {
     # tensorflow/core/ops/nn_ops.cc: `input`, then filters and the like, which have
     # one layout for both formats.
-    "AvgPool": _PICTURE,
-    "AvgPool3D": _PICTURE,
+    "AvgPool": _IMAGE,
+    "AvgPool3D": _IMAGE,
     # Of any rank, its format said in words.
-    "Conv": _PICTURE,
-    "Conv2D": _PICTURE,
-    "Conv3D": _PICTURE,
-    "DepthwiseConv2dNative": _PICTURE,
-    "FusedBatchNorm": _PICTURE,
-    "FusedBatchNormV2": _PICTURE,
-    "FusedBatchNormV3": _PICTURE,
-    "MaxPool": _PICTURE,
-    "MaxPool3D": _PICTURE,
+    "Conv": _IMAGE,
+    "Conv2D": _IMAGE,
+    "Conv3D": _IMAGE,
+    "DepthwiseConv2dNative": _IMAGE,
+    "FusedBatchNorm": _IMAGE,
+    "FusedBatchNormV2": _IMAGE,
+    "FusedBatchNormV3": _IMAGE,
+    "MaxPool": _IMAGE,
+    "MaxPool3D": _IMAGE,
     # `ksize` and `strides` are inputs.
-    "MaxPoolV2": Kind(sizes=(1, 2)),
+    "MaxPoolV2": LayoutKind(sizes=(1, 2)),
     # Transposed: `input_sizes`, `filter`, `out_backprop`.
     "Conv2DBackpropInput": _BACKWARDS,
     "Conv3DBackpropInputV2": _BACKWARDS,
     "DepthwiseConv2dNativeBackpropInput": _BACKWARDS,
     # What Grad-CAM and the like need: `orig_input`, `orig_output`, `grad`.
-    "AvgPoolGrad": Kind(pictures=(1,), sizes=(0,)),
-    "MaxPoolGrad": Kind(pictures=(0, 1, 2)),
+    "AvgPoolGrad": LayoutKind(images=(1,), sizes=(0,)),
+    "MaxPoolGrad": LayoutKind(images=(0, 1, 2)),
     # array_ops.cc: both formats order a block's positions before its channels.
-    "DepthToSpace": _PICTURE,
-    "SpaceToDepth": _PICTURE,
+    "DepthToSpace": _IMAGE,
+    "SpaceToDepth": _IMAGE,
     # What TensorFlow's optimiser made; see `_is_fused_sum`.
-    "_FusedConv2D": _PICTURE,
-    "_FusedDepthwiseConv2dNative": _PICTURE,
+    "_FusedConv2D": _IMAGE,
+    "_FusedDepthwiseConv2dNative": _IMAGE,
 }
 
 KEPT = {"BiasAdd", "BiasAddGrad"}
@@ -93,10 +93,10 @@ def to_channels_last(scope: Scope) -> int:
         if is_channels_first(node):
             _rewrite(node, layouts)
             count += 1
-        elif node.op in PASSING:
-            PASSING[node.op](node, layouts)
+        elif node.op in LAYOUT_RULES:
+            LAYOUT_RULES[node.op](node, layouts)
 
-    layouts.settle()
+    layouts.finish()
     return count
 
 
@@ -111,7 +111,7 @@ def _rewrite(node: Any, layouts: Layouts) -> None:
     last = layouts.copy(node)
     last.attr["data_format"].s = FORMATS[data_format].encode()
 
-    for position in kind.pictures:
+    for position in kind.images:
         dtype = attribute(node, "T").type
         last.input[position] = layouts.last(node.input[position], rank, dtype)
 

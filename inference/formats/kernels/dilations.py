@@ -25,15 +25,15 @@ DILATED = {
 }
 """By operation: how many dimensions have positions. Its second input is the filter."""
 
-_MOST = 16
+_MAX_RATE = 16
 """A filter grows with the rate; beyond this it is left to what the CPU has."""
 
 
 def is_dilated(node: Any) -> bool:
-    return node.op in DILATED and any(1 < rate <= _MOST for rate in _rates(node))
+    return node.op in DILATED and any(1 < rate <= _MAX_RATE for rate in _rates(node))
 
 
-def fill_holes(scope: Scope) -> int:
+def fill_dilations(scope: Scope) -> int:
     """Rewrite `scope`; the number of convolutions that were dilated."""
     dilated = [node for node in scope.nodes.values() if is_dilated(node)]
 
@@ -48,7 +48,7 @@ def _rates(node: Any) -> list[int]:
     last = attribute(node, "data_format").s.endswith(b"C")
     rates = list(attribute(node, "dilations").list.i)
     rates = rates[1:-1] if last else rates[2:]
-    return rates if len(rates) == DILATED[node.op] and max(rates) <= _MOST else []
+    return rates if len(rates) == DILATED[node.op] and max(rates) <= _MAX_RATE else []
 
 
 def _fill(node: Any, scope: Scope) -> None:

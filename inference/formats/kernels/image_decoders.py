@@ -48,7 +48,7 @@ def is_unguarded(node: Any) -> bool:
     return node.op in DECODERS and (_is_open(node) or _is_wide(node))
 
 
-def guard(scope: Scope) -> int:
+def guard_decoders(scope: Scope) -> int:
     """Put a check before each decoder that needs one; how many did."""
     decoders = [node for node in scope.nodes.values() if is_unguarded(node)]
 

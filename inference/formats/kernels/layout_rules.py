@@ -65,18 +65,18 @@ def _bias(node: Any, layouts: Layouts) -> None:
 def _join(node: Any, layouts: Layouts) -> None:
     """`ConcatV2`: any number of pictures, then the dimension."""
     axis = layouts.scope.value(node.input[_count(node) - 1])
-    pictures = range(_count(node) - 1)
-    rank = layouts.common_rank(node.input[each] for each in pictures)
+    images = range(_count(node) - 1)
+    rank = layouts.common_rank(node.input[each] for each in images)
 
     if axis is None or rank is None:
         return
 
     last = layouts.copy(node)
 
-    for each in pictures:
+    for each in images:
         last.input[each] = layouts.last(node.input[each], rank, input_dtype(node))
 
-    _set_axes(node, last, layouts, len(pictures), last_axis(int(axis), rank))
+    _set_axes(node, last, layouts, len(images), last_axis(int(axis), rank))
     layouts.replace(node, last, rank)
 
 
@@ -198,7 +198,7 @@ def _same(rule: Pass, operations: str) -> dict[str, Pass]:
     return dict.fromkeys(operations.split(), rule)
 
 
-PASSING: dict[str, Pass] = (
+LAYOUT_RULES: dict[str, Pass] = (
     _same(
         _first,
         """

@@ -162,7 +162,7 @@ class Layouts:
         last.name = node.name
         node.CopyFrom(last)
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Finish: nothing is left that nobody reads."""
         self.scope.redirect(self._moved)
         self.scope.drop_unused(self._spare)

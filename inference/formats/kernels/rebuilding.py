@@ -9,7 +9,7 @@ from inference.backend import tf, tf1
 from inference.formats.graph.session import SessionReference, source_session
 from inference.formats.graph.tables import fill_tables
 from inference.formats.kernels.adapting import KERAS_STEPS, adapt
-from inference.formats.screening.graph import untie
+from inference.formats.screening.graph import clear_placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def adapted(source: Source) -> Iterator[None]:
         return
 
     source.notes += notes
-    untie(source.graph_def)
+    clear_placement(source.graph_def)
 
     with source_session() as session:
         rebuild(session, source)

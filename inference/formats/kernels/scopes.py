@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 _INT32 = 3
-_MOST_STEPS = 100
+_MAX_STEPS = 100
 _FRAMES = {"Enter", "RefEnter"}
 
 
@@ -98,7 +98,7 @@ class Scope:
         """The value of `tensor` where it is a constant, passed on or not."""
         node = self.producer(tensor)
 
-        for _ in range(_MOST_STEPS):
+        for _ in range(_MAX_STEPS):
             if node is None or node.op != "Identity":
                 break
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inference.formats.graph.graphdef import called, located_nodes, node_of, tensor_of
+from inference.formats.graph.graphdef import callees, located_nodes, node_of, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _ASSIGNS = {"Assign", "AssignVariableOp"}
-_MOST_STEPS = 64
-_MOST_LOOKS = 10_000
+_MAX_STEPS = 64
+_MAX_LOOKS = 10_000
 
 Place = tuple[str, str]
 """A function, `""` for the graph, and a tensor in it."""
@@ -45,12 +45,12 @@ class AssetFiles:
             if node.op in _ASSIGNS and len(node.input) > 1:
                 self._assigns.append((function, node))
 
-            for name in called(node):
+            for name in callees(node):
                 if name in self._arguments:
                     self._callers.setdefault(name, []).append((function, node))
 
     def file_of(
-        self, tensor: str, function: str, steps: int = _MOST_STEPS
+        self, tensor: str, function: str, steps: int = _MAX_STEPS
     ) -> str | None:
         """The path of the asset that `tensor`, in `function`, names."""
         found = self._origin(tensor, function, steps)
@@ -84,7 +84,7 @@ class AssetFiles:
         """The function and the tensor in it that `tensor` passes on."""
         self._looks += 1
 
-        if steps <= 0 or self._looks > _MOST_LOOKS:
+        if steps <= 0 or self._looks > _MAX_LOOKS:
             return None
 
         if not function and tensor_of(tensor) in self._assets:

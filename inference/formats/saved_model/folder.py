@@ -21,8 +21,8 @@ OTHER_FORMS = {
     # tensorflow/tools/proto_splitter: graphs of 2 GiB and more.
     "saved_model.cpb": "a graph in pieces",
 }
-MOST_ENTRIES = 100_000
-MOST_LEVELS = 32
+MAX_ENTRIES = 100_000
+MAX_LEVELS = 32
 
 
 def check_folder(folder: Path, follow: Iterable[Path] = ()) -> None:
@@ -66,9 +66,9 @@ def _check_graph_file(folder: Path) -> None:
 
 def _check_all(folder: Path, inside: Sequence[str]) -> None:
     for count, entry in enumerate(_entries(folder, inside[0])):
-        if count >= MOST_ENTRIES:
+        if count >= MAX_ENTRIES:
             raise InvalidModel(
-                f"{folder.name} holds more than {MOST_ENTRIES:,} files, which no "
+                f"{folder.name} holds more than {MAX_ENTRIES:,} files, which no "
                 "SavedModel does. Serve a folder with the model alone."
             )
 
@@ -86,7 +86,7 @@ def _entries(folder: Path, real: str) -> Iterator[os.DirEntry[str]]:
             for entry in entries:
                 yield entry
 
-                if level < MOST_LEVELS and entry.is_dir() and _is_new(entry, real):
+                if level < MAX_LEVELS and entry.is_dir() and _is_new(entry, real):
                     waiting.append((entry.path, level + 1))
 
 

@@ -13,28 +13,28 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from inference.backend import tf, tf1
 from inference.formats.graph.nodes import handle_node
-from inference.formats.saved_model.input_parts import flattened
+from inference.formats.saved_model.input_parts import flatten_structure
 from inference.formats.saved_model.signature_defs import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inference.formats.saved_model.input_parts import Flat
+    from inference.formats.saved_model.input_parts import FlatSpec
     from inference.types import Shape
 
-_OURS = "functions_of_the_model"
+_SCOPE = "functions_of_the_model"
 
 
 class _Uncallable(Exception):
     """A function that can't be called with what a request holds; the text says why."""
 
 
-def function_names(meta_graph: Any) -> list[str]:
+def list_functions(meta_graph: Any) -> list[str]:
     """The functions that the SavedModel's first object has."""
     return sorted(_functions(meta_graph.object_graph_def.nodes))
 
 
-def add_signatures(meta_graph: Any) -> dict[str, str]:
+def add_function_signatures(meta_graph: Any) -> dict[str, str]:
     """Add a signature for each function to `meta_graph`; why others have none."""
     left_out: dict[str, str] = {}
     calls = _Calls(meta_graph)
@@ -69,12 +69,12 @@ class _Calls:
             raise _Uncallable("the file doesn't have its graph")
 
         function = self._functions[name]
-        held = [self._held(number) for number in function.bound_inputs]
-        taken = body.input_arg[: max(0, len(body.input_arg) - len(held))]
+        captured = [self._captured(number) for number in function.bound_inputs]
+        taken = body.input_arg[: max(0, len(body.input_arg) - len(captured))]
         self._count += 1
-        prefix = f"{_OURS}/{self._count}"
+        prefix = f"{_SCOPE}/{self._count}"
         given = [_placeholder(f"{prefix}/{each.name}", each.type) for each in taken]
-        call = _call_node(f"{prefix}/call", body, [*(n.name for n in given), *held])
+        call = _call_node(f"{prefix}/call", body, [*(n.name for n in given), *captured])
         definition = SignatureDef()
 
         for alias, info in _inputs(given, taken, function):
@@ -86,22 +86,22 @@ class _Calls:
         self._nodes.extend([*given, call])
         return definition
 
-    def _held(self, number: int) -> str:
+    def _captured(self, number: int) -> str:
         """The node of what a function holds: a variable without a value, a constant."""
         known = 0 <= number < len(self._objects)
-        held = self._objects[number] if known else None
-        kind = held.WhichOneof("kind") if held is not None else None
+        captured = self._objects[number] if known else None
+        kind = captured.WhichOneof("kind") if captured is not None else None
 
-        if held is not None and kind == "constant":
-            return str(held.constant.operation)
+        if captured is not None and kind == "constant":
+            return str(captured.constant.operation)
 
-        if held is None or kind != "variable":
+        if captured is None or kind != "variable":
             raise _Uncallable("it holds a lookup table or another resource")
 
         if number not in self._variables:
-            name = f"{_OURS}/variable_{number}"
-            handle = handle_node(name, held.variable.dtype)
-            handle.attr["shape"].shape.CopyFrom(held.variable.shape)
+            name = f"{_SCOPE}/variable_{number}"
+            handle = handle_node(name, captured.variable.dtype)
+            handle.attr["shape"].shape.CopyFrom(captured.variable.shape)
             self._nodes.append(handle)
             self._variables[number] = name
 
@@ -178,8 +178,8 @@ def _outputs(call: str, given: list[Any], function: Any) -> Iterator[tuple[str, 
         yield name, _whole(flat, list(islice(infos, flat.count)))
 
 
-def _flats(structure: Any, count: int) -> list[Flat]:
-    flats = list(flattened(structure))
+def _flats(structure: Any, count: int) -> list[FlatSpec]:
+    flats = list(flatten_structure(structure))
 
     if sum(flat.count for flat in flats) != count:
         raise _Uncallable("its graph takes or gives other tensors than it declares")
@@ -187,7 +187,7 @@ def _flats(structure: Any, count: int) -> list[Flat]:
     return flats
 
 
-def _whole(flat: Flat, tensors: list[Any]) -> Any:
+def _whole(flat: FlatSpec, tensors: list[Any]) -> Any:
     shape = tf.TensorShape(flat.shape).as_proto()
 
     if not flat.kind and flat.count == 1:

@@ -26,7 +26,7 @@ SPARSE_ROLES = ("indices", "values", "shape")
 
 
 @dataclass(frozen=True, slots=True)
-class Flat:
+class FlatSpec:
     """`count` tensors in a row that a function takes or gives for one value.
 
     `kind` is `""` for a tensor, `spec` what the function says of the value.
@@ -75,7 +75,7 @@ class InputParts:
         }
         return replace(signature, inputs={**signature.inputs, **labelled})
 
-    def _composites(self, signature: Signature) -> Iterator[tuple[list[str], Flat]]:
+    def _composites(self, signature: Signature) -> Iterator[tuple[list[str], FlatSpec]]:
         """Each composite value: the graph's nodes that it is made of, and how."""
         output = next(iter(signature.outputs.values()))
         call = self._nodes.get(node_of(output.tensor))
@@ -92,17 +92,19 @@ class InputParts:
         for inner in body.node_def if body else ():
             yield from self._taken(inner, [fed.get(each, "") for each in inner.input])
 
-    def _taken(self, call: Any, given: list[str]) -> Iterator[tuple[list[str], Flat]]:
+    def _taken(
+        self, call: Any, given: list[str]
+    ) -> Iterator[tuple[list[str], FlatSpec]]:
         called = call.attr["f"].func.name if call.op in CALLS else ""
 
         if called in self._functions:
             yield from _groups(given, self._functions[called])
 
 
-def _groups(taken: list[str], function: Any) -> Iterator[tuple[list[str], Flat]]:
+def _groups(taken: list[str], function: Any) -> Iterator[tuple[list[str], FlatSpec]]:
     start = 0
 
-    for flat in flattened(function.canonicalized_input_signature):
+    for flat in flatten_structure(function.canonicalized_input_signature):
         if flat.kind:
             yield taken[start : start + flat.count], flat
 
@@ -110,7 +112,7 @@ def _groups(taken: list[str], function: Any) -> Iterator[tuple[list[str], Flat]]
 
 
 def _parts(
-    specs: list[TensorSpec | None], flat: Flat
+    specs: list[TensorSpec | None], flat: FlatSpec
 ) -> Iterator[tuple[TensorSpec, Part]]:
     """Of inputs that are all known; they are called after the first of them."""
     first = specs[0] if specs else None
@@ -124,18 +126,18 @@ def _parts(
             yield spec, part
 
 
-def flattened(value: Any) -> Iterator[Flat]:
+def flatten_structure(value: Any) -> Iterator[FlatSpec]:
     """Return what a structure is flattened to, in TensorFlow's order."""
     kind = value.WhichOneof("kind")
 
     if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
         spec = getattr(value, kind)
-        yield Flat("", 1, shape_of(tf.TensorShape(spec.shape)), spec)
+        yield FlatSpec("", 1, shape_of(tf.TensorShape(spec.shape)), spec)
     elif kind == "type_spec_value":
-        yield _flat_spec(value.type_spec_value)
+        yield _flatten_spec(value.type_spec_value)
     else:
         for each in members(value, kind):
-            yield from flattened(each)
+            yield from flatten_structure(each)
 
 
 def members(value: Any, kind: str | None) -> Sequence[Any]:
@@ -150,15 +152,15 @@ def members(value: Any, kind: str | None) -> Sequence[Any]:
     return [fields[name] for name in sorted(fields)]
 
 
-def _flat_spec(spec: Any) -> Flat:
+def _flatten_spec(spec: Any) -> FlatSpec:
     shape = spec_shape(spec)
 
     if spec.type_spec_class == TypeSpecProto.SPARSE_TENSOR_SPEC:
-        return Flat("sparse", 3, shape, spec)
+        return FlatSpec("sparse", 3, shape, spec)
 
     # Older TensorFlow doesn't say the number of tensors, but the ragged rank alone.
     state = spec.type_state.tuple_value.values
     rank = state[2].int64_value if len(state) > 2 else 0
     count = max(0, spec.num_flat_components or rank + 1)
     ragged = spec.type_spec_class == TypeSpecProto.RAGGED_TENSOR_SPEC and count > 1
-    return Flat("ragged" if ragged else "", count, shape, spec)
+    return FlatSpec("ragged" if ragged else "", count, shape, spec)

@@ -16,7 +16,12 @@ from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar, first_line
 from inference.formats.graph.example_records import example_records
 from inference.formats.graph.file import read_message
-from inference.formats.graph.graphdef import check_whole, node_of, nodes_by_name, prune
+from inference.formats.graph.graphdef import (
+    check_complete,
+    node_of,
+    nodes_by_name,
+    prune,
+)
 from inference.formats.graph.importing import drop_unknown, import_graph
 from inference.formats.graph.nodes import PIPELINE, cut_pipelines
 from inference.formats.graph.session import SessionReference, source_session
@@ -26,24 +31,27 @@ from inference.formats.graph.sidecar_signatures import (
     named_tensors,
 )
 from inference.formats.graph.source import Source, tensors_of
-from inference.formats.graph.tables import own_tables, read_tables, table_texts
+from inference.formats.graph.tables import read_tables, rename_tables, table_texts
 from inference.formats.graph.variables import (
-    check_unwritten,
+    check_no_reference_writes,
     read_variables,
     to_resources,
 )
 from inference.formats.kernels.adapting import adapt
 from inference.formats.saved_model.folder import PB, check_folder
-from inference.formats.saved_model.functions import add_signatures, function_names
+from inference.formats.saved_model.functions import (
+    add_function_signatures,
+    list_functions,
+)
 from inference.formats.saved_model.restore import (
     FILLS,
     RESTORES,
-    own_files,
     read_startup,
-    start,
+    redirect_file_reads,
+    run_startup,
 )
 from inference.formats.saved_model.signature_defs import SignatureDefs, read_signatures
-from inference.formats.screening.graph import screen, untie
+from inference.formats.screening.graph import clear_placement, screen
 from inference.formats.screening.memory_bounds import (
     check_budget,
     check_constants,
@@ -59,7 +67,7 @@ if TYPE_CHECKING:
     from inference.repository.sidecar import Sidecar
 
 
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 
 
 @contextmanager
@@ -146,9 +154,9 @@ def _screened(
     What restores variables and fills tables may read files, but only the model's own.
     """
     graph_def = prune(meta_graph.graph_def, [*served, *startup.roots()])
-    check_whole(graph_def)
+    check_complete(graph_def)
     cut_pipelines(graph_def, {node_of(tensor) for tensor in served})
-    own_files(graph_def, startup, file=file)
+    redirect_file_reads(graph_def, startup, file=file)
     parts = (
         (served, PIPELINE),
         ([startup.restore, startup.filename], RESTORES),
@@ -160,7 +168,7 @@ def _screened(
         screen(part, permissions, file=file, also=also)
 
     graph_def = prune(graph_def, [*served, *startup.roots()])
-    untie(graph_def)
+    clear_placement(graph_def)
     return graph_def
 
 
@@ -177,15 +185,15 @@ def _start(
         check_budget(declared, permissions, file=folder.name)
 
         import_graph(session.graph, graph_def)
-        start(session, graph_def, startup)
+        run_startup(session, graph_def, startup)
     except (tf.errors.OpError, OSError, ValueError, LookupError, RuntimeError) as exc:
         raise InvalidModel(
             "The SavedModel can't be restored; its variables/ or assets/ are missing, "
-            f"damaged or of another model: {_said(exc, folder)}"
+            f"damaged or of another model: {_error_text(exc, folder)}"
         ) from exc
 
 
-def _said(error: Exception, folder: Path) -> str:
+def _error_text(error: Exception, folder: Path) -> str:
     """The reason, which clients see too, without where the server keeps its files."""
     return first_line(error).replace(str(folder), folder.name)
 
@@ -193,12 +201,12 @@ def _said(error: Exception, folder: Path) -> str:
 def _declared(meta_graph: Any, sidecar: Sidecar, *, file: str) -> SignatureDefs:
     """The signatures; where there are none, those of functions that a sidecar wants."""
     declared = read_signatures(meta_graph, file=file)
-    wanted = sidecar.default_signature in function_names(meta_graph)
+    wanted = sidecar.default_signature in list_functions(meta_graph)
 
     if declared.signatures or declared.left_out or not wanted:
         return declared
 
-    left_out = add_signatures(meta_graph)
+    left_out = add_function_signatures(meta_graph)
     functions = read_signatures(meta_graph, file=file)
     functions.left_out.update(left_out)
     return functions
@@ -208,22 +216,22 @@ def _check_signatures(declared: SignatureDefs, meta_graph: Any) -> None:
     if declared.signatures:
         return
 
-    functions = ", ".join(function_names(meta_graph)[:_MOST_NAMED])
+    functions = ", ".join(list_functions(meta_graph)[:_MAX_NAMED])
     bare = functions and (
         f"It has functions ({functions}): name the one that is meant in model.toml, as "
         "default_signature, to serve them. "
     )
     raise InvalidModel(
-        f"The SavedModel has no signature that can be served. {_listed(declared)}{bare}"
-        "Export it with one: "
+        f"The SavedModel has no signature that can be served. {_reasons(declared)}"
+        f"{bare}Export it with one: "
         "tf.saved_model.save(module, path, signatures=module.my_function), or name "
         "inputs and outputs in model.toml."
     )
 
 
-def _listed(declared: SignatureDefs) -> str:
+def _reasons(declared: SignatureDefs) -> str:
     reasons = [f"'{name}': {why}" for name, why in declared.left_out.items()]
-    return f"{'; '.join(reasons[:_MOST_NAMED])}. " if reasons else ""
+    return f"{'; '.join(reasons[:_MAX_NAMED])}. " if reasons else ""
 
 
 def _source(
@@ -247,9 +255,9 @@ def _source(
     source.graph_def = prune(source.graph_def, source.tensors())
     source.tables = read_tables(source.graph_def, session)
     source.texts = [*example_records(source.graph_def), *table_texts(source.tables)]
-    check_unwritten(source.graph_def)
+    check_no_reference_writes(source.graph_def)
     source.variables = to_resources(
         source.graph_def, read_variables(source.graph_def, session)
     )
-    own_tables(source.graph_def)
+    rename_tables(source.graph_def)
     return source

@@ -64,7 +64,7 @@ def read_startup(meta_graph: Any, folder: Path) -> Startup:
     )
 
 
-def own_files(graph_def: Any, startup: Startup, *, file: str) -> None:
+def redirect_file_reads(graph_def: Any, startup: Startup, *, file: str) -> None:
     """Let what reads files read the model's own, in place.
 
     Raises `InvalidModel` for a table that is to be filled from another file.
@@ -88,7 +88,7 @@ def own_files(graph_def: Any, startup: Startup, *, file: str) -> None:
             _read(graph_def, bodies.get(function), node, 1, path)
 
 
-def start(session: Any, graph_def: Any, startup: Startup) -> None:
+def run_startup(session: Any, graph_def: Any, startup: Startup) -> None:
     """Run it in `session`, whose graph is `graph_def`.
 
     Raises TensorFlow's errors, `LookupError` or `ValueError`.

@@ -27,7 +27,7 @@ _PLACES = FILES | {"descriptor_source", "output_stream"}
 _CALL_SETTINGS = ("config", "config_proto")
 
 
-def place_of(node: Any) -> tuple[str, str] | None:
+def outside_reference(node: Any) -> tuple[str, str] | None:
     """The attribute of `node` that names a place outside the graph, and the place."""
     return next(_places(node.attr), None)
 
@@ -52,7 +52,7 @@ def constants(attributes: Any) -> Iterator[Any]:
             yield from constants(function.attr)
 
 
-def untie(node: Any) -> None:
+def clear_placement(node: Any) -> None:
     """Drop where `node` asks to run, beside which others, and how its call should.
 
     The model runs where it is served: files name workers, parameter servers and GPUs

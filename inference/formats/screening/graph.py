@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import (
-    called,
+    callees,
     check_ops,
     function_names,
     located_nodes,
 )
 from inference.formats.screening import attributes
-from inference.formats.screening.attributes import holds_handle, place_of
+from inference.formats.screening.attributes import holds_handle, outside_reference
 from inference.formats.screening.memory_bounds import check_budget, check_constants
 from inference.formats.screening.operations import safe_operations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from inference.permissions import Permissions
 
-_MOST_NAMED = 10
-_MOST_LEVELS = 100
-_MOST_NODES = 10_000_000
+_MAX_NAMED = 10
+_MAX_LEVELS = 100
+_MAX_NODES = 10_000_000
 
 
 def screen(
@@ -51,18 +51,18 @@ def screen(
 
     for function, node in located_nodes(graph_def):
         if node.op not in permissions.allow_ops:
-            _check_attributes(node, place(file, function, node))
+            _check_attributes(node, node_label(file, function, node))
 
     check_budget(check_constants(graph_def, file=file), permissions, file=file)
 
 
-def untie(graph_def: Any) -> None:
+def clear_placement(graph_def: Any) -> None:
     """Drop, in place, what ties a graph to the machine that wrote it."""
     for _, node in located_nodes(graph_def):
-        attributes.untie(node)
+        attributes.clear_placement(node)
 
 
-def place(file: str, function: str, node: Any) -> str:
+def node_label(file: str, function: str, node: Any) -> str:
     """Where `node` stands, as the start of a sentence."""
     inside = f" in the function '{function}'" if function else ""
     return f"{file}: node '{node.name}'{inside}"
@@ -70,7 +70,7 @@ def place(file: str, function: str, node: Any) -> str:
 
 def _check_operations(graph_def: Any, allowed: Collection[str], file: str) -> None:
     refused = {
-        node.op: place(file, function, node)
+        node.op: node_label(file, function, node)
         for function, node in _backwards(graph_def)
         if node.op not in allowed
     }
@@ -79,7 +79,7 @@ def _check_operations(graph_def: Any, allowed: Collection[str], file: str) -> No
         return
 
     op, where = next(reversed(refused.items()))
-    others = sorted(refused.keys() - {op})[:_MOST_NAMED]
+    others = sorted(refused.keys() - {op})[:_MAX_NAMED]
     also = f" It also uses {', '.join(others)}." if others else ""
     raise InvalidModel(
         f"{where} is a {op}, which is not on the list of operations that are known to "
@@ -89,7 +89,7 @@ def _check_operations(graph_def: Any, allowed: Collection[str], file: str) -> No
 
 
 def _check_attributes(node: Any, where: str) -> None:
-    found = place_of(node)
+    found = outside_reference(node)
 
     if found:
         name, text = found
@@ -110,7 +110,7 @@ def _check_nesting(graph_def: Any, file: str) -> None:
     """A function that calls itself would be inlined until the stack ends."""
     calls = {
         function.signature.name: [
-            name for node in function.node_def for name in called(node)
+            name for node in function.node_def for name in callees(node)
         ]
         for function in graph_def.library.function
     }
@@ -118,7 +118,7 @@ def _check_nesting(graph_def: Any, file: str) -> None:
     try:
         order = list(TopologicalSorter(calls).static_order())
     except CycleError as error:
-        around = " → ".join(reversed(error.args[1][:_MOST_NAMED]))
+        around = " → ".join(reversed(error.args[1][:_MAX_NAMED]))
         raise InvalidModel(
             f"{file}: a function calls itself ({around}), which no export does. The "
             "file is damaged or crafted; export the model again."
@@ -143,10 +143,10 @@ def _check_expansion(
         nodes[name] = 1 + sum(nodes[each] for each in inner)
         levels[name] = 1 + max((levels[each] for each in inner), default=0)
 
-        if nodes[name] > _MOST_NODES or levels[name] > _MOST_LEVELS:
+        if nodes[name] > _MAX_NODES or levels[name] > _MAX_LEVELS:
             raise InvalidModel(
                 f"{file}: the function '{name}' calls functions that call others, more "
-                f"than {_MOST_LEVELS} deep or {_MOST_NODES:,} operations in all, which "
+                f"than {_MAX_LEVELS} deep or {_MAX_NODES:,} operations in all, which "
                 "no export does. Export the model again."
             )
 

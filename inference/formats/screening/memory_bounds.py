@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inference.permissions import Permissions
 
 FREE_BYTES = 64 * MIB
-MOST_FOR_A_BYTE = 1000
+MAX_INFLATION = 1000
 _STRING_BYTES = 24
 
 
@@ -41,7 +41,7 @@ class Cost:
 
     def inflated(self) -> bool:
         return (
-            self.declared > FREE_BYTES and self.declared > self.stored * MOST_FOR_A_BYTE
+            self.declared > FREE_BYTES and self.declared > self.stored * MAX_INFLATION
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.formats.graph.control_flow import MERGES, side_of
+from inference.formats.graph.control_flow import MERGES, branch_of
 from inference.formats.graph.graphdef import nodes_by_name, public_name
 from inference.formats.graph.nodes import become_constant, become_identity
 from inference.formats.graph.topology import followers
@@ -15,70 +15,75 @@ from inference.formats.graph.topology import followers
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from inference.formats.graph.control_flow import Places
+    from inference.formats.graph.control_flow import ControlFlow
     from inference.formats.graph.topology import Operation, Wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Cut:
-    """`ways` are taken; the operations `gone` are left out."""
+class _Pruning:
+    """`decided` are taken; the operations `removed` are left out."""
 
     nodes: Mapping[str, Any]
-    places: Places
-    ways: Mapping[Wire, bool]
-    gone: set[Operation]
+    flow: ControlFlow
+    decided: Mapping[Wire, bool]
+    removed: set[Operation]
 
     def has_value(self, wire: Wire) -> bool:
-        off = self.places.is_off(self.places.sides_of(wire), self.ways)
-        return not off and wire.op not in self.gone
+        off = self.flow.is_excluded(self.flow.branches_of(wire), self.decided)
+        return not off and wire.op not in self.removed
 
-    def is_open(self, operation: Operation) -> bool:
+    def is_decided(self, operation: Operation) -> bool:
         """Tell a Switch whose way is known, so that it just passes on."""
-        sides = (side_of(wire) for wire in operation.outputs)
-        return any(side is not None and side.steer in self.ways for side in sides)
+        branches = (branch_of(wire) for wire in operation.outputs)
+        return any(
+            branch is not None and branch.predicate in self.decided
+            for branch in branches
+        )
 
 
 def cut_branches(
     graph_def: Any,
-    wired: list[Operation],
-    places: Places,
+    operations: list[Operation],
+    flow: ControlFlow,
     *,
-    ways: Mapping[Wire, bool],
-    gone: Collection[Operation],
+    decided: Mapping[Wire, bool],
+    removed: Collection[Operation],
 ) -> None:
-    """Take the ways `ways`, and leave the operations `gone` out, in place.
+    """Take the ways `decided`, and leave the operations `removed` out, in place.
 
-    `ways` are the values of tensors that steer branches; they become constants. What
+    `decided` are the values of tensors that steer branches; they become constants. What
     only the other ways need goes too. Raises `InvalidModel`.
     """
-    off = {each for each in wired if places.is_off(places.of(each), ways)}
+    off = {each for each in operations if flow.is_excluded(flow.of(each), decided)}
     nodes = nodes_by_name(graph_def)
-    cut = _Cut(nodes=nodes, places=places, ways=ways, gone={*gone, *off})
+    pruning = _Pruning(
+        nodes=nodes, flow=flow, decided=decided, removed={*removed, *off}
+    )
 
-    for operation in wired:
-        if operation not in cut.gone:
-            _rewire(operation, nodes[operation.name], cut)
+    for operation in operations:
+        if operation not in pruning.removed:
+            _rewire(operation, nodes[operation.name], pruning)
 
-    for wire, value in ways.items():
+    for wire, value in decided.items():
         become_constant(nodes[wire.op.name], value, tf.bool.as_datatype_enum)
 
-    remove(graph_def, {each.name for each in with_sources(cut.gone)})
+    remove(graph_def, {each.name for each in with_sources(pruning.removed)})
 
 
-def _rewire(operation: Operation, node: Any, cut: _Cut) -> None:
+def _rewire(operation: Operation, node: Any, pruning: _Pruning) -> None:
     merges = operation.type in MERGES
-    kept = [wire for wire in operation.inputs if not merges or cut.has_value(wire)]
-    waited = [each for each in operation.control_inputs if each not in cut.gone]
-    taken = [_tensor(wire, cut) for wire in kept]
+    kept = [wire for wire in operation.inputs if not merges or pruning.has_value(wire)]
+    waited = [each for each in operation.control_inputs if each not in pruning.removed]
+    taken = [_tensor(wire, pruning) for wire in kept]
     node.input[:] = [*taken, *(f"^{each.name}" for each in waited)]
 
-    if cut.is_open(operation) or len(kept) < len(operation.inputs):
+    if pruning.is_decided(operation) or len(kept) < len(operation.inputs):
         _check_number(operation)
         become_identity(node, taken[0])
 
 
-def _tensor(wire: Wire, cut: _Cut) -> str:
-    return wire.op.name if cut.is_open(wire.op) else public_name(wire.name)
+def _tensor(wire: Wire, pruning: _Pruning) -> str:
+    return wire.op.name if pruning.is_decided(wire.op) else public_name(wire.name)
 
 
 def _check_number(operation: Operation) -> None:
@@ -91,10 +96,10 @@ def _check_number(operation: Operation) -> None:
         )
 
 
-def with_sources(gone: set[Operation]) -> set[Operation]:
+def with_sources(removed: set[Operation]) -> set[Operation]:
     """Return what is gone, and what only that needed."""
-    found = set(gone)
-    waiting = list(gone)
+    found = set(removed)
+    waiting = list(removed)
 
     while waiting:
         operation = waiting.pop()

@@ -13,17 +13,17 @@ from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.formats.graph.control_flow import Places, find_places
+from inference.formats.graph.control_flow import ControlFlow, find_control_flow
 from inference.formats.graph.dropouts import number
 from inference.formats.graph.graphdef import nodes_by_name
 from inference.formats.graph.nodes import become_constant
-from inference.formats.graph.topology import followers, operations
+from inference.formats.graph.topology import followers, read_operations
 from inference.formats.graph.variables import REF_FLOW
 from inference.formats.training.branches import cut_branches
 from inference.formats.training.switches import (
     changes_state,
     inference_values,
-    training_sides,
+    training_branches,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _BOOL = tf.bool.as_datatype_enum
 _PASSES = {*REF_FLOW, *REF_FLOW.values()}
-_MOST_STEPS = 100
+_MAX_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,39 +44,40 @@ class _Decisions:
     fixed: Collection[str]
 
 
-def settle_training(graph_def: Any, fixed: Collection[str]) -> list[str]:
+def cut_training(graph_def: Any, fixed: Collection[str]) -> list[str]:
     """Set constant switches of training to false, and cut what can't run, in place.
 
     `fixed` are nodes that the sidecar gave their values. Returns notes; raises
     `InvalidModel` where it can't be told what is training.
     """
-    wired = operations(graph_def)
-    places = find_places(wired)
-    decisions = _decide(wired, places, graph_def.library, fixed)
+    operations = read_operations(graph_def)
+    flow = find_control_flow(operations)
+    decisions = _decide(operations, flow, graph_def.library, fixed)
     notes = _switch_off(decisions, graph_def)
-    stale = [each for each in wired if changes_state(each) and _is_stale(each)]
+    stale = [each for each in operations if changes_state(each) and _is_stale(each)]
 
     if stale:
-        idle = _check(stale, places, decisions)
-        steers = {side.steer for each in stale for side in places.of(each)}
-        ways = {
-            wire: decisions.values[wire] for wire in steers & decisions.values.keys()
+        idle = _removable(stale, flow, decisions)
+        predicates = {branch.predicate for each in stale for branch in flow.of(each)}
+        decided = {
+            wire: decisions.values[wire]
+            for wire in predicates & decisions.values.keys()
         }
-        cut_branches(graph_def, wired, places, ways=ways, gone=idle)
-        notes += [_said(wire, value) for wire, value in ways.items()]
+        cut_branches(graph_def, operations, flow, decided=decided, removed=idle)
+        notes += [_cut_note(wire, value) for wire, value in decided.items()]
 
     _drop_references(graph_def)
     return notes
 
 
 def _decide(
-    wired: list[Operation], places: Places, library: Any, fixed: Collection[str]
+    operations: list[Operation], flow: ControlFlow, library: Any, fixed: Collection[str]
 ) -> _Decisions:
-    sides = training_sides(wired, places, library)
-    by_use = inference_values(sides)
-    values = {wire: by_use[wire.name] for wire in sides if wire.name in by_use}
+    branches = training_branches(operations, flow, library)
+    by_use = inference_values(branches)
+    values = {wire: by_use[wire.name] for wire in branches if wire.name in by_use}
 
-    for wire in sides:
+    for wire in branches:
         known = number(wire)
 
         if wire.op.name in fixed and known is not None:
@@ -107,7 +108,7 @@ def _is_stale(operation: Operation) -> bool:
     """Return whether it writes into what is no variable any more."""
     wire = operation.inputs[0] if operation.inputs else None
 
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if wire is None or not wire.op.inputs:
             break
 
@@ -125,19 +126,19 @@ def _is_state(wire: Wire) -> bool:
     return wire.dtype == tf.resource or (bool(made) and made[0].is_ref)
 
 
-def _check(
-    stale: list[Operation], places: Places, decisions: _Decisions
+def _removable(
+    stale: list[Operation], flow: ControlFlow, decisions: _Decisions
 ) -> set[Operation]:
     """Pick what can just be left out of `stale`. Raises `InvalidModel` for others."""
     left = [
         operation
         for operation in stale
-        if not places.is_off(places.of(operation), decisions.values)
+        if not flow.is_excluded(flow.of(operation), decisions.values)
     ]
 
     for operation in left:
         if not _is_idle(operation):
-            raise InvalidModel(_undecided(operation, places, decisions))
+            raise InvalidModel(_undecided(operation, flow, decisions))
 
     return set(left)
 
@@ -163,13 +164,13 @@ def _after(operation: Operation) -> set[Operation]:
     return found
 
 
-def _undecided(operation: Operation, places: Places, decisions: _Decisions) -> str:
+def _undecided(operation: Operation, flow: ControlFlow, decisions: _Decisions) -> str:
     where = (
         "The graph updates a variable that freezing made a constant: "
         f"'{operation.name}' ({operation.type})"
     )
-    steers = sorted(side.steer.op.name for side in places.of(operation))
-    fixed = [name for name in steers if name in decisions.fixed]
+    predicates = sorted(branch.predicate.op.name for branch in flow.of(operation))
+    fixed = [name for name in predicates if name in decisions.fixed]
 
     if fixed:
         return (
@@ -177,11 +178,11 @@ def _undecided(operation: Operation, places: Places, decisions: _Decisions) -> s
             "it the other one, which is that outside training."
         )
 
-    if steers:
+    if predicates:
         return (
-            f"{where}, in a branch that '{steers[0]}' steers, and it can't be told "
+            f"{where}, in a branch that '{predicates[0]}' steers, and it can't be told "
             "which of its values is training. Say in the sidecar which it has outside "
-            f'training: [constants] "{steers[0]}" = false, or true.'
+            f'training: [constants] "{predicates[0]}" = false, or true.'
         )
 
     return (
@@ -190,7 +191,7 @@ def _undecided(operation: Operation, places: Places, decisions: _Decisions) -> s
     )
 
 
-def _said(wire: Wire, value: bool) -> str:
+def _cut_note(wire: Wire, value: bool) -> str:
     return (
         f"'{wire.op.name}' is {value} and no input: its other side trains, and what it "
         "updates is constant here; it is cut off."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel
 from inference.formats.graph.signature_discovery import feedable_tensors, inputs_of
-from inference.formats.graph.topology import followers, operations
+from inference.formats.graph.topology import followers, read_operations
 from inference.formats.training.branches import remove, with_sources
 from inference.formats.training.switches import changes_state
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GRADIENT = re.compile(r"(.*/)?gradients(_\d+)?/")
 _ADDED = {"Add", "AddN", "AddV2", "Identity", "Mul"}
 _MEANS = {"Mean", "Sum"}
-_MOST_STEPS = 20
+_MAX_STEPS = 20
 _SAVES = {"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"}
 
 
@@ -32,33 +32,33 @@ def drop_training_ends(graph_def: Any, also: Iterable[str]) -> None:
     `also` are nodes that the saver is called by.
     """
     named = set(also)
-    wired = operations(graph_def)
-    idle = _idle(wired)
-    ends = [each for each in wired if each.name in named or _only_trains(each)]
-    gone: set[Operation] = set()
+    operations = read_operations(graph_def)
+    idle = _idle(operations)
+    ends = [each for each in operations if each.name in named or _only_trains(each)]
+    removed: set[Operation] = set()
     size = -1
 
     # One that waits for another goes after it.
-    while size < len(gone):
-        size = len(gone)
-        gone |= {each for each in ends if followers(each) <= gone | idle}
+    while size < len(removed):
+        size = len(removed)
+        removed |= {each for each in ends if followers(each) <= removed | idle}
 
-    gone = with_sources(gone | idle) if gone else idle
-    remove(graph_def, {each.name for each in gone})
+    removed = with_sources(removed | idle) if removed else idle
+    remove(graph_def, {each.name for each in removed})
 
 
-def drop_measures(wired: list[Operation], found: Found) -> Found:
+def drop_metrics(operations: list[Operation], found: Found) -> Found:
     """Without losses and accuracies: means that alone need an input, such as labels.
 
     Raises `InvalidModel` where nothing else comes out, and takes labels, it seems.
     """
-    feedable = feedable_tensors(wired)
-    wires = {wire.name: wire for each in wired for wire in each.outputs}
+    feedable = feedable_tensors(operations)
+    wires = {wire.name: wire for each in operations for wire in each.outputs}
     needed = {
         name: {each.name for each in inputs_of([wires[name]], feedable)}
         for name in found.outputs
     }
-    answers = {name for name in needed if not _is_measure(wires[name].op, 0)}
+    answers = {name for name in needed if not _is_metric(wires[name].op, 0)}
     asked = {each for name in answers for each in needed[name]}
     kept = [name for name in found.outputs if name in answers or needed[name] <= asked]
 
@@ -77,14 +77,14 @@ def drop_measures(wired: list[Operation], found: Found) -> Found:
     return replace(found, inputs=tuple(inputs), outputs=tuple(kept))
 
 
-def drop_unsaved(wired: list[Operation], found: Found, unsaved: set[str]) -> Found:
+def drop_unsaved(operations: list[Operation], found: Found, unsaved: set[str]) -> Found:
     """Without outputs that need a variable that the checkpoint doesn't hold.
 
     Such are the counters of running measures, which are local to a session. Where all
     outputs need one, `found` stays as it is.
     """
-    feedable = feedable_tensors(wired)
-    wires = {wire.name: wire for each in wired for wire in each.outputs}
+    feedable = feedable_tensors(operations)
+    wires = {wire.name: wire for each in operations for wire in each.outputs}
     told = [name for name in found.outputs if not _needs(wires[name].op, unsaved)]
 
     if not told:
@@ -113,22 +113,22 @@ def _needs(operation: Operation, names: set[str]) -> bool:
     return False
 
 
-def _is_measure(operation: Operation, steps: int) -> bool:
+def _is_metric(operation: Operation, steps: int) -> bool:
     """Tell a mean or a sum, named afterwards or added to others, as a loss is."""
     if operation.type in _MEANS:
         return True
 
     return (
         operation.type in _ADDED
-        and steps < _MOST_STEPS
-        and any(_is_measure(each.op, steps + 1) for each in operation.inputs)
+        and steps < _MAX_STEPS
+        and any(_is_metric(each.op, steps + 1) for each in operation.inputs)
     )
 
 
-def _idle(wired: list[Operation]) -> set[Operation]:
+def _idle(operations: list[Operation]) -> set[Operation]:
     """Operations without outputs that only group others for somebody to run."""
     idle: set[Operation] = set()
-    waiting = [each for each in wired if each.type == "NoOp" and not each.waiting]
+    waiting = [each for each in operations if each.type == "NoOp" and not each.waiting]
 
     while waiting:
         operation = waiting.pop()

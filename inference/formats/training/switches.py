@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf
-from inference.formats.graph.control_flow import MERGES, Side, find_places, origin
+from inference.formats.graph.control_flow import (
+    MERGES,
+    Branch,
+    find_control_flow,
+    origin,
+)
 from inference.formats.graph.dropouts import SETTINGS, UNIFORM, keeping_values, masks
 from inference.formats.graph.graphdef import used_functions
 from inference.formats.graph.variables import REF_FLOW
@@ -19,7 +24,7 @@ from inference.formats.graph.variables import REF_FLOW
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from inference.formats.graph.control_flow import Places
+    from inference.formats.graph.control_flow import ControlFlow
     from inference.formats.graph.topology import Operation, Wire
 
 STEERABLE = {*SETTINGS, "Const"}
@@ -32,7 +37,7 @@ _SELECTS = {"Select", "SelectV2"}
 _IFS = {"If", "StatelessIf"}
 _SPREADS = {"BroadcastTo", "ExpandDims", "Identity", "Reshape", "Squeeze", "Tile"}
 _STATISTICS = {"Cast", "Identity", "Reshape", "Squeeze", "StopGradient", "Switch"}
-_MOST_STEPS = 20
+_MAX_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,45 +48,45 @@ class Evidence:
     """
 
     operations: list[Operation]
-    places: Places
+    flow: ControlFlow
     dropouts: set[Operation]
     library: Any
 
 
-def training_sides(
-    operations: list[Operation], places: Places, library: Any
+def training_branches(
+    operations: list[Operation], flow: ControlFlow, library: Any
 ) -> dict[Wire, set[int]]:
     """The steering tensors of training, each with the positions that train."""
     evidence = Evidence(
         operations=operations,
-        places=places,
+        flow=flow,
         dropouts=set(masks(operations)),
         library=library,
     )
     found: dict[Wire, set[int]] = defaultdict(set)
 
     for kind in _KINDS:
-        for side in kind(evidence):
-            _blame(side, found, _MOST_STEPS)
+        for branch in kind(evidence):
+            _mark_training(branch, found, _MAX_STEPS)
 
     return found
 
 
 def values_by_use(operations: list[Operation], library: Any) -> dict[str, float]:
     """Return what switches and settings of training are at inference, by tensor."""
-    sides = training_sides(operations, find_places(operations), library)
+    branches = training_branches(operations, find_control_flow(operations), library)
     settings = keeping_values(masks(operations).values())
-    return {**settings, **inference_values(sides)}
+    return {**settings, **inference_values(branches)}
 
 
-def inference_values(sides: Mapping[Wire, set[int]]) -> dict[str, bool]:
+def inference_values(branches: Mapping[Wire, set[int]]) -> dict[str, bool]:
     """The value of each switch, by tensor, with which nothing trains.
 
     None for one that trains either way.
     """
     return {
         wire.name: positions == {0}
-        for wire, positions in sides.items()
+        for wire, positions in branches.items()
         if wire.op.type in STEERABLE and wire.dtype == tf.bool and len(positions) == 1
     }
 
@@ -103,45 +108,45 @@ def _takes_reference(operation: Operation) -> bool:
     return bool(arguments) and arguments[0].is_ref and not flow
 
 
-def _blame(side: Side, found: dict[Wire, set[int]], steps: int) -> None:
+def _mark_training(branch: Branch, found: dict[Wire, set[int]], steps: int) -> None:
     """`a and b` trains where both are true: false for either is no training."""
-    found[side.steer].add(side.position)
+    found[branch.predicate].add(branch.position)
     parts = {"LogicalAnd": 1, "LogicalOr": 0}
 
-    if parts.get(side.steer.op.type) != side.position or not steps:
+    if parts.get(branch.predicate.op.type) != branch.position or not steps:
         return
 
-    for wire in side.steer.op.inputs:
+    for wire in branch.predicate.op.inputs:
         part, inverted = origin(wire)
-        position = 1 - side.position if inverted else side.position
-        _blame(Side(steer=part, position=position), found, steps - 1)
+        position = 1 - branch.position if inverted else branch.position
+        _mark_training(Branch(predicate=part, position=position), found, steps - 1)
 
 
-def _standing(evidence: Evidence) -> Iterable[Side]:
+def _standing(evidence: Evidence) -> Iterable[Branch]:
     """Dropout, updates of variables and norms of batches, wherever they stand.
 
     Of branches in branches the one that is known to train, else the innermost.
     """
-    places = evidence.places
+    flow = evidence.flow
     standing = {
-        places.of(each)
+        flow.of(each)
         for each in evidence.operations
         if each in evidence.dropouts
         or changes_state(each)
         or _normalises_batch(each.type, each.node)
     }
-    known: set[Side] = set()
+    known: set[Branch] = set()
 
-    for sides in sorted(standing, key=len):
-        if sides and not sides & known:
-            known.add(max(sides, key=lambda side: places.levels.get(side, 0)))
+    for branches in sorted(standing, key=len):
+        if branches and not branches & known:
+            known.add(max(branches, key=lambda branch: flow.levels.get(branch, 0)))
 
     return known
 
 
-def _chosen_statistics(evidence: Evidence) -> Iterable[Side]:
+def _chosen_statistics(evidence: Evidence) -> Iterable[Branch]:
     """A mean of the batch on one side, a constant on the other."""
-    places = evidence.places
+    flow = evidence.flow
 
     for operation in evidence.operations:
         if operation.type not in MERGES or len(operation.inputs) != 2:
@@ -151,40 +156,40 @@ def _chosen_statistics(evidence: Evidence) -> Iterable[Side]:
             batch, kept = (_followed(each, _STATISTICS).op for each in (wire, other))
 
             if _is_statistic(batch) and kept.type == "Const":
-                yield from places.sides_of(wire) - places.sides_of(other)
+                yield from flow.branches_of(wire) - flow.branches_of(other)
 
 
-def _selected(evidence: Evidence) -> Iterable[Side]:
+def _selected(evidence: Evidence) -> Iterable[Branch]:
     """Dropout among what only one of the values needs that are selected from."""
     for operation in evidence.operations:
         if operation.type not in _SELECTS or len(operation.inputs) != 3:
             continue
 
-        steer, inverted = _scalar_origin(operation.inputs[0])
+        predicate, inverted = _scalar_origin(operation.inputs[0])
 
-        if steer.op.type not in STEERABLE:
+        if predicate.op.type not in STEERABLE:
             continue
 
         then, otherwise = (_needed(wire) for wire in operation.inputs[1:])
 
         for position, only in ((1, then - otherwise), (0, otherwise - then)):
             if only & evidence.dropouts:
-                yield Side(steer=steer, position=position ^ inverted)
+                yield Branch(predicate=predicate, position=position ^ inverted)
 
 
-def _in_functions(evidence: Evidence) -> Iterable[Side]:
+def _in_functions(evidence: Evidence) -> Iterable[Branch]:
     for operation in evidence.operations:
         if operation.type not in _IFS or not operation.inputs:
             continue
 
-        steer, inverted = origin(operation.inputs[0])
+        predicate, inverted = origin(operation.inputs[0])
 
         for position, name in ((1, "then_branch"), (0, "else_branch")):
             if _trains(operation.node.attr[name].func.name, evidence.library):
-                yield Side(steer=steer, position=position ^ inverted)
+                yield Branch(predicate=predicate, position=position ^ inverted)
 
 
-_KINDS: tuple[Callable[[Evidence], Iterable[Side]], ...] = (
+_KINDS: tuple[Callable[[Evidence], Iterable[Branch]], ...] = (
     _standing,
     _chosen_statistics,
     _selected,
@@ -224,7 +229,7 @@ def _scalar_origin(wire: Wire) -> tuple[Wire, bool]:
     """As `origin`, also through what spreads a scalar over a tensor."""
     inverted = False
 
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         found, turned = origin(wire)
         inverted ^= turned
         wire = _spread_from(found)
@@ -243,7 +248,7 @@ def _spread_from(wire: Wire) -> Wire:
 
 
 def _followed(wire: Wire, kinds: set[str]) -> Wire:
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if wire.op.type not in kinds or not wire.op.inputs:
             break
 

@@ -10,7 +10,7 @@ import pytest
 from inference.backend import tf, tf1
 from inference.compiler.rewriting import forms
 from inference.compiler.rewriting.constants import share_constants
-from inference.compiler.rewriting.control_inputs import drop_idle_waits
+from inference.compiler.rewriting.control_inputs import drop_redundant_controls
 from inference.formats.graph.graphdef import nodes_by_name
 from inference.runtime.servable import Servable
 from tests.support.graphs import compile_path, floats
@@ -193,7 +193,7 @@ def test_constants_of_loops_frames_stay_apart() -> None:
     graph_def = graph_of(build)
     before = graph_def.SerializeToString(deterministic=True)
     share_constants(graph_def, set())
-    drop_idle_waits(graph_def)
+    drop_redundant_controls(graph_def)
     assert graph_def.SerializeToString(deterministic=True) == before
 
 
@@ -215,7 +215,7 @@ def test_only_waits_for_what_is_ready_are_dropped() -> None:
             tf1.constant(1.0, name="bound")
 
     graph_def = graph_of(build)
-    drop_idle_waits(graph_def)
+    drop_redundant_controls(graph_def)
     inputs = {node.name: list(node.input) for node in graph_def.node}
 
     assert inputs["free"] == inputs["ready"] == []

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from inference.backend import tf, tf1
-from inference.compiler.verification.sample_runs import Refusal, Trial, attempt
+from inference.compiler.verification.sample_runs import (
+    SampleRejection,
+    SampleRun,
+    run_samples,
+)
 from inference.formats.opening import open_source
 from inference.repository.sidecar import Sidecar, SignatureConfig
 from inference.runtime.servable import Servable
@@ -181,12 +185,12 @@ def test_pictures_are_given_to_decoders(tmp_path: Path, kind: str, old: bool) ->
         path = write_graph(tmp_path / "model.pb", build)
 
     with open_source(path, OUTPUT) as source:
-        trial = attempt(source, source.signatures["serving_default"])
+        run = run_samples(source, source.signatures["serving_default"])
 
-    assert isinstance(trial, Trial)
-    assert trial.inputs["x"][0][:2] in (b"\xff\xd8", b"\x89P", b"BM", b"GI")
-    assert trial.outputs["y"].shape == (2, 8, 8, 3)
-    assert trial.is_telling
+    assert isinstance(run, SampleRun)
+    assert run.inputs["x"][0][:2] in (b"\xff\xd8", b"\x89P", b"BM", b"GI")
+    assert run.outputs["y"].shape == (2, 8, 8, 3)
+    assert run.is_conclusive
 
 
 def in_base64(text: Any) -> Any:
@@ -272,10 +276,10 @@ def test_a_model_of_one_row_is_compared_all_the_same(tmp_path: Path) -> None:
         tf.matmul(tf.squeeze(rows("x", 1, 4), [0, 1])[None], floats(4, 2), name="y")
 
     with source_of(tmp_path, one_at_a_time) as source:
-        trial = attempt(source, source.signatures["serving_default"])
+        run = run_samples(source, source.signatures["serving_default"])
 
-    assert isinstance(trial, Trial)
-    assert trial.inputs["x"].shape == (1, 1, 4)
+    assert isinstance(run, SampleRun)
+    assert run.inputs["x"].shape == (1, 1, 4)
 
 
 def test_what_no_sample_fits_is_said(tmp_path: Path) -> None:
@@ -283,6 +287,6 @@ def test_what_no_sample_fits_is_said(tmp_path: Path) -> None:
         tf.reshape(rows("x", None), [7, 11, 13], name="y")
 
     with source_of(tmp_path, impossible) as source:
-        refusal = attempt(source, source.signatures["serving_default"])
+        refusal = run_samples(source, source.signatures["serving_default"])
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, SampleRejection)

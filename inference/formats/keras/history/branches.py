@@ -16,7 +16,7 @@ _MODELS = frozenset({"Functional", "Model", "Sequential"})
 _SHAPE = "batch_input_shape"
 
 
-def joined_branches(config: Config) -> Config:
+def join_branches(config: Config) -> Config:
     """Return the model of a Sequential's `config`, Functional if branches begin it."""
     layers = config["layers"]
     branches = _branches(layers)

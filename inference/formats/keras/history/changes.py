@@ -33,7 +33,7 @@ class Change:
         told = bool(self.renamed or self.fixed or self.dropped & config.keys())
         return origin.before(*self.until) and (silent or told)
 
-    def made(self, config: Config) -> Config:
+    def applied_to(self, config: Config) -> Config:
         """Return `config` with what was meant."""
         kept = {key: each for key, each in config.items() if key not in self.dropped}
         return {**self.missing, **kept, **self.fixed}

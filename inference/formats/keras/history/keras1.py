@@ -60,13 +60,13 @@ _SIZED = frozenset({"input_dim", "input_length"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class _Rule:
     """One layer: today's class, new names of arguments, what to drop, the rest."""
 
     name: str
     renamed: Mapping[str, str] = field(default_factory=dict)
     dropped: frozenset[str] = frozenset()
-    also: Callable[[Config], Config] = dict
+    convert: Callable[[Config], Config] = dict
 
 
 def _kernel(*keys: str) -> Callable[[Config], Config]:
@@ -110,73 +110,77 @@ def _padding(config: Config) -> Config:
 
 _KERNEL_2D = _kernel("nb_row", "nb_col")
 
-ROWS = {
-    "AtrousConvolution1D": _Row(name="Conv1D", renamed=_CONVOLUTION_1D, dropped=_SIZED),
-    "AtrousConvolution2D": _Row(name="Conv2D", renamed=_CONVOLUTION, also=_KERNEL_2D),
-    "AveragePooling1D": _Row(name="AveragePooling1D", renamed=_POOLING_1D),
-    "AveragePooling2D": _Row(name="AveragePooling2D", renamed=_POOLING),
-    "AveragePooling3D": _Row(name="AveragePooling3D", renamed=_POOLING),
-    "BatchNormalization": _Row(name="BatchNormalization", also=_normalization),
-    "ConvLSTM2D": _Row(
+LAYER_RULES = {
+    "AtrousConvolution1D": _Rule(
+        name="Conv1D", renamed=_CONVOLUTION_1D, dropped=_SIZED
+    ),
+    "AtrousConvolution2D": _Rule(
+        name="Conv2D", renamed=_CONVOLUTION, convert=_KERNEL_2D
+    ),
+    "AveragePooling1D": _Rule(name="AveragePooling1D", renamed=_POOLING_1D),
+    "AveragePooling2D": _Rule(name="AveragePooling2D", renamed=_POOLING),
+    "AveragePooling3D": _Rule(name="AveragePooling3D", renamed=_POOLING),
+    "BatchNormalization": _Rule(name="BatchNormalization", convert=_normalization),
+    "ConvLSTM2D": _Rule(
         name="ConvLSTM2D",
         renamed=_CONVOLUTION | _RECURRENT,
         dropped=_SIZED | {"unroll"},
-        also=_KERNEL_2D,
+        convert=_KERNEL_2D,
     ),
-    "Convolution1D": _Row(name="Conv1D", renamed=_CONVOLUTION_1D, dropped=_SIZED),
-    "Convolution2D": _Row(name="Conv2D", renamed=_CONVOLUTION, also=_KERNEL_2D),
-    "Convolution3D": _Row(
+    "Convolution1D": _Rule(name="Conv1D", renamed=_CONVOLUTION_1D, dropped=_SIZED),
+    "Convolution2D": _Rule(name="Conv2D", renamed=_CONVOLUTION, convert=_KERNEL_2D),
+    "Convolution3D": _Rule(
         name="Conv3D",
         renamed=_CONVOLUTION,
-        also=_kernel("kernel_dim1", "kernel_dim2", "kernel_dim3"),
+        convert=_kernel("kernel_dim1", "kernel_dim2", "kernel_dim3"),
     ),
-    "Cropping2D": _Row(name="Cropping2D", renamed=_ORDERED),
-    "Cropping3D": _Row(name="Cropping3D", renamed=_ORDERED),
-    "Deconvolution2D": _Row(
-        name="Conv2DTranspose", renamed=_CONVOLUTION, also=_KERNEL_2D
+    "Cropping2D": _Rule(name="Cropping2D", renamed=_ORDERED),
+    "Cropping3D": _Rule(name="Cropping3D", renamed=_ORDERED),
+    "Deconvolution2D": _Rule(
+        name="Conv2DTranspose", renamed=_CONVOLUTION, convert=_KERNEL_2D
     ),
-    "Dense": _Row(name="Dense", renamed=_WEIGHTS, dropped=_SIZED),
-    "Dropout": _Row(name="Dropout", renamed=_DROPOUT),
-    "Embedding": _Row(name="Embedding", dropped=frozenset({"dropout"})),
-    "GRU": _Row(name="GRU", renamed=_RECURRENT, dropped=_SIZED),
-    "GaussianDropout": _Row(name="GaussianDropout", renamed=_DROPOUT),
-    "GaussianNoise": _Row(name="GaussianNoise", renamed={"sigma": "stddev"}),
-    "GlobalAveragePooling2D": _Row(name="GlobalAveragePooling2D", renamed=_ORDERED),
-    "GlobalAveragePooling3D": _Row(name="GlobalAveragePooling3D", renamed=_ORDERED),
-    "GlobalMaxPooling2D": _Row(name="GlobalMaxPooling2D", renamed=_ORDERED),
-    "GlobalMaxPooling3D": _Row(name="GlobalMaxPooling3D", renamed=_ORDERED),
-    "InputLayer": _Row(name="InputLayer", renamed={"input_dtype": "dtype"}),
-    "LSTM": _Row(name="LSTM", renamed=_RECURRENT, dropped=_SIZED),
-    "LocallyConnected1D": _Row(
+    "Dense": _Rule(name="Dense", renamed=_WEIGHTS, dropped=_SIZED),
+    "Dropout": _Rule(name="Dropout", renamed=_DROPOUT),
+    "Embedding": _Rule(name="Embedding", dropped=frozenset({"dropout"})),
+    "GRU": _Rule(name="GRU", renamed=_RECURRENT, dropped=_SIZED),
+    "GaussianDropout": _Rule(name="GaussianDropout", renamed=_DROPOUT),
+    "GaussianNoise": _Rule(name="GaussianNoise", renamed={"sigma": "stddev"}),
+    "GlobalAveragePooling2D": _Rule(name="GlobalAveragePooling2D", renamed=_ORDERED),
+    "GlobalAveragePooling3D": _Rule(name="GlobalAveragePooling3D", renamed=_ORDERED),
+    "GlobalMaxPooling2D": _Rule(name="GlobalMaxPooling2D", renamed=_ORDERED),
+    "GlobalMaxPooling3D": _Rule(name="GlobalMaxPooling3D", renamed=_ORDERED),
+    "InputLayer": _Rule(name="InputLayer", renamed={"input_dtype": "dtype"}),
+    "LSTM": _Rule(name="LSTM", renamed=_RECURRENT, dropped=_SIZED),
+    "LocallyConnected1D": _Rule(
         name="LocallyConnected1D", renamed=_CONVOLUTION_1D, dropped=_SIZED
     ),
-    "LocallyConnected2D": _Row(
-        name="LocallyConnected2D", renamed=_CONVOLUTION, also=_KERNEL_2D
+    "LocallyConnected2D": _Rule(
+        name="LocallyConnected2D", renamed=_CONVOLUTION, convert=_KERNEL_2D
     ),
-    "MaxPooling1D": _Row(name="MaxPooling1D", renamed=_POOLING_1D),
-    "MaxPooling2D": _Row(name="MaxPooling2D", renamed=_POOLING),
-    "MaxPooling3D": _Row(name="MaxPooling3D", renamed=_POOLING),
-    "PReLU": _Row(name="PReLU"),
-    "SeparableConvolution2D": _Row(
-        name="SeparableConv2D", renamed=_CONVOLUTION, also=_KERNEL_2D
+    "MaxPooling1D": _Rule(name="MaxPooling1D", renamed=_POOLING_1D),
+    "MaxPooling2D": _Rule(name="MaxPooling2D", renamed=_POOLING),
+    "MaxPooling3D": _Rule(name="MaxPooling3D", renamed=_POOLING),
+    "PReLU": _Rule(name="PReLU"),
+    "SeparableConvolution2D": _Rule(
+        name="SeparableConv2D", renamed=_CONVOLUTION, convert=_KERNEL_2D
     ),
-    "SimpleRNN": _Row(name="SimpleRNN", renamed=_RECURRENT, dropped=_SIZED),
-    "SpatialDropout1D": _Row(name="SpatialDropout1D", renamed=_DROPOUT),
-    "SpatialDropout2D": _Row(name="SpatialDropout2D", renamed=_DROPOUT | _ORDERED),
-    "SpatialDropout3D": _Row(name="SpatialDropout3D", renamed=_DROPOUT | _ORDERED),
-    "TimeDistributedDense": _Row(name="Dense", renamed=_WEIGHTS, dropped=_SIZED),
-    "UpSampling1D": _Row(name="UpSampling1D", renamed={"length": "size"}),
-    "UpSampling2D": _Row(name="UpSampling2D", renamed=_ORDERED),
-    "UpSampling3D": _Row(name="UpSampling3D", renamed=_ORDERED),
-    "ZeroPadding1D": _Row(name="ZeroPadding1D", also=_padding),
-    "ZeroPadding2D": _Row(name="ZeroPadding2D", renamed=_ORDERED, also=_padding),
-    "ZeroPadding3D": _Row(name="ZeroPadding3D", renamed=_ORDERED),
+    "SimpleRNN": _Rule(name="SimpleRNN", renamed=_RECURRENT, dropped=_SIZED),
+    "SpatialDropout1D": _Rule(name="SpatialDropout1D", renamed=_DROPOUT),
+    "SpatialDropout2D": _Rule(name="SpatialDropout2D", renamed=_DROPOUT | _ORDERED),
+    "SpatialDropout3D": _Rule(name="SpatialDropout3D", renamed=_DROPOUT | _ORDERED),
+    "TimeDistributedDense": _Rule(name="Dense", renamed=_WEIGHTS, dropped=_SIZED),
+    "UpSampling1D": _Rule(name="UpSampling1D", renamed={"length": "size"}),
+    "UpSampling2D": _Rule(name="UpSampling2D", renamed=_ORDERED),
+    "UpSampling3D": _Rule(name="UpSampling3D", renamed=_ORDERED),
+    "ZeroPadding1D": _Rule(name="ZeroPadding1D", convert=_padding),
+    "ZeroPadding2D": _Rule(name="ZeroPadding2D", renamed=_ORDERED, convert=_padding),
+    "ZeroPadding3D": _Rule(name="ZeroPadding3D", renamed=_ORDERED),
 }
 
-GONE = frozenset({"Highway", "MaxoutDense", "ParametricSoftplus", "SReLU"})
+REMOVED = frozenset({"Highway", "MaxoutDense", "ParametricSoftplus", "SReLU"})
 """Layers that Keras 2 took away; nothing computes the same."""
 
-ALIKE = frozenset(
+UNCHANGED = frozenset(
     """
     Activation ActivityRegularization Bidirectional Cropping1D ELU Flatten
     GlobalAveragePooling1D GlobalMaxPooling1D LeakyReLU Masking Model Permute
@@ -195,11 +199,11 @@ MERGES = {
 }
 
 
-def layer_of_today(class_name: str, config: Config) -> tuple[str, Config]:
+def to_keras2_layer(class_name: str, config: Config) -> tuple[str, Config]:
     """Translate one layer of Keras 1. Raises `InvalidModel` for one that is gone."""
     name = config.get("name")
 
-    if class_name in GONE:
+    if class_name in REMOVED:
         raise InvalidModel(
             f"layer '{name}' is a {class_name}, which Keras 2 took away, so nothing "
             "that is maintained computes it. Train the model without it."
@@ -208,7 +212,7 @@ def layer_of_today(class_name: str, config: Config) -> tuple[str, Config]:
     if class_name == "Merge":
         return _merge(config)
 
-    row = ROWS.get(class_name)
+    row = LAYER_RULES.get(class_name)
 
     if row is None:
         return class_name, _common(config)
@@ -218,7 +222,7 @@ def layer_of_today(class_name: str, config: Config) -> tuple[str, Config]:
         for key, value in config.items()
         if key in row.renamed or key not in _DROPPED | row.dropped
     }
-    return row.name, row.also(_shaped(config, kept))
+    return row.name, row.convert(_shaped(config, kept))
 
 
 def _common(config: Config) -> Config:

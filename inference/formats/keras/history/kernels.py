@@ -32,7 +32,7 @@ _MODELS = frozenset({"Functional", "Model", "Sequential"})
 _LAST = (2, 3, 1, 0)
 
 
-def turned(layers: Sequence[Any], origin: Origin) -> dict[int, Any]:
+def flipped_variables(layers: Sequence[Any], origin: Origin) -> dict[int, Any]:
     """Return the variables, by identity, whose stored values are turned round.
 
     `layers` are all layers of the model, those inside others included.
@@ -43,7 +43,7 @@ def turned(layers: Sequence[Any], origin: Origin) -> dict[int, Any]:
     return {id(each): each for layer in layers for each in _kernels(layer)}
 
 
-def turn(kernel: Array) -> Array:
+def flip(kernel: Array) -> Array:
     """Return `kernel`, whose last two axes are its channels, turned round in space."""
     space = tuple(range(kernel.ndim - 2))
     return np.flip(kernel, space)
@@ -79,7 +79,7 @@ def parts_of_keras1(
         raise ValueError(f"layer '{layer.name}' takes {len(rest)} weights fewer")
 
     for leaf, first, last in zip(leaves, trained, others, strict=True):
-        yield leaf, _in_todays_order(leaf, [*first, *last])
+        yield leaf, _in_current_order(leaf, [*first, *last])
 
 
 def _leaves(layer: Any) -> Iterator[Any]:
@@ -118,7 +118,7 @@ def _stored_count(leaf: Any, weights: Sequence[Any], rest: Sequence[Array]) -> i
     return len(weights) if together else gates
 
 
-def _in_todays_order(leaf: Any, values: list[Array]) -> list[Array]:
+def _in_current_order(leaf: Any, values: list[Array]) -> list[Array]:
     """Turn the axes that the loader of tf_keras leaves, or joins before it turns."""
     kind = type(leaf).__name__
 

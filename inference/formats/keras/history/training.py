@@ -24,11 +24,11 @@ from inference.formats.keras.vocabulary.names import shown
 if TYPE_CHECKING:
     from inference.formats.keras.history.origin import Config
 
-MOST_NOTES = 10
+MAX_NOTES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
+class _TrainingKey:
     """One ending of keys: its word, Keras' own, and what replaces others."""
 
     word: str
@@ -37,9 +37,9 @@ class _Kind:
 
 
 _KINDS = {
-    "_initializer": _Kind(word="initializer", own=INITIALIZERS, neutral="zeros"),
-    "_regularizer": _Kind(word="regularizer", own=REGULARIZERS, neutral=None),
-    "_constraint": _Kind(word="constraint", own=CONSTRAINTS, neutral=None),
+    "_initializer": _TrainingKey(word="initializer", own=INITIALIZERS, neutral="zeros"),
+    "_regularizer": _TrainingKey(word="regularizer", own=REGULARIZERS, neutral=None),
+    "_constraint": _TrainingKey(word="constraint", own=CONSTRAINTS, neutral=None),
 }
 
 _CODE = frozenset({"__lambda__", "Lambda"})
@@ -58,8 +58,8 @@ def without_training(config: Config) -> tuple[Config, list[str]]:
     cleaned = _Cleaning(notes=notes).value(config, "the model", 0)
     told = list(notes)
 
-    if len(told) > MOST_NOTES:
-        told[MOST_NOTES:] = [f"So were {len(told) - MOST_NOTES} others of this kind."]
+    if len(told) > MAX_NOTES:
+        told[MAX_NOTES:] = [f"So were {len(told) - MAX_NOTES} others of this kind."]
 
     return cleaned, told
 
@@ -87,7 +87,7 @@ class _Cleaning:
     def _kept(self, value: Config, layer: str) -> Config:
         cleaned = {key: self._neutral(key, each, layer) for key, each in value.items()}
 
-        if "class_name" in value and _is_forgotten(value.get(_COMPILED)):
+        if "class_name" in value and _is_removable(value.get(_COMPILED)):
             del cleaned[_COMPILED]
 
         return cleaned
@@ -125,23 +125,23 @@ def _custom_name(value: Any, own: frozenset[str]) -> str | None:
     if class_name == "function":
         name = value.get("config")
         inner = isinstance(name, str) and name in FUNCTIONS
-        return None if inner or _is_pythons(module) else shown(name)
+        return None if inner or _is_stdlib(module) else shown(name)
 
     if class_name in REFUSED_CLASSES or class_name.startswith("__"):
         return None
 
     registered = value.get("registered_name")
     is_own = class_name in own and registered in (None, class_name)
-    return None if is_own or _is_pythons(module) else class_name
+    return None if is_own or _is_stdlib(module) else class_name
 
 
-def _is_pythons(module: Any) -> bool:
+def _is_stdlib(module: Any) -> bool:
     """Return if `module` is of Python itself, where no model has anything to seek."""
     top = top_package(module) if isinstance(module, str) else ""
     return top in sys.stdlib_module_names and top != "builtins"
 
 
-def _is_forgotten(compiled: Any) -> bool:
+def _is_removable(compiled: Any) -> bool:
     """Return if how a model was trained names nothing that the gate must refuse."""
     waiting = [compiled]
 
@@ -149,7 +149,7 @@ def _is_forgotten(compiled: Any) -> bool:
         value = waiting.pop()
 
         if isinstance(value, dict):
-            if _is_pythons(value.get("module")) or value.get("class_name") in _CODE:
+            if _is_stdlib(value.get("module")) or value.get("class_name") in _CODE:
                 return False
 
             waiting += value.values()

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from inference.formats.keras.history.branches import joined_branches
+from inference.formats.keras.history.branches import join_branches
 from inference.formats.keras.history.changes import ACTIVATIONS, CHANGES
-from inference.formats.keras.history.keras1 import layer_of_today
+from inference.formats.keras.history.keras1 import to_keras2_layer
 from inference.formats.keras.history.origin import Translation
 from inference.formats.keras.history.training import without_training
 
@@ -99,21 +99,24 @@ class _Walk:
 
         if class_name == "Sequential" and isinstance(config, list):
             # Keras before 2.2.3 wrote a Sequential's layers alone.
-            value |= joined_branches({"name": self._new_name(), "layers": config})
+            value |= join_branches({"name": self._new_name(), "layers": config})
             class_name, config = value["class_name"], value["config"]
 
         if not isinstance(config, dict):
             return value
 
         if self.origin.before(2):
-            class_name, config = layer_of_today(class_name, config)
+            class_name, config = to_keras2_layer(class_name, config)
             self._keep_output_shape(config)
 
         config = {key: _activation(key, each) for key, each in config.items()}
 
         for change in CHANGES.get(class_name, ()):
             if change.applies(config, self.origin):
-                class_name, config = change.renamed or class_name, change.made(config)
+                class_name, config = (
+                    change.renamed or class_name,
+                    change.applied_to(config),
+                )
                 self._note(change.note)
 
         if class_name in _LISTS:

@@ -11,7 +11,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-def odd_path(name: str) -> str | None:
+def unsafe_path(name: str) -> str | None:
     """Why `name`, taken as a path, could leave the folder that it is put in.
 
     A slash alone is no reason: Keras 2 has it in the names of layers.

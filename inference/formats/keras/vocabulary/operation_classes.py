@@ -30,15 +30,15 @@ MODULES = (
 _MARK = "Operation>"
 
 
-def marked(value: Any) -> Any:
+def mark_operations(value: Any) -> Any:
     """Return the architecture with a name of its own for each operation's class."""
     if isinstance(value, list):
-        return [marked(each) for each in value]
+        return [mark_operations(each) for each in value]
 
     if not isinstance(value, dict):
         return value
 
-    inner = {key: marked(each) for key, each in value.items()}
+    inner = {key: mark_operations(each) for key, each in value.items()}
 
     if _is_operation(inner):
         inner["class_name"] = f"{_MARK}{inner['class_name']}"
@@ -46,7 +46,7 @@ def marked(value: Any) -> Any:
     return inner
 
 
-def operations(keras: Any) -> dict[str, Any]:
+def operation_classes(keras: Any) -> dict[str, Any]:
     """Return the classes by these names, for Keras to find."""
     return {
         f"{_MARK}{name}": value

@@ -9,12 +9,12 @@ import pytest
 from inference.backend import tf, tf1
 from inference.compiler.rewriting import forms
 from inference.compiler.rewriting.forms import (
-    Form,
+    GraphForm,
     clean,
+    form_builders,
     freeze,
     inline,
     plain,
-    recipes,
 )
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import nodes_by_name
@@ -88,7 +88,7 @@ def two_dimensions_swapped(graph_def: Any) -> None:
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(KERNEL.T))
 
 
-def broken_form(source: Source, break_: Break) -> Form:
+def broken_form(source: Source, break_: Break) -> GraphForm:
     form = plain(source)
     break_(form.graph_def)
     return form
@@ -101,9 +101,9 @@ def test_a_form_that_is_wrong_gives_way_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_: Break
 ) -> None:
     def with_wrong(source: Source) -> Any:
-        return [("wrong", partial(broken_form, source, break_)), *recipes(source)]
+        return [("wrong", partial(broken_form, source, break_)), *form_builders(source)]
 
-    monkeypatch.setattr("inference.compiler.compile.recipes", with_wrong)
+    monkeypatch.setattr("inference.compiler.compile.form_builders", with_wrong)
     artifact = compile_graph(tmp_path, dense)
 
     manifest = artifact.read_manifest()
@@ -121,7 +121,7 @@ def test_no_form_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def wrong(source: Source) -> Any:
         return [("wrong", partial(broken_form, source, other_numbers))]
 
-    monkeypatch.setattr("inference.compiler.compile.recipes", wrong)
+    monkeypatch.setattr("inference.compiler.compile.form_builders", wrong)
 
     with pytest.raises(InvalidModel, match=r"No form.*wrong: .*differs by 0\.00"):
         compile_graph(tmp_path, dense)
@@ -239,9 +239,9 @@ def test_heavy_models_are_never_frozen(
     with open_source(path, Sidecar()) as source:
         total = sum(value.nbytes for value in source.variables.values())
         monkeypatch.setattr(forms, "FREEZE_LIMIT", total)
-        at_the_limit = [level for level, _ in recipes(source)]
+        at_the_limit = [level for level, _ in form_builders(source)]
         monkeypatch.setattr(forms, "FREEZE_LIMIT", total - 1)
-        above = [level for level, _ in recipes(source)]
+        above = [level for level, _ in form_builders(source)]
 
     assert at_the_limit == ["full", "without remap", "inlined", "none"]
     assert above == ["inlined", "none"]

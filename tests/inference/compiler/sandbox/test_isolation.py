@@ -37,7 +37,7 @@ def raise_wall():
 from inference.compiler.sandbox.syscalls import PR_SET_NO_NEW_PRIVS, prctl
 prctl(PR_SET_NO_NEW_PRIVS, 1)
 """
-NAMESPACE = "from inference.compiler.sandbox.confinement import leave_network as wall"
+NAMESPACE = "from inference.compiler.sandbox.confinement import isolate_network as wall"
 FILTER = "from inference.compiler.sandbox.seccomp import refuse_calls as wall"
 LANDLOCK = """
 from inference.compiler.sandbox.landlock import restrict

@@ -9,7 +9,11 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.compiler.verification.equality import Mismatch, compare
-from inference.compiler.verification.sample_runs import Refusal, Trial, attempt
+from inference.compiler.verification.sample_runs import (
+    SampleRejection,
+    SampleRun,
+    run_samples,
+)
 from inference.inputs.samples import Made
 from inference.runtime.servable import Servable
 from tests.support.graphs import compile_graph, floats, rows, source_of
@@ -47,11 +51,11 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servable]:
 
 def answered(echo: Servable, kind: str, got: Array, wanted: Array) -> float | None:
     """What comparing says where the model gives `got` and the source gave `wanted`."""
-    trial = attempt_of(echo, kind, got, wanted)
-    return compare(echo, trial)
+    run = attempt_of(echo, kind, got, wanted)
+    return compare(echo, run)
 
 
-def attempt_of(echo: Servable, kind: str, got: Array, wanted: Array) -> Trial:
+def attempt_of(echo: Servable, kind: str, got: Array, wanted: Array) -> SampleRun:
     signature = echo.signatures["serving_default"]
     blank = {
         name: np.zeros(1, OWN_DTYPES.get(spec.dtype, spec.dtype))
@@ -60,12 +64,12 @@ def attempt_of(echo: Servable, kind: str, got: Array, wanted: Array) -> Trial:
     blank["a_string"][:] = b""
     inputs = {**blank, f"a_{kind}": got}
     outputs = echo.run("serving_default", inputs) | {f"{kind}_again": wanted}
-    return Trial(
+    return SampleRun(
         signature=signature,
         candidate=Made(signature=signature),
         inputs=inputs,
         outputs=outputs,
-        steady=True,
+        deterministic=True,
     )
 
 
@@ -128,9 +132,9 @@ def test_another_dtype_is_too_far(echo: Servable) -> None:
 
 
 def test_what_changes_from_call_to_call_is_run_and_not_compared(echo: Servable) -> None:
-    trial = attempt_of(echo, "float32", floats(2), floats(2) + 1)
+    run = attempt_of(echo, "float32", floats(2), floats(2) + 1)
 
-    assert compare(echo, replace(trial, steady=False)) is None
+    assert compare(echo, replace(run, deterministic=False)) is None
 
 
 def test_samples_are_found_where_only_some_sizes_fit(tmp_path: Path) -> None:
@@ -139,13 +143,13 @@ def test_samples_are_found_where_only_some_sizes_fit(tmp_path: Path) -> None:
         tf.reshape(tf.reshape(image, [-1, 224 * 224 * 3]), [-1], name="pixels")
 
     with source_of(tmp_path, picky) as source:
-        trial = attempt(source, source.signatures["serving_default"])
+        run = run_samples(source, source.signatures["serving_default"])
 
-    assert isinstance(trial, Trial)
-    assert trial.inputs["image"].shape == (2, 224, 224, 3)
-    assert trial.steady
+    assert isinstance(run, SampleRun)
+    assert run.inputs["image"].shape == (2, 224, 224, 3)
+    assert run.deterministic
     np.testing.assert_array_equal(
-        trial.outputs["pixels"], trial.inputs["image"].reshape(-1)
+        run.outputs["pixels"], run.inputs["image"].reshape(-1)
     )
 
 
@@ -154,19 +158,19 @@ def test_a_source_that_takes_no_sample(tmp_path: Path) -> None:
         tf.reshape(rows("x", None), [7, 11, 13], name="y")
 
     with source_of(tmp_path, impossible) as source:
-        refusal = attempt(source, source.signatures["serving_default"])
+        refusal = run_samples(source, source.signatures["serving_default"])
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, SampleRejection)
     assert "32 values" in refusal.reason
     assert "1001" in refusal.reason
 
 
 def test_a_source_that_answers_at_random_isnt_steady(tmp_path: Path) -> None:
     with source_of(tmp_path, random_op) as source:
-        trial = attempt(source, source.signatures["serving_default"])
+        run = run_samples(source, source.signatures["serving_default"])
 
-    assert isinstance(trial, Trial)
-    assert not trial.steady
+    assert isinstance(run, SampleRun)
+    assert not run.deterministic
 
 
 def dense() -> None:

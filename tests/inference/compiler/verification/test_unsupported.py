@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from inference.compiler.verification.unsupported import cannot_compute, cannot_run
+from inference.compiler.verification.unsupported import (
+    missing_kernel_reason,
+    unimplemented_reason,
+)
 from inference.errors import InvalidModel
 from inference.permissions import Permissions
 from inference.runtime.servable import Servable
@@ -224,5 +227,5 @@ def test_an_error_of_the_inputs_is_none_of_the_machine() -> None:
         with pytest.raises(tf.errors.InvalidArgumentError) as error:
             session.run(tf.linalg.matmul(x, x), {x: np.ones((2, 3), "float32")})
 
-    assert cannot_run(error.value) is None
-    assert cannot_compute(error.value) is None
+    assert missing_kernel_reason(error.value) is None
+    assert unimplemented_reason(error.value) is None

@@ -158,7 +158,7 @@ def test_a_neighbour_with_a_longer_name_is_outside(folder: Path) -> None:
 
 
 def test_there_is_a_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.formats.saved_model.folder.MOST_ENTRIES", 2)
+    monkeypatch.setattr("inference.formats.saved_model.folder.MAX_ENTRIES", 2)
 
     with pytest.raises(InvalidModel, match="more than 2 files"):
         check_folder(folder)

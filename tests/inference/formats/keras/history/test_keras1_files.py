@@ -11,7 +11,12 @@ from tf_keras import layers as L
 
 from inference.errors import InvalidModel
 from inference.formats.keras.gate import admit
-from inference.formats.keras.history.keras1 import ALIKE, GONE, MERGES, ROWS
+from inference.formats.keras.history.keras1 import (
+    LAYER_RULES,
+    MERGES,
+    REMOVED,
+    UNCHANGED,
+)
 from inference.formats.keras.loading import load_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import Sidecar
@@ -59,9 +64,9 @@ ALL_LAYERS = """
 
 
 def test_every_layer_of_keras_1_is_decided() -> None:
-    refused = {"Lambda"} | GONE
+    refused = {"Lambda"} | REMOVED
     models = {"Model", "Sequential"}
-    decided = ROWS.keys() | (ALIKE - models) | {"Merge"} | refused
+    decided = LAYER_RULES.keys() | (UNCHANGED - models) | {"Merge"} | refused
 
     assert decided == set(ALL_LAYERS)
 
@@ -223,7 +228,7 @@ def test_a_model_inside_a_sequential_takes_its_weights(tmp_path: Path) -> None:
     assert_same(path, model)
 
 
-@pytest.mark.parametrize("kind", sorted(GONE))
+@pytest.mark.parametrize("kind", sorted(REMOVED))
 def test_a_layer_that_is_gone_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / "model.h5", [weighted(kind, "old", (), output_dim=2)])
 

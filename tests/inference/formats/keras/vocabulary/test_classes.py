@@ -20,7 +20,10 @@ from inference.errors import InvalidModel
 from inference.formats.keras.screening import screen_config
 from inference.formats.keras.vocabulary import classes
 from inference.formats.keras.vocabulary.classes import is_keras_class, refused_operation
-from inference.formats.keras.vocabulary.operation_classes import marked, operations
+from inference.formats.keras.vocabulary.operation_classes import (
+    mark_operations,
+    operation_classes,
+)
 from inference.formats.keras.vocabulary.operations import (
     ALL_OPERATIONS,
     BASES,
@@ -217,7 +220,7 @@ def test_each_operation_of_keras_is_allowed_or_refused_with_a_reason() -> None:
 
 
 def test_each_operation_that_is_allowed_is_found_in_both_kinds_of_files() -> None:
-    found = operations(keras)
+    found = operation_classes(keras)
 
     assert {name.removeprefix("Operation>") for name in found} == ALL_OPERATIONS
     assert ALL_OPERATIONS - {name for name, _ in operations_of_keras()} == set()
@@ -240,8 +243,8 @@ def test_a_layer_named_as_an_operation_is_known_by_its_config() -> None:
         config = layer(**arguments.get(name, {})).get_config()
         value = {"class_name": name, "config": config}
 
-        assert marked(value) == value
-        assert marked({"class_name": name, "config": {}}) != value
+        assert mark_operations(value) == value
+        assert mark_operations({"class_name": name, "config": {}}) != value
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED_OPERATIONS))
