@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,10 @@ import pytest
 
 import inference
 from tests import PROJECT
+from tests.support.imports import Module, modules, rooms, root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FLOORS = (
     # The compiler runs as a child process; nothing imports it.
@@ -64,102 +63,13 @@ HANDING_ON = "inference.artifacts.child"
 SETTING_UP = {"inference.backend", "inference.formats.keras.loading"}
 KERAS = {"inference.formats.keras.loading", "inference.formats.keras.weights"}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Import:
-    """A module that is imported; `late` inside a function, so not with its importer."""
-
-    name: str
-    late: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Module:
-    name: str
-    path: Path
-
-    @property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.path.read_text("utf-8"))
-
-    @property
-    def package(self) -> str:
-        return self.name.partition(".")[0]
-
-    def imports(self) -> list[Import]:
-        """What it imports when it runs: not what only type checkers see."""
-        return list(_imports(self.tree, late=False))
-
-    def imported(self) -> set[str]:
-        """All modules that it names, those for type checkers included."""
-        return {name for node in ast.walk(self.tree) for name in _names(node)}
-
-
-def _imports(node: ast.AST, *, late: bool) -> Iterator[Import]:
-    for name in _names(node):
-        yield Import(name=name, late=late)
-
-    for child in _children(node):
-        yield from _imports(child, late=late or _is_function(node))
-
-
-def _children(node: ast.AST) -> list[ast.AST]:
-    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-        return list(node.orelse)
-
-    return list(ast.iter_child_nodes(node))
-
-
-def _is_function(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-
-
-def _names(node: ast.AST) -> Iterator[str]:
-    """`from a import b` names `a.b` where that is a module, and else `a`."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        assert not node.level, "imports are absolute"
-        whole = [f"{node.module}.{alias.name}" for alias in node.names]
-        yield from (
-            name if _file(name) is not None else node.module or "" for name in whole
-        )
-
-
-def _file(name: str) -> Path | None:
-    place = PROJECT.joinpath(*name.split("."))
-    files = (place.with_suffix(".py"), place / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
-
-
-def modules(*packages: str) -> list[Module]:
-    return [
-        Module(name=_module_name(path), path=path)
-        for package in packages
-        for path in sorted((PROJECT / package).rglob("*.py"))
-    ]
-
-
-def _module_name(path: Path) -> str:
-    parts = path.relative_to(PROJECT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def root(name: str) -> str:
-    return name.partition(".")[0]
-
-
 INFERENCE = modules("inference")
 SERVICE = modules("service")
 ALL = [*INFERENCE, *SERVICE, Module(name="asgi", path=PROJECT / "asgi.py")]
 
 
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
-
-
-def room(name: str) -> str:
-    """Return the room of a module: its package, or itself on the top level."""
-    return name if name in FLOOR else name.rpartition(".")[0]
+ROOMS = rooms([*INFERENCE, *SERVICE])
 
 
 def show(module: Module) -> str:
@@ -264,20 +174,13 @@ def test_the_package_imports_neither_tensorflow_nor_the_compiler() -> None:
 
 
 def test_every_room_has_its_floor() -> None:
-    rooms = {room(module.name) for module in [*INFERENCE, *SERVICE]}
-    listed = [name for floor in FLOORS for name in floor]
-
-    assert sorted(rooms - {""}) == sorted(listed)
+    assert sorted(ROOMS.keys() - {"service"}) == sorted(FLOOR)
 
 
-@pytest.mark.parametrize("module", [*INFERENCE, *SERVICE], ids=show)
-def test_a_room_imports_only_from_lower_floors(module: Module) -> None:
+@pytest.mark.parametrize("room", FLOOR)
+def test_a_room_imports_only_from_lower_floors(room: str) -> None:
     """Imports for type checkers count: they tie the same words together."""
-    names = {each.name for each in ALL}
-    own = room(module.name)
-    others = {room(name) for name in module.imported() & names} - {own}
-
-    assert {name for name in others if FLOOR[name] <= FLOOR[own]} == set()
+    assert {name for name in ROOMS[room] if FLOOR[name] <= FLOOR[room]} == set()
 
 
 def test_no_import_cycles() -> None:

@@ -9,13 +9,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from inference.artifacts.artifact import Artifact
 from tests import PROJECT
 from tests.model_files import build_group, load_broken, load_case
 from tests.model_files.names import GROUPS, MODULES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -68,11 +70,14 @@ class CompiledCases:
     """Builds and compiles groups of cases, two children at a time, each once.
 
     `want` starts early what will be asked for; everything else waits for its group.
+    Several test processes may share the `folder`: the first to want a group makes it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "models"
         self._out = folder / "artifacts"
+        self._marks = folder / "done"
+        self._marks.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(max_workers=2)
         self._built: dict[str, Future[None]] = {}
         self._compiled: dict[str, Future[None]] = {}
@@ -89,7 +94,9 @@ class CompiledCases:
             for case in COMPILE_GROUPS[group]:
                 self._want_files(case)
 
-            self._compiled[group] = self._pool.submit(self._compile, group)
+            self._compiled[group] = self._pool.submit(
+                self._once, f"compiled-{group}", self._compile, group
+            )
 
     def case(self, name: str) -> Case:
         """The model files of a good case and its truth."""
@@ -123,9 +130,22 @@ class CompiledCases:
         group = BUILD_GROUP_OF[name]
 
         if group not in self._built:
-            self._built[group] = self._pool.submit(build_group, self.root, group)
+            self._built[group] = self._pool.submit(
+                self._once, f"built-{group}", self._build, group
+            )
 
         return self._built[group]
+
+    def _once(self, name: str, make: Callable[[str], None], group: str) -> None:
+        mark = self._marks / name
+
+        with FileLock(f"{mark}.lock"):
+            if not mark.exists():
+                make(group)
+                mark.touch()
+
+    def _build(self, group: str) -> None:
+        build_group(self.root, group)
 
     def _compile(self, group: str) -> None:
         for name in COMPILE_GROUPS[group]:
