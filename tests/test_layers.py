@@ -10,6 +10,7 @@ import pytest
 
 import inference
 from tests import PROJECT
+from tests.support.draw_floors import PICTURE, picture
 from tests.support.imports import Module, modules, rooms, root
 
 if TYPE_CHECKING:
@@ -181,6 +182,12 @@ def test_every_room_has_its_floor() -> None:
 def test_a_room_imports_only_from_lower_floors(room: str) -> None:
     """Imports for type checkers count: they tie the same words together."""
     assert {name for name in ROOMS[room] if FLOOR[name] <= FLOOR[room]} == set()
+
+
+def test_the_picture_of_the_floors_is_up_to_date() -> None:
+    assert PICTURE.read_text("utf-8") == picture(), (
+        "run: python -m tests.support.draw_floors"
+    )
 
 
 def test_no_import_cycles() -> None:
