@@ -11,9 +11,11 @@ INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
 MODELS := models
 ARGS :=
+# Two processes for two CPUs; each takes up to 2 GiB with the compilers that it starts.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint bench lock
+.PHONY: help setup serve check test lint bench lock
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' \
@@ -27,8 +29,11 @@ serve: $(INSTALLED) ## Serve models/, filled with demo models if empty (ARGS="--
 		$(BIN)/python -m demo.make_models $(MODELS); }
 	$(BIN)/tandem serve $(MODELS) $(ARGS)
 
+check: lint ## Check style and types, run the fast tests
+	$(BIN)/pytest -q -m "not slow" $(ARGS)
+
 test: lint ## Check style and types, run the tests (ARGS="-k digits")
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check
