@@ -11,6 +11,7 @@ from inference.artifacts.artifact import Artifact, Manifest, signature_entry
 from inference.artifacts.cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.rewriting.forms import form_builders
+from inference.compiler.rewriting.lengths import lengths_checked
 from inference.compiler.state.stateless import make_stateless
 from inference.compiler.verification.equality import Mismatch, compare, prove_batchable
 from inference.compiler.verification.sample_runs import (
@@ -67,6 +68,7 @@ def compile_model(
         blaming_sidecar(sidecar),
         opened as source,
         make_stateless(source, carried=config.carry_state),
+        lengths_checked(source),
     ):
         check_names(source.signatures)
         report("running the source")

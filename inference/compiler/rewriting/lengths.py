@@ -7,14 +7,18 @@ short: what they answer means nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tensorflow.python.framework import op_def_registry
 
 from inference.backend import tf, tf1
-from inference.formats.graph.graphdef import node_of
+from inference.compiler.rewriting.forms import clean, inline
+from inference.formats.graph.graphdef import all_nodes, node_of
+from inference.formats.graph.session import SessionReference, source_session
+from inference.formats.kernels.rebuilding import rebuild
 from inference.formats.kernels.scopes import (
     Scope,
     attribute,
@@ -26,7 +30,10 @@ from inference.formats.kernels.scopes import (
 from inference.runtime.short_inputs import CHECK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from inference.formats.graph.source import Reference, Source
+    from inference.types import Array, Signature
 
     Shape = tuple[int | None, ...] | None
     ShapeOf = Callable[[str], Shape]
@@ -57,6 +64,56 @@ def check_lengths(graph: Any) -> Any:
             write_function(scope, function, library)
 
     return graph_def
+
+
+@contextmanager
+def lengths_checked(source: Source) -> Iterator[None]:
+    """Let `source` refuse samples that are too short, until the block's end.
+
+    Its framework may answer them, and nothing that is compared with that can be right.
+    """
+    if not any(map(is_unpadded, all_nodes(source.graph_def))):
+        yield
+        return
+
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(_flat(source), name="")
+
+    checked = check_lengths(graph)
+
+    if not any(node.name.startswith(CHECK) for node in all_nodes(checked)):
+        yield
+        return
+
+    with source_session() as session:
+        rebuild(session, replace(source, graph_def=checked))
+        source.reference = _Checked(
+            lengths=SessionReference(session), answers=source.reference
+        )
+        yield
+
+
+def _flat(source: Source) -> Any:
+    # In functions no length is known, so that all would be checked.
+    try:
+        return inline(source.graph_def, source.tensors())
+    except Exception:
+        # TensorFlow's optimisers raise anything.
+        return clean(source.graph_def)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """A source's answers to inputs that are long enough."""
+
+    lengths: Reference
+    answers: Reference
+
+    def __call__(
+        self, signature: Signature, inputs: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        self.lengths(signature, inputs)
+        return self.answers(signature, inputs)
 
 
 def is_unpadded(node: Any) -> bool:

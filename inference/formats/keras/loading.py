@@ -169,11 +169,38 @@ def _from_hdf5_of_keras3(keras: Any, keras_file: KerasFile, weights: Any) -> Any
     ):
         saving_utils.MODULE_OBJECTS.ALL_OBJECTS = _classes(keras)
         model = saving_utils.model_from_config(
-            mark_operations(keras_file.config), custom_objects=operation_classes(keras)
+            keep_axes(mark_operations(keras_file.config)),
+            custom_objects=operation_classes(keras),
         )
         legacy_h5_format.load_weights_from_hdf5_group(weights, model)
 
     return model
+
+
+class _WithAxes(dict[str, Any]):
+    """The config of a layer that works along several axes."""
+
+    def pop(self, key: str, *default: Any) -> Any:
+        # keras/src/legacy/saving/saving_utils.py of Keras 3.15 takes `axis` out of each
+        # config, and puts it back only where it is one number.
+        return default[0] if key == "axis" else super().pop(key, *default)
+
+
+def keep_axes(config: Any) -> Any:
+    """Return a copy of `config` that keeps each `axis` of several when it is read."""
+    if isinstance(config, list):
+        return [keep_axes(each) for each in config]
+
+    if not isinstance(config, dict):
+        return config
+
+    inner = {key: keep_axes(value) for key, value in config.items()}
+    axis = inner.get("axis")
+
+    if isinstance(axis, list) and len(axis) > 1:
+        return _WithAxes(inner | {"axis": tuple(axis)})
+
+    return inner
 
 
 def _classes(keras: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from inference.runtime.servable import this_machine
 from tests import PROJECT
 
 FILES = [
-    f"tests/inference/test_{name}.py"
-    for name in ("folding", "optimization", "precision", "shared_values")
+    f"tests/inference/compiler/{name}"
+    for name in ("rewriting", "verification/test_precision.py", "test_shared_values.py")
 ]
 
 

@@ -254,5 +254,5 @@ def test_serving_needs_no_keras_and_no_source(artifact: Artifact) -> None:
     assert "tensorflow" in packages
     assert not packages & {"keras", "tf_keras", "flask", "uvicorn", "service"}
     modules = {".".join(name.split(".")[:2]) for name in done.stdout.split()}
-    assert not modules & {"inference.sources", "inference.compiler"}
+    assert not modules & {"inference.formats", "inference.compiler"}
     assert done.stderr == ""

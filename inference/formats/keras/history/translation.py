@@ -18,6 +18,7 @@ from inference.formats.keras.history.training import without_training
 if TYPE_CHECKING:
     from inference.formats.keras.history.origin import Config, Origin
 
+_PLAIN = list | int | float
 _MAX_DEPTH = 100
 """Deeper ones are left alone: the screening refuses them."""
 
@@ -83,9 +84,10 @@ class _Walk:
         if not isinstance(value, dict):
             return value
 
-        if value.get("type") == "ndarray" and isinstance(value.get("value"), list):
-            # Keras 2.0 to 2.3 wrote arrays so (`utils/generic_utils.py`,
-            # `engine/saving.py: get_json_type`); a layer takes the nested lists.
+        if value.get("type") == "ndarray" and isinstance(value.get("value"), _PLAIN):
+            # Keras 2.0 to 2.3 wrote arrays so, those of no dimensions too
+            # (`utils/generic_utils.py`, `engine/saving.py: get_json_type`); a layer
+            # takes the number or the nested lists.
             return value["value"]
 
         inner = {key: self.value(each, depth + 1) for key, each in value.items()}

@@ -75,7 +75,11 @@ def test_no_family_that_reaches_outside_is_among_them() -> None:
 
 
 def test_each_is_named_once() -> None:
-    text = files("inference.formats.screening").joinpath("allowed_ops.txt").read_text("utf-8")
+    text = (
+        files("inference.formats.screening")
+        .joinpath("allowed_ops.txt")
+        .read_text("utf-8")
+    )
     lines = [line for line in text.splitlines() if not line.startswith("#")]
 
     assert len(" ".join(lines).split()) == len(safe_operations())

@@ -242,6 +242,33 @@ def test_an_array_in_a_config_is_its_numbers(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, [[3.0, 3.0]])
 
 
+@pytest.mark.parametrize(
+    ("layer", "key", "value"),
+    [
+        (lambda: L.ELU(0.3), "alpha", 0.3),
+        (lambda: L.LeakyReLU(0.2), "alpha", 0.2),
+        (lambda: L.ThresholdedReLU(0.5), "theta", 0.5),
+        (lambda: L.BatchNormalization(epsilon=0.25), "epsilon", 0.25),
+        (lambda: L.BatchNormalization(axis=1), "axis", 1),
+        (lambda: L.Dense(3), "units", 3),
+    ],
+)
+def test_an_array_of_no_dimensions_is_a_number(
+    tmp_path: Path, layer: Callable[[], Any], key: str, value: float
+) -> None:
+    model = filled(stack((4,), layer(), L.Flatten()))
+    path = saved_as(
+        tmp_path / "model.h5",
+        model,
+        config=custom(key, {"type": "ndarray", "value": value}),
+    )
+    inputs = rows(model)
+
+    np.testing.assert_allclose(
+        answers(loaded(path), inputs), answers(model, inputs), rtol=1e-5
+    )
+
+
 @pytest.mark.parametrize("name", ["relu6", "hard_swish", "hard_silu", "swish"])
 def test_activations_are_found_by_their_usual_names(tmp_path: Path, name: str) -> None:
     model = filled(stack((4,), L.Dense(3, activation="relu"), L.Dense(2)))
