@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import InvalidModel, first_line
-from inference.formats.kernels.biases import fix_biases, is_bias_add
+from inference.formats.kernels.biases import fix_biases, may_be_misread
 from inference.formats.kernels.channels_first import is_channels_first, to_channels_last
 from inference.formats.kernels.dilations import fill_dilations, is_dilated
 from inference.formats.kernels.image_decoders import guard_decoders, is_unguarded
@@ -38,6 +38,12 @@ class Step:
 
 STEPS = (
     Step(
+        needed=may_be_misread,
+        rewrite=fix_biases,
+        note="Biases that would be added to columns, since there are as many as "
+        "channels: {count}, added to the channels, as Keras means it.",
+    ),
+    Step(
         needed=is_channels_first,
         rewrite=to_channels_last,
         note="Channels-first operations (NCHW): {count}, computed channels last (NHWC) "
@@ -64,17 +70,6 @@ STEPS = (
     ),
 )
 """In this order: what one step makes, the next one sees."""
-
-KERAS_STEPS = (
-    Step(
-        needed=is_bias_add,
-        rewrite=fix_biases,
-        note="Biases that Keras would add to columns, since there are as many as "
-        "channels: {count}, added to the channels.",
-    ),
-    *STEPS,
-)
-"""For graphs that were just traced, so that the file's layers say what is right."""
 
 
 def adapt(

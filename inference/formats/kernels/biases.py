@@ -2,54 +2,64 @@
 
 Its `add` (keras/src/backend/tensorflow/numpy.py, 3.15.1) squeezes what has one
 dimension that counts, and then goes by its size: where a picture with its channels
-first is as wide as it has channels, each column gets the bias of a channel.
+first is as wide as it has channels, each column gets the bias of a channel. What it
+exports says so too. TensorFlow, where it fuses the bias with the convolution, adds it
+to the channels all the same.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inference.backend import tf1
+from inference.formats.kernels.channels_first import is_channels_first
 from inference.formats.kernels.scopes import attribute
 
 if TYPE_CHECKING:
     from inference.formats.kernels.scopes import Scope
 
 
-def is_bias_add(node: Any) -> bool:
-    return bool(node.op == "BiasAdd")
+def may_be_misread(node: Any) -> bool:
+    return bool(node.op == "BiasAdd" and attribute(node, "data_format").s == b"NHWC")
 
 
 def fix_biases(scope: Scope) -> int:
-    """Add in `scope` what was squeezed as it stood before; the number of biases."""
-    found = {
-        node.name: whole
-        for node in scope.nodes.values()
-        if is_bias_add(node) and (whole := _misread(node, scope))
-    }
+    """Add the biases in `scope` to the channels. Return how many it moved."""
+    found = [node for node in scope.nodes.values() if _is_misread(node, scope)]
 
-    for name, whole in found.items():
-        _add(scope.nodes[name], whole)
+    for node in found:
+        # Its kernel takes pictures of any number of dimensions.
+        node.attr["data_format"].s = b"NCHW"
 
     return len(found)
 
 
-def _misread(node: Any, scope: Scope) -> str | None:
-    """The bias as it was before it was squeezed, where it is added elsewhere."""
+def _is_misread(node: Any, scope: Scope) -> bool:
+    if not may_be_misread(node):
+        return False
+
+    return _follows_channels_first(node, scope) or _was_squeezed(node, scope)
+
+
+def _follows_channels_first(node: Any, scope: Scope) -> bool:
+    """Tell if `node` adds to a convolution whose channels come first."""
+    convolution = scope.producer(node.input[0])
+    return (
+        convolution is not None
+        and "Conv" in convolution.op
+        and is_channels_first(convolution)
+    )
+
+
+def _was_squeezed(node: Any, scope: Scope) -> bool:
+    """Tell if the bias had its numbers along the channels before it was squeezed."""
     squeeze = scope.producer(node.input[1])
 
     if squeeze is None or squeeze.op != "Squeeze":
-        return None
+        return False
 
     shape = _shape(squeeze.input[0], scope)
     counting = [place for place, size in enumerate(shape) if size != 1]
-
-    if len(counting) != 1:
-        return None
-
-    last = attribute(node, "data_format").s == b"NHWC"
-    meant = counting[0] == (len(shape) - 1 if last else 1)
-    return None if meant else squeeze.input[0]
+    return counting == [1] and len(shape) > 2
 
 
 def _shape(tensor: str, scope: Scope) -> list[int]:
@@ -61,11 +71,3 @@ def _shape(tensor: str, scope: Scope) -> list[int]:
 
     sizes = scope.value(reshape.input[1])
     return [] if sizes is None else [int(size) for size in sizes.reshape(-1)]
-
-
-def _add(node: Any, whole: str) -> None:
-    controls = [each for each in node.input if each.startswith("^")]
-    added = tf1.NodeDef(name=node.name, op="AddV2")
-    added.input.extend([node.input[0], whole, *controls])
-    added.attr["T"].CopyFrom(node.attr["T"])
-    node.CopyFrom(added)

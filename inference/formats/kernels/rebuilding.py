@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from inference.backend import tf, tf1
 from inference.formats.graph.session import SessionReference, source_session
 from inference.formats.graph.tables import fill_tables
-from inference.formats.kernels.adapting import KERAS_STEPS, adapt
+from inference.formats.kernels.adapting import adapt
 from inference.formats.screening.graph import clear_placement
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def adapted(source: Source) -> Iterator[None]:
     Where anything is changed, the new graph as it is, not optimised, is the reference
     from then on, until the block's end: its framework fails, or computes wrongly.
     """
-    notes = adapt(source.graph_def, source.tensors(), KERAS_STEPS)
+    notes = adapt(source.graph_def, source.tensors())
 
     if not notes:
         yield

@@ -6,6 +6,7 @@ bfloat16, doesn't grow any more.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tensorflow.python.framework import op_def_registry
@@ -14,6 +15,8 @@ from inference.backend import tf, tf1
 from inference.formats.kernels.scopes import attribute, copy_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from inference.formats.kernels.scopes import Scope
 
 _FLOAT32 = tf.float32.as_datatype_enum
@@ -53,13 +56,34 @@ NARROW = {
     "DepthwiseConv2dNative": _BOTH,
     "DepthwiseConv2dNativeBackpropInput": _BOTH,
 }
-"""By operation: the dtypes in which it is wrong, or fails. Matrix products, softmax,
-other convolutions, batch norm and sparse segments were right in both.
+"""By operation: the dtypes in which it is wrong, or fails.
+
+Some `Einsum`s are wrong, too. Matrix products, softmax, other convolutions, batch norm
+and sparse segments were right in both dtypes.
 """
 
 
 def is_narrow(node: Any) -> bool:
+    """Tell if `node` would lose terms of long sums."""
+    if node.op == "Einsum":
+        return attribute(node, "T").type in _FLOAT16 and _sums_one(_equation(node))
+
     return node.op in NARROW and attribute(node, "T").type in NARROW[node.op]
+
+
+def _equation(node: Any) -> str:
+    return str(attribute(node, "equation").s, "ascii", "replace")
+
+
+def _sums_one(equation: str) -> bool:
+    """Tell if an operand is summed along an index that no other has.
+
+    Those that two have are summed by a matrix product, which is right.
+    """
+    operands, _, result = equation.replace(" ", "").replace("...", "").partition("->")
+    terms = [set(operand) for operand in operands.split(",")]
+    counts = Counter(index for term in terms for index in term)
+    return any(count == 1 and index not in result for index, count in counts.items())
 
 
 def widen(scope: Scope) -> int:
@@ -77,7 +101,7 @@ def _widen(node: Any, scope: Scope) -> None:
     wide = copy_of(node, f"{node.name}/in_float32")
     wide.attr["T"].type = _FLOAT32
 
-    for position, argument in enumerate(op_def_registry.get(node.op).input_arg):
+    for position, argument in enumerate(_arguments(node)):
         if argument.type_attr == "T":
             given = node.input[position]
             cast = _cast(f"{node.name}/float32_{position}", given, dtype, _FLOAT32)
@@ -86,6 +110,13 @@ def _widen(node: Any, scope: Scope) -> None:
     # The name stays, and so does everybody who reads it.
     summed = scope.add(wide, node.input[0])
     node.CopyFrom(_cast(node.name, summed, _FLOAT32, dtype))
+
+
+def _arguments(node: Any) -> Iterator[Any]:
+    """Yield the argument of each input: a list of tensors is one argument."""
+    for argument in op_def_registry.get(node.op).input_arg:
+        number = argument.number_attr
+        yield from [argument] * (attribute(node, number).i if number else 1)
 
 
 def _cast(name: str, tensor: str, source: int, target: int) -> Any:

@@ -18,7 +18,7 @@ from inference.formats.keras.history.training import without_training
 if TYPE_CHECKING:
     from inference.formats.keras.history.origin import Config, Origin
 
-_PLAIN = list | int | float
+_PLAIN = (list, int, float)
 _MAX_DEPTH = 100
 """Deeper ones are left alone: the screening refuses them."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from inference.backend import tf
 from inference.errors import InvalidModel
-from inference.formats.kernels.adapting import KERAS_STEPS, adapt
+from inference.formats.kernels.adapting import adapt
 from tests.support.layouts import PICTURES, graph, reduced, residual, transposed
 
 if TYPE_CHECKING:
@@ -77,6 +77,6 @@ def test_a_damaged_graph_is_refused_or_left_to_the_importer(damage: Damage) -> N
             damage(choose, choose.choice(graph_def.node), graph_def)
 
         try:
-            adapt(graph_def, ["y:0"], KERAS_STEPS)
+            adapt(graph_def, ["y:0"])
         except InvalidModel as error:
             assert "export it again" in str(error)

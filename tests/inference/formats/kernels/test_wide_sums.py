@@ -8,6 +8,7 @@ import pytest
 
 from inference.backend import tf, tf1
 from inference.formats.kernels.adapting import adapt
+from inference.formats.kernels.wide_sums import is_narrow
 from inference.runtime.servable import Servable
 from tests.support.graphs import compile_graph, rows
 
@@ -97,6 +98,22 @@ SUMS = [
         lambda x: x.mean(0),
         id="unsorted segment mean",
     ),
+    pytest.param(
+        lambda x: tf.einsum("ic->c", x), lambda x: x.sum(0), id="einsum of one operand"
+    ),
+    pytest.param(
+        lambda x: tf.einsum("i...->...", x), lambda x: x.sum(0), id="einsum, ellipsis"
+    ),
+    pytest.param(
+        lambda x: tf.einsum("ic,d->cd", x, tf.ones([1], x.dtype)),
+        lambda x: x.sum(0),
+        id="einsum, an index of one operand",
+    ),
+    pytest.param(
+        lambda x: tf.einsum("ic,ic->c", x, tf.ones_like(x)),
+        lambda x: x.sum(0),
+        id="einsum, an index of two",
+    ),
 ]
 
 PRODUCTS = [
@@ -108,6 +125,27 @@ PRODUCTS = [
         id="unsorted segment product",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("equation", "narrow"),
+    [
+        ("ic->c", True),
+        ("i c -> c", True),
+        ("ic,d->cd", True),
+        ("...i->...", True),
+        ("ii->", True),
+        ("ic,ic->c", False),
+        ("...ij,...jk->...ik", False),
+        ("ic->ci", False),
+    ],
+)
+def test_einsums_that_sum_one_operand_are_narrow(equation: str, narrow: bool) -> None:
+    node = tf1.NodeDef(op="Einsum")
+    node.attr["equation"].s = equation.encode()
+    node.attr["T"].type = tf.float16.as_datatype_enum
+
+    assert is_narrow(node) is narrow
 
 
 def graph(build: Callable[[Any], Any], dtype: str) -> Any:
