@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import numpy as np
 
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
@@ -95,12 +95,12 @@ def compile_models(paths: dict[str, Path], cache: Path) -> dict[str, Path]:
 
 
 async def _compile_all(paths: dict[str, Path], cache: Path) -> dict[str, Path]:
-    compilation = Compilation(ArtifactCache(cache), timeout_seconds=COMPILE_SECONDS)
+    builder = ArtifactBuilder(ArtifactCache(cache), timeout_seconds=COMPILE_SECONDS)
     folders = {}
 
     for name, path in paths.items():
         files = ModelFiles(id=ModelId("measured", 1), path=path)
-        compiled = await compilation.compile(files, _ignore)
+        compiled = await builder.build(files, _ignore)
         folders[name] = compiled.artifact.folder
 
     return folders

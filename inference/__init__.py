@@ -1,4 +1,4 @@
-"""Models, and nothing of HTTP: the names the service may use."""
+"""Inference without HTTP: the names that the service may use."""
 
 from inference.artifacts.precompile import Precompilation, Precompiled, precompile
 from inference.config import EngineConfig
@@ -39,7 +39,6 @@ from inference.types import (
     UNNAMED,
     Array,
     EngineStatus,
-    Load,
     ModelId,
     ModelSpec,
     ModelState,
@@ -48,6 +47,7 @@ from inference.types import (
     Part,
     PredictRequest,
     PredictResult,
+    QueueStats,
     Sample,
     Shape,
     Signature,
@@ -71,7 +71,6 @@ __all__ = [
     "InvalidRequest",
     "InvalidSidecar",
     "Limits",
-    "Load",
     "LoadFailed",
     "ModelId",
     "ModelLoading",
@@ -89,6 +88,7 @@ __all__ = [
     "Precompiled",
     "PredictRequest",
     "PredictResult",
+    "QueueStats",
     "Ragged",
     "Sample",
     "Shape",

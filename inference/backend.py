@@ -1,4 +1,4 @@
-"""TensorFlow, imported once, quietly, with the settings every session needs."""
+"""TensorFlow, imported once, quietly, with the settings that every session needs."""
 
 import os
 import sys
@@ -15,10 +15,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def quiet_stderr() -> Iterator[None]:
     """Hold back what native code prints to stderr; show it if the block fails.
 
-    TensorFlow's libraries write to file descriptor 2 while they load, whatever the
-    log level says. A process that has something else to say meanwhile must do it
-    through a copy of that descriptor.
+    A process that has something to print meanwhile needs a copy of descriptor 2.
     """
+    # TensorFlow's libraries write to it while they load, whatever the log level.
     sys.stderr.flush()
     kept = os.dup(2)
 
@@ -38,10 +37,8 @@ def quiet_stderr() -> Iterator[None]:
 
 @contextmanager
 def without_keras() -> Iterator[None]:
-    """Keep TensorFlow from importing Keras, as it does at its end for side effects.
-
-    It takes that for Keras not being there. Whoever needs Keras imports it later.
-    """
+    """Keep TensorFlow from importing Keras; code that needs Keras imports it later."""
+    # It imports Keras for side effects, and takes `None` for Keras not being there.
     sys.modules["keras"] = None  # type: ignore[assignment]
 
     try:
@@ -59,9 +56,9 @@ tf1 = tf.compat.v1
 
 
 def onednn_enabled() -> bool:
-    """Tell if TensorFlow uses oneDNN here: by CPU, unless `TF_ENABLE_ONEDNN_OPTS` says.
+    """Return whether TensorFlow uses oneDNN: by CPU, or by `TF_ENABLE_ONEDNN_OPTS`.
 
-    It fuses more operations then, and nothing else can run some of those.
+    Graphs that it optimizes then have fused operations that need oneDNN to run.
     """
     return bool(_pywrap_util_port.IsMklEnabled())
 

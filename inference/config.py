@@ -1,4 +1,4 @@
-"""What an engine is made with."""
+"""Configuration of an engine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUDGET_SHARE = 0.6
-"""Of what the machine or container has: the rest is for TensorFlow and requests."""
+"""Of the machine's or container's memory; TensorFlow and requests take the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """`repository` is a folder of models or one model; `cache` holds artifacts.
 
-    `limits` are those of a model whose sidecar doesn't say otherwise. `memory_budget`
-    and `compile_memory`, what one compiler may take, are in bytes; `None` for a share
-    of what the machine or container has. The repository is looked at every
-    `scan_seconds`; 0 for once.
+    `limits` apply where a model's sidecar doesn't say otherwise. `memory_budget`, and
+    `compile_memory` of one compiler, are in bytes; `None` for a share of the machine's
+    or container's. The repository is scanned every `scan_seconds`; 0 for once.
     """
 
     repository: Path

@@ -1,4 +1,4 @@
-"""TensorFlow's dtypes in NumPy, and those that JSON has no numbers for."""
+"""TensorFlow's dtypes in NumPy, and those without numbers in JSON."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ WIDENED: Mapping[str, str] = {
     "uint2": "uint8",
     "uint4": "uint8",
 }
-"""What JSON is written from, for dtypes that only the nearest wider one can be."""
+"""The nearest wider dtype, for those that can't be written to JSON themselves."""
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """TensorFlow's dtype name as NumPy's dtype; strings are objects."""
+    """Return NumPy's dtype for TensorFlow's name; strings are objects."""
     if name == "string":
         return np.dtype(object)
 

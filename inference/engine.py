@@ -1,4 +1,4 @@
-"""All that the service calls: models found, loaded, asked, and closed at the end."""
+"""The engine: the whole interface between the service and the models."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import structlog
 
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
-from inference.errors import InvalidRequest, ModelUnloaded, Unavailable, first_line
+from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.lifecycle.cache import ModelCache
 from inference.lifecycle.catalog import Catalog
 from inference.lifecycle.manager import ModelManager
-from inference.repository.poller import Lookout
-from inference.repository.problem_log import ProblemLog
-from inference.repository.snapshot import Surveyor
+from inference.repository.poller import DaemonCall, RepositoryPoller
+from inference.repository.snapshot import RepositoryScanner
 from inference.runtime.loader import Loader
 from inference.types import EngineStatus
 
@@ -30,21 +29,17 @@ if TYPE_CHECKING:
     from inference.types import ModelSpec, ModelStatus, PredictRequest, PredictResult
 
 SCAN_TIMEOUT_SECONDS = 30.0
-REST = 20
-"""Times as long as a look at the repository takes, it is left alone: thousands of
-models take a while, and the interpreter is shared with the requests."""
-
 MAX_CONCURRENCY = 1024
 
 log = structlog.get_logger("tandem.engine")
 
 
 class Engine:
-    """Serves the models of a repository. To be used on one event loop's thread.
+    """Server of a repository's models. To be used on one event loop's thread.
 
-    As an async context manager it finds the models at once and loads them behind the
-    caller's back; a model that can't be loaded doesn't keep the others from it. On
-    exit loading is called off, and what was loaded is closed.
+    As an async context manager it finds the models at once and loads them in the
+    background; one that fails doesn't keep the others from loading. On exit, loads are
+    cancelled and loaded models closed.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -53,23 +48,22 @@ class Engine:
         self._changed = anyio.Event()
         self._settled = False
         self._draining = False
-        self._repository_error: str | None = None
-        self._loader = Loader(_compilation(config), config.limits)
-        surveyor = Surveyor(
+        self._loader = Loader(_builder(config), config.limits)
+        scanner = RepositoryScanner(
             config.repository,
             quiet_seconds=2 * config.scan_seconds,
             follow=config.permissions.follow_links_to,
         )
-        self._lookout = Lookout(surveyor.survey, timeout_seconds=SCAN_TIMEOUT_SECONDS)
-        self._looking = anyio.Lock()
-        self._problem_log = ProblemLog()
+        self._poller = RepositoryPoller(
+            DaemonCall(scanner.scan, timeout_seconds=SCAN_TIMEOUT_SECONDS),
+            seconds=config.scan_seconds,
+        )
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        survey = await self._lookout.look()
-        self._problem_log.take(survey.problems, at_once=True)
+        snapshot = await self._poller.first()
 
-        if not survey.models:
+        if not snapshot.models:
             log.warning("no model found", repository=str(self._config.repository))
 
         self._exits.callback(self._close)
@@ -79,10 +73,10 @@ class Engine:
         self._manager = ModelManager(
             self._catalog, self._cache, self._loader, tasks, changed=self._notify
         )
-        self._manager.take(survey)
+        self._manager.apply(snapshot)
 
         if self._config.scan_seconds:
-            tasks.start_soon(self._watch)
+            tasks.start_soon(self._poller.run, self._manager.apply)
 
         return self
 
@@ -95,21 +89,21 @@ class Engine:
         await self._exits.__aexit__(kind, error, traceback)
 
     def models(self) -> list[ModelStatus]:
-        """Every version known, sorted by name, then version; broken ones included."""
+        """List every version by name, then number; failed ones too."""
         return [
             status for entry in self._catalog.entries() for status in entry.statuses()
         ]
 
     def problems(self) -> list[str]:
-        """What the repository holds that can't be a model, and why."""
+        """List the repository's entries that aren't served, and why."""
         return list(self._manager.problems)
 
     def versions(self, name: str) -> list[ModelStatus]:
-        """The versions of one model. Raises `ModelNotFound`."""
+        """List the versions of one model. Raises `ModelNotFound`."""
         return self._catalog.entry(name).statuses()
 
     def status(self, spec: ModelSpec) -> ModelStatus:
-        """The version that answers, or would, whatever its state.
+        """Return the version that answers, or would, whatever its state.
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """
@@ -117,19 +111,22 @@ class Engine:
         return entry.status(entry.pick(spec))
 
     def ready(self) -> bool:
-        """Whether all versions found at first have settled: available, or failed."""
+        """Return whether all versions found at start are available or failed.
+
+        Never while draining.
+        """
         self._settled = self._settled or all(
             model.settled for model in self._catalog.models()
         )
         return self._settled and not self._draining
 
     def overview(self) -> EngineStatus:
-        """What the engine as a whole is at."""
+        """Return the state and the counters of the whole engine."""
         cache = self._cache
         return EngineStatus(
             memory_budget=cache.budget,
             memory_bytes=cache.nbytes,
-            repository_error=self._repository_error,
+            repository_error=self._poller.error,
             draining=self._draining,
             loads=cache.loads,
             load_failures=cache.load_failures + self._manager.failures,
@@ -142,7 +139,7 @@ class Engine:
         await self._changed.wait()
 
     async def predict(self, request: PredictRequest) -> PredictResult:
-        """Run a model, loaded again if it had been evicted.
+        """Run a model; load it first if it was evicted.
 
         Raises `ModelNotFound`, `VersionNotFound`, `ModelLoading`, `ModelUnloaded`,
         `LoadFailed`, and what `Instance.predict` raises.
@@ -153,7 +150,7 @@ class Engine:
         try:
             return await self._predict(model, request, arrived)
         except ModelUnloaded:
-            # While it waited, another version may have taken its place.
+            # While it waited, another version may have replaced it.
             other = self._catalog.find(request.model)
             if other is model:
                 raise
@@ -161,25 +158,25 @@ class Engine:
             return await self._predict(other, request, arrived)
 
     def admit(self, spec: ModelSpec) -> None:
-        """Raises what `predict` would raise now for any inputs of this model.
+        """Raise what `predict` would raise now, whatever the inputs.
 
-        `ModelNotFound`, `VersionNotFound`, `ModelLoading`, `ModelUnloaded`,
-        `LoadFailed`, `Overloaded`.
+        That is `ModelNotFound`, `VersionNotFound`, `ModelLoading`, `ModelUnloaded`,
+        `LoadFailed` or `Overloaded`.
         """
         self._catalog.find(spec).admit()
 
-    def expect(self, spec: ModelSpec) -> AbstractContextManager[None]:
-        """A block that keeps a place for a request whose body is decoded meanwhile.
+    def reserve(self, spec: ModelSpec) -> AbstractContextManager[None]:
+        """Reserve a place in the queue while a request's body is decoded.
 
-        What `admit` raises is raised by the call or at the block's begin.
+        What `admit` raises is raised by the call or on entering the block.
         """
-        return self._catalog.find(spec).expect()
+        return self._catalog.find(spec).reserve()
 
     async def load(self, spec: ModelSpec) -> ModelStatus:
-        """Load a version that is unloaded, evicted or failed; returns once it serves.
+        """Load a version that is unloaded, evicted or failed; return once it serves.
 
-        Of a model, its newest. Raises `ModelNotFound`, `VersionNotFound`, and
-        `LoadFailed` with the reason; what the files held before serves then.
+        Without a version, the newest. Raises `ModelNotFound`, `VersionNotFound`, and
+        `LoadFailed` with the reason; the files' former content keeps serving then.
         """
         model = self._catalog.select(spec)[-1]
         await self._manager.load(model)
@@ -187,9 +184,9 @@ class Engine:
         return model.status()
 
     async def unload(self, spec: ModelSpec) -> list[ModelStatus]:
-        """Unload a version, or all of a model's; returns once their memory is free.
+        """Unload a version, or all of a model's; return once their memory is free.
 
-        Requests that run end well; later ones raise `ModelUnloaded`. Raises
+        In-flight requests complete; later ones raise `ModelUnloaded`. Raises
         `ModelNotFound`, `VersionNotFound`.
         """
         models = self._catalog.select(spec)
@@ -200,20 +197,20 @@ class Engine:
         return [model.status() for model in models]
 
     async def rescan(self) -> list[str]:
-        """Take up what the repository holds now, though it be new; its problems.
+        """Rescan now, including files that have not settled; return the problems.
 
-        Raises `Unavailable` if it can't be read.
+        Raises `Unavailable` if the repository can't be read.
         """
-        await self._look(quiet=True)
+        await self._poller.poll(self._manager.apply, quiet=True)
 
-        if self._repository_error is not None:
-            raise Unavailable(self._repository_error)
+        if self._poller.error is not None:
+            raise Unavailable(self._poller.error)
 
-        await self._manager.settled()
+        await self._manager.wait_settled()
         return self.problems()
 
     async def label(self, name: str, labels: Mapping[str, int | None]) -> None:
-        """Set labels, or take them away with `None`: all of them at once or none.
+        """Set labels, or remove them with `None`: all at once or none.
 
         Loads the versions first where needed. Raises `ModelNotFound`,
         `VersionNotFound`, `LoadFailed`, `ModelUnloaded`; then nothing has changed.
@@ -221,14 +218,14 @@ class Engine:
         await self._manager.label(self._catalog.entry(name), labels)
 
     def pin(self, spec: ModelSpec, pinned: bool) -> None:
-        """Whether versions may be evicted: one, or all of a model's.
+        """Pin or unpin a version, or all of a model's: pinned ones aren't evicted.
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """
         self._catalog.pin(spec, pinned)
 
     def resize(self, spec: ModelSpec, concurrency: int) -> None:
-        """How many calls a version, or each of a model's, runs at a time.
+        """Set the calls that a version, or each of a model's, runs at a time.
 
         Raises `ModelNotFound`, `VersionNotFound`, `InvalidRequest`.
         """
@@ -241,7 +238,7 @@ class Engine:
             model.resize(concurrency)
 
     def drain(self, draining: bool) -> None:
-        """Whether to say not ready, so that clients are sent elsewhere."""
+        """Report not ready while draining, so that clients are sent elsewhere."""
         self._draining = draining
         self._notify()
 
@@ -256,53 +253,17 @@ class Engine:
 
     def _close(self) -> None:
         for model in self._catalog.models():
-            model.end()
+            model.finish_unload()
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
-    async def _watch(self) -> None:
-        pause = self._config.scan_seconds
 
-        while True:
-            await anyio.sleep(pause)
-            began = anyio.current_time()
-            await self._look()
-            took = anyio.current_time() - began
-            pause = max(self._config.scan_seconds, REST * took)
-
-    async def _look(self, *, quiet: bool = False) -> None:
-        async with self._looking:
-            try:
-                survey = await self._lookout.look()
-            except Exception as exc:
-                self._unreadable(exc)
-                return
-
-        self._repository_error = None
-        self._problem_log.take(survey.problems, at_once=quiet)
-
-        try:
-            self._manager.take(survey, quiet=quiet)
-        except Exception:
-            # A mistake of ours: what is served must not end for it.
-            log.exception("taking up what was found failed")
-
-    def _unreadable(self, error: Exception) -> None:
-        """What is served stays: the disk may come back."""
-        reason = f"The repository can't be read: {first_line(error)}"
-
-        if reason != self._repository_error:
-            log.error("repository unreadable", reason=reason)
-
-        self._repository_error = reason
-
-
-def _compilation(config: EngineConfig) -> Compilation:
-    # What could never be loaded isn't worth compiling.
+def _builder(config: EngineConfig) -> ArtifactBuilder:
+    # A model over the budget could never be loaded, so it isn't worth compiling.
     permissions = config.permissions.model_copy(update={"memory_bytes": config.budget})
-    return Compilation(
+    return ArtifactBuilder(
         ArtifactCache(config.cache),
         timeout_seconds=config.compile_timeout_seconds,
         permissions=permissions,

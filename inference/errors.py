@@ -30,9 +30,9 @@ _HEADINGS = ("Graph execution error:", "Detected at node", "defined at")
 
 
 class InferenceError(Exception):
-    """The base of all errors; its text is fit for a client to read.
+    """Base of all errors; the text may be shown to clients.
 
-    `retry_after` is in how many seconds asking again may help, where that is known.
+    `retry_after` is the number of seconds after which a retry may help, if known.
     """
 
     retry_after: float | None = None
@@ -48,7 +48,7 @@ class InvalidRequest(InferenceError):
 
 
 class UnknownSignature(InvalidRequest):
-    """The model has no signature of the name that was asked for."""
+    """The model has no signature of the requested name."""
 
 
 class InputMismatch(InvalidRequest):
@@ -64,7 +64,7 @@ class VersionNotFound(ModelNotFound):
 
 
 class InvalidModel(InferenceError):
-    """A model file can't be served; the text names the cause and the cure."""
+    """A model file can't be served; the text names the cause and the remedy."""
 
 
 class InvalidSidecar(InvalidModel):
@@ -76,7 +76,7 @@ class Unavailable(InferenceError):
 
 
 class ModelLoading(Unavailable):
-    """The version is being compiled or loaded; asking again later helps."""
+    """The version is being compiled or loaded; a later retry helps."""
 
     retry_after = 2.0
 
@@ -86,21 +86,21 @@ class LoadFailed(Unavailable):
 
 
 class ModelUnloaded(Unavailable):
-    """An operator has unloaded the version; only an operator's load brings it back."""
+    """The version was unloaded by an operator, or is being removed."""
 
 
 class Overloaded(InferenceError):
-    """As many requests wait as may."""
+    """The queue is full, or the wait would be too long."""
 
     retry_after: float = 1.0
 
 
 class DeadlineExceeded(InferenceError):
-    """The time that the request was given is over."""
+    """The request's time is over."""
 
 
 class ExecutionFailed(InferenceError):
-    """The model failed inside TensorFlow for no fault of the request."""
+    """The model failed inside TensorFlow through no fault of the request."""
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Limits of a model: calls at once, queue, time, and how rows are batched."""
+"""Limits of a model: concurrency, queue, time and batching."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batching:
-    """How rows of several calls become one run.
+    """The rules by which rows of several calls become one run.
 
-    `max_rows` bounds a batch; 1 joins nothing. `max_delay_seconds` is how long an idle
-    model waits for more rows. A batch is padded to the next of `allowed_rows`
-    (ascending), which spares models that prepare anew for each size.
+    `max_rows` bounds a batch; 1 joins nothing. An idle model waits for more rows for
+    `max_delay_seconds`. A batch is padded to the next of `allowed_rows` (ascending),
+    for models that are slow at each new size.
     """
 
     max_rows: int = 64
@@ -26,18 +26,18 @@ class Batching:
     allowed_rows: tuple[int, ...] = ()
 
     def padded(self, rows: int) -> int:
-        """How many rows a batch of `rows` runs with."""
+        """Return the number of rows that a batch of `rows` is padded to."""
         index = bisect_left(self.allowed_rows, rows)
         return self.allowed_rows[index] if index < len(self.allowed_rows) else rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one model is allowed.
+    """The limits of one model.
 
-    `concurrency` calls run at a time, each with `intra_op_threads`; `None` for what
-    measures best on this machine. `max_queue` requests wait; `timeout_seconds` is the
-    longest that one takes. `signatures` has the batching of those that differ.
+    `concurrency` calls run at a time, each with `intra_op_threads`; `None` for the best
+    measured on this machine. `max_queue` requests may wait; each has at most
+    `timeout_seconds`. `signatures` has the batching of those that differ.
     """
 
     concurrency: int | None = None
@@ -48,7 +48,7 @@ class Limits:
     signatures: Mapping[str, Batching] = field(default_factory=dict)
 
     def plans(self, signatures: Iterable[str]) -> dict[str, Batching]:
-        """Each signature's batching. Raises `InvalidSidecar` for an unknown name."""
+        """Return each signature's batching. Raises `InvalidSidecar` for an unknown one."""
         known = list(signatures)
 
         for name in self.signatures:
@@ -61,6 +61,9 @@ class Limits:
         return {name: self.signatures.get(name, self.batching) for name in known}
 
     def deadline(self, now: float, timeout: float | None) -> float:
-        """When a request that came `now` ends; it may ask for less time, not more."""
+        """Return when a request that came `now` expires.
+
+        It may ask for less time than the limit, not for more.
+        """
         seconds = self.timeout_seconds
         return now + (seconds if timeout is None else min(timeout, seconds))

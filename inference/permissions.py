@@ -1,4 +1,4 @@
-"""What the operator lets model files do, beyond what is safe for any of them."""
+"""The operator's permissions for model files, beyond what is always safe."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Permissions(BaseModel):
-    """Set for the server, never beside a model: a file doesn't say what it may do.
+    """Permissions of all models; set for the server, never by a file beside a model.
 
     `allow_ops` names TensorFlow operations, `allow_classes` Keras classes as
     `module>ClassName` or a registered name. `memory_bytes` is the most that a model may
@@ -22,5 +22,5 @@ class Permissions(BaseModel):
     follow_links_to: tuple[Path, ...] = ()
 
     def shaping(self) -> str:
-        """What of it an artifact was made under, as text for a hash."""
+        """Return the part that artifacts depend on, as text for a hash."""
         return f"{sorted(set(self.allow_ops))} {sorted(set(self.allow_classes))}"

@@ -1,4 +1,4 @@
-"""The values that pass between the parts: names, specs, signatures, states."""
+"""Values shared by all parts: names, specs, signatures, states."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ UNNAMED = ""
 
 
 class Numbers(Protocol):
-    """Nested lists of numbers, not yet read: the signature's dtype decides how."""
+    """Nested lists of numbers that are parsed once the signature's dtype is known."""
 
     def array(self, dtype: np.dtype[Any]) -> Array | None:
-        """The array that `lists` would become; `None` where only `lists` tells."""
+        """Return the array, or `None` if only `lists` can tell."""
 
     def lists(self) -> Any:
-        """The nested Python lists. May be called after `array` gave `None`."""
+        """Return nested Python lists. May be called after `array` returned `None`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,8 +41,9 @@ class ModelId:
         return f"{self.name}/{self.version}"
 
     @property
-    def spoken(self) -> str:
-        """For sentences; most models have a version 1 and no other."""
+    def title(self) -> str:
+        """The name in a sentence."""
+        # Most models have a version 1 and no other.
         if self.version == 1:
             return f"Model '{self.name}'"
 
@@ -51,10 +52,7 @@ class ModelId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """What a client asks for: a name, and a version or a label, or neither.
-
-    With neither, it is the newest version that answers.
-    """
+    """The model that a client names, by version or label; the newest without."""
 
     name: str
     version: int | None = None
@@ -63,10 +61,10 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One of the tensors that make up a composite one, `of` that name.
+    """One tensor of a composite one named `of`.
 
     A `kind` of `"ragged"` has the roles `values` and `row_splits`, the outermost first;
-    a `"sparse"` one has `indices`, `values` and `shape`. `shape` is the whole's.
+    a `"sparse"` one has `indices`, `values` and `shape`. `shape` is the composite's.
     """
 
     of: str
@@ -79,10 +77,9 @@ class Part:
 class TensorSpec:
     """A named input or output.
 
-    `name` is the client's word, `tensor` the graph's (`"x:0"`). `dtype` is
-    TensorFlow's name for it (`"float32"`, `"bfloat16"`, `"string"`). `default` is
-    the value of an input that may be left out; a required input has none. `part` says
-    of which ragged or sparse tensor it is one.
+    `name` is the client's name, `tensor` the graph's (`"x:0"`). `dtype` is TensorFlow's
+    (`"float32"`, `"bfloat16"`, `"string"`). `default` is the value of an optional
+    input; a required one has none. `part` is its role in a ragged or sparse tensor.
     """
 
     name: str
@@ -101,7 +98,7 @@ class TensorSpec:
 class Sample:
     """Inputs that a model took when it was compiled: shapes by name, one row each.
 
-    Strings are all `texts` of that name, and numbers all `fills`, or 0.
+    Strings are filled with the name's `texts`, numbers with its `fills`, or 0.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -111,12 +108,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """A callable of a model: named inputs to named outputs, in a fixed order.
+    """A function of a model: named inputs to named outputs, in a fixed order.
 
     `batchable` says that rows of several requests may be joined along dimension 0;
-    where they may not, `batchable_reason` says why. `sample` is `None` where the model
-    took no made-up inputs. `takes_parts` and `gives_parts` say that an input or output
-    is ragged or sparse.
+    `batchable_reason` says why not. `sample` is `None` if the model took no generated
+    inputs. `takes_parts` and `gives_parts` say that an input or output is ragged or
+    sparse.
     """
 
     name: str
@@ -129,7 +126,7 @@ class Signature:
     gives_parts: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Asked at each call, so found out once.
+        # Needed at each call, so computed once.
         object.__setattr__(self, "takes_parts", _in_parts(self.inputs))
         object.__setattr__(self, "gives_parts", _in_parts(self.outputs))
 
@@ -143,7 +140,7 @@ def _in_parts(specs: Mapping[str, TensorSpec]) -> bool:
 
 
 class ModelState(enum.StrEnum):
-    """A version's life, in TensorFlow Serving's words (`core/servable_state.h`).
+    """A version's state, as in TensorFlow Serving's `core/servable_state.h`.
 
     `END` is both unloaded and failed; a status' `error` tells which.
     """
@@ -156,12 +153,11 @@ class ModelState(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What a version is busy with, in requests.
+class QueueStats:
+    """A version's requests now: `running` in TensorFlow, `waiting` in the queue.
 
-    `running` are in TensorFlow now, `waiting` are in the queue, and nobody waits any
-    more for the `orphans` among the running: their deadline is over or their client has
-    gone, and they hold their token until their thread ends. `tokens` are taken.
+    `orphans` are running requests that expired or whose client disconnected; they hold
+    their token until their thread ends. `tokens` are the tokens taken.
     """
 
     running: int = 0
@@ -172,14 +168,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """A snapshot of one version. `stage` says what `LOADING` is busy with.
+    """A snapshot of one version. `stage` is the stage of `LOADING`.
 
     `left_out` are signatures of its files that can't be served, with the reason; the
     default one may be among them. `error` is why it can't answer, `update_error` why
-    what its files hold now isn't what answers. `integrity` is `verified` against the
-    repository's checksums, or `unverified`. `memory_bytes` is what it takes now: 0
-    while it is out of memory and would be loaded by the next request. `last_used` is in
-    seconds since the epoch.
+    its files' present content isn't what answers. `integrity` is `verified` against
+    the repository's checksums, or `unverified`. `memory_bytes` is 0 while it is out of
+    memory; the next request loads it. `last_used` is in seconds since the epoch.
     """
 
     id: ModelId
@@ -194,7 +189,7 @@ class ModelStatus:
     left_out: Mapping[str, str] = field(default_factory=dict)
     concurrency: int | None = None
     load_seconds: float | None = None
-    load: Load = field(default_factory=Load)
+    queue: QueueStats = field(default_factory=QueueStats)
     update_error: str | None = None
     labels: tuple[str, ...] = ()
     pinned: bool = False
@@ -208,10 +203,9 @@ class PredictRequest:
     """Named inputs for one signature of one model.
 
     A value is an array of the signature's dtype, or nested lists with `bool`, `int`,
-    `float`, `str` or `bytes` at the leaves, or `Numbers`, which get their dtype once
-    the signature is known. The only key may be `UNNAMED`. `outputs` narrows the answer;
-    `None` asks for all. `signature` `None` is the model's default. `timeout` is in
-    seconds; `None`, or more than the model's, is the model's.
+    `float`, `str` or `bytes` at the leaves, or `Numbers`. The only key may be
+    `UNNAMED`. `outputs` selects outputs; `None` asks for all. `signature` `None` is the
+    model's default. `timeout` is in seconds, at most and by default the model's.
     """
 
     model: ModelSpec
@@ -235,12 +229,11 @@ class PredictResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
-    """What the engine as a whole is at, and has done since it started.
+    """The state of the whole engine, and its counters since the start.
 
-    `repository_error` is why the repository can't be read now. `memory_bytes` is what
-    the loaded models take, of at most `memory_budget`. `loads` have succeeded and
-    `load_failures` haven't; `evictions` made room for others, and `reloads` are loads
-    of what had been evicted: many of them mean that the budget is too small.
+    `repository_error` is why the repository can't be read now. `memory_bytes` of at
+    most `memory_budget` are taken by loaded models. `reloads` are loads of evicted
+    versions: many of them mean that the budget is too small.
     """
 
     memory_budget: int

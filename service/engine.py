@@ -38,7 +38,7 @@ class Engine(Protocol):
     def admit(self, spec: ModelSpec) -> None:
         """Raises what `predict` would raise now for any inputs of this model."""
 
-    def expect(self, spec: ModelSpec) -> AbstractContextManager[None]:
+    def reserve(self, spec: ModelSpec) -> AbstractContextManager[None]:
         """A block that keeps a place for a request whose body is decoded meanwhile.
 
         What `admit` raises is raised by the call or at the block's begin.

@@ -82,7 +82,7 @@ async def _decode(
 
     # While this body came, others may have filled the model's queue: what is to be
     # refused isn't decoded, and what is decoded isn't refused.
-    with engine.expect(model):
+    with engine.reserve(model):
         return await _decode_long(engine.status(model), pieces, decoders, ends)
 
 

@@ -52,7 +52,7 @@ class PartEntry(_Value):
     shape: tuple[int | None, ...] | None
 
 
-class Tensor(_Value):
+class TensorEntry(_Value):
     """A `TensorSpec` in JSON.
 
     `default` is its shape with the bytes in base64, since JSON has no infinities, no
@@ -75,8 +75,8 @@ class SampleEntry(_Value):
 
 
 class SignatureEntry(_Value):
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
+    inputs: dict[str, TensorEntry]
+    outputs: dict[str, TensorEntry]
     batchable: bool
     batchable_reason: str
     sample: SampleEntry | None
@@ -253,9 +253,9 @@ def _sample_entry(sample: Sample | None) -> SampleEntry | None:
     )
 
 
-def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
+def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, TensorEntry]:
     return {
-        name: Tensor(
+        name: TensorEntry(
             tensor=spec.tensor,
             dtype=spec.dtype,
             shape=spec.shape,
@@ -266,7 +266,7 @@ def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
     }
 
 
-def _specs(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
+def _specs(tensors: Mapping[str, TensorEntry]) -> dict[str, TensorSpec]:
     return {
         name: TensorSpec(
             name=name,

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from inference import errors
-from inference.artifacts.cache import ArtifactCache, Refusal, artifact_key
+from inference.artifacts.cache import ArtifactCache, CachedRefusal, artifact_key
 from inference.artifacts.child import run_child
 from inference.artifacts.failures import timeout_text
 from inference.artifacts.messages import CompileRequest
@@ -75,7 +75,7 @@ class _Task:
     background: bool
 
 
-class Compilation:
+class ArtifactBuilder:
     """Compiles models into a cache, two at a time at most: a compiler spends most of
     its time importing on one CPU, but its memory is many times the model's file.
 
@@ -98,7 +98,7 @@ class Compilation:
         self._readers = anyio.CapacityLimiter(2)
         self._swept = False
 
-    async def compile(
+    async def build(
         self,
         files: ModelFiles,
         report: Report,
@@ -134,7 +134,7 @@ class Compilation:
 
         report("waiting for the compiler")
 
-        with self._blaming_cache():
+        with self._cache_errors():
             async with self._children:
                 return await self._compile_once(task)
 
@@ -178,7 +178,7 @@ class Compilation:
         return None
 
     @contextmanager
-    def _blaming_cache(self) -> Iterator[None]:
+    def _cache_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as exc:
@@ -257,7 +257,7 @@ class Compilation:
         if not event.lasting:
             return
 
-        refusal = Refusal(
+        refusal = CachedRefusal(
             circumstances=self._circumstances(task),
             error=event.error or "",
             error_type=event.error_type,

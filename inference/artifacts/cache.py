@@ -32,7 +32,7 @@ RULES = (
 SHAPING_PACKAGES = ("tensorflow", "keras", "tf_keras", "h5py")
 
 
-class Refusal(BaseModel):
+class CachedRefusal(BaseModel):
     """Why a model couldn't be compiled: an error's class and text.
 
     It is of no use under other `circumstances` than those it was made in: what isn't
@@ -103,16 +103,16 @@ class ArtifactCache:
         self._refusal(key).unlink(missing_ok=True)
         return Artifact(published)
 
-    def refusal(self, key: str, circumstances: str) -> Refusal | None:
+    def refusal(self, key: str, circumstances: str) -> CachedRefusal | None:
         """Why there is no artifact under `key`, if that is known."""
         try:
-            found = Refusal.model_validate_json(self._refusal(key).read_bytes())
+            found = CachedRefusal.model_validate_json(self._refusal(key).read_bytes())
         except (OSError, ValidationError):
             return None
 
         return found if found.circumstances == circumstances else None
 
-    def refuse(self, folder: Path, key: str, refusal: Refusal) -> None:
+    def refuse(self, folder: Path, key: str, refusal: CachedRefusal) -> None:
         """Keep a refusal in place of the artifact in `folder`, in one step."""
         written = folder / "refusal.json"
         written.write_text(refusal.model_dump_json(indent=2))

@@ -9,10 +9,10 @@ import anyio
 import anyio.to_thread
 
 from inference.artifacts.artifact import signatures_of
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InferenceError
-from inference.repository.snapshot import Surveyor
+from inference.repository.snapshot import RepositoryScanner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,27 +67,27 @@ async def precompile(
     bytes. Raises `OSError` where the repository can't be read.
     """
     follow = permissions.follow_links_to if permissions else ()
-    surveyor = Surveyor(repository, quiet_seconds=0, follow=follow)
+    scanner = RepositoryScanner(repository, quiet_seconds=0, follow=follow)
     found = await anyio.to_thread.run_sync(
-        surveyor.survey, limiter=anyio.CapacityLimiter(1)
+        scanner.scan, limiter=anyio.CapacityLimiter(1)
     )
-    compilation = Compilation(
+    builder = ArtifactBuilder(
         ArtifactCache(cache),
         timeout_seconds=timeout_seconds,
         permissions=permissions,
         memory_limit=memory_limit,
     )
-    models = [await _compile(compilation, files, report) for files in found.wanted()]
+    models = [await _compile(builder, files, report) for files in found.wanted()]
     return Precompilation(models=models, problems=found.problems)
 
 
 async def _compile(
-    compilation: Compilation,
+    builder: ArtifactBuilder,
     files: ModelFiles,
     report: Callable[[ModelId, str], None],
 ) -> Precompiled:
     try:
-        compiled = await compilation.compile(
+        compiled = await builder.build(
             files, lambda stage: report(files.id, stage), retry=True
         )
     except InferenceError as exc:

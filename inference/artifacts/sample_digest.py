@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from inference.inputs.recorded_requests import read_first
 from inference.inputs.sample_file import sample_path
 from inference.repository.digest import digest_file
-from inference.repository.sidecar import blaming_sidecar, read_sidecar
+from inference.repository.sidecar import read_sidecar, sidecar_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,5 +47,5 @@ def _sample(files: ModelFiles, follow: Iterable[Path]) -> Path | None:
     if files.sidecar is None or name is None:
         return None
 
-    with blaming_sidecar(files.sidecar):
+    with sidecar_errors(files.sidecar):
         return sample_path(files.sidecar, name, follow)

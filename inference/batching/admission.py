@@ -1,21 +1,38 @@
-"""Whether a model takes one more request, and when a refused client may come back."""
+"""Admission of requests to a model's queue, by length and expected wait."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inference.errors import Overloaded
 
-if TYPE_CHECKING:
-    from inference.batching.statistics import ServiceTime
+WEIGHT = 0.1
+"""Of a new measurement in the average."""
 
 SHORTEST_SECONDS = 0.1
 LONGEST_SECONDS = 60.0
 ADVICE = "Try again later, after what Retry-After says."
 
 
+class ServiceTime:
+    """Moving average of a model's seconds per request.
+
+    Requests in one batch, or that run beside each other, share the time.
+    """
+
+    def __init__(self) -> None:
+        self.seconds_per_call = 0.0
+
+    def add(self, seconds: float, *, calls: int, beside: int) -> None:
+        """Record a batch of `calls` that took `seconds`, one of `beside` at a time."""
+        each = seconds / (calls * beside)
+
+        if not self.seconds_per_call:
+            self.seconds_per_call = each
+
+        self.seconds_per_call += WEIGHT * (each - self.seconds_per_call)
+
+
 class AdmissionController:
-    """Bounds how many requests of a model wait. Pure; nothing waits here.
+    """Limit on a model's waiting requests. Pure; nothing waits here.
 
     `max_queue` is in requests; those that run don't count.
     """
@@ -25,11 +42,11 @@ class AdmissionController:
         self._service_time = service_time
 
     def check(self, waiting: int, idle: int, seconds: float) -> None:
-        """Raises `Overloaded` if one more than `waiting` can't wait.
+        """Raise `Overloaded` if the queue is full, or the wait exceeds `seconds`.
 
-        One for each of `idle` tokens doesn't wait, but is about to run. The others
-        would wait in vain if they can't run within the `seconds` that they have.
+        `waiting` are the requests in the queue, `idle` the free tokens.
         """
+        # One request for each idle token is about to run, and doesn't wait.
         wait = max(0, waiting - idle) * self._service_time.seconds_per_call
 
         if waiting >= self.max_queue + idle:

@@ -1,4 +1,4 @@
-"""Runs a model's calls: takes a token, then collects a batch, then goes to a thread."""
+"""Batching of a model's calls: take a token, collect a batch, run it in a thread."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from inference.batching.admission import AdmissionController
+from inference.batching.admission import AdmissionController, ServiceTime
 from inference.batching.deadlines import Deadlines
 from inference.batching.queue import BatchQueue, join, split
-from inference.batching.statistics import ServiceTime
 from inference.errors import DeadlineExceeded, Unavailable
 from inference.system.priority import lower_priority
-from inference.types import Load
+from inference.types import QueueStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,11 +35,11 @@ log = structlog.get_logger("tandem.models")
 
 
 class Batcher:
-    """Calls in, outcomes out, on the event loop's thread and while `serve` runs.
+    """Runner of a model's calls, on the event loop's thread and while `serve` runs.
 
-    A runner takes one token of `limiter` and only then collects what waits: no delay is
-    added to an idle model, and while TensorFlow is busy the next batch grows by itself.
-    A token is given back when its thread has ended, whoever still waits.
+    A runner takes a token first and collects the waiting calls after: no delay is added
+    to an idle model, and while TensorFlow is busy the next batch grows by itself. A
+    token is released when its thread has ended, even if no caller waits any more.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -48,7 +47,7 @@ class Batcher:
         self._plans = loaded.plans
         self._tokens = loaded.concurrency
         self._limiter = anyio.CapacityLimiter(self._tokens)
-        # The tokens are taken before; without a limiter, anyio would take its own.
+        # Tokens are taken from `_limiter`; anyio's default limiter would add a bound.
         self._threads = anyio.CapacityLimiter(math.inf)
         self._queue = BatchQueue(loaded.plans)
         self._deadlines = Deadlines()
@@ -58,15 +57,15 @@ class Batcher:
         )
         self._runners = 0
         self._busy = 0
-        self._expected = 0
+        self._reserved = 0
         self._running: dict[Call, None] = {}
-        # Made by a runner that holds back: few do, and each call would set it twice.
+        # Created by a runner that holds back: few do, and each call would set it twice.
         self._queue_changed: anyio.Event | None = None
         self._sooner = anyio.Event()
         self._tasks: TaskGroup | None = None
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
-        """Run until cancelled; then those who wait are told, and threads waited for."""
+        """Run until cancelled; then fail the waiting calls and wait for the threads."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             task_status.started()
@@ -74,17 +73,17 @@ class Batcher:
             try:
                 await self._expire()
             finally:
-                # At once, and not when the last thread has ended.
+                # Before the task group waits for the last thread.
                 self._tasks = None
                 self._drop(self._queue.take_all())
 
     @property
     def tokens(self) -> int:
-        """How many calls run at a time."""
+        """The number of calls that run at a time."""
         return self._tokens
 
     def resize(self, tokens: int) -> None:
-        """Run `tokens` calls at a time; those that run now go on to their end."""
+        """Run `tokens` calls at a time; in-flight calls complete."""
         self._tokens = tokens
         self._limiter.total_tokens = tokens
 
@@ -92,8 +91,8 @@ class Batcher:
             for _ in range(min(tokens - self._runners, len(self._queue))):
                 self._grow(self._tasks)
 
-    def load(self) -> Load:
-        return Load(
+    def stats(self) -> QueueStats:
+        return QueueStats(
             running=len(self._running),
             waiting=len(self._queue),
             orphans=sum(call.gone for call in self._running),
@@ -101,31 +100,30 @@ class Batcher:
         )
 
     def check(self, seconds: float) -> None:
-        """Raises `Overloaded` if a call that came now, with `seconds` to end in, would
-        be refused."""
+        """Raise `Overloaded` if a call with `seconds` left would be refused."""
         idle = self._tokens - self._busy
-        waiting = len(self._queue) + self._expected
+        waiting = len(self._queue) + self._reserved
         self._admission.check(waiting, max(0, idle), seconds)
 
     @contextmanager
-    def expect(self, seconds: float) -> Iterator[None]:
-        """Keep a place in the queue for a call that is to be submitted at the end.
+    def reserve(self, seconds: float) -> Iterator[None]:
+        """Reserve a place in the queue for a call that is submitted after the block.
 
         Raises `Overloaded` as `check` does.
         """
         self.check(seconds)
-        self._expected += 1
+        self._reserved += 1
 
         try:
             yield
         finally:
-            self._expected -= 1
+            self._reserved -= 1
 
     async def submit(self, call: Call) -> Mapping[str, Array]:
-        """The outputs of `call`.
+        """Run `call`; return its outputs.
 
         Raises `Overloaded`, `DeadlineExceeded`, `Unavailable` and what `Servable.run`
-        raises. A cancelled caller leaves the queue; a call that runs goes on without.
+        raises. On cancellation a waiting call leaves the queue; a running one goes on.
         """
         if self._tasks is None:
             raise Unavailable(UNLOADING)
@@ -147,17 +145,17 @@ class Batcher:
         self._deadlines.discard(call)
         self._queue.discard(call)
         if self._queue_changed is not None:
-            self._announce(self._queue_changed)
+            self._signal(self._queue_changed)
 
     def _grow(self, tasks: TaskGroup) -> None:
         if self._queue_changed is not None:
-            self._announce(self._queue_changed)
+            self._signal(self._queue_changed)
 
         if self._runners < self._tokens:
             self._runners += 1
             tasks.start_soon(self._run_all)
 
-    def _announce(self, changed: anyio.Event) -> None:
+    def _signal(self, changed: anyio.Event) -> None:
         self._queue_changed = None
         changed.set()
 
@@ -182,8 +180,8 @@ class Batcher:
                 await self._hold_back()
 
     async def _hold_back(self) -> None:
-        """Wait for company, where an idle model's first calls are told to."""
-        # One event for all runners: each must hear of a batch that is full now.
+        """Wait for more rows, as `max_delay_seconds` asks of an idle model's calls."""
+        # One event for all runners: a batch that fills up must wake each of them.
         if self._queue_changed is None:
             self._queue_changed = anyio.Event()
 
@@ -211,7 +209,7 @@ class Batcher:
                 call.succeed(result)
 
     async def _isolate(self, batch: list[Call], error: Exception) -> None:
-        """One bad call must not be its neighbours' fault: each has a run of its own."""
+        """Run each call of a failed batch alone, so that one bad call fails alone."""
         if len(batch) == 1:
             del self._running[batch[0]]
             batch[0].fail(error)
@@ -255,7 +253,9 @@ class Batcher:
 
     def _expire_now(self) -> None:
         for call in self._deadlines.expire(anyio.current_time()):
-            call.fail(DeadlineExceeded(_overdue(call, waiting=call in self._queue)))
+            call.fail(
+                DeadlineExceeded(_timeout_text(call, waiting=call in self._queue))
+            )
             call.gone = True
             self._queue.discard(call)
 
@@ -268,9 +268,9 @@ class Batcher:
 def run_batch(
     servable: Servable, calls: Sequence[Call], plan: Batching
 ) -> list[Mapping[str, Array]]:
-    """One run for all `calls`, which are of one group; blocks. The outputs of each.
+    """Run all `calls`, which are of one group, at once; return each one's outputs.
 
-    Raises what `Servable.run` raises.
+    Blocks. Raises what `Servable.run` raises.
     """
     lower_priority()
     first = calls[0]
@@ -284,8 +284,8 @@ def run_batch(
     return split(outputs, calls, plan)
 
 
-def _overdue(call: Call, *, waiting: bool) -> str:
-    what = "it still waited for its turn" if waiting else "the model still ran"
-    # A difference of two readings of a clock; what was asked for has fewer digits.
+def _timeout_text(call: Call, *, waiting: bool) -> str:
+    where = "it was still in the queue" if waiting else "the model was still running"
+    # Rounded: the difference of two clock readings has more digits than the timeout.
     seconds = round(call.deadline - call.arrived, 6)
-    return f"The request's time of {seconds:g} s is over: {what}."
+    return f"The request's time of {seconds:g} s is over: {where}."

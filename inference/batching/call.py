@@ -1,4 +1,4 @@
-"""One request on its way through a model: what it asks for, and how it ends."""
+"""One request's call of a model: its inputs and its outcome."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from inference.types import Array, Signature
 
 Group: TypeAlias = tuple[str, tuple[str, ...], tuple[tuple[int, ...], ...]]
-"""What calls have in common that can run as one: signature, outputs, row shapes."""
+"""The key of calls that can run as one: signature, outputs, row shapes."""
 
 
 class Call:
-    """Bound inputs for one signature, and the event of their outcome.
+    """Bound inputs for one signature, and their outcome.
 
-    `rows` is how many rows it has, and `group` with which calls they may be joined
-    along dimension 0; a `group` of `None` runs alone. `arrived` and `deadline` are on
-    anyio's clock, in seconds. `gone` says that nobody waits for the outcome any more.
+    `rows` is the number of rows that may be joined along dimension 0 to those of calls
+    of the same `group`; a `group` of `None` runs alone. `arrived` and `deadline` are on
+    anyio's clock, in seconds. `gone` says that the caller has stopped waiting.
     """
 
     __slots__ = (
@@ -66,13 +66,13 @@ class Call:
             self._end()
 
     def fail(self, error: Exception) -> None:
-        """The first outcome stays: a thread that ends late doesn't change an expiry."""
+        # The first outcome stays: a thread that ends late doesn't change an expiry.
         if not self.ended:
             self._error = error
             self._end()
 
     async def result(self) -> Mapping[str, Array]:
-        """The outputs by name. Raises what the call failed with."""
+        """Wait for the outputs by name. Raises the call's error."""
         await self._ended.wait()
 
         if self._error is not None:
@@ -90,10 +90,10 @@ class Call:
 
 
 def joinable_rows(signature: Signature, inputs: Mapping[str, Array]) -> int:
-    """How many rows may be joined to others'; 0 for a call that runs alone.
+    """Return the number of rows that may be joined to others; 0 to run alone.
 
-    Alone are calls of signatures not proven batchable, those with an optional input
-    (one value for the whole run), and those whose inputs don't agree on a count.
+    Calls run alone if their signature isn't proven batchable, if they set an optional
+    input (one value for the whole run), or if their inputs differ in row counts.
     """
     if not signature.batchable:
         return 0

@@ -1,4 +1,4 @@
-"""When calls have to end: the earliest first."""
+"""Deadlines of calls, the earliest first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ SPARE = 64
 
 
 class Deadlines:
-    """The deadlines of calls that haven't ended. Pure; nothing waits here.
+    """Heap of the deadlines of calls that haven't ended. Pure; nothing waits here."""
 
-    Calls that end before their time are the rule. Each has a slot of its own in the
-    heap: a discarded call leaves it empty, so that its arrays go at once, and empty
-    slots are swept when they are most of the heap: a microsecond a call on the average.
-    """
+    # Most calls end before their deadline. A discarded call empties its slot in the
+    # heap, so that its arrays are freed at once; empty slots are swept when they are
+    # most of the heap, which takes a microsecond a call on average.
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, list[Call]]] = []
@@ -29,7 +28,7 @@ class Deadlines:
         return len(self._slots)
 
     def add(self, call: Call) -> bool:
-        """Returns whether this deadline is now the earliest of all."""
+        """Add a deadline; return whether it is now the earliest of all."""
         if len(self._heap) > 2 * len(self._slots) + SPARE:
             self._sweep()
 
@@ -39,19 +38,17 @@ class Deadlines:
         return self._heap[0] is entry
 
     def discard(self, call: Call) -> None:
-        """Forget a call; nothing happens when it isn't there."""
+        """Remove a call, if it is there."""
         if call in self._slots:
             self._slots.pop(call).clear()
 
     def earliest(self) -> float | None:
-        """The first deadline of a call that may have been discarded since.
-
-        `None` for none: that is what a timer needs, and cheaper than the truth.
-        """
+        """Return the first deadline, or `None`; its call may have been discarded."""
+        # Enough for a timer, and cheaper than the first deadline of a waiting call.
         return self._heap[0][0] if self._heap else None
 
     def expire(self, now: float) -> list[Call]:
-        """Forget and return the calls whose deadline is not after `now`."""
+        """Remove and return the calls whose deadline isn't after `now`."""
         expired: list[Call] = []
 
         while self._heap and self._heap[0][0] <= now:

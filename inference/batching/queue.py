@@ -1,4 +1,4 @@
-"""Which calls run together: a queue that gives batches. Pure; nothing waits here."""
+"""Queue of calls that are taken in batches. Pure; nothing waits here."""
 
 from __future__ import annotations
 
@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 
 
 class BatchQueue:
-    """Calls that wait, in the order in which they came.
-
-    `plans` has the `Batching` of each signature.
-    """
+    """Waiting calls, in order of arrival; `plans` has each signature's batching."""
 
     def __init__(self, plans: Mapping[str, Batching]) -> None:
         self._plans = plans
-        # Dictionaries as ordered sets: a call whose client hangs up leaves at once.
+        # Dictionaries as ordered sets: a disconnected client's call leaves at once.
         self._calls: dict[Call, None] = {}
         self._groups: dict[Group, dict[Call, None]] = {}
         self._rows: Counter[Group] = Counter()
@@ -45,7 +42,7 @@ class BatchQueue:
             self._rows[call.group] += call.rows
 
     def discard(self, call: Call) -> None:
-        """Take a call out; nothing happens when it is not there."""
+        """Remove a call, if it is there."""
         if call not in self._calls:
             return
 
@@ -62,16 +59,17 @@ class BatchQueue:
             del self._groups[call.group], self._rows[call.group]
 
     def held_until(self) -> float:
-        """When the first of the waiting calls may be taken, if no other comes.
+        """Return when the first waiting call may be taken, if no other arrives.
 
-        On anyio's clock, in seconds; infinity when none waits.
+        On anyio's clock, in seconds; infinity if none waits.
         """
         return min(map(self._held_until, self._calls), default=math.inf)
 
     def take(self, now: float) -> list[Call]:
-        """The next batch: the first call not held back, and others that fit beside it.
+        """Remove and return the next batch; empty if no call may run yet.
 
-        A call larger than `max_rows` is a batch of its own. Empty when none may run.
+        That is the first call that isn't held back, and others that fit beside it. A
+        call of more than `max_rows` rows is a batch of its own.
         """
         for head in self._calls:
             if self._held_until(head) <= now:
@@ -101,7 +99,7 @@ class BatchQueue:
             return -math.inf
 
         until = call.arrived + plan.max_delay_seconds
-        # Neither a full batch waits, nor a call that would have no time left to run.
+        # A full batch doesn't wait, nor does a call that would have no time left.
         full = self._rows[call.group] >= plan.max_rows
         return -math.inf if full or until >= call.deadline else until
 
@@ -122,7 +120,7 @@ class BatchQueue:
 
 
 def join(calls: Sequence[Call], plan: Batching) -> dict[str, Array]:
-    """The inputs of `calls` one under the other, padded with the last row's copies."""
+    """Concatenate the inputs of `calls`, padded with copies of the last row."""
     rows = sum(call.rows for call in calls)
     padding = plan.padded(rows) - rows
     return {
@@ -134,9 +132,9 @@ def join(calls: Sequence[Call], plan: Batching) -> dict[str, Array]:
 def split(
     outputs: Mapping[str, Array], calls: Sequence[Call], plan: Batching
 ) -> list[Mapping[str, Array]]:
-    """What each of `calls` gets of `outputs`; padding at the end is nobody's.
+    """Split `outputs` into those of each of `calls`; drop the padding's rows.
 
-    Raises `ExecutionFailed` where an output hasn't a row for each that was run.
+    Raises `ExecutionFailed` if an output doesn't have one row for each input row.
     """
     _check_rows(outputs, plan.padded(sum(call.rows for call in calls)))
     results: list[Mapping[str, Array]] = []

@@ -26,7 +26,7 @@ from inference.inputs.given_samples import from_requests, from_sample
 from inference.inputs.recorded_requests import read_first
 from inference.inputs.sample_file import read_sample, sample_path
 from inference.permissions import Permissions
-from inference.repository.sidecar import blaming_sidecar, read_sidecar
+from inference.repository.sidecar import read_sidecar, sidecar_errors
 from inference.runtime.footprint import OVERHEAD, expected_bytes, resident_bytes
 from inference.runtime.servable import Servable, sample_inputs, trim_memory
 
@@ -65,7 +65,7 @@ def compile_model(
     opened = open_source(path, config, allowed)
 
     with (
-        blaming_sidecar(sidecar),
+        sidecar_errors(sidecar),
         opened as source,
         make_stateless(source, carried=config.carry_state),
         lengths_checked(source),

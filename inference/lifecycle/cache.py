@@ -1,4 +1,4 @@
-"""The loaded versions, within a budget of memory: loads, replaces, evicts."""
+"""The loaded versions within a memory budget: loads, replacements, evictions."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ if TYPE_CHECKING:
     from inference.runtime.loader import Loader, Prepared
 
 PATIENCE_SECONDS = 1.0
-"""How long a load waits for a version to become idle, before it takes a busy one."""
+"""The wait for a version to become idle, before a load evicts a busy one."""
 
 log = structlog.get_logger("tandem.models")
 
 
 class ModelCache:
-    """Loads one version at a time; requests for the same one wait for the same load.
+    """Versions in memory, loaded one at a time; requests for one share its load.
 
-    `budget` is in bytes. A version in use is never evicted: one that is to go is given
-    no new request, and goes when the last has ended. To be used on the event loop's
-    thread, while `tasks` runs.
+    `budget` is in bytes. An eviction stops new requests and waits for those in flight.
+    To be used on the event loop's thread, while `tasks` runs.
     """
 
     def __init__(self, loader: Loader, tasks: TaskGroup, *, budget: int) -> None:
@@ -45,43 +44,43 @@ class ModelCache:
         self.loads = self.load_failures = self.evictions = self.reloads = 0
         self._loader = loader
         self._tasks = tasks
-        self._one = anyio.Lock()
+        self._lock = anyio.Lock()
         self._instances: dict[Instance, Model] = {}
-        self._flights: dict[Model, anyio.Event] = {}
+        self._loading: dict[Model, anyio.Event] = {}
         self._evicted: set[Model] = set()
         self._retries: Retries[Model] = Retries()
         self._changed: anyio.Event | None = None
 
     @property
     def nbytes(self) -> int:
-        """What all instances take, those included that are being closed."""
+        """The memory of all instances, those being closed included."""
         return sum(instance.nbytes for instance in self._instances)
 
     async def instance(self, model: Model, deadline: float) -> Instance:
-        """The version in memory, loaded if need be; `deadline` is on anyio's clock.
+        """Return the version in memory, after a load if it isn't there.
+
+        `deadline` is on anyio's clock.
 
         Raises `DeadlineExceeded`, `LoadFailed`, and what `Model.check` raises.
         """
         while model.instance is None:
             model.check()
             self._check_failure(model)
-            await self._wait(self._flight(model), deadline)
+            await self._wait(self._shared_load(model), deadline)
 
         return model.instance
 
-    async def take_up(
-        self, model: Model, prepared: Prepared, *, may_wait: bool
-    ) -> None:
-        """Load `prepared`, and only then let it answer; what answered before ends.
+    async def replace(self, model: Model, prepared: Prepared, *, lazy: bool) -> None:
+        """Load `prepared`, then let it answer in place of the instance before it.
 
-        With `may_wait`, where there is no room, its first request loads it. Raises
+        With `lazy`, where there is no room, its first request loads it. Raises
         `InferenceError`; then everything is as it was.
         """
-        async with self._one:
-            waits = may_wait and not self._fits(prepared)
+        async with self._lock:
+            later = lazy and not self._fits(prepared)
 
             # An operator may have unloaded it while it was compiled.
-            if waits or model.leaving:
+            if later or model.withdrawn:
                 self._check_possible(model, prepared)
                 model.succeed(prepared)
                 return
@@ -96,9 +95,9 @@ class ModelCache:
             self._tasks.start_soon(before.end)
 
     async def unload(self, model: Model) -> None:
-        """Return when the version is out of memory. Nobody may ask for it meanwhile.
+        """Return when the version is out of memory, even if the caller is cancelled.
 
-        It is seen to its end though the caller is cancelled.
+        No request may ask for it meanwhile.
         """
         unloaded = anyio.Event()
         self._tasks.start_soon(self._unload, model, unloaded)
@@ -106,7 +105,7 @@ class ModelCache:
 
     async def _unload(self, model: Model, unloaded: anyio.Event) -> None:
         try:
-            async with self._one:
+            async with self._lock:
                 instance = model.uninstall()
                 self._retries.forget(model)
                 self._evicted.discard(model)
@@ -128,8 +127,7 @@ class ModelCache:
         ]
         check_possible(prepared.nbytes, sum(pinned), self.budget)
 
-    def forgive(self, model: Model) -> None:
-        """Let the next request try again at once, whatever failed before."""
+    def reset_backoff(self, model: Model) -> None:
         self._retries.forget(model)
 
     def _check_failure(self, model: Model) -> None:
@@ -137,7 +135,7 @@ class ModelCache:
 
         if failure is not None:
             raise LoadFailed(
-                f"{model.id.spoken} could not be loaded: {failure.reason} It is tried "
+                f"{model.id.title} could not be loaded: {failure.reason} It is tried "
                 f"again in {math.ceil(failure.seconds)} s.",
                 retry_after=failure.seconds,
             )
@@ -149,29 +147,29 @@ class ModelCache:
 
         raise DeadlineExceeded("The request's time is over: its model was loading.")
 
-    def _flight(self, model: Model) -> anyio.Event:
+    def _shared_load(self, model: Model) -> anyio.Event:
         if self._tasks.cancel_scope.cancel_called:
             raise Unavailable("The server is stopping.")
 
-        if model not in self._flights:
-            self._flights[model] = anyio.Event()
-            self._tasks.start_soon(self._fly, model)
+        if model not in self._loading:
+            self._loading[model] = anyio.Event()
+            self._tasks.start_soon(self._run_load, model)
 
-        return self._flights[model]
+        return self._loading[model]
 
-    async def _fly(self, model: Model) -> None:
-        landed = self._flights[model]
+    async def _run_load(self, model: Model) -> None:
+        loaded = self._loading[model]
 
         try:
-            async with self._one:
+            async with self._lock:
                 await self._try_load(model)
-                del self._flights[model]
-                landed.set()
-                # Who waited takes it first: idle, it would make room for the next.
+                del self._loading[model]
+                loaded.set()
+                # Its requests get it first: idle, the next load would evict it.
                 await anyio.lowlevel.checkpoint()
         finally:
-            # It may have been called off; who waits hears of that too.
-            landed.set()
+            # Requests that wait must wake after a cancelled load too.
+            loaded.set()
 
     async def _try_load(self, model: Model) -> None:
         try:
@@ -184,7 +182,7 @@ class ModelCache:
 
     async def _load(self, model: Model) -> None:
         # Meanwhile it may have been loaded, or unloaded.
-        if model.instance is not None or model.prepared is None or model.leaving:
+        if model.instance is not None or model.prepared is None or model.withdrawn:
             return
 
         model.install(await self._open(model, model.prepared))
@@ -194,14 +192,14 @@ class ModelCache:
 
     def _failed(self, model: Model, reason: str) -> None:
         self.load_failures += 1
-        self._retries.failed(model, reason, anyio.current_time())
+        self._retries.record_failure(model, reason, anyio.current_time())
         log.error("model failed to load", model=str(model.id), reason=reason)
 
     async def _open(self, model: Model, prepared: Prepared) -> Instance:
         self._check_possible(model, prepared)
         await self._make_room(model, prepared)
 
-        # Whatever happens meanwhile, what was loaded is closed in the end.
+        # A cancelled load must still hand its instance to the task that closes it.
         with anyio.CancelScope(shield=True):
             loaded = await self._loader.open(prepared)
             instance = Instance(loaded, released=self._notify)
@@ -238,7 +236,7 @@ class ModelCache:
             victim = choose_victim(self._residents(), busy=late)
 
             if victim is None and late and model.instance is not None:
-                # Pinned itself, it gives way to what replaces it.
+                # A pinned version gives way to its own replacement.
                 victim = model
 
             if victim is not None:
@@ -247,7 +245,7 @@ class ModelCache:
                 await self._wait_for_change(math.inf if late else patience)
 
     async def _keep_to_budget(self) -> None:
-        """Evict who is idle where a load took more than was expected."""
+        """Evict idle versions if a load took more than expected."""
         while self.nbytes > self.budget:
             victim = choose_victim(self._residents(), busy=False)
 

@@ -1,4 +1,4 @@
-"""The models by name: their versions, their labels, and which one answers."""
+"""The models by name: their versions, labels, and the choice of the one to answer."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ if TYPE_CHECKING:
     from inference.repository.snapshot import FoundVersion
     from inference.types import ModelSpec, ModelStatus
 
-_MOST_SAID = 3
-_LONGEST_SAID = 500
+_MOST_QUOTED = 3
+_LONGEST_QUOTE = 500
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Entry:
-    """One model. `found` has the versions on disk, `declaration` says which are served.
+    """One model. `found` has the versions on disk, `declaration` the policy in effect.
 
-    `proposed` is what the sidecar says now: it holds once it is adopted, and until then
-    the versions of both are served. Labels that were `ordered` at run time go before
-    declared ones (`None` takes one away). `labels` are those that requests are served
-    by: a label moves only once its new version answers. `held` versions are served
-    whatever the policy says, as labels are about to be moved to them. `passed_over`
-    says what of it in the repository isn't found as a version.
+    `proposed` is the sidecar's present declaration: until it is adopted, the versions
+    of both are served. `label_orders` were set at run time and go before declared
+    labels (`None` removes one). `labels` are those in effect: a label moves only once
+    its new version answers. `held` versions are served whatever the policy says, as
+    labels are about to move to them. `passed_over` are problems with its entries.
     """
 
     name: str
@@ -42,37 +41,37 @@ class Entry:
     versions: dict[int, Model] = field(default_factory=dict)
     found: Mapping[int, FoundVersion] = field(default_factory=dict)
     missing: Set[int] = frozenset()
-    ordered_pin: bool | None = None
-    ordered: Mapping[str, int | None] = field(default_factory=dict)
+    pin_order: bool | None = None
+    label_orders: Mapping[str, int | None] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     held: Set[int] = frozenset()
     passed_over: Sequence[str] = ()
 
-    def find(
+    def update_found(
         self, versions: Mapping[int, FoundVersion], *, keep: bool, grace: bool
     ) -> None:
-        """Take down what is on disk now.
+        """Record the versions on disk.
 
-        What was there before is taken for gone when it is missing for the second time,
-        or at once without `grace`: a folder may be replaced between two looks. `keep`
-        says that what is missing may be there.
+        A known version counts as removed when it is missing for the second time, or at
+        once without `grace`. With `keep`, missing versions may still be there.
         """
         missing = self.found.keys() - versions.keys()
+        # A folder may be replaced between two scans.
         kept = missing if keep else missing - self.missing if grace else set()
         self.missing = missing
         self.found = {**{each: self.found[each] for each in kept}, **versions}
 
     def adopt(self) -> None:
-        """What is proposed holds from now on."""
+        """Put the proposed declaration into effect."""
         self.declaration, self.proposed = self.proposed or self.declaration, None
         self.apply_pins()
 
     def wanted_labels(self, declaration: Declaration | None = None) -> dict[str, int]:
-        both = {**(declaration or self.declaration).labels, **self.ordered}
+        both = {**(declaration or self.declaration).labels, **self.label_orders}
         return {label: number for label, number in both.items() if number is not None}
 
     def wanted(self) -> list[int]:
-        """The versions that are to be served, of those on disk."""
+        """Return the versions on disk that are to be served, ascending."""
         return sorted(
             {
                 number
@@ -82,13 +81,13 @@ class Entry:
         )
 
     def apply_pins(self) -> None:
-        """Pin versions: by what was said of the version, of the model, on disk."""
+        """Pin versions by their own order, else by the model's, else by the sidecar."""
         for model in self.versions.values():
-            orders = (model.ordered_pin, self.ordered_pin, self.declaration.pinned)
+            orders = (model.pin_order, self.pin_order, self.declaration.pinned)
             model.pinned = next(order for order in orders if order is not None)
 
     def move_labels(self) -> None:
-        """Let labels follow what is wanted, where the version answers by now."""
+        """Move labels to their wanted versions, where those answer by now."""
         wanted = self.wanted_labels()
         self.labels = {
             label: number
@@ -98,7 +97,7 @@ class Entry:
         }
 
     def obsolete(self) -> list[int]:
-        """Versions to unload: their files are gone, or what replaces them answers."""
+        """Return the versions to unload: removed ones, and replaced ones."""
         needed = {*self.wanted(), *self.labels.values()}
         replaced = self._replaced()
         return [
@@ -115,7 +114,7 @@ class Entry:
         return self.versions[number].status(tuple(labels))
 
     def pick(self, spec: ModelSpec) -> int:
-        """The version that answers `spec`. Raises `VersionNotFound`."""
+        """Return the version that answers `spec`. Raises `VersionNotFound`."""
         if spec.label is not None:
             return self._labelled(spec.label)
 
@@ -126,7 +125,7 @@ class Entry:
             raise VersionNotFound(
                 f"Model '{self.name}' has no version {spec.version}; served: "
                 f"{_listed(map(str, sorted(self.versions)))}."
-                f"{_said(self.passed_over)}"
+                f"{_quoted(self.passed_over)}"
             )
 
         return spec.version
@@ -171,10 +170,8 @@ class Entry:
         return model is not None and model.state is ModelState.AVAILABLE
 
     def _replaced(self) -> bool:
-        """Whether what is wanted is there: then the rest may go.
-
-        What only labels ask for replaces nothing that the policy asked for.
-        """
+        """Return whether the wanted versions are there, so that the rest may go."""
+        # Versions that only labels ask for replace none that the policy asks for.
         numbers = wanted(self.found, self.declaration.table, ()) or self.wanted()
         models = [self.versions[each] for each in numbers if each in self.versions]
         settled = all(model.settled for model in models)
@@ -200,14 +197,14 @@ class Catalog:
         ]
 
     def entry(self, name: str) -> Entry:
-        """Raises `ModelNotFound`."""
+        """Return the model's entry. Raises `ModelNotFound`."""
         if name not in self._entries:
             raise ModelNotFound(self._not_found(name))
 
         return self._entries[name]
 
     def note(self, passed_over: Mapping[str, Sequence[str]]) -> None:
-        """Remember for clients what isn't served, by the names that it would have."""
+        """Keep what isn't served for error messages, by the names it would have."""
         self._passed_over = {}
 
         for name, problems in passed_over.items():
@@ -227,12 +224,15 @@ class Catalog:
         self._entries.pop(entry.name, None)
 
     def find(self, spec: ModelSpec) -> Model:
-        """The version that answers. Raises `ModelNotFound`, `VersionNotFound`."""
+        """Return the version that answers.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
         entry = self.entry(spec.name)
         return entry.versions[entry.pick(spec)]
 
     def select(self, spec: ModelSpec) -> list[Model]:
-        """One version, or all of a model's if `spec` names none.
+        """Return one version, or all of a model's if `spec` names none.
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """
@@ -243,17 +243,17 @@ class Catalog:
         return [self.find(spec)]
 
     def pin(self, spec: ModelSpec, pinned: bool) -> None:
-        """Whether versions may be evicted: one, or all of a model's.
+        """Pin or unpin one version, or all of a model's.
 
         Raises `ModelNotFound`, `VersionNotFound`.
         """
         entry = self.entry(spec.name)
 
         for model in self.select(spec):
-            model.ordered_pin = pinned
+            model.pin_order = pinned
 
         if spec.version is None and spec.label is None:
-            entry.ordered_pin = pinned
+            entry.pin_order = pinned
 
         entry.apply_pins()
 
@@ -264,15 +264,15 @@ class Catalog:
         then = f"did you mean '{near[0]}'? The" if near else "the"
         return (
             f"There is no model '{name}'; {then} models are: {_listed(names)}."
-            f"{_said(self._passed_over.get(loose, ()))}"
+            f"{_quoted(self._passed_over.get(loose, ()))}"
         )
 
 
-def _said(problems: Iterable[str]) -> str:
-    """For clients: some of what is passed over, none at length."""
-    some = islice(dict.fromkeys(problems), _MOST_SAID)
-    said = " ".join(textwrap.shorten(problem, _LONGEST_SAID) for problem in some)
-    return f" Passed over: {said}" if said else ""
+def _quoted(problems: Iterable[str]) -> str:
+    """Quote some of the problems for clients, none at length."""
+    some = islice(dict.fromkeys(problems), _MOST_QUOTED)
+    quoted = " ".join(textwrap.shorten(problem, _LONGEST_QUOTE) for problem in some)
+    return f" Passed over: {quoted}" if quoted else ""
 
 
 def _listed(names: Iterable[str]) -> str:

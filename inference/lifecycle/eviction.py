@@ -1,4 +1,4 @@
-"""Which version is to leave memory, and what is said where none may."""
+"""The choice of the version to evict, and the refusal where none may be."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ R = TypeVar("R", bound=Resident)
 
 
 def choose_victim(residents: Iterable[R], *, busy: bool) -> R | None:
-    """The least recently used that is idle; with `busy`, else of those that aren't.
+    """Return the least recently used idle version that isn't pinned.
 
-    Pinned ones stay.
+    With `busy`, where none is idle, the least recently used busy one.
     """
     candidates = [each for each in residents if not each.pinned]
     allowed = [each for each in candidates if busy or each.idle]
@@ -36,9 +36,9 @@ def choose_victim(residents: Iterable[R], *, busy: bool) -> R | None:
 
 
 def check_possible(nbytes: int, pinned: int, budget: int) -> None:
-    """Raises `LoadFailed` if `nbytes` more can't fit, whatever else is evicted.
+    """Raise `LoadFailed` if `nbytes` more can't fit, whatever is evicted.
 
-    `pinned` is what pinned models take.
+    `pinned` are the bytes of pinned models.
     """
     if nbytes > budget:
         raise LoadFailed(

@@ -1,4 +1,4 @@
-"""One load of a version: its servable in memory, its batcher, and who holds it."""
+"""One load of a version: its servable in memory, its batcher and its leases."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Instance:
-    """A lease on it is a `with` block; it is closed once `end` was called and the last
-    lease is over. To be used on the event loop's thread, while `serve` runs.
+    """A loaded version. A lease is a `with` block; `end` waits for the last one.
 
-    `released` is called when nobody holds it any more. `last_used` is when the last
-    request came, or when it was made, by `time.monotonic`.
+    `released` is called when the last lease ends. `last_used` is when the last request
+    came, or when it was loaded, by `time.monotonic`. To be used on the event loop's
+    thread, while `serve` runs.
     """
 
     def __init__(self, loaded: Loaded, *, released: Callable[[], None]) -> None:
@@ -71,7 +71,7 @@ class Instance:
         arrived: float,
         deadline: float,
     ) -> PredictResult:
-        """Bind the inputs and run them, beside or together with others'.
+        """Bind the inputs and run them, batched with other requests where possible.
 
         `arrived` and `deadline` are by `anyio.current_time`. Raises `UnknownSignature`,
         `InputMismatch`, `Overloaded`, `DeadlineExceeded`, `ExecutionFailed`.
@@ -81,7 +81,7 @@ class Instance:
             call = Call(
                 signature,
                 bind(signature, request.inputs),
-                _wanted(signature, request.outputs),
+                _output_names(signature, request.outputs),
                 arrived=arrived,
                 deadline=deadline,
             )
@@ -95,14 +95,14 @@ class Instance:
 
         if wanted not in servable.signatures:
             raise UnknownSignature(
-                f"{_lacking(model, wanted, servable.manifest)}; it has: "
+                f"{_missing_signature(model, wanted, servable.manifest)}; it has: "
                 f"{', '.join(sorted(servable.signatures))}."
             )
 
         return servable.signatures[wanted]
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
-        """Run calls until `end`, or until cancelled; then give the memory back."""
+        """Run calls until `end` or cancellation; then free the memory."""
         try:
             with self._scope:
                 await self.batcher.serve(task_status=task_status)
@@ -113,9 +113,9 @@ class Instance:
             self._closed.set()
 
     async def end(self) -> None:
-        """Return when the last lease is over and the memory is free.
+        """Return when the last lease has ended and the memory is free.
 
-        Nobody may begin a lease from now on.
+        No lease may begin from now on.
         """
         while self._leases:
             self._idle = self._idle or anyio.Event()
@@ -126,7 +126,7 @@ class Instance:
         await self._closed.wait()
 
 
-def _lacking(model: ModelId, wanted: str, manifest: Manifest) -> str:
+def _missing_signature(model: ModelId, wanted: str, manifest: Manifest) -> str:
     reason = manifest.left_out.get(wanted)
 
     if reason is None:
@@ -139,7 +139,9 @@ def _lacking(model: ModelId, wanted: str, manifest: Manifest) -> str:
     )
 
 
-def _wanted(signature: Signature, names: tuple[str, ...] | None) -> tuple[str, ...]:
+def _output_names(
+    signature: Signature, names: tuple[str, ...] | None
+) -> tuple[str, ...]:
     if names is None:
         return tuple(signature.outputs)
 

@@ -1,4 +1,4 @@
-"""Makes what is served what the repository holds: takes up, replaces, retires."""
+"""Reconciliation of what is served with what the repository holds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import anyio
 import structlog
 
 from inference.errors import InferenceError, VersionNotFound, first_line
-from inference.lifecycle.attempts import Attempts
 from inference.lifecycle.catalog import Entry
 from inference.lifecycle.model import Model
+from inference.lifecycle.retries import LoadHistory
 from inference.types import ModelSpec, ModelState
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from inference.lifecycle.catalog import Catalog
     from inference.repository.policy import Declaration
     from inference.repository.scan import ModelFiles
-    from inference.repository.snapshot import FoundModel, FoundVersion, Survey
+    from inference.repository.snapshot import (
+        FoundModel,
+        FoundVersion,
+        RepositorySnapshot,
+    )
     from inference.runtime.loader import Loader, Prepared
 
 EMPTY = (
@@ -35,10 +39,10 @@ log = structlog.get_logger("tandem.engine")
 
 
 class ModelManager:
-    """Takes surveys of the repository; loads and unloads behind the caller's back.
+    """Background loads and unloads, as snapshots of the repository ask for.
 
-    A version is taken up once its files are quiet. What serves goes on serving until
-    what replaces it answers; a version that fails leaves everything as it was. To be
+    A version is loaded once its files have settled. What serves goes on serving until
+    its replacement answers; a version that fails leaves everything as it was. To be
     used on the event loop's thread, while `tasks` runs.
     """
 
@@ -58,49 +62,54 @@ class ModelManager:
         self._loader = loader
         self._tasks = tasks
         self._changed = changed
-        self._attempts = Attempts()
+        self._history = LoadHistory()
         self._updates: dict[Model, anyio.Event] = {}
         self._labelling = anyio.Lock()
 
-    def take(self, survey: Survey, *, quiet: bool = False) -> None:
-        """Begin what `survey` asks for; `quiet` says that no file is being written."""
-        self.problems = list(survey.problems)
-        self._catalog.note(survey.passed_over)
+    def apply(self, snapshot: RepositorySnapshot, *, quiet: bool = False) -> None:
+        """Start to serve what `snapshot` holds.
 
-        if not survey.models and self._catalog.entries():
+        `quiet` says that no file is being written.
+        """
+        self.problems = list(snapshot.problems)
+        self._catalog.note(snapshot.passed_over)
+
+        if not snapshot.models and self._catalog.entries():
             self.problems.append(EMPTY)
             return
 
-        for found in survey.models.values():
-            self._take_model(found, found.name in survey.doubtful, quiet=quiet)
+        for found in snapshot.models.values():
+            self._apply_model(found, found.name in snapshot.uncertain, quiet=quiet)
 
         for entry in self._catalog.entries():
-            if entry.name not in survey.models:
-                entry.find({}, keep=entry.name in survey.doubtful, grace=not quiet)
+            if entry.name not in snapshot.models:
+                uncertain = entry.name in snapshot.uncertain
+                entry.update_found({}, keep=uncertain, grace=not quiet)
                 self._settle(entry)
 
-        self.problems += self._waiting()
+        self.problems += self._pending_retries()
         self._changed()
 
-    async def settled(self) -> None:
-        """Return when nothing is being taken up."""
+    async def wait_settled(self) -> None:
+        """Return when no update is under way."""
         while self._updates:
             await next(iter(self._updates.values())).wait()
 
     async def load(self, model: Model) -> None:
-        """Compile and load what isn't in memory, or whose files failed.
+        """Compile and load a version that isn't in memory, or whose files failed.
 
-        Raises `LoadFailed` with the reason, `ModelUnloaded` if it is to go for good.
+        Raises `LoadFailed` with the reason, `ModelUnloaded` if it is being retired.
         """
-        if model.ending:
+        if model.retiring:
             model.check()
 
         model.unloaded = False
-        self._cache.forgive(model)
-        self._attempts.forgive(model)
+        self._cache.reset_backoff(model)
+        self._history.reset_backoff(model)
 
         if model not in self._updates and not model.current:
-            self._begin(model, self._found(model), retry=True)
+            found = self._catalog.entry(model.id.name).found[model.id.version]
+            self._begin_update(model, found, retry=True)
 
         if model in self._updates:
             await self._updates[model].wait()
@@ -108,7 +117,7 @@ class ModelManager:
         await self._cache.instance(model, math.inf)
 
     async def unload(self, model: Model) -> None:
-        """Return when it is out of memory. It stays so until `load`."""
+        """Return when the version is out of memory. It stays so until `load`."""
         model.unloaded = True
         await self._cache.unload(model)
         self._changed()
@@ -130,18 +139,18 @@ class ModelManager:
             entry.held = numbers
 
             try:
-                self._pursue(entry)
+                self._reconcile(entry)
                 for number in sorted(numbers):
                     spec = ModelSpec(name=entry.name, version=number)
                     await self.load(entry.versions[entry.pick(spec)])
 
-                entry.ordered = {**entry.ordered, **labels}
+                entry.label_orders = {**entry.label_orders, **labels}
             finally:
                 entry.held = frozenset()
                 self._settle(entry)
                 self._changed()
 
-    def _take_model(self, found: FoundModel, doubtful: bool, *, quiet: bool) -> None:
+    def _apply_model(self, found: FoundModel, uncertain: bool, *, quiet: bool) -> None:
         entry = self._catalog.get(found.name)
 
         if entry is None:
@@ -149,20 +158,20 @@ class ModelManager:
             self._catalog.add(entry)
 
         entry.proposed = found.declaration
-        entry.find(found.versions, keep=doubtful, grace=not quiet)
-        self._pursue(entry, quiet=quiet)
+        entry.update_found(found.versions, keep=uncertain, grace=not quiet)
+        self._reconcile(entry, quiet=quiet)
         self._settle(entry)
 
-    def _pursue(self, entry: Entry, *, quiet: bool = False) -> None:
-        """Begin to load what is wanted and isn't served as its files are now."""
+    def _reconcile(self, entry: Entry, *, quiet: bool = False) -> None:
+        """Start to load what is wanted and isn't served as its files are now."""
         for number in entry.wanted():
             found = entry.found[number]
             model = entry.versions.get(number) or self._add(entry, found.files)
 
-            if model.state is not ModelState.UNLOADING and self._due(
+            if model.state is not ModelState.UNLOADING and self._is_due(
                 model, found, quiet
             ):
-                self._begin(model, found)
+                self._begin_update(model, found)
 
     def _add(self, entry: Entry, files: ModelFiles) -> Model:
         model = Model(files.id, str(files.path), changed=self._changed)
@@ -170,36 +179,35 @@ class ModelManager:
         entry.apply_pins()
         return model
 
-    def _due(self, model: Model, found: FoundVersion, quiet: bool) -> bool:
+    def _is_due(self, model: Model, found: FoundVersion, quiet: bool) -> bool:
         if model in self._updates or model.unloaded or not (quiet or found.quiet):
             return False
 
-        if self._attempts.tried(model, found.fingerprint):
+        if self._history.tried(model, found.fingerprint):
             return False
 
-        # Whoever asks for a look has mended something.
-        return quiet or not self._pause(model)
+        # An operator who asks for a rescan has mended something.
+        return quiet or not self._backoff(model)
 
-    def _waiting(self) -> list[str]:
-        """What is said of versions that failed, and are going to be tried again."""
+    def _pending_retries(self) -> list[str]:
+        """Describe the versions that failed and are to be retried."""
         return [
             f"{model.id}: it failed, and is tried again in {math.ceil(pause)} s; "
             "`tandem rescan` tries it now."
             for entry in self._catalog.entries()
             for number, found in entry.found.items()
             if (model := entry.versions.get(number))
-            and not self._attempts.tried(model, found.fingerprint)
-            and (pause := self._pause(model))
+            and not self._history.tried(model, found.fingerprint)
+            and (pause := self._backoff(model))
         ]
 
-    def _pause(self, model: Model) -> float:
-        return self._attempts.pause(model, anyio.current_time())
+    def _backoff(self, model: Model) -> float:
+        return self._history.backoff(model, anyio.current_time())
 
-    def _found(self, model: Model) -> FoundVersion:
-        return self._catalog.entry(model.id.name).found[model.id.version]
-
-    def _begin(self, model: Model, found: FoundVersion, *, retry: bool = False) -> None:
-        self._attempts.begin(model, found.fingerprint)
+    def _begin_update(
+        self, model: Model, found: FoundVersion, *, retry: bool = False
+    ) -> None:
+        self._history.begin(model, found.fingerprint)
         self._updates[model] = anyio.Event()
         self._tasks.start_soon(self._update, model, found.files, retry)
 
@@ -207,14 +215,14 @@ class ModelManager:
         try:
             prepared = await self._loader.prepare(files, model.begin, retry=retry)
             model.begin("loading")
-            await self._bring(model, prepared)
+            await self._install(model, prepared)
         except InferenceError as exc:
             self._fail(model, exc, str(exc))
         except Exception as exc:
             log.exception("loading failed unexpectedly", model=str(model.id))
             self._fail(model, exc, first_line(exc))
         else:
-            self._attempts.succeed(model)
+            self._history.succeed(model)
         finally:
             self._updates.pop(model).set()
 
@@ -223,27 +231,28 @@ class ModelManager:
         if entry is not None:
             self._settle(entry)
 
-    async def _bring(self, model: Model, prepared: Prepared) -> None:
+    async def _install(self, model: Model, prepared: Prepared) -> None:
         before = model.prepared
 
         if before is not None and before.same_as(prepared):
             model.succeed(prepared)
         else:
-            await self._cache.take_up(model, prepared, may_wait=self._may_wait(model))
+            lazy = self._may_load_lazily(model)
+            await self._cache.replace(model, prepared, lazy=lazy)
 
-    def _may_wait(self, model: Model) -> bool:
-        """Whether its first request may load it: nothing answers that it replaces."""
+    def _may_load_lazily(self, model: Model) -> bool:
+        """Return whether the first request may load it: it replaces nothing."""
         siblings = self._catalog.entry(model.id.name).versions.values()
         return not model.pinned and all(each.prepared is None for each in siblings)
 
     def _fail(self, model: Model, error: Exception, reason: str) -> None:
         self.failures += 1
-        self._attempts.fail(model, error, reason, anyio.current_time())
+        self._history.fail(model, error, reason, anyio.current_time())
         model.fail(reason)
 
     def _settle(self, entry: Entry) -> None:
-        """Move the labels, and retire what isn't wanted any more."""
-        if self._is_right(entry):
+        """Move the labels, and retire versions that aren't wanted any more."""
+        if self._is_accepted(entry):
             entry.adopt()
 
         entry.move_labels()
@@ -252,43 +261,42 @@ class ModelManager:
             model = entry.versions[number]
 
             if model.state is not ModelState.UNLOADING:
-                model.begin_end()
+                model.begin_unload()
                 self._tasks.start_soon(self._retire, entry, model)
 
         if not entry.versions and not entry.found:
             self._catalog.remove(entry)
 
-    def _is_right(self, entry: Entry) -> bool:
-        """Whether none of its versions was, or may be, refused for what is proposed.
+    def _is_accepted(self, entry: Entry) -> bool:
+        """Return whether no version was, or may yet be, refused for the new sidecar."""
+        proposed = entry.proposed or entry.declaration
 
-        Who mistypes a key must not lose the labels and versions that are served.
-        """
-        said = entry.proposed or entry.declaration
-        return said == entry.declaration or not any(
-            self._undecided(entry, number) or self._refused(entry, number, said)
+        # A mistyped key must not cost the labels and versions that are served.
+        return proposed == entry.declaration or not any(
+            self._is_undecided(entry, number)
+            or self._is_refused(entry, number, proposed)
             for number in entry.wanted()
         )
 
-    def _undecided(self, entry: Entry, number: int) -> bool:
+    def _is_undecided(self, entry: Entry, number: int) -> bool:
         model, found = entry.versions[number], entry.found[number]
-        known = self._attempts.tried(model, found.fingerprint) or self._pause(model)
-        return model in self._updates or not (known or model.leaving)
+        known = self._history.tried(model, found.fingerprint) or self._backoff(model)
+        return model in self._updates or not (known or model.withdrawn)
 
-    def _refused(self, entry: Entry, number: int, said: Declaration) -> bool:
-        files = entry.found[number].files
-        refused = self._attempts.refused_sidecar(entry.versions[number])
-        return refused and files.sidecar == said.source
+    def _is_refused(self, entry: Entry, number: int, proposed: Declaration) -> bool:
+        refused = self._history.refused_sidecar(entry.versions[number])
+        return refused and entry.found[number].files.sidecar == proposed.source
 
     async def _retire(self, entry: Entry, model: Model) -> None:
         if model in self._updates:
             await self._updates[model].wait()
 
         await self._cache.unload(model)
-        self._cache.forgive(model)
-        self._attempts.forget(model)
+        self._cache.reset_backoff(model)
+        self._history.forget(model)
         del entry.versions[model.id.version]
-        model.end()
+        model.finish_unload()
 
         # Its files may have come back meanwhile.
-        self._pursue(entry)
+        self._reconcile(entry)
         self._settle(entry)

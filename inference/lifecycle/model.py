@@ -1,4 +1,4 @@
-"""One version of one model: its state, and the way to its servable."""
+"""One version of one model: its state and its loaded instance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 
 from inference.artifacts.artifact import signatures_of
 from inference.errors import LoadFailed, ModelLoading, ModelUnloaded
-from inference.types import Load, ModelState, ModelStatus
+from inference.types import ModelState, ModelStatus, QueueStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,11 +27,11 @@ log = structlog.get_logger("tandem.models")
 
 
 class Model:
-    """A version as the engine knows it, from found to unloaded.
+    """A version as the engine knows it, from its discovery to its end.
 
-    `prepared` is what can be loaded, `instance` what is in memory: a version without
-    one is loaded again by the next request. `ending` says that it goes for good. To be
-    used on the event loop's thread.
+    `prepared` is what can be loaded, `instance` what is in memory: without one, the
+    next request loads it. `unloaded` is an operator's unload, and `retiring` says that
+    the version is being removed. To be used on the event loop's thread.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Model:
         self.prepared: Prepared | None = None
         self.instance: Instance | None = None
         self.pinned = False
-        self.ordered_pin: bool | None = None
+        self.pin_order: bool | None = None
         self.tokens: int | None = None
         self.unloaded = False
         self._changed = changed
         self._signatures: Mapping[str, Signature] = {}
         self._stage = ""
         self._begun = False
-        self.ending = False
+        self.retiring = False
         self._ended = False
         self._error: str | None = None
         self._update_error: str | None = None
@@ -60,7 +60,7 @@ class Model:
         if self._ended:
             return ModelState.END
 
-        if self.ending:
+        if self.retiring:
             return ModelState.UNLOADING
 
         if self.unloaded or self._error is not None:
@@ -73,17 +73,17 @@ class Model:
 
     @property
     def settled(self) -> bool:
-        """Whether loading has ended, one way or the other."""
+        """Whether loading has ended, in success or failure."""
         return self.state in (ModelState.AVAILABLE, ModelState.END)
 
     @property
-    def leaving(self) -> bool:
-        """Whether it is to stay out of memory."""
-        return self.unloaded or self.ending
+    def withdrawn(self) -> bool:
+        """Whether requests must not load it."""
+        return self.unloaded or self.retiring
 
     @property
     def current(self) -> bool:
-        """Whether what its files held last is what answers, or would when loaded."""
+        """Whether what answers, or would once loaded, is what its files hold now."""
         return self.prepared is not None and self._update_error is None
 
     def status(self, labels: tuple[str, ...] = ()) -> ModelStatus:
@@ -103,16 +103,16 @@ class Model:
             left_out=manifest.left_out if manifest else {},
             concurrency=instance.batcher.tokens if instance else None,
             load_seconds=instance.loaded.seconds if instance else None,
-            load=instance.batcher.load() if instance else Load(),
+            queue=instance.batcher.stats() if instance else QueueStats(),
             labels=labels,
             pinned=self.pinned,
             integrity=self.prepared.compiled.integrity if self.prepared else None,
             memory_bytes=instance.nbytes if instance else 0,
-            last_used=self._used(),
+            last_used=self._last_used_epoch(),
         )
 
     def begin(self, stage: str) -> None:
-        """Loading goes on with `stage`; a version that serves goes on serving."""
+        """Enter a stage of loading; a version that serves goes on serving."""
         if not self._begun:
             log.info("model loading", **self._names(), path=self.path)
 
@@ -121,7 +121,7 @@ class Model:
         self._changed()
 
     def succeed(self, prepared: Prepared) -> None:
-        """The version can be called from now on, as `prepared`."""
+        """Make the version available as `prepared`."""
         manifest = prepared.compiled.manifest
         self.prepared = prepared
         self._signatures = signatures_of(manifest)
@@ -143,9 +143,9 @@ class Model:
         self._changed()
 
     def fail(self, reason: str) -> None:
-        """The files can't be loaded; `reason` is what clients and operators are told.
+        """Record that its files can't be loaded; clients and operators get `reason`.
 
-        What serves already goes on with what the files held before.
+        A version that serves goes on with what its files held before.
         """
         self._stage = ""
 
@@ -154,29 +154,29 @@ class Model:
         else:
             self._error = reason
 
-        # What an operator must know first: whether clients feel it.
+        # What an operator must know first: whether clients are affected.
         serving = "its former files serve on" if self.prepared else "nothing serves it"
         log.error("model failed to load", **self._names(), reason=reason, now=serving)
         self._changed()
 
     @property
     def idle(self) -> bool:
-        """Whether nobody holds it now."""
+        """Whether no request holds it."""
         return self.instance is None or self.instance.idle
 
     @property
     def last_used(self) -> float:
-        """When its last request came, or it was loaded, by `time.monotonic`."""
+        """The time of its last request, or of its load, by `time.monotonic`."""
         return self.instance.last_used if self.instance else NEVER
 
     def resize(self, tokens: int) -> None:
-        """Run `tokens` calls at a time, now and whenever it is loaded."""
+        """Run `tokens` calls at a time, now and after each later load."""
         self.tokens = tokens
         if self.instance is not None:
             self.instance.batcher.resize(tokens)
 
     def install(self, instance: Instance) -> Instance | None:
-        """`instance` answers from now on; returns the one that did."""
+        """Let `instance` answer from now on; return its predecessor."""
         if self.tokens is not None:
             instance.batcher.resize(self.tokens)
 
@@ -192,19 +192,19 @@ class Model:
         return before
 
     def uninstall(self) -> Instance | None:
-        """Nobody is given the instance from now on; returns it, for its end."""
-        self._last_request = self._latest()
+        """Detach the instance from new requests; return it, to be closed."""
+        self._last_request = self._last_request_time()
         instance, self.instance = self.instance, None
         return instance
 
-    def begin_end(self) -> None:
-        """It is to go for good: no request is taken from now on."""
-        self.ending = True
+    def begin_unload(self) -> None:
+        """Retire the version: it takes no request from now on."""
+        self.retiring = True
         self._changed()
 
-    def end(self) -> None:
-        """It is gone, and its servable closed."""
-        self.ending = self._ended = True
+    def finish_unload(self) -> None:
+        """Mark the version as gone; its instance is closed."""
+        self.retiring = self._ended = True
         self.uninstall()
         self.prepared = None
         self._signatures = {}
@@ -212,13 +212,13 @@ class Model:
         self._changed()
 
     def check(self) -> None:
-        """Raises `ModelUnloaded`, `LoadFailed`, `ModelLoading` unless it answers."""
-        if self.prepared is not None and not self.unloaded and not self.ending:
+        """Raise `ModelUnloaded`, `LoadFailed` or `ModelLoading` unless it answers."""
+        if self.prepared is not None and not self.unloaded and not self.retiring:
             return
 
         version = f"Version {self.id.version} of model '{self.id.name}'"
 
-        if self.ending:
+        if self.retiring:
             raise ModelUnloaded(
                 f"{version} is being unloaded: its files are gone, or another version "
                 "serves in its place."
@@ -230,13 +230,13 @@ class Model:
             )
 
         if self._error is not None:
-            raise LoadFailed(f"{self.id.spoken} could not be loaded: {self._error}")
+            raise LoadFailed(f"{self.id.title} could not be loaded: {self._error}")
 
         doing = f" ({self._stage})" if self._stage else ""
-        raise ModelLoading(f"{self.id.spoken} is still loading{doing}; ask again soon.")
+        raise ModelLoading(f"{self.id.title} is still loading{doing}; ask again soon.")
 
     def check_current(self) -> None:
-        """Raises `LoadFailed` if what answers isn't what its files hold now."""
+        """Raise `LoadFailed` if what answers isn't what its files hold now."""
         if self._update_error is not None:
             raise LoadFailed(
                 f"What the files of model '{self.id.name}' hold now can't be loaded: "
@@ -244,15 +244,15 @@ class Model:
             )
 
     def deadline(self, now: float, timeout: float | None) -> float:
-        """When a request that came `now` ends. Raises what `check` raises."""
+        """Return when a request that came `now` expires. Raises what `check` raises."""
         self.check()
         assert self.prepared is not None
         return self.prepared.limits.deadline(now, timeout)
 
     def admit(self) -> None:
-        """Raises what `predict` would raise now whatever it is given.
+        """Raise what `predict` would raise now, whatever the inputs.
 
-        What `check` raises, and `Overloaded`: cheaper to know before a body is read.
+        That is what `check` raises, or `Overloaded`.
         """
         self.check()
         instance = self.instance
@@ -260,8 +260,8 @@ class Model:
         if instance is not None:
             instance.batcher.check(instance.loaded.limits.timeout_seconds)
 
-    def expect(self) -> AbstractContextManager[None]:
-        """A block that keeps a place for a request whose body is read meanwhile.
+    def reserve(self) -> AbstractContextManager[None]:
+        """Reserve a place in the queue while a request's body is read.
 
         Raises what `admit` raises.
         """
@@ -271,14 +271,14 @@ class Model:
         if instance is None:
             return nullcontext()
 
-        return instance.batcher.expect(instance.loaded.limits.timeout_seconds)
+        return instance.batcher.reserve(instance.loaded.limits.timeout_seconds)
 
-    def _latest(self) -> float:
+    def _last_request_time(self) -> float:
         used = self.instance is not None and self.instance.used
         return self.last_used if used else self._last_request
 
-    def _used(self) -> float | None:
-        latest = self._latest()
+    def _last_used_epoch(self) -> float | None:
+        latest = self._last_request_time()
         return None if latest == NEVER else time.time() - (time.monotonic() - latest)
 
     def _names(self) -> dict[str, str | int]:

@@ -1,7 +1,7 @@
-"""Checkpoints of TensorFlow 1: a graph beside its weights, in files of one beginning.
+"""TensorFlow 1 checkpoints by their file names: a graph beside its weights.
 
 `flowers.meta` has the graph; `flowers.index` and `flowers.data-00000-of-00001` have the
-weights. Nothing is read here.
+weights. No file is read here.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ _AGAIN = (
 
 
 def is_graph(path: Path) -> bool:
-    """Return whether it is named as the graph of a checkpoint is."""
+    """Return whether it is named like the graph of a checkpoint."""
     return path.suffix.lower() == META
 
 
 def name_of(path: Path) -> str:
-    """The name of the model: `model.ckpt-1234.meta` → `model`."""
+    """Return the model's name: `model.ckpt-1234.meta` → `model`."""
     found = _STEP.fullmatch(path.stem)
     return found[1] if found else path.stem
 
 
 def weights_of(path: Path) -> list[Path]:
-    """The files beside the graph at `path` that have its weights, by name."""
+    """List the files of weights beside the graph at `path`, by name."""
     begins = (f"{path.stem}{INDEX}", f"{path.stem}.data-")
     names = sorted(name for name in os.listdir(path.parent) if name.startswith(begins))
     return [path.with_name(name) for name in names if _is_piece(name, path.stem)]
 
 
 def incomplete(path: Path) -> str | None:
-    """Name what is missing of the checkpoint that `path` is of, and what to do.
+    """Describe the missing part of the checkpoint of `path`, and the remedy.
 
-    `None` for one that is whole, for a file that is of none, and for weights that have
-    a graph beside them: that one says it.
+    `None` for a complete one, for other files, and for weights beside their graph: it
+    is the graph that is reported.
     """
     if is_graph(path):
         return _without_weights(path)
@@ -99,5 +99,5 @@ def _is_piece(name: str, stem: str) -> bool:
 
 
 def _is_index(path: Path) -> bool:
-    """Other tools' files are called so too."""
+    # Other tools' files have the same suffix.
     return path.suffix == INDEX and len(weights_of(path)) > 1

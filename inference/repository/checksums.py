@@ -1,4 +1,4 @@
-"""Checks a version's files against the `SHA256SUMS` that lies with them."""
+"""Verification of a version's files against the `SHA256SUMS` beside them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHOWN = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sums:
-    """Each listed file → its SHA-256; paths begin with the sums' own folder."""
+    """Each listed file → its SHA-256; paths start with the folder of the sums."""
 
     folder: Path
     listed: Mapping[Path, str]
@@ -38,11 +38,11 @@ class _Sums:
 
 
 def verify(files: ModelFiles, known: Mapping[Path, str] | None = None) -> str:
-    """`verified`, or `unverified` where the version has no sums.
+    """Return `verified`, or `unverified` if the version has no sums.
 
     Each file of the version in the folder of the sums or below must be listed and
-    match. `known` has the SHA-256 of files that were read already; by default those of
-    the model are read now. Raises `InvalidModel`, `OSError`.
+    match. `known` has the SHA-256 of files that were read already; by default the
+    model's files are read now. Raises `InvalidModel`, `OSError`.
     """
     if files.sums is None:
         return UNVERIFIED
@@ -57,7 +57,7 @@ def verify(files: ModelFiles, known: Mapping[Path, str] | None = None) -> str:
 
 
 def _files(files: ModelFiles, known: Mapping[Path, str], sums: _Sums) -> Iterator[Path]:
-    """The version's files, and what is listed of its own folder."""
+    """Yield the version's files, and the listed files of its own folder."""
     beside = (files.sidecar, files.warmup)
     own = {*known, *(path for path in beside if path is not None)}
     yield from sorted(path for path in own if path.is_relative_to(sums.folder))
@@ -72,7 +72,7 @@ def _files(files: ModelFiles, known: Mapping[Path, str], sums: _Sums) -> Iterato
 
 
 def _own_folder(files: ModelFiles) -> Path | None:
-    """The version's folder; `None` for a bare file among others'."""
+    """Return the version's folder; `None` for a bare file among others."""
     if files.path.is_dir():
         return files.path
 
@@ -128,7 +128,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _parse(line: str) -> tuple[str, str]:
-    """A line's file name and digest. Raises `ValueError` with what is wrong."""
+    """Return a line's file name and digest. Raises `ValueError` with the reason."""
     found = _LINE.fullmatch(line)
 
     if found is None:

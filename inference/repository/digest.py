@@ -1,4 +1,4 @@
-"""A hash over all files that shape what is compiled from a model."""
+"""Digest of all files that determine what is compiled from a model."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from inference.repository.layout import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Read for themselves, or by people.
+# Companions have their own checks; Markdown is for people.
 _BESIDE = {SIDECAR, SUMS, WARMUP}
 _FOR_PEOPLE = ".md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDigest:
-    """A source's content: `sha256` over names and bytes of its files, their size.
+    """A source's content: the `sha256` of its files' names and bytes, and their size.
 
-    `files` has each file's own SHA-256, in hexadecimal digits. `listing` is a hash over
-    the names and kinds of all that lies in a folder, read or not. `samples` is one over
-    the inputs beside the model that it is tried on, if there are any.
+    `files` has each file's own SHA-256, in hexadecimal digits. `listing` is a hash of
+    the names and kinds of all entries in a folder, read or not. `samples` is a hash of
+    the sample inputs beside the model, if there are any.
     """
 
     sha256: str
@@ -43,16 +43,15 @@ class SourceDigest:
 
     @property
     def content(self) -> tuple[str, str]:
-        """All that shapes what is compiled."""
+        """The part that determines what is compiled."""
         return self.sha256, self.samples
 
 
 def digest_source(path: Path) -> SourceDigest:
-    """Hash a model: a file and what may belong to it, or the files of a folder.
+    """Hash a model: a file and the files that belong to it, or a folder's files.
 
-    Of a SavedModel these are the files that a graph can name, no others.
-
-    Blocks for as long as reading the files takes. Raises `OSError`.
+    Of a SavedModel, only the files that a graph can name. Blocks while the files are
+    read. Raises `OSError`.
     """
     whole = hashlib.sha256()
     files = {}
@@ -72,7 +71,7 @@ def digest_source(path: Path) -> SourceDigest:
 
 
 def digest_file(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits. Raises `OSError`."""
+    """Return the SHA-256 of a file, in hexadecimal digits. Raises `OSError`."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -95,9 +94,9 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Symlinks are followed, as TensorFlow does when it reads the files."""
     known = SAVED_MODEL_PARTS if is_saved_model(folder) else None
 
+    # Symlinks are followed, as TensorFlow does when it reads the files.
     for base, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         if base == str(folder):
             # A Kubernetes volume has its files twice more, under other names each time.
@@ -112,7 +111,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _listing(folder: Path) -> str:
-    """Links, pipes and text graphs are refused for their names, wherever they lie."""
+    # Links, pipes and text graphs are refused for their names, wherever they lie.
     listed = hashlib.sha256()
 
     for base, folders, names in os.walk(folder, onerror=_raise, followlinks=True):

@@ -1,4 +1,4 @@
-"""Tells by file attributes whether a version changed, without reading its files."""
+"""Detection of changes by file attributes, without reading the files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from inference.repository.layout import beside
 from inference.repository.scan import LIMIT
-from inference.repository.traversal import BadEntry
+from inference.repository.traversal import InvalidEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """`digest` differs whenever a file of the version was written, renamed or swapped.
+    """A `digest` that differs whenever a file was written, renamed or swapped.
 
-    `changed` is when a file or a folder of it changed last, in seconds since the epoch.
+    `changed` is when a file or folder changed last, in seconds since the epoch.
     """
 
     digest: str
@@ -31,11 +31,11 @@ class Fingerprint:
 
 
 def take_fingerprint(files: ModelFiles, *, folder: bool) -> Fingerprint:
-    """That of the model's files and of all that goes with them.
+    """Fingerprint a model's files and their companions.
 
-    `folder` says that the folder that a model's file lies in is the model's own. Raises
-    `BadEntry` for too many files, `OSError`, which `FileNotFoundError` is for a file
-    that went away meanwhile.
+    `folder` says that the folder of the model's file is the model's own. Raises
+    `InvalidEntry` for too many files, and `OSError`: `FileNotFoundError` if a file was
+    removed meanwhile.
     """
     digest = hashlib.sha256()
     changed = []
@@ -43,8 +43,8 @@ def take_fingerprint(files: ModelFiles, *, folder: bool) -> Fingerprint:
     for path in _files(files):
         status = os.stat(path)
         changed.append(status.st_ctime)
-        # Any overwrite gives another ctime, which nobody can set; a rename of another
-        # file to this name, or a link to another, gives another inode.
+        # Any overwrite changes the ctime, which can't be set by hand; renaming another
+        # file to this name, or linking to another, changes the inode.
         attributes = (
             os.fsencode(path).hex(),
             status.st_size,
@@ -70,13 +70,13 @@ def _files(files: ModelFiles) -> Iterator[str]:
 
 
 def _below(folder: Path) -> list[str]:
-    """Symlinks are followed: where they lead to has been checked by the scan."""
+    # Symlinks are followed: the scan has checked where they lead.
     walk = os.walk(folder, onerror=_raise, followlinks=True)
     found = (os.path.join(base, name) for base, _, names in walk for name in names)
     below = list(islice(found, LIMIT + 1))
 
     if len(below) > LIMIT:
-        raise BadEntry(f"holds more than {LIMIT} files.")
+        raise InvalidEntry(f"holds more than {LIMIT} files.")
 
     return sorted(below)
 

@@ -1,4 +1,4 @@
-"""Folders that Keras 3 writes a model into, told by the names in them."""
+"""Detection of folders that Keras 3 writes a model into, by their file names."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def is_whole(folder: Path) -> bool:
 
 
 def shard_map(folder: Path) -> Path | None:
-    """The JSON that says which shard has which weights, if no other model is there."""
+    """Return the JSON map of weights to shards, if no other model is there."""
     maps = sorted(folder.glob(f"*{MAP}"))
     found = next((each for each in maps if shard(base_of(each), each).is_file()), None)
     return found if found and _is_alone(found) else None
 
 
 def base_of(path: Path) -> str:
-    """Return what a map and its shards have in common; empty for what is neither."""
+    """Return the common stem of a map and its shards; empty for other files."""
     match = _SHARD.fullmatch(path.name)
     return match["base"] if match else path.name.removesuffix(MAP)
 
@@ -45,12 +45,12 @@ def is_shard(path: Path) -> bool:
 
 
 def map_of(path: Path) -> Path:
-    """Where the map of a shard lies."""
+    """Return the path of a shard's map."""
     return path.with_name(f"{base_of(path)}{MAP}")
 
 
 def shard(base: str, beside: Path) -> Path:
-    """Where the first shard lies."""
+    """Return the path of the first shard."""
     return beside.with_name(f"{base}_00000.weights.h5")
 
 

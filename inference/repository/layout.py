@@ -1,4 +1,4 @@
-"""What entries of a repository are, told by their names and first bytes."""
+"""The kinds of repository entries, told by their names and first bytes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from inference.repository import checkpoints
 from inference.repository.keras_folders import is_keras_folder, is_shard, map_of
-from inference.repository.traversal import BadEntry
+from inference.repository.traversal import InvalidEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from inference.repository.traversal import Boundary
+    from inference.repository.traversal import SafeTraversal
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
@@ -32,7 +32,7 @@ LOST_AND_FOUND = "lost+found"
 
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 SAVED_MODEL_PARTS = (*_SAVED_MODEL, "variables", "assets")
-"""What a SavedModel is made of; whatever else lies in its folder is never read."""
+"""The parts of a SavedModel; other entries of its folder are never read."""
 
 _NUMBER_LIKE = re.compile(r"[vV]?[+-]?[0-9]+([._][0-9]+)*")
 _BEGINS_AS_NUMBER = re.compile(r"[vV]?[+-]?[0-9]")
@@ -40,12 +40,12 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def is_version(path: Path) -> bool:
-    """Whether it is a version's folder, or a link that would be one."""
+    """Return whether it is a version's folder, or a link that would be one."""
     return bool(VERSION.fullmatch(path.name)) and _is_folder(path)
 
 
 def meant_as_version(path: Path) -> bool:
-    """Whether somebody may think that it is a version: `01`, `-1`, `1.5`, `v2`."""
+    """Return whether it looks like a version's folder: `01`, `-1`, `1.5`, `v2`."""
     number = _NUMBER_LIKE.fullmatch(path.name) and not VERSION.fullmatch(path.name)
     return bool(number) and _is_folder(path)
 
@@ -59,13 +59,13 @@ def is_model_folder(folder: Path) -> bool:
 
 
 def name_of_folder(folder: Path) -> str:
-    """A model's name where it is a folder, or has one."""
+    """Return the name of the model that is, or lies in, a folder."""
     named_as_file = folder.suffix.lower() == ".keras" and is_keras_folder(folder)
     return folder.stem if named_as_file else folder.name
 
 
 def is_model_file(path: Path) -> bool:
-    """By suffix; a file with another one is a model if it begins as HDF5 does."""
+    """Return whether a file is a model, by its suffix or HDF5's first bytes."""
     if not path.is_file():
         return False
 
@@ -77,7 +77,7 @@ def is_model_file(path: Path) -> bool:
 
 
 def holds_versions(children: list[Path], *, only: bool) -> bool:
-    """Whether they are one model's: TensorFlow Serving's `model_base_path`.
+    """Return whether they are one model's: TensorFlow Serving's `model_base_path`.
 
     With `only`, no other model may be among them; anything else may, such as the
     sidecar, or a version that is being copied (`5.tmp`).
@@ -96,7 +96,7 @@ def _is_other_model(path: Path) -> bool:
 
 
 def names_of(path: Path) -> set[str]:
-    """The names of the models that it could be, also where it can't be looked at."""
+    """Return the names of the models that it could be; the file isn't read."""
     if path.suffix.lower() in SUFFIXES:
         return {model_name(path)}
 
@@ -104,61 +104,61 @@ def names_of(path: Path) -> set[str]:
 
 
 def model_name(path: Path) -> str:
-    """The name of the model that a bare file is."""
+    """Return the name of the model that a bare file is."""
     return checkpoints.name_of(path) if checkpoints.is_graph(path) else path.stem
 
 
 def loose_name(name: str) -> str:
-    """Return what names of one model share, written as a file or in another case."""
+    """Normalize a name: without a model file's suffix, in lower case."""
     stem, dot, suffix = name.casefold().rpartition(".")
     return stem if dot and f".{suffix}" in SUFFIXES else name.casefold()
 
 
-def model_in(folder: Path, boundary: Boundary) -> Path:
-    """The one model in a folder: the folder itself, or a file of it.
+def model_in(folder: Path, traversal: SafeTraversal) -> Path:
+    """Return the one model in a folder: the folder itself, or a file of it.
 
-    Raises `BadEntry`, `LimitReached`, `OSError`.
+    Raises `InvalidEntry`, `LimitReached`, `OSError`.
     """
-    children = boundary.children(folder)
+    children = traversal.children(folder)
 
     if is_model_folder(folder):
-        boundary.check_tree(folder)
+        traversal.check_tree(folder)
         return folder
 
-    serving = [path for path in children if _serves(path, boundary)]
+    serving = [path for path in children if _serves(path, traversal)]
     # The checkpoint that a frozen graph or a SavedModel was made from lies beside it.
     found = [each for each in serving if not checkpoints.is_graph(each)] or serving
 
     if found and all(map(is_shard, found)):
-        raise BadEntry(_without_map(found[0]))
+        raise InvalidEntry(_without_map(found[0]))
 
     if len(found) == 1 and not found[0].name.isprintable():
-        raise BadEntry(f"{found[0].name} isn't a readable name; rename the file.")
+        raise InvalidEntry(f"{found[0].name} isn't a readable name; rename the file.")
 
     if len(found) == 1:
-        check_beside(found[0], boundary)
+        check_beside(found[0], traversal)
         return found[0]
 
     if not found:
-        raise BadEntry(_nothing_in(children))
+        raise InvalidEntry(_nothing_in(children))
 
     names = ", ".join(path.name for path in found)
-    raise BadEntry(f"holds several models ({names}); keep one.")
+    raise InvalidEntry(f"holds several models ({names}); keep one.")
 
 
-def check_beside(path: Path, boundary: Boundary) -> None:
-    """Raises `BadEntry` where what belongs to a model is missing or a bad link."""
+def check_beside(path: Path, traversal: SafeTraversal) -> None:
+    """Raise `InvalidEntry` if a part of a model is missing or a bad link."""
     missing = checkpoints.incomplete(path)
 
     if missing:
-        raise BadEntry(missing)
+        raise InvalidEntry(missing)
 
     for each in beside(path):
-        boundary.check(each)
+        traversal.check(each)
 
 
 def beside(path: Path) -> list[Path]:
-    """Where the other files of a model lie; some may be missing."""
+    """Return the paths of a model's other files; some may be missing."""
     if checkpoints.is_graph(path):
         return checkpoints.weights_of(path)
 
@@ -191,30 +191,30 @@ def _without_map(shard: Path) -> str:
 
 
 def architecture_of(path: Path) -> Path:
-    """Where the architecture of a file of weights lies."""
+    """Return the path of the architecture of a file of weights."""
     return path.with_suffix(".json")
 
 
-def nearest_file(places: Iterable[Path], boundary: Boundary) -> Path | None:
-    """The first of `places` where something lies; it may be missing.
+def nearest_file(places: Iterable[Path], traversal: SafeTraversal) -> Path | None:
+    """Return the first of `places` that exists, or `None`.
 
-    Raises `BadEntry` for a link that isn't followed and for what isn't a file.
+    Raises `InvalidEntry` for a link that isn't followed and for other than a file.
     """
-    place = next(filter(_lies_there, places), None)
+    place = next(filter(_exists, places), None)
 
     if place is None:
         return None
 
-    boundary.check(place)
+    traversal.check(place)
 
     if not place.is_file():
-        raise BadEntry(f"{place.name} isn't a file.")
+        raise InvalidEntry(f"{place.name} isn't a file.")
 
     return place
 
 
-def _lies_there(path: Path) -> bool:
-    """Unlike `os.path.lexists`, raises `OSError` where that can't be told."""
+def _exists(path: Path) -> bool:
+    # `os.path.lexists` would take any error for a missing file.
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -223,8 +223,8 @@ def _lies_there(path: Path) -> bool:
     return True
 
 
-def _serves(path: Path, boundary: Boundary) -> bool:
-    boundary.check(path)
+def _serves(path: Path, traversal: SafeTraversal) -> bool:
+    traversal.check(path)
     return is_model_file(path)
 
 

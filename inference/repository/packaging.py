@@ -1,7 +1,7 @@
-"""Folders that other tools write a model into: where in them it lies.
+"""Folders that other tools write a model into, and the model's place in them.
 
-Their own files are looked for and never read: what they say of classes or of code to
-import must not decide what is loaded.
+The tools' own files only mark a folder and are never read: what they say of classes or
+code to import must not decide what is loaded.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from inference.repository.layout import (
     is_model_folder,
     is_saved_model,
 )
-from inference.repository.traversal import BadEntry
+from inference.repository.traversal import InvalidEntry
 from inference.repository.triton import CONFIG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.repository.traversal import Boundary
+    from inference.repository.traversal import SafeTraversal
 
 
 LEAST_BYTES = 31
-"""Of a graph with one placeholder called x; zip and HDF5 files of models have more."""
+"""The size of a graph of one placeholder called x; other model files have more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packaging:
-    """A folder as one tool writes it: it has one of `marks`, if there are any.
+    """A tool's folder layout: it has one of the files `marks`, if there are any.
 
-    Its model lies in the first of `places` that has one. `whole` says that there is no
+    Its model lies in the first of `places` that exists. `whole` says that there is no
     model elsewhere in it.
     """
 
@@ -75,21 +75,21 @@ PACKAGINGS = (
 )
 
 
-def packaged_model(folder: Path, boundary: Boundary) -> Path | None:
-    """The model in a folder that a tool wrote; `None` if none of them did.
+def packaged_model(folder: Path, traversal: SafeTraversal) -> Path | None:
+    """Return the model in a tool's folder; `None` for any other folder.
 
-    Raises `BadEntry`, `LimitReached`, `OSError`.
+    Raises `InvalidEntry`, `LimitReached`, `OSError`.
     """
     if is_saved_model(folder):
         return None
 
     for packaging in filter(lambda each: _is_marked(folder, each), PACKAGINGS):
         for place in packaging.places:
-            if _lies_at(folder, place, boundary):
+            if _lies_at(folder, place, traversal):
                 return folder / place
 
         if packaging.whole:
-            raise BadEntry(
+            raise InvalidEntry(
                 f"is a folder of {packaging.tool}'s without a model that is served: "
                 f"none of {', '.join(packaging.places)} lies there."
             )
@@ -97,15 +97,15 @@ def packaged_model(folder: Path, boundary: Boundary) -> Path | None:
     return None
 
 
-def named_model(folder: Path, name: str, boundary: Boundary) -> Path:
-    """The file or SavedModel that a configuration names.
+def named_model(folder: Path, name: str, traversal: SafeTraversal) -> Path:
+    """Return the file or SavedModel that a configuration names.
 
-    Raises `BadEntry`, `LimitReached`, `OSError`.
+    Raises `InvalidEntry`, `LimitReached`, `OSError`.
     """
     path = folder / name
 
-    if not _lies_at(folder, name, boundary) and not path.is_file():
-        raise BadEntry(
+    if not _lies_at(folder, name, traversal) and not path.is_file():
+        raise InvalidEntry(
             f"{CONFIG} names {name}, which isn't there or holds no SavedModel."
         )
 
@@ -113,10 +113,8 @@ def named_model(folder: Path, name: str, boundary: Boundary) -> Path:
 
 
 def is_packaged(folder: Path) -> bool:
-    """Return whether the folder is one model's, and not a repository with others.
-
-    In a folder that isn't a version's, what Triton names so may be a model of a name.
-    """
+    """Return whether the folder is one model's, and not a repository of models."""
+    # Outside a version's folder, Triton's file names may be models of those names.
     return any(
         _is_marked(folder, each)
         and any(_holds(folder / place) for place in each.places)
@@ -130,32 +128,30 @@ def _is_marked(folder: Path, packaging: Packaging) -> bool:
     return not marks or any(os.path.lexists(folder / mark) for mark in marks)
 
 
-def _lies_at(folder: Path, place: str, boundary: Boundary) -> bool:
+def _lies_at(folder: Path, place: str, traversal: SafeTraversal) -> bool:
     for name in place.split("/"):
         folder /= name
-        boundary.check(folder)
+        traversal.check(folder)
 
     if is_model_folder(folder):
-        boundary.check_tree(folder)
+        traversal.check_tree(folder)
         return True
 
     if not is_model_file(folder):
         return False
 
-    check_beside(folder, boundary)
+    check_beside(folder, traversal)
     _check_size(folder)
     return True
 
 
 def _check_size(path: Path) -> None:
-    """A bare file is somebody's model, good or bad; a tool's place must have one.
-
-    An empty one may be a copy that has just begun: the compiler judges it.
-    """
+    """Raise `InvalidEntry` for a file that is too small to be a model."""
     size = path.stat().st_size
 
+    # An empty file may be a copy that has just begun: the compiler judges it.
     if 0 < size < LEAST_BYTES:
-        raise BadEntry(
+        raise InvalidEntry(
             f"{path.name} has {size} bytes, fewer than any model. Copy or save it "
             "again."
         )

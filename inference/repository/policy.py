@@ -1,4 +1,4 @@
-"""Which versions of a model are served: its policy, and what labels point at."""
+"""The choice of the versions to serve: a model's policy and its labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """What a model's sidecar says of its versions; `source` is that file."""
+    """A model's version policy, labels and pin, as declared by the sidecar `source`."""
 
     table: VersionsTable
     labels: Mapping[str, int] = field(default_factory=dict)
@@ -25,9 +25,9 @@ class Declaration:
 def wanted(
     found: Iterable[int], table: VersionsTable, labelled: Iterable[int]
 ) -> list[int]:
-    """The versions to serve of those `found`, ascending.
+    """Return the versions to serve of those `found`, ascending.
 
-    What is named and not found is left out; see `missing`.
+    Named versions that aren't found are left out; see `missing`.
     """
     there = sorted(set(found))
     return sorted({*_by_policy(there, table), *(set(labelled) & set(there))})
@@ -36,7 +36,7 @@ def wanted(
 def missing(
     found: Iterable[int], table: VersionsTable, labels: Mapping[str, int]
 ) -> list[str]:
-    """What is said against versions that are named and not found, one text for each."""
+    """Return a text for each version that is named and not found."""
     there = set(found)
     named = [
         f"version {version} isn't there; the sidecar's [versions] names it"

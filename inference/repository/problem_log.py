@@ -1,4 +1,4 @@
-"""Logs what of a repository is passed over: when it appears, and when it is mended."""
+"""A log of entries that are passed over: when they appear, and when they are mended."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ log = structlog.get_logger("tandem.engine")
 
 
 class ProblemLog:
-    """Says each problem once for as long as it lasts, and again if its reason changes.
-
-    One that is new while others are served is said when two looks found it: a folder
-    that is being copied holds no model for a moment.
-    """
+    """Log of problems: each once while it lasts, and again if its reason changes."""
 
     def __init__(self) -> None:
-        self._said: dict[str, set[str]] = {}
+        self._logged: dict[str, set[str]] = {}
         self._last: set[str] = set()
 
-    def take(self, problems: Iterable[str], *, at_once: bool) -> None:
-        """Take in what one look found; `at_once` doesn't wait for a second."""
+    def update(self, problems: Iterable[str], *, at_once: bool) -> None:
+        """Log what one scan found to be new or mended.
+
+        A new problem waits for a second scan, unless `at_once`.
+        """
         found = dict.fromkeys(problems)
-        places = {_place(problem) for problem in found}
+        entries = {_entry(problem) for problem in found}
 
-        for place in self._said.keys() - places:
-            log.info("entry passed over no more", entry=place)
-            del self._said[place]
+        for entry in self._logged.keys() - entries:
+            log.info("entry passed over no more", entry=entry)
+            del self._logged[entry]
 
-        for place, said in self._said.items():
-            self._said[place] = said & found.keys()
+        for entry, logged in self._logged.items():
+            self._logged[entry] = logged & found.keys()
 
         for problem in found:
+            # A folder that is being copied holds no model for a moment.
             if at_once or problem in self._last:
-                self._say(problem)
+                self._log(problem)
 
         self._last = set(found)
 
-    def _say(self, problem: str) -> None:
-        said = self._said.setdefault(_place(problem), set())
+    def _log(self, problem: str) -> None:
+        logged = self._logged.setdefault(_entry(problem), set())
 
-        if problem not in said:
-            said.add(problem)
+        if problem not in logged:
+            logged.add(problem)
             log.warning("entry passed over", problem=problem)
 
 
-def _place(problem: str) -> str:
-    """Which entry it is of: `m/2` of `m/2: holds no model`."""
+def _entry(problem: str) -> str:
+    """Return the entry's place: `m/2` of `m/2: holds no model`."""
     return problem.partition(": ")[0]

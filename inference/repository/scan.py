@@ -1,23 +1,24 @@
-"""The folder of models: finds what could be served, never reads a model.
+"""Scan of a repository for what could be served; no model is read.
 
 Accepted: `<model>/<version>/<files>`, `<model>/<files>`, bare files, one model's folder
-of versions, one SavedModel folder, one file. Names are what stands in a URL, so they
-are checked here.
+of versions, one SavedModel folder, one file.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from inference.errors import printable
 from inference.repository import checkpoints
-from inference.repository.contents import Scan
 from inference.repository.keras_folders import base_of, is_shard, map_of
 from inference.repository.layout import (
     FOREIGN,
     LOST_AND_FOUND,
+    NAME,
     SIDECAR,
     SUFFIXES,
     SUMS,
@@ -36,21 +37,21 @@ from inference.repository.layout import (
     nearest_file,
 )
 from inference.repository.packaging import is_packaged, named_model, packaged_model
-from inference.repository.traversal import BadEntry, Boundary, LimitReached
+from inference.repository.traversal import InvalidEntry, LimitReached, SafeTraversal
 from inference.repository.triton import CONFIG, model_filename, passed_over, read_config
 from inference.types import ModelId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LIMIT = 50_000
-"""Entries of folders that one scan looks at."""
+"""Most entries of folders that one scan visits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
-    """One version of one model on disk: a file or a SavedModel folder, its sidecar.
+    """One version of one model on disk: its file or SavedModel folder, and companions.
 
     `sums` is the SHA256SUMS file that the files must match, `warmup` has recorded
     requests.
@@ -65,7 +66,7 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """One model: its versions, ascending, and the sidecar that is of all of them."""
+    """One model: its versions, ascending, and the sidecar of the whole model."""
 
     name: str
     versions: tuple[ModelFiles, ...]
@@ -73,9 +74,72 @@ class ModelEntry:
 
     @property
     def place(self) -> str:
-        """What of the repository it is, for messages."""
+        """Its place in the repository, for messages."""
         first = self.versions[0].path
         return first.name if model_name(first) == self.name else f"{self.name}/"
+
+
+@dataclass(slots=True, kw_only=True)
+class Scan:
+    """The result of one scan. `problems` says what is passed over, and why.
+
+    Entries of `uncertain` names have a problem now: a model or version of such a name
+    may be there though it isn't found. `passed_over` has problems by the names that
+    the entries' models would have. `one_model` says that the repository is one model's
+    folder of versions.
+    """
+
+    entries: list[ModelEntry] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    uncertain: set[str] = field(default_factory=set)
+    passed_over: dict[str, list[str]] = field(default_factory=dict)
+    one_model: bool = False
+    _taken: dict[str, ModelEntry] = field(default_factory=dict, repr=False)
+
+    def add(self, entry: ModelEntry, place: str) -> None:
+        """Add a model, unless its name is invalid or taken."""
+        taken = self._taken.get(entry.name)
+
+        # The name is part of URLs.
+        if not NAME.fullmatch(entry.name):
+            self.report(
+                f"{place}: '{entry.name}' can't be a model's name; rename it to "
+                "letters, digits, '.', '_' and '-', beginning with a letter or digit, "
+                "128 at most.",
+                {entry.name},
+            )
+        elif taken is not None:
+            self.report(
+                f"{place}: the model '{entry.name}' is served from {taken.place} "
+                "already; rename one of them.",
+                {entry.name},
+            )
+        else:
+            self._taken[entry.name] = entry
+            self.entries.append(entry)
+
+    @contextmanager
+    def collect_errors(self, place: str, names: set[str]) -> Iterator[None]:
+        """Report an error in `place` and go on; `names` are uncertain then."""
+        try:
+            yield
+        except InvalidEntry as exc:
+            self.mark_uncertain(f"{place}: {exc}", names)
+        except OSError as exc:
+            self.mark_uncertain(f"{place}: it can't be read: {exc.strerror}.", names)
+
+    def mark_uncertain(self, problem: str, names: set[str]) -> None:
+        self.report(problem, names)
+        self.uncertain |= names
+
+    def report(self, problem: str, names: set[str]) -> None:
+        """Add a problem of entries whose models would have these names."""
+        # File names may have any bytes, and end up in logs and documents.
+        text = printable(problem)
+        self.problems.append(text)
+
+        for name in names:
+            self.passed_over.setdefault(name, []).append(text)
 
 
 def scan_repository(
@@ -85,22 +149,22 @@ def scan_repository(
     one_model: bool = False,
     follow: Iterable[Path] = (),
 ) -> Scan:
-    """The models below `root`, all versions. Looks at `limit` entries at most.
+    """Find all versions of the models below `root`, in at most `limit` entries.
 
     Symlinks may lead into the folders of `follow` as well. `one_model` says that `root`
-    was one model's folder of versions before: it is as long as it has any, whatever
-    else comes to lie there. Raises `OSError` where `root` itself can't be read.
+    was one model's folder of versions before: it remains one while it has versions,
+    whatever else is added. Raises `OSError` if `root` itself can't be read.
     """
     if root.name in ("", ".."):
         root = root.resolve()
 
-    bounded = partial(Boundary, limit=limit, follow=follow)
+    bounded = partial(SafeTraversal, limit=limit, follow=follow)
 
     if root.is_file():
         finder = _Finder(bounded(root.parent))
         finder.find_one(root)
     elif is_model_folder(root) or is_packaged(root):
-        # What goes with all versions lies above a version's folder.
+        # Companions of all versions lie above a version's folder.
         above = [root.parent] if VERSION.fullmatch(root.name) else []
         finder = _Finder(bounded(root, *above))
         finder.find_one(root)
@@ -112,14 +176,14 @@ def scan_repository(
 
 
 class _Finder:
-    """One scan under way."""
+    """A scan in progress."""
 
-    def __init__(self, boundary: Boundary) -> None:
+    def __init__(self, traversal: SafeTraversal) -> None:
         self.scan = Scan()
-        self._boundary = boundary
+        self._traversal = traversal
 
     def find_all(self, root: Path, *, one_model: bool) -> None:
-        # Names alone cost little; each entry is counted when it is looked at.
+        # Names alone cost little; each entry is counted when it is visited.
         names = [name for name in sorted(os.listdir(root)) if not _is_ignored(name)]
         entries = [root / name for name in names]
 
@@ -129,16 +193,18 @@ class _Finder:
 
         for position, path in enumerate(entries):
             try:
-                with self.scan.blaming(path.name, names_of(path)):
+                with self.scan.collect_errors(path.name, names_of(path)):
                     self._find(path, root)
             except LimitReached as exc:
                 self._give_up(entries[position:], exc)
                 return
 
     def find_one(self, root: Path) -> None:
-        """A model given itself."""
+        """Find the model that `root` is."""
         try:
-            with self.scan.blaming(root.name, {*names_of(root), root.parent.name}):
+            with self.scan.collect_errors(
+                root.name, {*names_of(root), root.parent.name}
+            ):
                 if root.is_dir():
                     self._find_folder(root)
                 else:
@@ -147,9 +213,9 @@ class _Finder:
             self._give_up([root], exc)
 
     def _find_file(self, path: Path, root: Path) -> None:
-        """A bare file is version 1 of the model of its name."""
+        """Add a bare file as version 1 of the model of its name."""
         name = model_name(path)
-        check_beside(path, self._boundary)
+        check_beside(path, self._traversal)
         files = ModelFiles(
             id=ModelId(name, 1),
             path=path,
@@ -162,7 +228,7 @@ class _Finder:
         self._add(name, [files], files.sidecar, path.name)
 
     def _find_folder(self, folder: Path) -> None:
-        """One model's. In a version's folder the name stands above it."""
+        """Add a model's folder, or a version's: the name stands above that."""
         is_numbered = VERSION.fullmatch(folder.name)
         model = folder.parent if is_numbered else folder
         number = int(folder.name) if is_numbered else 1
@@ -170,28 +236,28 @@ class _Finder:
         self._add(name_of_folder(model), [files], files.sidecar, folder.name)
 
     def _find(self, path: Path, root: Path) -> None:
-        self._boundary.count(1)
-        self._boundary.check(path)
+        self._traversal.count(1)
+        self._traversal.check(path)
 
         if path.is_dir():
             self._find_versions(path, root)
         elif is_shard(path) and map_of(path).is_file():
-            raise BadEntry(
+            raise InvalidEntry(
                 f"one shard of {map_of(path).name}; put it, the other shards and the "
                 f"architecture ({base_of(path)}.json) into a folder of their own."
             )
         elif is_model_file(path):
             self._find_file(path, root)
         elif missing := checkpoints.incomplete(path):
-            raise BadEntry(missing)
+            raise InvalidEntry(missing)
         elif path.suffix.lower() in FOREIGN:
-            raise BadEntry(
+            raise InvalidEntry(
                 f"not a format that is served; these are: "
                 f"{', '.join(sorted(SUFFIXES))} and SavedModel folders."
             )
 
     def _find_versions(self, model: Path, root: Path) -> None:
-        children = self._boundary.children(model)
+        children = self._traversal.children(model)
         folders = [path for path in children if is_version(path)]
 
         if not folders:
@@ -204,8 +270,8 @@ class _Finder:
         found = []
 
         for folder in sorted(folders, key=lambda path: int(path.name)):
-            with self.scan.blaming(f"{model.name}/{folder.name}", {model.name}):
-                self._boundary.check(folder)
+            with self.scan.collect_errors(f"{model.name}/{folder.name}", {model.name}):
+                self._traversal.check(folder)
                 number = int(folder.name)
                 found.append(self._version(folder, model, root, number))
 
@@ -223,15 +289,15 @@ class _Finder:
 
     def _report_config(self, model: Path) -> None:
         config = self._companion(model / CONFIG)
-        said = passed_over(read_config(config)) if config else None
+        problem = passed_over(read_config(config)) if config else None
 
-        if said is not None:
-            self.scan.report(f"{model.name}/{CONFIG}: {said}", set())
+        if problem is not None:
+            self.scan.report(f"{model.name}/{CONFIG}: {problem}", set())
 
     def _report_beside(self, path: Path, folder: Path, model: Path) -> None:
-        """Say which model of a tool's folder isn't served."""
+        """Report models that a tool's folder has beside the one that is served."""
         place = model.name if folder == model else f"{model.name}/{folder.name}"
-        beside = [each for each in self._boundary.children(folder) if each != path]
+        beside = [each for each in self._traversal.children(folder) if each != path]
 
         for other in beside:
             if other.suffix.lower() in SUFFIXES and not checkpoints.is_graph(other):
@@ -261,18 +327,18 @@ class _Finder:
         name = model_filename(read_config(config)) if config else None
 
         if name is not None:
-            return named_model(folder, name, self._boundary)
+            return named_model(folder, name, self._traversal)
 
-        packaged = packaged_model(folder, self._boundary)
+        packaged = packaged_model(folder, self._traversal)
 
         if packaged is None:
-            return model_in(folder, self._boundary)
+            return model_in(folder, self._traversal)
 
         self._report_beside(packaged, folder, model)
         return packaged
 
     def _companion(self, *places: Path) -> Path | None:
-        return nearest_file(places, self._boundary)
+        return nearest_file(places, self._traversal)
 
     def _add(
         self, name: str, found: list[ModelFiles], sidecar: Path | None, place: str
@@ -281,7 +347,7 @@ class _Finder:
         self.scan.add(entry, place)
 
     def _give_up(self, left: list[Path], reason: LimitReached) -> None:
-        self.scan.doubt(
+        self.scan.mark_uncertain(
             f"{left[0].name}: the repository has {reason}; this one and what comes "
             "after it is passed over.",
             {name for path in left for name in names_of(path)},

@@ -1,4 +1,4 @@
-"""The optional TOML file beside a model: what can't be read from the model itself."""
+"""The optional TOML file beside a model, for what the model itself doesn't say."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_TIMEOUT_SECONDS = 86400
 MAX_BYTES = 2**20
 MAX_COUNT = 2**31 - 1
-"""Of rows or requests; larger numbers don't fit into every document."""
+"""Most rows or requests; larger numbers don't fit into every document."""
 
 _LONGEST_SHOWN = 200
 _MOST_NAMED = 10
@@ -40,7 +40,7 @@ VersionNumber = Annotated[int, Field(ge=1, lt=10**18)]
 
 
 def _named(value: object) -> object:
-    """A list of tensors names each tensor after its node."""
+    """Name each tensor of a list after its node."""
     if not isinstance(value, list):
         return value
 
@@ -73,7 +73,7 @@ def _ascending(rows: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class BatchingTable(BaseModel):
-    """How rows of several requests are joined; see `inference.limits.Batching`."""
+    """Batching of several requests' rows; see `inference.limits.Batching`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,15 +83,15 @@ class BatchingTable(BaseModel):
 
 
 class ModelBatchingTable(BatchingTable):
-    """The same for the whole model, with tables for signatures that differ."""
+    """Batching of the whole model, with tables for signatures that differ."""
 
     signatures: dict[str, BatchingTable] = Field(default_factory=dict)
 
 
 class VersionsTable(BaseModel):
-    """Which versions are served, one of the keys: TensorFlow Serving's policies.
+    """The version policy, as in TensorFlow Serving: exactly one of the keys.
 
-    `latest` is how many of the newest, `all` all of them, `only` just these.
+    `latest` serves that many of the newest, `all` every version, `only` those listed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,9 +131,9 @@ class Sidecar(BaseModel):
     """`model.toml` in a model's folder, or `<stem>.toml` beside a bare file.
 
     The compiled artifact depends on the keys in `_SHAPING` alone. `versions`, `labels`
-    and `pinned` are read from the sidecar of the model, not from that of a version.
-    `input_shape` and `backend` are of Keras files that don't say them themselves; a
-    size of -1 is open. `sample` names a file of inputs that the model takes.
+    and `pinned` are read from the model's sidecar, not from a version's. `input_shape`
+    and `backend` are for Keras files that don't state them; a size of -1 is open.
+    `sample` names a file of inputs that the model takes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -157,7 +157,7 @@ class Sidecar(BaseModel):
     pinned: bool = False
 
     def shaping(self) -> str:
-        """What of it shapes the artifact, as text for a hash."""
+        """Return the keys that shape the artifact, as text for a hash."""
         return self.model_dump_json(include=set(_SHAPING))
 
 
@@ -176,17 +176,17 @@ _WRONG_KEYS = {
 
 
 def read_sidecar(path: Path | None) -> Sidecar:
-    """The sidecar in `path`; an empty one for `None`. Raises `InvalidSidecar`."""
+    """Read a sidecar; `None` gives an empty one. Raises `InvalidSidecar`."""
     if path is None:
         return Sidecar()
 
-    with blaming_sidecar(path):
+    with sidecar_errors(path):
         return _parse(path)
 
 
 @contextmanager
-def blaming_sidecar(path: Path | None) -> Iterator[None]:
-    """Put the sidecar's file name before what is said against it."""
+def sidecar_errors(path: Path | None) -> Iterator[None]:
+    """Prefix `InvalidSidecar` errors with the sidecar's file name."""
     try:
         yield
     except InvalidSidecar as exc:
@@ -209,14 +209,14 @@ def _parse(path: Path) -> Sidecar:
 
 
 def _text(path: Path) -> str:
-    """Raises `InvalidSidecar` for what only fills the memory when it is parsed."""
+    """Read the text. Raises `InvalidSidecar` if parsing it would fill the memory."""
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
 
     if len(content) > MAX_BYTES:
         raise InvalidSidecar(f"it is larger than {MAX_BYTES:,} bytes.")
 
-    # The parser keeps every beginning of a dotted key: the square of its length.
+    # The parser keeps every prefix of a dotted key: the square of its length.
     if sum(line.count(b".") ** 2 for line in content.split(b"\n")) > _MOST_KEY_STEPS:
         raise InvalidSidecar("its keys have too many dots.")
 
@@ -232,22 +232,22 @@ def _problems(error: ValidationError) -> str:
 
 
 def _wording(problem: ErrorDetails) -> str:
-    said = _WRONG_KEYS.get(problem["type"])
-    if said is not None:
-        return said
+    wording = _WRONG_KEYS.get(problem["type"])
+    if wording is not None:
+        return wording
 
-    said = str(problem["msg"]).removeprefix("Value error, ")
+    wording = str(problem["msg"]).removeprefix("Value error, ")
     try:
         given = repr(problem["input"])
     except (RecursionError, ValueError):
         # Nested too deeply, or a number of too many digits.
-        return said
+        return wording
 
-    return f"{said}, got {_shown(given)}"
+    return f"{wording}, got {_shown(given)}"
 
 
 def _place(problem: ErrorDetails) -> Place:
-    """The table that the keys of `problem` are to be in."""
+    """Return the table that the keys of `problem` belong to."""
     place = problem["loc"]
     return place if problem["type"] == "model_type" else place[:-1]
 

@@ -1,4 +1,4 @@
-"""Limits of one model: the server's defaults, but for what its sidecar says."""
+"""A model's limits: the server's defaults with its sidecar's changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def limits_with(sidecar: Sidecar, defaults: Limits) -> Limits:
-    """Return `defaults`, but for what the sidecar says. Raises `InvalidSidecar`."""
+    """Return `defaults` with the sidecar's changes. Raises `InvalidSidecar`."""
     table = sidecar.batching
     batching = _batching(defaults.batching, table, "batching")
     return replace(

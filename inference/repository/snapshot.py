@@ -1,4 +1,4 @@
-"""Looks at a repository again and again: what there is, what changed, what is quiet."""
+"""Snapshots of a repository: what there is, what changed, what has settled."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from inference.repository.fingerprint import take_fingerprint
 from inference.repository.policy import Declaration, missing, wanted
 from inference.repository.scan import scan_repository
 from inference.repository.sidecar import Sidecar, read_sidecar
-from inference.repository.traversal import BadEntry
+from inference.repository.traversal import InvalidEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from inference.repository.contents import Scan
     from inference.repository.fingerprint import Fingerprint
-    from inference.repository.scan import ModelEntry, ModelFiles
+    from inference.repository.scan import ModelEntry, ModelFiles, Scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundVersion:
-    """A version's files, what they are like now, and whether nobody writes to them."""
+    """A version's files, their fingerprint, and whether they have settled."""
 
     files: ModelFiles
     fingerprint: str
@@ -33,33 +32,33 @@ class FoundVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundModel:
-    """All versions of a model that are there, and what its sidecar says of them."""
+    """All versions of a model on disk, and its sidecar's declaration."""
 
     name: str
     declaration: Declaration
     versions: Mapping[int, FoundVersion]
 
     def wanted(self) -> list[int]:
-        """The versions that the sidecar's policy and labels ask for, ascending."""
-        said = self.declaration
-        return wanted(self.versions, said.table, said.labels.values())
+        """Return the versions that the policy and labels ask for, ascending."""
+        declared = self.declaration
+        return wanted(self.versions, declared.table, declared.labels.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What a repository holds at one time; `problems` says what is wrong with it.
+class RepositorySnapshot:
+    """A repository's content at one time; `problems` says what is passed over.
 
-    `doubtful` are names with a problem: what isn't found of them may still be there.
-    `passed_over` has what is said to clients, by the names that models would have.
+    `uncertain` are names with a problem: versions that aren't found may still be there.
+    `passed_over` has problems by the names that models would have, for clients.
     """
 
     models: Mapping[str, FoundModel]
     problems: list[str]
-    doubtful: frozenset[str]
+    uncertain: frozenset[str]
     passed_over: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def wanted(self) -> list[ModelFiles]:
-        """The versions that the sidecars ask for, by name, then version."""
+        """Return the versions that the sidecars ask for, by name, then version."""
         return [
             model.versions[version].files
             for _, model in sorted(self.models.items())
@@ -67,10 +66,10 @@ class Survey:
         ]
 
 
-class Surveyor:
-    """Surveys one repository, and remembers the survey before.
+class RepositoryScanner:
+    """Surveys one repository, and remembers the snapshot before.
 
-    A version is quiet when two surveys found it the same; one that is seen for the
+    A version is quiet when two scans found it the same; one that is seen for the
     first time also when nothing of it changed for `quiet_seconds`. With 0 all are.
     Symlinks may lead out of `root` into the folders of `follow`.
     Blocks; to be called by one thread at a time.
@@ -91,8 +90,8 @@ class Surveyor:
         self._last: Mapping[str, FoundModel] = {}
         self._one_model = False
 
-    def survey(self) -> Survey:
-        """Raises `OSError` where the repository itself can't be read."""
+    def scan(self) -> RepositorySnapshot:
+        """Scan now. Raises `OSError` if the repository itself can't be read."""
         scan = scan_repository(
             self._root, one_model=self._one_model, follow=self._follow
         )
@@ -101,11 +100,11 @@ class Surveyor:
         models = {model.name: model for model in found if model.versions}
         problems = [*scan.problems, *_missing(models)]
         self._one_model = scan.one_model
-        self._last = {**self._in_doubt(scan), **models}
-        return Survey(
+        self._last = {**self._uncertain_models(scan), **models}
+        return RepositorySnapshot(
             models=models,
             problems=problems,
-            doubtful=frozenset(scan.doubtful),
+            uncertain=frozenset(scan.uncertain),
             passed_over=scan.passed_over,
         )
 
@@ -122,17 +121,17 @@ class Surveyor:
 
         return FoundModel(name=entry.name, declaration=declaration, versions=versions)
 
-    def _in_doubt(self, scan: Scan) -> Mapping[str, FoundModel]:
-        """What was known of models that aren't found, but may come back."""
+    def _uncertain_models(self, scan: Scan) -> Mapping[str, FoundModel]:
+        """Return what is known of models that aren't found but may come back."""
         last = self._last
-        return {name: last[name] for name in scan.doubtful if name in last}
+        return {name: last[name] for name in scan.uncertain if name in last}
 
     def _declaration(self, entry: ModelEntry, scan: Scan) -> Declaration:
-        """What the model's sidecar says; while it is broken, what it said before."""
+        """Return the sidecar's declaration; while it is broken, the last good one."""
         try:
             sidecar = read_sidecar(entry.sidecar)
         except InvalidSidecar as exc:
-            scan.doubt(f"{entry.name}: {exc}", {entry.name})
+            scan.mark_uncertain(f"{entry.name}: {exc}", {entry.name})
             last = self._last.get(entry.name)
             if last is not None:
                 return last.declaration
@@ -154,12 +153,12 @@ class Surveyor:
         try:
             fingerprint = take_fingerprint(files, folder=own)
         except FileNotFoundError:
-            # It is being removed or replaced; the next survey sees which.
-            scan.doubtful.add(name)
+            # It is being removed or replaced; the next scan tells which.
+            scan.uncertain.add(name)
             return None
-        except (BadEntry, OSError) as exc:
+        except (InvalidEntry, OSError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else exc
-            scan.doubt(f"{files.id}: it can't be looked at: {reason}", {name})
+            scan.mark_uncertain(f"{files.id}: it can't be looked at: {reason}", {name})
             return None
 
         return FoundVersion(

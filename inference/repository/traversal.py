@@ -1,4 +1,4 @@
-"""How far a look into a folder goes: not out of it, not in circles, not without end."""
+"""Safe traversal of folders: never out of them, in circles or without end."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_DEPTH = 32
-"""Folders in folders below a model's own."""
+"""Levels of folders below a model's own."""
 
 
-class BadEntry(Exception):
-    """Something in a repository can't be served; the text says what and why."""
+class InvalidEntry(Exception):
+    """An entry of a repository can't be served; the text says what and why."""
 
 
 class LimitReached(Exception):
-    """As many entries have been looked at as may be."""
+    """As many entries have been visited as may be."""
 
 
-class Boundary:
-    """The folders that symlinks may not leave, and how many entries are looked at.
+class SafeTraversal:
+    """Traversal of `folders`, which symlinks may not leave, within `limit` entries.
 
-    A folder itself may be reached by a symlink. Raises `OSError` if it isn't there;
-    those of `follow`, which links may lead into as well, may be missing.
+    A folder itself may be reached by a symlink. Links may lead into the folders of
+    `follow` as well, which may be missing. Raises `OSError` if one of `folders` is.
     """
 
     def __init__(self, *folders: Path, limit: int, follow: Iterable[Path] = ()) -> None:
@@ -36,14 +36,14 @@ class Boundary:
         self._left = limit
 
     def count(self, entries: int) -> None:
-        """Raises `LimitReached`."""
+        """Count visited entries. Raises `LimitReached`."""
         if entries > self._left:
             raise LimitReached(f"more than {self._limit} entries")
 
         self._left -= entries
 
     def children(self, folder: Path) -> list[Path]:
-        """What lies in `folder`, sorted by name, without what is hidden.
+        """List the visible entries of `folder` by name.
 
         Raises `LimitReached`, `OSError`.
         """
@@ -51,22 +51,22 @@ class Boundary:
         return [folder / name for name in names if not name.startswith(".")]
 
     def check(self, path: Path) -> None:
-        """Raises `BadEntry` for a symlink to nothing, to itself or out of the folder.
+        """Raise `InvalidEntry` for a symlink that is broken, circular or leads out.
 
-        What lies above `path` must have been checked.
+        The folders above `path` must have been checked.
         """
         if path.is_symlink():
             self._resolved(path)
 
     def check_tree(self, folder: Path) -> None:
-        """Check all that lies below `folder`, through symlinks too.
+        """Check everything below `folder`, through symlinks too.
 
-        Raises `BadEntry`, `LimitReached`, `OSError`.
+        Raises `InvalidEntry`, `LimitReached`, `OSError`.
         """
         self._check_below(folder, (self._resolved(folder),))
 
     def _check_below(self, folder: Path, above: tuple[Path, ...]) -> None:
-        """`above` are the real folders on the way, the last that of `folder`."""
+        """Check recursively; `above` are the real folders on the way to `folder`."""
         for entry in self._entries(folder):
             real = above[-1] / entry.name
 
@@ -75,10 +75,12 @@ class Boundary:
 
             if entry.is_dir():
                 if real in above:
-                    raise BadEntry(f"{entry.name} is a link in a circle; remove it.")
+                    raise InvalidEntry(
+                        f"{entry.name} is a link in a circle; remove it."
+                    )
 
                 if len(above) == MAX_DEPTH:
-                    raise BadEntry(f"{entry.name} lies more than {MAX_DEPTH} deep.")
+                    raise InvalidEntry(f"{entry.name} lies more than {MAX_DEPTH} deep.")
 
                 self._check_below(folder / entry.name, (*above, real))
 
@@ -93,10 +95,12 @@ class Boundary:
         try:
             real = _real(path)
         except FileNotFoundError:
-            raise BadEntry(f"{path.name} is a link to nothing; remove it.") from None
+            raise InvalidEntry(
+                f"{path.name} is a link to nothing; remove it."
+            ) from None
 
         if not any(real.is_relative_to(inside) for inside in self._inside):
-            raise BadEntry(
+            raise InvalidEntry(
                 f"{path.name} is a link out of the repository, which isn't followed; "
                 "put the files themselves there, or name the folder that it leads into "
                 "with --follow-links-to."

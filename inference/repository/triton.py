@@ -1,11 +1,11 @@
-"""Triton's `config.pbtxt`: the little of it that is read, and what is passed over."""
+"""Triton's `config.pbtxt`: the one key that is read, and those that are ignored."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from inference.repository.traversal import BadEntry
+from inference.repository.traversal import InvalidEntry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 CONFIG = "config.pbtxt"
 MAX_BYTES = 2**18
 
-# Where a key stands in a line of its own, as in text that people and tools write.
+# Keys on a line of their own, as people and tools write them.
 _FILENAME = re.compile(
     r"""^\s*default_model_filename\s*:\s*["']([^"'\\\n]+)["']""", re.M
 )
 _KEY = re.compile(r"^\s*([a-z_]+)\s*[:\[{]", re.M)
 
 # What changes answers in Triton (its model_config.proto), and what to do here.
-_CURES = {
+_ADVICE = {
     "ensemble_scheduling": "models aren't chained",
     "model_warmup": "put requests into warmup.jsonl",
     "reshape": "clients send the model's own shapes",
@@ -30,17 +30,17 @@ _CURES = {
 
 
 def read_config(path: Path) -> str:
-    """The text of a `config.pbtxt`. Raises `BadEntry`, `OSError`."""
+    """Return the text of a `config.pbtxt`. Raises `InvalidEntry`, `OSError`."""
     if path.stat().st_size > MAX_BYTES:
-        raise BadEntry(f"{path.name} has more than {MAX_BYTES} bytes.")
+        raise InvalidEntry(f"{path.name} has more than {MAX_BYTES} bytes.")
 
     return path.read_bytes().decode("utf-8", errors="replace")
 
 
 def model_filename(config: str) -> str | None:
-    """The name that a version's file or folder has there, if it isn't the usual one.
+    """Return the configured name of a version's file or folder, if there is one.
 
-    Raises `BadEntry` for one that leads elsewhere.
+    Raises `InvalidEntry` for a name that leads out of the version's folder.
     """
     found = _FILENAME.search(config)
 
@@ -48,7 +48,7 @@ def model_filename(config: str) -> str | None:
         return None
 
     if "/" in found[1] or found[1].startswith("."):
-        raise BadEntry(
+        raise InvalidEntry(
             f"{CONFIG}: default_model_filename '{found[1]}' isn't the name of a file "
             "in the version's folder."
         )
@@ -57,11 +57,11 @@ def model_filename(config: str) -> str | None:
 
 
 def passed_over(config: str) -> str | None:
-    """Return what it asks for that isn't done, as text; `None` if there is nothing."""
-    keys = sorted(set(_KEY.findall(config)) & _CURES.keys())
+    """Describe the keys that have no effect here; `None` if there are none."""
+    keys = sorted(set(_KEY.findall(config)) & _ADVICE.keys())
 
     if not keys:
         return None
 
-    said = "; ".join(f"{key}: {_CURES[key]}" for key in keys)
-    return f"only default_model_filename is read of it ({said})."
+    advice = "; ".join(f"{key}: {_ADVICE[key]}" for key in keys)
+    return f"only default_model_filename is read of it ({advice})."

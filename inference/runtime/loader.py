@@ -12,7 +12,7 @@ import structlog
 
 from inference.artifacts.artifact import DamagedArtifact
 from inference.errors import LoadFailed
-from inference.repository.sidecar import blaming_sidecar, read_sidecar
+from inference.repository.sidecar import read_sidecar, sidecar_errors
 from inference.repository.sidecar_limits import limits_with
 from inference.runtime.footprint import expected_bytes
 from inference.runtime.opening import ForeignArtifact, open_artifact
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inference.artifacts.artifact import Manifest
-    from inference.artifacts.builder import Compilation, Compiled
+    from inference.artifacts.builder import ArtifactBuilder, Compiled
     from inference.limits import Batching, Limits
     from inference.repository.scan import ModelFiles
     from inference.runtime.servable import Servable
@@ -75,8 +75,8 @@ class Loaded:
 class Loader:
     """Opens one model at a time: what is measured then isn't disturbed by another."""
 
-    def __init__(self, compilation: Compilation, limits: Limits) -> None:
-        self._compilation = compilation
+    def __init__(self, builder: ArtifactBuilder, limits: Limits) -> None:
+        self._builder = builder
         self._limits = limits
         self._limiter = anyio.CapacityLimiter(1)
         self._serving = False
@@ -92,15 +92,15 @@ class Loader:
         """
         sidecar = read_sidecar(files.sidecar)
 
-        with blaming_sidecar(files.sidecar):
+        with sidecar_errors(files.sidecar):
             limits = limits_with(sidecar, self._limits)
 
         # Until the first model serves there is nobody to make way for.
-        compiled = await self._compilation.compile(
+        compiled = await self._builder.build(
             files, report, retry=retry, background=self._serving
         )
 
-        with blaming_sidecar(files.sidecar):
+        with sidecar_errors(files.sidecar):
             plans = limits.plans(compiled.manifest.signatures)
 
         return Prepared(files=files, compiled=compiled, limits=limits, plans=plans)

@@ -26,7 +26,7 @@ _TURNS = 3
 _LARGE_PART = 1 / 8
 
 
-class Trial:
+class PairTrial:
     """A loaded model with the threads of `pair`, called on its sample.
 
     `seconds` is what the last call took that ran alone, and `rate` the most rows per
@@ -105,7 +105,7 @@ def measure(
 
     ends = time.perf_counter() + seconds
     rows = rows if signature.batchable else 1
-    trials: list[Trial] = []
+    trials: list[PairTrial] = []
     # In memory once: what a model takes is counted once while it is tried.
     weights = _map(artifact)
 
@@ -116,7 +116,7 @@ def measure(
 
             opened = _open(artifact, pair, seconds, weights)
             servable = stack.enter_context(opened)
-            trial = Trial(servable, signature, signature.sample, pair)
+            trial = PairTrial(servable, signature, signature.sample, pair)
             trial.prepare(1)
 
             # Rates of different rows can't be compared: the first decides for all.
@@ -143,13 +143,13 @@ def _open(
     return Servable(artifact, threads=threads, time_limit=time_limit, weights=weights)
 
 
-def _time_for(pair: Pair, trials: Sequence[Trial], ends: float) -> bool:
+def _time_for(pair: Pair, trials: Sequence[PairTrial], ends: float) -> bool:
     """Whether a call can end in time if it runs alone, on fewer threads than before."""
     longest = max((trial.seconds for trial in trials), default=0.0)
     return time.perf_counter() + longest * pair[0] <= ends
 
 
-def _rows_in_time(trial: Trial, rows: int, seconds: float) -> int:
+def _rows_in_time(trial: PairTrial, rows: int, seconds: float) -> int:
     """`rows`, or one row if a call for so many may take more than `seconds`."""
     if trial.seconds <= seconds:
         # The first call was slow in preparing its kernels.
@@ -158,7 +158,7 @@ def _rows_in_time(trial: Trial, rows: int, seconds: float) -> int:
     return rows if trial.seconds * rows <= seconds else 1
 
 
-def _take_turns(trials: Sequence[Trial], ends: float) -> None:
+def _take_turns(trials: Sequence[PairTrial], ends: float) -> None:
     for _ in range(_TURNS):
         for trial in trials:
             if time.perf_counter() + trial.turn_seconds <= ends:

@@ -83,9 +83,9 @@ def check_loaded(status: ModelStatus) -> None:
         return
 
     if status.error is not None:
-        raise LoadFailed(f"{status.id.spoken} could not be loaded: {status.error}")
+        raise LoadFailed(f"{status.id.title} could not be loaded: {status.error}")
 
     if status.state in (ModelState.UNLOADING, ModelState.END):
-        raise ModelUnloaded(f"{status.id.spoken} is unloaded")
+        raise ModelUnloaded(f"{status.id.title} is unloaded")
 
-    raise ModelLoading(f"{status.id.spoken} is {status.state}; ask again later")
+    raise ModelLoading(f"{status.id.title} is {status.state}; ask again later")

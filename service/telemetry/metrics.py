@@ -41,19 +41,19 @@ GAUGES: Mapping[str, tuple[str, Callable[[ModelStatus], float]]] = {
     ),
     "tandem_model_running": (
         "Requests of the version that are in TensorFlow.",
-        lambda status: status.load.running,
+        lambda status: status.queue.running,
     ),
     "tandem_model_waiting": (
         "Requests of the version that wait in its queue.",
-        lambda status: status.load.waiting,
+        lambda status: status.queue.waiting,
     ),
     "tandem_model_orphans": (
         "Running requests that nobody waits for any more.",
-        lambda status: status.load.orphans,
+        lambda status: status.queue.orphans,
     ),
     "tandem_model_tokens": (
         "Calls of the version that run, of those it may run at a time.",
-        lambda status: status.load.tokens,
+        lambda status: status.queue.tokens,
     ),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tests.crafted
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel
 from inference.formats.opening import open_source
@@ -61,10 +61,10 @@ async def test_the_compilers_child_refuses_it(module: str, tmp_path: Path) -> No
     path = case.make(folder, canary)
     before = state(canary)
     files = ModelFiles(id=ModelId("crafted", 1), path=path, sidecar=None)
-    compilation = Compilation(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
+    builder = ArtifactBuilder(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
 
     with pytest.raises(InvalidModel, match=f"(?s){case.reason}"):
-        await compilation.compile(files, lambda _: None)
+        await builder.build(files, lambda _: None)
 
     assert state(canary) == before
 

@@ -18,27 +18,27 @@ from inference import (
     Unavailable,
 )
 from inference import engine as engine_module
-from tests.support.shelf import MIB, FakeLoader, survey
+from tests.support.shelf import MIB, FakeLoader, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from inference.repository.snapshot import Survey
+    from inference.repository.snapshot import RepositorySnapshot
 
 
-class FakeLookout:
-    """Sees what it is told to."""
+class FakeCall:
+    """Scans of a repository that holds what a test sets."""
 
     def __init__(self) -> None:
         self.sight: Mapping[str, Mapping[int, str]] = {}
         self.error: Exception | None = None
 
-    async def look(self) -> Survey:
+    async def call(self) -> RepositorySnapshot:
         if self.error is not None:
             raise self.error
 
-        return survey(self.sight)
+        return snapshot(self.sight)
 
 
 @asynccontextmanager
@@ -48,18 +48,18 @@ async def serving(
     sight: Mapping[str, Mapping[int, str]],
     *,
     budget: int,
-) -> AsyncIterator[tuple[Engine, FakeLoader, FakeLookout]]:
-    loader, lookout = FakeLoader(), FakeLookout()
-    lookout.sight = sight
+) -> AsyncIterator[tuple[Engine, FakeLoader, FakeCall]]:
+    loader, repository = FakeLoader(), FakeCall()
+    repository.sight = sight
     monkeypatch.setattr(engine_module, "Loader", lambda *_: loader)
-    monkeypatch.setattr(engine_module, "Lookout", lambda *_, **__: lookout)
+    monkeypatch.setattr(engine_module, "DaemonCall", lambda *_, **__: repository)
     config = EngineConfig(
         repository=folder, cache=folder / "cache", memory_budget=budget
     )
 
     async with Engine(config) as engine:
         await engine.rescan()
-        yield engine, loader, lookout
+        yield engine, loader, repository
 
 
 def request(name: str, version: int | None = None) -> PredictRequest:
@@ -73,7 +73,7 @@ async def test_who_waits_for_an_evicted_version_is_answered_by_the_next(
     sight = {"a": {1: "a"}, "b": {1: "b"}}
 
     async with serving(tmp_path, monkeypatch, sight, budget=MIB) as made:
-        engine, loader, lookout = made
+        engine, loader, repository = made
         await engine.predict(request("b"))
         answers: list[str] = []
 
@@ -85,7 +85,7 @@ async def test_who_waits_for_an_evicted_version_is_answered_by_the_next(
 
         async with anyio.create_task_group() as tasks:
             loader.opening = anyio.Event()
-            lookout.sight = {"a": {1: "a", 2: "c"}, "b": {1: "b"}}
+            repository.sight = {"a": {1: "a", 2: "c"}, "b": {1: "b"}}
             tasks.start_soon(engine.rescan)
             await anyio.wait_all_tasks_blocked()
             tasks.start_soon(ask, None)
@@ -104,8 +104,8 @@ async def test_a_repository_that_cant_be_read_leaves_what_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(tmp_path, monkeypatch, {"a": {1: "a"}}, budget=MIB) as made:
-        engine, _, lookout = made
-        lookout.error = OSError("the mount is gone")
+        engine, _, repository = made
+        repository.error = OSError("the mount is gone")
 
         with pytest.raises(Unavailable, match="can't be read: the mount is gone"):
             await engine.rescan()
@@ -113,7 +113,7 @@ async def test_a_repository_that_cant_be_read_leaves_what_is_served(
         assert "the mount is gone" in (engine.overview().repository_error or "")
         await engine.predict(request("a"))
 
-        lookout.error = None
+        repository.error = None
         assert await engine.rescan() == []
         assert engine.overview().repository_error is None
 

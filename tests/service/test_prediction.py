@@ -208,11 +208,11 @@ async def test_errors_are_the_same_everywhere(
 async def test_a_place_is_kept_while_a_body_is_decoded(decoders: Noting) -> None:
     engine = FakeEngine(FakeModel())
     expected: list[int] = []
-    decoders.before.append(lambda: expected.append(engine.expected))
+    decoders.before.append(lambda: expected.append(engine.reserved))
 
     await predict(engine, HALF, document(1.0, REGULAR_BYTES + 1), decoders)
 
-    assert (expected, engine.expected) == ([1], 0)
+    assert (expected, engine.reserved) == ([1], 0)
 
 
 @pytest.mark.parametrize("size", [ON_LOOP_BYTES + 1, REGULAR_BYTES + 1])

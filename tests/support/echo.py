@@ -17,7 +17,7 @@ from inference.limits import Limits
 from inference.repository.scan import ModelFiles
 from inference.runtime.loader import Loaded, Prepared
 from inference.runtime.servable import Servable
-from inference.types import UNNAMED, Load, ModelId, ModelSpec, PredictRequest
+from inference.types import UNNAMED, ModelId, ModelSpec, PredictRequest, QueueStats
 from tests.support.graphs import rows
 from tests.support.servables import Gate, settled
 
@@ -104,7 +104,7 @@ async def available(servable: Held, limits: Limits = TWO) -> AsyncIterator[Model
             tasks.cancel_scope.cancel()
 
     assert instance.idle
-    assert model.status().load == Load()
+    assert model.status().queue == QueueStats()
 
 
 async def serve(instance: Instance, *, task_status: TaskStatus[None]) -> None:

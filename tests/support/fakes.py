@@ -12,7 +12,6 @@ import numpy as np
 from inference import (
     EngineStatus,
     InvalidRequest,
-    Load,
     LoadFailed,
     ModelId,
     ModelLoading,
@@ -24,6 +23,7 @@ from inference import (
     Overloaded,
     PredictRequest,
     PredictResult,
+    QueueStats,
     Shape,
     Signature,
     TensorSpec,
@@ -88,7 +88,7 @@ class FakeModel:
     memory_bytes: int = 1 << 20
     last_used: float | None = None
     concurrency: int = 1
-    load: Load = field(default_factory=Load)
+    queue: QueueStats = field(default_factory=QueueStats)
     broken: str | None = None
     signatures: tuple[Signature, ...] = (X,)
     function: Function = half_plus_two
@@ -116,7 +116,7 @@ class FakeModel:
             memory_bytes=self.memory_bytes if loaded else 0,
             last_used=self.last_used,
             concurrency=self.concurrency,
-            load=self.load,
+            queue=self.queue,
         )
 
     def signature(self, name: str | None) -> Signature:
@@ -149,7 +149,7 @@ class FakeEngine:
     def __init__(self, *models: FakeModel) -> None:
         self.all_models = sorted(models, key=lambda model: (model.name, model.version))
         self.requests: list[PredictRequest] = []
-        self.expected = 0
+        self.reserved = 0
         self.found: list[FakeModel] = []
         self.problems: list[str] = []
         self.unreadable: str | None = None
@@ -189,13 +189,13 @@ class FakeEngine:
             raise Overloaded(f"model {model.status.id} is busy", retry_after=1.5)
 
     @contextmanager
-    def expect(self, spec: ModelSpec) -> Iterator[None]:
+    def reserve(self, spec: ModelSpec) -> Iterator[None]:
         self.admit(spec)
-        self.expected += 1
+        self.reserved += 1
         try:
             yield
         finally:
-            self.expected -= 1
+            self.reserved -= 1
 
     async def predict(self, request: PredictRequest) -> PredictResult:
         self.requests.append(request)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inference import ModelSpec, PredictRequest
 from inference.artifacts.cache import ArtifactCache
-from inference.repository.snapshot import Surveyor
+from inference.repository.snapshot import RepositoryScanner
 from tests.support.children import put
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def fill_repository(compiled: CompiledCases, config: EngineConfig) -> None:
 def fill_cache(compiled: CompiledCases, config: EngineConfig) -> None:
     cache = ArtifactCache(config.cache)
 
-    for files in Surveyor(config.repository, quiet_seconds=0).survey().wanted():
+    for files in RepositoryScanner(config.repository, quiet_seconds=0).scan().wanted():
         if files.id.name in LAYOUT:
             put(cache, files, compiled.artifact(LAYOUT[files.id.name][0]))
 

@@ -17,7 +17,7 @@ from inference.batching.call import Call
 from inference.errors import ExecutionFailed, InputMismatch
 from inference.limits import Limits
 from inference.runtime.loader import Loaded
-from inference.types import Load
+from inference.types import QueueStats
 from tests.support.specs import signature, spec
 
 if TYPE_CHECKING:
@@ -147,14 +147,14 @@ async def serving(
 async def settled(batcher: Batcher) -> None:
     """Return when nothing is left: a thread's end is heard a moment after it."""
     with anyio.fail_after(60):
-        while batcher.load() != Load():
+        while batcher.stats() != QueueStats():
             await anyio.lowlevel.checkpoint()
 
     assert_nothing_left(batcher)
 
 
 def assert_nothing_left(batcher: Batcher) -> None:
-    assert batcher.load() == Load()
+    assert batcher.stats() == QueueStats()
     assert (len(batcher._queue), len(batcher._deadlines)) == (0, 0)
     assert (batcher._runners, batcher._busy, batcher._running) == (0, 0, {})
 

@@ -20,7 +20,7 @@ from inference.limits import Limits
 from inference.repository.policy import Declaration
 from inference.repository.scan import ModelFiles
 from inference.repository.sidecar import VersionsTable
-from inference.repository.snapshot import FoundModel, FoundVersion, Survey
+from inference.repository.snapshot import FoundModel, FoundVersion, RepositorySnapshot
 from inference.runtime.loader import Loaded, Loader, Prepared
 from inference.types import ModelId, ModelSpec, PredictRequest
 from tests.support.servables import DOUBLE, SIGNATURES, Gated
@@ -136,7 +136,7 @@ def prepared(files: ModelFiles, nbytes: int = MIB) -> Prepared:
 
 @dataclass
 class Shelf:
-    """A manager and its parts. `look` is one survey: versions by model, and more."""
+    """A manager and its parts. `look` is one snapshot: versions by model, and more."""
 
     catalog: Catalog
     cache: ModelCache
@@ -146,12 +146,12 @@ class Shelf:
     def look(self, models: Mapping[str, Mapping[int, str]], **choices: Any) -> None:
         """`models` has each version's content; see `found` for the choices."""
         quiet = choices.pop("now", False)
-        self.manager.take(survey(models, **choices), quiet=quiet)
+        self.manager.apply(snapshot(models, **choices), quiet=quiet)
 
     async def load(self, *names: str) -> None:
         """Version 1 of each, taken up and settled."""
         self.look({name: {1: "a"} for name in names})
-        await self.manager.settled()
+        await self.manager.wait_settled()
 
     async def ask(self, name: str, number: float = 1.0, **of: Any) -> PredictResult:
         """What an engine does for a request."""
@@ -184,7 +184,7 @@ class Shelf:
 
     def _going(self, model: Model) -> bool:
         held = [one for one, of in self.cache._instances.items() if of is model]
-        return model.ending and all(one.idle for one in held)
+        return model.retiring and all(one.idle for one in held)
 
     def in_memory(self) -> list[str]:
         return [str(each.id) for each in self.catalog.models() if each.instance]
@@ -215,27 +215,27 @@ async def shelf(
 async def seen(
     it: Shelf, models: Mapping[str, Mapping[int, str]], **choices: Any
 ) -> None:
-    """One survey and all that follows from it."""
+    """One snapshot and all that follows from it."""
     it.look(models, **choices)
-    await it.manager.settled()
+    await it.manager.wait_settled()
     await it.calm()
 
 
-def survey(
+def snapshot(
     models: Mapping[str, Mapping[int, str]],
     *,
     quiet: bool = True,
-    doubtful: Iterable[str] = (),
+    uncertain: Iterable[str] = (),
     table: VersionsTable | None = None,
     labels: Mapping[str, int] | None = None,
     pinned: Iterable[str] = (),
     source: Path | None = None,
-) -> Survey:
+) -> RepositorySnapshot:
     """What was seen: each version's content stands for its files and fingerprint.
 
     With a `source`, the models' sidecar isn't that of their versions.
     """
-    return Survey(
+    return RepositorySnapshot(
         models={
             name: FoundModel(
                 name=name,
@@ -257,5 +257,5 @@ def survey(
             for name, versions in models.items()
         },
         problems=[],
-        doubtful=frozenset(doubtful),
+        uncertain=frozenset(uncertain),
     )

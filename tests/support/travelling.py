@@ -27,7 +27,7 @@ from tests.support.graphs import compile_path, floats, rows, write_graph
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inference.artifacts.builder import Compilation
+    from inference.artifacts.builder import ArtifactBuilder
     from inference.types import Array
 
 SIDE, CHANNELS = 8, 32
@@ -128,8 +128,8 @@ def prepared(folder: Path) -> Prepared:
     )
 
 
-async def ask(version: Prepared, compilation: object = None) -> Answer:
-    loader = Loader(cast("Compilation", compilation), LIMITS)
+async def ask(version: Prepared, builder: object = None) -> Answer:
+    loader = Loader(cast("ArtifactBuilder", builder), LIMITS)
     opened = await loader.open(version)
 
     with opened.servable as servable:

@@ -67,7 +67,7 @@ def _version(status: ModelStatus, url: str) -> dict[str, Any]:
         "memory_bytes": status.memory_bytes,
         "last_used": _moment(status.last_used),
         "concurrency": status.concurrency,
-        "load": asdict(status.load),
+        "load": asdict(status.queue),
         "predict": f"{url}/versions/{status.id.version}:predict",
     }
 

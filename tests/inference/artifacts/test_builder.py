@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.repository.digest import digest_source
@@ -51,17 +51,17 @@ def file(tmp_path: Path) -> ModelFiles:
     return ModelFiles(id=ModelId("model", 1), path=path)
 
 
-def new(cache: ArtifactCache, timeout_seconds: float = 100.0) -> Compilation:
-    return Compilation(cache, timeout_seconds=timeout_seconds)
+def new(cache: ArtifactCache, timeout_seconds: float = 100.0) -> ArtifactBuilder:
+    return ArtifactBuilder(cache, timeout_seconds=timeout_seconds)
 
 
 async def collect(
-    compilation: Compilation,
+    builder: ArtifactBuilder,
     files: ModelFiles,
     report: Callable[[str], None],
     into: list[Compiled],
 ) -> None:
-    into.append(await compilation.compile(files, report))
+    into.append(await builder.build(files, report))
 
 
 def times(compiled: Compiled) -> dict[str, int]:
@@ -101,9 +101,9 @@ async def test_what_is_in_the_cache_isnt_compiled(
 ) -> None:
     artifact = put(cache, files, compiled.artifact(NAME))
     stages: list[str] = []
-    first = await new(cache).compile(files, stages.append)
+    first = await new(cache).build(files, stages.append)
     before = times(first)
-    second = await new(cache).compile(files, stages.append)
+    second = await new(cache).build(files, stages.append)
 
     assert (first.fresh, second.fresh) == (False, False)
     assert first.artifact == second.artifact == artifact
@@ -117,7 +117,7 @@ async def test_a_damaged_artifact_is_compiled_again(
     damaged = put(cache, files, compiled.artifact(NAME))
     damaged.weights.write_bytes(b"more than was written")
 
-    again = await new(cache).compile(files, lambda _: None)
+    again = await new(cache).build(files, lambda _: None)
 
     assert again.fresh
     assert again.artifact == damaged
@@ -133,7 +133,7 @@ async def test_a_child_that_is_killed(
     child.install(monkeypatch, "kill -SEGV $$")
 
     with pytest.raises(InvalidModel, match=r"was killed by signal 11 while reading"):
-        await new(cache).compile(file, lambda _: None)
+        await new(cache).build(file, lambda _: None)
 
     assert cache.find(key_of(file)) is None
 
@@ -147,7 +147,7 @@ async def test_a_child_that_fails_has_last_words(
     child.install(monkeypatch, "echo noise >&2; echo 'out of luck' >&2; exit 3")
 
     with pytest.raises(InvalidModel, match=r"ended with 3 .*words: out of luck$"):
-        await new(cache).compile(file, lambda _: None)
+        await new(cache).build(file, lambda _: None)
 
 
 async def test_what_a_child_says_at_length_isnt_kept(
@@ -159,7 +159,7 @@ async def test_what_a_child_says_at_length_isnt_kept(
     child.install(monkeypatch, "yes | head -c 3000000 >&2; printf 'the end' >&2")
 
     with pytest.raises(InvalidModel, match=r"ended with 0 .*words: the end$"):
-        await new(cache).compile(file, lambda _: None)
+        await new(cache).build(file, lambda _: None)
 
 
 async def test_an_error_keeps_its_class_and_its_text(
@@ -176,7 +176,7 @@ async def test_an_error_keeps_its_class_and_its_text(
     stages: list[str] = []
 
     with pytest.raises(InvalidSidecar, match="^no such key$"):
-        await new(cache).compile(file, stages.append)
+        await new(cache).build(file, stages.append)
 
     assert stages == ["hashing", "waiting for the compiler", "reading"]
 
@@ -192,7 +192,7 @@ async def test_a_child_that_takes_too_long_is_ended(
     with pytest.raises(
         InvalidModel, match=r"model.h5 took longer than 0\.5 s\. .*--co"
     ):
-        await new(cache, timeout_seconds=0.5).compile(file, lambda _: None)
+        await new(cache, timeout_seconds=0.5).build(file, lambda _: None)
 
     assert not any(map(is_alive, child.pids))
 
@@ -211,7 +211,7 @@ async def test_cancellation_leaves_nothing(
             if stage == "reading":
                 scope.cancel()
 
-        await new(cache).compile(file, cancel)
+        await new(cache).build(file, cancel)
 
     assert scope.cancelled_caught
     (pid,) = child.pids
@@ -230,7 +230,7 @@ async def test_no_more_than_two_children(
 ) -> None:
     child.install(monkeypatch, """wait_for_gate; echo '{"error": "not today"}'""")
     monkeypatch.setattr("inference.artifacts.builder.available_cpus", lambda: 8)
-    compilation, changed = new(cache), anyio.Event()
+    builder, changed = new(cache), anyio.Event()
     stages: dict[str, str] = {}
 
     def hear(name: str, stage: str) -> None:
@@ -245,7 +245,7 @@ async def test_no_more_than_two_children(
         files = ModelFiles(id=ModelId(name, 1), path=path)
 
         with pytest.raises(InvalidModel, match="not today"):
-            await compilation.compile(files, lambda stage: hear(name, stage))
+            await builder.build(files, lambda stage: hear(name, stage))
 
     async with anyio.create_task_group() as tasks:
         for name in "abc":
@@ -268,7 +268,7 @@ async def test_a_source_that_has_gone(cache: ArtifactCache, tmp_path: Path) -> N
     files = ModelFiles(id=ModelId("model", 1), path=tmp_path / "model.h5")
 
     with pytest.raises(InvalidModel, match=r"model\.h5 can't be read: No such file"):
-        await new(cache).compile(files, lambda _: None)
+        await new(cache).build(files, lambda _: None)
 
 
 async def test_a_sidecar_that_is_wrong_needs_no_child(
@@ -280,6 +280,6 @@ async def test_a_sidecar_that_is_wrong_needs_no_child(
     stages: list[Any] = []
 
     with pytest.raises(InvalidSidecar, match=r"model\.toml: it isn't valid TOML"):
-        await new(cache).compile(files, stages.append)
+        await new(cache).build(files, stages.append)
 
     assert stages == []

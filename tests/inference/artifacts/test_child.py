@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inference.artifacts import child
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.artifacts.child import compiler_environment
 from inference.artifacts.messages import CompileRequest
@@ -72,7 +72,7 @@ async def test_a_child_that_is_killed_and_the_next(
     path = compiled.case("h5_two_in_two_out").path
     files = ModelFiles(id=ModelId("model", 1), path=path)
     cache = ArtifactCache(tmp_path / "cache")
-    compilation = Compilation(cache, timeout_seconds=100)
+    builder = ArtifactBuilder(cache, timeout_seconds=100)
 
     def kill(stage: str) -> None:
         if stage.isdigit():
@@ -85,10 +85,10 @@ async def test_a_child_that_is_killed_and_the_next(
             LoadFailed,
             match=r"was killed while reading model\.h5, as the system does when memory",
         ):
-            await compilation.compile(files, kill)
+            await builder.build(files, kill)
 
     assert list(cache.folder.iterdir()) == []
-    assert (await compilation.compile(files, lambda _: None)).fresh
+    assert (await builder.build(files, lambda _: None)).fresh
     assert len(list(cache.folder.iterdir())) == 1
 
 
@@ -102,19 +102,19 @@ async def test_what_is_in_the_cache_must_be_of_the_right_files(
     files = ModelFiles(id=ModelId("model", 1), path=path, sums=sums)
     cache = ArtifactCache(tmp_path / "cache")
     put(cache, files, compiled.artifact("h5_two_in_two_out"))
-    compilation = Compilation(cache, timeout_seconds=100)
+    builder = ArtifactBuilder(cache, timeout_seconds=100)
     sums.write_text(f"{digest_file(path)}  model.h5\n")
 
-    found = await compilation.compile(files, lambda _: None)
+    found = await builder.build(files, lambda _: None)
     assert (found.fresh, found.integrity) == (False, "verified")
 
-    found = await compilation.compile(replace(files, sums=None), lambda _: None)
+    found = await builder.build(replace(files, sums=None), lambda _: None)
     assert (found.fresh, found.integrity) == (False, "unverified")
 
     sums.write_text(f"{'0' * 64}  model.h5\n")
 
     with pytest.raises(InvalidModel, match=r"model\.h5 isn't what SHA256SUMS says"):
-        await compilation.compile(files, lambda _: None)
+        await builder.build(files, lambda _: None)
 
 
 def test_the_environment_is_what_is_listed(tmp_path: Path) -> None:
@@ -154,13 +154,13 @@ async def test_a_message_that_is_not_understood_is_an_error(
     path = tmp_path / "model.h5"
     path.write_bytes(b"x")
     files = ModelFiles(id=ModelId("model", 1), path=path)
-    compilation = Compilation(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
+    builder = ArtifactBuilder(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
 
     with pytest.raises(
         LoadFailed,
         match=r"""\(stoge: Extra inputs are not permitted\): '{"stoge": "x"}'\.""",
     ):
-        await compilation.compile(files, lambda _: None)
+        await builder.build(files, lambda _: None)
 
 
 BAD_MESSAGES = {
@@ -211,11 +211,11 @@ async def test_an_unknown_end_names_the_stage_and_the_last_words(
     path = tmp_path / "model.h5"
     path.write_bytes(b"x")
     files = ModelFiles(id=ModelId("model", 1), path=path)
-    compilation = Compilation(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
+    builder = ArtifactBuilder(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
 
     with pytest.raises(
         InvalidModel,
         match=r"ended with 0 while reading model\.h5 \(stage: reading\)\. "
         r"Its last words: That was all\.",
     ):
-        await compilation.compile(files, lambda _: None)
+        await builder.build(files, lambda _: None)

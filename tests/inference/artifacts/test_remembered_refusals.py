@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.permissions import Permissions
@@ -47,12 +47,12 @@ async def refused(
     retry: bool = False,
     memory_bytes: int | None = None,
 ) -> None:
-    compilation = Compilation(
+    builder = ArtifactBuilder(
         cache, timeout_seconds=100, permissions=Permissions(memory_bytes=memory_bytes)
     )
 
     with pytest.raises(InvalidSidecar, match="^no$"):
-        await compilation.compile(files, lambda _: None, retry=retry)
+        await builder.build(files, lambda _: None, retry=retry)
 
 
 async def test_a_refusal_is_remembered(
@@ -153,6 +153,6 @@ async def test_a_file_that_changed_meanwhile(
     child.install(monkeypatch, f"echo more >> {files.path}; {event}")
 
     with pytest.raises(InvalidModel, match=r"model\.h5 changed while it was read"):
-        await Compilation(cache, timeout_seconds=100).compile(files, lambda _: None)
+        await ArtifactBuilder(cache, timeout_seconds=100).build(files, lambda _: None)
 
     assert list(cache.folder.iterdir()) == []

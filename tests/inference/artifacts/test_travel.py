@@ -104,7 +104,7 @@ class Again:
         self._fresh = fresh
         self.times = 0
 
-    async def compile(self, *_: Any, **__: Any) -> Compiled:
+    async def build(self, *_: Any, **__: Any) -> Compiled:
         compiled = self._version.compiled
         folder = compiled.artifact.folder
         self.times += 1

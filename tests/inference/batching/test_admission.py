@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.batching.admission import AdmissionController
-from inference.batching.statistics import ServiceTime
+from inference.batching.admission import AdmissionController, ServiceTime
 from inference.errors import Overloaded
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from inference.errors import ExecutionFailed, InputMismatch
 from inference.limits import Batching, Limits
-from inference.types import Load
+from inference.types import QueueStats
 from tests.support.servables import (
     ALONE,
     DOUBLE,
@@ -55,7 +55,7 @@ async def run_behind_a_busy_one(
                 tasks.start_soon(ended.submit, each)
 
             await anyio.wait_all_tasks_blocked()
-            assert batcher.load().waiting == len(calls)
+            assert batcher.stats().waiting == len(calls)
             servable.let_through(1 + runs)
 
         assert servable.ran.pop(0) == [0]
@@ -78,7 +78,7 @@ async def test_an_idle_model_runs_a_call_at_once_and_alone() -> None:
                 assert each not in ended
 
             assert servable.ran == [[1], [2]]
-            assert batcher.load() == Load(running=2, tokens=2)
+            assert batcher.stats() == QueueStats(running=2, tokens=2)
             servable.let_through(2)
 
 
@@ -121,7 +121,7 @@ async def test_the_next_call_of_the_one_who_was_answered_is_not_forgotten() -> N
         for number in range(200):
             outputs = await batcher.submit(call(number))
             assert outputs["y"].tolist() == [[2 * number]]
-            assert batcher.load() == Load()
+            assert batcher.stats() == QueueStats()
 
 
 @pytest.mark.parametrize(
@@ -258,15 +258,15 @@ async def test_who_leaves_a_failing_batch_is_not_run_again() -> None:
             await anyio.wait_all_tasks_blocked()
             servable.let_through(2)
             await servable.until_ran(3)
-            assert batcher.load() == Load(running=4, tokens=1)
+            assert batcher.stats() == QueueStats(running=4, tokens=1)
 
             gone.cancel()
             await anyio.wait_all_tasks_blocked()
-            assert batcher.load() == Load(running=4, orphans=1, tokens=1)
+            assert batcher.stats() == QueueStats(running=4, orphans=1, tokens=1)
             servable.let_through(1)
             await servable.until_ran(4)
             # The first has its answer: neither running nor given up.
-            assert batcher.load() == Load(running=3, orphans=1, tokens=1)
+            assert batcher.stats() == QueueStats(running=3, orphans=1, tokens=1)
             servable.let_through(2)
 
         assert servable.ran == [[0], [1, -2, 4, 3], [1], [-2], [4]]
@@ -289,10 +289,10 @@ async def test_several_tokens_run_several_batches(tokens: int) -> None:
                 tasks.start_soon(ended.submit, call(number))
 
             await anyio.wait_all_tasks_blocked()
-            assert batcher.load().waiting == 2 * tokens
+            assert batcher.stats().waiting == 2 * tokens
             servable.let_through(tokens)
             await servable.until_ran(2 * tokens)
-            assert batcher.load() == Load(running=2 * tokens, tokens=tokens)
+            assert batcher.stats() == QueueStats(running=2 * tokens, tokens=tokens)
             servable.let_through(tokens)
 
         assert servable.most == tokens

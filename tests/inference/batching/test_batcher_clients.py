@@ -9,7 +9,7 @@ import pytest
 
 from inference.errors import Overloaded
 from inference.limits import Batching, Limits
-from inference.types import Load
+from inference.types import QueueStats
 from tests.support.servables import Ended, Gated, call, serving
 
 
@@ -28,7 +28,7 @@ async def test_a_client_that_leaves_the_queue_is_never_run() -> None:
             await anyio.wait_all_tasks_blocked()
             gone.cancel()
             await anyio.wait_all_tasks_blocked()
-            assert batcher.load() == Load(running=1, waiting=1, tokens=1)
+            assert batcher.stats() == QueueStats(running=1, waiting=1, tokens=1)
             servable.let_through(2)
 
         assert servable.ran == [[1], [3]]
@@ -43,7 +43,7 @@ async def test_a_client_that_leaves_before_its_runner_began() -> None:
             await batcher.submit(call(1))
 
         await anyio.wait_all_tasks_blocked()
-        assert batcher.load() == Load()
+        assert batcher.stats() == QueueStats()
 
     assert servable.ran == []
 
@@ -59,10 +59,10 @@ async def test_a_client_that_leaves_a_batch_that_is_still_forming() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ended.submit, call(1, seconds=7200), gone)
             await anyio.wait_all_tasks_blocked()
-            assert batcher.load() == Load(waiting=1, tokens=1)
+            assert batcher.stats() == QueueStats(waiting=1, tokens=1)
             gone.cancel()
             await anyio.wait_all_tasks_blocked()
-            assert batcher.load() == Load()
+            assert batcher.stats() == QueueStats()
 
             for number in (2, 3):
                 tasks.start_soon(ended.submit, call(number, seconds=7200))
@@ -89,7 +89,9 @@ async def test_a_client_that_leaves_a_running_batch_leaves_an_orphan() -> None:
             gone.cancel()
             tasks.start_soon(ended.submit, after)
             await anyio.wait_all_tasks_blocked()
-            assert batcher.load() == Load(running=2, waiting=1, orphans=1, tokens=1)
+            assert batcher.stats() == QueueStats(
+                running=2, waiting=1, orphans=1, tokens=1
+            )
             servable.let_through(2)
 
         assert servable.ran == [[1], [2, 3], [4]]
@@ -139,8 +141,8 @@ async def test_a_place_is_kept_for_a_call_that_is_to_come() -> None:
             tasks.start_soon(ended.submit, call(1))
             await servable.until_ran(1)
 
-            with batcher.expect(1.0):
-                with pytest.raises(Overloaded), batcher.expect(1.0):
+            with batcher.reserve(1.0):
+                with pytest.raises(Overloaded), batcher.reserve(1.0):
                     pytest.fail("there is one place")
 
                 with pytest.raises(Overloaded):
@@ -224,7 +226,7 @@ async def test_a_hot_model_is_nobody_elses_trouble() -> None:
 
             await stuck.until_ran(4)
             await anyio.wait_all_tasks_blocked()
-            assert hot.load() == Load(running=4, waiting=8, tokens=4)
+            assert hot.stats() == QueueStats(running=4, waiting=8, tokens=4)
             assert len(ended.order) == 8
 
             for number in range(50):

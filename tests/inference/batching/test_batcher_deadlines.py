@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from inference.errors import DeadlineExceeded
-from inference.types import Load
+from inference.types import QueueStats
 from tests.support.servables import OTHER, Ended, Gated, call, serving
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ async def test_a_call_that_expires_in_the_queue_is_never_run(clock: Clock) -> No
             assert late not in ended
             await clock.advance(batcher, 1)
 
-            assert is_late(ended[late], "of 5 s is over: it still waited for its turn.")
-            assert batcher.load() == Load(running=1, waiting=1, tokens=1)
+            assert is_late(ended[late], "of 5 s is over: it was still in the queue.")
+            assert batcher.stats() == QueueStats(running=1, waiting=1, tokens=1)
             servable.let_through(2)
 
         assert servable.ran == [[1], [3]]
@@ -86,14 +86,14 @@ async def test_a_runner_looks_at_the_time_before_it_takes_a_batch(clock: Clock) 
             servable.let_through(2)
 
         assert servable.ran == [[1], [3]]
-        assert is_late(ended[late], "it still waited for its turn.")
+        assert is_late(ended[late], "it was still in the queue.")
 
 
 async def test_a_call_that_came_too_late_is_never_run() -> None:
     servable = Gated(open=True)
 
     async with serving(servable) as batcher:
-        with pytest.raises(DeadlineExceeded, match="it still waited for its turn"):
+        with pytest.raises(DeadlineExceeded, match="it was still in the queue"):
             await batcher.submit(call(1, seconds=0))
 
     assert servable.ran == []
@@ -121,7 +121,7 @@ async def test_a_later_deadline_first_and_an_earlier_one_after() -> None:
             with pytest.raises(DeadlineExceeded):
                 await batcher.submit(call(2, seconds=0.05))
 
-            assert batcher.load() == Load(running=1, tokens=1)
+            assert batcher.stats() == QueueStats(running=1, tokens=1)
             servable.let_through(1)
 
 
@@ -138,20 +138,22 @@ async def test_a_running_call_that_expires_leaves_an_orphan(clock: Clock) -> Non
             await servable.until_ran(1)
             await clock.advance(batcher, 5)
 
-            assert is_late(ended[late], "of 5 s is over: the model still ran.")
-            assert batcher.load() == Load(running=1, orphans=1, tokens=1)
+            assert is_late(ended[late], "of 5 s is over: the model was still running.")
+            assert batcher.stats() == QueueStats(running=1, orphans=1, tokens=1)
 
             tasks.start_soon(ended.submit, after)
             await anyio.wait_all_tasks_blocked()
             assert servable.ran == [[1]]
-            assert batcher.load() == Load(running=1, orphans=1, waiting=1, tokens=1)
+            assert batcher.stats() == QueueStats(
+                running=1, orphans=1, waiting=1, tokens=1
+            )
             servable.let_through(1)
             await servable.until_ran(2)
-            assert batcher.load() == Load(running=1, tokens=1)
+            assert batcher.stats() == QueueStats(running=1, tokens=1)
             servable.let_through(1)
 
         assert (servable.most, ended[after]) == (1, [4])
-        assert is_late(ended[late], "the model still ran.")
+        assert is_late(ended[late], "the model was still running.")
 
 
 async def test_an_orphan_that_fails_stays_late(clock: Clock) -> None:
@@ -167,7 +169,7 @@ async def test_an_orphan_that_fails_stays_late(clock: Clock) -> None:
             await clock.advance(batcher, 5)
             servable.let_through(1)
 
-        assert is_late(ended[late], "the model still ran.")
+        assert is_late(ended[late], "the model was still running.")
 
 
 async def test_who_expires_in_a_failing_batch_is_not_run_again(clock: Clock) -> None:
@@ -192,4 +194,4 @@ async def test_who_expires_in_a_failing_batch_is_not_run_again(clock: Clock) -> 
             servable.let_through(3)
 
         assert servable.ran == [[0], [1, -2, 3, 4], [1], [-2], [4]]
-        assert is_late(ended[late], "the model still ran.")
+        assert is_late(ended[late], "the model was still running.")

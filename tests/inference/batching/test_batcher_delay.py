@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from inference.limits import Batching, Limits
-from inference.types import Load
+from inference.types import QueueStats
 from tests.support.servables import ALONE, OTHER, Ended, Gated, call, serving
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def test_every_runner_hears_of_a_full_batch() -> None:
 
             await servable.until_ran(2)
             assert servable.ran == [[0, 1], [2, 3]]
-            assert batcher.load() == Load(running=4, tokens=2)
+            assert batcher.stats() == QueueStats(running=4, tokens=2)
             servable.let_through(2)
 
 
@@ -114,8 +114,8 @@ async def test_who_is_held_back_holds_up_nobody_else() -> None:
                 await ended.submit(other)
 
             assert servable.ran == [[2], [3], [4]]
-            assert batcher.load() == Load(waiting=1, tokens=1)
+            assert batcher.stats() == QueueStats(waiting=1, tokens=1)
             gone.cancel()
 
         await anyio.wait_all_tasks_blocked()
-        assert batcher.load() == Load()
+        assert batcher.stats() == QueueStats()

@@ -7,7 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from inference.limits import Batching, Limits
-from inference.types import Load
+from inference.types import QueueStats
 from tests.support.servables import Ended, Gated, call, serving, settled
 
 
@@ -33,7 +33,7 @@ async def test_more_wakes_waiting_calls_at_once(tokens: int) -> None:
             await servable.until_ran(running)
             await anyio.wait_all_tasks_blocked()
             assert batcher.tokens == tokens
-            assert batcher.load() == Load(
+            assert batcher.stats() == QueueStats(
                 running=running, waiting=5 - running, tokens=running
             )
             servable.let_through()
@@ -56,7 +56,7 @@ async def test_fewer_lets_the_running_end() -> None:
             await servable.until_ran(3)
             batcher.resize(1)
             await anyio.wait_all_tasks_blocked()
-            assert batcher.load() == Load(running=3, waiting=3, tokens=3)
+            assert batcher.stats() == QueueStats(running=3, waiting=3, tokens=3)
 
             servable.let_through(2)
 

@@ -10,7 +10,7 @@ import pytest
 from inference.batching.batcher import Batcher
 from inference.errors import Unavailable
 from inference.limits import Batching, Limits
-from inference.types import Load
+from inference.types import QueueStats
 from tests.support.servables import Ended, Gated, assert_nothing_left, call, loaded
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def test_unloading_tells_who_waits_and_waits_for_threads() -> None:
 
         assert all(isinstance(each, Unavailable) for each in ended.of(waiting))
         assert not (running in ended or unloading.over.is_set())
-        assert batcher.load() == Load(running=1, tokens=1)
+        assert batcher.stats() == QueueStats(running=1, tokens=1)
         await ended.submit(later)
         assert isinstance(ended[later], Unavailable)
         servable.let_through(1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InvalidModel, InvalidSidecar
 from inference.repository.scan import ModelFiles
@@ -43,10 +43,10 @@ async def test_the_error_comes_through_the_child_process(
 ) -> None:
     path = compiled.broken(name)
     files = ModelFiles(id=ModelId(name, 1), path=path, sidecar=sidecar_of(path))
-    compilation = Compilation(ArtifactCache(tmp_path), timeout_seconds=100)
+    builder = ArtifactBuilder(ArtifactCache(tmp_path), timeout_seconds=100)
 
     with pytest.raises(error) as caught:
-        await compilation.compile(files, lambda _: None)
+        await builder.build(files, lambda _: None)
 
     assert type(caught.value) is error
     assert str(caught.value) == (compiled.error(name) or ("", ""))[1]

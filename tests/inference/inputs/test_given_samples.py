@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference.artifacts.builder import Compilation
+from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.artifacts.sample_digest import with_samples
 from inference.backend import tf
@@ -233,13 +233,13 @@ async def test_the_compilers_process_finds_both(tmp_path: Path) -> None:
     sidecar.write_text(SIDECAR)
     warmup = recorded(tmp_path, {"instances": floats(3, 2002).tolist()})
     files = ModelFiles(id=ModelId("model", 1), path=path)
-    compilation = Compilation(ArtifactCache(tmp_path / "cache"), timeout_seconds=200)
+    builder = ArtifactBuilder(ArtifactCache(tmp_path / "cache"), timeout_seconds=200)
 
     for tried, size in (
         (replace(files, sidecar=sidecar), 1001),
         (replace(files, warmup=warmup), 2002),
     ):
-        made = await compilation.compile(tried, lambda _: None)
+        made = await builder.build(tried, lambda _: None)
         sample = made.manifest.signatures["serving_default"].sample
         assert sample is not None
         assert sample.shapes["x"][1] == size
@@ -247,4 +247,4 @@ async def test_the_compilers_process_finds_both(tmp_path: Path) -> None:
     sidecar.write_text('sample = "other.npz"')
 
     with pytest.raises(InvalidSidecar, match="model.toml: 'sample' names 'other.npz'"):
-        await compilation.compile(replace(files, sidecar=sidecar), lambda _: None)
+        await builder.build(replace(files, sidecar=sidecar), lambda _: None)

@@ -131,7 +131,7 @@ async def test_pinned_ones_stay() -> None:
             await it.ask("b")
 
         it.catalog.pin(ModelSpec(name="a"), False)
-        it.cache.forgive(it.catalog.find(ModelSpec(name="b")))
+        it.cache.reset_backoff(it.catalog.find(ModelSpec(name="b")))
         await it.ask("b")
         assert it.in_memory() == ["b/1", "c/1"]
 
@@ -162,7 +162,7 @@ async def test_a_failed_load_is_not_tried_at_every_request() -> None:
         assert it.in_memory() == []
 
         del it.loader.stuck[ModelId("b", 1)]
-        it.cache.forgive(it.catalog.find(ModelSpec(name="b")))
+        it.cache.reset_backoff(it.catalog.find(ModelSpec(name="b")))
         await it.ask("b")
         await it.ask("a")
 
@@ -268,7 +268,7 @@ async def test_one_that_is_closed_already_isnt_counted_as_pinned() -> None:
             tasks.start_soon(it.ask, "a")
             await old.until_ran(1)
             it.look({"a": {1: "new"}, "b": {1: "a"}})
-            await it.manager.settled()
+            await it.manager.wait_settled()
             assert it.in_memory() == ["a/1"]
             tasks.start_soon(it.ask, "b")
             await anyio.wait_all_tasks_blocked()

@@ -13,7 +13,7 @@ from inference.lifecycle.model import Model
 from inference.repository.policy import Declaration
 from inference.repository.sidecar import VersionsTable
 from inference.types import ModelId, ModelSpec, ModelState
-from tests.support.shelf import prepared, survey
+from tests.support.shelf import prepared, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ LATEST = Declaration(table=VersionsTable(latest=1))
 
 def found(*numbers: int) -> Mapping[int, FoundVersion]:
     models = {"a": dict.fromkeys(numbers, "content")}
-    return survey(models).models["a"].versions if numbers else {}
+    return snapshot(models).models["a"].versions if numbers else {}
 
 
 def entry(states: Mapping[int, ModelState], *on_disk: int, **fields: Any) -> Entry:
@@ -124,7 +124,7 @@ def test_a_label_moves_only_to_what_answers() -> None:
 
 def test_what_was_ordered_goes_before_what_is_declared() -> None:
     made = entry({1: READY, 2: READY}, declared={"stable": 1, "old": 1})
-    made.ordered = {"stable": 2, "old": None}
+    made.label_orders = {"stable": 2, "old": None}
     made.move_labels()
     assert made.labels == {"stable": 2}
 
@@ -211,7 +211,7 @@ def test_what_is_missing_is_taken_for_gone_the_second_time(
     made = entry({1: READY, 2: READY})
 
     for there in after:
-        made.find(found(1), keep=keep, grace=grace)
+        made.update_found(found(1), keep=keep, grace=grace)
         assert set(made.found) == there
 
 
@@ -219,7 +219,7 @@ def test_what_comes_back_is_missed_anew() -> None:
     made = entry({1: READY, 2: READY})
 
     for on_disk, there in (((1,), {1, 2}), ((1, 2), {1, 2}), ((1,), {1, 2})):
-        made.find(found(*on_disk), keep=False, grace=True)
+        made.update_found(found(*on_disk), keep=False, grace=True)
         assert set(made.found) == there
 
 
@@ -235,8 +235,8 @@ def test_what_comes_back_is_missed_anew() -> None:
 def test_who_decides_what_is_pinned(
     version: bool | None, whole: bool | None, declared: bool, pinned: bool
 ) -> None:
-    made = entry({1: READY}, ordered_pin=whole, declared_pin=declared)
-    made.versions[1].ordered_pin = version
+    made = entry({1: READY}, pin_order=whole, declared_pin=declared)
+    made.versions[1].pin_order = version
     made.apply_pins()
     assert made.versions[1].pinned is pinned
 

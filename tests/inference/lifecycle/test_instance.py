@@ -17,7 +17,7 @@ from inference.errors import (
 )
 from inference.lifecycle.instance import Instance
 from inference.limits import Batching, Limits
-from inference.types import Load
+from inference.types import QueueStats
 from tests.support.echo import ID, Held, ask, available, collect, echo, loaded
 from tests.support.echo import serve as serving
 from tests.support.graphs import compile_graph
@@ -96,7 +96,7 @@ async def test_no_more_calls_at_a_time_than_are_allowed(
 
             await servable.gate.until_ran(concurrency)
             await anyio.wait_all_tasks_blocked()
-            assert model.status().load == Load(
+            assert model.status().queue == QueueStats(
                 running=concurrency, waiting=12 - concurrency, tokens=concurrency
             )
             servable.gate.let_through(12)
@@ -208,7 +208,7 @@ async def test_its_end_waits_for_a_thread_that_nobody_waits_for(servable: Held) 
 
         async with anyio.create_task_group() as tasks:
             await servable.gate.until_ran(1)
-            assert (instance.idle, model.status().load.orphans) == (True, 1)
+            assert (instance.idle, model.status().queue.orphans) == (True, 1)
             tasks.start_soon(instance.end)
             await anyio.wait_all_tasks_blocked()
             assert servable._session is not None

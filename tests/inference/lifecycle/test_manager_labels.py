@@ -40,7 +40,7 @@ async def test_a_label_of_the_sidecar_moves_once_its_version_answers() -> None:
         assert await answer(it, "stable") == "a/1"
 
         it.loader.compiling.set()
-        await it.manager.settled()
+        await it.manager.wait_settled()
         await it.calm()
         assert await answer(it, "stable") == "a/2"
         assert it.states() == {"a/2": "AVAILABLE"}
@@ -190,7 +190,7 @@ async def test_a_caller_that_goes_leaves_the_labels() -> None:
             tasks.cancel_scope.cancel()
 
         it.loader.compiling.set()
-        await it.manager.settled()
+        await it.manager.wait_settled()
         await it.calm()
         assert (entry.labels, it.states()) == ({}, {"a/3": "AVAILABLE"})
 

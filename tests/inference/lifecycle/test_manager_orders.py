@@ -53,7 +53,7 @@ async def test_unloaded_while_it_is_compiled() -> None:
         await anyio.wait_all_tasks_blocked()
         await it.manager.unload(model(it))
         it.loader.compiling.set()
-        await it.manager.settled()
+        await it.manager.wait_settled()
         assert (it.states(), it.loader.opened) == ({"a/1": "END"}, [])
 
         await it.manager.load(model(it))

@@ -36,7 +36,7 @@ async def test_what_may_be_there_stays() -> None:
         await it.load("a", "b")
 
         for _ in range(3):
-            await seen(it, {"b": {1: "a"}}, doubtful=["a"], now=True)
+            await seen(it, {"b": {1: "a"}}, uncertain=["a"], now=True)
 
         assert it.in_memory() == ["a/1", "b/1"]
 

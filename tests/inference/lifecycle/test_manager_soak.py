@@ -21,7 +21,7 @@ from inference.errors import (
 from inference.lifecycle import cache as cache_module
 from inference.lifecycle import retries as retries_module
 from inference.repository.sidecar import VersionsTable
-from inference.types import Load, ModelId, ModelSpec
+from inference.types import ModelId, ModelSpec, QueueStats
 from tests.support.shelf import MIB, FakeLoader, shelf
 
 if TYPE_CHECKING:
@@ -88,7 +88,14 @@ class Life:
         self.answered = self.refused = 0
 
     async def live(self) -> None:
-        steps = [self.survey, self.order, self.cancelled, self.ask, self.ask, self.ask]
+        steps = [
+            self.snapshot,
+            self.order,
+            self.cancelled,
+            self.ask,
+            self.ask,
+            self.ask,
+        ]
 
         async with anyio.create_task_group() as tasks:
             for _ in range(STEPS):
@@ -127,7 +134,7 @@ class Life:
 
             tasks.cancel_scope.cancel()
 
-    async def survey(self) -> None:
+    async def snapshot(self) -> None:
         name = self._chance.choice(NAMES)
         versions = self._disk[name]
         number = self._chance.choice((1, 2, 3))
@@ -198,7 +205,7 @@ async def live(loader: Unsteady, chance: random.Random) -> None:
             while life.answered <= STEPS / 20:
                 await life.live()
 
-            await it.manager.settled()
+            await it.manager.wait_settled()
             await it.calm()
             assert_nothing_left(it)
             await assert_all_can_be_had(it, loader)
@@ -206,16 +213,16 @@ async def live(loader: Unsteady, chance: random.Random) -> None:
 
 def assert_nothing_left(it: Shelf) -> None:
     cache, models = it.cache, it.catalog.models()
-    assert (cache._flights, it.manager._updates) == ({}, {})
+    assert (cache._loading, it.manager._updates) == ({}, {})
     assert set(cache._instances.values()) <= set(models)
     assert set(cache._evicted) <= set(models)
     assert set(cache._retries._attempts) <= set(models)
-    attempts = it.manager._attempts
-    assert set(attempts._tried) | attempts._refused <= set(models)
-    assert set(attempts._retries._attempts) <= set(models)
+    history = it.manager._history
+    assert set(history._tried) | history._refused <= set(models)
+    assert set(history._retries._attempts) <= set(models)
     assert all(model.instance is each for each, model in cache._instances.items())
     assert all(each.idle for each in cache._instances)
-    assert all(each.batcher.load() == Load() for each in cache._instances)
+    assert all(each.batcher.stats() == QueueStats() for each in cache._instances)
     assert "UNLOADING" not in it.states().values()
     closed = sum(servable.closed for _, servable in it.loader.opened)
     assert closed + len(cache._instances) == len(it.loader.opened)
@@ -226,7 +233,7 @@ async def assert_all_can_be_had(it: Shelf, loader: Unsteady) -> None:
     """Nothing is stuck: each version that is on disk can be loaded and asked."""
     loader.steady = True
     it.look({name: {1: "last"} for name in NAMES}, now=True)
-    await it.manager.settled()
+    await it.manager.wait_settled()
     await anyio.wait_all_tasks_blocked()
 
     for name in NAMES:

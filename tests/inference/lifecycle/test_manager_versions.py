@@ -72,7 +72,7 @@ async def test_the_old_version_goes_only_after_the_switch() -> None:
             assert not it.loader.latest("a", 1).closed
             step.set()
 
-        await it.manager.settled()
+        await it.manager.wait_settled()
         assert str((await it.ask("a")).model) == "a/2"
 
 

@@ -13,7 +13,7 @@ from inference.errors import (
     Unavailable,
 )
 from inference.lifecycle.model import Model
-from inference.types import Load, ModelId, ModelState
+from inference.types import ModelId, ModelState, QueueStats
 from tests.support.echo import (
     Held,
     ask,
@@ -68,15 +68,15 @@ async def test_states_on_the_way_to_available(servable: Held) -> None:
     assert list(status.signatures) == ["serving_default"]
     assert (status.concurrency, status.load_seconds) == (2, 0.5)
     assert (status.memory_bytes, status.last_used) == (5000, None)
-    assert status.load == Load()
+    assert status.queue == QueueStats()
     assert model.settled
 
-    model.begin_end()
+    model.begin_unload()
     assert (model.status().state, model.settled) == (ModelState.UNLOADING, False)
-    model.end()
+    model.finish_unload()
     assert model.status().state is ModelState.END
     assert model.status().signatures == {}
-    model.end()
+    model.finish_unload()
     assert states[:-1] == ["LOADING", "AVAILABLE", "AVAILABLE", "UNLOADING", "END"]
 
 
@@ -101,7 +101,7 @@ def test_states_on_the_way_to_failed() -> None:
         with pytest.raises(LoadFailed, match="'echo' could not be loaded: the file is"):
             refuse()
 
-    model.end()
+    model.finish_unload()
     assert model.status().error == "the file is cut"
     assert states == ["LOADING", "END", "END"]
 
@@ -135,7 +135,7 @@ def test_a_call_of_what_an_operator_unloaded(servable: Held) -> None:
     model, _ = new()
     model.succeed(prepared(servable))
     model.unloaded = True
-    assert (model.state, model.leaving) == (ModelState.END, True)
+    assert (model.state, model.withdrawn) == (ModelState.END, True)
 
     for refuse in check(model):
         with pytest.raises(ModelUnloaded, match="an operator's load brings it back"):
@@ -148,13 +148,13 @@ def test_a_call_of_what_an_operator_unloaded(servable: Held) -> None:
 def test_a_call_of_what_is_to_go(servable: Held) -> None:
     model, _ = new()
     model.succeed(prepared(servable))
-    model.begin_end()
+    model.begin_unload()
 
     for refuse in check(model):
         with pytest.raises(ModelUnloaded, match="Version 3 .* its files are gone"):
             refuse()
 
-    model.end()
+    model.finish_unload()
 
     for refuse in check(model):
         with pytest.raises(ModelUnloaded):

@@ -15,7 +15,7 @@ def test_what_never_failed() -> None:
 
 def test_it_is_left_alone_for_a_while() -> None:
     retries: Retries[str] = Retries()
-    retries.failed("a", "it is cut", 100.0)
+    retries.record_failure("a", "it is cut", 100.0)
     assert retries.failure("a", 101.0) == Failure(
         reason="it is cut", seconds=FIRST_SECONDS - 1
     )
@@ -31,7 +31,7 @@ def test_each_failure_in_a_row_doubles_the_wait(failures: int, seconds: float) -
     retries: Retries[str] = Retries()
 
     for number in range(failures):
-        retries.failed("a", str(number), 0.0)
+        retries.record_failure("a", str(number), 0.0)
 
     failure = retries.failure("a", 0.0)
     assert failure == Failure(reason=str(failures - 1), seconds=seconds)
@@ -42,9 +42,9 @@ def test_a_success_makes_it_begin_anew() -> None:
     retries: Retries[str] = Retries()
 
     for _ in range(4):
-        retries.failed("a", "no", 0.0)
+        retries.record_failure("a", "no", 0.0)
 
     retries.forget("a")
     assert retries.failure("a", 0.0) is None
-    retries.failed("a", "no", 0.0)
+    retries.record_failure("a", "no", 0.0)
     assert retries.failure("a", 0.0) == Failure(reason="no", seconds=FIRST_SECONDS)

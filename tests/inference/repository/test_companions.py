@@ -12,7 +12,7 @@ from tests.inference.repository.test_scan import lay, versions
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.repository.contents import Scan
+    from inference.repository.scan import Scan
 
 
 def sidecars(scan: Scan, root: Path) -> dict[str, str]:
@@ -155,4 +155,4 @@ def test_a_companion_outside_is_a_problem(tmp_path: Path, name: str) -> None:
             "--follow-links-to."
         )
     ]
-    assert scan.doubtful == {"m"}
+    assert scan.uncertain == {"m"}

@@ -16,7 +16,7 @@ from inference.repository.digest import digest_file, digest_source
 from inference.repository.fingerprint import take_fingerprint
 from inference.repository.scan import scan_repository
 from inference.repository.sidecar import Sidecar
-from inference.repository.snapshot import Surveyor
+from inference.repository.snapshot import RepositoryScanner
 from tests.crafted.saved_files import modern
 from tests.inference.repository.test_scan import found, lay, versions
 
@@ -149,10 +149,10 @@ def test_what_links_lead_to_is_watched(tmp_path: Path, store: Path) -> None:
     lay(store, "a.h5", "b.h5")
     root = lay(tmp_path / "root", "-")
     (root / "m.h5").symlink_to(store / "a.h5")
-    surveyor = Surveyor(root, quiet_seconds=0, follow=[store])
+    scanner = RepositoryScanner(root, quiet_seconds=0, follow=[store])
 
     def fingerprint() -> str:
-        return surveyor.survey().models["m"].versions[1].fingerprint
+        return scanner.scan().models["m"].versions[1].fingerprint
 
     seen = [fingerprint()]
     (store / "a.h5").write_bytes(b"more")
@@ -164,9 +164,9 @@ def test_what_links_lead_to_is_watched(tmp_path: Path, store: Path) -> None:
 
     (root / "new").symlink_to("/etc/hostname")
     os.replace(root / "new", root / "m.h5")
-    survey = surveyor.survey()
-    assert list(survey.models) == []
-    assert survey.doubtful == {"m"}
+    snapshot = scanner.scan()
+    assert list(snapshot.models) == []
+    assert snapshot.uncertain == {"m"}
 
 
 def test_sums_are_checked_through_links(tmp_path: Path, store: Path) -> None:

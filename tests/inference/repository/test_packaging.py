@@ -61,7 +61,7 @@ def test_a_tools_folder_is_one_model(
     path = (root / folder / place).relative_to(root).as_posix()
 
     assert found(scan, root) == {f"fraud/{version}": path, "other/1": "other.h5"}
-    assert scan.doubtful == set()
+    assert scan.uncertain == set()
 
 
 @pytest.mark.parametrize(("paths", "place"), MARKED.values(), ids=MARKED)
@@ -123,7 +123,7 @@ def test_which_of_two_forms_is_served_is_said(
 
     assert [str(files.id) for files in versions(scan)] == ["m/2"]
     assert scan.problems == [problem]
-    assert scan.doubtful == set()
+    assert scan.uncertain == set()
 
 
 @pytest.mark.parametrize("flavor", ["model.pkl", "data/model.pth", "model.onnx"])
@@ -196,7 +196,7 @@ def test_a_file_too_short_for_a_model_is_none(
 
     # Whoever brings a bare file sees in its state what is wrong with it.
     assert [str(files.id) for files in versions(scan)] == ["bare/1", "m/1"]
-    assert scan.doubtful == {"m"}
+    assert scan.uncertain == {"m"}
     assert scan.problems == [
         f"m/2: {name} has 2 bytes, fewer than any model. Copy or save it again."
     ]

@@ -9,7 +9,7 @@ from threading import Event, current_thread, main_thread
 import anyio
 import pytest
 
-from inference.repository.poller import Lookout
+from inference.repository.poller import DaemonCall
 
 LONG_SECONDS = 60.0
 SHORT_SECONDS = 0.05
@@ -17,11 +17,11 @@ SHORT_SECONDS = 0.05
 HANGING = """
 import threading
 import anyio
-from inference.repository.poller import Lookout
+from inference.repository.poller import DaemonCall
 
 async def main():
     try:
-        await Lookout(threading.Event().wait, timeout_seconds=0.1).look()
+        await DaemonCall(threading.Event().wait, timeout_seconds=0.1).call()
     except TimeoutError as exc:
         print(exc)
 
@@ -48,21 +48,21 @@ class Slow:
 
 
 async def test_what_was_seen() -> None:
-    lookout = Lookout(lambda: "seen", timeout_seconds=LONG_SECONDS)
+    daemon = DaemonCall(lambda: "seen", timeout_seconds=LONG_SECONDS)
 
-    assert await lookout.look() == "seen"
-    assert await lookout.look() == "seen"
+    assert await daemon.call() == "seen"
+    assert await daemon.call() == "seen"
 
 
 async def test_nothing_may_be_seen() -> None:
     nothing: list[int | None] = [None]
-    lookout = Lookout(lambda: nothing[0], timeout_seconds=LONG_SECONDS)
+    daemon = DaemonCall(lambda: nothing[0], timeout_seconds=LONG_SECONDS)
 
-    assert await lookout.look() is None
+    assert await daemon.call() is None
 
 
 async def test_it_runs_in_a_daemon_thread() -> None:
-    thread = await Lookout(current_thread, timeout_seconds=LONG_SECONDS).look()
+    thread = await DaemonCall(current_thread, timeout_seconds=LONG_SECONDS).call()
 
     assert thread is not main_thread()
     assert thread.daemon
@@ -73,20 +73,20 @@ async def test_what_it_raises_is_raised(kind: type[Exception]) -> None:
     def look() -> None:
         raise kind("of its own")
 
-    lookout = Lookout(look, timeout_seconds=LONG_SECONDS)
+    daemon = DaemonCall(look, timeout_seconds=LONG_SECONDS)
 
     for _ in range(2):
         with pytest.raises(kind, match="of its own"):
-            await lookout.look()
+            await daemon.call()
 
 
 async def test_a_look_that_hangs() -> None:
     slow = Slow()
-    lookout = Lookout(slow, timeout_seconds=SHORT_SECONDS)
+    daemon = DaemonCall(slow, timeout_seconds=SHORT_SECONDS)
 
     for _ in range(3):
         with pytest.raises(TimeoutError, match=r"No answer within 0\.05 s"):
-            await lookout.look()
+            await daemon.call()
 
     assert slow.entered.wait(LONG_SECONDS)
     assert slow.begun == 1
@@ -95,11 +95,11 @@ async def test_a_look_that_hangs() -> None:
 
 async def test_what_a_hanging_look_saw_is_old() -> None:
     slow = Slow()
-    lookout = Lookout(slow, timeout_seconds=LONG_SECONDS)
+    daemon = DaemonCall(slow, timeout_seconds=LONG_SECONDS)
     seen: list[int] = []
 
     async def look() -> None:
-        seen.append(await lookout.look())
+        seen.append(await daemon.call())
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(look)
@@ -118,11 +118,11 @@ async def test_what_a_hanging_look_saw_is_old() -> None:
 
 async def test_each_of_several_has_a_look_of_its_own() -> None:
     slow = Slow()
-    lookout = Lookout(slow, timeout_seconds=LONG_SECONDS)
+    daemon = DaemonCall(slow, timeout_seconds=LONG_SECONDS)
     seen: list[int] = []
 
     async def look() -> None:
-        seen.append(await lookout.look())
+        seen.append(await daemon.call())
 
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
@@ -161,7 +161,7 @@ def test_a_look_that_ends_after_its_loop() -> None:
 
     async def main() -> None:
         with pytest.raises(TimeoutError):
-            await Lookout(look, timeout_seconds=SHORT_SECONDS).look()
+            await DaemonCall(look, timeout_seconds=SHORT_SECONDS).call()
 
     anyio.run(main)
     gate.set()

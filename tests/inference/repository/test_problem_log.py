@@ -50,7 +50,7 @@ def test_it_says(looks: list[list[str]], told: list[list[str]]) -> None:
 
     for number, look in enumerate(looks):
         with capture_logs() as lines:
-            problems.take(look, at_once=number == 0)
+            problems.update(look, at_once=number == 0)
 
         heard.append(said(lines))
 
@@ -59,10 +59,10 @@ def test_it_says(looks: list[list[str]], told: list[list[str]]) -> None:
 
 def test_who_asks_for_a_look_hears_at_once() -> None:
     problems = ProblemLog()
-    problems.take([], at_once=True)
+    problems.update([], at_once=True)
 
     with capture_logs() as lines:
-        problems.take([A], at_once=True)
-        problems.take([A], at_once=True)
+        problems.update([A], at_once=True)
+        problems.update([A], at_once=True)
 
     assert said(lines) == [A]

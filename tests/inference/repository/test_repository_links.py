@@ -89,7 +89,7 @@ def test_links_elsewhere_are_problems(
     assert len(scan.problems) == 1
     assert scan.problems[0].startswith(f"{place}: ")
     assert words in scan.problems[0]
-    assert "m" in scan.doubtful
+    assert "m" in scan.uncertain
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_limit_on_entries(tmp_path: Path) -> None:
     assert set(found(scan, root)) == {"a/1", "b/1"}
     assert len(scan.problems) == 1
     assert scan.problems[0].startswith("c.h5: the repository has more than 4 entries")
-    assert scan.doubtful == {"c", "d"}
+    assert scan.uncertain == {"c", "d"}
 
 
 def test_a_limit_inside_a_saved_model(tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ def test_a_limit_inside_a_saved_model(tmp_path: Path) -> None:
     scan = scan_repository(root, limit=20)
 
     assert set(found(scan, root)) == {"a/1"}
-    assert scan.doubtful == {"m"}
-    assert scan_repository(root / "m", limit=20).doubtful >= {"m"}
+    assert scan.uncertain == {"m"}
+    assert scan_repository(root / "m", limit=20).uncertain >= {"m"}
 
 
 def test_what_cant_be_read_is_a_problem_of_its_own() -> None:
@@ -196,7 +196,7 @@ def test_what_cant_be_read_is_a_problem_of_its_own() -> None:
         "closed: it can't be read: Permission denied.",
         "m/2: it can't be read: Permission denied.",
     ]
-    assert scan.doubtful == {"closed", "m"}
+    assert scan.uncertain == {"closed", "m"}
 
 
 def test_a_root_that_cant_be_read() -> None:

@@ -9,7 +9,7 @@ from inference.repository.scan import ModelFiles, scan_repository
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.repository.contents import Scan
+    from inference.repository.scan import Scan
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -162,7 +162,7 @@ def test_folders_that_are_no_versions(tmp_path: Path, name: str, meant: bool) ->
     assert [problem.partition(":")[0] for problem in scan.problems] == [
         f"m/{name}"
     ] * meant
-    assert scan.doubtful == set()
+    assert scan.uncertain == set()
 
 
 def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("paths", "doubtful"),
+    ("paths", "uncertain"),
     [
         pytest.param(["m/", "n.h5"], {"m"}, id="a model without a file"),
         pytest.param(["m/1/a.h5", "m/2/"], {"m"}, id="a version without a file"),
@@ -183,8 +183,10 @@ def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
         pytest.param(["m/1/a.h5", "m/2/a.h5"], set(), id="no problem"),
     ],
 )
-def test_what_is_in_doubt(tmp_path: Path, paths: list[str], doubtful: set[str]) -> None:
-    assert scan_repository(lay(tmp_path, *paths, "z.h5")).doubtful == doubtful
+def test_what_is_uncertain_models(
+    tmp_path: Path, paths: list[str], uncertain: set[str]
+) -> None:
+    assert scan_repository(lay(tmp_path, *paths, "z.h5")).uncertain == uncertain
 
 
 def test_a_file_without_a_suffix_is_a_model_if_it_is_hdf5(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from inference.repository.sidecar import (
     ModelBatchingTable,
     Sidecar,
     SignatureConfig,
-    blaming_sidecar,
     read_sidecar,
+    sidecar_errors,
 )
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def test_a_sidecar_that_has_gone(tmp_path: Path) -> None:
 def test_blame_without_a_file() -> None:
     with (
         pytest.raises(InvalidSidecar, match="^sidecar: no such tensor$"),
-        blaming_sidecar(None),
+        sidecar_errors(None),
     ):
         raise InvalidSidecar("no such tensor")
 

@@ -7,7 +7,7 @@ import pytest
 
 from inference.repository import snapshot as module
 from inference.repository.fingerprint import take_fingerprint
-from inference.repository.snapshot import Survey, Surveyor
+from inference.repository.snapshot import RepositoryScanner, RepositorySnapshot
 from tests.inference.repository.test_scan import lay
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def quiet(survey: Survey) -> dict[str, bool]:
+def quiet(snapshot: RepositorySnapshot) -> dict[str, bool]:
     return {
         str(version.files.id): version.quiet
-        for model in survey.models.values()
+        for model in snapshot.models.values()
         for version in model.versions.values()
     }
 
@@ -57,15 +57,15 @@ def write(path: Path, text: str) -> None:
 
 def test_all_versions_are_found(tmp_path: Path) -> None:
     lay(tmp_path, "b.h5", *(f"m/{number}/a.h5" for number in (1, 2, 10)))
-    survey = Surveyor(tmp_path, quiet_seconds=0).survey()
+    snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
 
-    assert {name: list(model.versions) for name, model in survey.models.items()} == {
+    assert {name: list(model.versions) for name, model in snapshot.models.items()} == {
         "b": [1],
         "m": [1, 2, 10],
     }
-    assert survey.models["m"].versions[2].files.path == tmp_path / "m/2/a.h5"
-    assert survey.problems == []
-    assert survey.doubtful == frozenset()
+    assert snapshot.models["m"].versions[2].files.path == tmp_path / "m/2/a.h5"
+    assert snapshot.problems == []
+    assert snapshot.uncertain == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_all_versions_are_found(tmp_path: Path) -> None:
 def test_the_versions_to_serve(tmp_path: Path, sidecar: str, served: list[int]) -> None:
     lay(tmp_path, *(f"m/{number}/a.h5" for number in (1, 2, 10)), "b.h5")
     write(tmp_path / "m/model.toml", sidecar)
-    survey = Surveyor(tmp_path, quiet_seconds=0).survey()
+    snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
 
-    assert survey.models["m"].wanted() == served
-    assert [str(files.id) for files in survey.wanted()] == [
+    assert snapshot.models["m"].wanted() == served
+    assert [str(files.id) for files in snapshot.wanted()] == [
         "b/1",
         *(f"m/{version}" for version in served),
     ]
@@ -95,7 +95,7 @@ def test_what_the_sidecar_of_the_model_says(tmp_path: Path) -> None:
     write(tmp_path / "m/model.toml", SIDECAR)
     write(tmp_path / "m/1/model.toml", "labels = { ignored = 1 }")
     write(tmp_path / "b.toml", "pinned = true")
-    models = Surveyor(tmp_path, quiet_seconds=0).survey().models
+    models = RepositoryScanner(tmp_path, quiet_seconds=0).scan().models
 
     assert models["m"].declaration.table.latest == 2
     assert models["m"].declaration.labels == {"stable": 1}
@@ -108,25 +108,25 @@ def test_versions_that_are_named_and_not_there(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "b.h5")
     write(tmp_path / "m/model.toml", "versions = { only = [1, 7] }")
     write(tmp_path / "b.toml", "labels = { stable = 9 }")
-    survey = Surveyor(tmp_path, quiet_seconds=0).survey()
+    snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
 
-    assert survey.problems == [
+    assert snapshot.problems == [
         "b: version 9 isn't there; the label 'stable' points at it.",
         "m: version 7 isn't there; the sidecar's [versions] names it.",
     ]
-    assert survey.doubtful == frozenset()
+    assert snapshot.uncertain == frozenset()
 
 
 def test_what_the_scan_found_wrong(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "m/2/", "m/01/", "b c.h5")
-    survey = Surveyor(tmp_path, quiet_seconds=0).survey()
+    snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
 
-    assert [problem.partition(":")[0] for problem in survey.problems] == [
+    assert [problem.partition(":")[0] for problem in snapshot.problems] == [
         "b c.h5",
         "m/01",
         "m/2",
     ]
-    assert survey.doubtful == {"m"}
+    assert snapshot.uncertain == {"m"}
 
 
 def test_a_first_sight_is_quiet_some_time_after_the_last_change(
@@ -138,8 +138,8 @@ def test_a_first_sight_is_quiet_some_time_after_the_last_change(
 
     for seconds, is_quiet in ((-1, False), (0, False), (29, False), (31, True)):
         clock.pass_from(path, seconds)
-        surveyor = Surveyor(tmp_path, quiet_seconds=QUIET_SECONDS, clock=clock)
-        assert quiet(surveyor.survey()) == {"m/1": is_quiet}
+        scanner = RepositoryScanner(tmp_path, quiet_seconds=QUIET_SECONDS, clock=clock)
+        assert quiet(scanner.scan()) == {"m/1": is_quiet}
 
 
 @pytest.mark.parametrize("root", [".", "m.h5"])
@@ -155,83 +155,85 @@ def test_what_comes_beside_a_bare_file_keeps_it_quiet(
         (tmp_path / "other.txt").unlink()
 
     clock.pass_from(path, QUIET_SECONDS)
-    surveyor = Surveyor(tmp_path / root, quiet_seconds=QUIET_SECONDS, clock=clock)
+    scanner = RepositoryScanner(
+        tmp_path / root, quiet_seconds=QUIET_SECONDS, clock=clock
+    )
 
-    assert quiet(surveyor.survey()) == {"m/1": True}
+    assert quiet(scanner.scan()) == {"m/1": True}
 
 
 def test_the_second_survey_finds_it_quiet_unless_it_changed(
     tmp_path: Path, clock: Clock
 ) -> None:
-    """As files grow, each survey finds them different."""
+    """As files grow, each snapshot finds them different."""
     lay(tmp_path, "m/1/a.h5", "still.h5")
-    surveyor = Surveyor(tmp_path, quiet_seconds=QUIET_SECONDS, clock=clock)
+    scanner = RepositoryScanner(tmp_path, quiet_seconds=QUIET_SECONDS, clock=clock)
     path = tmp_path / "m/1/a.h5"
-    assert quiet(surveyor.survey()) == {"m/1": False, "still/1": False}
+    assert quiet(scanner.scan()) == {"m/1": False, "still/1": False}
 
     for size in (1, 2):
         path.write_bytes(b"x" * size)
-        assert quiet(surveyor.survey()) == {"m/1": False, "still/1": True}
+        assert quiet(scanner.scan()) == {"m/1": False, "still/1": True}
 
-    assert quiet(surveyor.survey()) == {"m/1": True, "still/1": True}
+    assert quiet(scanner.scan()) == {"m/1": True, "still/1": True}
 
     # A version that changes isn't at its first sight: time alone doesn't make it quiet.
     path.write_bytes(b"")
     clock.pass_from(path, QUIET_SECONDS * 2)
-    assert quiet(surveyor.survey()) == {"m/1": False, "still/1": True}
-    assert quiet(surveyor.survey()) == {"m/1": True, "still/1": True}
+    assert quiet(scanner.scan()) == {"m/1": False, "still/1": True}
+    assert quiet(scanner.scan()) == {"m/1": True, "still/1": True}
 
 
 def test_without_a_time_all_is_quiet_at_once(tmp_path: Path, clock: Clock) -> None:
     lay(tmp_path, "m.h5", "-")
-    surveyor = Surveyor(tmp_path, quiet_seconds=0, clock=clock)
-    assert quiet(surveyor.survey()) == {"m/1": True}
+    scanner = RepositoryScanner(tmp_path, quiet_seconds=0, clock=clock)
+    assert quiet(scanner.scan()) == {"m/1": True}
 
     (tmp_path / "m.h5").write_bytes(b"x")
 
-    assert quiet(surveyor.survey()) == {"m/1": True}
+    assert quiet(scanner.scan()) == {"m/1": True}
 
 
 def test_a_new_version_waits_alone(tmp_path: Path, clock: Clock) -> None:
     lay(tmp_path, "m/1/a.h5", "b.h5")
-    surveyor = Surveyor(tmp_path, quiet_seconds=QUIET_SECONDS, clock=clock)
-    surveyor.survey()
+    scanner = RepositoryScanner(tmp_path, quiet_seconds=QUIET_SECONDS, clock=clock)
+    scanner.scan()
     lay(tmp_path, "m/2/a.h5")
 
-    assert quiet(surveyor.survey()) == {"m/1": True, "m/2": False, "b/1": True}
-    assert quiet(surveyor.survey()) == {"m/1": True, "m/2": True, "b/1": True}
+    assert quiet(scanner.scan()) == {"m/1": True, "m/2": False, "b/1": True}
+    assert quiet(scanner.scan()) == {"m/1": True, "m/2": True, "b/1": True}
 
 
 def test_a_broken_sidecar_doesnt_change_what_is_served(tmp_path: Path) -> None:
     lay(tmp_path, *(f"m/{number}/a.h5" for number in (1, 2, 3)), "b.h5")
     write(tmp_path / "m/model.toml", SIDECAR)
-    surveyor = Surveyor(tmp_path, quiet_seconds=0)
-    before = surveyor.survey().models["m"]
+    scanner = RepositoryScanner(tmp_path, quiet_seconds=0)
+    before = scanner.scan().models["m"]
 
     for _ in range(2):
         write(tmp_path / "m/model.toml", "labels = [")
-        survey = surveyor.survey()
-        after = survey.models["m"]
-        (problem,) = survey.problems
+        snapshot = scanner.scan()
+        after = snapshot.models["m"]
+        (problem,) = snapshot.problems
 
         assert after.declaration == before.declaration
         assert after.declaration.pinned
         assert after.wanted() == [1, 2, 3]
         assert problem.startswith("m: model.toml: it isn't valid TOML")
-        assert survey.doubtful == {"m"}
+        assert snapshot.uncertain == {"m"}
 
     write(tmp_path / "m/model.toml", "")
-    assert surveyor.survey().models["m"].wanted() == [3]
+    assert scanner.scan().models["m"].wanted() == [3]
 
 
 def test_a_sidecar_broken_from_the_start(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "m/2/a.h5", "b.h5")
     write(tmp_path / "m/model.toml", "versions = { latest = 0 }")
-    survey = Surveyor(tmp_path, quiet_seconds=0).survey()
+    snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
 
-    assert survey.models["m"].wanted() == [2]
-    assert survey.doubtful == {"m"}
-    assert "'versions.latest'" in survey.problems[0]
+    assert snapshot.models["m"].wanted() == [2]
+    assert snapshot.uncertain == {"m"}
+    assert "'versions.latest'" in snapshot.problems[0]
 
 
 def test_a_version_that_vanishes_meanwhile(
@@ -247,49 +249,49 @@ def test_a_version_that_vanishes_meanwhile(
         return take_fingerprint(files, folder=folder)
 
     monkeypatch.setattr(module, "take_fingerprint", vanishing)
-    survey = Surveyor(tmp_path, quiet_seconds=0).survey()
+    snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
 
-    assert quiet(survey) == {"b/1": True, "m/1": True}
-    assert survey.problems == []
-    assert survey.doubtful == {"m"}
+    assert quiet(snapshot) == {"b/1": True, "m/1": True}
+    assert snapshot.problems == []
+    assert snapshot.uncertain == {"m"}
 
 
-def test_a_model_in_doubt_is_remembered(tmp_path: Path) -> None:
+def test_a_model_uncertain_models_is_remembered(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "m/2/a.h5", "b.h5")
     write(tmp_path / "m/model.toml", SIDECAR)
-    surveyor = Surveyor(tmp_path, quiet_seconds=0)
-    surveyor.survey()
+    scanner = RepositoryScanner(tmp_path, quiet_seconds=0)
+    scanner.scan()
 
     (tmp_path / "m/model.toml").unlink()
     (tmp_path / "m/model.toml").symlink_to("none")
-    survey = surveyor.survey()
-    assert "m" not in survey.models
-    assert survey.doubtful == {"m"}
+    snapshot = scanner.scan()
+    assert "m" not in snapshot.models
+    assert snapshot.uncertain == {"m"}
 
     (tmp_path / "m/model.toml").unlink()
     write(tmp_path / "m/model.toml", "[")
-    assert surveyor.survey().models["m"].declaration.labels == {"stable": 1}
+    assert scanner.scan().models["m"].declaration.labels == {"stable": 1}
 
 
 def test_one_models_folder_stays_one(tmp_path: Path) -> None:
     root = lay(tmp_path / "m", "4/a.h5")
-    surveyor = Surveyor(root, quiet_seconds=0)
-    assert quiet(surveyor.survey()) == {"m/4": True}
+    scanner = RepositoryScanner(root, quiet_seconds=0)
+    assert quiet(scanner.scan()) == {"m/4": True}
 
     lay(root, "incoming/a.h5")
 
-    assert quiet(surveyor.survey()) == {"m/4": True}
+    assert quiet(scanner.scan()) == {"m/4": True}
 
 
 def test_a_repository_that_is_away_for_a_while(tmp_path: Path, clock: Clock) -> None:
     root = lay(tmp_path / "root", "m.h5")
-    surveyor = Surveyor(root, quiet_seconds=QUIET_SECONDS, clock=clock)
-    surveyor.survey()
+    scanner = RepositoryScanner(root, quiet_seconds=QUIET_SECONDS, clock=clock)
+    scanner.scan()
     root.rename(tmp_path / "away")
 
     with pytest.raises(FileNotFoundError):
-        surveyor.survey()
+        scanner.scan()
 
     (tmp_path / "away").rename(root)
 
-    assert quiet(surveyor.survey()) == {"m/1": True}
+    assert quiet(scanner.scan()) == {"m/1": True}

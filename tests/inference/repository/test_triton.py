@@ -12,7 +12,7 @@ from tests.inference.repository.test_scan import found, lay, versions
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.repository.contents import Scan
+    from inference.repository.scan import Scan
 
 PLAIN = """
 name: "m"

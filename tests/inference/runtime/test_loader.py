@@ -61,8 +61,8 @@ def prepared(
 
 
 async def opened(version: Prepared) -> Loaded:
-    compilation: Any = None
-    return await Loader(compilation, LIMITS).open(version)
+    builder: Any = None
+    return await Loader(builder, LIMITS).open(version)
 
 
 def count_servables(monkeypatch: pytest.MonkeyPatch) -> list[Servable]:
@@ -221,8 +221,8 @@ async def test_one_is_opened_at_a_time(
         inside.pop()
 
     monkeypatch.setattr(Servable, "warm_up", warm_up)
-    compilation: Any = None
-    loader = Loader(compilation, LIMITS)
+    builder: Any = None
+    loader = Loader(builder, LIMITS)
     version = prepared(tmp_path)
     all_opened = []
 
@@ -247,7 +247,7 @@ class Again:
         self._backup = shutil.copytree(version.compiled.artifact.folder, backup)
         self.changed = False
 
-    async def compile(self, *_: Any, **__: Any) -> Compiled:
+    async def build(self, *_: Any, **__: Any) -> Compiled:
         compiled = self._version.compiled
 
         if self.changed:
@@ -259,10 +259,10 @@ class Again:
 
 async def test_an_artifact_that_was_damaged_is_made_again(tmp_path: Path) -> None:
     version = prepared(tmp_path)
-    compilation: Any = Again(version, tmp_path / "backup")
+    builder: Any = Again(version, tmp_path / "backup")
     version.compiled.artifact.graph.write_bytes(b"damaged")
 
-    loaded = await Loader(compilation, LIMITS).open(version)
+    loaded = await Loader(builder, LIMITS).open(version)
 
     with loaded.servable as servable:
         assert servable.run("serving_default", {"x": np.ones((1, 2), "float32")})
@@ -270,9 +270,9 @@ async def test_an_artifact_that_was_damaged_is_made_again(tmp_path: Path) -> Non
 
 async def test_a_damaged_artifact_of_files_that_are_others_now(tmp_path: Path) -> None:
     version = prepared(tmp_path)
-    compilation: Any = Again(version, tmp_path / "backup")
-    compilation.changed = True
+    builder: Any = Again(version, tmp_path / "backup")
+    builder.changed = True
     shutil.rmtree(version.compiled.artifact.folder)
 
     with pytest.raises(LoadFailed, match="files that it was made of have changed"):
-        await Loader(compilation, LIMITS).open(version)
+        await Loader(builder, LIMITS).open(version)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from inference import EngineStatus, Load, ModelState
+from inference import EngineStatus, ModelState, QueueStats
 from service.telemetry.metrics import Snapshot, encode
 from tests.support.fakes import FakeModel
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SERVING = FakeModel(
     name="half",
     version=2,
-    load=Load(running=3, waiting=4, orphans=1, tokens=2),
+    queue=QueueStats(running=3, waiting=4, orphans=1, tokens=2),
     memory_bytes=4096,
     update_error='cut " \\ \n',
 )

@@ -44,7 +44,7 @@ async def test_accepted(headers: dict[str, str]) -> None:
         ),
         pytest.param({"Content-Type": "text/xml"}, "of type 'text/xml'", id="XML"),
         pytest.param(
-            {"Content-Type": "multipart/form-data; boundary=x"},
+            {"Content-Type": "multipart/form-data; traversal=x"},
             "of type 'multipart/form-data'",
             id="a file upload",
         ),

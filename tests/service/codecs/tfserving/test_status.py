@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from inference import EngineStatus, Load, ModelState
+from inference import EngineStatus, ModelState, QueueStats
 from service.codecs.tfserving.status import (
     engine_document,
     models_document,
@@ -17,7 +17,7 @@ OLD = FakeModel(
     name="a",
     version=1,
     concurrency=2,
-    load=Load(running=1, waiting=3, tokens=1),
+    queue=QueueStats(running=1, waiting=3, tokens=1),
     labels=("canary", "stable"),
     pinned=True,
     integrity="verified",
