@@ -48,7 +48,7 @@ class Limits:
     signatures: Mapping[str, Batching] = field(default_factory=dict)
 
     def plans(self, signatures: Iterable[str]) -> dict[str, Batching]:
-        """Return each signature's batching. Raises `InvalidSidecar` for an unknown one."""
+        """Map names to batching. Raises `InvalidSidecar` for an unknown one."""
         known = list(signatures)
 
         for name in self.signatures:
