@@ -14,8 +14,8 @@ from service.web.errors import register_error_handlers
 from service.web.urls import register_converters
 
 if TYPE_CHECKING:
+    from inference import Engine
     from service.decoding.pool import Decoders
-    from service.engine import Engine
     from service.settings.settings import Settings
 
 

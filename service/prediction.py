@@ -20,10 +20,9 @@ from service.codecs.tfserving import response as tfserving_answers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inference import ModelSpec, ModelStatus, Output
+    from inference import Engine, ModelSpec, ModelStatus, Output
     from service.codecs.tfserving.request import Form, PredictCall
     from service.decoding.pool import Decoders
-    from service.engine import Engine
 
 ON_LOOP_BYTES = 1 << 16
 """A body of up to this size is decoded on the loop: 2 to 4 ms in the worst form."""

@@ -37,7 +37,7 @@ FLOORS = (
     {"service.prediction", "service.server"},
     {"service.decoding", "service.telemetry", "service.terminal"},
     {"service.codecs.tfserving", "service.settings"},
-    {"service.codecs", "service.codecs.json", "service.auth", "service.engine"},
+    {"service.codecs", "service.codecs.json", "service.auth"},
     {"inference"},
     {"inference.engine"},
     {"inference.lifecycle"},

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from flask import Request
 
-    from inference import ModelSpec
-    from service.engine import Engine
+    from inference import Engine, ModelSpec
 
 NOTE = "tandem.note_refusal"
 """In an ASGI scope and its WSGI environ: who wants to hear of a busy model."""

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from flask import Flask, Request
     from flask.ctx import _AppCtxGlobals
 
+    from inference import Engine
     from service.auth.token import AdminToken
     from service.decoding.pool import Decoders
-    from service.engine import Engine
     from service.web.body_budget import BodyBudget
 
 SERVING = "serving"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from service.engine import Engine
+    from inference import Engine
 
 TOKEN = "correct-horse-battery-staple"
 

@@ -11,7 +11,7 @@ from service.bridge.bridge import Bridge
 from service.settings.settings import load_settings
 
 if TYPE_CHECKING:
-    from service.engine import Engine
+    from inference import Engine
     from service.web.application import ConcurrentFlask
 
 

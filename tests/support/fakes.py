@@ -10,6 +10,7 @@ import anyio
 import numpy as np
 
 from inference import (
+    Engine,
     EngineStatus,
     InvalidRequest,
     LoadFailed,
@@ -140,18 +141,19 @@ class FakeModel:
             raise
 
 
-class FakeEngine:
-    """`service.engine.Engine` over `FakeModel`s; `requests` are those it was asked.
+class FakeEngine(Engine):
+    """An engine over `FakeModel`s that records the `requests` it gets.
 
-    A rescan takes up `found`, and tells `problems`, unless `unreadable` says why not.
+    A rescan adds `found` and returns `scan_problems`, or raises for `unreadable`.
     """
 
+    # The real one's state isn't made: only the methods replaced here may be called.
     def __init__(self, *models: FakeModel) -> None:
         self.all_models = sorted(models, key=lambda model: (model.name, model.version))
         self.requests: list[PredictRequest] = []
         self.reserved = 0
         self.found: list[FakeModel] = []
-        self.problems: list[str] = []
+        self.scan_problems: list[str] = []
         self.unreadable: str | None = None
         self.draining = False
         self.loads = 0
@@ -159,6 +161,9 @@ class FakeEngine:
 
     def models(self) -> list[ModelStatus]:
         return [model.status for model in self.all_models]
+
+    def problems(self) -> list[str]:
+        return list(self.scan_problems)
 
     def versions(self, name: str) -> list[ModelStatus]:
         found = [model.status for model in self.all_models if model.name == name]
@@ -247,7 +252,7 @@ class FakeEngine:
             key=lambda model: (model.name, model.version),
         )
         self.found = []
-        return list(self.problems)
+        return self.problems()
 
     async def label(self, name: str, labels: Mapping[str, int | None]) -> None:
         self.versions(name)

@@ -157,7 +157,7 @@ def test_drain(operator: Operator) -> None:
 
 def test_rescan(operator: Operator) -> None:
     operator.engine.found = [FakeModel(name="new")]
-    operator.engine.problems = ["notes: holds no model."]
+    operator.engine.scan_problems = ["notes: holds no model."]
 
     result = operator.run("rescan")
 

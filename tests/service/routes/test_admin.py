@@ -162,7 +162,7 @@ async def test_concurrency(tmp_path: Path, path: str, calls: list[int]) -> None:
 async def test_rescan_tells_what_is_there_and_what_is_wrong(tmp_path: Path) -> None:
     engine = FakeEngine(FakeModel())
     engine.found = [FakeModel(name="new")]
-    engine.problems = ["notes: holds no model."]
+    engine.scan_problems = ["notes: holds no model."]
 
     response = await ask(engine, tmp_path, "POST", "/rescan")
 
