@@ -17,9 +17,9 @@ from werkzeug.exceptions import NotFound, Unauthorized
 from inference import ModelSpec
 from service.codecs.admin import Concurrency, Drain, Labels, Nothing, Pin, decode
 from service.codecs.tfserving.status import models_document
-from service.web.answers import json_answer
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
+from service.web.response import json_answer
 from service.web.urls import ADMIN
 
 if TYPE_CHECKING:

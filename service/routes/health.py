@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 
 from service.codecs.tfserving.status import readiness_document
-from service.web.answers import json_answer
 from service.web.context import current_engine
+from service.web.response import json_answer
 
 if TYPE_CHECKING:
     from flask import Response

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, current_app, request
 
 from service.codecs.tfserving.status import engine_document, models_document
-from service.web.answers import json_answer
 from service.web.context import current_serving
+from service.web.response import json_answer
 from service.web.urls import list_urls
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.prediction import predict
 from service.server.known_refusals import admit
-from service.web.answers import json_answer, json_text
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
 from service.web.prefer import wait_seconds
+from service.web.response import json_answer, json_text
 
 if TYPE_CHECKING:
     from flask import Response

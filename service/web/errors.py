@@ -30,7 +30,7 @@ from inference import (
     Overloaded,
     Unavailable,
 )
-from service.web.answers import json_answer
+from service.web.response import json_answer
 from service.web.urls import ADMIN, AUTOMATIC_METHODS, list_urls
 
 if TYPE_CHECKING:
