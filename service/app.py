@@ -11,7 +11,7 @@ from service.web.application import ConcurrentFlask
 from service.web.body_budget import BodyBudget
 from service.web.context import SERVING, Serving
 from service.web.errors import register_error_handlers
-from service.web.urls import register_converters
+from service.web.routing import register_converters
 
 if TYPE_CHECKING:
     from inference import Engine

@@ -15,7 +15,7 @@ import click
 from service.auth.token import check_token, read_token
 from service.cli.client import AdminClient, CallFailed, Unreachable
 from service.terminal.model_table import print_models, print_problems, printable
-from service.web.urls import ADMIN
+from service.web.routing import ADMIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -20,7 +20,7 @@ from service.codecs.tfserving.status import models_document
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
 from service.web.response import json_answer
-from service.web.urls import ADMIN
+from service.web.routing import ADMIN
 
 if TYPE_CHECKING:
     from flask import Response

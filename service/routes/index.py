@@ -10,7 +10,7 @@ from flask import Blueprint, current_app, request
 from service.codecs.tfserving.status import engine_document, models_document
 from service.web.context import current_serving
 from service.web.response import json_answer
-from service.web.urls import list_urls
+from service.web.routing import list_urls
 
 if TYPE_CHECKING:
     from flask import Response

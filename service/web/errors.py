@@ -31,7 +31,7 @@ from inference import (
     Unavailable,
 )
 from service.web.response import json_answer
-from service.web.urls import ADMIN, AUTOMATIC_METHODS, list_urls
+from service.web.routing import ADMIN, AUTOMATIC_METHODS, list_urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
