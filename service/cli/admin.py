@@ -14,7 +14,7 @@ import click
 
 from service.auth.token import check_token, read_token
 from service.cli.client import AdminClient, CallFailed, Unreachable
-from service.terminal.model_table import print_models, print_problems, printable
+from service.terminal.tables import print_models, print_problems, printable
 from service.web.routing import ADMIN
 
 if TYPE_CHECKING:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from inference import by_whole, show_bytes, show_shape, whole_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from inference import Precompiled, Shape, Signature, TensorSpec
+
+    Entry = Mapping[str, Any]
+
+SIGNATURE_HEADINGS = ("signature", "inputs", "outputs", "batches")
+MODEL_HEADINGS = ("name", "version", "state", "labels", "format", "memory", "last use")
+FILE_WIDTH = 250
+STYLES = {"AVAILABLE": "green", "LOADING": "yellow", "START": "yellow", "END": "dim"}
 
 
 def tensors(specs: Mapping[str, TensorSpec]) -> str:
@@ -33,10 +43,7 @@ def outputs(specs: Mapping[str, TensorSpec]) -> str:
 
 def signature_table(signatures: Iterable[Signature], default: str | None) -> Table:
     """A row a signature: its inputs, its outputs, whether rows may be joined."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-
-    for heading in ("signature", "inputs", "outputs", "batches"):
-        table.add_column(heading, overflow="fold")
+    table = _table(SIGNATURE_HEADINGS)
 
     for signature in signatures:
         mark = "\n(default)" if signature.name == default else ""
@@ -46,6 +53,14 @@ def signature_table(signatures: Iterable[Signature], default: str | None) -> Tab
             Text(outputs(signature.outputs)),
             Text("yes" if signature.batchable else f"no: {signature.batchable_reason}"),
         )
+
+    return table
+
+
+def _table(headings: Iterable[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
 
     return table
 
@@ -90,3 +105,73 @@ def _part(spec: TensorSpec) -> str:
 
 def _default(spec: TensorSpec) -> str:
     return "" if spec.default is None else f" = {spec.default.tolist()!r} (optional)"
+
+
+def print_models(models: Iterable[Entry]) -> None:
+    """A row a version of the entries of `GET /v1/models`; below, what is wrong."""
+    models = list(models)
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else FILE_WIDTH)
+    if not models:
+        console.print("There is no model.")
+        return
+
+    console.print(model_table(models))
+    print_problems(problems(models))
+
+
+def print_problems(lines: Iterable[str]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text(f"! {printable(line)}", style="yellow"))
+
+
+def model_table(models: Iterable[Entry]) -> Table:
+    table = _table(MODEL_HEADINGS)
+    for model in models:
+        for version in model["versions"]:
+            table.add_row(Text(printable(model["name"])), *_cells(version))
+
+    return table
+
+
+def problems(models: Iterable[Entry]) -> Iterator[str]:
+    """Why a version can't answer, or answers with older files."""
+    for model in models:
+        for version in model["versions"]:
+            name = f"{model['name']}/{version['version']}"
+            error, update_error = version["error"], version["update_error"]
+            if error is not None:
+                yield f"{name}: {error}"
+
+            if update_error is not None:
+                yield f"{name}: what its files hold now isn't served: {update_error}"
+
+
+def printable(text: str) -> str:
+    """`text` without what would move a terminal's cursor, or worse."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _cells(version: Entry) -> Iterator[Text]:
+    failed = version["error"] is not None
+    state = "failed" if failed else version["state"]
+    yield Text(str(version["version"]))
+    yield Text(printable(state), style="red" if failed else STYLES.get(state, ""))
+    yield Text(printable(", ".join(version["labels"])))
+    yield Text(printable(version["format"] or ""))
+    yield Text(_memory(version))
+    yield Text(_last_use(version["last_used"]))
+
+
+def _memory(version: Entry) -> str:
+    known = version["memory_bytes"] is not None
+    text = show_bytes(version["memory_bytes"]) if known else ""
+    return f"{text} pinned".strip() if version["pinned"] else text
+
+
+def _last_use(moment: str | None) -> str:
+    if moment is None:
+        return "never"
+
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
