@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -13,21 +15,18 @@ import inference
 from inference import InferenceError, Unavailable, available_cpus
 from service.codecs.tfserving.request import PredictCall
 from service.decoding.messages import Task
-from service.decoding.neighbours import Neighbours
 from service.decoding.process import COMMAND, DecoderProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from anyio.streams.memory import (
-        MemoryObjectReceiveStream,
-        MemoryObjectSendStream,
-    )
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from inference import Signature
 
 TIMEOUT_SECONDS = 120.0
+ALONE_AFTER_SECONDS = 1.0
 
 log = structlog.get_logger("tandem.decoders")
 
@@ -47,6 +46,28 @@ class _Job:
             return self.call
 
         raise self.error or Unavailable("the server is stopping")
+
+
+class Neighbours:
+    """Notes whose requests come, to tell whether anybody else's would be kept waiting.
+
+    Reads `clock`, in seconds, only when one model's request follows another's.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._latest = ""
+        self._changed = -math.inf
+
+    def note(self, model: str) -> None:
+        """A request for `model` has come."""
+        if model != self._latest:
+            self._latest = model
+            self._changed = self._clock()
+
+    def alone(self) -> bool:
+        """Whether all requests of the last second were for one model."""
+        return self._clock() - self._changed > ALONE_AFTER_SECONDS
 
 
 class Decoders:

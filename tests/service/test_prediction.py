@@ -20,8 +20,7 @@ from inference import (
 )
 from service import prediction
 from service.codecs.tfserving import request as tfserving
-from service.decoding.neighbours import Neighbours
-from service.decoding.pool import Decoders
+from service.decoding.pool import Decoders, Neighbours
 from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict
 from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
 

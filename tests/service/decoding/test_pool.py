@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from inference import InferenceError, Unavailable, bind
 from service.codecs.tfserving.request import decode
-from service.decoding.pool import Decoders
+from service.decoding.pool import ALONE_AFTER_SECONDS, Decoders, Neighbours
 from service.decoding.process import COMMAND
 from service.decoding.shared_memory import KEPT_BYTES
 from tests.support.fakes import signature, tensor
@@ -230,3 +230,27 @@ def arena_bytes(fd: str) -> int:
 
 def pids(folder: Path) -> list[int]:
     return [int(word) for word in (folder / "pids").read_text().split()]
+
+
+def test_alone_once_one_model_has_been_asked_for_a_while() -> None:
+    now = [100.0]
+    neighbours = Neighbours(lambda: now[0])
+
+    neighbours.note("light")
+    neighbours.note("heavy")
+    assert not neighbours.alone()
+
+    now[0] += ALONE_AFTER_SECONDS
+    neighbours.note("heavy")
+    assert not neighbours.alone()
+
+    now[0] += 0.001
+    neighbours.note("heavy")
+    assert neighbours.alone()
+
+    neighbours.note("light")
+    assert not neighbours.alone()
+
+
+def test_alone_before_any_request() -> None:
+    assert Neighbours().alone()
