@@ -6,7 +6,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from service.server.known_refusals import NOTE
+from service.server.overload import NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableMapping

@@ -10,7 +10,7 @@ from inference import LoadFailed, ModelLoading, ModelSpec, ModelState, ModelUnlo
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.prediction import predict
-from service.server.known_refusals import admit
+from service.server.overload import admit
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
 from service.web.prefer import wait_seconds

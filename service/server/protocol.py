@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.server.known_refusals import NOTE, KnownRefusals
-from service.server.overload import Turnstile
+from service.server.overload import NOTE, KnownRefusals, Turnstile
 
 if TYPE_CHECKING:
     from typing import Any, ClassVar

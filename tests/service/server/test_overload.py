@@ -1,11 +1,30 @@
-"""What one turn of the loop begins, on a loop that turns by hand."""
+"""Starts on a loop that is stepped by hand; known refusals over real sockets."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from service.server.overload import LONGEST_LINE, Turnstile
+import pytest
+
+from inference import ModelNotFound, ModelSpec, Overloaded
+from service.bridge.bridge import Bridge
+from service.server.overload import (
+    LONGEST_LINE,
+    MAX_TARGET,
+    MAX_TARGETS,
+    KnownRefusals,
+    Turnstile,
+)
+from service.server.protocol import JsonErrorProtocol
+from tests.service.server.test_protocol import BODY, post, read_answer, serving
+from tests.support.clients import make_app
+from tests.support.fakes import FakeEngine, FakeModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 async def test_a_turn_begins_so_many_and_keeps_the_order() -> None:
@@ -68,3 +87,108 @@ def test_the_line_is_as_long_as_its_time_allows() -> None:
             turnstile._measure(seconds)
 
         assert abs(turnstile.longest - longest) <= 1
+
+
+TARGET = b"POST /v1/models/half:predict"
+
+
+def busy() -> None:
+    raise Overloaded("The model is busy.", retry_after=1.5)
+
+
+def gone() -> None:
+    raise ModelNotFound("There is no such model.")
+
+
+def idle() -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("noted", "ask", "refused"),
+    [
+        pytest.param(TARGET, busy, True, id="still busy"),
+        pytest.param(TARGET, idle, False, id="not busy any more"),
+        pytest.param(TARGET, gone, False, id="gone"),
+        pytest.param(b"GET /v1/models/half:predict", busy, False, id="another method"),
+        pytest.param(TARGET + b"?x=1", busy, False, id="another target"),
+    ],
+)
+def test_what_is_known(noted: bytes, ask: Callable[[], None], refused: bool) -> None:
+    known = KnownRefusals()
+    known.note(noted, ask)
+
+    for _ in range(2):
+        assert (known.refusal(TARGET) is not None) is refused
+
+
+def test_it_is_asked_again_each_time() -> None:
+    model, known = FakeModel(full=True), KnownRefusals()
+    engine = FakeEngine(model)
+    known.note(TARGET, lambda: engine.admit(ModelSpec(name="half")))
+
+    assert known.refusal(TARGET) is not None
+    model.full = False
+    assert known.refusal(TARGET) is None
+    model.full = True
+    assert known.refusal(TARGET) is not None
+
+
+def test_clients_choose_targets_but_not_how_much_is_kept() -> None:
+    known = KnownRefusals()
+    known.note(b"x" * (MAX_TARGET + 1), busy)
+    assert known.refusal(b"x" * (MAX_TARGET + 1)) is None
+
+    for number in range(MAX_TARGETS + 1):
+        known.note(b"%d" % number, busy)
+
+    assert known.refusal(b"0") is None
+    assert known.refusal(b"%d" % MAX_TARGETS) is not None
+
+
+def test_the_second_refusal_is_the_first_one_without_the_application() -> None:
+    model = FakeModel(name="m", full=True)
+    application = Bridge(make_app(FakeEngine(model)))
+    asked: list[str] = []
+
+    class Protocol(JsonErrorProtocol):
+        known_refusals = KnownRefusals()
+
+    async def counting(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        await application(scope, receive, send)
+
+    with serving(counting, Protocol) as client:
+        answers = []
+        for _ in range(3):  # the connection stays good
+            client.sendall(post(b"content-type: application/json") + BODY)
+            head, body = read_answer(client)
+            assert head.startswith(b"HTTP/1.1 429 ")
+            assert b"retry-after: 2" in head.lower().splitlines()
+            assert b"content-type: application/json" in head.lower().splitlines()
+            answers.append(json.loads(body))
+
+        model.full = False
+        client.sendall(post(b"content-type: application/json") + BODY)
+        assert read_answer(client)[0].startswith(b"HTTP/1.1 400 ")
+
+    assert answers == [{"error": "model m/1 is busy"}] * 3
+    assert len(asked) == 2
+
+
+def test_other_models_are_still_heard() -> None:
+    engine = FakeEngine(FakeModel(name="m", full=True), FakeModel(name="half"))
+
+    class Protocol(JsonErrorProtocol):
+        known_refusals = KnownRefusals()
+
+    with serving(Bridge(make_app(engine)), Protocol) as client:
+        for _ in range(2):
+            client.sendall(post(b"content-type: application/json") + BODY)
+            assert read_answer(client)[0].startswith(b"HTTP/1.1 429 ")
+
+            client.sendall(
+                b"POST /v1/models/half:predict HTTP/1.1\r\nhost: x\r\n"
+                b"content-length: 20\r\n\r\n" + b'{"instances": [1.0]}'
+            )
+            assert read_answer(client)[1] == b'{"predictions":[2.5]}'
