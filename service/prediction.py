@@ -14,8 +14,8 @@ import anyio.lowlevel
 
 from inference import DeadlineExceeded, PredictRequest, bind, put_together
 from service.codecs.json.numbers import Irregular
-from service.codecs.tfserving import request as tfserving
-from service.codecs.tfserving import response as tfserving_answers
+from service.codecs.tfserving.request import decode, decode_regular
+from service.codecs.tfserving.response import encode, encode_pieces, is_small
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ async def _decode(
         decoders.neighbours.note(model.name)
 
     if decoders is None or size <= ON_LOOP_BYTES:
-        return tfserving.decode(b"".join(pieces))
+        return decode(b"".join(pieces))
 
     # While this body came, others may have filled the model's queue: what is to be
     # refused isn't decoded, and what is decoded isn't refused.
@@ -107,7 +107,7 @@ async def _decode_long(
 
 
 def _decode_regular(body: bytes, status: ModelStatus) -> PredictCall | None:
-    call = tfserving.decode_regular(body, lists=False)
+    call = decode_regular(body, lists=False)
     if call is None:
         return None
 
@@ -123,11 +123,11 @@ def _decode_regular(body: bytes, status: ModelStatus) -> PredictCall | None:
 
 
 async def _encode(outputs: Mapping[str, Output], form: Form) -> bytes | list[bytes]:
-    if tfserving_answers.is_small(outputs):
-        return tfserving_answers.encode(outputs, form)
+    if is_small(outputs):
+        return encode(outputs, form)
 
     pieces = []
-    for piece in tfserving_answers.encode_pieces(outputs, form):
+    for piece in encode_pieces(outputs, form):
         pieces.append(piece)
         await anyio.lowlevel.checkpoint()
 

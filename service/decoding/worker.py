@@ -14,12 +14,8 @@ import signal
 import sys
 from typing import IO
 
-from inference import (
-    InferenceError,
-    bind,
-    keep_freed_memory,
-)
-from service.codecs.tfserving import request as tfserving
+from inference import InferenceError, bind, keep_freed_memory
+from service.codecs.tfserving.request import decode
 from service.decoding.messages import ANSWER, REQUEST, Answer, Task, pack
 from service.decoding.shared_memory import Arena, aligned
 
@@ -49,7 +45,7 @@ def serve_one(requests: IO[bytes], answers: IO[bytes], arena: Arena) -> bool:
 
     task_size, body_size = REQUEST.unpack(head)
     task: Task = pickle.loads(requests.read(task_size))
-    answer, buffers = decode(arena.read(0, body_size), task)
+    answer, buffers = decode_task(arena.read(0, body_size), task)
     offset = answer.offset
     for buffer in buffers:
         arena.write(offset, buffer)
@@ -61,9 +57,9 @@ def serve_one(requests: IO[bytes], answers: IO[bytes], arena: Arena) -> bool:
     return True
 
 
-def decode(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
+def decode_task(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
     try:
-        call = tfserving.decode(body)
+        call = decode(body)
         signature = task.signatures.get(call.signature or task.default or "")
         # Which signatures there are, or why there are none, the engine tells.
         inputs = bind(signature, call.inputs) if signature else {}

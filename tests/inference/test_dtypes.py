@@ -15,7 +15,7 @@ from inference.errors import InputMismatch, InvalidModel, InvalidRequest
 from inference.inputs.binding import bind
 from inference.inputs.nested_lists import LEAVES
 from inference.runtime.servable import Servable
-from service.codecs.json import arrays as json_arrays
+from service.codecs.json import arrays
 from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
@@ -117,14 +117,14 @@ def test_what_goes_in_comes_out(tmp_path: Path, name: str) -> None:
         inputs = bind(signature, {"x": sent(name)})
         answers = servable.run("serving_default", inputs)
 
-    assert json_arrays.text("y", answers["y"]).decode() == SERVED[name]
+    assert arrays.text("y", answers["y"]).decode() == SERVED[name]
 
 
 @pytest.mark.parametrize("name", ANSWERED)
 def test_what_numpy_lacks_is_written_from_a_wider_type(name: str) -> None:
     array = np.array([[1, 0]]).astype(getattr(ml_dtypes, name))
 
-    assert json_arrays.text("y", array).decode() == ANSWERED[name]
+    assert arrays.text("y", array).decode() == ANSWERED[name]
 
 
 @pytest.mark.parametrize("name", ["float8_e5m2", "float8_e4m3fn", "int4"])
@@ -140,7 +140,7 @@ def test_a_graph_that_gives_them_is_answered(tmp_path: Path, name: str) -> None:
     with compiled(path, tmp_path) as servable:
         answers = servable.run("serving_default", {"x": np.ones((1, 2), "float32")})
 
-    written = json_arrays.text("y", answers["y"]).decode()
+    written = arrays.text("y", answers["y"]).decode()
     assert written in ("[[1.0,1.0]]", "[[1,1]]")
 
 
@@ -168,4 +168,4 @@ def test_what_json_has_no_form_for_is_said_at_the_call(
             bind(servable.signatures["serving_default"], {"x": [[1.0, 2.0]]})
 
     with pytest.raises(InvalidRequest, match=rf"tensor type: {name} \(output 'y'\)"):
-        json_arrays.text("y", answers["y"])
+        arrays.text("y", answers["y"])

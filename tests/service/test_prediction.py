@@ -19,7 +19,6 @@ from inference import (
     UnknownSignature,
 )
 from service import prediction
-from service.codecs.tfserving import request as tfserving
 from service.decoding.pool import Decoders, Neighbours
 from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict
 from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
@@ -218,7 +217,7 @@ async def test_a_place_is_kept_while_a_body_is_decoded(decoders: Noting) -> None
 async def test_what_a_busy_model_refuses_is_not_decoded(
     decoders: Noting, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(tfserving, "decode_regular", None)
+    monkeypatch.setattr(prediction, "decode_regular", None)
     engine = FakeEngine(FakeModel(full=True))
 
     with pytest.raises(Overloaded):
@@ -231,7 +230,7 @@ async def test_nothing_slow_is_done_on_the_loop(
     decoders: Noting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers that turn out to need the slow way, when they are bound at last."""
-    monkeypatch.setattr(tfserving, "decode_slowly", None)
+    monkeypatch.setattr("service.codecs.tfserving.request.decode_slowly", None)
     model = FakeModel(signatures=(signature(tensor("x", "int8")),))
     body = document(300, ON_LOOP_BYTES + 1)
 

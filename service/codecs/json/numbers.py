@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.codecs.json import values as json_tensors
+from service.codecs.json.values import parse
 
 if TYPE_CHECKING:
     from inference import Array
@@ -101,7 +101,7 @@ class Text:
 
     def value(self) -> Any:
         if self._value is None:
-            self._value = json_tensors.parse(self._body)
+            self._value = parse(self._body)
 
         return self._value
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from inference import Ragged, Sparse
-from service.codecs.json import arrays as json_arrays
+from service.codecs.json import arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,23 +22,23 @@ LIST_COST = 64  # numbers that could be written while a row's list is begun
 _TEXT_COST = 8  # bytes of text for a number
 
 
-def check(name: str, output: Output) -> None:
+def check_output(name: str, output: Output) -> None:
     """Raises `InvalidRequest` for a dtype that JSON can't carry."""
     values = output.values if isinstance(output, Ragged | Sparse) else output
-    json_arrays.check_dtype(name, values)
+    arrays.check_dtype(name, values)
 
 
-def text(name: str, output: Output) -> bytes:
-    """`pieces` in one."""
+def output_text(name: str, output: Output) -> bytes:
+    """`output_pieces` in one."""
     if isinstance(output, Ragged | Sparse):
-        return b"".join(pieces(name, output))
+        return b"".join(output_pieces(name, output))
 
-    return json_arrays.text(name, output)
+    return arrays.text(name, output)
 
 
-def pieces(name: str, output: Output) -> Iterator[bytes]:
-    """The JSON text of `output`. Raises `InvalidRequest` as `check` does."""
-    check(name, output)
+def output_pieces(name: str, output: Output) -> Iterator[bytes]:
+    """The JSON text of `output`. Raises `InvalidRequest` as `check_output` does."""
+    check_output(name, output)
 
     if isinstance(output, Ragged):
         return _gathered(_nested(name, output))
@@ -46,40 +46,40 @@ def pieces(name: str, output: Output) -> Iterator[bytes]:
     if isinstance(output, Sparse):
         return _sparse(name, output)
 
-    return json_arrays.pieces(name, output)
+    return arrays.pieces(name, output)
 
 
-def fragments(name: str, output: Array | Ragged) -> Iterable[orjson.Fragment]:
+def output_fragments(name: str, output: Array | Ragged) -> Iterable[orjson.Fragment]:
     """The text of each row, for `orjson.dumps`."""
     if not isinstance(output, Ragged):
-        return json_arrays.fragments(name, output)
+        return arrays.fragments(name, output)
 
     rows = (output.row(index) for index in range(len(output)))
-    return map(orjson.Fragment, map(text, itertools.repeat(name), rows))
+    return map(orjson.Fragment, map(output_text, itertools.repeat(name), rows))
 
 
-def row(output: Array | Ragged, index: int) -> Array | Ragged:
+def output_row(output: Array | Ragged, index: int) -> Array | Ragged:
     return output.row(index) if isinstance(output, Ragged) else output[index, ...]
 
 
-def cost(output: Output) -> int:
+def output_cost(output: Output) -> int:
     """Return what writing takes, in numbers that could be written meanwhile."""
     if isinstance(output, Ragged):
         lists = sum(splits.size for splits in output.row_splits)
-        return json_arrays.cost(output.values) + LIST_COST * lists
+        return arrays.cost(output.values) + LIST_COST * lists
 
     if isinstance(output, Sparse):
-        return sum(map(json_arrays.cost, (output.indices, output.values, output.shape)))
+        return sum(map(arrays.cost, (output.indices, output.values, output.shape)))
 
-    return json_arrays.cost(output)
+    return arrays.cost(output)
 
 
-def is_small(output: Output) -> bool:
+def is_small_output(output: Output) -> bool:
     """Return whether it is written by one call."""
     if isinstance(output, Ragged | Sparse):
-        return cost(output) <= json_arrays.PIECE_COST
+        return output_cost(output) <= arrays.PIECE_COST
 
-    return json_arrays.is_small(output)
+    return arrays.is_small(output)
 
 
 def _nested(name: str, ragged: Ragged) -> Iterator[bytes]:
@@ -92,17 +92,17 @@ def _nested(name: str, ragged: Ragged) -> Iterator[bytes]:
         if isinstance(inner, Ragged):
             yield from _nested(name, inner)
         else:
-            yield from json_arrays.pieces(name, inner)
+            yield from arrays.pieces(name, inner)
 
     yield b"]"
 
 
 def _sparse(name: str, sparse: Sparse) -> Iterator[bytes]:
     yield b'{"indices":'
-    yield from json_arrays.pieces("indices", sparse.indices)
+    yield from arrays.pieces("indices", sparse.indices)
     yield b',"values":'
-    yield from json_arrays.pieces(name, sparse.values)
-    yield b',"shape":' + json_arrays.text("shape", sparse.shape) + b"}"
+    yield from arrays.pieces(name, sparse.values)
+    yield b',"shape":' + arrays.text("shape", sparse.shape) + b"}"
 
 
 def _gathered(tokens: Iterator[bytes]) -> Iterator[bytes]:
@@ -112,7 +112,7 @@ def _gathered(tokens: Iterator[bytes]) -> Iterator[bytes]:
     for token in tokens:
         held.append(token)
         spent += LIST_COST // 2 + len(token) // _TEXT_COST
-        if spent >= json_arrays.PIECE_COST:
+        if spent >= arrays.PIECE_COST:
             yield b"".join(held)
             held, spent = [], 0
 

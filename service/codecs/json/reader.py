@@ -3,7 +3,7 @@
 A tensor's text is nearly all numbers. simdjson gives them as one buffer, but says
 neither their shape nor whether the lists that hold them are regular; so the brackets
 and commas of the text are compared with those that a tensor of that shape must have.
-Whatever isn't as regular as that is left to the slow way, `json_tensors.parse`.
+Whatever isn't as regular as that is left to the slow way, `values.parse`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import simdjson
 
-from service.codecs.json import values as json_tensors
 from service.codecs.json.numbers import (
     FlatColumn,
     FlatNumbers,
@@ -21,6 +20,7 @@ from service.codecs.json.numbers import (
     Joined,
     Text,
 )
+from service.codecs.json.values import BASE64_KEY
 
 MAX_RANK = 64  # numpy's NPY_MAXDIMS
 MAX_KEYS = 256
@@ -134,7 +134,7 @@ class _Reader:
         result: dict[str, Any] = {}
         for key in item:
             # Looked up, a key ends at its first NUL.
-            if key in result or key == json_tensors.BASE64_KEY or "\0" in key:
+            if key in result or key == BASE64_KEY or "\0" in key:
                 raise Irregular
 
             self._written.append(b',"":' if result else b'{"":')

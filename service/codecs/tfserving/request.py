@@ -12,11 +12,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inference import UNNAMED, InvalidRequest
-from service.codecs.json import reader as flat_json
-from service.codecs.json import values as json_tensors
 from service.codecs.json.numbers import FlatNumbers
-from service.codecs.json.reader import Stacked
-from service.codecs.json.values import show
+from service.codecs.json.reader import Stacked, read
+from service.codecs.json.values import decode_base64, parse, refuse_duplicates, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +53,7 @@ def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
 
     Where `lists` is false, binding it raises `Irregular` sooner than being slow.
     """
-    document = flat_json.read(body, lists=lists)
+    document = read(body, lists=lists)
     if document is None:
         return None
 
@@ -78,7 +76,7 @@ def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
 
 def decode_slowly(body: bytes) -> PredictCall:
     """`decode` for any text, with a Python object for each number."""
-    document = json_tensors.parse(body)
+    document = parse(body)
     if type(document) is not dict:
         raise InvalidRequest(
             f"JSON Value: {show(document)} Is not object: send"
@@ -87,10 +85,10 @@ def decode_slowly(body: bytes) -> PredictCall:
 
     signature = _signature(document)
     form = _form(document)
-    json_tensors.refuse_duplicates(body, _expected_keys(document, form))
+    refuse_duplicates(body, _expected_keys(document, form))
     value = document[form]
     if b'"b64"' in body:
-        value = json_tensors.decode_base64(value)
+        value = decode_base64(value)
 
     inputs = _rows(value) if form is ROWS else _columns(value)
     return PredictCall(form=form, inputs=inputs, signature=signature)

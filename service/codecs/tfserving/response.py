@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 import orjson
 
 from inference import InvalidRequest, Ragged, Sparse
-from service.codecs.json import arrays as json_arrays
-from service.codecs.json import outputs as json_outputs
+from service.codecs.json import arrays
+from service.codecs.json.outputs import (
+    check_output,
+    is_small_output,
+    output_cost,
+    output_fragments,
+    output_pieces,
+    output_row,
+    output_text,
+)
 from service.codecs.tfserving.request import COLUMNS, Form
 
 if TYPE_CHECKING:
@@ -37,20 +45,20 @@ def encode(outputs: Mapping[str, Output], form: Form) -> bytes:
 
     _check_ranks(_with_rows(outputs))
     ((name, array),) = outputs.items()
-    return b'{"predictions":' + json_outputs.text(name, array) + b"}"
+    return b'{"predictions":' + output_text(name, array) + b"}"
 
 
 def is_small(outputs: Mapping[str, Output]) -> bool:
     """Whether `encode` is soon over."""
     if len(outputs) == 1:
-        return all(map(json_outputs.is_small, outputs.values()))
+        return all(map(is_small_output, outputs.values()))
 
-    return sum(_cost(array) for array in outputs.values()) <= json_arrays.PIECE_COST
+    return sum(_cost(array) for array in outputs.values()) <= arrays.PIECE_COST
 
 
 def _cost(output: Output) -> int:
     fields = 1 if isinstance(output, Sparse) or not output.ndim else len(output)
-    return json_outputs.cost(output) + FIELD_COST * fields
+    return output_cost(output) + FIELD_COST * fields
 
 
 def encode_pieces(outputs: Mapping[str, Output], form: Form) -> Iterator[bytes]:
@@ -62,7 +70,7 @@ def encode_pieces(outputs: Mapping[str, Output], form: Form) -> Iterator[bytes]:
         raise InvalidRequest("Cannot convert empty tensor map to JSON")
 
     for name, array in outputs.items():
-        json_outputs.check(name, array)
+        check_output(name, array)
 
     if form is COLUMNS:
         return _as_columns(outputs)
@@ -100,14 +108,14 @@ def _with_rows(outputs: Mapping[str, Output]) -> dict[str, Rows]:
 
 def _one(outputs: Mapping[str, Output]) -> Iterator[bytes]:
     ((name, array),) = outputs.items()
-    return json_outputs.pieces(name, array)
+    return output_pieces(name, array)
 
 
 def _object(outputs: Mapping[str, Output]) -> Iterator[bytes]:
     opening = b"{"
     for name, array in outputs.items():
         yield opening + orjson.dumps(name) + b":"
-        yield from json_outputs.pieces(name, array)
+        yield from output_pieces(name, array)
         opening = b","
 
     yield b"}"
@@ -126,18 +134,14 @@ def _objects(outputs: Mapping[str, Rows]) -> Iterator[bytes]:
             stop = start + step
             yield _group({k: _slice(v, start, stop) for k, v in outputs.items()})
         else:
-            yield from _object(
-                {k: json_outputs.row(v, start) for k, v in outputs.items()}
-            )
+            yield from _object({k: output_row(v, start) for k, v in outputs.items()})
 
     yield b"]"
 
 
 def _rows_a_piece(outputs: Mapping[str, Rows]) -> int:
-    row = sum(
-        FIELD_COST + json_outputs.cost(each) // len(each) for each in outputs.values()
-    )
-    return json_arrays.PIECE_COST // row
+    row = sum(FIELD_COST + output_cost(each) // len(each) for each in outputs.values())
+    return arrays.PIECE_COST // row
 
 
 def _slice(output: Rows, start: int, stop: int) -> Rows:
@@ -148,7 +152,7 @@ def _slice(output: Rows, start: int, stop: int) -> Rows:
 
 
 def _group(outputs: Mapping[str, Rows]) -> bytes:
-    columns = (json_outputs.fragments(name, array) for name, array in outputs.items())
+    columns = (output_fragments(name, array) for name, array in outputs.items())
     rows = [
         dict(zip(outputs, values, strict=True)) for values in zip(*columns, strict=True)
     ]

@@ -13,8 +13,8 @@ from inference.backend import tf, tf1
 from inference.errors import InputMismatch, InvalidRequest
 from inference.inputs.binding import bind
 from inference.runtime.servable import Servable
-from service.codecs.tfserving import request as tfserving
-from service.codecs.tfserving import response as tfserving_answers
+from service.codecs.tfserving.request import decode
+from service.codecs.tfserving.response import encode
 from tests.support.graphs import compile_path
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ def servable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servable]:
 
 def ask(servable: Servable, **body: Any) -> Any:
     """The answer to `body`, as a client gets it."""
-    call = tfserving.decode(json.dumps(body).encode())
+    call = decode(json.dumps(body).encode())
     name = call.signature or servable.manifest.default_signature
     signature = servable.signatures[name]
     outputs = servable.run(name, bind(signature, call.inputs))
     whole = put_together(signature, outputs)
-    answer = json.loads(tfserving_answers.encode(whole, call.form))
+    answer = json.loads(encode(whole, call.form))
     ((_, value),) = answer.items()
     return value
 

@@ -9,19 +9,19 @@ import orjson
 import pytest
 
 from inference import InvalidRequest
-from service.codecs.json import arrays as json_arrays
+from service.codecs.json import arrays
 
 NAN, INF = float("nan"), float("inf")
 
 
 def text_of(name: str, array: Any) -> bytes:
     """Written at once, which is no other than in pieces, though these be small."""
-    text = json_arrays.text(name, array)
-    assert b"".join(json_arrays.pieces(name, array)) == text
+    text = arrays.text(name, array)
+    assert b"".join(arrays.pieces(name, array)) == text
     for size in (1, 2, 3, 130):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(json_arrays, "PIECE_COST", size)
-            assert b"".join(json_arrays.pieces(name, array)) == text
+            patch.setattr(arrays, "PIECE_COST", size)
+            assert b"".join(arrays.pieces(name, array)) == text
 
     return text
 
@@ -101,14 +101,14 @@ def test_numbers_come_back_equal() -> None:
 @pytest.mark.parametrize("dtype", ["complex64", "datetime64[s]"])
 def test_what_json_cannot_carry(dtype: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(f"tensor type: {dtype}")):
-        json_arrays.text("y", np.zeros(1, dtype))
+        arrays.text("y", np.zeros(1, dtype))
 
 
 @pytest.mark.parametrize("shape", [(100_000,), (7, 30_000), (30_000, 7), (2, 3, 9_999)])
 def test_no_piece_is_long(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
-    pieces = list(json_arrays.pieces("y", array))
+    pieces = list(arrays.pieces("y", array))
 
-    assert max(map(len, pieces)) < 16 * json_arrays.PIECE_COST
+    assert max(map(len, pieces)) < 16 * arrays.PIECE_COST
     np.testing.assert_array_equal(np.array(orjson.loads(b"".join(pieces)), "f4"), array)

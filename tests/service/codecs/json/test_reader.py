@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference import InferenceError, Signature, bind
-from service.codecs.json import values as json_tensors
 from service.codecs.json.numbers import FlatNumbers
 from service.codecs.json.reader import outline_of, outline_size
 from service.codecs.tfserving.request import decode, decode_slowly
@@ -351,7 +350,7 @@ def test_the_slow_way_is_gone_once_for_all_inputs(
         parsed.append(body)
         return orjson.loads(body)
 
-    monkeypatch.setattr(json_tensors, "parse", parse)
+    monkeypatch.setattr("service.codecs.json.numbers.parse", parse)
     body = b'{"inputs": {"a": [[0]], "b": [1]}}'
 
     inputs = decode(body).inputs

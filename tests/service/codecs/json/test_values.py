@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from inference import InvalidRequest
-from service.codecs.json import values as json_tensors
+from service.codecs.json.values import decode_base64, parse, refuse_duplicates, show
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from service.codecs.json import values as json_tensors
     ],
 )
 def test_parse(body: bytes, expected: Any) -> None:
-    assert json_tensors.parse(body) == expected
+    assert parse(body) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,20 +42,20 @@ def test_parse(body: bytes, expected: Any) -> None:
 )
 def test_parse_refuses(body: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(message)):
-        json_tensors.parse(body)
+        parse(body)
 
 
 def test_duplicates_are_refused_only_where_keys_are_equal() -> None:
-    json_tensors.refuse_duplicates(b'{"a": 1, "b": "a"}', {"a": 1})
+    refuse_duplicates(b'{"a": 1, "b": "a"}', {"a": 1})
     with pytest.raises(InvalidRequest, match='key "a" is there twice'):
-        json_tensors.refuse_duplicates(b'{"a": 1, "a": 2}', {"a": 1})
+        refuse_duplicates(b'{"a": 1, "a": 2}', {"a": 1})
 
 
 def test_duplicates_in_deep_nesting() -> None:
     body = b'{"a": 1, "a": %b1%b}' % (b"[" * 100_000, b"]" * 100_000)
 
     with pytest.raises(InvalidRequest, match="nested too deep"):
-        json_tensors.refuse_duplicates(body, {"a": 1})
+        refuse_duplicates(body, {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_duplicates_in_deep_nesting() -> None:
     ],
 )
 def test_decode_base64(value: Any, expected: Any) -> None:
-    assert json_tensors.decode_base64(value) == expected
+    assert decode_base64(value) == expected
 
 
 @pytest.mark.parametrize("text", ["a", "_-8=", "aGk=\n", "aGk=é", "a=b="])
 def test_decode_base64_refuses(text: str) -> None:
     with pytest.raises(InvalidRequest, match="Unable to base64 decode"):
-        json_tensors.decode_base64([{"b64": text}])
+        decode_base64([{"b64": text}])
 
 
 def test_decode_base64_in_deep_nesting() -> None:
@@ -87,7 +87,7 @@ def test_decode_base64_in_deep_nesting() -> None:
         value = [value]
 
     with pytest.raises(InvalidRequest, match="nested too deep"):
-        json_tensors.decode_base64(value)
+        decode_base64(value)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_decode_base64_in_deep_nesting() -> None:
     ],
 )
 def test_show(value: Any, text: str) -> None:
-    assert json_tensors.show(value) == text
+    assert show(value) == text
 
 
 def test_show_of_deep_nesting() -> None:
@@ -107,4 +107,4 @@ def test_show_of_deep_nesting() -> None:
     for _ in range(900):
         value = [value]
 
-    assert len(json_tensors.show(value)) < 100
+    assert len(show(value)) < 100

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from inference import InvalidRequest, Ragged, Sparse
-from service.codecs.json import arrays as json_arrays
+from service.codecs.json import arrays
 from service.codecs.tfserving.request import Form
 from service.codecs.tfserving.response import encode, encode_pieces, is_small
 
@@ -110,7 +110,7 @@ def test_encode(
 ) -> None:
     assert encode(outputs, form) == text
     for size in (1, 70, 130, 200, 100_000):
-        monkeypatch.setattr(json_arrays, "PIECE_COST", size)
+        monkeypatch.setattr(arrays, "PIECE_COST", size)
         assert b"".join(encode_pieces(outputs, form)) == text
 
 
@@ -162,7 +162,7 @@ def test_ragged_rows_come_in_pieces() -> None:
     pieces = list(encode_pieces({"r": LONG}, Form.COLUMNS))
 
     assert 1 < len(pieces) < 1000
-    assert max(map(len, pieces)) < 16 * json_arrays.PIECE_COST
+    assert max(map(len, pieces)) < 16 * arrays.PIECE_COST
     rows = orjson.loads(b"".join(pieces))["outputs"]
     assert list(map(len, rows)) == [1] * 9_999 + [20_000]
     assert list(itertools.chain.from_iterable(rows)) == list(range(29_999))
@@ -178,7 +178,7 @@ def test_rows_of_long_and_short_outputs_come_in_pieces() -> None:
     pieces = list(encode_pieces(outputs, Form.ROWS))
 
     assert not is_small(outputs)
-    assert max(map(len, pieces)) < 16 * json_arrays.PIECE_COST
+    assert max(map(len, pieces)) < 16 * arrays.PIECE_COST
     rows = orjson.loads(b"".join(pieces))["predictions"]
     assert [(r["long"], r["short"], r["text"]) for r in rows] == [
         ([1.0] * 20_000, index, text) for index, text in enumerate("abc")
