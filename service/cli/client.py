@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
+import ssl
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
+
 CONNECT_SECONDS = 10.0
 SHOWN_BYTES = 200
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class CallFailed(Exception):
@@ -43,55 +46,44 @@ class AdminClient:
             )
 
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """The answer's JSON object. Raises `CallFailed`, `Unreachable`."""
-        connection = self._connection()
+        """Return the answer's JSON object. Raises `CallFailed`, `Unreachable`."""
         try:
-            status, text = self._exchange(connection, method, path, body)
-        except TimeoutError:
+            response = self._send(method, path, body)
+        except httpx.TimeoutException:
             raise Unreachable(
                 f"{self.url} gave no answer in time; what was asked may go on there"
             ) from None
-        except (OSError, http.client.HTTPException) as exc:
-            reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise Unreachable(
-                f"can't reach {self.url}: {reason}. Is a server there? Name another "
-                "with --server or TANDEM_SERVER"
+                f"can't reach {self.url}: {_reason(exc)}. Is a server there? Name "
+                "another with --server or TANDEM_SERVER"
             ) from exc
-        finally:
-            connection.close()
 
-        return self._read(status, text)
+        return self._read(response.status_code, response.content)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _send(self, method: str, path: str, body: Any) -> httpx.Response:
         parts = urlsplit(self.url)
-        host, secure = parts.hostname or "", parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection: http.client.HTTPConnection = kind(
-            host, parts.port, timeout=CONNECT_SECONDS
+        root = parts.path.rstrip("/")
+        url = parts._replace(path=f"{root}{path}", query="", fragment="").geturl()
+        return httpx.request(
+            method,
+            url,
+            content=None if body is None else json.dumps(body).encode(),
+            headers=HEADERS,
+            auth=self._authorize,
+            timeout=httpx.Timeout(self.timeout, connect=CONNECT_SECONDS),
+            # The machine's certificate authorities, not those that httpx brings.
+            verify=ssl.create_default_context(),
+            # A proxy, or a password of ~/.netrc, isn't meant for this server.
+            trust_env=False,
         )
-        return connection
 
-    def _exchange(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        body: Any,
-    ) -> tuple[int, bytes]:
-        connection.connect()
-        connection.sock.settimeout(self.timeout)
-        sent = None if body is None else json.dumps(body).encode()
-        root = urlsplit(self.url).path.rstrip("/")
-        connection.request(method, f"{root}{path}", body=sent, headers=self._headers())
-        response = connection.getresponse()
-        return response.status, response.read()
-
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    def _authorize(self, request: httpx.Request) -> httpx.Request:
+        # As `auth`: among the headers, a user name in the URL would replace it.
         if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token}"
+            request.headers["Authorization"] = f"Bearer {self.token}"
 
-        return headers
+        return request
 
     def _read(self, status: int, text: bytes) -> dict[str, Any]:
         try:
@@ -109,6 +101,19 @@ class AdminClient:
         raise Unreachable(
             f"{self.url} answered {status}, not as Tandem does: {shown!r}"
         )
+
+
+def _reason(error: Exception) -> str:
+    """Return the system's own words, where one of its errors is behind `error`."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+
+        # Not `__cause__`: httpcore raises its errors anew, `from None`.
+        cause = cause.__context__
+
+    return str(error) or type(error).__name__
 
 
 def is_url(text: str) -> bool:
