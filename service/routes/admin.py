@@ -58,7 +58,8 @@ async def authorize() -> None:
 
 
 def bearer_token(header: str) -> bytes | None:
-    """The token in an `Authorization` header, if it is of that kind (RFC 6750)."""
+    """Return the token of an `Authorization` header of the scheme Bearer (RFC 6750)."""
+    # Werkzeug's `request.authorization` reads a token with `=` inside as parameters.
     scheme, _, token = header.strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return None

@@ -87,6 +87,15 @@ async def test_a_scheme_is_the_same_in_either_case(tmp_path: Path, scheme: str) 
     assert response.status_code == 200
 
 
+async def test_a_token_may_have_an_equals_sign_inside(tmp_path: Path) -> None:
+    token = "key=value-of-some-length"
+    async with admin_client(FakeEngine(FakeModel()), tmp_path, token=None) as client:
+        write_token(tmp_path / "token", token)
+        response = await client.post(UNLOAD, headers=bearer(token))
+
+    assert response.status_code == 200
+
+
 async def test_who_is_refused_has_no_body_read(tmp_path: Path) -> None:
     async def unread() -> AsyncIterator[bytes]:
         raise AssertionError("the body must not be read")
