@@ -2,12 +2,12 @@
 
 from service.composition import compose
 from service.settings.settings import SettingsError, load_settings
-from service.telemetry.logs import claim_stderr
+from service.telemetry.logs import duplicate_stderr
 
 try:
     settings = load_settings()
 except SettingsError as exc:
     raise SystemExit(f"tandem: {exc}") from None
 
-claim_stderr()
+duplicate_stderr()
 app = compose(settings)

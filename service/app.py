@@ -15,12 +15,12 @@ from service.web.routing import register_converters
 
 if TYPE_CHECKING:
     from inference import Engine
-    from service.decoding.pool import Decoders
+    from service.decoding.pool import DecoderPool
     from service.settings.settings import Settings
 
 
 def create_app(
-    engine: Engine, settings: Settings, decoders: Decoders | None = None
+    engine: Engine, settings: Settings, decoders: DecoderPool | None = None
 ) -> ConcurrentFlask:
     """Return the application around `engine`; serve it through `service.bridge`.
 

@@ -22,8 +22,8 @@ from inference import (
 )
 from service.app import create_app
 from service.bridge.bridge import Bridge
-from service.decoding.pool import Decoders
-from service.settings.settings import misspelt
+from service.decoding.pool import DecoderPool
+from service.settings.settings import find_misspelt
 from service.telemetry.logs import configure_logging
 from service.terminal.screen import is_wanted, show
 
@@ -52,7 +52,7 @@ def compose(settings: Settings) -> Bridge:
         _warn_of_variables()
 
     engine = Engine(engine_config(settings))
-    decoders = Decoders()
+    decoders = DecoderPool()
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -97,7 +97,7 @@ def engine_config(settings: Settings) -> EngineConfig:
 
 
 def _warn_of_variables() -> None:
-    for name, meant in misspelt(os.environ).items():
+    for name, meant in find_misspelt(os.environ).items():
         log.warning("unknown variable", variable=name, meant=meant)
 
 

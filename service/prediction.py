@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from inference import Engine, ModelSpec, ModelStatus, Output
     from service.codecs.tfserving.request import Form, PredictCall
-    from service.decoding.pool import Decoders
+    from service.decoding.pool import DecoderPool
 
 ON_LOOP_BYTES = 1 << 16
 """A body of up to this size is decoded on the loop: 2 to 4 ms in the worst form."""
@@ -30,7 +30,7 @@ ON_LOOP_BYTES = 1 << 16
 REGULAR_BYTES = 1 << 17
 """And so is one of up to this size if it is regular numbers: about 1 ms."""
 
-LONE_BYTES = 1 << 20
+SINGLE_MODEL_BYTES = 1 << 20
 """And of up to this size for a model that has the server to itself: about 5 ms.
 
 Eight images at a time (700 KB, 4 to 5 ms each) come through a fifth faster so; but they
@@ -42,7 +42,7 @@ async def predict(
     engine: Engine,
     model: ModelSpec,
     body: bytes | Sequence[bytes],
-    decoders: Decoders | None = None,
+    decoders: DecoderPool | None = None,
     *,
     wait: float | None = None,
 ) -> bytes | list[bytes]:
@@ -69,12 +69,12 @@ async def _decode(
     engine: Engine,
     model: ModelSpec,
     pieces: Sequence[bytes],
-    decoders: Decoders | None,
+    decoders: DecoderPool | None,
     ends: float,
 ) -> PredictCall:
     size = sum(map(len, pieces))
     if decoders is not None:
-        decoders.neighbours.note(model.name)
+        decoders.traffic.record(model.name)
 
     if decoders is None or size <= ON_LOOP_BYTES:
         return decode(b"".join(pieces))
@@ -86,12 +86,14 @@ async def _decode(
 
 
 async def _decode_long(
-    status: ModelStatus, pieces: Sequence[bytes], decoders: Decoders, ends: float
+    status: ModelStatus, pieces: Sequence[bytes], decoders: DecoderPool, ends: float
 ) -> PredictCall:
     size = sum(map(len, pieces))
-    if size <= (LONE_BYTES if decoders.neighbours.alone() else REGULAR_BYTES):
+    if size <= (
+        SINGLE_MODEL_BYTES if decoders.traffic.single_model() else REGULAR_BYTES
+    ):
         # One in a turn of the loop: in between, others are heard, and refused.
-        async with decoders.turn:
+        async with decoders.loop_lock:
             pieces = [b"".join(pieces)]
             call = _decode_regular(pieces[0], status)
 

@@ -14,9 +14,9 @@ import structlog
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHORTEST = 16
-LONGEST = 4096
-HOW = "write one with: openssl rand -hex 32 > FILE; chmod 600 FILE"
+MIN_CHARS = 16
+MAX_CHARS = 4096
+INSTRUCTIONS = "write one with: openssl rand -hex 32 > FILE; chmod 600 FILE"
 
 # What a header can carry as one word.
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
@@ -33,7 +33,7 @@ def read_token(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             mode = path.stat().st_mode
-            token = file.read(LONGEST + 1).strip()
+            token = file.read(MAX_CHARS + 1).strip()
     except OSError as exc:
         raise ValueError(f"{path} can't be read: {exc.strerror}") from exc
 
@@ -47,15 +47,18 @@ def read_token(path: Path) -> bytes:
 def check_token(token: bytes, place: str) -> None:
     """Raises `ValueError` for what can't be a token; `place` is where it was."""
     if not token:
-        raise ValueError(f"{place} is empty; {HOW}")
+        raise ValueError(f"{place} is empty; {INSTRUCTIONS}")
 
-    if not SHORTEST <= len(token) <= LONGEST:
+    if not MIN_CHARS <= len(token) <= MAX_CHARS:
         raise ValueError(
-            f"the token in {place} must have {SHORTEST} to {LONGEST} characters; {HOW}"
+            f"the token in {place} must have {MIN_CHARS} to {MAX_CHARS} characters;"
+            f" {INSTRUCTIONS}"
         )
 
     if not _TOKEN.fullmatch(token):
-        raise ValueError(f"the token in {place} must be one word of ASCII; {HOW}")
+        raise ValueError(
+            f"the token in {place} must be one word of ASCII; {INSTRUCTIONS}"
+        )
 
 
 class AdminToken:

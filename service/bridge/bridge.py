@@ -14,11 +14,11 @@ import anyio.to_thread
 from asgiref.wsgi import WsgiToAsgi
 from werkzeug.exceptions import ClientDisconnected
 
-from service.bridge.disconnect import Patrol, Watcher
+from service.bridge.disconnect import DisconnectWatcher, WatchTimer
 from service.bridge.environ import ResponseHead, TooManyHeaders, build_environ
 from service.bridge.greenlets import GreenletCall
 from service.bridge.lifespan import run_lifespan
-from service.bridge.receive import Inbox, RequestBody, may_prefetch
+from service.bridge.receive import RequestBody, RequestReceiver, may_prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 STREAM_THREADS = 40
-END = object()
+EXHAUSTED = object()
 
 logger = logging.getLogger("tandem.bridge")
 
@@ -57,7 +57,7 @@ class Bridge(WsgiToAsgi):
     ) -> None:
         super().__init__(wsgi_application)  # type: ignore[no-untyped-call]
         self.lifespan = lifespan
-        self.shared = Shared()
+        self.shared = SharedState()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -72,12 +72,12 @@ class Bridge(WsgiToAsgi):
             raise ValueError(f"Cannot serve an ASGI scope of type {scope['type']!r}")
 
 
-class Shared:
+class SharedState:
     """What the requests of one bridge have in common."""
 
     def __init__(self) -> None:
         self.stream_limiter = anyio.CapacityLimiter(STREAM_THREADS)
-        self.patrol = Patrol()
+        self.watch_timer = WatchTimer()
 
     @cached_property
     def cancel_scope(self) -> type[anyio.CancelScope]:
@@ -89,11 +89,11 @@ class Exchange:
     """One request and its response."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, shared: Shared
+        self, scope: Scope, receive: Receive, send: Send, shared: SharedState
     ) -> None:
         self._scope = scope
         self._send = send
-        self._inbox = Inbox(receive)
+        self._receiver = RequestReceiver(receive)
         self._head = ResponseHead()
         self._shared = shared
         # The application only ever runs in this one `Context`, in whatever thread, so
@@ -107,7 +107,9 @@ class Exchange:
         async with asyncio.TaskGroup() as group:
             with (
                 self._shared.cancel_scope() as scope,
-                Watcher(self._inbox, scope, group, self._shared.patrol) as watcher,
+                DisconnectWatcher(
+                    self._receiver, scope, group, self._shared.watch_timer
+                ) as watcher,
             ):
                 failure = await self._attempt(application, watcher)
 
@@ -115,7 +117,7 @@ class Exchange:
             raise failure
 
     async def _attempt(
-        self, application: WSGIApplication, watcher: Watcher
+        self, application: WSGIApplication, watcher: DisconnectWatcher
     ) -> Exception | None:
         try:
             await self._respond(application, watcher)
@@ -134,7 +136,9 @@ class Exchange:
 
         return None
 
-    async def _respond(self, application: WSGIApplication, watcher: Watcher) -> None:
+    async def _respond(
+        self, application: WSGIApplication, watcher: DisconnectWatcher
+    ) -> None:
         environ = build_environ(self._scope, None)
         environ["wsgi.input"] = await self._input(environ)
         call: GreenletCall[Iterable[bytes]] = GreenletCall(
@@ -152,11 +156,11 @@ class Exchange:
         than piece by piece from within the application.
         """
         if may_prefetch(environ):
-            whole = await self._inbox.prefetch()
+            whole = await self._receiver.prefetch()
             if whole is not None:
                 return io.BytesIO(whole)
 
-        return RequestBody(self._inbox)
+        return RequestBody(self._receiver)
 
     async def _send_sequence(self, chunks: list[bytes] | tuple[bytes, ...]) -> None:
         try:
@@ -177,8 +181,8 @@ class Exchange:
 
     async def _pull_all(self, iterator: Iterator[bytes]) -> None:
         while True:
-            chunk = await self._in_thread(next, iterator, END)
-            if chunk is END:
+            chunk = await self._in_thread(next, iterator, EXHAUSTED)
+            if chunk is EXHAUSTED:
                 return
 
             # PEP 3333: the headers wait for the first piece that isn't empty.

@@ -1,4 +1,4 @@
-"""Cancels a request whose client has gone."""
+"""Cancellation of requests whose client has disconnected."""
 
 from __future__ import annotations
 
@@ -10,71 +10,71 @@ if TYPE_CHECKING:
 
     import anyio
 
-    from service.bridge.receive import Inbox
+    from service.bridge.receive import RequestReceiver
 
 GRACE_SECONDS = 0.05
 
 
-class Patrol:
-    """Starts the watchers that have been armed for a while and haven't ended.
+class WatchTimer:
+    """Starts watchers that were armed a while ago and haven't ended.
 
-    One timer for all of them, since most requests end before it is due: a timer a
-    request took 4 % of a fast one. For one event loop at a time.
+    All requests of an event loop share one timer: a timer for each took 4 % of a fast
+    request, and most requests end before it is due. For one event loop at a time.
     """
 
     def __init__(self) -> None:
-        self._new: list[Watcher] = []
-        self._waiting: list[Watcher] = []
+        self._new: list[DisconnectWatcher] = []
+        self._waiting: list[DisconnectWatcher] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def add(self, watcher: Watcher) -> None:
-        """Start `watcher` in `GRACE_SECONDS`, or as much later again."""
+    def add(self, watcher: DisconnectWatcher) -> None:
+        """Start `watcher` after one to two times `GRACE_SECONDS`."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._new, self._waiting = loop, [], []
-            loop.call_later(GRACE_SECONDS, self._turn)
+            loop.call_later(GRACE_SECONDS, self._tick)
 
         self._new.append(watcher)
 
-    def _turn(self) -> None:
+    def _tick(self) -> None:
         due, self._waiting, self._new = self._waiting, self._new, []
         for watcher in due:
             watcher.start()
 
         if self._waiting:
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._turn)
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._tick)
         else:
             self._loop = None
 
 
-class Watcher:
-    """Waits for the disconnect and cancels `scope`, from a task in `group`.
+class DisconnectWatcher:
+    """Cancels `scope` when the client disconnects, from a task in `group`.
 
-    A context manager: stops watching at its end. The task costs as much as a tenth of a
-    fast request, and most requests end before it could be of use: a `Patrol` starts it
-    when the request has waited for a while.
+    A context manager that stops watching on exit. The task costs up to a tenth of a
+    fast request, and most requests end before it could be of use, so a `WatchTimer`
+    starts it once the request has waited for a while.
     """
 
     def __init__(
         self,
-        inbox: Inbox,
+        receiver: RequestReceiver,
         scope: anyio.CancelScope,
         group: asyncio.TaskGroup,
-        patrol: Patrol,
+        timer: WatchTimer,
     ) -> None:
-        self._inbox = inbox
+        self._receiver = receiver
         self._scope = scope
         self._group = group
-        self._patrol = patrol
+        self._timer = timer
         self._armed = False
         self._ended = False
         self._task: asyncio.Task[None] | None = None
 
     def arm(self) -> None:
-        """Start watching soon. To be called in the request's task; may be repeated."""
+        """Start watching soon. For the request's task; calls may be repeated."""
         if not self._armed:
             self._armed = True
-            self._patrol.add(self)
+            self._timer.add(self)
 
     def start(self) -> None:
         if not self._ended:
@@ -89,5 +89,5 @@ class Watcher:
             self._task.cancel()
 
     async def _watch(self) -> None:
-        await self._inbox.disconnected()
+        await self._receiver.disconnected()
         self._scope.cancel()

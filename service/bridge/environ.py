@@ -6,7 +6,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from service.server.overload import NOTE
+from service.server.overload import RECORD_REFUSAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableMapping
@@ -53,8 +53,8 @@ def build_environ(scope: MutableMapping[str, Any], body: Any) -> dict[str, Any]:
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
 
-    if NOTE in scope:
-        environ[NOTE] = scope[NOTE]
+    if RECORD_REFUSAL in scope:
+        environ[RECORD_REFUSAL] = scope[RECORD_REFUSAL]
 
     _add_headers(environ, scope["headers"])
     return environ

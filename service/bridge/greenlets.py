@@ -24,14 +24,14 @@ DONE = object()
 MAX_IDLE = 256
 
 
-class Pool(threading.local):
+class IdleGreenlets(threading.local):
     """The idle greenlets of each thread; a greenlet can't leave its thread."""
 
     def __init__(self) -> None:
         self.idle: list[BridgeGreenlet] = []
 
 
-pool = Pool()
+pool = IdleGreenlets()
 
 
 class BridgeGreenlet(greenlet):  # type: ignore[misc]

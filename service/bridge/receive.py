@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIEnvironment
 
-LINE_AHEAD = 1024
-SHORT_DIGITS = 5
+PEEK_BYTES = 1024
+MAX_PREFETCH_DIGITS = 5
 
 
-class Inbox:
+class RequestReceiver:
     """The one reader of an ASGI `receive`, shared by the view and the watcher.
 
     Holds at most one message that nobody has asked for, so a body that is never read
@@ -34,7 +34,7 @@ class Inbox:
         self._chunk = b""
         self._more = True
         self._gone = False
-        self._pulling = False
+        self._receiving = False
         # Made by whoever has to wait for the other: an event costs 3.5 µs, and usually
         # the body is read before anybody watches.
         self._changed: anyio.Event | None = None
@@ -50,21 +50,21 @@ class Inbox:
         Raises `ClientDisconnected` if the client has gone before the end.
         """
         while not self._chunk and self._more and not self._gone:
-            await self._advance()
+            await self._receive_next()
 
         if not self._chunk and self._more:
             raise ClientDisconnected()
 
         chunk, self._chunk = self._chunk, b""
         if self._changed is not None:
-            self._announce(self._changed)
+            self._notify(self._changed)
 
         return chunk
 
     async def prefetch(self) -> bytes | None:
         """Receive the first message; the body if it has the whole of it."""
         if self._more and not self._chunk:
-            await self._advance()
+            await self._receive_next()
 
         if self._more:
             return None
@@ -79,38 +79,38 @@ class Inbox:
         """
         while not self._gone:
             if self._chunk and self._more:
-                await self._change()
+                await self._wait_changed()
             else:
-                await self._advance()
+                await self._receive_next()
 
-    async def _advance(self) -> None:
+    async def _receive_next(self) -> None:
         """Receive a message, or wait while the other does: `receive` is for one."""
-        if self._pulling:
-            await self._change()
+        if self._receiving:
+            await self._wait_changed()
             return
 
-        self._pulling = True
+        self._receiving = True
         try:
-            self._take(await self._receive())
+            self._store(await self._receive())
         finally:
-            self._pulling = False
+            self._receiving = False
             if self._changed is not None:
-                self._announce(self._changed)
+                self._notify(self._changed)
 
-    def _take(self, message: MutableMapping[str, Any]) -> None:
+    def _store(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.disconnect":
             self._gone = True
         elif self._more:
             self._chunk = message.get("body", b"")
             self._more = message.get("more_body", False)
 
-    async def _change(self) -> None:
+    async def _wait_changed(self) -> None:
         if self._changed is None:
             self._changed = anyio.Event()
 
         await self._changed.wait()
 
-    def _announce(self, changed: anyio.Event) -> None:
+    def _notify(self, changed: anyio.Event) -> None:
         self._changed = None
         changed.set()
 
@@ -119,19 +119,19 @@ def may_prefetch(environ: WSGIEnvironment) -> bool:
     """Whether a body is short, and its client doesn't wait to be asked for it."""
     length = environ.get("CONTENT_LENGTH", "")
     # By its digits: what has five is less than 98 KiB.
-    return 0 < len(length) <= SHORT_DIGITS and "HTTP_EXPECT" not in environ
+    return 0 < len(length) <= MAX_PREFETCH_DIGITS and "HTTP_EXPECT" not in environ
 
 
 class RequestBody(io.BufferedIOBase):
-    """`wsgi.input`: pulls the body out of an `Inbox` as it is read.
+    """`wsgi.input`: pulls the body out of an `RequestReceiver` as it is read.
 
     Readable in the bridge's greenlet and in worker threads, by one reader at a time.
     Raises `ClientDisconnected`. No `BufferedReader`: the messages are the buffers, and
     `read1()` gives each away as it came.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
+    def __init__(self, receiver: RequestReceiver) -> None:
+        self._receiver = receiver
         self._rest = memoryview(b"")
         # `receive` may make the connection resume reading, which keeps the context it
         # happens in: never a view's, or the next request would start in it.
@@ -168,13 +168,13 @@ class RequestBody(io.BufferedIOBase):
         if not self._rest:
             self._rest = memoryview(self._next())
 
-        return bytes(self._rest[:LINE_AHEAD])
+        return bytes(self._rest[:PEEK_BYTES])
 
     def _next(self) -> bytes:
-        if self._inbox.ended:
+        if self._receiver.ended:
             return b""
 
         if in_bridge():
-            return await_outside(self._inbox.read(), self._outside)
+            return await_outside(self._receiver.read(), self._outside)
 
-        return self._outside.copy().run(await_, self._inbox.read())
+        return self._outside.copy().run(await_, self._receiver.read())

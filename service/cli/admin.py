@@ -31,7 +31,7 @@ EXIT_CODES: Mapping[int, int] = {401: 4, 404: 5, 503: 6}
 """By the status of a refusal; `REFUSED` for another, 2 for a mistake on the line."""
 
 
-class Failed(click.ClickException):
+class CommandFailed(click.ClickException):
     """A line on standard error, and an exit code for scripts."""
 
     def __init__(self, text: str, exit_code: int) -> None:
@@ -40,14 +40,14 @@ class Failed(click.ClickException):
 
 
 @contextmanager
-def failing_in_a_line() -> Iterator[None]:
-    """Turn what a call raises into `Failed`, or into a mistake on the line."""
+def errors_as_messages() -> Iterator[None]:
+    """Turn what a call raises into `CommandFailed`, or into a mistake on the line."""
     try:
         yield
     except CallFailed as exc:
-        raise Failed(str(exc), EXIT_CODES.get(exc.status, REFUSED)) from None
+        raise CommandFailed(str(exc), EXIT_CODES.get(exc.status, REFUSED)) from None
     except Unreachable as exc:
-        raise Failed(str(exc), UNREACHABLE) from None
+        raise CommandFailed(str(exc), UNREACHABLE) from None
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
 
@@ -72,7 +72,7 @@ def find_token(file: Path | None) -> str:
     return token
 
 
-def calling(*, token: bool) -> Callable[[Callable[..., None]], click.Command]:
+def client_command(*, token: bool) -> Callable[[Callable[..., None]], click.Command]:
     """A command with the options of a call; it gets a `client` and `for_machines`."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
@@ -80,7 +80,7 @@ def calling(*, token: bool) -> Callable[[Callable[..., None]], click.Command]:
         def run(
             server: str, timeout: float, token_file: Path | None = None, **rest: Any
         ) -> None:
-            with failing_in_a_line():
+            with errors_as_messages():
                 found = find_token(token_file) if token else None
                 function(AdminClient(url=server, token=found, timeout=timeout), **rest)
 
@@ -131,7 +131,7 @@ def model_url(target: str) -> str:
     return f"{url}/versions/{version}"
 
 
-def labels_of(texts: tuple[str, ...]) -> dict[str, int | None]:
+def parse_labels(texts: tuple[str, ...]) -> dict[str, int | None]:
     """`stable=3` and `canary=-` as a body. Raises `ValueError`."""
     labels: dict[str, int | None] = {}
     for text in texts:
@@ -165,7 +165,7 @@ def show(document: dict[str, Any], for_machines: bool) -> None:
         print_problems([f"the models' folder can't be read: {error}"])
 
 
-@calling(token=False)
+@client_command(token=False)
 def models(client: AdminClient, for_machines: bool) -> None:
     """List the models of a running server."""
     show(client.call("GET", MODELS), for_machines)
@@ -196,7 +196,7 @@ def label(
     All at once: `tandem label ranking stable=4 canary=-` moves one and takes one away.
     """
     url = f"{ADMIN}/models/{quote(name, safe='')}/labels"
-    show(client.call("PUT", url, labels_of(labels)), for_machines)
+    show(client.call("PUT", url, parse_labels(labels)), for_machines)
 
 
 @click.argument("target", metavar="NAME[/VERSION]")
@@ -238,7 +238,7 @@ def drain(client: AdminClient, off: bool, for_machines: bool) -> None:
 COMMANDS = (
     models,
     *(
-        calling(token=True)(function)
+        client_command(token=True)(function)
         for function in (load, unload, label, pin, concurrency, rescan, drain)
     ),
 )

@@ -42,7 +42,7 @@ for command in COMMANDS:
 
 
 @contextmanager
-def mistakes_as_usage() -> Iterator[None]:
+def settings_errors_as_usage() -> Iterator[None]:
     try:
         yield
     except SettingsError as exc:
@@ -59,7 +59,7 @@ def serve(**flags: Any) -> None:
     Every option can be given as a variable, TANDEM_PORT=8501, or in a TOML file that
     --config names, port = 8501. A flag goes before a variable, that before the file.
     """
-    with mistakes_as_usage():
+    with settings_errors_as_usage():
         settings = load_settings(**flags)
 
     try:
@@ -112,7 +112,7 @@ def compile_(path: Path, output: Path, **flags: Any) -> None:
 
 
 def _compile(path: Path, cache: Path, flags: dict[str, Any]) -> Precompilation:
-    with mistakes_as_usage():
+    with settings_errors_as_usage():
         settings = load_compiler_settings(**flags)
 
     permissions = Permissions(

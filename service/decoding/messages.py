@@ -1,7 +1,7 @@
 """What the server and its decoder processes say to each other.
 
 Over two pipes: a request is its sizes and a pickled `Task`, an answer its size and a
-pickled `Answer`. In an arena: the body at 0, and the buffers that an answer announces,
+pickled `Answer`. In an buffer: the body at 0, and the buffers that an answer announces,
 each aligned. Both ends are ours, so pickle is safe.
 """
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from inference import Signature
 
 TIMEOUT_SECONDS = 120.0
-ALONE_AFTER_SECONDS = 1.0
+SINGLE_MODEL_SECONDS = 1.0
 
 log = structlog.get_logger("tandem.decoders")
 
@@ -48,7 +48,7 @@ class _Job:
         raise self.error or Unavailable("the server is stopping")
 
 
-class Neighbours:
+class TrafficMonitor:
     """Notes whose requests come, to tell whether anybody else's would be kept waiting.
 
     Reads `clock`, in seconds, only when one model's request follows another's.
@@ -59,24 +59,24 @@ class Neighbours:
         self._latest = ""
         self._changed = -math.inf
 
-    def note(self, model: str) -> None:
+    def record(self, model: str) -> None:
         """A request for `model` has come."""
         if model != self._latest:
             self._latest = model
             self._changed = self._clock()
 
-    def alone(self) -> bool:
+    def single_model(self) -> bool:
         """Whether all requests of the last second were for one model."""
-        return self._clock() - self._changed > ALONE_AFTER_SECONDS
+        return self._clock() - self._changed > SINGLE_MODEL_SECONDS
 
 
-class Decoders:
+class DecoderPool:
     """Up to `count` processes, each started when first needed and replaced when lost.
 
     An async context manager; on exit they are killed. One body at a time is decoded by
-    each: more wait in the order they came. For one event loop. `neighbours` tells whose
+    each: more wait in the order they came. For one event loop. `traffic` tells whose
     requests come, as what a long body holds up makes it worth handing over or not;
-    `turn` is held by the one that the event loop decodes itself.
+    `loop_lock` is held by the one that the event loop decodes itself.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class Decoders:
     ) -> None:
         self._count = count or min(2, available_cpus())
         self._command = command
-        self.neighbours = Neighbours()
-        self.turn = anyio.Lock()
+        self.traffic = TrafficMonitor()
+        self.loop_lock = anyio.Lock()
         self._exits = AsyncExitStack()
         self._jobs: MemoryObjectSendStream[_Job]
 

@@ -13,7 +13,7 @@ import anyio.to_thread
 import numpy as np
 
 from service.decoding.messages import ANSWER, REQUEST, Answer, Task, Tensor
-from service.decoding.shared_memory import Arena, aligned
+from service.decoding.shared_memory import SharedBuffer, aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
     from inference import Array
 
-CHUNK = 1 << 18
+CHUNK_BYTES = 1 << 18
 """Bytes copied between two turns of the event loop: a millisecond, as most of the time
 goes into pages that are touched for the first time."""
 
-STRINGS = 500  # made between two turns of the event loop
+STRINGS_PER_STEP = 500  # made between two turns of the event loop
 COMMAND = (sys.executable, "-P", "-m", "service.decoding.worker")
-LAST_SECONDS = 1.0
+EXIT_SECONDS = 1.0
 
 
 class DecoderProcess:
     """Started by the first body; used by one task at a time.
 
-    Bodies and arrays go through an arena: images came through a sixth faster than by
+    Bodies and arrays go through an buffer: images came through a sixth faster than by
     pipe, where both processes shared a CPU.
     """
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
-        self._arena = Arena.create()
+        self._buffer = SharedBuffer.create()
         self._process: Process | None = None
 
     async def ask(self, pieces: Sequence[bytes], task: Task) -> Answer:
@@ -73,8 +73,8 @@ class DecoderProcess:
 
     async def trim(self) -> None:
         """Give back the memory of a large body, off the event loop."""
-        if self._arena.is_large:
-            await anyio.to_thread.run_sync(self._arena.clear)
+        if self._buffer.is_large:
+            await anyio.to_thread.run_sync(self._buffer.clear)
 
     async def end(self) -> str:
         """Kill the process after a mishap; says how it had ended if that was why."""
@@ -82,7 +82,7 @@ class DecoderProcess:
             return ""
 
         # One that broke its pipes is about to end.
-        with anyio.move_on_after(LAST_SECONDS):
+        with anyio.move_on_after(EXIT_SECONDS):
             await self._process.wait()
 
         code = self._process.returncode
@@ -102,10 +102,10 @@ class DecoderProcess:
 
     async def close(self) -> None:
         await self.kill()
-        self._arena.close()
+        self._buffer.close()
 
     async def _start(self) -> Process:
-        fd = self._arena.fd
+        fd = self._buffer.fd
         command = (*self._command, str(fd))
         return await anyio.open_process(command, stderr=None, pass_fds=(fd,))
 
@@ -115,9 +115,9 @@ class DecoderProcess:
         for piece in pieces:
             view = memoryview(piece)
             for part in _parts(len(piece)):
-                self._arena.write(offset + part.start, view[part])
+                self._buffer.write(offset + part.start, view[part])
                 copied += part.stop - part.start
-                if copied >= CHUNK:
+                if copied >= CHUNK_BYTES:
                     copied = 0
                     await anyio.lowlevel.checkpoint()
 
@@ -129,7 +129,7 @@ class DecoderProcess:
         data = np.empty(size, np.uint8)
 
         for part in _parts(size):
-            self._arena.copy_to(data[part], offset + part.start)
+            self._buffer.copy_to(data[part], offset + part.start)
             if part.stop < size:
                 await anyio.lowlevel.checkpoint()
 
@@ -146,8 +146,8 @@ class DecoderProcess:
 
 
 def _parts(size: int) -> Iterator[slice]:
-    for start in range(0, size, CHUNK):
-        yield slice(start, min(start + CHUNK, size))
+    for start in range(0, size, CHUNK_BYTES):
+        yield slice(start, min(start + CHUNK_BYTES, size))
 
 
 async def _array(tensor: Tensor, buffers: Sequence[Array]) -> Array:
@@ -165,7 +165,7 @@ async def _strings(lengths: list[int], content: memoryview) -> Array:
     for index, length in enumerate(lengths):
         start, end = end, end + length
         result[index] = bytes(content[start:end])
-        if index % STRINGS == 0:
+        if index % STRINGS_PER_STEP == 0:
             await anyio.lowlevel.checkpoint()
 
     return result

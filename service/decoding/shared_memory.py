@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from inference import Array
 
 ALIGNMENT = 64
-PAGES = 1 << 20
+GROWTH_BYTES = 1 << 20
 KEPT_BYTES = 16 << 20
 
 
-class Arena:
+class SharedBuffer:
     """Bytes by offset. Grows where it is written; both sides use one at a time.
 
     Takes over `fd`, which the other process has inherited.
@@ -28,9 +28,9 @@ class Arena:
         self._map: mmap.mmap | None = None
 
     @classmethod
-    def create(cls) -> Arena:
+    def create(cls) -> SharedBuffer:
         if hasattr(os, "memfd_create"):
-            return cls(os.memfd_create("tandem-arena"))
+            return cls(os.memfd_create("tandem-buffer"))
 
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
@@ -68,7 +68,7 @@ class Arena:
         size = max(size, 1)
         # The other side may have made it smaller; what is beyond the end can't be used.
         if os.fstat(self.fd).st_size < size:
-            os.ftruncate(self.fd, aligned(size, PAGES))
+            os.ftruncate(self.fd, aligned(size, GROWTH_BYTES))
 
         if self._map is None or len(self._map) < size:
             self._unmap()

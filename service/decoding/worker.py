@@ -1,8 +1,9 @@
-"""A decoder process: a body comes in by an arena, its arrays go out by it, in turn.
+"""A decoder process: reads each body from a shared buffer and writes its arrays there.
 
-Parsing holds the interpreter for as long as it takes, so a thread of the server would
-stop its event loop; a process doesn't. Run as `python -m service.decoding.worker FD`;
-FD is the arena's. It ends when the server closes its stdin.
+Parsing holds the interpreter's lock for as long as it takes, so a thread of the server
+would stop its event loop; a process doesn't. Run as
+`python -m service.decoding.worker FD`, with the buffer's file descriptor. It ends when
+the server closes its stdin.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import IO
 from inference import InferenceError, bind, keep_freed_memory
 from service.codecs.tfserving.request import decode
 from service.decoding.messages import ANSWER, REQUEST, Answer, Task, pack
-from service.decoding.shared_memory import Arena, aligned
+from service.decoding.shared_memory import SharedBuffer, aligned
 
 NICENESS = 5  # the server's event loop comes first
 
@@ -32,12 +33,12 @@ def main() -> None:
     # Nothing printed by mistake may get between the messages.
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        arena = Arena(int(sys.argv[1]))
-        while serve_one(sys.stdin.buffer, answers, arena):
+        shared = SharedBuffer(int(sys.argv[1]))
+        while serve_one(sys.stdin.buffer, answers, shared):
             pass
 
 
-def serve_one(requests: IO[bytes], answers: IO[bytes], arena: Arena) -> bool:
+def serve_one(requests: IO[bytes], answers: IO[bytes], shared: SharedBuffer) -> bool:
     """Answer the next request; `False` when there is none."""
     head = requests.read(REQUEST.size)
     if len(head) < REQUEST.size:
@@ -45,10 +46,10 @@ def serve_one(requests: IO[bytes], answers: IO[bytes], arena: Arena) -> bool:
 
     task_size, body_size = REQUEST.unpack(head)
     task: Task = pickle.loads(requests.read(task_size))
-    answer, buffers = decode_task(arena.read(0, body_size), task)
+    answer, buffers = decode_task(shared.read(0, body_size), task)
     offset = answer.offset
     for buffer in buffers:
-        arena.write(offset, buffer)
+        shared.write(offset, buffer)
         offset = aligned(offset + len(buffer))
 
     text = pickle.dumps(answer)

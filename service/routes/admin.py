@@ -19,7 +19,7 @@ from service.codecs.admin import Concurrency, Drain, Labels, Nothing, Pin, decod
 from service.codecs.tfserving.status import models_document
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
-from service.web.response import json_answer
+from service.web.response import json_response
 from service.web.routing import ADMIN
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def describe() -> dict[str, Any]:
 
 def read(kind: type[B]) -> B:
     """The body of this request, remembered for the log."""
-    with current_serving().body_budget.loan() as loan:
-        body = b"".join(read_json_body(current_request(), loan))
+    with current_serving().body_budget.reservation() as reservation:
+        body = b"".join(read_json_body(current_request(), reservation))
 
     value = decode(body, kind)
     dumped = value.model_dump()
@@ -117,7 +117,7 @@ def answer(name: str) -> Response:
     """The model's entry as `GET /v1/models` has it, with all its versions."""
     versions = current_engine().versions(name)
     [entry] = models_document(versions, request.script_root)
-    return json_answer(entry)
+    return json_response(entry)
 
 
 @bp.post("/models/<model:name>/load")
@@ -142,7 +142,7 @@ async def rescan() -> Response:
     engine = current_engine()
     problems = await engine.rescan()
     models = models_document(engine.models(), request.script_root)
-    return json_answer({"problems": problems, "models": models})
+    return json_response({"problems": problems, "models": models})
 
 
 @bp.put("/models/<model:name>/labels")
@@ -171,4 +171,4 @@ async def resize(name: str, version: int | None = None) -> Response:
 async def drain() -> Response:
     engine = current_engine()
     engine.drain(read(Drain).draining)
-    return json_answer({"draining": engine.overview().draining})
+    return json_response({"draining": engine.overview().draining})

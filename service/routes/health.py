@@ -12,7 +12,7 @@ from flask import Blueprint
 
 from service.codecs.tfserving.status import readiness_document
 from service.web.context import current_engine
-from service.web.response import json_answer
+from service.web.response import json_response
 
 if TYPE_CHECKING:
     from flask import Response
@@ -22,7 +22,7 @@ bp = Blueprint("health", __name__)
 
 @bp.get("/livez")
 async def livez() -> Response:
-    return json_answer({"alive": True})
+    return json_response({"alive": True})
 
 
 @bp.get("/readyz")
@@ -31,4 +31,4 @@ async def readyz() -> Response:
     document = readiness_document(
         engine.models(), settled=engine.ready(), draining=engine.overview().draining
     )
-    return json_answer(document, 200 if document["ready"] else 503)
+    return json_response(document, 200 if document["ready"] else 503)

@@ -9,7 +9,7 @@ from flask import Blueprint, current_app, request
 
 from service.codecs.tfserving.status import engine_document, models_document
 from service.web.context import current_serving
-from service.web.response import json_answer
+from service.web.response import json_response
 from service.web.routing import list_urls
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ async def index() -> Response:
     serving = current_serving()
     engine, admin = serving.engine, serving.admin_token is not None
     models = models_document(engine.models(), request.script_root)
-    return json_answer(
+    return json_response(
         {
             "name": DISTRIBUTION,
             "version": VERSION,

@@ -14,7 +14,7 @@ from service.server.overload import admit
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
 from service.web.prefer import wait_seconds
-from service.web.response import json_answer, json_text
+from service.web.response import encoded_json_response, json_response
 
 if TYPE_CHECKING:
     from flask import Response
@@ -29,7 +29,7 @@ async def list_models() -> Response:
     engine = current_engine()
     models = models_document(engine.models(), request.script_root)
     error = engine.overview().repository_error
-    return json_answer({"models": models, "repository_error": error})
+    return json_response({"models": models, "repository_error": error})
 
 
 @bp.get("/<model:name>")
@@ -40,10 +40,10 @@ async def show_status(
 ) -> Response:
     engine = current_engine()
     if version is None and label is None:
-        return json_answer(status_document(engine.versions(name)))
+        return json_response(status_document(engine.versions(name)))
 
     status = engine.status(ModelSpec(name=name, version=version, label=label))
-    return json_answer(status_document([status]))
+    return json_response(status_document([status]))
 
 
 @bp.get("/<model:name>/metadata")
@@ -55,7 +55,7 @@ async def show_metadata(
     spec = ModelSpec(name=name, version=version, label=label)
     status = current_engine().status(spec)
     check_loaded(status)
-    return json_answer(metadata_document(status))
+    return json_response(metadata_document(status))
 
 
 @bp.post("/<model:name>:predict")
@@ -70,11 +70,11 @@ async def predict_model(
     # What can't be answered now is refused before its body is read.
     admit(this, serving.engine, spec)
 
-    with serving.body_budget.loan() as loan:
-        body = read_json_body(this, loan)
+    with serving.body_budget.reservation() as reservation:
+        body = read_json_body(this, reservation)
         answer = await predict(serving.engine, spec, body, serving.decoders, wait=wait)
 
-    return json_text(answer)
+    return encoded_json_response(answer)
 
 
 def check_loaded(status: ModelStatus) -> None:

@@ -17,52 +17,52 @@ if TYPE_CHECKING:
     from inference import Engine, ModelSpec
 
 # Few, since a batch waits two or three turns for its next step: with 32 the queue of a
-# small model filled up under overload, whose refusals cost ten times those of the line.
-AT_ONCE = 8
-LINE_SECONDS = 0.1
-SHORTEST_LINE = 128
-LONGEST_LINE = 1024
-WEIGHT = 0.1
+# small model filled up under overload, whose refusals cost ten times as much as here.
+STARTS_PER_TURN = 8
+QUEUE_SECONDS = 0.1
+MIN_QUEUE = 128
+MAX_QUEUE = 1024
+SMOOTHING = 0.1
 
-NOTE = "tandem.note_refusal"
+RECORD_REFUSAL = "tandem.record_refusal"
 """Key in the ASGI scope and WSGI environ of the callback that records a refusal."""
 
 MAX_TARGETS = 1024
 MAX_TARGET = 512
 
 
-class Turnstile:
-    """Begins requests, `at_once` in a turn of the loop, in the order they came.
+class StartLimiter:
+    """Starts at most `per_turn` requests in a turn of the loop, in order of arrival.
 
-    What comes in one turn is begun in the next. Were all of it begun, then under
-    overload each turn would be longer than the last, and nobody be answered in time.
-    With the turns short, what is too much is refused within one. The line is as long
-    as what can be begun in `LINE_SECONDS`, by what was measured. For one event loop.
+    Requests that arrive in one turn start in the next. If all of them started, each
+    turn would be longer than the last under overload, and no request be answered in
+    time. Short turns let the excess be refused within one. The queue holds as many as
+    can start in `QUEUE_SECONDS` by the measured rate. For one event loop.
     """
 
     def __init__(
-        self, *, at_once: int = AT_ONCE, shortest: int = SHORTEST_LINE
+        self, *, per_turn: int = STARTS_PER_TURN, min_queue: int = MIN_QUEUE
     ) -> None:
-        self.longest = shortest
-        self._at_once = at_once
-        self._shortest = shortest
-        self._line: deque[Callable[[], None]] = deque()
-        self._begun = 0
+        self.max_queue = min_queue
+        self._per_turn = per_turn
+        self._min_queue = min_queue
+        self._queue: deque[Callable[[], None]] = deque()
+        self._started = 0
         self._since: float | None = None
         self._seconds = 0.0
 
     @property
     def full(self) -> bool:
-        """Whether one more would wait for too long."""
-        return len(self._line) >= self.longest
+        """Return whether one more would wait for too long."""
+        return len(self._queue) >= self.max_queue
 
-    def enter(self, begin: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
-        """Call `begin` now, or in a later turn."""
-        if self._begun < self._at_once:
-            self._begun += 1
+    def start(self, begin: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        """Call `begin` in this turn or in a later one."""
+        if self._started < self._per_turn:
+            self._started += 1
             begin()
         else:
-            self._line.append(begin)
+            self._queue.append(begin)
 
         if self._since is None:
             self._since = loop.time()
@@ -71,72 +71,72 @@ class Turnstile:
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
 
-        if self._since is not None and self._line:
-            self._measure((now - self._since) / self._begun)
+        if self._since is not None and self._queue:
+            self._measure((now - self._since) / self._started)
 
         self._since = now
-        self._begun = 0
+        self._started = 0
 
-        while self._line and self._begun < self._at_once:
-            self._begun += 1
-            self._line.popleft()()
+        while self._queue and self._started < self._per_turn:
+            self._started += 1
+            self._queue.popleft()()
 
-        if self._begun:
+        if self._started:
             loop.call_soon(self._turn, loop)
         else:
             self._since = None
 
     def _measure(self, seconds: float) -> None:
-        """A turn took `seconds` for each request that it began, while others waited."""
-        self._seconds += WEIGHT * (seconds - self._seconds)
-        longest = int(LINE_SECONDS / self._seconds) if self._seconds else LONGEST_LINE
-        self.longest = max(self._shortest, min(longest, LONGEST_LINE))
+        """Adapt the queue to the `seconds` a start took while others waited."""
+        self._seconds += SMOOTHING * (seconds - self._seconds)
+        max_queue = int(QUEUE_SECONDS / self._seconds) if self._seconds else MAX_QUEUE
+        self.max_queue = max(self._min_queue, min(max_queue, MAX_QUEUE))
 
 
 class KnownRefusals:
-    """By a request's method and target: how to ask whether its model is still too busy.
+    """Checks, by method and target, whether a model that refused is still too busy.
 
-    Under overload nearly all requests are for targets that were just refused; asking
-    costs 3 µs, and Flask's way to the same answer several hundred. Learned from the
-    application, so it holds whatever URLs that has. For one event loop.
+    Under overload nearly all requests are for targets that were just refused. A check
+    costs 3 µs; the same answer from Flask costs several hundred. The targets are
+    learned from the application, so any of its URLs will do. For one event loop.
     """
 
     def __init__(self) -> None:
-        self._asked: dict[bytes, Callable[[], None]] = {}
+        self._checks: dict[bytes, Callable[[], None]] = {}
 
-    def note(self, target: bytes, ask: Callable[[], None]) -> None:
-        """`ask` raised `Overloaded` for this target."""
+    def record(self, target: bytes, check: Callable[[], None]) -> None:
+        """Record that `check` raised `Overloaded` for this target."""
         if len(target) > MAX_TARGET:
             return
 
-        if len(self._asked) >= MAX_TARGETS:
-            self._asked.clear()
+        if len(self._checks) >= MAX_TARGETS:
+            self._checks.clear()
 
-        self._asked[target] = ask
+        self._checks[target] = check
 
     def refusal(self, target: bytes) -> Overloaded | None:
-        """What the application would refuse the request with now, if it is known to."""
-        ask = self._asked.get(target)
-        if ask is None:
+        """Return the error that the application would raise now, if that is known."""
+        check = self._checks.get(target)
+        if check is None:
             return None
 
         try:
-            ask()
+            check()
         except Overloaded as exc:
             return exc
         except InferenceError:
-            del self._asked[target]
+            del self._checks[target]
 
         return None
 
 
 def admit(request: Request, engine: Engine, spec: ModelSpec) -> None:
-    """Raises what `engine.admit` raises; a refusal is told to whoever wants to know."""
+    """Admit a request. Raise what `engine.admit` raises; record an `Overloaded`."""
     try:
         engine.admit(spec)
     except Overloaded:
-        note = request.environ.get(NOTE)
-        if note is not None:
-            note(partial(engine.admit, spec))
+        record = request.environ.get(RECORD_REFUSAL)
+        if record is not None:
+            record(partial(engine.admit, spec))
 
         raise

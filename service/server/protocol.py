@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.server.overload import NOTE, KnownRefusals, Turnstile
+from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
 
 if TYPE_CHECKING:
     from typing import Any, ClassVar
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROBES = frozenset({b"/livez", b"/readyz"})
 
 
-def whole_answer(status: HTTPStatus, text: str, *headers: str) -> bytes:
+def raw_json_response(status: HTTPStatus, text: str, *headers: str) -> bytes:
     """The bytes of a JSON error."""
     body = json.dumps({"error": text}).encode("ascii")
     lines = [
@@ -36,7 +36,7 @@ def whole_answer(status: HTTPStatus, text: str, *headers: str) -> bytes:
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
 
 
-BUSY = whole_answer(
+BUSY = raw_json_response(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The server is busy: more requests come than it can begin. Send this one again, "
     "after what Retry-After says.",
@@ -44,10 +44,10 @@ BUSY = whole_answer(
 )
 
 
-def overloaded_answer(error: Overloaded) -> bytes:
+def raw_overloaded_response(error: Overloaded) -> bytes:
     """The bytes of what `service.web.errors` answers to this error."""
     seconds = math.ceil(error.retry_after)
-    return whole_answer(
+    return raw_json_response(
         HTTPStatus.TOO_MANY_REQUESTS, str(error), f"retry-after: {seconds}"
     )
 
@@ -69,7 +69,7 @@ class JsonErrorProtocol(HttpToolsProtocol):
     A refusal here costs about a tenth of an answer, and its body is never kept.
     """
 
-    turnstile: ClassVar[Turnstile] = Turnstile()
+    start_limiter: ClassVar[StartLimiter] = StartLimiter()
     known_refusals: ClassVar[KnownRefusals] = KnownRefusals()
 
     def on_headers_complete(self) -> None:
@@ -81,7 +81,7 @@ class JsonErrorProtocol(HttpToolsProtocol):
             return
 
         scope = cast("dict[str, Any]", self.scope)
-        scope[NOTE] = partial(self.known_refusals.note, target)
+        scope[RECORD_REFUSAL] = partial(self.known_refusals.record, target)
         super().on_headers_complete()
 
     def _start_asgi_task(
@@ -90,7 +90,7 @@ class JsonErrorProtocol(HttpToolsProtocol):
         if self.url in PROBES:
             super()._start_asgi_task(cycle, app)
         else:
-            self.turnstile.enter(partial(self._begin, cycle, app), self.loop)
+            self.start_limiter.start(partial(self._begin, cycle, app), self.loop)
 
     def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         # Whose client has left while it stood in line needs no answer.
@@ -105,18 +105,18 @@ class JsonErrorProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         status = HTTPStatus.BAD_REQUEST
-        self.transport.write(whole_answer(status, msg, "connection: close"))
+        self.transport.write(raw_json_response(status, msg, "connection: close"))
         self.transport.close()
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
     def _refusal(self, target: bytes) -> bytes | None:
-        if self.turnstile.full and self.url not in PROBES:
+        if self.start_limiter.full and self.url not in PROBES:
             return BUSY
 
         error = self.known_refusals.refusal(target)
-        return None if error is None else overloaded_answer(error)
+        return None if error is None else raw_overloaded_response(error)
 
     def _refuse(self, answer: bytes) -> None:
         self.cycle = REFUSED

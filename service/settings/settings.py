@@ -226,7 +226,7 @@ def load_settings(**flags: Any) -> Settings:
     return _load(Settings, flags)
 
 
-def misspelt(names: Iterable[str]) -> dict[str, str]:
+def find_misspelt(names: Iterable[str]) -> dict[str, str]:
     """Which of these variables are nearly a setting's, and which one's.
 
     Others that begin like ours are let be: Kubernetes writes TANDEM_SERVICE_HOST.

@@ -54,7 +54,7 @@ class StandardError(io.TextIOBase):
         return sys.stderr.isatty()
 
 
-def claim_stderr() -> None:
+def duplicate_stderr() -> None:
     """Give Python a copy of standard error, for the rest of the process.
 
     TensorFlow's libraries print to the descriptor itself, and it is held back while
@@ -65,7 +65,7 @@ def claim_stderr() -> None:
     )
 
 
-class OneLogger:
+class SharedLoggerFactory:
     """Makes the same logger each time: structlog asks for one a line, of 2 µs."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -99,7 +99,7 @@ def configure_logging(
     structlog.configure(
         processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=OneLogger(stream),
+        logger_factory=SharedLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     _configure_stdlib(_stdlib_handler(chain, stream), level)

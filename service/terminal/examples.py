@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 INLINE_VALUES = 16
 """Up to this many numbers a body is written out; beyond, a script writes it."""
 
-_UNTRIED = Sample(shapes={})
+_NO_SAMPLE = Sample(shapes={})
 
 
 def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
@@ -29,24 +29,28 @@ def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
     that it took where it refuses zeros. `name` is
     given where the signature isn't the model's default.
     """
-    sample = signature.sample or _UNTRIED
+    sample = signature.sample or _NO_SAMPLE
     specs = [signature.inputs[required] for required in signature.required]
     named = {"signature_name": name} if name else {}
     key = "instances" if _in_rows(signature, specs) else "inputs"
 
     if sum(math.prod(_shape(spec, sample)) for spec in specs) <= INLINE_VALUES:
         values = {spec.name: _value(spec, sample) for spec in specs}
-        body = json.dumps({**named, key: _unnamed(values, rows=key == "instances")})
+        body = json.dumps(
+            {**named, key: _without_name(values, rows=key == "instances")}
+        )
         return f"curl -d {shlex.quote(body)} {url}"
 
     texts = {spec.name: _expression(spec, sample) for spec in specs}
     fields = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in named.items()]
-    fields.append(f"{json.dumps(key)}: {_unnamed_text(texts, rows=key == 'instances')}")
+    fields.append(
+        f"{json.dumps(key)}: {_text_without_name(texts, rows=key == 'instances')}"
+    )
     script = f"import json; print(json.dumps({{{', '.join(fields)}}}))"
     return f"python3 -c {shlex.quote(script)} | curl -d @- {url}"
 
 
-def shown_first(
+def primary_signature(
     signatures: Mapping[str, Signature], default: str | None
 ) -> tuple[Signature, str | None]:
     """The signature that most will call, and its name where a request must give it.
@@ -71,7 +75,7 @@ def _in_rows(signature: Signature, specs: list[TensorSpec]) -> bool:
     )
 
 
-def _unnamed(values: dict[str, Any], *, rows: bool) -> Any:
+def _without_name(values: dict[str, Any], *, rows: bool) -> Any:
     """The values as a client sends them: without a name where there is only one."""
     if rows:
         values = {name: value[0] for name, value in values.items()}
@@ -80,8 +84,8 @@ def _unnamed(values: dict[str, Any], *, rows: bool) -> Any:
     return [whole] if rows else whole
 
 
-def _unnamed_text(texts: dict[str, str], *, rows: bool) -> str:
-    """`_unnamed`, for values that are Python expressions."""
+def _text_without_name(texts: dict[str, str], *, rows: bool) -> str:
+    """`_without_name`, for values that are Python expressions."""
     if len(texts) == 1:
         return next(iter(texts.values()))
 

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from service.terminal.examples import curl, shown_first
-from service.terminal.tables import facts, signature_table
+from service.terminal.examples import curl, primary_signature
+from service.terminal.tables import model_facts, signature_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def print_inspection(done: Precompilation) -> None:
     for model in done.models:
         console.print(Text(f"\n{model.id.name}", style="bold"))
 
-        for name, value in facts(model):
+        for name, value in model_facts(model):
             style = "red" if name == "error" else "dim" if name == "note" else ""
             console.print(Text(f"  {name:9}{value}", style=style))
 
@@ -81,7 +81,7 @@ def _print_calls(console: Console, model: Precompiled) -> None:
         return
 
     default = model.manifest.default_signature
-    first, _ = shown_first(model.signatures, default)
+    first, _ = primary_signature(model.signatures, default)
     signatures = {first.name: first, **model.signatures}
     table = signature_table(signatures.values(), default)
     console.print(Padding(table, (1, 0, 1, 2)))

@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from inference import ModelState
-from service.terminal.examples import curl, shown_first
+from service.terminal.examples import curl, primary_signature
 from service.terminal.tables import outputs, tensors
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.settings.settings import Settings
 
 LOGO = "Tandem"
-NOTHING = (
+NO_MODELS = (
     "There is no model in {path}. Put .h5, .keras or .pb files there, or SavedModel "
     "folders{then}."
 )
@@ -37,7 +37,7 @@ async def show(engine: Engine, settings: Settings) -> None:
     if console.is_terminal:
         await _follow(engine, console)
     else:
-        await _settled(engine)
+        await _wait_settled(engine)
 
     console.print(render(engine.models(), engine.problems(), settings))
 
@@ -62,18 +62,18 @@ def render(
     lines += [Text(f"! {problem}", style="yellow") for problem in problems]
 
     if len(lines) == 1:
-        lines.append(Text(_nothing(settings), style="yellow"))
+        lines.append(Text(_no_models(settings), style="yellow"))
 
     return Group(*lines)
 
 
-def _nothing(settings: Settings) -> str:
+def _no_models(settings: Settings) -> str:
     watched = "; they are taken up while the server runs"
     then = watched if settings.scan_seconds else ", and start again"
-    return NOTHING.format(path=settings.models, then=then)
+    return NO_MODELS.format(path=settings.models, then=then)
 
 
-async def _settled(engine: Engine) -> None:
+async def _wait_settled(engine: Engine) -> None:
     while not engine.ready():
         await engine.wait_changed()
 
@@ -123,7 +123,7 @@ def _call(versions: list[ModelStatus], url: str) -> list[RenderableType]:
     if not newest.signatures:
         return [title, Text("")]
 
-    signature, name = shown_first(newest.signatures, newest.default_signature)
+    signature, name = primary_signature(newest.signatures, newest.default_signature)
     target = f"{url}/v1/models/{newest.id.name}:predict"
     inputs = tensors(signature.inputs).replace("\n", ", ")
     given = outputs(signature.outputs).replace("\n", ", ")

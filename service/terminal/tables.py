@@ -65,7 +65,7 @@ def _table(headings: Iterable[str]) -> Table:
     return table
 
 
-def facts(model: Precompiled) -> list[tuple[str, str]]:
+def model_facts(model: Precompiled) -> list[tuple[str, str]]:
     """What a user may want to know of a compiled model besides how to call it."""
     manifest = model.manifest
 

@@ -14,7 +14,7 @@ from flask.sessions import NullSession, SecureCookieSessionInterface
 from service.bridge.greenlets import await_, in_bridge, run_in_thread
 from service.web.request import BoundedRequest
 from service.web.response import DirectResponse
-from service.web.routing import RememberingMap
+from service.web.routing import CachingMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -58,9 +58,9 @@ class ConcurrentFlask(Flask):
     app_ctx_globals_class = Globals
     request_class = BoundedRequest
     response_class = DirectResponse
-    url_map_class = RememberingMap
+    url_map_class = CachingMap
     session_interface = OptionalSessions()
-    url_map: RememberingMap
+    url_map: CachingMap
 
     def __init__(
         self, *args: Any, view_threads: int = VIEW_THREADS, **kwargs: Any
@@ -100,12 +100,12 @@ class ConcurrentFlask(Flask):
         if request is None or self.config["TRUSTED_HOSTS"] is not None:
             return super().create_url_adapter(request)
 
-        known = self.url_map.recall(request.environ)
+        known = self.url_map.lookup(request.environ)
         if known is not None:
             return known
 
         adapter = super().create_url_adapter(request)
-        return adapter and self.url_map.attend(adapter, request.environ)
+        return adapter and self.url_map.wrap(adapter, request.environ)
 
     def make_response(self, rv: Any) -> Response:
         # What our views return needs none of Flask's questions.

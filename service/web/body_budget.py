@@ -1,4 +1,4 @@
-"""A bound on the bytes of all request bodies that are being answered."""
+"""A limit on the bytes of all request bodies held at a time."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ RETRY_SECONDS = 1
 
 
 class BodyBudget:
-    """Lends out `limit` bytes. `taken` are lent now."""
+    """`limit` bytes for request bodies, of which `taken` are reserved."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.taken = 0
 
-    def loan(self) -> Loan:
-        """What one request takes until the block ends that it is entered for."""
-        return Loan(self)
+    def reservation(self) -> Reservation:
+        """Return an empty reservation, to be entered while the body is held."""
+        return Reservation(self)
 
 
-class Loan:
-    """The bytes of one request's body; a context manager that gives them back."""
+class Reservation:
+    """The bytes of one request's body; a context manager that frees them on exit."""
 
     __slots__ = ("_budget", "taken")
 
@@ -40,10 +40,10 @@ class Loan:
         self._budget.taken -= self.taken
         self.taken = 0
 
-    def take(self, size: int) -> None:
-        """Take `size` bytes more; the first loan is never refused, however large.
+    def add(self, size: int) -> None:
+        """Reserve `size` more bytes. A request that is alone is never refused.
 
-        Raises `ServiceUnavailable`, with a Retry-After, where they aren't left.
+        Raise `ServiceUnavailable`, with a Retry-After, if they would exceed the limit.
         """
         budget = self._budget
         others = budget.taken - self.taken

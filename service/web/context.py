@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inference import Engine
     from service.auth.token import AdminToken
-    from service.decoding.pool import Decoders
+    from service.decoding.pool import DecoderPool
     from service.web.body_budget import BodyBudget
 
 SERVING = "serving"
@@ -36,22 +36,22 @@ class Serving:
     """
 
     engine: Engine
-    decoders: Decoders | None
+    decoders: DecoderPool | None
     body_budget: BodyBudget
     admin_token: AdminToken | None
     # Thousands of figures take long to write, and none is in a hurry: one at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
-def look(proxy: T) -> Callable[[], T]:
+def resolver(proxy: T) -> Callable[[], T]:
     """What gives what one of Flask's proxies stands for when it is called."""
     found: Callable[[], T] = proxy._get_current_object  # type: ignore[attr-defined]
     return found
 
 
-current_application: Callable[[], Flask] = look(current_app)
-current_globals: Callable[[], _AppCtxGlobals] = look(g)
-current_request: Callable[[], Request] = look(request)
+current_application: Callable[[], Flask] = resolver(current_app)
+current_globals: Callable[[], _AppCtxGlobals] = resolver(g)
+current_request: Callable[[], Request] = resolver(request)
 
 
 def current_serving() -> Serving:

@@ -30,7 +30,7 @@ from inference import (
     Overloaded,
     Unavailable,
 )
-from service.web.response import json_answer
+from service.web.response import json_response
 from service.web.routing import ADMIN, AUTOMATIC_METHODS, list_urls
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def handle_inference_error(error: InferenceError) -> Response:
     if status == 500:
         log.error("request failed", exc_info=error)
 
-    response = error_answer(str(error), status)
+    response = error_response(str(error), status)
     if error.retry_after is not None:
         # HTTP has whole seconds only.
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
@@ -86,9 +86,9 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
         return error
 
     if isinstance(error, ClientDisconnected):
-        return error_answer("the client has gone", CLIENT_CLOSED_REQUEST)
+        return error_response("the client has gone", CLIENT_CLOSED_REQUEST)
 
-    response = error_answer(_text(error), error.code or 500)
+    response = error_response(_text(error), error.code or 500)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
@@ -98,11 +98,11 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
 
 def handle_exception(error: Exception) -> Response:
     log.error("request failed", exc_info=error)
-    return error_answer(_internal_error(), 500)
+    return error_response(_internal_error(), 500)
 
 
-def error_answer(text: str, status: int) -> Response:
-    return json_answer({"error": text}, status)
+def error_response(text: str, status: int) -> Response:
+    return json_response({"error": text}, status)
 
 
 def _text(error: HTTPException) -> str:

@@ -12,51 +12,51 @@ from service.web.context import current_globals
 if TYPE_CHECKING:
     from flask import Request
 
-    from service.web.body_budget import Loan
+    from service.web.body_budget import Reservation
 
 JSON = "application/json"
-# TensorFlow Serving reads no Content-Type. What is sent where nobody chose one is
+# TensorFlow Serving ignores Content-Type. The types that clients send by default are
 # taken for JSON: curl -d sends a form, a browser's fetch() plain text.
-UNCHOSEN = frozenset({"", "application/x-www-form-urlencoded", "text/plain"})
+CLIENT_DEFAULTS = frozenset({"", "application/x-www-form-urlencoded", "text/plain"})
 
 
-# What is read at a time of a body that is too long to be joined on the event loop.
-CHUNK = 1 << 18
+# Longer bodies aren't joined on the event loop, but read in pieces of this size.
+CHUNK_BYTES = 1 << 18
 
 
-def read_json_body(request: Request, loan: Loan) -> list[bytes]:
-    """The body of `request`, not yet parsed, in pieces, its bytes taken of `loan`.
+def read_json_body(request: Request, reservation: Reservation) -> list[bytes]:
+    """Return the unparsed body of `request` in pieces, adding them to `reservation`.
 
-    Raises `UnsupportedMediaType`, `RequestEntityTooLarge` at the application's limit,
-    and `ServiceUnavailable` where the loan is refused, before more is read.
+    Raise `UnsupportedMediaType`, `RequestEntityTooLarge` above the application's limit,
+    and `ServiceUnavailable` if the reservation is refused, before more is read.
     """
-    # What nearly all requests send, told by two looks; the checks cost 12 µs.
+    # Nearly all requests send this, which two lookups tell; the checks cost 12 µs.
     environ = request.environ
     if environ.get("CONTENT_TYPE") != JSON or "HTTP_CONTENT_ENCODING" in environ:
         check_media_type(request)
         check_content_encoding(request)
 
-    pieces = _read_pieces(request, loan)
+    pieces = _read_pieces(request, reservation)
     current_globals().bytes_in = sum(map(len, pieces))
     return pieces
 
 
-def _read_pieces(request: Request, loan: Loan) -> list[bytes]:
-    # First of all, as it refuses a body that is too large.
+def _read_pieces(request: Request, reservation: Reservation) -> list[bytes]:
+    # Read first, because it refuses a body that is too large.
     stream = request.stream
     length = request.content_length
     if length is not None:
-        loan.take(length)
+        reservation.add(length)
 
-    if length is not None and length <= CHUNK:
+    if length is not None and length <= CHUNK_BYTES:
         return [stream.read()]
 
-    # As they came: joining them here would copy what is joined or sent on later.
-    read_piece = getattr(stream, "read1", None) or partial(stream.read, CHUNK)
+    # Not joined: they are joined, or passed on to a decoder process, later.
+    read_piece = getattr(stream, "read1", None) or partial(stream.read, CHUNK_BYTES)
     pieces = []
     while piece := read_piece():
         if length is None:
-            loan.take(len(piece))
+            reservation.add(len(piece))
 
         pieces.append(piece)
 
@@ -64,7 +64,7 @@ def _read_pieces(request: Request, loan: Loan) -> list[bytes]:
 
 
 def check_media_type(request: Request) -> None:
-    if request.mimetype in UNCHOSEN or request.is_json:
+    if request.mimetype in CLIENT_DEFAULTS or request.is_json:
         return
 
     raise UnsupportedMediaType(

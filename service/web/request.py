@@ -28,12 +28,12 @@ class BoundedStream(LimitedStream):
         if size is None or size < 0:
             return self.readall()
 
-        return self._count(self._stream.read(min(size, self._askable)))
+        return self._count(self._stream.read(min(size, self._read_limit)))
 
     def read1(self) -> bytes:
         """What comes next, in a piece as it came; empty at the end."""
         read_piece = getattr(self._stream, "read1", self._stream.read)
-        return self._count(read_piece(self._askable))
+        return self._count(read_piece(self._read_limit))
 
     def readall(self) -> bytes:
         return b"".join(iter(self.read1, b""))
@@ -44,7 +44,7 @@ class BoundedStream(LimitedStream):
         return len(data)
 
     @property
-    def _askable(self) -> int:
+    def _read_limit(self) -> int:
         """One byte more than is allowed, to see whether it is there."""
         return self.limit - self._pos + 1
 
@@ -57,7 +57,7 @@ class BoundedStream(LimitedStream):
 
 
 @lru_cache(maxsize=1024)
-def blueprints_of(endpoint: str) -> list[str]:
+def blueprint_names(endpoint: str) -> list[str]:
     """The names of an endpoint's blueprint and of those around it, outwards."""
     names = []
     while "." in endpoint:
@@ -74,7 +74,7 @@ class BoundedRequest(Request):
     def blueprints(self) -> list[str]:
         # Asked three times a request, where Flask looks at the endpoint each time.
         rule = self.url_rule
-        return [] if rule is None else blueprints_of(rule.endpoint)
+        return [] if rule is None else blueprint_names(rule.endpoint)
 
     def close(self) -> None:
         # Only files are closed, and there are none where the form wasn't parsed.

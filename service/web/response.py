@@ -22,7 +22,7 @@ PLAIN = frozenset({"Content-Type", "X-Request-ID", "Retry-After"})
 BODIED = frozenset({200, 201, 202, 400, 404, 429, 500, 503, 504})
 
 
-class SentAtOnce(list[bytes]):
+class InMemoryBody(list[bytes]):
     """A response body that lies in memory: a list that can be closed."""
 
     def __init__(self, chunks: Iterable[bytes], close: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class DirectResponse(Response):
             return super().get_app_iter(environ)
 
         # A body that HEAD or 204 forbids is dropped by the bridge.
-        return SentAtOnce(self._encoded(), self.close)
+        return InMemoryBody(self._encoded(), self.close)
 
     def get_wsgi_response(
         self, environ: WSGIEnvironment
@@ -75,16 +75,16 @@ class DirectResponse(Response):
         return length and self.status_code in BODIED
 
 
-def json_text(text: bytes | list[bytes], status: int = 200) -> Response:
+def encoded_json_response(text: bytes | list[bytes], status: int = 200) -> Response:
     """A response of JSON that is written already, perhaps in pieces."""
     return current_application().response_class(
         text, status=status, content_type="application/json"
     )
 
 
-def json_answer(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200) -> Response:
     """A response for people and programs: indented, with a newline at its end."""
-    return json_text(readable(value), status)
+    return encoded_json_response(readable(value), status)
 
 
 def readable(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""URL patterns and the list of URLs, and a URL map that remembers its matches."""
+"""URL converters, the list of URLs, and a URL map that caches its matches."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 ADMIN = "/v1/admin"
 AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})
 
-REMEMBERED = 1024
-LONGEST = 512
+MAX_ADAPTERS = 1024
+MAX_KEY_CHARS = 512
 IMMUTABLE = (str, int, float, UUID, type(None))
 
 _PLACEHOLDER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
-_looked_at = itemgetter(
+_read_key = itemgetter(
     "REQUEST_METHOD",
     "PATH_INFO",
     "HTTP_HOST",
@@ -43,69 +43,69 @@ _looked_at = itemgetter(
 )
 
 
-def key_of(environ: WSGIEnvironment) -> Key | None:
-    """All that binding and matching look at, where that is no more than usual."""
+def request_key(environ: WSGIEnvironment) -> Key | None:
+    """Return all that binding and matching read, or `None` if they would read more."""
     try:
-        key: Key = _looked_at(environ)
+        key: Key = _read_key(environ)
     except KeyError:
         return None
 
     return None if "HTTP_UPGRADE" in environ else key
 
 
-class RememberingMap(Map):
-    """A URL map that keeps the adapters of requests that matched a rule.
+class CachingMap(Map):
+    """A URL map that caches the adapters of requests that matched a rule.
 
-    To bind and match again took 50 µs of each request. Errors and redirects are never
-    remembered, nor what a converter of one's own gave, which might look things up: one
-    that doesn't says so by `repeatable = True`. At most `REMEMBERED` adapters are held,
-    then it starts anew.
+    Binding and matching took 50 µs of each request. Errors and redirects are never
+    cached, nor are matches of a map with custom converters, which might look things up,
+    unless these declare `cacheable = True`. The cache is cleared when it holds
+    `MAX_ADAPTERS`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._adapters: dict[Key | None, RememberedAdapter] = {}
+        self._adapters: dict[Key | None, CachedAdapter] = {}
         super().__init__(*args, **kwargs)
 
     def add(self, rulefactory: RuleFactory) -> None:
         super().add(rulefactory)
         self._adapters.clear()
 
-    def recall(self, environ: WSGIEnvironment) -> RememberedAdapter | None:
-        """The adapter of an earlier request that was alike in all that matters."""
-        return self._adapters.get(key_of(environ))
+    def lookup(self, environ: WSGIEnvironment) -> CachedAdapter | None:
+        """Return the adapter of an earlier request with the same key."""
+        return self._adapters.get(request_key(environ))
 
-    def attend(self, adapter: MapAdapter, environ: WSGIEnvironment) -> MapAdapter:
-        """An adapter like the one bound to `environ`; kept when it has matched."""
-        key = key_of(environ)
-        # A redirect has the query in it, and long keys would fill the memory.
-        if key is None or environ["QUERY_STRING"] or sum(map(len, key)) > LONGEST:
+    def wrap(self, adapter: MapAdapter, environ: WSGIEnvironment) -> MapAdapter:
+        """Return `adapter`, or an equal one that is cached once it has matched."""
+        key = request_key(environ)
+        # A redirect contains the query; long keys would fill the memory.
+        if key is None or environ["QUERY_STRING"] or sum(map(len, key)) > MAX_KEY_CHARS:
             return adapter
 
-        if not self._repeatable:
+        if not self._cacheable:
             return adapter
 
-        return RememberedAdapter(adapter, lambda matched: self._keep(key, matched))
+        return CachedAdapter(adapter, lambda matched: self._keep(key, matched))
 
     @property
-    def _repeatable(self) -> bool:
+    def _cacheable(self) -> bool:
         known = DEFAULT_CONVERTERS.values()
         return all(
-            converter in known or getattr(converter, "repeatable", False)
+            converter in known or getattr(converter, "cacheable", False)
             for converter in self.converters.values()
         )
 
-    def _keep(self, key: Key, adapter: RememberedAdapter) -> None:
-        if len(self._adapters) >= REMEMBERED:
+    def _keep(self, key: Key, adapter: CachedAdapter) -> None:
+        if len(self._adapters) >= MAX_ADAPTERS:
             self._adapters.clear()
 
         self._adapters[key] = adapter
 
 
-class RememberedAdapter(MapAdapter):
-    """A URL adapter that matches its own path once; shared by requests."""
+class CachedAdapter(MapAdapter):
+    """A URL adapter that matches its path once and is shared by requests."""
 
     def __init__(
-        self, bound: MapAdapter, on_match: Callable[[RememberedAdapter], None]
+        self, bound: MapAdapter, on_match: Callable[[CachedAdapter], None]
     ) -> None:
         super().__init__(
             bound.map,
@@ -121,7 +121,7 @@ class RememberedAdapter(MapAdapter):
         self._found: Match | None = None
 
     def match(self, *args: Any, **kwargs: Any) -> Any:
-        """As `MapAdapter.match`; what Flask asks for is remembered."""
+        """Match as `MapAdapter` does; remember the match that Flask asks for."""
         if args or kwargs != {"return_rule": True}:
             return super().match(*args, **kwargs)
 
@@ -130,7 +130,7 @@ class RememberedAdapter(MapAdapter):
 
     def _find(self) -> Match:
         match: Match = super().match(return_rule=True)
-        # A value that a view could change is made anew for each request.
+        # A value that a view could change must be made anew for each request.
         if all(isinstance(value, IMMUTABLE) for value in match[1].values()):
             self._found = match
             self._on_match(self)
@@ -139,27 +139,27 @@ class RememberedAdapter(MapAdapter):
 
 
 class ModelNameConverter(BaseConverter):
-    """A model's name. No colon and no slash, so that `:predict` is not part of it."""
+    """A model's name, without colons and slashes: `:predict` is not part of it."""
 
     regex = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-    repeatable = True
+    cacheable = True
 
 
 class VersionConverter(BaseConverter):
     """A version: at most 19 digits, as many as a signed 64-bit integer has."""
 
     regex = r"[0-9]{1,19}"
-    repeatable = True
+    cacheable = True
 
     def to_python(self, value: str) -> int:
         return int(value)
 
 
 class LabelConverter(BaseConverter):
-    """A label of a version, as a sidecar or an operator may give it."""
+    """A label of a version, as sidecars and operators may set."""
 
     regex = LABEL.removeprefix("^").removesuffix("$")
-    repeatable = True
+    cacheable = True
 
 
 def register_converters(url_map: Map) -> None:
@@ -169,7 +169,10 @@ def register_converters(url_map: Map) -> None:
 
 
 def list_urls(url_map: Map, *, admin: bool = False) -> list[str]:
-    """`GET /v1/models/<name>`, ... in the order of the paths; `admin` those too."""
+    """Return lines such as `GET /v1/models/<name>`, sorted by path.
+
+    The admin calls are listed if `admin` is true.
+    """
     rules = sorted(url_map.iter_rules(), key=lambda rule: rule.rule)
     shown = [rule for rule in rules if admin or not rule.rule.startswith(ADMIN)]
     return [line for rule in shown for line in _lines(rule)]

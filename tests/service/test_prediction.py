@@ -19,8 +19,8 @@ from inference import (
     UnknownSignature,
 )
 from service import prediction
-from service.decoding.pool import Decoders, Neighbours
-from service.prediction import LONE_BYTES, ON_LOOP_BYTES, REGULAR_BYTES, predict
+from service.decoding.pool import DecoderPool, TrafficMonitor
+from service.prediction import ON_LOOP_BYTES, REGULAR_BYTES, SINGLE_MODEL_BYTES, predict
 from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ async def test_long_answers_come_in_pieces() -> None:
     assert orjson.loads(b"".join(answer)) == {"predictions": [2.0] * 100_000}
 
 
-class Noting(Decoders):
+class Noting(DecoderPool):
     """Real ones that note the sizes of what they are given, and call `before`."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ async def running() -> AsyncIterator[Noting]:
 def decoders(running: Noting) -> Noting:
     running.sizes.clear()
     running.before.clear()
-    running.neighbours = Neighbours()
+    running.traffic = TrafficMonitor()
     return running
 
 
@@ -139,12 +139,12 @@ async def test_where_bodies_are_decoded(
 
 
 @pytest.mark.parametrize(
-    ("size", "elsewhere"), [(LONE_BYTES, False), (LONE_BYTES + 1, True)]
+    ("size", "elsewhere"), [(SINGLE_MODEL_BYTES, False), (SINGLE_MODEL_BYTES + 1, True)]
 )
 async def test_a_model_that_is_alone_keeps_nobody_waiting(
     decoders: Noting, size: int, elsewhere: bool
 ) -> None:
-    decoders.neighbours = Neighbours(iter([0.0, 9.0]).__next__)
+    decoders.traffic = TrafficMonitor(iter([0.0, 9.0]).__next__)
     engine = FakeEngine(FakeModel())
 
     answer = await predict(engine, HALF, document([1.5], size), decoders)

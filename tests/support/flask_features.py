@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class ListConverter(BaseConverter):
     """Gives a value that a view may change."""
 
-    repeatable = True
+    cacheable = True
 
     def to_python(self, value: str) -> list[str]:
         return value.split("+")

@@ -49,7 +49,7 @@ def read(body: bytes, *, lists: bool = True) -> dict[str, Any] | None:
     numbers that only lists can tell are `Irregular`.
     """
     outline = body.translate(None, _CONTENT)
-    if _is_hopeless(outline, len(body) // (LONG_ROW if lists else VERY_LONG_ROW)):
+    if _is_unsuitable(outline, len(body) // (LONG_ROW if lists else VERY_LONG_ROW)):
         return None
 
     document = _parse(body)
@@ -60,7 +60,7 @@ def read(body: bytes, *, lists: bool = True) -> dict[str, Any] | None:
     return _read_single(document, text, outline) or _read(document, text, outline)
 
 
-def _is_hopeless(outline: bytes, max_rows: int) -> bool:
+def _is_unsuitable(outline: bytes, max_rows: int) -> bool:
     """Whether lists hold strings or short objects: the slow way is as fast then."""
     if _has_more(outline, b"{", 2 + max_rows):
         return True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from service.auth.token import LONGEST, AdminToken, check_token, read_token
+from service.auth.token import MAX_CHARS, AdminToken, check_token, read_token
 from tests.support.admin import TOKEN, write_token
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def test_white_space_around_the_token_is_not_part_of_it(tmp_path: Path) -> None:
         pytest.param("", "is empty; write one with", id="empty"),
         pytest.param(" \n\t", "is empty; write one with", id="blank"),
         pytest.param("x" * 15, "16 to 4096 characters", id="too short"),
-        pytest.param("x" * (LONGEST + 1), "16 to 4096 characters", id="too long"),
+        pytest.param("x" * (MAX_CHARS + 1), "16 to 4096 characters", id="too long"),
         pytest.param("a secret of words", "one word of ASCII", id="words"),
         pytest.param("sécret-of-some-length", "one word of ASCII", id="not ASCII"),
     ],

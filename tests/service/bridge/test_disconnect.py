@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from service.bridge.bridge import Bridge
-from service.bridge.disconnect import Patrol, Watcher
+from service.bridge.disconnect import DisconnectWatcher, WatchTimer
 from service.bridge.greenlets import await_
 from tests.support.servers import GONE, HandDriven, body_message
 from tests.support.wsgi_apps import Body, ListBody, StartResponse, answering
@@ -93,16 +93,16 @@ async def test_watches_start_late_and_only_where_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A timer for all; nobody watches for a request that has ended."""
-    patrol, started = Patrol(), []
+    timer, started = WatchTimer(), []
     loop = asyncio.get_running_loop()
     timers: list[Any] = []
     monkeypatch.setattr(loop, "call_later", lambda *call: timers.append(call))
 
-    class Armed(Watcher):
+    class Armed(DisconnectWatcher):
         def start(self) -> None:
             started.append(self)
 
-    first, second = (Armed(Mock(), Mock(), Mock(), patrol) for _ in range(2))
+    first, second = (Armed(Mock(), Mock(), Mock(), timer) for _ in range(2))
     first.arm()
     first.arm()
     timers.pop()[1]()
@@ -114,13 +114,13 @@ async def test_watches_start_late_and_only_where_needed(
     assert started == [first, second]
     assert timers == []
     first.arm()
-    Armed(Mock(), Mock(), Mock(), patrol).arm()
+    Armed(Mock(), Mock(), Mock(), timer).arm()
     assert len(timers) == 1
 
 
 async def test_a_watcher_that_has_ended_is_not_started() -> None:
     group = Mock()
-    with Watcher(Mock(), Mock(), group, Patrol()) as watcher:
+    with DisconnectWatcher(Mock(), Mock(), group, WatchTimer()) as watcher:
         pass
 
     watcher.start()

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from inference import ModelSpec
-from service.decoding.pool import Decoders
+from service.decoding.pool import DecoderPool
 from service.prediction import predict
 from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
 
@@ -117,7 +117,7 @@ async def test_large_bodies(make: Any, dtype: str, function: Any) -> None:
     pieces = [body[i : i + PIECE] for i in range(0, len(body), PIECE)]
 
     on_loop = await hold_of(1, partial(predict, engine, HALF, pieces))
-    async with Decoders(2) as decoders:
+    async with DecoderPool(2) as decoders:
         held = await hold_of(CLIENTS, partial(predict, engine, HALF, pieces, decoders))
 
     report(f"{CLIENTS} bodies of {len(body)} bytes", held, on_loop)

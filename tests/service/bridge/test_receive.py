@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from werkzeug.exceptions import ClientDisconnected
 
-from service.bridge.receive import Inbox, RequestBody
+from service.bridge.receive import RequestBody, RequestReceiver
 from tests.support.servers import GONE, body_message
 
 if TYPE_CHECKING:
@@ -47,55 +47,55 @@ async def test_reads_to_the_end() -> None:
         body_message(b"", more=True),
         body_message(b"c"),
     )
-    inbox = Inbox(sender.receive)
-    assert [await inbox.read() for _ in range(4)] == [b"ab", b"c", b"", b""]
+    receiver = RequestReceiver(sender.receive)
+    assert [await receiver.read() for _ in range(4)] == [b"ab", b"c", b"", b""]
 
 
 async def test_nothing_is_read_ahead() -> None:
     sender = Sender(body_message(b"a", more=True), body_message(b"b"))
-    inbox = Inbox(sender.receive)
-    assert await inbox.read() == b"a"
+    receiver = RequestReceiver(sender.receive)
+    assert await receiver.read() == b"a"
     assert sender.left == 1
 
 
 async def test_disconnect_in_the_body() -> None:
-    inbox = Inbox(Sender(body_message(b"a", more=True), GONE).receive)
-    assert await inbox.read() == b"a"
+    receiver = RequestReceiver(Sender(body_message(b"a", more=True), GONE).receive)
+    assert await receiver.read() == b"a"
     with pytest.raises(ClientDisconnected):
-        await inbox.read()
+        await receiver.read()
 
 
 async def test_disconnect_after_the_body() -> None:
-    inbox = Inbox(Sender(body_message(b"a"), GONE).receive)
-    await inbox.disconnected()
-    assert await inbox.read() == b"a"
-    assert await inbox.read() == b""
+    receiver = RequestReceiver(Sender(body_message(b"a"), GONE).receive)
+    await receiver.disconnected()
+    assert await receiver.read() == b"a"
+    assert await receiver.read() == b""
 
 
 async def test_watcher_leaves_the_body_to_the_reader() -> None:
     pieces = [b"a", b"b", b"c"]
     sender = Sender(*(body_message(piece, more=True) for piece in pieces))
-    inbox = Inbox(sender.receive)
+    receiver = RequestReceiver(sender.receive)
     async with anyio.create_task_group() as group:
-        group.start_soon(inbox.disconnected)
+        group.start_soon(receiver.disconnected)
         await anyio.wait_all_tasks_blocked()
         assert sender.left == 2
-        assert [await inbox.read() for _ in pieces] == pieces
+        assert [await receiver.read() for _ in pieces] == pieces
         sender.put(body_message(b"d"))
-        assert [await inbox.read() for _ in range(2)] == [b"d", b""]
+        assert [await receiver.read() for _ in range(2)] == [b"d", b""]
         sender.put(GONE)
 
 
 async def test_watcher_and_reader_wait_together() -> None:
     sender = Sender()
-    inbox = Inbox(sender.receive)
+    receiver = RequestReceiver(sender.receive)
     got = []
 
     async def read() -> None:
-        got.append(await inbox.read())
+        got.append(await receiver.read())
 
     async with anyio.create_task_group() as group:
-        group.start_soon(inbox.disconnected)
+        group.start_soon(receiver.disconnected)
         group.start_soon(read)
         await anyio.wait_all_tasks_blocked()
         sender.put(body_message(b"late"))
@@ -107,7 +107,7 @@ async def test_watcher_and_reader_wait_together() -> None:
 
 
 def stream_of(*messages: Message) -> RequestBody:
-    return RequestBody(Inbox(Sender(*messages).receive))
+    return RequestBody(RequestReceiver(Sender(*messages).receive))
 
 
 @pytest.mark.parametrize(

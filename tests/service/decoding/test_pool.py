@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from inference import InferenceError, Unavailable, bind
 from service.codecs.tfserving.request import decode
-from service.decoding.pool import ALONE_AFTER_SECONDS, Decoders, Neighbours
+from service.decoding.pool import SINGLE_MODEL_SECONDS, DecoderPool, TrafficMonitor
 from service.decoding.process import COMMAND
 from service.decoding.shared_memory import KEPT_BYTES
 from tests.support.fakes import signature, tensor
@@ -40,8 +40,8 @@ BODY = b'{"instances": [[1, 2.5]]}'
 
 
 @pytest.fixture(scope="module")
-async def decoders() -> AsyncIterator[Decoders]:
-    async with Decoders(1) as decoders:
+async def decoders() -> AsyncIterator[DecoderPool]:
+    async with DecoderPool(1) as decoders:
         yield decoders
 
 
@@ -82,7 +82,9 @@ def contents(call: PredictCall) -> Any:
         pytest.param(b'{"signature_name": "none", "inputs": [1]}', id="no signature"),
     ],
 )
-async def test_the_same_arrays_as_on_the_loop(decoders: Decoders, body: bytes) -> None:
+async def test_the_same_arrays_as_on_the_loop(
+    decoders: DecoderPool, body: bytes
+) -> None:
     call = await decoders.decode([body[:9], b"", body[9:]], MANY, "one")
 
     assert contents(call) == contents(on_the_loop(body))
@@ -101,7 +103,9 @@ async def test_the_same_arrays_as_on_the_loop(decoders: Decoders, body: bytes) -
         pytest.param(b'{"inputs": {"y": 1}}', id="name"),
     ],
 )
-async def test_the_same_errors_as_on_the_loop(decoders: Decoders, body: bytes) -> None:
+async def test_the_same_errors_as_on_the_loop(
+    decoders: DecoderPool, body: bytes
+) -> None:
     with pytest.raises(InferenceError) as wanted:
         on_the_loop(body)
 
@@ -112,7 +116,7 @@ async def test_the_same_errors_as_on_the_loop(decoders: Decoders, body: bytes) -
     assert str(caught.value) == str(wanted.value)
 
 
-async def test_large_bodies_and_arrays(decoders: Decoders) -> None:
+async def test_large_bodies_and_arrays(decoders: DecoderPool) -> None:
     values = np.random.default_rng(1).random((50, 10_000)).astype(np.float32)
     body = orjson.dumps({"instances": values}, option=orjson.OPT_SERIALIZE_NUMPY)
     texts = orjson.dumps({"signature_name": "text", "inputs": ["é" * 99] * 20_000})
@@ -128,13 +132,13 @@ async def test_large_bodies_and_arrays(decoders: Decoders) -> None:
 async def test_the_memory_of_a_large_body_is_given_back() -> None:
     body = b'{"instances": [%s]}' % b" ".join([b"1"] + [b" " * KEPT_BYTES])
 
-    async with Decoders(1) as decoders:
+    async with DecoderPool(1) as decoders:
         await decoders.decode([body], MANY, "one")
         await decoders.decode([BODY], MANY, "one")
-        assert max(map(arena_bytes, os.listdir("/proc/self/fd"))) < KEPT_BYTES
+        assert max(map(buffer_bytes, os.listdir("/proc/self/fd"))) < KEPT_BYTES
 
 
-async def test_more_bodies_than_processes(decoders: Decoders) -> None:
+async def test_more_bodies_than_processes(decoders: DecoderPool) -> None:
     answers: dict[int, Any] = {}
 
     async def ask(number: int) -> None:
@@ -150,7 +154,7 @@ async def test_more_bodies_than_processes(decoders: Decoders) -> None:
 
 
 async def test_a_cancelled_body_leaves_the_process_usable(tmp_path: Path) -> None:
-    async with Decoders(1, command=noting(tmp_path)) as decoders:
+    async with DecoderPool(1, command=noting(tmp_path)) as decoders:
         await decoders.decode([BODY], MANY, "one")
         body = [b'{"instances": [', b"1,\n" * 100_000, b"1]}"]
 
@@ -167,7 +171,7 @@ async def test_a_cancelled_body_leaves_the_process_usable(tmp_path: Path) -> Non
 
 
 async def test_a_lost_process_fails_its_body_and_is_replaced(tmp_path: Path) -> None:
-    async with Decoders(1, command=noting(tmp_path)) as decoders:
+    async with DecoderPool(1, command=noting(tmp_path)) as decoders:
         await decoders.decode([BODY], MANY, "one")
         os.kill(pids(tmp_path)[0], signal.SIGKILL)
 
@@ -189,14 +193,14 @@ async def test_a_lost_process_fails_its_body_and_is_replaced(tmp_path: Path) -> 
     ],
 )
 async def test_no_process(command: tuple[str, ...]) -> None:
-    async with Decoders(1, command=command) as decoders:
+    async with DecoderPool(1, command=command) as decoders:
         for _ in range(2):
             with pytest.raises(Unavailable, match="was lost"):
                 await decoders.decode([BODY], MANY, "one")
 
 
 async def test_processes_end_with_the_context(tmp_path: Path) -> None:
-    async with Decoders(2, command=noting(tmp_path)) as decoders:
+    async with DecoderPool(2, command=noting(tmp_path)) as decoders:
         await decoders.decode([BODY], MANY, "one")
         (pid,) = pids(tmp_path)
         os.kill(pid, 0)
@@ -219,10 +223,10 @@ def noting(folder: Path) -> tuple[str, ...]:
     return (sys.executable, "-P", "-c", f"import os, runpy; {note}; {run}")
 
 
-def arena_bytes(fd: str) -> int:
+def buffer_bytes(fd: str) -> int:
     # One of another test may be closed meanwhile.
     with suppress(OSError):
-        if "tandem-arena" in os.readlink(f"/proc/self/fd/{fd}"):
+        if "tandem-buffer" in os.readlink(f"/proc/self/fd/{fd}"):
             return os.fstat(int(fd)).st_size
 
     return 0
@@ -234,23 +238,23 @@ def pids(folder: Path) -> list[int]:
 
 def test_alone_once_one_model_has_been_asked_for_a_while() -> None:
     now = [100.0]
-    neighbours = Neighbours(lambda: now[0])
+    traffic = TrafficMonitor(lambda: now[0])
 
-    neighbours.note("light")
-    neighbours.note("heavy")
-    assert not neighbours.alone()
+    traffic.record("light")
+    traffic.record("heavy")
+    assert not traffic.single_model()
 
-    now[0] += ALONE_AFTER_SECONDS
-    neighbours.note("heavy")
-    assert not neighbours.alone()
+    now[0] += SINGLE_MODEL_SECONDS
+    traffic.record("heavy")
+    assert not traffic.single_model()
 
     now[0] += 0.001
-    neighbours.note("heavy")
-    assert neighbours.alone()
+    traffic.record("heavy")
+    assert traffic.single_model()
 
-    neighbours.note("light")
-    assert not neighbours.alone()
+    traffic.record("light")
+    assert not traffic.single_model()
 
 
 def test_alone_before_any_request() -> None:
-    assert Neighbours().alone()
+    assert TrafficMonitor().single_model()

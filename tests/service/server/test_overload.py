@@ -12,11 +12,11 @@ import pytest
 from inference import ModelNotFound, ModelSpec, Overloaded
 from service.bridge.bridge import Bridge
 from service.server.overload import (
-    LONGEST_LINE,
+    MAX_QUEUE,
     MAX_TARGET,
     MAX_TARGETS,
     KnownRefusals,
-    Turnstile,
+    StartLimiter,
 )
 from service.server.protocol import JsonErrorProtocol
 from tests.service.server.test_protocol import BODY, post, read_answer, serving
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 async def test_a_turn_begins_so_many_and_keeps_the_order() -> None:
     loop = asyncio.get_running_loop()
-    turnstile = Turnstile(at_once=2)
+    start_limiter = StartLimiter(per_turn=2)
     begun: list[int] = []
 
     for number in range(5):
-        turnstile.enter(partial(begun.append, number), loop)
+        start_limiter.start(partial(begun.append, number), loop)
 
     seen = [list(begun)]
 
@@ -46,20 +46,20 @@ async def test_a_turn_begins_so_many_and_keeps_the_order() -> None:
     assert seen[2] == seen[3] == [0, 1, 2, 3, 4]
 
     await asyncio.sleep(0)
-    turnstile.enter(partial(begun.append, 5), loop)
+    start_limiter.start(partial(begun.append, 5), loop)
     assert begun[-1] == 5
 
 
 async def test_who_comes_later_does_not_pass_the_line() -> None:
     loop = asyncio.get_running_loop()
-    turnstile = Turnstile(at_once=1)
+    start_limiter = StartLimiter(per_turn=1)
     begun: list[int] = []
 
     for number in range(3):
-        turnstile.enter(partial(begun.append, number), loop)
+        start_limiter.start(partial(begun.append, number), loop)
 
     await asyncio.sleep(0)
-    turnstile.enter(partial(begun.append, 3), loop)
+    start_limiter.start(partial(begun.append, 3), loop)
 
     for _ in range(4):
         await asyncio.sleep(0)
@@ -69,24 +69,24 @@ async def test_who_comes_later_does_not_pass_the_line() -> None:
 
 async def test_the_line_is_full_at_its_length() -> None:
     loop = asyncio.get_running_loop()
-    turnstile = Turnstile(at_once=1, shortest=2)
+    start_limiter = StartLimiter(per_turn=1, min_queue=2)
     fullness = []
 
     for _ in range(4):
-        fullness.append(turnstile.full)
-        turnstile.enter(lambda: None, loop)
+        fullness.append(start_limiter.full)
+        start_limiter.start(lambda: None, loop)
 
     assert fullness == [False, False, False, True]
 
 
 def test_the_line_is_as_long_as_its_time_allows() -> None:
-    turnstile = Turnstile(shortest=10)
+    start_limiter = StartLimiter(min_queue=10)
 
-    for seconds, longest in ((0.001, 100), (1.0, 10), (1e-9, LONGEST_LINE)):
+    for seconds, max_queue in ((0.001, 100), (1.0, 10), (1e-9, MAX_QUEUE)):
         for _ in range(500):
-            turnstile._measure(seconds)
+            start_limiter._measure(seconds)
 
-        assert abs(turnstile.longest - longest) <= 1
+        assert abs(start_limiter.max_queue - max_queue) <= 1
 
 
 TARGET = b"POST /v1/models/half:predict"
@@ -105,7 +105,7 @@ def idle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("noted", "ask", "refused"),
+    ("noted", "check", "refused"),
     [
         pytest.param(TARGET, busy, True, id="still busy"),
         pytest.param(TARGET, idle, False, id="not busy any more"),
@@ -114,9 +114,9 @@ def idle() -> None:
         pytest.param(TARGET + b"?x=1", busy, False, id="another target"),
     ],
 )
-def test_what_is_known(noted: bytes, ask: Callable[[], None], refused: bool) -> None:
+def test_what_is_known(noted: bytes, check: Callable[[], None], refused: bool) -> None:
     known = KnownRefusals()
-    known.note(noted, ask)
+    known.record(noted, check)
 
     for _ in range(2):
         assert (known.refusal(TARGET) is not None) is refused
@@ -125,7 +125,7 @@ def test_what_is_known(noted: bytes, ask: Callable[[], None], refused: bool) -> 
 def test_it_is_asked_again_each_time() -> None:
     model, known = FakeModel(full=True), KnownRefusals()
     engine = FakeEngine(model)
-    known.note(TARGET, lambda: engine.admit(ModelSpec(name="half")))
+    known.record(TARGET, lambda: engine.admit(ModelSpec(name="half")))
 
     assert known.refusal(TARGET) is not None
     model.full = False
@@ -136,11 +136,11 @@ def test_it_is_asked_again_each_time() -> None:
 
 def test_clients_choose_targets_but_not_how_much_is_kept() -> None:
     known = KnownRefusals()
-    known.note(b"x" * (MAX_TARGET + 1), busy)
+    known.record(b"x" * (MAX_TARGET + 1), busy)
     assert known.refusal(b"x" * (MAX_TARGET + 1)) is None
 
     for number in range(MAX_TARGETS + 1):
-        known.note(b"%d" % number, busy)
+        known.record(b"%d" % number, busy)
 
     assert known.refusal(b"0") is None
     assert known.refusal(b"%d" % MAX_TARGETS) is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from service.server.overload import Turnstile
+from service.server.overload import StartLimiter
 from service.server.protocol import JsonErrorProtocol
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ BODY = b"x" * 200_000
 class Busy(JsonErrorProtocol):
     """The loop can begin nothing."""
 
-    turnstile = Turnstile(shortest=0)
+    start_limiter = StartLimiter(min_queue=0)
 
 
 async def never(scope: object, receive: object, send: object) -> None:
@@ -112,7 +112,7 @@ def test_probes_are_never_refused() -> None:
 
 def test_requests_that_come_one_by_one_are_not_refused() -> None:
     class Narrow(JsonErrorProtocol):
-        turnstile = Turnstile(at_once=1, shortest=1)
+        start_limiter = StartLimiter(per_turn=1, min_queue=1)
 
     with serving(alive, Narrow) as client:
         for _ in range(5):

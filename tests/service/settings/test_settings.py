@@ -12,9 +12,9 @@ from service.settings.settings import (
     Settings,
     SettingsError,
     default_cache_dir,
+    find_misspelt,
     load_compiler_settings,
     load_settings,
-    misspelt,
 )
 from tests.support.admin import write_token
 
@@ -308,7 +308,7 @@ def test_variables_that_are_nearly_a_settings() -> None:
         "TANDEM_PORT_8501_TCP_PORT",
         "MEMORY_BUGDET",
     )
-    assert misspelt(names) == {
+    assert find_misspelt(names) == {
         "TANDEM_MEMORY_BUGDET": "TANDEM_MEMORY_BUDGET",
         "TANDEM_PRT": "TANDEM_PORT",
     }

@@ -11,10 +11,10 @@ from service.web.body_budget import BodyBudget
 def test_bytes_come_back_when_the_request_ends() -> None:
     budget = BodyBudget(10)
 
-    with budget.loan() as first, budget.loan() as second:
-        first.take(4)
-        second.take(5)
-        second.take(1)
+    with budget.reservation() as first, budget.reservation() as second:
+        first.add(4)
+        second.add(5)
+        second.add(1)
         assert budget.taken == 10
 
     assert budget.taken == 0
@@ -23,15 +23,15 @@ def test_bytes_come_back_when_the_request_ends() -> None:
 def test_what_is_over_the_limit_is_refused_and_takes_nothing() -> None:
     budget = BodyBudget(10)
 
-    with budget.loan() as first:
-        first.take(8)
+    with budget.reservation() as first:
+        first.add(8)
 
         with (
             pytest.raises(ServiceUnavailable, match="holds 8 bytes") as caught,
-            budget.loan() as second,
+            budget.reservation() as second,
         ):
-            second.take(2)
-            second.take(1)
+            second.add(2)
+            second.add(1)
 
         assert budget.taken == 8
         assert ("Retry-After", "1") in caught.value.get_headers()
@@ -40,9 +40,9 @@ def test_what_is_over_the_limit_is_refused_and_takes_nothing() -> None:
 def test_one_body_alone_may_be_larger_than_the_limit() -> None:
     budget = BodyBudget(10)
 
-    with budget.loan() as loan:
-        loan.take(8)
-        loan.take(100)
+    with budget.reservation() as reservation:
+        reservation.add(8)
+        reservation.add(100)
         assert budget.taken == 108
 
     assert budget.taken == 0

@@ -9,12 +9,12 @@ from werkzeug.test import create_environ
 
 from service.web.application import ConcurrentFlask
 from service.web.routing import (
-    LONGEST,
-    REMEMBERED,
-    RememberingMap,
-    key_of,
+    MAX_ADAPTERS,
+    MAX_KEY_CHARS,
+    CachingMap,
     list_urls,
     register_converters,
+    request_key,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Looked(BaseConverter):
 
 
 class Repeated(BaseConverter):
-    repeatable = True
+    cacheable = True
 
     def to_python(self, value: str) -> list[str]:
         return [value]
@@ -58,7 +58,7 @@ def match(app: Flask, path: str = "/a", **environ: Any) -> Any:
 
 
 def known(app: ConcurrentFlask, path: str = "/a", **environ: Any) -> bool:
-    return app.url_map.recall(create_environ(path, **environ)) is not None
+    return app.url_map.lookup(create_environ(path, **environ)) is not None
 
 
 def test_a_match_is_remembered(app: ConcurrentFlask) -> None:
@@ -113,7 +113,7 @@ def test_other_requests_are_others(app: ConcurrentFlask, environ: Any) -> None:
     [
         pytest.param({"query_string": "a=1"}, id="query"),
         pytest.param({"headers": {"Upgrade": "websocket"}}, id="upgrade"),
-        pytest.param({"path": f"/{'a' * LONGEST}"}, id="long"),
+        pytest.param({"path": f"/{'a' * MAX_KEY_CHARS}"}, id="long"),
     ],
 )
 def test_what_is_not_remembered(app: ConcurrentFlask, environ: Any) -> None:
@@ -129,7 +129,7 @@ def test_without_a_host_nothing_is_remembered(app: ConcurrentFlask) -> None:
         assert adapter is not None
         assert adapter.match() == ("name", {"name": "a"})
 
-    assert key_of(environ) is None
+    assert request_key(environ) is None
 
 
 def test_a_new_rule_makes_it_forget(app: ConcurrentFlask) -> None:
@@ -140,10 +140,10 @@ def test_a_new_rule_makes_it_forget(app: ConcurrentFlask) -> None:
 
 
 def test_it_is_bounded(app: ConcurrentFlask) -> None:
-    for number in range(REMEMBERED + 1):
+    for number in range(MAX_ADAPTERS + 1):
         match(app, f"/{number}")
 
-    assert [known(app, f"/{n}") for n in (0, REMEMBERED)] == [False, True]
+    assert [known(app, f"/{n}") for n in (0, MAX_ADAPTERS)] == [False, True]
 
 
 def test_converters_may_look_things_up(app: ConcurrentFlask) -> None:
@@ -164,7 +164,7 @@ def test_values_that_can_be_changed_are_new(app: ConcurrentFlask) -> None:
 
 def test_other_questions_are_asked_anew(app: ConcurrentFlask) -> None:
     match(app)
-    adapter = app.url_map.recall(create_environ("/a"))
+    adapter = app.url_map.lookup(create_environ("/a"))
     assert adapter is not None
     assert adapter.match("/folder/") == ("folder", {})
     assert set(adapter.allowed_methods()) == {"GET", "HEAD", "OPTIONS"}
@@ -179,7 +179,7 @@ def test_trusted_hosts_are_asked_each_time(app: ConcurrentFlask) -> None:
 
 
 def test_the_map_is_used(app: ConcurrentFlask) -> None:
-    assert isinstance(app.url_map, RememberingMap)
+    assert isinstance(app.url_map, CachingMap)
 
 
 @pytest.fixture
