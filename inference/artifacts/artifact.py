@@ -1,9 +1,9 @@
 """The compiled form of a model on disk: a graph, its weights and a manifest.
 
-`graph.pb` is a GraphDef without its large constants: they are variables, assigned once
-after loading from mapped files. `weights/` has a file for each large value, named by
-its SHA-256, so that artifacts share it by hard links; the others lie in `weights.bin`,
-each at the start of a page. Equal values are there once.
+`graph.pb` is a GraphDef without its large constants: they are variables, assigned from
+mapped files after loading. `weights/` has a file for each large value, named by its
+SHA-256, which artifacts share by hard links; the others lie in `weights.bin`, each at
+the start of a page. Equal values are stored once.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 INIT = "tandem/init"
-"""The graph's operation that gives variables and tables their values."""
+"""The operation that initializes the graph's variables and tables."""
 
 
 class _Value(BaseModel):
-    # Infinities as such: an optimised graph may be infinitely far from its source.
+    # Infinities are kept: an optimized graph may differ from its source by one.
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
@@ -55,8 +55,8 @@ class PartEntry(_Value):
 class TensorEntry(_Value):
     """A `TensorSpec` in JSON.
 
-    `default` is its shape with the bytes in base64, since JSON has no infinities, no
-    complex numbers and no small floats; strings are latin-1.
+    `default` is its shape and its bytes in base64, since JSON has no infinities,
+    complex numbers or small floats; strings are latin-1.
     """
 
     tensor: str
@@ -83,16 +83,17 @@ class SignatureEntry(_Value):
 
 
 class Manifest(_Value):
-    """What the artifact is, where it came from, and how it was checked.
+    """The artifact's content, origin and verification.
 
     `left_out` are signatures of the source that can't be served, with the reason: the
     default one may be among them. `largest_difference` is between the source's outputs
     and the artifact's, over all samples that the source took, in the outputs' own unit;
-    `None` where it took none. `memory_bytes` is what loading and running it took of the
-    compiler's memory, and `weights_bytes` the length of the files that hold `weights`.
+    `None` if it took none. `memory_bytes` is the compiler's memory for loading and
+    running it, `weights_bytes` the length of the files that hold `weights`.
 
-    `machine` is what it was checked on; each sample ran there, if it `warms_up`. A
-    `native` graph has what TensorFlow fused for that machine: it may not run elsewhere.
+    `machine` is where it was verified; each sample ran there, if it `warms_up`. A
+    `native` graph has operations that TensorFlow fused for that machine, and may not
+    run elsewhere.
     """
 
     format_version: int
@@ -122,15 +123,14 @@ class Manifest(_Value):
 
 
 class DamagedArtifact(Exception):
-    """The folder isn't a whole artifact of this format; it must be made again."""
+    """The folder isn't a complete artifact of this format, and must be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A folder that holds the files.
+    """An artifact's folder.
 
-    With `portable` that form of the graph is meant, if there is one; `None` leaves it
-    to the machine.
+    `portable` chooses the form of the graph; with `None`, the machine does.
     """
 
     folder: Path
@@ -158,7 +158,7 @@ class Artifact:
         return self.folder / "manifest.json"
 
     def read_manifest(self) -> Manifest:
-        """Raises `DamagedArtifact`: a file is missing, cut, or of another format."""
+        """Read the manifest and check the files' lengths. Raises `DamagedArtifact`."""
         try:
             manifest = Manifest.model_validate_json(self.manifest.read_bytes())
             found = {path: path.stat().st_size for path in self._lengths(manifest)}
@@ -174,11 +174,11 @@ class Artifact:
         return manifest
 
     def discard(self) -> None:
-        """Remove it, so that it is made again."""
+        """Remove it, so that it is compiled again."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def read_graph(self, manifest: Manifest, *, portable: bool = False) -> bytes:
-        """The serialized GraphDef. Raises `DamagedArtifact` if it was changed."""
+        """Return the serialized GraphDef. Raises `DamagedArtifact` if it changed."""
         path, wanted = self.graph, manifest.graph_sha256
 
         if portable and manifest.portable is not None:
@@ -192,11 +192,11 @@ class Artifact:
         return content if path == self.graph else gzip.decompress(content)
 
     def map_weights(self, manifest: Manifest) -> Iterator[tuple[str, Array]]:
-        """Each weight's feed and value, mapped copy-on-write: no copy, shared pages."""
+        """Yield each weight's feed and value, mapped copy-on-write."""
         return map_weights(self.folder, manifest.weights)
 
     def _lengths(self, manifest: Manifest) -> dict[Path, int]:
-        """Return how long each file was when it was written."""
+        """Return the length of each file as it was written."""
         lengths = {
             self.folder / name: nbytes
             for name, nbytes in file_lengths(manifest.weights).items()
@@ -210,7 +210,7 @@ class Artifact:
 
 
 def signatures_of(manifest: Manifest) -> dict[str, Signature]:
-    """The manifest's signatures as values."""
+    """Return the manifest's signatures as values."""
     return {
         name: Signature(
             name=name,
@@ -225,7 +225,7 @@ def signatures_of(manifest: Manifest) -> dict[str, Signature]:
 
 
 def signature_entry(signature: Signature) -> SignatureEntry:
-    """The inverse of `signatures_of`, for one signature."""
+    """Return a signature's entry: the inverse of `signatures_of`."""
     return SignatureEntry(
         inputs=_tensors(signature.inputs),
         outputs=_tensors(signature.outputs),

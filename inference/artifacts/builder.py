@@ -1,4 +1,4 @@
-"""Has the compiler's child make an artifact, unless the cache has it already."""
+"""Builds of artifacts by the compiler's child, unless they are cached."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ if TYPE_CHECKING:
     from inference.artifacts.messages import CompileEvent
     from inference.repository.digest import SourceDigest
     from inference.repository.scan import ModelFiles
+    from inference.repository.sidecar import Sidecar
 
     Report = Callable[[str], None]
 
 MEMORY_SHARE = 0.75
-"""Of the memory there is, what one compiler may take unless that is given."""
+"""Of the available memory: the default limit of one compiler."""
 
-# TensorFlow and Keras alone reserve more than half of it.
+# TensorFlow and Keras alone reserve more than half of this.
 _LEAST_MEMORY = 2**30
 
-# How often a process looks whether another has finished compiling the same model:
+# The interval at which to check whether another process has compiled the model:
 # a lock between processes can't wake a task.
 _LOCK_POLL_SECONDS = 0.2
 _MAX_CPU_SECONDS = 2**31
@@ -51,7 +52,7 @@ _MAX_CPU_SECONDS = 2**31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """An artifact, its manifest, and whether it had to be made now.
+    """An artifact and its manifest; a `fresh` one was compiled now, not cached.
 
     `integrity` is `verified` if the source's files match the checksums beside them.
     """
@@ -63,10 +64,11 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """A model to be compiled. `retry` passes over a refusal that is remembered."""
+class _Build:
+    """The build of one model. `retry` ignores a cached failure."""
 
     files: ModelFiles
+    sidecar: Sidecar
     key: str
     source: SourceDigest
     integrity: str
@@ -76,11 +78,7 @@ class _Task:
 
 
 class ArtifactBuilder:
-    """Compiles models into a cache, two at a time at most: a compiler spends most of
-    its time importing on one CPU, but its memory is many times the model's file.
-
-    `memory_limit` is what one may take, in bytes.
-    """
+    """Builder of artifacts into a cache. `memory_limit` of one compiler is in bytes."""
 
     def __init__(
         self,
@@ -93,7 +91,8 @@ class ArtifactBuilder:
         self._cache = cache
         self._permissions = permissions or Permissions()
         self._timeout = timeout_seconds
-        self._memory = memory_limit or _usual_memory()
+        self._memory = memory_limit or _default_memory()
+        # A compiler mostly imports, on one CPU, but takes many times the model's size.
         self._children = anyio.CapacityLimiter(min(2, available_cpus()))
         self._readers = anyio.CapacityLimiter(2)
         self._swept = False
@@ -106,20 +105,21 @@ class ArtifactBuilder:
         retry: bool = False,
         background: bool = False,
     ) -> Compiled:
-        """The artifact of a model; `report` hears each stage.
+        """Return a model's artifact, compiled if need be; `report` gets each stage.
 
-        Raises `InvalidModel` or `InvalidSidecar` with what is wrong with the model.
-        What the compiler refused before it isn't shown again, unless `retry`. In the
-        `background` it takes only what the models that serve leave of the CPUs.
+        Raises `InvalidModel` or `InvalidSidecar` with the reason; a cached failure is
+        raised again, unless `retry`. In the `background`, the compiler takes only the
+        CPU time that the serving models leave.
         """
         sidecar = read_sidecar(files.sidecar)
         report("hashing")
 
         await self._sweep()
-        source, integrity = await self._read(files)
+        source, integrity = await self._read(files, sidecar)
         shaping = sidecar.shaping() + self._permissions.shaping()
-        task = _Task(
+        build = _Build(
             files=files,
+            sidecar=sidecar,
             key=artifact_key(source, shaping),
             source=source,
             integrity=integrity,
@@ -127,7 +127,7 @@ class ArtifactBuilder:
             retry=retry,
             background=background,
         )
-        found = self._find(task)
+        found = self._find(build)
 
         if found is not None:
             return found
@@ -136,19 +136,22 @@ class ArtifactBuilder:
 
         with self._cache_errors():
             async with self._children:
-                return await self._compile_once(task)
+                return await self._compile_once(build)
 
     async def _sweep(self) -> None:
-        """Remove what a server that was killed has left, once."""
+        """Remove the remains of killed servers, once."""
         if not self._swept:
             self._swept = True
             await anyio.to_thread.run_sync(self._cache.sweep, limiter=self._readers)
 
-    async def _read(self, files: ModelFiles) -> tuple[SourceDigest, str]:
+    async def _read(
+        self, files: ModelFiles, sidecar: Sidecar
+    ) -> tuple[SourceDigest, str]:
         try:
             return await anyio.to_thread.run_sync(
                 _digest_and_verify,
                 files,
+                sidecar,
                 self._permissions.follow_links_to,
                 limiter=self._readers,
             )
@@ -157,9 +160,9 @@ class ArtifactBuilder:
                 f"{files.path.name} can't be read: {exc.strerror}."
             ) from exc
 
-    def _find(self, task: _Task) -> Compiled | None:
-        """The artifact, if it is there; raises the error, if that is remembered."""
-        found = self._cache.find(task.key)
+    def _find(self, build: _Build) -> Compiled | None:
+        """Return the artifact, if it is cached. Raises a cached failure."""
+        found = self._cache.find(build.key)
 
         if found is not None:
             artifact, manifest = found
@@ -167,12 +170,12 @@ class ArtifactBuilder:
                 artifact=artifact,
                 manifest=manifest,
                 fresh=False,
-                integrity=task.integrity,
+                integrity=build.integrity,
             )
 
-        refusal = self._cache.refusal(task.key, self._circumstances(task))
+        refusal = self._cache.refusal(build.key, self._circumstances(build))
 
-        if refusal is not None and not task.retry:
+        if refusal is not None and not build.retry:
             raise _error(refusal.error_type, refusal.error)
 
         return None
@@ -188,48 +191,48 @@ class ArtifactBuilder:
                 "compile ahead of time with tandem compile."
             ) from exc
 
-    async def _compile_once(self, task: _Task) -> Compiled:
+    async def _compile_once(self, build: _Build) -> Compiled:
         while True:
-            with self._cache.try_lock(task.key) as locked:
-                found = self._find(task)
+            with self._cache.try_lock(build.key) as locked:
+                found = self._find(build)
 
                 if found is not None:
                     return found
 
                 if locked:
-                    return await self._compile(task)
+                    return await self._compile(build)
 
             await anyio.sleep(_LOCK_POLL_SECONDS)
 
-    async def _compile(self, task: _Task) -> Compiled:
+    async def _compile(self, build: _Build) -> Compiled:
         with self._cache.scratch() as folder:
-            event = await self._run(task, folder)
-            await self._expect_unchanged(task)
+            event = await self._run(build, folder)
+            await self._check_unchanged(build)
 
             if event.manifest is None:
-                self._remember(event, task, folder)
+                self._cache_failure(event, build, folder)
                 raise _error(event.error_type, event.error)
 
-            manifest = _of_source(event.manifest, task)
+            manifest = _with_source(event.manifest, build)
             artifact = await anyio.to_thread.run_sync(
-                self._cache.publish, folder, task.key, manifest, limiter=self._readers
+                self._cache.publish, folder, build.key, manifest, limiter=self._readers
             )
 
         return Compiled(
-            artifact=artifact, manifest=manifest, fresh=True, integrity=task.integrity
+            artifact=artifact, manifest=manifest, fresh=True, integrity=build.integrity
         )
 
-    async def _run(self, task: _Task, folder: Path) -> CompileEvent:
-        request = self._request(task, folder)
+    async def _run(self, build: _Build, folder: Path) -> CompileEvent:
+        request = self._request(build, folder)
 
         try:
             with anyio.fail_after(self._timeout):
-                return await run_child(request, task.report)
+                return await run_child(request, build.report)
         except TimeoutError:
             raise InvalidModel(timeout_text(request, self._timeout)) from None
 
-    def _request(self, task: _Task, folder: Path) -> CompileRequest:
-        files = task.files
+    def _request(self, build: _Build, folder: Path) -> CompileRequest:
+        files = build.files
         cpu_seconds = math.ceil(min(self._timeout * available_cpus(), _MAX_CPU_SECONDS))
         return CompileRequest(
             # The child works in another folder.
@@ -240,47 +243,49 @@ class ArtifactBuilder:
             permissions=self._permissions,
             memory_bytes=self._memory,
             cpu_seconds=cpu_seconds,
-            background=task.background,
+            background=build.background,
         )
 
-    async def _expect_unchanged(self, task: _Task) -> None:
-        """What the child read must be what was hashed, for good and for bad."""
-        source, _ = await self._read(task.files)
+    async def _check_unchanged(self, build: _Build) -> None:
+        """Raise `InvalidModel` if the files changed during compilation."""
+        sidecar = read_sidecar(build.files.sidecar)
+        source, _ = await self._read(build.files, sidecar)
+        now = source.content, sidecar.shaping()
 
-        if source.content != task.source.content:
+        if now != (build.source.content, build.sidecar.shaping()):
             raise InvalidModel(
-                f"{task.files.path.name} changed while it was read. Move finished "
+                f"{build.files.path.name} changed while it was read. Move finished "
                 "files into the repository."
             )
 
-    def _remember(self, event: CompileEvent, task: _Task, folder: Path) -> None:
+    def _cache_failure(self, event: CompileEvent, build: _Build, folder: Path) -> None:
         if not event.lasting:
             return
 
         refusal = CachedRefusal(
-            circumstances=self._circumstances(task),
+            circumstances=self._circumstances(build),
             error=event.error or "",
             error_type=event.error_type,
         )
-        self._cache.refuse(folder, task.key, refusal)
+        self._cache.refuse(folder, build.key, refusal)
 
-    def _circumstances(self, task: _Task) -> str:
-        """Return what decides an error and its text beside the files' content."""
-        sidecar = task.files.sidecar.name if task.files.sidecar else None
+    def _circumstances(self, build: _Build) -> str:
+        """Return what else than the files' content an error depends on."""
+        sidecar = build.files.sidecar.name if build.files.sidecar else None
         bound, links = self._permissions.memory_bytes, self._permissions.follow_links_to
-        folder = f"{task.source.listing} {sorted(map(str, links))}"
-        return f"{task.files.path.name} {sidecar} {bound} {folder} {own_version()}"
+        folder = f"{build.source.listing} {sorted(map(str, links))}"
+        return f"{build.files.path.name} {sidecar} {bound} {folder} {own_version()}"
 
 
-def _usual_memory() -> int:
+def _default_memory() -> int:
     return max(int(available_memory() * MEMORY_SHARE), _LEAST_MEMORY)
 
 
 def _digest_and_verify(
-    files: ModelFiles, follow: Iterable[Path]
+    files: ModelFiles, sidecar: Sidecar, follow: Iterable[Path]
 ) -> tuple[SourceDigest, str]:
     lower_priority()
-    source = with_samples(digest_source(files.path), files, follow)
+    source = with_samples(digest_source(files.path), files, sidecar, follow)
     return source, verify(files, source.files)
 
 
@@ -290,11 +295,11 @@ def _error(error_type: str, text: str | None) -> InferenceError:
     return kind(text or "")
 
 
-def _of_source(manifest: Manifest, task: _Task) -> Manifest:
+def _with_source(manifest: Manifest, build: _Build) -> Manifest:
     return manifest.model_copy(
         update={
-            "source": task.files.path.name,
-            "source_bytes": task.source.nbytes,
-            "source_sha256": task.source.sha256,
+            "source": build.files.path.name,
+            "source_bytes": build.source.nbytes,
+            "source_sha256": build.source.sha256,
         }
     )

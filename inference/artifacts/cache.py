@@ -1,4 +1,4 @@
-"""The folder of artifacts, each under a hash of everything that shapes it."""
+"""The cache of artifacts, each under a hash of everything that shapes it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ SHAPING_PACKAGES = ("tensorflow", "keras", "tf_keras", "h5py")
 
 
 class CachedRefusal(BaseModel):
-    """Why a model couldn't be compiled: an error's class and text.
+    """A cached compile error: its class and text.
 
-    It is of no use under other `circumstances` than those it was made in: what isn't
-    in the artifact's key, but in the text, or decided it.
+    It is valid in its own `circumstances` only: what the error or its text depends on
+    beside the artifact's key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,15 +49,15 @@ class CachedRefusal(BaseModel):
 class ArtifactCache:
     """Artifacts by key. Several processes may use one folder at once.
 
-    An artifact is written under a temporary name and renamed, so that a folder with a
-    key for its name is whole.
+    An artifact is written under a temporary name and renamed, so that a folder named by
+    a key is complete.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def find(self, key: str) -> tuple[Artifact, Manifest] | None:
-        """The artifact under `key`, or `None`; a damaged one is removed."""
+        """Return the artifact under `key`, or `None`; remove a damaged one."""
         artifact = Artifact(self.folder / key)
 
         if not artifact.folder.is_dir():
@@ -71,10 +71,10 @@ class ArtifactCache:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder on the cache's own file system, removed afterwards."""
+        """Make an empty folder on the cache's file system; remove it afterwards."""
         self.folder.mkdir(parents=True, exist_ok=True)
 
-        with self._own_name() as place:
+        with self._locked_name() as place:
             folder = place / "artifact"
             place.mkdir(mode=0o700)
             folder.mkdir()
@@ -85,9 +85,9 @@ class ArtifactCache:
                 shutil.rmtree(place, ignore_errors=True)
 
     def publish(self, folder: Path, key: str, manifest: Manifest) -> Artifact:
-        """Make the artifact in `folder` the one under `key`, in one step.
+        """Move the artifact in `folder` under `key` atomically.
 
-        Blocks while large weights that it has in common with others are compared.
+        Blocks while large weights in common with other artifacts are compared.
         """
         Artifact(folder).manifest.write_text(manifest.model_dump_json(indent=2))
         share_weights(folder, self.folder)
@@ -96,7 +96,7 @@ class ArtifactCache:
         try:
             os.rename(folder, published)
         except OSError:
-            # Another process was first; its artifact is of the same inputs.
+            # Another process was first, with an artifact of the same inputs.
             if not published.is_dir():
                 raise
 
@@ -104,7 +104,7 @@ class ArtifactCache:
         return Artifact(published)
 
     def refusal(self, key: str, circumstances: str) -> CachedRefusal | None:
-        """Why there is no artifact under `key`, if that is known."""
+        """Return the cached compile error of `key`, if there is one."""
         try:
             found = CachedRefusal.model_validate_json(self._refusal(key).read_bytes())
         except (OSError, ValidationError):
@@ -113,21 +113,21 @@ class ArtifactCache:
         return found if found.circumstances == circumstances else None
 
     def refuse(self, folder: Path, key: str, refusal: CachedRefusal) -> None:
-        """Keep a refusal in place of the artifact in `folder`, in one step."""
+        """Cache a compile error atomically; `folder` is the failed artifact's."""
         written = folder / "refusal.json"
         written.write_text(refusal.model_dump_json(indent=2))
         os.replace(written, self._refusal(key))
 
     @contextmanager
     def try_lock(self, key: str) -> Iterator[bool]:
-        """Whether this process may compile `key` now; nobody else may meanwhile."""
+        """Yield whether this process has the lock to compile `key`."""
         self.folder.mkdir(parents=True, exist_ok=True)
 
         with try_lock(self.folder / f".{key}.lock") as locked:
             yield locked
 
     def sweep(self) -> None:
-        """Remove what processes that were killed have left; nothing that is in use."""
+        """Remove the remains of killed processes, but nothing in use."""
         places = [path for path in self.folder.glob(".new-*") if path.is_dir()]
         locks = self.folder.glob(".*.lock")
 
@@ -140,8 +140,8 @@ class ArtifactCache:
                     shutil.rmtree(place, ignore_errors=True)
 
     @contextmanager
-    def _own_name(self) -> Iterator[Path]:
-        """A name for a folder that nobody sweeps away while it is held."""
+    def _locked_name(self) -> Iterator[Path]:
+        """Yield a folder's name, locked against `sweep`."""
         while True:
             place = self.folder / f".new-{secrets.token_hex(8)}"
 
@@ -159,7 +159,7 @@ def _lock_of(place: Path) -> Path:
 
 
 def artifact_key(source: SourceDigest, shaping: str) -> str:
-    """The key of the artifact of `source` with a sidecar's `shaping` text."""
+    """Return the key of the artifact of `source` with a sidecar's `shaping` text."""
     parts = [str(FORMAT), source.sha256, source.samples, shaping, _rules()]
     parts += [f"{package} {version(package)}" for package in SHAPING_PACKAGES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
@@ -167,8 +167,8 @@ def artifact_key(source: SourceDigest, shaping: str) -> str:
 
 @functools.cache
 def _rules() -> str:
-    """A digest of the lists of what is allowed: an artifact made under others isn't
-    known to be harmless, nor a refusal to be right."""
+    """Return a digest of the lists of allowed operations and classes."""
+    # Under other lists, an artifact may be unsafe, or a refusal wrong.
     digest = hashlib.sha256()
 
     for name in RULES:

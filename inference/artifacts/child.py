@@ -1,4 +1,4 @@
-"""Runs the compiler's child process and hears it out."""
+"""The compiler's child process: its environment, CPU share and events."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
     Report = Callable[[str], None]
 
-# The cause of an abort stands before a long stack.
-_LAST_WORDS = 16000
+# Characters of stderr that are kept: the cause of an abort precedes a long stack.
+_STDERR_TAIL = 16000
 MAX_EVENT = 64 * 2**20
-"""Characters of one event: the manifest of a model of very many weights has a third."""
+"""Most characters of one event: three times a manifest of very many weights."""
 
 _SHOWN = 200
-"""Characters shown of each part of a message that isn't understood."""
+"""Most characters shown of each part of an invalid message."""
 
 _TOO_LONG = (
-    f"What the compiler has to say of the model is longer than {MAX_EVENT:,} "
-    "characters: it has too many names, or values where names are expected."
+    f"The compiler's message about the model is longer than {MAX_EVENT:,} characters: "
+    "the model has too many names, or values where names are expected."
 )
-KEPT = frozenset(
+KEPT_VARIABLES = frozenset(
     {
         "CUDA_VISIBLE_DEVICES",
         "LANG",
@@ -63,7 +63,7 @@ KEPT = frozenset(
         "VIRTUAL_ENV",
     }
 )
-"""Whatever else there is may be a secret, or change what libraries do."""
+"""Any other variable may be a secret, or change the behaviour of libraries."""
 
 _PATHS = ("LD_LIBRARY_PATH", "PYTHONPATH")
 _POOLS = (
@@ -80,14 +80,14 @@ log = structlog.get_logger("tandem.engine")
 
 
 async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
-    """Run the compiler on `request`; returns its last event, an error or the manifest.
+    """Run the compiler on `request`; return its last event, an error or the manifest.
 
-    A child that ends without one, killed or crashed, is an error too. It works in a
-    folder beside the artifact's, which is removed.
+    A child that is killed or crashes gives an error too. It works in a temporary folder
+    beside the artifact's.
     """
     last = CompileEvent()
     stage = ""
-    words: list[str] = []
+    stderr: list[str] = []
     beside = Path(request.folder).parent
 
     with tempfile.TemporaryDirectory(prefix="compiler-", dir=beside) as scratch:
@@ -95,21 +95,21 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
             await _open(Path(scratch), request.background) as process,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(partial(_collect, process, words))
-            await _tell(process, request)
+            tasks.start_soon(partial(_collect, process, stderr))
+            await _send(process, request)
 
             async for event in _events(process):
                 if event.stage is not None:
                     stage = event.stage
                     report(stage)
                 elif event.unconfined is not None:
-                    _note(event.unconfined)
+                    _log_unconfined(event.unconfined)
                 else:
                     last = event
 
     if last.error is None and last.manifest is None:
-        ending = ending_text(request, process.returncode, "".join(words), stage)
-        # Who kills it is the system or an operator: the model may be right.
+        ending = ending_text(request, process.returncode, "".join(stderr), stage)
+        # It was killed by the system or an operator: the model may be valid.
         killed = process.returncode == -signal.SIGKILL
         return CompileEvent(
             error=ending, error_type="LoadFailed" if killed else "InvalidModel"
@@ -131,47 +131,50 @@ async def _open(scratch: Path, background: bool) -> Process:
     return process
 
 
-async def _tell(process: Process, request: CompileRequest) -> None:
+async def _send(process: Process, request: CompileRequest) -> None:
     assert process.stdin is not None
-    told = request.model_copy(update={"parent": os.getpid()})
+    message = request.model_copy(update={"parent": os.getpid()})
 
     try:
-        await process.stdin.send(told.model_dump_json().encode())
+        await process.stdin.send(message.model_dump_json().encode())
         await process.stdin.aclose()
     except (anyio.BrokenResourceError, ConnectionError):
-        # The child is gone; how it ended says why.
+        # The child has ended; its exit code says why.
         return
 
 
 async def _events(process: Process) -> AsyncIterator[CompileEvent]:
-    """Yield the child's events; a message that isn't understood becomes an error.
+    """Yield the child's events; an invalid message becomes an error.
 
-    One that is understood may still follow, and then that counts.
+    A valid one may still follow, and then counts instead.
     """
     async for line in _lines(process):
         try:
             yield CompileEvent.model_validate_json(line)
         except ValidationError as exc:
-            yield CompileEvent(error=_misunderstood(line, exc), error_type="LoadFailed")
+            yield CompileEvent(
+                error=_invalid_message(line, exc), error_type="LoadFailed"
+            )
 
 
-def _misunderstood(line: str, error: ValidationError) -> str:
+def _invalid_message(line: str, error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"])) or "the whole"
     return (
-        f"The compiler said what the server doesn't understand ({_shown(place)}: "
-        f"{_shown(first['msg'])}): '{_shown(line)}'. The model may be right. "
-        "Make sure that one version of Tandem is installed, and start the server again."
+        "The compiler sent a message that the server doesn't understand "
+        f"({_shown(place)}: {_shown(first['msg'])}): '{_shown(line)}'. The model may "
+        "be valid. Make sure that one version of Tandem is installed, and start the "
+        "server again."
     )
 
 
 def _shown(text: str) -> str:
-    """Keys and values in a message may be of any length and of any characters."""
+    # Keys and values in a message may be of any length and of any characters.
     return printable(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else "")
 
 
 async def _lines(process: Process) -> AsyncIterator[str]:
-    """A child that goes on and on without an end of line is killed."""
+    """Yield lines of stdout; kill a child whose line never ends."""
     assert process.stdout is not None
     parts: list[str] = []
     size = 0
@@ -191,16 +194,16 @@ async def _lines(process: Process) -> AsyncIterator[str]:
             return
 
 
-async def _collect(process: Process, words: list[str]) -> None:
+async def _collect(process: Process, stderr: list[str]) -> None:
     assert process.stderr is not None
 
     async for text in TextReceiveStream(process.stderr, errors="replace"):
-        words.append(text)
-        words[:] = ["".join(words)[-_LAST_WORDS:]]
+        stderr.append(text)
+        stderr[:] = ["".join(stderr)[-_STDERR_TAIL:]]
 
 
-def _note(unconfined: tuple[str, ...]) -> None:
-    """Say once for each what the system refused: it is so for every child."""
+def _log_unconfined(unconfined: tuple[str, ...]) -> None:
+    """Log each confinement that the system refuses once, not for every child."""
     for what in unconfined:
         if what not in _reported:
             _reported.add(what)
@@ -210,13 +213,13 @@ def _note(unconfined: tuple[str, ...]) -> None:
 def compiler_environment(
     scratch: Path, *, threads: int, given: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The child's environment: at home in `scratch`, with `threads` in each pool.
+    """Return the child's environment: `scratch` as home, `threads` in each pool.
 
     `given` is the server's own by default.
     """
     given = os.environ if given is None else given
-    kept = {name: value for name, value in given.items() if name in KEPT}
-    # The child works in another folder, so that "." would be another.
+    kept = {name: value for name, value in given.items() if name in KEPT_VARIABLES}
+    # The child works in another folder, where relative paths would differ.
     absolute = {name: _absolute(kept[name]) for name in _PATHS if name in kept}
     pools = dict.fromkeys(_POOLS, str(threads))
     home = dict.fromkeys(("HOME", "TMPDIR"), str(scratch))
@@ -230,17 +233,15 @@ def _absolute(paths: str) -> str:
 
 
 def compiler_threads(*, background: bool) -> int:
-    """All CPUs while nobody is served; in the `background` half of them, at least one.
-
-    A low priority isn't enough: whoever uses up a container's share of CPU time has the
-    server stopped too, and a thread that wakes may wait for the kernel's next tick.
-    """
+    """Return the compiler's threads: all CPUs, in the `background` half, at least 1."""
+    # A low priority isn't enough: a container that uses up its share of CPU time is
+    # paused as a whole, and a thread that wakes may wait for the kernel's next tick.
     cpus = available_cpus()
     return max(1, cpus // 2) if background else cpus
 
 
 def give_share(process: int, *, background: bool) -> None:
-    """Lower `process`, just started, and keep it to its share of the CPUs."""
+    """Lower the priority of a new `process` and limit it to its CPUs."""
     steps = BACKGROUND_STEPS if background else COMPILER_STEPS
 
     # It may have ended already; a sandbox may forbid the change.
@@ -253,8 +254,8 @@ def give_share(process: int, *, background: bool) -> None:
 
 
 def _keep_to_half(process: int) -> None:
-    # A container's share of time is of no CPUs in particular: bound to some, it would
-    # meet there with those of other containers.
+    # A container's share of time is of no CPUs in particular: bound to some of them, it
+    # would compete with other containers there.
     if not hasattr(os, "sched_setaffinity") or available_cpus() < affinity_cpus():
         return
 

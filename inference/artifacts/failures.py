@@ -1,4 +1,4 @@
-"""What is said when the compiler's child ends at one of its limits, or is killed."""
+"""Error texts for a compiler's child that hits one of its limits, or is killed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from inference.artifacts.messages import CompileRequest
 
 ELSEWHERE = "or compile it ahead of time with tandem compile on a machine that has more"
-# TensorFlow gives up at once where a thread has no memory for its stack.
-# Nor has a library, unless it lies where nothing may be run.
+# TensorFlow aborts if a thread has no memory for its stack. A library can't be mapped
+# for lack of memory too, unless it lies where execution isn't permitted.
 _NO_MEMORY = re.compile(
     r"bad_alloc|annot allocate|MemoryError|out of memory|pthread_create\(\) failed|"
     r"failed to map segment from shared object(?!: Operation not permitted)",
@@ -24,7 +24,7 @@ _STACK = "    @ "
 
 
 def memory_limit_text(request: CompileRequest) -> str:
-    """That the limit on memory was reached."""
+    """Describe that the memory limit was reached."""
     if request.memory_bytes is None:
         return f"Compiling {_name(request)} needs more memory than there is."
 
@@ -36,7 +36,7 @@ def memory_limit_text(request: CompileRequest) -> str:
 
 
 def file_limit_text(request: CompileRequest) -> str:
-    """That the limit on the size of a file was reached."""
+    """Describe that the limit on the size of a file was reached."""
     return (
         f"Compiling {_name(request)} writes a file larger than the "
         f"{show_bytes(request.memory_bytes or 0)} that the compiler may take. "
@@ -45,7 +45,7 @@ def file_limit_text(request: CompileRequest) -> str:
 
 
 def timeout_text(request: CompileRequest, seconds: float) -> str:
-    """That it took too long."""
+    """Describe that the compiler took too long."""
     return (
         f"Compiling {_name(request)} took longer than {seconds:g} s. Give it more time "
         "with --compile-timeout, or compile it ahead of time with tandem compile."
@@ -53,14 +53,14 @@ def timeout_text(request: CompileRequest, seconds: float) -> str:
 
 
 def ending_text(
-    request: CompileRequest, code: int | None, words: str, stage: str
+    request: CompileRequest, code: int | None, stderr: str, stage: str
 ) -> str:
-    """Say how a child ended without a last event.
+    """Describe how a child ended without a last event.
 
-    That is its exit `code`, the `stage` that it had begun, and what it wrote last.
+    `code` is its exit code, `stage` the last that it began.
     """
-    lines = [line for line in words.splitlines() if _is_telling(line)]
-    said = f" Its last words: {lines[-1].strip()}" if lines else ""
+    lines = [line for line in stderr.splitlines() if _is_message(line)]
+    output = f" Its last output: {lines[-1].strip()}" if lines else ""
 
     if code == -signal.SIGXCPU:
         return (
@@ -76,18 +76,18 @@ def ending_text(
         return (
             f"The compiler was killed while reading {_name(request)}, as the system "
             "does when memory is short. Give the machine or container more memory, or "
-            f"the compiler less with --compile-memory, {ELSEWHERE}.{said}"
+            f"the compiler less with --compile-memory, {ELSEWHERE}.{output}"
         )
 
-    if _NO_MEMORY.search(words):
-        return memory_limit_text(request) + said
+    if _NO_MEMORY.search(stderr):
+        return memory_limit_text(request) + output
 
     how = f"was killed by signal {-code}" if code and code < 0 else f"ended with {code}"
     during = f" (stage: {stage})" if stage else ""
-    return f"The compiler {how} while reading {_name(request)}{during}.{said}"
+    return f"The compiler {how} while reading {_name(request)}{during}.{output}"
 
 
-def _is_telling(line: str) -> bool:
+def _is_message(line: str) -> bool:
     return bool(line.strip()) and not line.startswith(_STACK)
 
 

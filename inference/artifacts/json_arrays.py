@@ -1,4 +1,4 @@
-"""Arrays in JSON, of any dtype that a model may have, to the last bit."""
+"""Exact arrays in JSON, of any dtype that a model may have."""
 
 from __future__ import annotations
 

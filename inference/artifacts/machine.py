@@ -1,4 +1,4 @@
-"""The kinds of machines that graphs are for: which operations of TensorFlow run."""
+"""Kinds of machines, by the TensorFlow operations that run on them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Machine(BaseModel):
-    """A kind of machine: its architecture, and whether TensorFlow uses oneDNN there.
+    """A kind of machine: its architecture, and TensorFlow's use of oneDNN.
 
-    That depends on the CPU, unless `TF_ENABLE_ONEDNN_OPTS` says.
+    The latter depends on the CPU, unless `TF_ENABLE_ONEDNN_OPTS` is set.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -24,9 +24,9 @@ UNKNOWN = Machine(architecture="", onednn=False)
 
 
 class PortableGraph(BaseModel):
-    """A graph of the signatures and weights of another, that runs on any machine.
+    """A second graph of the same signatures and weights that runs on any machine.
 
-    `nbytes` and `sha256` are those of its file, which is compressed: few read it.
+    `nbytes` and `sha256` are those of its compressed file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

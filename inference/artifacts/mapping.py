@@ -1,7 +1,7 @@
 """Files mapped into memory, copy-on-write: read through the page cache, never written.
 
-Python's `mmap` keeps a file open for as long as it is mapped, and NumPy's `memmap`
-with it: a model of a thousand weights would take all descriptors that a process has.
+Python's `mmap`, and so NumPy's `memmap`, keeps each mapped file open: a model of a
+thousand weights would use up a process' descriptors.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _PROTECTION = mmap.PROT_READ | mmap.PROT_WRITE
 
 
 def map_file(path: Path) -> Array:
-    """The bytes of `path`, which isn't empty; mapped until nothing refers to them.
+    """Map the bytes of `path`, which isn't empty, until nothing refers to them.
 
-    What is written to the array stays in this process. Raises `OSError`.
+    Writes to the array stay in this process. Raises `OSError`.
     """
     with path.open("rb") as file:
         nbytes = os.fstat(file.fileno()).st_size
@@ -50,6 +50,6 @@ def map_file(path: Path) -> Array:
         raise OSError(number, os.strerror(number), str(path))
 
     mapped: Any = (ctypes.c_uint8 * nbytes).from_address(place)
-    # Not at the interpreter's end: threads of TensorFlow may still read it.
+    # Not at the interpreter's exit: threads of TensorFlow may still read it.
     weakref.finalize(mapped, _LIBC.munmap, place, nbytes).atexit = False
     return np.frombuffer(mapped, np.uint8)

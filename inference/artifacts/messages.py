@@ -1,4 +1,4 @@
-"""What the compiler's child process is told, and what it tells."""
+"""Messages to and from the compiler's child process."""
 
 from typing import Annotated
 
@@ -10,12 +10,12 @@ from inference.permissions import Permissions
 
 
 class CompileRequest(BaseModel):
-    """Compile the model at `path` into `folder`, which exists and is empty.
+    """A request to compile the model at `path` into the empty `folder`.
 
-    `sidecar` is the TOML file that belongs to it, if there is one, and `warmup` the
-    requests recorded for it. `memory_bytes` and
-    `cpu_seconds` are what the child may use; `None` for no limit. In the `background`
-    it leaves more of the CPUs to others. It ends with the process `parent`.
+    `sidecar` is its TOML file, if there is one, and `warmup` the requests recorded for
+    it. `memory_bytes` and `cpu_seconds` limit the child; `None` for no limit. In the
+    `background` it leaves more of the CPUs to others. It ends with the process
+    `parent`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,7 +41,7 @@ def _is_an_error(name: str) -> str:
 
 
 class CompileEvent(BaseModel):
-    """One of: a stage begun, what didn't confine the child, an error, the end.
+    """One of: a stage begun, confinements that failed, an error, the manifest.
 
     `error_type` is a class in `inference.errors`. An error is `lasting` if the same
     files would be refused again, whatever the machine has free.

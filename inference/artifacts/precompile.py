@@ -1,4 +1,4 @@
-"""Compiling a repository ahead of time, without serving it."""
+"""Ahead-of-time compilation of a repository, without serving it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precompiled:
-    """A model's artifact, or the reason why there is none.
+    """A model's artifact, or the `error` for which there is none.
 
-    `folder` is `None`, and so is `manifest`, where `error` is given.
+    With an `error`, `folder` and `manifest` are `None`.
     """
 
     id: ModelId
@@ -45,7 +45,7 @@ class Precompiled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precompilation:
-    """All models that a repository serves, and what of it was passed over."""
+    """All models that a repository serves, and the problems with its entries."""
 
     models: list[Precompiled]
     problems: list[str]
@@ -60,11 +60,11 @@ async def precompile(
     permissions: Permissions | None = None,
     memory_limit: int | None = None,
 ) -> Precompilation:
-    """Compile what isn't in the cache yet; `report` hears each model's stages.
+    """Compile models that aren't cached yet; `report` gets each model's stages.
 
-    What was allowed is part of an artifact's key: a server finds those that were made
-    under the same `permissions`. `memory_limit` is what one compiler may take, in
-    bytes. Raises `OSError` where the repository can't be read.
+    The `permissions` are part of an artifact's key: a server with the same ones finds
+    it. `memory_limit` of one compiler is in bytes. Raises `OSError` if the repository
+    can't be read.
     """
     follow = permissions.follow_links_to if permissions else ()
     scanner = RepositoryScanner(repository, quiet_seconds=0, follow=follow)

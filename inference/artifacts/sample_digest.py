@@ -1,4 +1,4 @@
-"""A hash over the inputs beside a model that it is tried on when it is compiled."""
+"""Digest of the sample inputs beside a model, which its compilation depends on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from inference.inputs.recorded_requests import read_first
 from inference.inputs.sample_file import sample_path
 from inference.repository.digest import digest_file
-from inference.repository.sidecar import read_sidecar, sidecar_errors
+from inference.repository.sidecar import sidecar_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
     from inference.repository.digest import SourceDigest
     from inference.repository.scan import ModelFiles
+    from inference.repository.sidecar import Sidecar
 
 
 def with_samples(
-    source: SourceDigest, files: ModelFiles, follow: Iterable[Path]
+    source: SourceDigest, files: ModelFiles, sidecar: Sidecar, follow: Iterable[Path]
 ) -> SourceDigest:
-    """`source` with its samples: the sidecar's file, and the first recorded requests.
+    """Return `source` with a digest of its samples.
 
-    Blocks. Raises `InvalidSidecar` for a sample that isn't there, `OSError`.
+    They are the sidecar's file, and the first recorded requests. Blocks. Raises
+    `InvalidSidecar` for a missing sample, `OSError`.
     """
-    said = [repr((each.signature, each.inputs)) for each in read_first(files.warmup)]
-    sample = _sample(files, follow)
+    texts = [repr((each.signature, each.inputs)) for each in read_first(files.warmup)]
+    sample = _sample(files, sidecar, follow)
     known = dict(source.files)
 
     if sample is not None:
         known[sample] = digest_file(sample)
-        said.append(known[sample])
+        texts.append(known[sample])
 
-    if not said:
+    if not texts:
         return source
 
-    samples = hashlib.sha256("\n".join(said).encode("utf-8", "surrogatepass"))
+    samples = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass"))
     return replace(source, files=known, samples=samples.hexdigest())
 
 
-def _sample(files: ModelFiles, follow: Iterable[Path]) -> Path | None:
-    name = read_sidecar(files.sidecar).sample
-
-    if files.sidecar is None or name is None:
+def _sample(files: ModelFiles, sidecar: Sidecar, follow: Iterable[Path]) -> Path | None:
+    if files.sidecar is None or sidecar.sample is None:
         return None
 
     with sidecar_errors(files.sidecar):
-        return sample_path(files.sidecar, name, follow)
+        return sample_path(files.sidecar, sidecar.sample, follow)

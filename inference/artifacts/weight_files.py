@@ -1,4 +1,4 @@
-"""Where an artifact's weights lie: equal values once, large ones in files of their own.
+"""An artifact's files of weights: equal values once, large ones in their own files.
 
 `weights/` has a file for each large value, named by its SHA-256; the others lie in
 `weights.bin`, each at the start of a page.
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 OWN_FILE = 64 * 1024
-"""Bytes from which on a value has a file of its own."""
+"""Least bytes of a value that has its own file."""
 
 PACKED, LARGE = "weights.bin", "weights"
 
 
 class Weight(BaseModel):
-    """A variable's value; `feed` takes it at load.
+    """A variable's value, fed to `feed` on load.
 
-    `offset` is where it lies in `weights.bin`; `None` if it has a file of its own.
+    `offset` is its place in `weights.bin`; `None` if it has its own file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,12 +43,12 @@ class Weight(BaseModel):
 
     @property
     def file(self) -> str:
-        """The file in the artifact's folder that it lies in."""
+        """Its file in the artifact's folder."""
         return f"{LARGE}/{self.sha256}" if self.offset is None else PACKED
 
 
 def file_lengths(weights: Iterable[Weight]) -> dict[str, int]:
-    """The files that hold `weights`, in an artifact's folder, and how long each is."""
+    """Return the files of `weights` in an artifact's folder, with their lengths."""
     lengths: dict[str, int] = {}
 
     for weight in weights:
@@ -59,12 +59,12 @@ def file_lengths(weights: Iterable[Weight]) -> dict[str, int]:
 
 
 def map_weights(folder: Path, weights: Iterable[Weight]) -> Iterator[tuple[str, Array]]:
-    """Each weight's feed and value, mapped copy-on-write from an artifact's folder."""
+    """Yield each weight's feed and value, mapped copy-on-write from `folder`."""
     packed = None
 
     for weight in weights:
         if weight.offset is None:
-            # Equal ones too are mapped each by itself: a model may write to one.
+            # Equal weights have separate mappings, as a model may write to one.
             mapped = map_file(folder / weight.file)
         else:
             packed = map_file(folder / PACKED) if packed is None else packed

@@ -1,6 +1,6 @@
-"""One file for a value that several artifacts of a cache have, by hard links.
+"""Hard links between artifacts of a cache that have the same large values.
 
-Each artifact stays whole by itself: whoever removes or copies one needs no other.
+Each artifact stays complete: removing or copying one affects no other.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ if TYPE_CHECKING:
 
 
 def share_weights(folder: Path, cache: Path) -> None:
-    """Give the artifact in `folder` the files that others in `cache` have already.
+    """Replace files of the artifact in `folder` by links to equal ones in `cache`.
 
-    Only what has the digest that it is named by is taken: the compilers' children wrote
-    the names, and a file may be damaged since. Where links aren't possible, every
-    artifact keeps its own.
+    Where links aren't possible, the artifact keeps its own files.
     """
     known = _known(cache)
 
     for own in sorted((folder / LARGE).glob("*")):
         for other in known.get(own.name, ()):
-            if _is_whole(other) and _link(other, own):
+            # The compiler's child wrote the names, and files may be damaged since.
+            if _is_intact(other) and _link(other, own):
                 break
 
 
 def _known(cache: Path) -> dict[str, list[Path]]:
-    """The files of each name in the artifacts of `cache`."""
+    """Return the files of each name in the artifacts of `cache`."""
     found: dict[str, list[Path]] = {}
 
     for path in cache.glob(f"[!.]*/{LARGE}/*"):
@@ -41,7 +40,7 @@ def _known(cache: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _is_whole(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     with suppress(OSError):
         return not path.is_symlink() and digest_file(path) == path.name
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from inference.batching.call import Call
     from inference.limits import Batching
-    from inference.runtime.loader import Loaded
+    from inference.runtime.opening import Loaded
     from inference.runtime.servable import Servable
     from inference.types import Array
 

@@ -1,4 +1,4 @@
-"""Values from a client to arrays that fit a signature, before TensorFlow sees them."""
+"""Binding of a client's values to a signature, as arrays of its dtypes and shapes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 ARRAYS = (np.ndarray, np.generic)
 MAX_LISTED = 10
-MAX_NAMED = 80  # a client's word is cut: difflib's time is its length squared
+MAX_NAMED = 80  # a client's name is cut: difflib takes its length squared
 
 
 def bind(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    """Arrays for `signature`, by input name and in its order.
+    """Return arrays for `signature`, by input name and in its order.
 
     A value is an array of the input's dtype, nested lists with Python's `bool`, `int`,
     `float`, `str`, `bytes` at the leaves, or `Numbers`; the key `UNNAMED`, alone,
@@ -52,7 +52,7 @@ def bind(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _once(name: str, value: Any) -> Any:
-    """A switch that every row of a request repeats is meant once for all of them."""
+    """Return the one value of an input that every row of a request repeats."""
     if is_numbers(value):
         value = value.lists()
 
@@ -179,7 +179,7 @@ def _fits(wanted: Shape, got: tuple[int, ...]) -> bool:
     if len(wanted) != len(got):
         return False
 
-    # A plain loop: a generator costs as much as all the rest of binding one row.
+    # A plain loop: a generator takes as long as all the rest of binding one row.
     for want, have in zip(wanted, got, strict=True):
         if want is not None and want != have:
             return False
@@ -188,7 +188,7 @@ def _fits(wanted: Shape, got: tuple[int, ...]) -> bool:
 
 
 def show_shape(shape: Shape) -> str:
-    """A shape for people: `[?, 32]`, and `[...]` for an unknown rank."""
+    """Format a shape for people: `[?, 32]`, and `[...]` for an unknown rank."""
     if shape is None:
         return "[...]"
 
@@ -223,7 +223,7 @@ def _example(signature: Signature) -> str:
 
 
 def _cut(parts: Iterable[str]) -> str:
-    """The parts with commas; what is past the tenth is only counted."""
+    """Join the parts with commas; those past the tenth are only counted."""
     parts = list(parts)
     more = [f"... ({len(parts) - MAX_LISTED} more)"] if parts[MAX_LISTED:] else []
     return ", ".join(parts[:MAX_LISTED] + more)

@@ -1,4 +1,4 @@
-"""Ragged and sparse tensors, which a graph takes and gives as several plain ones."""
+"""Ragged and sparse tensors, which a graph takes and returns as several plain ones."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Ragged:
     """Rows of different lengths: `values`, cut by each of `row_splits`.
 
-    The outermost splits come first, and cut what the next ones give; the innermost cut
-    `values`. Splits needn't begin at 0.
+    The outermost splits come first, and cut the rows of the next ones; the innermost
+    cut `values`. Splits needn't begin at 0.
     """
 
     values: Array
@@ -50,7 +50,7 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
-    """The `values` that a tensor of `shape` has at `indices`."""
+    """The `values` at `indices` of a tensor of `shape`."""
 
     indices: Array
     values: Array
@@ -66,7 +66,7 @@ Output = Array | Ragged | Sparse
 
 
 def by_whole(specs: Mapping[str, TensorSpec]) -> dict[str, list[TensorSpec]]:
-    """The tensors of each whole: of a composite one its parts, of another itself."""
+    """Group tensors: the parts of each composite one, any other alone."""
     wholes: dict[str, list[TensorSpec]] = {}
 
     for name, spec in specs.items():
@@ -76,7 +76,7 @@ def by_whole(specs: Mapping[str, TensorSpec]) -> dict[str, list[TensorSpec]]:
 
 
 def whole_shape(parts: list[TensorSpec]) -> Shape:
-    """The shape of what `parts`, from `by_whole`, make up."""
+    """Return the shape of the tensor that `parts`, from `by_whole`, make up."""
     first = parts[0]
     return first.part.shape if first.part else first.shape
 
@@ -84,9 +84,10 @@ def whole_shape(parts: list[TensorSpec]) -> Shape:
 def put_together(
     signature: Signature, outputs: Mapping[str, Array]
 ) -> Mapping[str, Output]:
-    """`outputs` with composite ones in place of their parts.
+    """Return `outputs` with composite tensors in place of their parts.
 
-    Raises `InputMismatch` for row splits that don't fit: most pass on what was sent.
+    Raises `InputMismatch` for row splits that don't fit: most graphs pass on those of
+    their inputs.
     """
     if not signature.gives_parts:
         return outputs
@@ -101,10 +102,8 @@ def put_together(
 
 
 def check_row_splits(signature: Signature, inputs: Mapping[str, Array]) -> None:
-    """Raises `InputMismatch` for a ragged input whose row splits don't fit its values.
-
-    TensorFlow takes them and gives wrong numbers, or none for some rows.
-    """
+    """Raise `InputMismatch` for row splits that don't fit a ragged input."""
+    # TensorFlow takes them and returns wrong numbers, or none for some rows.
     for name, parts in by_whole(signature.inputs).items():
         part = parts[0].part
         sent = [inputs[spec.name] for spec in parts if spec.name in inputs]
@@ -130,7 +129,7 @@ def _whole(name: str, parts: list[TensorSpec], values: list[Array]) -> Output:
 
     ragged = Ragged(values[0], tuple(values[1:]))
 
-    # Rows that overlap would make a long answer of few values.
+    # Overlapping rows would make a long answer of few values.
     if not _fits(ragged):
         raise InputMismatch(
             f"the ragged output '{name}' came out with row splits that don't fit its"

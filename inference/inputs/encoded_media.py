@@ -1,4 +1,4 @@
-"""Small pictures and sounds as files, made up for graphs that decode them."""
+"""Generated image and sound files, for graphs that decode them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 SIDES = (64, 300)
 _TILES = 8
 _GREYS = 127
-# A GIF's codes of one byte: 128 colours, and the two that clear and end.
+# GIF codes of one byte: 128 colours, and the clear and end codes.
 _CLEAR, _END = 0x80, 0x81
 
 
 def picture(side: int, seed: int) -> Array:
-    """Tiles of random colours, `side` × `side`, RGB."""
+    """Return random coloured tiles as RGB, `side` × `side` × 3."""
     colours = np.random.default_rng(seed).integers(0, 256, (_TILES, _TILES, 3))
     tiled = np.repeat(np.repeat(colours, -(-side // _TILES), 0), -(-side // _TILES), 1)
     return tiled[:side, :side].astype(np.uint8)
@@ -42,8 +42,8 @@ def png(pixels: Array) -> bytes:
 
 
 def bmp(pixels: Array) -> bytes:
-    """Its rows run from bottom to top, in whole words."""
     height, width, _ = pixels.shape
+    # Rows run from bottom to top and are padded to 4 bytes.
     padding = b"\0" * (-3 * width % 4)
     body = b"".join(row[:, ::-1].tobytes() + padding for row in pixels[::-1])
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
@@ -52,11 +52,12 @@ def bmp(pixels: Array) -> bytes:
 
 
 def gif(pixels: Array) -> bytes:
-    """Grey, and not compressed: the table of codes is cleared before it grows."""
+    """Encode the first channel in greys, uncompressed."""
     height, width, _ = pixels.shape
     greys = (pixels[:, :, 0] // 2).clip(0, _GREYS).tobytes()
     size = _GREYS - 1
     parts = [greys[at : at + size] for at in range(0, len(greys), size)]
+    # Clearing the code table before it grows leaves each code a byte long.
     codes = b"".join(bytes([_CLEAR]) + part for part in parts) + bytes([_END])
     blocks = [codes[at : at + 255] for at in range(0, len(codes), 255)]
     palette = b"".join(bytes([2 * grey] * 3) for grey in range(_GREYS + 1))
@@ -67,7 +68,7 @@ def gif(pixels: Array) -> bytes:
 
 
 def wav(count: int, seed: int) -> bytes:
-    """So many numbers of 16 bits, 16,000 a second."""
+    """Encode `count` random 16-bit samples, at 16 kHz."""
     heights = np.random.default_rng(seed).integers(-8192, 8192, count, dtype=np.int16)
     file = io.BytesIO()
 

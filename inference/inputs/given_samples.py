@@ -1,4 +1,4 @@
-"""Real inputs beside a model: its sample, and requests recorded for warm-up."""
+"""Real inputs beside a model: its sample file and its recorded requests."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from inference.inputs.recorded_requests import Recorded
     from inference.types import Array, Signature, TensorSpec
 
-# The rows themselves are tried first; later ones are mixed, so that they differ.
+# The first seeds give the rows as they are; later ones mix their values.
 _LAST_PLAIN_SEED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """Inputs for a signature; `place` says where they are from.
+    """Inputs for a signature; `place` is their file.
 
-    The model must take what is `binding`: it is the sidecar's.
+    The model must take a `binding` sample, which its sidecar names.
     """
 
     signature: Signature
@@ -35,28 +35,28 @@ class Given:
 
     @property
     def rows(self) -> int:
-        """As many as there are; 1 where not all inputs have as many."""
+        """The number of rows; 1 if the inputs differ in it."""
         lengths = {len(self.inputs[name]) for name in self._in_rows()}
         return lengths.pop() if len(lengths) == 1 else 1
 
     def draw(self, rows: int, seed: int) -> dict[str, Array]:
-        """As given for `seed` 0 and all rows, else rows of these in another order.
+        """Return the inputs as they are for `seed` 0 and all rows, else reordered.
 
-        They are mixed within themselves where there is but one.
+        A single row's values are mixed instead.
         """
         generator = np.random.default_rng(seed)
         mixed = seed > _LAST_PLAIN_SEED or (seed > 0 and self.rows == 1)
         places = (seed + np.arange(rows)) % self.rows
-        drawn = {name: self.inputs[name][places] for name in self._taken()}
+        drawn = {name: self.inputs[name][places] for name in self._row_inputs()}
 
         if mixed:
             drawn = {name: _mixed(rows, generator) for name, rows in drawn.items()}
 
         defaults = {name: s.default for name, s in self.signature.inputs.items()}
-        return {**_there(defaults), **self.inputs, **drawn}
+        return {**_without_none(defaults), **self.inputs, **drawn}
 
-    def _taken(self) -> list[str]:
-        """The inputs whose rows may be taken one by one."""
+    def _row_inputs(self) -> list[str]:
+        """Return the inputs whose rows may be drawn one by one."""
         names = self._in_rows()
         same = len({len(self.inputs[name]) for name in names}) == 1
         return names if same and not self.signature.takes_parts else []
@@ -72,7 +72,7 @@ class Given:
 def from_sample(
     arrays: Mapping[str, Array], signatures: Mapping[str, Signature], place: str
 ) -> dict[str, Given]:
-    """Sort a sample by the signatures it is for. Raises `InvalidSidecar`.
+    """Assign a sample's arrays to signatures. Raises `InvalidSidecar`.
 
     An array is named after an input, or `signature/input`.
     """
@@ -103,7 +103,7 @@ def from_sample(
 def from_requests(
     requests: Sequence[Recorded], signatures: Mapping[str, Signature], default: str
 ) -> dict[str, Given]:
-    """The first of the `requests` that fits each signature."""
+    """Return the first of the `requests` that fits each signature."""
     found: dict[str, Given] = {}
 
     for request in requests:
@@ -115,7 +115,7 @@ def from_requests(
         try:
             inputs = bind(signature, request.inputs)
         except InputMismatch:
-            # It is said when the request is replayed.
+            # Reported when the request is replayed.
             continue
 
         given = Given(signature=signature, inputs=inputs, place=request.place)
@@ -144,7 +144,8 @@ def _bound(
 
 
 def _cast(spec: TensorSpec, value: Array) -> Array:
-    """NumPy's own dtypes are wider than most models': no value may change for it."""
+    """Narrow an array to the input's dtype, if that changes no integer."""
+    # NumPy's own dtypes are wider than most models'.
     if spec.dtype == "string":
         return value.astype(object) if value.dtype.kind in "SU" else value
 
@@ -162,7 +163,7 @@ def _cast(spec: TensorSpec, value: Array) -> Array:
 
 
 def _mixed(rows: Array, generator: np.random.Generator) -> Array:
-    """Half of each row's values are others of the same row: all are ones it has."""
+    """Replace half of each row's values by others of the same row."""
     flat = rows.reshape(len(rows), -1)
     size = flat.shape[1]
     places = np.broadcast_to(np.arange(size), flat.shape)
@@ -171,7 +172,7 @@ def _mixed(rows: Array, generator: np.random.Generator) -> Array:
     mixed = np.take_along_axis(flat, chosen, 1)
 
     if rows.dtype.kind == "f":
-        # Also where a row has one value alone.
+        # Scaled too, for rows of a single value.
         mixed = (mixed * generator.uniform(0.9, 1, (len(rows), 1))).astype(rows.dtype)
 
     return mixed.reshape(rows.shape)
@@ -186,7 +187,7 @@ def _leads_open(spec: TensorSpec) -> bool:
     return spec.shape is None or spec.shape[:1] == (None,)
 
 
-def _there(values: Mapping[str, Array | None]) -> dict[str, Array]:
+def _without_none(values: Mapping[str, Array | None]) -> dict[str, Array]:
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Values that a model's graph says its inputs may have."""
+"""Hints in a model's graph at the values of its inputs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Texts = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """A hint at an input's values, from the operations that read it.
+    """The values of an input, as the operations that read it suggest.
 
-    It takes integers below `count`, as an index into a table does, numbers from `low`
-    to `high`, as assertions say, and one of the sets of `texts`.
+    Integers are below `count`, as indices into a table; numbers are from `low` to
+    `high`, as assertions say; strings are of one of the sets of `texts`.
     """
 
     count: int | None = None
@@ -30,7 +30,7 @@ NO_HINT = Hint()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hints:
-    """By input. `largest` is the longest that a dimension may be made."""
+    """Hints by input name. `largest` is the largest size of a dimension."""
 
     inputs: Mapping[str, Hint] = field(default_factory=dict)
     largest: int = 2**31

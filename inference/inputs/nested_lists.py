@@ -1,4 +1,4 @@
-"""Nested lists to arrays of a wanted dtype, strictly: nothing is guessed or cast."""
+"""Strict conversion of nested lists to arrays: nothing is guessed or cast."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ LISTS = frozenset({list, tuple})
 
 _show = reprlib.repr
 
-# Floats beyond a dtype's range become infinity, and numpy shall not warn of it. It
-# keeps that wish in the context: one made ahead costs a tenth of `np.errstate`.
+# Floats beyond a dtype's range become infinity without a warning. NumPy keeps that
+# setting in the context: one made ahead costs a tenth of `np.errstate`.
 _QUIET = copy_context()
 _QUIET.run(np.seterr, over="ignore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """What a dtype takes: the types at the leaves, and the array that holds them."""
+    """The Python types that a dtype takes, and the dtype of their array."""
 
     kinds: frozenset[type]
     dtype: np.dtype[Any]
@@ -78,7 +78,7 @@ _NAMES: Mapping[type, str] = {
 
 
 def leaf_of(spec: TensorSpec) -> Leaf:
-    """What `spec` takes. Raises `InputMismatch` for a dtype no client can send."""
+    """Return what `spec` takes. Raises `InputMismatch` if clients can't send it."""
     leaf = LEAVES.get(spec.dtype)
     if leaf is None:
         raise InputMismatch(
@@ -90,12 +90,12 @@ def leaf_of(spec: TensorSpec) -> Leaf:
 
 
 def to_array(spec: TensorSpec, value: Any) -> Array:
-    """The array of `spec.dtype` that `value` writes down.
+    """Convert `value` to an array of `spec.dtype`.
 
     `value` is a leaf, nested lists of them, or `Numbers`. Floats are narrowed silently
     (beyond the range: infinity), as TensorFlow Serving does; integers must fit exactly.
-    An empty list says nothing of the dimensions below it: `spec.shape` gives them.
-    Raises `InputMismatch`, which tells the place, for ragged lists and wrong leaves.
+    The dimensions below an empty list are those of `spec.shape`. Raises
+    `InputMismatch`, with the place, for ragged lists and wrong leaves.
     """
     leaf = leaf_of(spec)
     if is_numbers(value):
@@ -121,14 +121,14 @@ def is_numbers(value: Any) -> TypeGuard[Numbers]:
 
 
 def strings(flat: list[str | bytes]) -> Array:
-    """A flat object array of `bytes`; text is encoded as UTF-8."""
+    """Return a flat object array of `bytes`; text is encoded as UTF-8."""
     array = np.empty(len(flat), object)
     array[:] = [item.encode() if isinstance(item, str) else item for item in flat]
     return array
 
 
 def _flatten(spec: TensorSpec, value: Any) -> tuple[tuple[int, ...], list[Any]]:
-    # A level at a time, in C loops: a recursive walk costs ten times as much.
+    # Level by level, in C loops: a recursive walk takes ten times as long.
     shape: list[int] = []
     level = [value]
     kinds = {type(value)}

@@ -1,4 +1,4 @@
-"""Made-up inputs whose parts make up one ragged or sparse tensor."""
+"""Generated inputs for the parts of ragged and sparse tensors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from inference.types import Array, Part, Signature
 
 OPEN_SIZE = 16
-"""Of a sparse tensor's dimension that may have any size, but for the first."""
+"""The size of a sparse tensor's open dimensions, except the first."""
 
 
 def fit_parts(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """`inputs` with parts that fit each other: as many rows as there were values."""
+    """Make the parts in `inputs` fit each other, with a row for each value."""
     fitted = dict(inputs)
 
     if not signature.takes_parts:
@@ -40,7 +40,7 @@ def fit_parts(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Ar
 
 
 def _ragged(part: Part, given: list[Array]) -> list[Array]:
-    """Rows of one member, of two, of one again, at each level."""
+    """Return values and row splits: rows of one member, then two, at each level."""
     values, sizes = given[0], part.shape or ()
     count = (sizes[0] if sizes else None) or len(values)
     splits: list[Array] = []
@@ -55,7 +55,7 @@ def _ragged(part: Part, given: list[Array]) -> list[Array]:
 
 
 def _sparse(part: Part, given: list[Array]) -> list[Array]:
-    """One value in each row, in another column than the one before."""
+    """Return indices, values and shape: one value a row, in changing columns."""
     indices, values, _ = given
     count, rank = indices.shape
     sizes = part.shape or (None,) * rank

@@ -1,4 +1,4 @@
-"""Recorded requests beside a model: what a new version must answer before it serves.
+"""Recorded requests beside a model, which a new version must answer before it serves.
 
 `warmup.jsonl` in the version's folder or the model's, `<stem>.warmup.jsonl` beside a
 bare file. Each line is a predict body, `{"inputs": {...}}` or `{"instances": [...]}`,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inference.repository.scan import ModelFiles
 
 ELSEWHERE = "assets.extra/tf_serving_warmup_requests"
-"""Where TensorFlow Serving has recorded requests; they are not read."""
+"""The place of TensorFlow Serving's recorded requests, which aren't read."""
 
 MAX_BYTES = 8 * 1024**2
 MAX_REQUESTS = 1000
@@ -32,7 +32,7 @@ MAX_REQUESTS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One request; `place` is its file and line, for errors."""
+    """A recorded request; `place` is its file and line, for errors."""
 
     place: str
     signature: str | None
@@ -40,18 +40,16 @@ class Recorded:
 
 
 def read_warmup(files: ModelFiles) -> list[Recorded]:
-    """The recorded requests of a version, none without a file.
+    """Read the recorded requests of a version; none without a file.
 
-    Raises `InvalidModel` if there is one that can't be read.
+    Raises `InvalidModel` if one can't be read.
     """
     return [] if files.warmup is None else list(_parse(files.warmup))
 
 
 def read_first(path: Path | None) -> list[Recorded]:
-    """The first recorded request of each signature; none that can't be read.
-
-    What is wrong with the others is said when they are replayed.
-    """
+    """Return the first readable request of each signature."""
+    # Errors are reported when the requests are replayed.
     found: dict[str | None, Recorded] = {}
 
     try:

@@ -1,4 +1,4 @@
-"""The file of real inputs that a sidecar may name: `sample = "sample.npz"`."""
+"""The sample file that a sidecar may name: `sample = "sample.npz"`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _HOW = "Write it with numpy.savez('{}', name=array, …)."
 
 
 def sample_path(sidecar: Path, name: str, follow: Iterable[Path] = ()) -> Path:
-    """Where the sample lies: in the folder of `sidecar`, or below.
+    """Return the path of the sample, in the folder of `sidecar` or below.
 
     Symlinks may lead into the folders of `follow` as well. Raises `InvalidSidecar` if
-    it is elsewhere, or missing.
+    it is elsewhere or missing.
     """
     folder = sidecar.parent
     path = folder / name
@@ -63,9 +63,9 @@ def sample_path(sidecar: Path, name: str, follow: Iterable[Path] = ()) -> Path:
 
 
 def read_sample(path: Path) -> dict[str, Array]:
-    """The arrays of an `.npz` file by name. Raises `InvalidSidecar`.
+    """Read the arrays of an `.npz` file by name. Raises `InvalidSidecar`.
 
-    Nothing is unpickled, and no more is read than `MAX_BYTES`.
+    Nothing is unpickled, and at most `MAX_BYTES` are read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -102,8 +102,8 @@ def _read(content: bytes) -> Array:
 
 
 def _unreadable(name: str, reason: str) -> InvalidSidecar:
-    said = reason.splitlines()[0].rstrip(".") if reason else "it is damaged"
-    texts = " Give texts as an array of dtype 'S' or 'U'." if "pickle" in said else ""
+    cause = reason.splitlines()[0].rstrip(".") if reason else "it is damaged"
+    texts = " Give texts as an array of dtype 'S' or 'U'." if "pickle" in cause else ""
     return InvalidSidecar(
-        f"the sample '{name}' can't be read: {said}. {_HOW.format(name)}{texts}"
+        f"the sample '{name}' can't be read: {cause}. {_HOW.format(name)}{texts}"
     )

@@ -1,4 +1,4 @@
-"""Random values for one input, by what it may take."""
+"""Random values for one input, by its dtype and hints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOST_COUNT = 2**31
 
 
 def kind_of(spec: TensorSpec) -> str:
-    """One of `texts`, `integers` and `floats`."""
+    """Return one of `texts`, `integers` and `floats`."""
     if spec.dtype == "string":
         return "texts"
 
@@ -44,10 +44,10 @@ def ways(
     texts: Sequence[Texts] = (),
     longest: int | None = None,
 ) -> list[Draw]:
-    """Return how to draw values for an input, the likely ways first.
+    """Return the ways to draw values for an input, likely ones first.
 
-    `texts` are sets of strings to try first. `longest` is given for one that may hold
-    the lengths of rows.
+    `texts` are sets of strings to try first. `longest` is for inputs that may hold the
+    lengths of rows.
     """
     if spec.dtype == "string":
         return [_of_texts(each) for each in (*hint.texts, *texts, *COMMON_TEXTS)]
@@ -64,7 +64,7 @@ def ways(
 
 
 def _integer_ways(dtype: np.dtype[Any], hint: Hint, longest: int | None) -> list[Draw]:
-    # Small at last, since integers are mostly indices into something of unknown length.
+    # Small ranges: integers are mostly indices into something of unknown length.
     if dtype.kind == "b":
         return [_below(0, 2)]
 
@@ -93,7 +93,7 @@ def _ranges(hint: Hint) -> list[tuple[float, float]]:
 
 
 def _ends(hint: Hint) -> tuple[float, float]:
-    """A range of 2 where one end is open."""
+    """Return the range; a width of 2 replaces an open end."""
     low = (hint.high or 0) - 2 if hint.low is None else hint.low
     return low, low + 2 if hint.high is None else hint.high
 
@@ -110,7 +110,7 @@ def _of_texts(texts: Texts) -> Draw:
         places = generator.integers(0, len(made), size=shape)
 
         if places.ndim and places.size:
-            # Rows that follow each other differ, in the first place at least.
+            # Consecutive rows differ, at least in their first value.
             start, count = places.flat[0], len(places)
             places.reshape(count, -1)[:, 0] = (start + np.arange(count)) % len(made)
 

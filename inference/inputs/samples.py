@@ -1,7 +1,7 @@
-"""Made-up inputs that a signature may accept, to try a graph on.
+"""Generated inputs that a signature may accept, to try a graph on.
 
-Nothing says for sure which sizes or values a graph takes, so candidates come in an
-order from the likely to the rare, and the first that the source accepts is used.
+No signature states all sizes and values that its graph takes, so candidates come in
+order of likelihood, and the first that the source accepts is used.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 SIZES = (16, 1, 64, 224, 1024, 4096, 12_288, 48_000)
 MOST_VALUES = 2**22
-"""Of one made-up input, where a size is tried that isn't usual."""
+"""Most values of one generated input, at unusual sizes."""
 
 MOST_CANDIDATES = 96
 _RARITY = {"floats": 2, "rows": 4}
-"""Of another assumption than the first, where that is more than of another size."""
+"""The rarity of assumptions other than the first, where it is more than a size's."""
 
 UNKNOWN_RANKS = ((16,), (), None, (32, 32, 3), (28, 28, 1), (224, 224, 3))
 _USUAL = 224
 
 
 class Candidate(Protocol):
-    """Inputs that a signature may take; `rows` are as many as are tried first."""
+    """Inputs that a signature may take; `rows` is the number tried first."""
 
     @property
     def rows(self) -> int: ...
 
     def draw(self, rows: int, seed: int) -> dict[str, Array]:
-        """Inputs by name, optional ones with their defaults.
+        """Return inputs by name, optional ones with their defaults.
 
         Equal arguments give equal arrays; another `seed` gives other rows.
         """
@@ -54,11 +54,11 @@ class Candidate(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guess:
-    """What one candidate assumes of whatever a signature leaves open.
+    """One candidate's assumptions about what a signature leaves open.
 
-    `size` fills unknown dimensions, `trailing` the shape behind the rows where even
-    the rank is unknown (`None`: a scalar). `texts`, `integers` and `floats` say which
-    way to draw values is taken, of those that an input has.
+    `size` fills unknown dimensions; `trailing` is the shape after the rows if the rank
+    is unknown (`None`: a scalar). `texts`, `integers` and `floats` choose among an
+    input's ways to draw values.
     """
 
     size: int = SIZES[0]
@@ -71,7 +71,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Random inputs, made by a guess; `texts` are strings that come first."""
+    """Random inputs by a guess; the strings `texts` are tried first."""
 
     signature: Signature
     guess: Guess = Guess()
@@ -108,7 +108,7 @@ class Made:
         return array.astype(numpy_dtype(spec.dtype))
 
     def _longest(self, spec: TensorSpec) -> int | None:
-        """The length of other inputs' rows, if this one may say how long they are."""
+        """Return the length of other inputs' rows, if this one may hold lengths."""
         if spec.shape not in ((None,), (None, 1)):
             return None
 
@@ -120,10 +120,10 @@ class Made:
 def candidates(
     signature: Signature, texts: Sequence[Texts] = (), hints: Hints = NO_HINTS
 ) -> Iterator[Made]:
-    """Return what is worth trying for `signature`, the likely ones first.
+    """Yield at most `MOST_CANDIDATES` candidates for `signature`, likely ones first.
 
-    `texts` are sets of strings that the model is likely to take. One assumption that
-    is rare comes before two that are; there are `MOST_CANDIDATES` at most.
+    `texts` are sets of strings that the model is likely to take. One rare assumption
+    comes before two.
     """
     first = Made(signature=signature, hints=hints, texts=texts)
     specs = [spec for spec in signature.inputs.values() if spec.required]
@@ -143,7 +143,7 @@ def candidates(
 
 
 def _by_rarity(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """All combinations, by how far they are from the first of each axis."""
+    """List all combinations by their distance from the first of each axis."""
     rarity = [_RARITY.get(name, 1) for name in axes]
     places = itertools.product(*(range(len(axis)) for axis in axes.values()))
     nearest = sorted(places, key=lambda place: sum(map(mul, place, rarity)))
@@ -154,7 +154,7 @@ def _by_rarity(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def _sizes(specs: Sequence[TensorSpec], hints: Hints) -> list[int]:
-    """Keep the sizes that don't make a picture of two open sides too large."""
+    """Return the sizes that don't make images with two open sides too large."""
     open_ = [spec.shape for spec in specs if None in (spec.shape or ())[1:]]
 
     if not open_:

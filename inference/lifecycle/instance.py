@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from inference.artifacts.artifact import Manifest
-    from inference.runtime.loader import Loaded
+    from inference.runtime.opening import Loaded
     from inference.types import ModelId, PredictRequest, Signature
 
 

@@ -1,4 +1,4 @@
-"""What a loaded model takes of this process's memory."""
+"""The memory of a loaded model in this process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 _STATM = Path("/proc/self/statm")
 OVERHEAD = 4 * 1024**2
-"""Threads, a session, and what is left in the heaps of models that went: 8 MiB in all,
-for three models after 230 loads."""
+"""Threads, a session, and remains of unloaded models in the heaps: 8 MiB in all, for
+three models after 230 loads."""
 
 
 def resident_bytes() -> int:
-    """The process's resident memory, mapped files included; 0 where none can tell."""
+    """Return the resident memory, mapped files included; 0 if it isn't known."""
     try:
         pages = _STATM.read_text("ascii").split()[1]
     except OSError:
@@ -26,10 +26,7 @@ def resident_bytes() -> int:
 
 
 def expected_bytes(manifest: Manifest) -> int:
-    """What a loaded model takes, by the compiler's measurement; no less than its files.
-
-    Memory that was freed before hides what a model takes of it, so that a measurement
-    may say too little, but never that the weights take nothing.
-    """
+    """Return a loaded model's bytes as the compiler measured them, or its files'."""
+    # A model that reuses freed memory measures too little, but its weights take room.
     files = manifest.weights_bytes + manifest.graph_bytes
     return max(manifest.memory_bytes, files)

@@ -1,4 +1,4 @@
-"""A model file to a servable that is mapped, measured and warm."""
+"""Loading of model files: compiled, mapped, measured and warmed up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inference.artifacts.builder import ArtifactBuilder, Compiled
     from inference.limits import Batching, Limits
     from inference.repository.scan import ModelFiles
-    from inference.runtime.servable import Servable
+    from inference.runtime.opening import Loaded
     from inference.runtime.tuning import Tuning
 
 log = structlog.get_logger("tandem.engine")
@@ -32,9 +32,10 @@ log = structlog.get_logger("tandem.engine")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A version that can be loaded at any time: its artifact, how it is to be called.
+    """A version that can be loaded at any time: its artifact and its limits.
 
-    `plans` has each signature's batching; `nbytes` is what it is expected to take.
+    `plans` has each signature's batching; `nbytes` is the memory that it is expected
+    to take.
     """
 
     files: ModelFiles
@@ -47,7 +48,7 @@ class Prepared:
         return expected_bytes(self.compiled.manifest)
 
     def same_as(self, other: Prepared) -> bool:
-        """Whether loading it would give what loading `other` gave."""
+        """Return whether loading it gives the same as loading `other`."""
         return (self.compiled.artifact, self.limits, self.plans) == (
             other.compiled.artifact,
             other.limits,
@@ -55,25 +56,8 @@ class Prepared:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A servable and how it is to be called.
-
-    `plans` has each signature's batching. `seconds` is what mapping and warming took,
-    and `nbytes` what it took of memory; `fresh` says that it was compiled for that.
-    """
-
-    servable: Servable
-    limits: Limits
-    plans: Mapping[str, Batching]
-    concurrency: int
-    seconds: float
-    fresh: bool
-    nbytes: int = 0
-
-
 class Loader:
-    """Opens one model at a time: what is measured then isn't disturbed by another."""
+    """Loader of one model at a time, so that none disturbs another's measurement."""
 
     def __init__(self, builder: ArtifactBuilder, limits: Limits) -> None:
         self._builder = builder
@@ -85,17 +69,17 @@ class Loader:
     async def prepare(
         self, files: ModelFiles, report: Callable[[str], None], *, retry: bool = False
     ) -> Prepared:
-        """The model of `files`, compiled; `report` hears each stage.
+        """Compile the model of `files`, unless it is cached; `report` gets each stage.
 
-        With `retry`, a refusal that is remembered doesn't count. Raises
-        `InferenceError` with what is wrong with it.
+        With `retry`, a cached failure is ignored. Raises `InferenceError` with the
+        reason.
         """
         sidecar = read_sidecar(files.sidecar)
 
         with sidecar_errors(files.sidecar):
             limits = limits_with(sidecar, self._limits)
 
-        # Until the first model serves there is nobody to make way for.
+        # Until the first model serves, there are no requests to make way for.
         compiled = await self._builder.build(
             files, report, retry=retry, background=self._serving
         )
@@ -106,18 +90,18 @@ class Loader:
         return Prepared(files=files, compiled=compiled, limits=limits, plans=plans)
 
     async def open(self, prepared: Prepared) -> Loaded:
-        """The prepared version in memory, ready to be called.
+        """Load the prepared version.
 
-        An artifact that was damaged or removed is made again, and so is one that was
-        made on another kind of machine and doesn't run on this one. Raises
-        `InvalidModel` where the recorded requests fail, `LoadFailed` otherwise.
+        An artifact that is damaged, missing, or of another kind of machine and doesn't
+        run on this one is compiled again. Raises `InvalidModel` if the recorded
+        requests fail, `LoadFailed` otherwise.
         """
         try:
             return await self._open_once(prepared)
         except (DamagedArtifact, ForeignArtifact) as exc:
             log.warning("compiled model is of no use", reason=str(exc))
 
-        again = await self._mend(prepared)
+        again = await self._recompile(prepared)
 
         try:
             return await self._open_once(again)
@@ -131,7 +115,7 @@ class Loader:
                 "written to, or name another folder with --cache-dir."
             ) from exc
 
-    async def _mend(self, prepared: Prepared) -> Prepared:
+    async def _recompile(self, prepared: Prepared) -> Prepared:
         prepared.compiled.artifact.discard()
         again = await self.prepare(prepared.files, lambda _: None)
 
@@ -145,10 +129,10 @@ class Loader:
 
     async def _open_once(self, prepared: Prepared) -> Loaded:
         try:
-            opened = await anyio.to_thread.run_sync(
+            loaded, tuning = await anyio.to_thread.run_sync(
                 partial(open_artifact, background=self._serving),
                 prepared,
-                self._before(prepared),
+                self._similar_tuning(prepared),
                 limiter=self._limiter,
             )
         except (MemoryError, OSError) as exc:
@@ -156,23 +140,15 @@ class Loader:
 
         self._serving = True
         self._tunings[prepared.files.id.name] = _Tuned(
-            manifest=prepared.compiled.manifest, tuning=opened.tuning
+            manifest=prepared.compiled.manifest, tuning=tuning
         )
-        return Loaded(
-            servable=opened.servable,
-            limits=prepared.limits,
-            plans=prepared.plans,
-            concurrency=opened.tuning.concurrency,
-            seconds=opened.seconds,
-            fresh=prepared.compiled.fresh,
-            nbytes=max(prepared.nbytes, opened.nbytes),
-        )
+        return loaded
 
-    def _before(self, prepared: Prepared) -> Tuning | None:
-        """What was found for a version of the model that is like this one."""
+    def _similar_tuning(self, prepared: Prepared) -> Tuning | None:
+        """Return the tuning of the last version, if it is like this one."""
         found = self._tunings.get(prepared.files.id.name)
 
-        if found is None or not _alike(found.manifest, prepared.compiled.manifest):
+        if found is None or not _are_alike(found.manifest, prepared.compiled.manifest):
             return None
 
         return found.tuning
@@ -180,14 +156,14 @@ class Loader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tuned:
-    """How the version that was loaded last is called."""
+    """The tuning of the version that was loaded last."""
 
     manifest: Manifest
     tuning: Tuning
 
 
-def _alike(one: Manifest, other: Manifest) -> bool:
-    """Whether they differ in their weights' values, as trained again, and no more."""
+def _are_alike(one: Manifest, other: Manifest) -> bool:
+    """Return whether they differ in their weights' values alone, as if retrained."""
     return _shape(one) == _shape(other)
 
 

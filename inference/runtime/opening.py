@@ -1,4 +1,4 @@
-"""Opens an artifact in the form of its graph that this machine runs."""
+"""Loading of an artifact in the form of its graph that this machine runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from inference.system.cpus import available_cpus
 from inference.system.priority import BACKGROUND_STEPS, start_lowered
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from inference.artifacts.artifact import Artifact, Manifest
+    from inference.limits import Batching, Limits
     from inference.runtime.loader import Prepared
     from inference.runtime.servable import Servable
     from inference.runtime.tuning import Tuning
@@ -32,27 +35,34 @@ log = structlog.get_logger("tandem.engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """`seconds` is what measuring, mapping and warming took, `nbytes` the memory."""
+class Loaded:
+    """A servable in memory, with its limits and each signature's batching in `plans`.
+
+    `seconds` is the time for measuring, mapping and warm-up, `nbytes` the memory.
+    """
 
     servable: Servable
-    tuning: Tuning
+    limits: Limits
+    plans: Mapping[str, Batching]
+    concurrency: int
     seconds: float
-    nbytes: int
+    nbytes: int = 0
 
 
 class ForeignArtifact(Exception):
-    """It was compiled on another kind of machine, and no form of it runs here."""
+    """The artifact is of another kind of machine, and no form of it runs here."""
 
 
-class _CannotRun(Exception):
-    """The form of the graph fails on inputs that it took when it was compiled."""
+class _FormFails(Exception):
+    """A form of the graph fails on inputs that it took when it was compiled."""
 
 
 def open_artifact(
     prepared: Prepared, like: Tuning | None, *, background: bool
-) -> Opened:
-    """The first form that runs here, measured and warm.
+) -> tuple[Loaded, Tuning]:
+    """Load the first form that runs here; measure it and warm it up.
+
+    `like` is the tuning of a version that differs in its weights' values alone.
 
     Raises `ForeignArtifact`, `DamagedArtifact`, and `InvalidModel` where the recorded
     requests fail.
@@ -62,24 +72,24 @@ def open_artifact(
     reason = "it has no form for other machines"
 
     if _is_foreign(manifest) and manifest.portable:
-        _tell(prepared, "its portable form serves: compiled on another machine")
+        _log(prepared, "its portable form serves: compiled on another machine")
 
     for artifact in _forms(prepared):
         try:
             return _open(prepared, artifact, like, background=background)
-        except _CannotRun as exc:
+        except _FormFails as exc:
             reason = str(exc)
-            _tell(prepared, "a form of the compiled model doesn't run", reason=reason)
+            _log(prepared, "a form of the compiled model doesn't run", reason=reason)
 
-    if _is_hopeless(manifest):
+    if _must_recompile(manifest):
         raise ForeignArtifact(reason)
 
-    # It was made for such a machine, or has never taken its sample.
+    # It was made for this kind of machine, or no sample is known to run.
     usual = prepared.compiled.artifact
     return _open(prepared, usual, like, background=background, last=True)
 
 
-def _tell(prepared: Prepared, event: str, **more: str) -> None:
+def _log(prepared: Prepared, event: str, **more: str) -> None:
     from inference.runtime.servable import this_machine
 
     log.info(
@@ -93,14 +103,12 @@ def _tell(prepared: Prepared, event: str, **more: str) -> None:
 
 @cache
 def _start_runtime() -> None:
-    """Import TensorFlow: it takes seconds, and whoever only compiles never needs it.
-
-    A full collection walks its objects and stops the server for 180 ms: they are taken
-    out of it. Models come later, as their cycles must be collected when they go; a
-    collection of theirs takes less than a millisecond each.
-    """
+    """Import TensorFlow, and exempt its objects from garbage collection."""
+    # The import takes seconds, and a process that only compiles never needs it.
     import inference.runtime.servable  # noqa: F401
 
+    # A full collection of its objects would stop the server for 180 ms. Models come
+    # later: their cycles must be collected, which takes less than a millisecond each.
     gc.collect()
     gc.freeze()
 
@@ -111,8 +119,8 @@ def _is_foreign(manifest: Manifest) -> bool:
     return is_foreign(manifest)
 
 
-def _is_hopeless(manifest: Manifest) -> bool:
-    """Return whether no form was made for such a machine, or is known to run on it."""
+def _must_recompile(manifest: Manifest) -> bool:
+    """Return whether no form was made for this machine, or is known to run on it."""
     from inference.runtime.servable import this_machine
 
     untried = not manifest.native or manifest.portable is not None
@@ -120,7 +128,7 @@ def _is_hopeless(manifest: Manifest) -> bool:
 
 
 def _forms(prepared: Prepared) -> list[Artifact]:
-    """List the forms to be tried on the sample, best first."""
+    """List the forms to try on the sample, best first."""
     manifest, usual = prepared.compiled.manifest, prepared.compiled.artifact
     portable = [replace(usual, portable=True)] if manifest.portable else []
     forms = portable if _is_foreign(manifest) else [usual, *portable]
@@ -134,7 +142,7 @@ def _open(
     *,
     background: bool,
     last: bool = False,
-) -> Opened:
+) -> tuple[Loaded, Tuning]:
     from inference.runtime.servable import Servable, Threads
 
     started = time.monotonic()
@@ -159,12 +167,15 @@ def _open(
     if prepared.files.warmup is None and (prepared.files.path / ELSEWHERE).is_file():
         log.info("recorded requests not read", model=name, file=ELSEWHERE)
 
-    return Opened(
+    loaded = Loaded(
         servable=servable,
-        tuning=tuning,
+        limits=limits,
+        plans=prepared.plans,
+        concurrency=tuning.concurrency,
         seconds=time.monotonic() - started,
-        nbytes=resident_bytes() - before,
+        nbytes=max(prepared.nbytes, resident_bytes() - before),
     )
+    return loaded, tuning
 
 
 def _tune(
@@ -182,7 +193,7 @@ def _tune(
         intra_op=limits.intra_op_threads,
         like=like,
     )
-    # It takes all CPUs for a moment, from those who are answered meanwhile.
+    # Measuring takes all CPUs for a moment; requests in flight go first.
     return start_lowered(measuring, BACKGROUND_STEPS) if background else measuring()
 
 
@@ -196,21 +207,21 @@ def _warm_up(servable: Servable, prepared: Prepared, *, last: bool) -> None:
             servable.warm_up()
     except InferenceError as exc:
         if not last:
-            _expect_sample(servable)
+            _check_sample(servable)
 
         if recorded:
             raise InvalidModel(f"It failed on a recorded request: {exc}") from exc
 
-        # Zeros may be wrong for it; its clients' inputs need not be.
+        # It may refuse the zeros of a sample and still take its clients' inputs.
         log.info("warm-up failed", model=prepared.files.id.name, reason=str(exc))
 
 
-def _expect_sample(servable: Servable) -> None:
-    """Raises `_CannotRun` where it fails on what the compiler ran it on."""
+def _check_sample(servable: Servable) -> None:
+    """Raise `_FormFails` if it fails on the sample that the compiler ran it on."""
     try:
         servable.warm_up()
     except (ExecutionFailed, InputMismatch) as exc:
-        raise _CannotRun(str(exc)) from exc
+        raise _FormFails(str(exc)) from exc
     except InferenceError:
-        # It may be slow, but it runs.
+        # A timeout, for example: it may be slow, but it runs.
         return

@@ -1,4 +1,4 @@
-"""Runs artifacts: one TensorFlow session per loaded model, its weights mapped."""
+"""Loaded models: a TensorFlow session for each, with its weights mapped."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
     Weights = Mapping[str, Array]
 
-# TensorFlow's word for: run the operations in the thread that called.
+# TensorFlow's value for running operations in the calling thread.
 _CALLER_THREAD = -1
 
 _CLIENT_ERRORS = (
-    # Bytes that can't be decoded; a served graph reads no file that could be lost.
+    # Bytes that can't be decoded: a served graph reads no files.
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.OutOfRangeError,
@@ -50,10 +50,11 @@ _CLIENT_ERRORS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threads:
-    """`intra_op`: threads that one operation may use. `inter_op`: operations at once;
-    0 runs them one after the other in the thread that calls `run`, without a hand-over.
-    `calls`: runs at once; a graph with loops has a thread for each, as it can't have
-    the caller's.
+    """Threads of a session.
+
+    One operation uses up to `intra_op`. `inter_op` operations run at once; 0 runs them
+    one by one in the thread that calls `run`, without a hand-over. Graphs with loops
+    can't use the caller's thread and get one for each of `calls` concurrent runs.
     """
 
     intra_op: int = 1
@@ -64,14 +65,13 @@ class Threads:
 class Servable:
     """A loaded model: signatures, and a blocking `run` that any thread may call.
 
-    Close it when no `run` is under way; its memory goes back then. Raises
-    `DamagedArtifact` when the files aren't what was written. Several of one artifact
-    may share their `weights`, from `Artifact.map_weights`: they are in memory once.
+    Close it when no `run` is in flight, to free its memory. Raises `DamagedArtifact` if
+    the files aren't what was written. Several of one artifact may share `weights` from
+    `Artifact.map_weights`, which are then in memory once.
 
-    A run of more than `time_limit` seconds ends at its loop's next turn, and an
-    operation that waits, for a queue or a data set, ends at once. A graph of neither is
-    not cut short: TensorFlow looks at the clock nowhere else. It can be slow, but not
-    stuck, as each of its operations runs once.
+    After `time_limit` seconds a run ends at its loop's next turn, or at once in an
+    operation that waits for a queue or a data set. TensorFlow checks the clock nowhere
+    else: other graphs may be slow, but not stuck, as each operation runs once.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class Servable:
         inputs: Mapping[str, Array],
         outputs: Sequence[str] | None = None,
     ) -> dict[str, Array]:
-        """The named outputs (all, if none are named) for arrays of the right dtypes.
+        """Return the named outputs, by default all, for arrays of the right dtypes.
 
-        Optional inputs may be left out. Raises `UnknownSignature`, `InputMismatch`
-        where TensorFlow blames the input, `DeadlineExceeded` past the time limit, and
+        Optional inputs may be left out. Raises `UnknownSignature`, `InputMismatch` if
+        TensorFlow blames the input, `DeadlineExceeded` past the time limit, and
         `ExecutionFailed` otherwise.
         """
         found = self._signature(signature)
@@ -122,7 +122,7 @@ class Servable:
         try:
             values = call(*feeds)
         except tf.errors.OpError as exc:
-            raise self._reason(exc) from exc
+            raise self._translate(exc) from exc
 
         return {
             name: value if isinstance(value, np.ndarray) else _scalar(value)
@@ -130,16 +130,13 @@ class Servable:
         }
 
     def warm_up(self) -> None:
-        """Run each signature once on the sample it is known to take.
-
-        The first call of a session prepares its kernels, which takes long.
-        """
+        """Run each signature once on its sample, as a session's first call is slow."""
         for signature in self.signatures.values():
             if signature.sample is not None:
                 self.run(signature.name, sample_inputs(signature, signature.sample))
 
     def close(self) -> None:
-        """Give the memory back: session, variables and mappings. Idempotent."""
+        """Free the session, its variables and mappings. Idempotent."""
         self._callables.clear()
         session, self._session = self._session, None
 
@@ -149,10 +146,10 @@ class Servable:
             _release_feeds()
             trim_memory()
 
-    def _reason(self, error: Exception) -> InferenceError:
+    def _translate(self, error: Exception) -> InferenceError:
         if isinstance(error, _CLIENT_ERRORS):
-            said = explain(error) or f"The model refused the input: {first_line(error)}"
-            return InputMismatch(said)
+            text = explain(error) or f"The model refused the input: {first_line(error)}"
+            return InputMismatch(text)
 
         limit = self._time_limit
 
@@ -186,24 +183,24 @@ class Servable:
         options.feed.extend(spec.tensor for spec in signature.inputs.values())
         options.fetch.extend(signature.outputs[name].tensor for name in names)
 
-        # Loops hand work between threads; a straight graph is faster in one.
+        # Loops hand work between threads; other graphs are faster in one.
         if not self._threads.inter_op and not self.manifest.control_flow:
             options.run_options.inter_op_thread_pool = _CALLER_THREAD
 
         if self._time_limit is not None:
-            # TensorFlow takes 0 for no limit.
+            # At least 1: TensorFlow takes 0 for no limit.
             limit_ms = max(1, math.ceil(self._time_limit * 1000))
             options.run_options.timeout_in_ms = limit_ms
 
-        # Session.make_callable goes through Session.run when it is given feeds, at
-        # several times the price; this is what Keras and TensorFlow call instead.
+        # Session.make_callable with feeds goes through Session.run, which takes several
+        # times as long; Keras and TensorFlow call this instead.
         return self._session._make_callable_from_options(options)  # type: ignore[no-any-return]
 
 
 def sample_inputs(
     signature: Signature, sample: Sample, rows: int | None = None
 ) -> dict[str, Array]:
-    """The required inputs as `sample` has them; with `rows`, so many rows of each."""
+    """Return the required inputs of `sample`; with `rows`, so many rows of each."""
     shapes = sample.shapes
 
     if rows is not None:
@@ -220,7 +217,7 @@ def sample_inputs(
 
 
 def trim_memory() -> None:
-    """Hand freed memory back to the system, where the C library can."""
+    """Return freed memory to the system, if the C library can."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
@@ -229,10 +226,8 @@ def trim_memory() -> None:
 
 
 def _scalar(value: Any) -> Array:
-    """TensorFlow gives a tensor of rank 0 as NumPy's scalar, a string as `bytes`.
-
-    NumPy's own strings lose the zeros that one ends with.
-    """
+    """Return the array of a tensor of rank 0: NumPy's scalar, or `bytes`."""
+    # NumPy's own strings would lose trailing zero bytes.
     return np.asarray(value, dtype=object if isinstance(value, bytes) else None)
 
 
@@ -241,12 +236,12 @@ def this_machine() -> Machine:
 
 
 def is_foreign(manifest: Manifest) -> bool:
-    """Return whether the graph was fused for another kind of machine than this one."""
+    """Return whether the graph was fused for another kind of machine."""
     return manifest.native and manifest.machine != this_machine()
 
 
 def takes_portable(artifact: Artifact, manifest: Manifest) -> bool:
-    """Return whether the portable form of the graph is run, if there is one."""
+    """Return whether to run the portable form of the graph, if there is one."""
     wanted = artifact.portable
     return is_foreign(manifest) if wanted is None else wanted
 
@@ -259,7 +254,7 @@ def _open_session(content: bytes, threads: Threads, weights: Weights) -> Any:
     with graph.as_default():
         tf.graph_util.import_graph_def(graph_def, name="")
 
-    # The session's own threads are started with it.
+    # The session starts its own threads, which inherit the priority.
     session = start_lowered(partial(tf1.Session, graph=graph, config=_config(threads)))
     feeds = {f"{feed}:0": value for feed, value in weights.items() if feed in names}
 
@@ -279,14 +274,15 @@ def _config(threads: Threads) -> Any:
         use_per_session_threads=True,
         allow_soft_placement=True,
     )
-    # The graph was optimised and checked when it was compiled; it stays as it is.
+    # The graph was optimized and verified when it was compiled: it must stay so.
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     config.experimental.optimize_for_static_graph = True
     return config
 
 
 def _release_feeds() -> None:
-    """Let go of the mapped weights: TensorFlow drops fed arrays at its next call."""
+    """Release the mapped weights that the last session was fed."""
+    # TensorFlow drops fed arrays at its next call, so make one.
     graph = tf.Graph()
 
     with graph.as_default():

@@ -1,11 +1,11 @@
-"""Inputs with fewer positions than a convolution's filter covers, and their refusal."""
+"""The error text for inputs shorter than a convolution's filter."""
 
 from __future__ import annotations
 
 import re
 
 CHECK = "tandem/covers"
-"""Begins the name of a node that refuses what is too short; its convolution follows."""
+"""Prefix of the names of nodes that refuse short inputs; the convolution's follows."""
 
 # `Slice` says so in TensorFlow 2.21, core/kernels/slice_op.cc.
 _TOO_SHORT = re.compile(
@@ -16,7 +16,7 @@ _TOO_SHORT = re.compile(
 
 
 def explain(error: Exception) -> str | None:
-    """Return what was too short for which convolution, if that is what `error` says."""
+    """Return which input was too short for which convolution, or `None`."""
     match = _TOO_SHORT.search(str(error))
 
     if match is None:

@@ -1,4 +1,4 @@
-"""What a model gives in rows per second, by how many calls run on how many threads."""
+"""Measurement of rows per second, by concurrent calls and threads per call."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from inference.types import Sample, Signature
 
 Pair: TypeAlias = tuple[int, int]
-"""Calls at a time, and the threads that each one's operations may use."""
+"""Calls at a time, and the threads that the operations of each may use."""
 
 _TURN_SECONDS = 0.07
-# Something else may take the CPUs at any moment, so that a pair's best turn counts.
+# Other processes may take the CPUs at any moment: a pair's best turn counts.
 _TURNS = 3
 _LARGE_PART = 1 / 8
 
@@ -29,8 +29,8 @@ _LARGE_PART = 1 / 8
 class PairTrial:
     """A loaded model with the threads of `pair`, called on its sample.
 
-    `seconds` is what the last call took that ran alone, and `rate` the most rows per
-    second that a turn gave.
+    `seconds` is the duration of the last call that ran alone, `rate` the rows per
+    second of the best turn.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class PairTrial:
 
     @property
     def turn_seconds(self) -> float:
-        """What a turn takes, if calls at a time share the CPUs."""
+        """The expected duration of a turn, if its calls share the CPUs."""
         return max(_TURN_SECONDS, self.seconds * self._calls)
 
     def prepare(self, rows: int) -> None:
-        """Call alone for `rows` rows, and for as many from now on."""
+        """Run one call with `rows` rows, and use as many from now on."""
         self._use(rows)
         started = time.perf_counter()
         self._call()
         self.seconds = time.perf_counter() - started
 
     def take_turn(self) -> None:
-        """Call for a short while, in as many threads as there are calls at a time."""
+        """Run calls for a short while, in a thread for each concurrent one."""
         together = Barrier(self._calls)
 
         with ThreadPoolExecutor(self._calls) as pool:
@@ -95,10 +95,10 @@ def measure(
     rows: int,
     seconds: float,
 ) -> dict[Pair, float]:
-    """Rows per second of each pair; of the first ones only, if `seconds` are over.
+    """Measure each pair's rows per second; only the first ones' in too few `seconds`.
 
     A batchable signature is called with `rows` rows, unless that takes long. Empty
-    without a sample. Raises `InferenceError` where the model fails on it.
+    without a sample. Raises `InferenceError` if the model fails on it.
     """
     if signature.sample is None:
         return {}
@@ -106,7 +106,7 @@ def measure(
     ends = time.perf_counter() + seconds
     rows = rows if signature.batchable else 1
     trials: list[PairTrial] = []
-    # In memory once: what a model takes is counted once while it is tried.
+    # Mapped once: several servables would count the weights several times.
     weights = _map(artifact)
 
     with ExitStack() as stack:
@@ -144,15 +144,15 @@ def _open(
 
 
 def _time_for(pair: Pair, trials: Sequence[PairTrial], ends: float) -> bool:
-    """Whether a call can end in time if it runs alone, on fewer threads than before."""
+    """Return whether a call can end in time, alone and on fewer threads than before."""
     longest = max((trial.seconds for trial in trials), default=0.0)
     return time.perf_counter() + longest * pair[0] <= ends
 
 
 def _rows_in_time(trial: PairTrial, rows: int, seconds: float) -> int:
-    """`rows`, or one row if a call for so many may take more than `seconds`."""
+    """Return `rows`, or 1 if a call with so many may take more than `seconds`."""
     if trial.seconds <= seconds:
-        # The first call was slow in preparing its kernels.
+        # The first call was slow, as it prepared the kernels.
         trial.prepare(1)
 
     return rows if trial.seconds * rows <= seconds else 1

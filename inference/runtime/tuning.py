@@ -1,8 +1,8 @@
-"""How many calls of a model to run at a time, and on how many threads each.
+"""Tuning of a model's concurrent calls and of the threads for each.
 
-Which pair answers most rows per second depends on the model and on the machine, so the
-pairs that fill its CPUs are tried on the model's own sample. What was measured is kept
-with the artifact, for the next start on a machine of the same kind.
+The best pair depends on the model and the machine, so the pairs that fill its CPUs are
+measured on the model's own sample. The measurements are kept with the artifact, for the
+next start on a machine of the same kind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from inference.types import Signature
 
 BATCH_ROWS = 8
-"""The rows of a measured call, where the server may join requests to as many."""
+"""The rows of a measured call, if the server may join requests to as many."""
 
 BUDGET_SECONDS = 2.0
 _CLOSE = 0.9
@@ -44,9 +44,8 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Tuning:
     """`concurrency` calls at a time, whose operations may use `intra_op` threads.
 
-    `measured` has the rows per second of each pair (concurrency, intra_op) that was
-    tried; `reason` says where it is from, or why there is none. `kept` says that the
-    figures are on disk for the next start.
+    `measured` has the rows per second of each pair (concurrency, intra_op); `reason`
+    is their origin, or why there are none. `kept` says that they are on disk.
     """
 
     concurrency: int
@@ -56,7 +55,7 @@ class Tuning:
     kept: bool = False
 
     def describe(self) -> str:
-        """One line: the choice, where it is from, and what each pair gave."""
+        """Return one line for the log: the choice, its reason, and each pair's rate."""
         chosen = f"{self.concurrency}x{self.intra_op} calls x threads, {self.reason}"
         rates = [
             f"{calls}x{threads} {rate:,.{0 if rate >= 10 else 2}f}"
@@ -74,12 +73,12 @@ def tune(
     intra_op: int | None = None,
     like: Tuning | None = None,
 ) -> Tuning:
-    """The pair that suits the model on `cpus` CPUs; given values are taken as they are.
+    """Choose the best pair on `cpus` CPUs; given values are taken as they are.
 
-    `rows` are those of a call, where the signature is batchable. Blocks for about
-    `BUDGET_SECONDS`, or a call's time if that is longer, unless there is nothing to
-    choose or the figures were kept. `like` was found for a model that differs in its
-    weights' values alone: its figures hold for this one. Raises `DamagedArtifact`.
+    A call has `rows` rows, if the signature is batchable. Blocks for about
+    `BUDGET_SECONDS`, or for one call if that is longer, unless there is no choice or
+    measurements are on disk. Those of `like`, a version that differs in its weights'
+    values alone, are used too. Raises `DamagedArtifact`.
     """
     if cpus == 1 or concurrency is not None or intra_op is not None:
         return _given(cpus, concurrency, intra_op)
@@ -96,7 +95,7 @@ def tune(
         return _chosen(kept, "measured earlier", kept=True)
 
     if like is not None and like.measured:
-        # Measuring takes the CPUs from those who are answered meanwhile.
+        # Measuring takes the CPUs from requests in flight.
         figures, reason = like.measured, "measured for the version before"
         return _chosen(figures, reason, kept=file.write(figures))
 
@@ -114,9 +113,8 @@ def tune(
 
 
 def pairs(cpus: int) -> list[Pair]:
-    """Pairs (concurrency, intra_op) for so many CPUs: the extremes first, as there may
-    be no time for all, then the powers of two in between.
-    """
+    """Return the pairs (concurrency, intra_op) to measure on so many CPUs."""
+    # The extremes first, as there may be no time for all.
     between = []
     calls = 2
 
@@ -128,10 +126,8 @@ def pairs(cpus: int) -> list[Pair]:
 
 
 def choose(measured: Mapping[Pair, float]) -> Pair:
-    """The pair of most rows per second; of those close to it, that of fewest calls.
-
-    Fewer calls at a time make larger batches, and hinder each other less.
-    """
+    """Return the fastest pair, or one close to it with fewer calls."""
+    # Fewer calls at a time make larger batches, and hinder each other less.
     enough = max(measured.values()) * _CLOSE
     return min(pair for pair, rate in measured.items() if rate >= enough)
 
@@ -147,7 +143,7 @@ def _file(artifact: Artifact, *, cpus: int, rows: int) -> TuningFile:
 
 
 def _given(cpus: int, concurrency: int | None, intra_op: int | None) -> Tuning:
-    """What isn't given follows: together they fill the CPUs."""
+    """Derive the value that isn't given, so that together they fill the CPUs."""
     calls = concurrency or max(1, cpus // (intra_op or cpus))
     threads = intra_op or max(1, cpus // calls)
     only = concurrency is None and intra_op is None
@@ -157,9 +153,8 @@ def _given(cpus: int, concurrency: int | None, intra_op: int | None) -> Tuning:
 
 
 def _unmeasured(cpus: int, why: str) -> Tuning:
-    """As many calls as CPUs, each on all of them: no model leaves CPUs idle so, at the
-    price of some contention where calls and threads come together.
-    """
+    """Run as many calls as CPUs, each on all of them."""
+    # No model leaves CPUs idle so, at the price of some contention.
     return Tuning(concurrency=cpus, intra_op=cpus, reason=f"not measured ({why})")
 
 
@@ -175,7 +170,7 @@ def _chosen(measured: Mapping[Pair, float], reason: str, *, kept: bool) -> Tunin
 
 
 def _signature(artifact: Artifact) -> Signature | None:
-    """The default signature, or another, that takes the sample that was recorded."""
+    """Return the default signature, or another, that has a sample."""
     manifest = artifact.read_manifest()
     signatures = signatures_of(manifest)
     default = signatures.pop(manifest.default_signature, None)
@@ -188,10 +183,10 @@ class _Value(BaseModel):
 
 
 class Circumstances(_Value):
-    """All that figures depend on, but for the model: in other ones they are void.
+    """The conditions of a measurement besides the model; it holds in no others.
 
-    `cpus` of kind `cpu` in use, `rows` in a call; whether it is the `portable` form of
-    the graph that was called.
+    `cpus` of kind `cpu` were in use, `rows` in a call; `portable` says that the
+    portable form of the graph was called.
     """
 
     format_version: int = _FORMAT
@@ -217,7 +212,7 @@ class _Content(_Value):
 def circumstances(
     *, cpus: int, rows: int, onednn: bool, portable: bool
 ) -> Circumstances:
-    """Return this machine's facts, where TensorFlow uses `onednn` or doesn't."""
+    """Return this machine's measurement conditions."""
     return Circumstances(
         cpus=cpus,
         cpu=cpu_name(),
@@ -230,7 +225,7 @@ def circumstances(
 
 @dataclass(frozen=True, slots=True)
 class TuningFile:
-    """The figures of one model in some circumstances; each have a file of their own.
+    """The file of one model's measurements in some circumstances.
 
     Several machines may share the folder, and it may be read-only.
     """
@@ -244,7 +239,7 @@ class TuningFile:
         return self.folder / f"tuning-{hashlib.sha256(text).hexdigest()[:16]}.json"
 
     def read(self) -> dict[tuple[int, int], float]:
-        """Rows per second by (concurrency, intra_op); empty if none are kept."""
+        """Return rows per second by (concurrency, intra_op), empty if none are kept."""
         try:
             content = _Content.model_validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
@@ -259,7 +254,7 @@ class TuningFile:
         }
 
     def write(self, measured: Mapping[tuple[int, int], float]) -> bool:
-        """Keep the figures, in one step; returns whether that was possible."""
+        """Replace the file atomically; return whether that was possible."""
         entries = [
             _Entry(concurrency=calls, intra_op=threads, rows_per_second=rate)
             for (calls, threads), rate in measured.items()

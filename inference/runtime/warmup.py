@@ -1,4 +1,4 @@
-"""A new version's warm-up: the requests recorded beside it, run before it serves."""
+"""Warm-up of a new version with the requests recorded beside it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def replay(servable: Servable, requests: Iterable[Recorded]) -> None:
-    """Run the requests. Raises `InferenceError`, naming the one that fails."""
+    """Run the requests. Raises `InferenceError` that names the failing one."""
     for request in requests:
         name = request.signature or servable.manifest.default_signature
 
         try:
             if name not in servable.signatures:
-                raise InvalidRequest(_lacking(name, servable))
+                raise InvalidRequest(_missing_signature(name, servable))
 
             servable.run(name, bind(servable.signatures[name], request.inputs))
         except InferenceError as exc:
             raise type(exc)(f"{request.place}: {exc}") from exc
 
 
-def _lacking(name: str, servable: Servable) -> str:
+def _missing_signature(name: str, servable: Servable) -> str:
     why = servable.manifest.left_out.get(name)
     refused = f"the signature '{name}' can't be served: {why}."
     return refused if why else f"there is no signature '{name}'."

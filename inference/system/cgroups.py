@@ -1,4 +1,4 @@
-"""Where the control groups that this process is in keep their limits."""
+"""The folders of this process' control groups."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def read_text(path: str) -> str:
 
 
 def cgroup_folders(controller: str, read: ReadText) -> Iterator[str]:
-    """From this process' group of `controller` up to the root, for both versions.
+    """Yield folders from this process' group of `controller` up to the root.
 
-    `read` gives a file's text and raises `OSError` where there is none. A folder may
-    come twice, or not be there.
+    Both versions are covered. `read` returns a file's text and raises `OSError` if
+    there is none. A folder may come twice, or not exist.
     """
     # Inside a container the path in /proc may be the host's, absent below the
     # mount; the walk up ends at the mount itself, which is the container's own.
@@ -33,7 +33,7 @@ def cgroup_folders(controller: str, read: ReadText) -> Iterator[str]:
 
 
 def _memberships(controller: str, read: ReadText) -> Iterator[tuple[str, str]]:
-    """`(controllers, path)` per line: `("", …)` for v2, `("cpu,cpuacct", …)` for v1."""
+    """Yield `(controllers, path)`: `("", …)` for v2, `("cpu,cpuacct", …)` for v1."""
     yield from (("", "/"), (controller, "/"))
     with contextlib.suppress(OSError):
         for line in read("/proc/self/cgroup").splitlines():

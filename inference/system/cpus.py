@@ -1,4 +1,4 @@
-"""The CPUs: how many this process may use, by affinity and quota, and their kind."""
+"""The CPUs that this process may use, by affinity and quota, and their kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def affinity_cpus() -> int:
-    """The CPUs the scheduler may put this process on."""
+    """Return the number of CPUs that the scheduler may run this process on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
 
@@ -27,9 +27,9 @@ def affinity_cpus() -> int:
 def available_cpus(
     read: ReadText = read_text, affinity: Callable[[], int] = affinity_cpus
 ) -> int:
-    """The smaller of affinity and cgroup quota, rounded up, at least 1.
+    """Return the smaller of affinity and cgroup quota, rounded up, at least 1.
 
-    `read` gives a file's text and raises `OSError` where there is none.
+    `read` returns a file's text and raises `OSError` if there is none.
     """
     quota = cgroup_cpus(read)
     if quota is None:
@@ -39,10 +39,10 @@ def available_cpus(
 
 
 def cgroup_cpus(read: ReadText) -> float | None:
-    """The tightest quota on the way from this process' cgroup to the root.
+    """Return the lowest quota from this process' cgroup up to the root, in CPUs.
 
     Both layouts are read: `cpu.max` (version 2) and `cpu.cfs_quota_us` (version 1).
-    `None` where no cgroup limits the CPUs.
+    `None` if no cgroup limits the CPUs.
     """
     quotas = [
         quota
@@ -54,7 +54,7 @@ def cgroup_cpus(read: ReadText) -> float | None:
 
 
 def cpu_name(read: ReadText = read_text) -> str:
-    """What the first CPU calls itself; at least the machine's architecture."""
+    """Return the first CPU's model name, or the machine's architecture."""
     with contextlib.suppress(OSError):
         for line in read("/proc/cpuinfo").splitlines():
             field, _, value = line.partition(":")

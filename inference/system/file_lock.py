@@ -1,4 +1,4 @@
-"""Locks between processes, which end with the process that holds them."""
+"""Locks between processes, released when their process ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Whether this process has the lock in the block; no other has it meanwhile.
+    """Yield whether this process holds the lock of the file `path` in the block.
 
-    `path` is made for it and removed by whoever had it. Raises `OSError`.
+    The file is created, and removed by the process that held the lock. Raises
+    `OSError`.
     """
+    # The filelock library leaves its file behind: a cache would keep one per model.
     with open(path, "w") as file:
         if not _take(file, path):
             yield False
@@ -35,8 +37,8 @@ def _take(file: IO[str], path: Path) -> bool:
     except BlockingIOError:
         return False
 
-    # The last to have it may have removed the file after it was opened here, so that
-    # the next will lock another of the same name.
+    # Its last holder may have removed the file after it was opened here: the next
+    # process would lock a new file of the same name.
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:

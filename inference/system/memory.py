@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KIB = 1024
 MIB = 1024**2
-# Version 2 and version 1. Where version 1 limits nothing, it says a number near 2**63.
+# Version 2 and version 1. Without a limit, version 1 gives a number near 2**63.
 _LIMITS = ("memory.max", "memory.limit_in_bytes")
 # <malloc.h>; the most that the first may be is 32 MiB.
 _M_MMAP_THRESHOLD = -3
@@ -26,30 +26,29 @@ _KEPT = 128 << 20
 
 
 def available_memory(read: ReadText = read_text) -> int:
-    """The smaller of the machine's memory and the group's limit, in bytes.
+    """Return the smaller of the machine's memory and the group's limit, in bytes.
 
-    It says nothing of how much of that is free. `read` gives a file's text and raises
-    `OSError` where there is none.
+    That is free or not. `read` returns a file's text and raises `OSError` if there is
+    none.
     """
     return min([_machine(read), *_limits(read)])
 
 
 def keep_freed_memory() -> None:
-    """Reuse freed blocks of up to 32 MiB; without glibc nothing happens.
+    """Reuse freed blocks of up to 32 MiB; does nothing without glibc.
 
-    By default each large block comes fresh from the kernel and goes back at once, and
-    every page of it is a fault: a third of the time that decoding an image as JSON
-    takes. At most 128 MiB are kept, and `trim_memory` still gives them back.
-
-    Each loaded model has threads of its own, and by default up to eight heaps per CPU
-    are made for them. What is left in each when a model goes can't be given back: 16
-    MiB after 70 loads on two CPUs, and 8 MiB after 230 with one heap per CPU.
+    At most 128 MiB are kept, and `trim_memory` still returns them to the system.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
 
     if mallopt is not None:
+        # By default each large block comes fresh from the kernel, with a fault for each
+        # page: a third of the time for decoding an image as JSON.
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        # By default, models' threads get up to eight heaps per CPU, whose remains can't
+        # be returned: 16 MiB after 70 loads on two CPUs, with one heap per CPU 8 MiB
+        # after 230.
         mallopt(_M_ARENA_MAX, available_cpus())
 
 

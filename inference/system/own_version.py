@@ -1,4 +1,4 @@
-"""The version of this project that is installed."""
+"""The installed version of this project."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -6,7 +6,7 @@ _DISTRIBUTION = "tandem-serving"
 
 
 def own_version() -> str:
-    """`unknown` where it runs from a checkout that isn't installed."""
+    """Return the version, or `unknown` for a checkout that isn't installed."""
     try:
         return version(_DISTRIBUTION)
     except PackageNotFoundError:

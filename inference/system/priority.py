@@ -1,8 +1,8 @@
-"""Lets the event loop go before the models' threads where they meet on a CPU.
+"""Thread priorities: the event loop above the models, the models above compilers.
 
-On one CPU that a heavy model saturated, a light one's p99 was a quarter lower and its
-p90 a fifth; the heavy one lost a tenth of its throughput at most. Lowering heavy models
-further than light ones gave no more.
+On one CPU saturated by a heavy model, this lowered a light model's p99 by a quarter and
+its p90 by a fifth; the heavy one lost at most a tenth of its throughput. Lowering heavy
+models further than light ones gained nothing.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STEPS = 5
-"""How many nice levels below the process: a third of its weight.
+"""Nice levels of models' threads below the process: a third of its weight.
 
-Still above the compiler, and not so low that other processes would push models aside.
+Above the compiler, and high enough beside other processes.
 """
 
 COMPILER_STEPS = 10
 BACKGROUND_STEPS = 19
-"""Nice levels of a compiler, below the server; the second while models serve, also of
-what measures a new one then.
+"""Nice levels of a compiler below the server; the second while models serve, also for
+measuring a new one.
 
-With 10, a busy one on the server's only CPU made the p99 of a small model 7.7 ms and
-not 4.1; with 19, 5.3.
+On the server's only CPU, a compiler raised the p99 of a small model from 4.1 ms to
+7.7 ms at level 10, and to 5.3 ms at 19.
 """
 
 _thread = threading.local()
 
 
 def lower_priority(steps: int = STEPS) -> None:
-    """Put the calling thread, and those that it will start, `steps` below the process.
+    """Lower the calling thread, and threads it starts, `steps` below the process.
 
-    Only the first call in a thread does something, so it may be made before every use
-    of a pooled one. It can't be taken back, and never raises a thread. Where threads
-    have no priority of their own, on other systems than Linux, nothing happens.
+    Only the first call in a thread has an effect, so a pooled thread may call it before
+    each task. A thread is never raised again. Does nothing but on Linux, where threads
+    have their own priority.
     """
     if getattr(_thread, "lowered", False):
         return
@@ -51,7 +51,7 @@ def lower_priority(steps: int = STEPS) -> None:
     _thread.lowered = True
 
     if sys.platform == "linux":
-        # The process' number is its main thread's; a sandbox may forbid the change.
+        # The process' id is its main thread's; a sandbox may forbid the change.
         with contextlib.suppress(OSError):
             thread = threading.get_native_id()
             level = os.getpriority(os.PRIO_PROCESS, os.getpid()) + steps
@@ -60,9 +60,9 @@ def lower_priority(steps: int = STEPS) -> None:
 
 
 def start_lowered(start: Callable[[], T], steps: int = STEPS) -> T:
-    """What `start` returns; it runs, and the threads that it starts, `steps` below.
+    """Run `start` in a thread `steps` below the process; return its result.
 
-    The calling thread keeps its own priority.
+    Threads that it starts are as low; the calling thread keeps its priority.
     """
     with ThreadPoolExecutor(1, initializer=partial(lower_priority, steps)) as pool:
         return pool.submit(start).result()

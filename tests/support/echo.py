@@ -15,7 +15,8 @@ from inference.lifecycle.instance import Instance
 from inference.lifecycle.model import Model
 from inference.limits import Limits
 from inference.repository.scan import ModelFiles
-from inference.runtime.loader import Loaded, Prepared
+from inference.runtime.loader import Prepared
+from inference.runtime.opening import Loaded
 from inference.runtime.servable import Servable
 from inference.types import UNNAMED, ModelId, ModelSpec, PredictRequest, QueueStats
 from tests.support.graphs import rows
@@ -75,7 +76,6 @@ def loaded(servable: Servable, limits: Limits = TWO) -> Loaded:
         plans=limits.plans(servable.signatures),
         concurrency=limits.concurrency or 1,
         seconds=0.5,
-        fresh=True,
         nbytes=5000,
     )
 

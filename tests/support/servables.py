@@ -16,7 +16,7 @@ from inference.batching.batcher import Batcher
 from inference.batching.call import Call
 from inference.errors import ExecutionFailed, InputMismatch
 from inference.limits import Limits
-from inference.runtime.loader import Loaded
+from inference.runtime.opening import Loaded
 from inference.types import QueueStats
 from tests.support.specs import signature, spec
 
@@ -119,7 +119,6 @@ def loaded(servable: Gated, limits: Limits) -> Loaded:
         plans=limits.plans(SIGNATURES),
         concurrency=limits.concurrency or 1,
         seconds=0.0,
-        fresh=False,
     )
 
 

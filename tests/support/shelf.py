@@ -21,7 +21,8 @@ from inference.repository.policy import Declaration
 from inference.repository.scan import ModelFiles
 from inference.repository.sidecar import VersionsTable
 from inference.repository.snapshot import FoundModel, FoundVersion, RepositorySnapshot
-from inference.runtime.loader import Loaded, Loader, Prepared
+from inference.runtime.loader import Loader, Prepared
+from inference.runtime.opening import Loaded
 from inference.types import ModelId, ModelSpec, PredictRequest
 from tests.support.servables import DOUBLE, SIGNATURES, Gated
 
@@ -99,7 +100,6 @@ class FakeLoader:
             plans=prepared.plans,
             concurrency=1,
             seconds=0.0,
-            fresh=True,
             nbytes=prepared.nbytes + self.excess.get(model_id, 0),
         )
 

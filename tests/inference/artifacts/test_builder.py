@@ -146,7 +146,7 @@ async def test_a_child_that_fails_has_last_words(
 ) -> None:
     child.install(monkeypatch, "echo noise >&2; echo 'out of luck' >&2; exit 3")
 
-    with pytest.raises(InvalidModel, match=r"ended with 3 .*words: out of luck$"):
+    with pytest.raises(InvalidModel, match=r"ended with 3 .*output: out of luck$"):
         await new(cache).build(file, lambda _: None)
 
 
@@ -158,7 +158,7 @@ async def test_what_a_child_says_at_length_isnt_kept(
 ) -> None:
     child.install(monkeypatch, "yes | head -c 3000000 >&2; printf 'the end' >&2")
 
-    with pytest.raises(InvalidModel, match=r"ended with 0 .*words: the end$"):
+    with pytest.raises(InvalidModel, match=r"ended with 0 .*output: the end$"):
         await new(cache).build(file, lambda _: None)
 
 

@@ -216,6 +216,6 @@ async def test_an_unknown_end_names_the_stage_and_the_last_words(
     with pytest.raises(
         InvalidModel,
         match=r"ended with 0 while reading model\.h5 \(stage: reading\)\. "
-        r"Its last words: That was all\.",
+        r"Its last output: That was all\.",
     ):
         await builder.build(files, lambda _: None)

@@ -156,3 +156,21 @@ async def test_a_file_that_changed_meanwhile(
         await ArtifactBuilder(cache, timeout_seconds=100).build(files, lambda _: None)
 
     assert list(cache.folder.iterdir()) == []
+
+
+async def test_sidecar_changed_during_compilation(
+    cache: ArtifactCache,
+    child: Child,
+    files: ModelFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sidecar = tmp_path / "model.toml"
+    sidecar.write_text("input_shape = [1]")
+    files = replace(files, sidecar=sidecar)
+    child.install(monkeypatch, f"echo 'input_shape = [2]' > {sidecar}; {LASTING}")
+
+    with pytest.raises(InvalidModel, match=r"model\.h5 changed while it was read"):
+        await ArtifactBuilder(cache, timeout_seconds=100).build(files, lambda _: None)
+
+    assert list(cache.folder.iterdir()) == []

@@ -18,6 +18,7 @@ from inference.inputs.given_samples import from_requests, from_sample
 from inference.inputs.recorded_requests import read_first
 from inference.repository.digest import digest_source
 from inference.repository.scan import ModelFiles
+from inference.repository.sidecar import read_sidecar
 from inference.types import ModelId
 from tests.support.graphs import compile_graph, floats, rows, write_graph
 from tests.support.specs import signature, spec
@@ -202,7 +203,8 @@ def test_requests_are_for_the_signatures_that_they_name(tmp_path: Path) -> None:
 
 
 def digest(files: ModelFiles) -> str:
-    return with_samples(digest_source(files.path), files, ()).samples
+    sidecar = read_sidecar(files.sidecar)
+    return with_samples(digest_source(files.path), files, sidecar, ()).samples
 
 
 def test_samples_are_part_of_the_key(tmp_path: Path) -> None:

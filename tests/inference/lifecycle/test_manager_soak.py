@@ -26,7 +26,8 @@ from tests.support.shelf import MIB, FakeLoader, shelf
 
 if TYPE_CHECKING:
     from inference.lifecycle.model import Model
-    from inference.runtime.loader import Loaded, Prepared
+    from inference.runtime.loader import Prepared
+    from inference.runtime.opening import Loaded
     from tests.support.shelf import Shelf
 
 STEPS = 300

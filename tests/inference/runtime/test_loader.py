@@ -28,7 +28,7 @@ from tests.support.graphs import compile_graph, rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inference.runtime.loader import Loaded
+    from inference.runtime.opening import Loaded
 
 LIMITS = Limits(concurrency=1, intra_op_threads=1)
 LARGE = 50 * 1024**2
