@@ -40,14 +40,8 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(BENCH) ## Measure; docs/benchmarks/ is written anew (ARGS="--quick")
-	$(BIN)/python -m benchmarks.calls
-	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.soak
-	$(BIN)/python -m benchmarks.reload --output docs/benchmarks
-	$(BIN)/python -m benchmarks.cycles --output docs/benchmarks
-	$(BIN)/python -m benchmarks.budget --output docs/benchmarks
-	$(BIN)/python -m benchmarks.load --output docs/benchmarks $(ARGS)
+bench: $(BENCH) ## Measure each figure against its target (ARGS="calls --quick")
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(MADE) ## Write constraints.txt anew, with the newest versions allowed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

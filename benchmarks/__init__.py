@@ -1,1 +1,1 @@
-"""Measurements against targets; each module runs as `python -m benchmarks.<name>`."""
+"""Measurements against targets: `python -m benchmarks`."""

@@ -1,40 +1,39 @@
-"""Microseconds a call, of one `.h5` in Keras, in a traced function, and in ours.
-
-Keras and our runtime live in a process each and take turns: round by round, every
-contender is timed for a while, and no two at once. A figure is the median over the
-rounds of each turn's median; a ratio is the median of the rounds' own ratios.
-"""
+"""Time of a call of one `.h5` in Keras, in a traced function, and in our runtime."""
 
 from __future__ import annotations
 
 import statistics
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 
-from benchmarks import contenders, models
-from benchmarks.children import child
-from benchmarks.report import at_least, conclude, print_machine, print_table
+from benchmarks.harness import models
+from benchmarks.harness.children import child
+from benchmarks.harness.clocks import alternate, median_ratio, median_seconds
+from benchmarks.harness.figure import at_least
+from benchmarks.harness.report import Report, Table
+from benchmarks.harness.run import say
 from inference import available_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from benchmarks.children import Child
-    from benchmarks.report import Target
+    from benchmarks.harness.children import Child
+    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.run import Run
+    from inference.types import Array
 
 TRACED, OURS = "traced function", "Servable.run"
-KERAS: dict[str, Callable[[Path, int, float, int], float]] = {
-    "model.predict": contenders.time_predict,
-    "model(x)": contenders.time_model,
-    TRACED: contenders.time_traced,
-    "concrete function, tensor in": contenders.time_concrete,
-}
+KERAS = ("model.predict", "model(x)", TRACED, "concrete function, tensor in")
+INTRODUCTION = """\
+Microseconds a call of one `.h5`. Input is a NumPy array and so is the answer; the
+concrete function alone gets a tensor made beforehand. Keras and our runtime live in a
+process each, with {threads} intra-op threads on either side, and take turns: {rounds}
+rounds of {seconds:g} s a turn. A time is the median over the rounds of a turn's own
+median; a ratio is the median of the rounds' ratios."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ class Case:
 
 DENSE, MOBILENET = "dense 32-64-64-1", "MobileNetV2 160×160"
 CASES = (
-    Case(title=DENSE, write=models.write_small_dense, rows=1, target=2.0),
+    Case(title=DENSE, write=models.write_dense, rows=1, target=2.0),
     Case(title=MOBILENET, write=models.write_mobilenet, rows=1, target=1.0),
     Case(title=MOBILENET, write=models.write_mobilenet, rows=8, target=1.0),
 )
@@ -61,7 +60,7 @@ CASES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sides:
-    """The two processes, and where each finds its form of every model."""
+    """The two processes, and the path of each one's form of every model."""
 
     keras: Child
     ours: Child
@@ -70,106 +69,153 @@ class Sides:
     threads: int
 
     def turn(self, contender: str, case: Case, seconds: float) -> float:
-        """One contender's seconds a call, measured over `seconds`."""
+        """Return one contender's seconds a call, measured over `seconds`."""
         if contender == OURS:
             folder = self.artifacts[case.title]
-            return self.ours.call(
-                contenders.time_servable, folder, case.rows, seconds, self.threads
-            )
+            return self.ours.call(time_ours, folder, self.threads, case.rows, seconds)
 
         path = self.files[case.title]
-        timed = KERAS[contender]
-        return self.keras.call(timed, path, case.rows, seconds, self.threads)
+        return self.keras.call(
+            time_keras, contender, path, self.threads, case.rows, seconds
+        )
 
     def difference(self, case: Case) -> float:
-        """The largest difference between the two sides' answers."""
-        path, folder = self.files[case.title], self.artifacts[case.title]
-        theirs = self.keras.call(
-            contenders.answer_traced, path, case.rows, self.threads
-        )
-        ours = self.ours.call(
-            contenders.answer_servable, folder, case.rows, self.threads
-        )
+        """Return the largest difference between the two sides' answers."""
+        file, folder = self.files[case.title], self.artifacts[case.title]
+        theirs = self.keras.call(answer_traced, file, self.threads, case.rows)
+        ours = self.ours.call(answer_ours, folder, self.threads, case.rows)
         return float(np.max(np.abs(theirs - ours)))
 
 
-@click.command()
-@click.option("--rounds", default=9, show_default=True, type=click.IntRange(1))
-@click.option(
-    "--seconds", default=0.5, show_default=True, help="How long each turn takes."
-)
-def main(rounds: int, seconds: float) -> None:
-    """Compare the seconds a call of Keras, a traced function and our runtime."""
-    print_machine()
-
-    with tempfile.TemporaryDirectory() as scratch:
-        targets = _compare(Path(scratch), rounds, seconds)
-
-    sys.exit(conclude(targets))
-
-
-def _compare(scratch: Path, rounds: int, seconds: float) -> list[Target]:
+def measure(run: Run) -> Report:
+    """Compare the time of a call of Keras, a traced function and our runtime."""
+    rounds, seconds = (2, 0.1) if run.quick else (9, 0.5)
     threads = available_cpus()
-    print(
-        f"intra-op threads on either side: {threads}; {rounds} rounds, "
-        f"{seconds:g} s a turn"
-    )
-    files = _write(scratch)
-    artifacts = models.compile_models(files, scratch / "cache")
+    files = _write(run.folder)
+    artifacts = models.compile_models(files, run.folder / "cache")
 
     with child() as keras, child() as ours:
         sides = Sides(
             keras=keras, ours=ours, files=files, artifacts=artifacts, threads=threads
         )
-        return [_case(sides, case, rounds, seconds) for case in CASES]
+        found = [_case(sides, case, rounds, seconds) for case in CASES]
+
+    return Report(
+        title="Calls",
+        introduction=INTRODUCTION.format(
+            threads=threads, rounds=rounds, seconds=seconds
+        ),
+        figures=[figure for figure, _ in found],
+        tables=[table for _, table in found],
+    )
 
 
-def _write(scratch: Path) -> dict[str, Path]:
+def _write(folder: Path) -> dict[str, Path]:
     writers = {case.title: case.write for case in CASES}
     files = {}
 
     with child() as writer:
         for position, (title, write) in enumerate(writers.items()):
-            files[title] = scratch / f"model-{position}.h5"
+            files[title] = folder / f"model-{position}.h5"
             writer.call(write, files[title])
 
     return files
 
 
-def _case(sides: Sides, case: Case, rounds: int, seconds: float) -> Target:
+def _case(
+    sides: Sides, case: Case, rounds: int, seconds: float
+) -> tuple[Figure, Table]:
     difference = sides.difference(case)
-    turns = {name: [0.0] * rounds for name in (*KERAS, OURS)}
-
-    for position in range(rounds):
-        for name, figures in turns.items():
-            figures[position] = sides.turn(name, case, seconds)
-
-    rows = [
-        (name, *_cells(figures, turns[TRACED], case.rows))
-        for name, figures in turns.items()
-    ]
-    columns = ("contender", "µs a call", "lowest", "µs a row", "times traced")
-    print_table(
-        f"{case.name} (answers differ by at most {difference:.1e})", columns, rows
+    turns = alternate(
+        {name: partial(sides.turn, name, case, seconds) for name in (*KERAS, OURS)},
+        rounds,
     )
-    ratio = _ratio(turns[TRACED], turns[OURS])
-    return at_least(case.target, f"{case.name}, speed of ours over traced", ratio)
+    table = Table(
+        title=f"{case.name} (answers differ by at most {difference:.1e})",
+        columns=("contender", "µs a call", "lowest", "µs a row", "times traced"),
+        rows=[
+            (name, *_cells(times, turns[TRACED], case.rows))
+            for name, times in turns.items()
+        ],
+    )
+    ratio = median_ratio(turns[TRACED], turns[OURS])
+    say(f"{case.name}: {ratio:.2f} times traced")
+    name = f"{case.name}, speed of ours over traced"
+    return at_least(case.target, name, ratio), table
 
 
-def _cells(figures: list[float], traced: list[float], rows: int) -> tuple[str, ...]:
-    middle = statistics.median(figures) * 1e6
+def _cells(times: list[float], traced: list[float], rows: int) -> tuple[str, ...]:
+    middle = statistics.median(times) * 1e6
     return (
         f"{middle:,.0f}",
-        f"{min(figures) * 1e6:,.0f}",
+        f"{min(times) * 1e6:,.0f}",
         f"{middle / rows:,.0f}",
-        f"{_ratio(traced, figures):.2f}",
+        f"{median_ratio(traced, times):.2f}",
     )
 
 
-def _ratio(traced: list[float], figures: list[float]) -> float:
-    pairs = zip(traced, figures, strict=True)
-    return statistics.median(one / other for one, other in pairs)
+def time_keras(
+    contender: str, path: Path, threads: int, rows: int, seconds: float
+) -> float:
+    """Time one way of Keras; to be called in a child process."""
+    import tensorflow as tf
+
+    model = _keras_model(path, threads)
+    array = _keras_rows(model, rows)
+    traced = _traced(path, threads)
+
+    if contender == "model.predict":
+        call: Callable[[], Any] = partial(model.predict, array, verbose=0)
+    elif contender == "model(x)":
+        call = lambda: model(array).numpy()  # noqa: E731
+    elif contender == TRACED:
+        call = lambda: traced(array).numpy()  # noqa: E731
+    else:
+        spec = tf.TensorSpec((None, *array.shape[1:]), tf.float32)
+        concrete, tensor = traced.get_concrete_function(spec), tf.constant(array)
+        call = lambda: concrete(tensor).numpy()  # noqa: E731
+
+    return _warm_seconds(call, seconds)
 
 
-if __name__ == "__main__":
-    main()
+def time_ours(folder: Path, threads: int, rows: int, seconds: float) -> float:
+    """Time our runtime over the artifact in `folder`."""
+    return _warm_seconds(models.servable_call(folder, threads, rows), seconds)
+
+
+def answer_traced(path: Path, threads: int, rows: int) -> Array:
+    """Ask the traced function with the rows that are timed."""
+    array = _keras_rows(_keras_model(path, threads), rows)
+    answer: Array = _traced(path, threads)(array).numpy()
+    return answer
+
+
+def answer_ours(folder: Path, threads: int, rows: int) -> Array:
+    """Ask our runtime with the same."""
+    return models.servable_call(folder, threads, rows)()
+
+
+def _warm_seconds(call: Callable[[], object], seconds: float) -> float:
+    call()
+    call()
+    return median_seconds(call, seconds)
+
+
+@cache
+def _keras_model(path: Path, threads: int) -> Any:
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    return keras.models.load_model(path, compile=False)
+
+
+@cache
+def _traced(path: Path, threads: int) -> Any:
+    import tensorflow as tf
+
+    return tf.function(_keras_model(path, threads))
+
+
+def _keras_rows(model: Any, rows: int) -> Array:
+    return models.rows_for(model.inputs[0].shape[1:], rows)

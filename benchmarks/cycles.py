@@ -1,156 +1,230 @@
-"""What hundreds of loads and unloads of one model leave behind in a process.
-
-A process loads a model, asks it, compares the answers, unloads it, and begins anew.
-Its memory, threads and open files are read after each unload. The same is done with
-leaks made on purpose, which must be seen.
-"""
+"""Memory, threads and files that hundreds of loads and unloads of a model leave."""
 
 from __future__ import annotations
 
+import logging
+import os
 import statistics
-import sys
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import click
+import anyio
+import numpy as np
+import structlog
 
-from benchmarks import wide
-from benchmarks.children import child
-from benchmarks.cycling import LEAKS, Plan, cycle, slope
-from benchmarks.page import Page
-from benchmarks.report import at_least, at_most
+from benchmarks.harness import wide
+from benchmarks.harness.children import child
+from benchmarks.harness.figure import at_least, at_most
+from benchmarks.harness.memory import MB, MIB, Usage, usage
+from benchmarks.harness.report import Report, Table
+from benchmarks.harness.run import say
+from inference import Engine, EngineConfig, ModelSpec, PredictRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-    from benchmarks.cycling import Sample
-    from benchmarks.report import Target
+    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.run import Run
 
-MODEL, SEED = "wide", 1
+    Keep = Callable[[list[Any], Any], object]
+
+MODEL, SEED, UNITS = "wide", 1, 1000
 HONEST = "nothing"
 SLOPE_KIB = 4.0
 LEAK_KIB = 10 * SLOPE_KIB
+LEAKED_BYTES = 100 * 1024
 WARM_SHARE = 1 / 3
 """Of the cycles, that don't count: caches and the C library's heap fill at first."""
 COLUMNS = (
-    "kept on purpose",
-    "cycles",
-    "KiB a cycle",
-    "RSS MiB, warm",
-    "last",
-    "threads, warm",
-    "last",
-    "files, warm",
-    "last",
+    *("kept on purpose", "cycles", "KiB a cycle", "RSS MiB, warm", "last"),
+    *("threads, warm", "last", "files, warm", "last"),
 )
-PATH = click.Path(path_type=Path, file_okay=False)
 INTRODUCTION = """\
-Written by `python -m benchmarks.cycles`. A process loads a `.pb` of {size:.0f} MB
-through the engine, asks it, compares the answers and unloads it, again and again;
-memory, threads and open files are read after each unload. `KiB a cycle` is the slope of
-the line of least squares through the resident memory, without the first third of the
-cycles. The other rows are leaks made on purpose, to show that one would be seen."""
+A process loads a `.pb` of {size:.0f} MB through the engine, asks it, compares the
+answers and unloads it, again and again; memory, threads and open files are read after
+each unload. `KiB a cycle` is the slope of the line of least squares through the
+resident memory, without the first third of the cycles. The other rows are leaks made on
+purpose, to show that one would be seen."""
 
 
-@click.command()
-@click.option("--cycles", default=300, show_default=True, type=click.IntRange(6))
-@click.option("--leaking-cycles", default=60, show_default=True)
-@click.option("--units", default=1000, show_default=True, help="1000 make 4 MB.")
-@click.option("--quick", is_flag=True, help="60 cycles, 30 of the leaking ones.")
-@click.option("--output", type=PATH, help="Write cycles.md into this folder.")
-def main(
-    cycles: int, leaking_cycles: int, units: int, quick: bool, output: Path | None
-) -> None:
-    """Load and unload one model many times, and look what is left."""
-    if quick:
-        cycles, leaking_cycles = 60, 30
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Cycles of the model in `folder`; `leak` names one of `LEAKS`."""
 
-    size = wide.weights_bytes(units) / 1e6
-    page = Page("Memory over many loads", INTRODUCTION.format(size=size))
-    counts = {leak: cycles if leak == HONEST else leaking_cycles for leak in LEAKS}
-
-    with tempfile.TemporaryDirectory() as scratch:
-        found = measure(Path(scratch), units, counts)
-
-    page.table("After each unload", COLUMNS, [row(*each) for each in found.items()])
-    path = output / "cycles.md" if output else None
-    sys.exit(page.conclude(targets(found), path))
+    folder: Path
+    units: int
+    cycles: int
+    leak: str
 
 
-def measure(
+def measure(run: Run) -> Report:
+    """Load and unload one model many times; measure the process afterwards."""
+    honest, leaking = (60, 30) if run.quick else (300, 60)
+    counts = {leak: honest if leak == HONEST else leaking for leak in LEAKS}
+    found = run_cycles(run.folder, UNITS, counts)
+    return Report(
+        title="Memory over many loads",
+        introduction=INTRODUCTION.format(size=wide.weights_bytes(UNITS) / MB),
+        figures=figures(found),
+        tables=[
+            Table(
+                title="After each unload",
+                columns=COLUMNS,
+                rows=[_row(leak, samples) for leak, samples in found.items()],
+            )
+        ],
+    )
+
+
+def run_cycles(
     folder: Path, units: int, counts: dict[str, int]
-) -> dict[str, list[Sample]]:
-    """The samples of so many cycles by what is leaked, each in a fresh process."""
-    repository = folder / "models"
-    repository.mkdir()
-
-    with child() as writer:
-        path = repository / f"{MODEL}.pb"
-        writer.call(wide.write_graph, path, units, SEED)
-
+) -> dict[str, list[Usage]]:
+    """Sample so many cycles of each leak, each leak in a fresh process."""
+    (folder / "models").mkdir()
     found = {}
 
-    for leak, cycles in counts.items():
-        plan = Plan(
-            repository=repository,
-            cache=folder / "cache",
-            model=MODEL,
-            units=units,
-            seed=SEED,
-            cycles=cycles,
-            leak=leak,
-        )
+    with child() as writer:
+        path = folder / "models" / f"{MODEL}.pb"
+        writer.call(wide.write_graph, path, units, SEED)
 
+    for leak, cycles in counts.items():
         with child() as process:
+            plan = Plan(folder=folder, units=units, cycles=cycles, leak=leak)
             found[leak] = process.call(cycle, plan)
 
-        print(f"{leak}: {kib_a_cycle(found[leak]):+.2f} KiB a cycle", flush=True)
+        say(f"{leak}: {kib_a_cycle(found[leak]):+.2f} KiB a cycle")
 
     return found
 
 
-def kib_a_cycle(samples: Sequence[Sample]) -> float:
-    return slope([each.resident for each in warm(samples)])
-
-
-def warm(samples: Sequence[Sample]) -> Sequence[Sample]:
-    return samples[round(len(samples) * WARM_SHARE) :]
-
-
-def row(leak: str, samples: Sequence[Sample]) -> tuple[str, ...]:
-    first, last = warm(samples)[0], samples[-1]
-    return (
-        leak,
-        f"{len(samples)}",
-        f"{kib_a_cycle(samples):+.2f}",
-        f"{first.resident / 1024:.1f}",
-        f"{last.resident / 1024:.1f}",
-        *(f"{each.threads}" for each in (first, last)),
-        *(f"{each.files}" for each in (first, last)),
-    )
-
-
-def targets(found: dict[str, list[Sample]]) -> list[Target]:
-    """What isn't leaked is flat, and what is leaked is seen."""
+def figures(found: dict[str, list[Usage]]) -> list[Figure]:
+    """Require that no leak is flat, and that every leak on purpose is seen."""
     honest = warm(found[HONEST])
-    leaks = {leak: kib_a_cycle(each) for leak, each in found.items() if leak != HONEST}
     return [
         at_most(SLOPE_KIB, "growth, KiB a cycle", kib_a_cycle(found[HONEST])),
         at_most(0, "more threads at the end", _more([one.threads for one in honest])),
         at_most(0, "more open files at the end", _more([one.files for one in honest])),
         *(
-            at_least(LEAK_KIB, f"growth where {leak} is kept, KiB a cycle", growth)
-            for leak, growth in leaks.items()
+            at_least(
+                LEAK_KIB,
+                f"growth where {leak} is kept, KiB a cycle",
+                kib_a_cycle(samples),
+            )
+            for leak, samples in found.items()
+            if leak != HONEST
         ),
     ]
 
 
-def _more(figures: Sequence[int]) -> float:
-    """The last third over the first: single ones may come and go."""
-    third = max(1, len(figures) // 3)
-    return statistics.median(figures[-third:]) - statistics.median(figures[:third])
+def kib_a_cycle(samples: Sequence[Usage]) -> float:
+    return slope([each.resident / 1024 for each in warm(samples)])
 
 
-if __name__ == "__main__":
-    main()
+def slope(values: Sequence[float]) -> float:
+    """Return the growth from one value to the next, by the line of least squares."""
+    return float(np.polyfit(np.arange(len(values)), values, 1)[0])
+
+
+def warm(samples: Sequence[Usage]) -> Sequence[Usage]:
+    return samples[round(len(samples) * WARM_SHARE) :]
+
+
+def _row(leak: str, samples: Sequence[Usage]) -> tuple[str, ...]:
+    ends = warm(samples)[0], samples[-1]
+    return (
+        leak,
+        f"{len(samples)}",
+        f"{kib_a_cycle(samples):+.2f}",
+        *(f"{each.resident / MIB:.1f}" for each in ends),
+        *(f"{each.threads}" for each in ends),
+        *(f"{each.files}" for each in ends),
+    )
+
+
+def _more(counts: Sequence[int]) -> float:
+    """Compare the last third to the first: single ones may come and go."""
+    third = max(1, len(counts) // 3)
+    return statistics.median(counts[-third:]) - statistics.median(counts[:third])
+
+
+def cycle(plan: Plan) -> list[Usage]:
+    """Sample this process after each cycle. Raises `AssertionError` on a wrong
+    answer."""
+    wrapper = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(wrapper_class=wrapper)
+
+    with _leaking(LEAKS[plan.leak]):
+        return anyio.run(_cycle, plan)
+
+
+async def _cycle(plan: Plan) -> list[Usage]:
+    config = EngineConfig(
+        repository=plan.folder / "models", cache=plan.folder / "cache"
+    )
+    spec = ModelSpec(name=MODEL)
+    request = PredictRequest(model=spec, inputs={"values": wide.rows()})
+    expected = wide.answers(plan.units, SEED)
+    samples = []
+
+    async with Engine(config) as engine:
+        while not engine.ready():
+            await engine.wait_changed()
+
+        for _ in range(plan.cycles):
+            await engine.load(spec)
+            [answer] = (await engine.predict(request)).outputs.values()
+            np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-3)
+            await engine.unload(spec)
+            samples.append(usage())
+
+    return samples
+
+
+@contextmanager
+def _leaking(keep: Keep) -> Iterator[None]:
+    """Keep something of each servable that is closed."""
+    from inference.runtime.servable import Servable
+
+    kept: list[Any] = []
+    close = Servable.close
+
+    def leaking(self: Servable) -> None:
+        keep(kept, self)
+        close(self)
+
+    Servable.close = leaking  # type: ignore[method-assign]
+
+    try:
+        yield
+    finally:
+        Servable.close = close  # type: ignore[method-assign]
+
+
+def _keep_nothing(kept: list[Any], servable: Any) -> None:
+    pass
+
+
+def _keep_bytes(kept: list[Any], servable: Any) -> None:
+    """Keep a little, as a model with a cache of its own might."""
+    kept.append(os.urandom(LEAKED_BYTES))
+
+
+def _keep_graph(kept: list[Any], servable: Any) -> None:
+    """Keep the graph, as a single forgotten reference would."""
+    kept.append(servable._session.graph)
+
+
+def _keep_session(kept: list[Any], servable: Any) -> None:
+    """Keep the session, with weights and threads, as if never closed."""
+    kept.append(servable._session)
+    servable._session = None
+
+
+LEAKS: dict[str, Keep] = {
+    HONEST: _keep_nothing,
+    f"{LEAKED_BYTES // 1024} KiB": _keep_bytes,
+    "its graph": _keep_graph,
+    "its session": _keep_session,
+}

@@ -1,235 +1,396 @@
-"""Seconds and bytes that one large dense model costs, in three formats.
-
-Every load is in a fresh process that has TensorFlow imported, with the model's files
-in the page cache. Rounds go through all contenders in turn; seconds are the medians.
-"""
+"""Seconds and bytes of loading large models: alone, shared, and with weights in
+common."""
 
 from __future__ import annotations
 
 import statistics
-import sys
-import tempfile
+import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 
-from benchmarks import loads, models, repeated
-from benchmarks.children import child
-from benchmarks.report import at_most, conclude, print_machine, print_table
+from benchmarks.harness import models
+from benchmarks.harness.children import child
+from benchmarks.harness.clocks import alternate
+from benchmarks.harness.figure import at_most
+from benchmarks.harness.memory import MB, Memory, mapped_memory, process_memory
+from benchmarks.harness.report import Report, Table
+from benchmarks.harness.run import say
+from inference import available_cpus
+from inference.artifacts.artifact import Artifact
+from inference.artifacts.weight_files import file_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from benchmarks.loads import Load
-    from benchmarks.memory_probe import Memory
-    from benchmarks.report import Target
+    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.run import Run
+    from inference.types import Array
 
-MB = 1e6
+    Outcome = tuple[list[Figure], Table]
+
 RUNTIME = "inference.runtime.servable"
 KERAS, GRAPH, SAVED = "keras.models.load_model", "import_graph_def", "saved_model.load"
+OF_KERAS, OF_GRAPH = 0.5, 0.2
+PRIVATE, LEFT, SHARED, REPEATED = 0.15, 0.05, 1.05, 1.02
+BACKBONE, SQUARE = 2000, 512
+"""Width of the backbone that two versions share, 16 MB, and of the matrix that four
+signatures read, 1 MiB."""
+CHUNK = 1 << 20
+INTRODUCTION = """\
+A dense layer of {size:.0f} MB as `.h5`, `.pb` and SavedModel. Seconds are from the
+start of loading to the first answer, in fresh processes that have TensorFlow imported
+and the files in the page cache, the median of {rounds} rounds. Anonymous memory has no
+file behind it. `PSS` counts a page that two processes share as half in each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """A way to load; `module` is imported before the clock runs."""
+class Load:
+    """Seconds to the first answer, the memory before and after, and the answer."""
 
-    name: str
-    path: Path
-    module: str
-    load: Callable[[Path], Load]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """The memory of a process from before a load to after the unload."""
-
+    seconds: float
     before: Memory
-    loaded: Memory
-    closed: Memory
-    mapped_after: Memory
+    after: Memory
+    answer: Array
 
 
-@click.command()
-@click.option(
-    "--units",
-    default=models.LARGE_UNITS,
-    show_default=True,
-    help="Width of the layer: 5000 make 100 MB.",
-)
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
-def main(units: int, rounds: int) -> None:
-    """Compare what it costs to load, hold and share one large model."""
-    print_machine()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """Model files, the bytes of their distinct weights, and each weight's uses."""
 
-    with tempfile.TemporaryDirectory() as scratch:
-        targets = _measure(Path(scratch), units, rounds)
-
-    sys.exit(conclude(targets))
+    paths: dict[str, Path]
+    distinct: int
+    times: int
 
 
-def _measure(scratch: Path, units: int, rounds: int) -> list[Target]:
+def measure(run: Run) -> Report:
+    """Compare the cost of loading, holding and sharing large models."""
+    units, rounds = (1000, 1) if run.quick else (5000, 3)
     weights = units * (units + 1) * 4
-    print(f"weights: {weights / MB:.1f} MB; {rounds} rounds")
 
     with child() as writer:
-        files = writer.call(models.write_large_dense, scratch, units)
+        files = writer.call(models.write_large, run.folder, units)
 
-    artifacts = models.compile_models(files, scratch / "cache")
-    return [
-        *_seconds(files, artifacts, weights, rounds),
-        *_held(artifacts, weights),
-        *_shared(artifacts, weights),
-        *repeated.measure(scratch),
+    artifacts = models.compile_models(files, run.folder / "cache")
+    found = [
+        _seconds(files, artifacts, rounds),
+        _held(artifacts, weights),
+        _shared(artifacts, weights),
+        _repeated(run.folder),
     ]
+    return Report(
+        title="Memory",
+        introduction=INTRODUCTION.format(size=weights / MB, rounds=rounds),
+        figures=[figure for figures, _ in found for figure in figures],
+        tables=[table for _, table in found],
+    )
 
 
 def _seconds(
-    files: dict[str, Path], artifacts: dict[str, Path], weights: int, rounds: int
-) -> list[Target]:
-    contenders = _contenders(files, artifacts)
-    results: dict[str, list[Load]] = {each.name: [] for each in contenders}
-
-    for _ in range(rounds):
-        for each in contenders:
-            results[each.name].append(_fresh(each))
-
-    _check_answers(results)
-    seconds = {
-        name: statistics.median(load.seconds for load in results[name])
-        for name in results
-    }
-    rows = [_row(name, results[name], seconds) for name in results]
-    columns = ("load and first answer", "s", "lowest", "anonymous MB", "RSS MB")
-    print_table("Loading, each in a fresh process", columns, rows)
-    return _ratios(seconds, artifacts)
-
-
-def _contenders(files: dict[str, Path], artifacts: dict[str, Path]) -> list[Contender]:
-    ours = [
-        Contender(
-            name=f"artifact of {form}",
-            path=folder,
-            module=RUNTIME,
-            load=loads.load_servable,
-        )
+    files: dict[str, Path], artifacts: dict[str, Path], rounds: int
+) -> Outcome:
+    ours = {
+        f"artifact of {form}": partial(_fresh, RUNTIME, load_ours, folder)
         for form, folder in artifacts.items()
-    ]
-    keras, graph, saved = (
-        Contender(name=name, path=files[form], module=module, load=load)
-        for name, form, module, load in (
-            (KERAS, ".h5", "keras", loads.load_keras),
-            (GRAPH, ".pb", "tensorflow", loads.load_graph),
-            (SAVED, "SavedModel", "tensorflow", loads.load_saved_model),
+    }
+    theirs = {
+        KERAS: partial(_fresh, "keras", load_keras, files[".h5"]),
+        GRAPH: partial(_fresh, "tensorflow", load_graph, files[".pb"]),
+        SAVED: partial(_fresh, "tensorflow", load_saved_model, files["SavedModel"]),
+    }
+    loads = alternate(ours | theirs, rounds)
+    _check_answers(loads)
+    seconds = {
+        name: statistics.median(load.seconds for load in found)
+        for name, found in loads.items()
+    }
+    figures = [
+        at_most(
+            limit,
+            f"{form}, load seconds over {other}'s",
+            seconds[f"artifact of {form}"] / seconds[other],
         )
+        for form in artifacts
+        for other, limit in ((KERAS, OF_KERAS), (GRAPH, OF_GRAPH))
+    ]
+    return figures, Table(
+        title="Loading, each in a fresh process",
+        columns=("load and first answer", "s", "lowest", "anonymous MB", "RSS MB"),
+        rows=[_row(name, found) for name, found in loads.items()],
     )
-    return [*ours, keras, graph, saved]
 
 
-def _fresh(contender: Contender) -> Load:
+def _fresh(module: str, load: Callable[[Path], Load], path: Path) -> Load:
     with child() as process:
-        process.call(loads.prepare, contender.module)
-        process.call(loads.warm, contender.path)
-        return process.call(contender.load, contender.path)
+        process.call(prepare, module)
+        process.call(read_all, path)
+        found = process.call(load, path)
+
+    say(f"{load.__name__} {path.name}: {found.seconds:.3f} s")
+    return found
 
 
-def _check_answers(results: dict[str, list[Load]]) -> None:
-    answers = [load.answer for each in results.values() for load in each]
+def _check_answers(loads: dict[str, list[Load]]) -> None:
+    answers = [load.answer for found in loads.values() for load in found]
 
     for answer in answers:
         np.testing.assert_allclose(answer, answers[0], rtol=1e-4, atol=1e-5)
 
 
-def _row(name: str, loaded: list[Load], seconds: dict[str, float]) -> tuple[str, ...]:
-    anonymous = [load.after.anonymous - load.before.anonymous for load in loaded]
-    resident = [load.after.resident - load.before.resident for load in loaded]
+def _row(name: str, loads: list[Load]) -> tuple[str, ...]:
+    seconds = [load.seconds for load in loads]
+    anonymous = [load.after.anonymous - load.before.anonymous for load in loads]
+    resident = [load.after.resident - load.before.resident for load in loads]
     return (
         name,
-        f"{seconds[name]:.3f}",
-        f"{min(load.seconds for load in loaded):.3f}",
+        f"{statistics.median(seconds):.3f}",
+        f"{min(seconds):.3f}",
         f"{statistics.median(anonymous) / MB:+.1f}",
         f"{statistics.median(resident) / MB:+.1f}",
     )
 
 
-def _ratios(seconds: dict[str, float], artifacts: dict[str, Path]) -> list[Target]:
-    targets = []
-
-    for form in artifacts:
-        ours = seconds[f"artifact of {form}"]
-        targets += [
-            at_most(0.5, f"{form}, load seconds over {KERAS}'s", ours / seconds[KERAS]),
-            at_most(0.2, f"{form}, load seconds over {GRAPH}'s", ours / seconds[GRAPH]),
-        ]
-
-    return targets
-
-
-def _held(artifacts: dict[str, Path], weights: int) -> list[Target]:
-    rows, targets = [], []
+def _held(artifacts: dict[str, Path], weights: int) -> Outcome:
+    """Load and unload each artifact in a process of its own."""
+    figures, rows = [], []
 
     for form, folder in artifacts.items():
-        served = _serve_and_close(folder)
-        grown = served.loaded.anonymous - served.before.anonymous
-        left = served.closed.anonymous - served.before.anonymous
-        rows.append((form, *_levels(served), f"{grown / MB:+.1f}", f"{left / MB:+.1f}"))
-        targets += [
-            at_most(0.15, f"{form}, private memory of the weights", grown / weights),
-            at_most(0.05, f"{form}, left after unload", abs(left) / weights),
-            at_most(0.0, f"{form}, mapped after unload", served.mapped_after.resident),
+        with child() as process:
+            process.call(prepare, RUNTIME)
+            load = process.call(load_ours, folder)
+            closed = process.call(close_ours, folder)
+            mapped = process.call(mapped_memory, *weight_files(folder))
+
+        before, loaded = load.before.anonymous, load.after.anonymous
+        grown, left = loaded - before, closed.anonymous - before
+        levels = [f"{each / MB:.1f}" for each in (before, loaded, closed.anonymous)]
+        rows.append((form, *levels, f"{grown / MB:+.1f}", f"{left / MB:+.1f}"))
+        figures += [
+            at_most(PRIVATE, f"{form}, private memory of the weights", grown / weights),
+            at_most(LEFT, f"{form}, left after unload", abs(left) / weights),
+            at_most(0.0, f"{form}, mapped after unload", mapped.resident),
         ]
 
-    columns = ("anonymous MB", "before", "loaded", "unloaded", "grown", "left")
-    print_table("Our runtime, first model of its process", columns, rows)
-    return targets
+    return figures, Table(
+        title="Our runtime, first model of its process",
+        columns=("anonymous MB", "before", "loaded", "unloaded", "grown", "left"),
+        rows=rows,
+    )
 
 
-def _serve_and_close(folder: Path) -> Served:
+def _shared(artifacts: dict[str, Path], weights: int) -> Outcome:
+    """Map each artifact's weights in two processes at once."""
+    figures, rows = [], []
+
+    for form, folder in artifacts.items():
+        with child() as one, child() as other:
+            for process in (one, other):
+                process.call(prepare, RUNTIME)
+                process.call(load_ours, folder)
+
+            files = weight_files(folder)
+            mapped = [each.call(mapped_memory, *files) for each in (one, other)]
+
+        total = sum(each.proportional for each in mapped)
+        sizes = (*(each.resident for each in mapped), total)
+        rows.append((form, *(f"{size / MB:.1f}" for size in sizes)))
+        figures.append(
+            at_most(SHARED, f"{form}, weights in two processes", total / weights)
+        )
+
+    return figures, Table(
+        title="Two processes that serve it at once",
+        columns=("mapping of the weights, MB", "RSS, one", "RSS, other", "PSS, sum"),
+        rows=rows,
+    )
+
+
+def _repeated(folder: Path) -> Outcome:
+    """Compare repeated weights' bytes, on disk and mapped, to the distinct ones."""
+    with child() as writer:
+        found = writer.call(write_repeated, folder)
+
+    figures: list[Figure] = []
+    rows: list[tuple[str, ...]] = []
+
+    for name, each in found.items():
+        cache = folder / f"cache-{len(rows)}"
+        artifacts = list(models.compile_models(each.paths, cache).values())
+        disk, mapped = _disk_bytes(cache), _mapped_bytes(artifacts)
+        sizes = (each.distinct, each.times * each.distinct, disk, mapped)
+        rows.append((name, *(f"{size / MB:.2f}" for size in sizes)))
+        figures += [
+            at_most(
+                REPEATED, f"{name}, bytes on disk over distinct", disk / each.distinct
+            ),
+            at_most(REPEATED, f"{name}, mapped over distinct", mapped / each.distinct),
+        ]
+
+    return figures, Table(
+        title="Weights are stored once",
+        columns=(
+            "weights that repeat, MB",
+            "distinct",
+            "each use",
+            "on disk",
+            "mapped",
+        ),
+        rows=rows,
+    )
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Sum all files, graphs too; one with several links counts once."""
+    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum({each.st_ino: each.st_size for each in found}.values())
+
+
+def _mapped_bytes(folders: list[Path]) -> int:
+    """Return the weights' share of a process that has loaded and asked all."""
     with child() as process:
-        process.call(loads.prepare, RUNTIME)
-        load = process.call(loads.load_servable, folder)
-        closed = process.call(loads.close_servable, folder)
-        mapped = process.call(loads.mapped_weights, folder)
-        return Served(
-            before=load.before, loaded=load.after, closed=closed, mapped_after=mapped
-        )
+        process.call(prepare, RUNTIME)
+
+        for folder in folders:
+            process.call(load_ours, folder)
+
+        files = {path for folder in folders for path in weight_files(folder)}
+        return process.call(mapped_memory, *sorted(files)).proportional
 
 
-def _levels(served: Served) -> tuple[str, ...]:
-    levels = (served.before, served.loaded, served.closed)
-    return tuple(f"{level.anonymous / MB:.1f}" for level in levels)
+def weight_files(folder: Path) -> list[Path]:
+    """List the files of an artifact's weights."""
+    weights = Artifact(folder).read_manifest().weights
+    return [folder / name for name in file_lengths(weights)]
 
 
-def _shared(artifacts: dict[str, Path], weights: int) -> list[Target]:
-    rows, targets = [], []
-
-    for form, folder in artifacts.items():
-        first, second = _two_processes(folder)
-        total = first.proportional + second.proportional
-        figures = (first.resident, second.resident, total)
-        rows.append((form, *(f"{figure / MB:.1f}" for figure in figures)))
-        targets.append(
-            at_most(1.05, f"{form}, weights in two processes", total / weights)
-        )
-
-    columns = ("mapping of the weights, MB", "RSS, one", "RSS, other", "PSS, sum")
-    print_table("Two processes that serve it at once", columns, rows)
-    return targets
+def prepare(module: str) -> None:
+    """Import a module here; one can't travel between processes."""
+    import_module(module)
 
 
-def _two_processes(folder: Path) -> tuple[Memory, Memory]:
-    with child() as one, child() as other:
-        for process in (one, other):
-            process.call(loads.prepare, RUNTIME)
-            process.call(loads.load_servable, folder)
+def read_all(path: Path) -> None:
+    """Read the file, or all in the folder, into the page cache."""
+    found = path.rglob("*") if path.is_dir() else [path]
 
-        return (
-            one.call(loads.mapped_weights, folder),
-            other.call(loads.mapped_weights, folder),
-        )
+    for file in filter(lambda each: each.is_file(), found):
+        with file.open("rb") as stream:
+            while stream.read(CHUNK):
+                pass
 
 
-if __name__ == "__main__":
-    main()
+def load_ours(folder: Path) -> Load:
+    """Load an artifact in our runtime; it stays open for `close_ours`."""
+    call = partial(models.servable_call, folder, available_cpus(), 1)
+    return _timed(lambda: (call()(), None))
+
+
+def close_ours(folder: Path) -> Memory:
+    """Close the model that `load_ours` opened; return the memory afterwards."""
+    models.servable(folder, available_cpus()).close()
+    models.servable.cache_clear()
+    return process_memory()
+
+
+def load_keras(path: Path) -> Load:
+    """Load a `.h5` with Keras and call the model."""
+    import keras
+
+    def load() -> tuple[Array, Any]:
+        model = keras.models.load_model(path, compile=False)
+        rows = models.rows_for(model.inputs[0].shape[1:], 1)
+        return model(rows).numpy(), model
+
+    return _timed(load)
+
+
+def load_graph(path: Path) -> Load:
+    """Parse a frozen graph, import it, and run it in a session."""
+
+    def load() -> tuple[Array, Any]:
+        session = models.graph_session(path)
+        given = session.graph.get_tensor_by_name("values:0")
+        rows = models.rows_for(given.shape[1:], 1)
+        return session.run("Identity:0", {given: rows}), session
+
+    return _timed(load)
+
+
+def load_saved_model(path: Path) -> Load:
+    """Load a SavedModel and call its default signature."""
+    import tensorflow as tf
+
+    def load() -> tuple[Array, Any]:
+        loaded = tf.saved_model.load(str(path))
+        signature = loaded.signatures["serving_default"]
+        [(name, spec)] = signature.structured_input_signature[1].items()
+        given = tf.constant(models.rows_for(spec.shape[1:], 1))
+        [answer] = signature(**{name: given}).values()
+        return answer.numpy(), loaded
+
+    return _timed(load)
+
+
+def _timed(load: Callable[[], tuple[Array, Any]]) -> Load:
+    """Time `load`, which returns an answer and the model, still loaded."""
+    before = process_memory()
+    started = time.perf_counter()
+    answer, _model = load()
+    seconds = time.perf_counter() - started
+    return Load(seconds=seconds, before=before, after=process_memory(), answer=answer)
+
+
+def write_repeated(folder: Path) -> dict[str, Repeated]:
+    """Write models whose weights repeat. Imports Keras: for a child process."""
+    exported = models.export_mobilenet(folder / "exported")
+    return {
+        "MobileNetV2, as Keras 3 exports it": Repeated(
+            paths={"exported": folder / "exported"}, distinct=exported, times=2
+        ),
+        "four signatures over 1 MiB": Repeated(
+            paths={"four": _write_signatures(folder / "four")},
+            distinct=SQUARE * SQUARE * 4,
+            times=4,
+        ),
+        "two versions of one backbone": _write_versions(folder),
+    }
+
+
+def _write_signatures(path: Path) -> Path:
+    import tensorflow as tf
+
+    module: Any = tf.Module()
+    module.matrix = tf.Variable(models.rows_for((SQUARE,), SQUARE))
+    spec = tf.TensorSpec([None, SQUARE], tf.float32, name="values")
+    module.functions = [
+        tf.function(lambda x, n=number: {"y": x @ module.matrix + n})
+        for number in range(4)
+    ]
+    names = ("serving_default", "one", "two", "three")
+    signatures = {
+        name: function.get_concrete_function(spec)
+        for name, function in zip(names, module.functions, strict=True)
+    }
+    tf.saved_model.save(module, str(path), signatures=signatures)
+    return path
+
+
+def _write_versions(folder: Path) -> Repeated:
+    import keras
+
+    keras.utils.set_random_seed(models.SEED)
+    backbone = keras.layers.Dense(BACKBONE, activation="relu")
+    paths, distinct = {}, 0
+
+    for number in range(2):
+        given = keras.Input((BACKBONE,), name="values")
+        model = keras.Model(given, keras.layers.Dense(4)(backbone(given)))
+        paths[f"version {number}"] = folder / f"{number}.keras"
+        model.save(paths[f"version {number}"])
+        distinct += models.weights_bytes(model)
+
+    shared = (BACKBONE * BACKBONE + BACKBONE) * 4
+    return Repeated(paths=paths, distinct=distinct - shared, times=2)

@@ -1,130 +1,318 @@
-"""How long answers of one model take while a large one is compiled, loaded, replaced.
-
-Requests to a small dense `.h5` are due at fixed instants, whatever becomes of them, and
-latency counts from then. Meanwhile a file of 100 MB appears in the same server's
-repository, and then newer versions of it, one after the other.
-"""
+"""Tail latencies of a small model while a large one is compiled and replaced."""
 
 from __future__ import annotations
 
 import statistics
-import sys
-import tempfile
-from pathlib import Path
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
-import click
+import httpx
 import numpy as np
 
-from benchmarks import wide
-from benchmarks.load.generator import generating
-from benchmarks.load.recording import OK, RESET, percentile
-from benchmarks.page import Page
-from benchmarks.reload_rounds import DURING, REST, SCAN_SECONDS, measure, prepare
-from benchmarks.report import at_most
-from benchmarks.stages import COMPILE, LOAD, UNLOAD
+from benchmarks.harness import models, wide
+from benchmarks.harness.children import child
+from benchmarks.harness.clocks import percentile, wait_until
+from benchmarks.harness.exchanges import predict_path, predictions, rounded
+from benchmarks.harness.figure import at_most
+from benchmarks.harness.generator import Open, Span, generating
+from benchmarks.harness.memory import MB
+from benchmarks.harness.recording import OK, RESET
+from benchmarks.harness.report import Report, Table
+from benchmarks.harness.run import say
+from benchmarks.harness.servers import free_port, serving, tandem
 
 if TYPE_CHECKING:
-    from benchmarks.reload_rounds import Measured
-    from benchmarks.report import Target
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from benchmarks.harness.exchanges import Exchange
+    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.generator import Generator
+    from benchmarks.harness.recording import Recording
+    from benchmarks.harness.run import Run
+    from inference.types import Array
+
+    Window = tuple[float, float]
+
+LIGHT, HEAVY = "dense", "wide"
 RATIO = 1.5
+RATE = 100.0
+"""Requests a second."""
+SCAN_SECONDS = 1
+STRETCH = Span(seconds=5.0, settle=0.5)
+CALM_SECONDS = 1.0
+"""After a reload, before the next round."""
+POLL_SECONDS, PATIENCE_SECONDS = 0.05, 120.0
+NOTICE, COMPILE, LOAD, UNLOAD = "notice", "compile", "load", "unload"
+STAGES = (NOTICE, COMPILE, LOAD, UNLOAD)
+"""In their order: until the files were quiet, in the compiler's child, mapped and
+warmed up, and until the version before is gone."""
+REST, DURING = "at rest", "during a reload"
 COLUMNS = ("when", "s, median", "requests", "p50 ms", "p99", "most", "p99 / at rest")
-PATH = click.Path(path_type=Path, file_okay=False)
 INTRODUCTION = """\
-Written by `python -m benchmarks.reload`. A small dense `.h5` is asked {rate:g} times a
-second, at fixed instants from which latency counts; meanwhile an `.h5` of {size:.0f} MB
-appears in the same server's repository, and newer versions of it after that. The server
-has its defaults but for `--scan-seconds {scan}`. Its compiler runs on the server's
-CPUs, at lower priority. `load` lasts until the new version answers, `unload` until the
-one before is gone."""
+A small dense `.h5` is asked {rate:g} times a second, at fixed instants from which
+latency counts; meanwhile an `.h5` of {size:.0f} MB appears in the same server's
+repository, and newer versions of it after that. The server has its defaults but for
+`--scan-seconds {scan}`. Its compiler runs on the server's CPUs, at lower priority.
+`load` lasts until the new version answers, `unload` until the one before is gone."""
 
 
-@click.command()
-@click.option("--rounds", default=4, show_default=True, type=click.IntRange(1))
-@click.option("--rate", default=100.0, show_default=True, help="Requests a second.")
-@click.option("--units", default=5000, show_default=True, help="5000 make 100 MB.")
-@click.option("--rest-seconds", default=10.0, show_default=True, help="Each round's.")
-@click.option("--quick", is_flag=True, help="One round, little rest, 4 MB.")
-@click.option("--server-cpu", default=0, show_default=True)
-@click.option("--client-cpu", default=1, show_default=True)
-@click.option("--output", type=PATH, help="Write reload.md into this folder.")
-def main(
-    rounds: int,
-    rate: float,
-    units: int,
-    rest_seconds: float,
-    quick: bool,
-    server_cpu: int,
-    client_cpu: int,
-    output: Path | None,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Conditions of all rounds: the server rests for `rest_seconds` before each."""
+
+    folder: Path
+    rounds: int
+    rest_seconds: float
+    exchanges: Sequence[Exchange]
+
+    def staged(self, version: int) -> Path:
+        return self.folder / f"{version}.h5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """From `begin` to `end` by `time.perf_counter`, as exact as the polling is."""
+
+    name: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One server's requests, and the stages of each of its reloads."""
+
+    name: str
+    recordings: list[Recording]
+    stages: list[list[Stage]]
+
+    def latencies(self, name: str) -> Array:
+        """Return the seconds of requests due at a stage, or at `REST` or `DURING`."""
+        windows = self._windows(DURING if name == REST else name)
+        return np.concatenate(
+            [_latencies(each, windows, name != REST) for each in self.recordings]
+        )
+
+    def p99(self, name: str) -> float:
+        return percentile(self.latencies(name), 99) or np.nan
+
+    def seconds(self, name: str) -> list[float]:
+        """Return how long each round's stage took."""
+        return [end - begin for begin, end in self._windows(name)]
+
+    def _windows(self, name: str) -> list[Window]:
+        if name == DURING:
+            # Until files are quiet the server only looks at them, as at rest.
+            return [(stages[0].end, stages[-1].end) for stages in self.stages]
+
+        every = [stage for stages in self.stages for stage in stages]
+        return [(stage.begin, stage.end) for stage in every if stage.name == name]
+
+
+def measure(run: Run) -> Report:
     """Measure a model's tail latencies while another one is reloaded."""
-    if quick:
-        rounds, units, rest_seconds = 1, 1000, 2.0
-
-    size = wide.weights_bytes(units) / 1e6
-    introduction = INTRODUCTION.format(rate=rate, size=size, scan=SCAN_SECONDS)
-    page = Page("While a model is reloaded", introduction)
+    rounds, units, rest = (1, 1000, 2.0) if run.quick else (4, 5000, 10.0)
+    both = sorted({*run.server_cpus, *run.client_cpus})
     ways = {
-        "server on one CPU, client on another": [server_cpu],
-        "server on both CPUs, client on one of them": [server_cpu, client_cpu],
+        "server on one CPU, client on another": run.server_cpus,
+        "server on both CPUs, client on one of them": both,
     }
 
-    with tempfile.TemporaryDirectory() as scratch, generating([client_cpu]) as sending:
-        bench = prepare(Path(scratch), units, rounds, rate, rest_seconds)
-        found = [measure(bench, sending, name, cpus) for name, cpus in ways.items()]
+    with generating(run.client_cpus) as generator:
+        bench = _prepare(run.folder, units, rounds, rest)
+        found = [_measure(bench, generator, name, cpus) for name, cpus in ways.items()]
 
-    for each in found:
-        page.table(each.name.capitalize(), COLUMNS, table(each))
+    return Report(
+        title="While a model is reloaded",
+        introduction=INTRODUCTION.format(
+            rate=RATE, size=wide.weights_bytes(units) / MB, scan=SCAN_SECONDS
+        ),
+        figures=[figure for each in found for figure in _figures(each)],
+        tables=[_table(each) for each in found],
+    )
 
-    path = output / "reload.md" if output else None
-    sys.exit(page.conclude([one for each in found for one in targets(each)], path))
+
+def _prepare(folder: Path, units: int, rounds: int, rest_seconds: float) -> Bench:
+    """Write the models into `folder`, and ask Keras for the light one's answers."""
+    light = folder / f"{LIGHT}.h5"
+    rows = rounded(models.rows_for((32,), 64))
+
+    with child() as writer:
+        writer.call(models.write_dense, light)
+        answers = writer.call(models.answer_keras, light, rows)
+
+        for version in range(1, rounds + 1):
+            writer.call(wide.write_keras, folder / f"{version}.h5", units, version)
+
+    return Bench(
+        folder=folder,
+        rounds=rounds,
+        rest_seconds=rest_seconds,
+        exchanges=predictions(rows, answers, predict_path(LIGHT)),
+    )
 
 
-def table(measured: Measured) -> list[tuple[str, ...]]:
-    """A row per stage. The time at rest isn't that of a stage."""
-    rest = _p99(measured, REST)
-    return [
-        (
-            name,
-            f"{statistics.median(seconds):.2f}" if seconds else "–",
-            f"{len(latencies):,}",
-            f"{percentile(latencies, 50) or np.nan:.2f}",
-            f"{percentile(latencies, 99) or np.nan:.2f}",
-            f"{percentile(latencies, 100) or np.nan:.2f}",
-            f"{_p99(measured, name) / rest:.2f}",
+def _measure(
+    bench: Bench, generator: Generator, name: str, cpus: Sequence[int]
+) -> Measured:
+    """Take a server on `cpus` through all rounds."""
+    folder = bench.folder / "-".join(map(str, cpus))
+    repository, cache = folder / "models", folder / "cache"
+    (repository / HEAVY).mkdir(parents=True)
+    (repository / f"{LIGHT}.h5").hardlink_to(bench.folder / f"{LIGHT}.h5")
+    port = free_port()
+    command = tandem(repository, cache, port, "--scan-seconds", str(SCAN_SECONDS))
+    stream = Open(port=port, exchanges=bench.exchanges, rate=RATE, pace="constant")
+    measured = Measured(name=name, recordings=[], stages=[])
+
+    with serving(command, port, folder / "log", cpus=cpus) as server:
+        server.wait_ready(bench.exchanges[0])
+        generator.run([stream], Span(seconds=bench.rest_seconds))
+        watch = ReloadWatch(server.url, HEAVY, cache)
+
+        for version in range(1, bench.rounds + 1):
+            over = Event()
+            place = repository / HEAVY / str(version)
+
+            with ThreadPoolExecutor(1) as pool:
+                sent = pool.submit(_send_until, over, generator, stream)
+
+                try:
+                    time.sleep(bench.rest_seconds)
+                    put = partial(_put, place, bench.staged(version))
+                    measured.stages.append(watch.stages(version, put))
+                    time.sleep(CALM_SECONDS)
+                finally:
+                    over.set()
+
+                measured.recordings.extend(sent.result())
+
+            say(f"{name}: version {version} measured")
+
+    return measured
+
+
+def _send_until(over: Event, generator: Generator, stream: Open) -> list[Recording]:
+    """Send stretches of one stream."""
+    recordings = []
+
+    while not over.is_set():
+        recordings += generator.run([stream], STRETCH)
+
+    return recordings
+
+
+def _put(place: Path, source: Path) -> None:
+    # A link appears in one step, and costs no copying.
+    place.mkdir()
+    (place / "model.h5").hardlink_to(source)
+
+
+class ReloadWatch:
+    """The stages of one model's reloads, seen by its server's status and cache."""
+
+    def __init__(self, url: str, model: str, cache: Path) -> None:
+        self._url = f"{url}/v1/models"
+        self._model = model
+        self._cache = cache
+
+    def stages(self, version: int, put: Callable[[], None]) -> list[Stage]:
+        """Return the stages from `put`, which makes the version appear, until it is
+        the only one. Raises `TimeoutError`."""
+        artifacts = self._artifacts()
+        marks = [time.perf_counter()]
+        put()
+        conditions = (
+            lambda: version in self._states(),
+            lambda: self._artifacts() > artifacts,
+            lambda: self._states().get(version) == "AVAILABLE",
+            lambda: self._states().keys() == {version},
         )
-        for name in (REST, DURING, COMPILE, LOAD, UNLOAD)
-        for latencies in [measured.latencies(name)]
-        for seconds in [measured.seconds(name)]
-    ]
+        marks += [self._when(condition) for condition in conditions]
+        return [
+            Stage(name=name, begin=begin, end=end)
+            for name, (begin, end) in zip(STAGES, pairwise(marks), strict=True)
+        ]
+
+    def _when(self, condition: Callable[[], bool]) -> float:
+        if not wait_until(condition, PATIENCE_SECONDS, every=POLL_SECONDS):
+            raise TimeoutError(f"{self._model} has stopped at: {self._states()}")
+
+        return time.perf_counter()
+
+    def _artifacts(self) -> int:
+        return sum(1 for _ in self._cache.glob("[!.]*/manifest.json"))
+
+    def _states(self) -> dict[int, Any]:
+        return {
+            int(version["version"]): version["state"]
+            for model in httpx.get(self._url).json()["models"]
+            if model["name"] == self._model
+            for version in model["versions"]
+        }
 
 
-def targets(measured: Measured) -> list[Target]:
+def _latencies(recording: Recording, windows: Sequence[Window], inside: bool) -> Array:
+    """Return the seconds of requests due inside, or outside, of all windows."""
+    intended, ended = np.asarray(recording.intended), np.asarray(recording.ended)
+    due = intended + recording.origin
+    chosen = np.zeros(len(due), bool)
+
+    for begin, end in windows:
+        chosen |= (due >= begin) & (due < end)
+
+    fine = (np.asarray(recording.statuses) == OK) & (intended >= STRETCH.settle)
+    found: Array = (ended - intended)[(chosen == inside) & fine]
+    return found
+
+
+def _figures(measured: Measured) -> list[Figure]:
     statuses = np.concatenate([each.statuses for each in measured.recordings])
     odd = statuses[~np.isin(statuses, (OK, RESET))]
-    ratio = _p99(measured, DURING) / _p99(measured, REST)
-    wrong = sum(each.wrong for each in measured.recordings)
+    name = measured.name
     return [
-        at_most(RATIO, f"{measured.name}: p99 during a reload over at rest", ratio),
-        at_most(0, f"{measured.name}: connections reset", (statuses == RESET).sum()),
-        at_most(0, f"{measured.name}: not answered 200{_counted(odd)}", odd.size),
-        at_most(0, f"{measured.name}: answers with a wrong value", wrong),
+        at_most(
+            RATIO,
+            f"{name}: p99 during a reload over at rest",
+            measured.p99(DURING) / measured.p99(REST),
+        ),
+        at_most(0, f"{name}: connections reset", int((statuses == RESET).sum())),
+        at_most(0, f"{name}: not answered 200{_counted(odd)}", odd.size),
+        at_most(
+            0,
+            f"{name}: answers with a wrong value",
+            sum(each.wrong for each in measured.recordings),
+        ),
     ]
 
 
 def _counted(statuses: np.ndarray[Any, Any]) -> str:
-    """`(3 × 503)`, or nothing."""
+    """Return ` (3 × 503)`, or nothing."""
     values, counts = np.unique(statuses, return_counts=True)
     pairs = zip(counts.tolist(), values.tolist(), strict=True)
     texts = [f"{count} × {value}" for count, value in pairs]
     return f" ({', '.join(texts)})" if texts else ""
 
 
-def _p99(measured: Measured, name: str) -> float:
-    return percentile(measured.latencies(name), 99) or np.nan
+def _table(measured: Measured) -> Table:
+    rows = [_row(measured, name) for name in (REST, DURING, COMPILE, LOAD, UNLOAD)]
+    return Table(title=measured.name.capitalize(), columns=COLUMNS, rows=rows)
 
 
-if __name__ == "__main__":
-    main()
+def _row(measured: Measured, name: str) -> tuple[str, ...]:
+    latencies = measured.latencies(name)
+    # The two times that aren't a stage have no length.
+    seconds = measured.seconds(name) if name in STAGES else []
+    return (
+        name,
+        f"{statistics.median(seconds):.2f}" if seconds else "–",
+        f"{len(latencies):,}",
+        *(f"{percentile(latencies, each) or np.nan:.2f}" for each in (50, 99, 100)),
+        f"{measured.p99(name) / measured.p99(REST):.2f}",
+    )

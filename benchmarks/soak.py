@@ -1,142 +1,318 @@
-"""Many requests of every kind to one server: each answered rightly, nothing left over.
-
-The server is `uvicorn asgi:app` in a process of its own, with a dense `.h5` and a
-frozen `.pb`; what they must answer, Keras and a session have said beforehand. Among
-the requests are bad ones, such with a deadline, and clients that hang up while they
-send or wait.
-"""
+"""Many requests of every kind to one server: errors, and leaks afterwards."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any
 
-import click
+import httpx
+import numpy as np
 
-from benchmarks import models, references
-from benchmarks.children import child
-from benchmarks.client import run_requests
-from benchmarks.mixture import mixture
-from benchmarks.report import at_most, conclude, print_machine, print_table
-from benchmarks.server import HOST, serving
+from benchmarks.harness import models
+from benchmarks.harness.children import child
+from benchmarks.harness.client import Tally, run_requests
+from benchmarks.harness.clocks import percentile, wait_until
+from benchmarks.harness.exchanges import (
+    Exchange,
+    Leave,
+    predict_path,
+    predictions,
+    rounded,
+)
+from benchmarks.harness.figure import at_most
+from benchmarks.harness.memory import MB, Usage, usage
+from benchmarks.harness.report import Report, Table
+from benchmarks.harness.run import say
+from benchmarks.harness.servers import HOST, free_port, serving
 
 if TYPE_CHECKING:
-    from benchmarks.client import Exchange, Tally
-    from benchmarks.report import Target
-    from benchmarks.server import Server, Size
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-MB = 1e6
+    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.run import Run
+    from benchmarks.harness.servers import Server
+
+    Predictions = dict[str, list[Exchange]]
+
+CONNECTIONS = 64
 WARM_UP = 2000
 SETTLE_SECONDS = 10.0
 MORE_MEMORY = 0.05
-"""Of what it was after the warm-up; allocators aren't exact."""
-_POLL_SECONDS = 0.1
+"""Of the memory after the warm-up; allocators aren't exact."""
+GAUGES = {"running", "waiting", "queued", "orphans", "leases", "tokens"}
+"""Counts that a server at rest has at 0."""
+
+TOLERANCE = 1e-5
+SIZES, VARIETY = (1, 2, 3), 40
+"""Rows a request, and requests of each size."""
+SIZE = 4096
+"""Requests of the mixture, before they begin again."""
+SHARES = {"predict": 75, "get": 6, "bad": 6, "deadline": 6, "leave": 7}
+"""Of a hundred requests."""
+LEAST_WAIT, MOST_WAIT = 0.0005, 0.05
+"""Seconds that an impatient client gives a request, or waits before it leaves."""
+BAD = (
+    b'{"instances": [[1.0, 2.0], [3.0]]}',
+    b'{"instances": [["a"]]}',
+    b'{"instances": 1}',
+    b'{"instances": [[1.0, 2.0]]}',
+    b'{"rows": [[1.0]]}',
+    b'{"instances": [[',
+    b"",
+)
+INTRODUCTION = """\
+{requests:,} requests over {connections} connections to one `uvicorn asgi:app`: a dense
+`.h5` and a `.pb`, one to three rows each, in a random order with `GET`s of other
+routes, bad requests (each must be 400), deadlines of 0.5 to 50 ms (504, 429 or the
+right answer), and clients that hang up while they send or wait. Each answer is compared
+with that of Keras or of a session. Client and server share the CPUs, so latencies are
+those of a saturated machine."""
 
 
-@click.command()
-@click.option("--requests", default=100_000, show_default=True, type=click.IntRange(1))
-@click.option("--connections", default=64, show_default=True, type=click.IntRange(1))
-def main(requests: int, connections: int) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`left_over` has the server's gauges at the end; empty if it doesn't tell."""
+
+    requests: int
+    seconds: float
+    tally: Tally
+    before: Usage
+    after: Usage
+    left_over: dict[str, int]
+
+
+def measure(run: Run) -> Report:
     """Send many requests of every kind to one server, and check each answer."""
-    print_machine()
-
-    with tempfile.TemporaryDirectory() as scratch:
-        targets = _soak(Path(scratch), requests, connections)
-
-    sys.exit(conclude(targets))
+    return soak(run.folder, 6000 if run.quick else 100_000, CONNECTIONS)
 
 
-def _soak(scratch: Path, requests: int, connections: int) -> list[Target]:
-    repository = scratch / "models"
+def soak(folder: Path, requests: int, connections: int) -> Report:
+    """Send so many requests to a server of the models that are made in `folder`."""
+    repository = folder / "models"
     repository.mkdir()
+    exchanges = mixture(_predictions(repository))
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "asgi:app", "--no-access-log"]
+    command += ["--host", HOST, "--port", str(port)]
+    environment = {
+        "TANDEM_MODELS": str(repository),
+        "TANDEM_CACHE_DIR": str(folder / "cache"),
+    }
 
-    with child() as writer:
-        files = writer.call(models.write_pair, repository)
-        expected = writer.call(references.answer_pair, files)
-
-    exchanges = mixture(expected)
-    print(f"{requests:,} requests over {connections} connections")
-
-    with serving(repository, scratch / "cache", scratch / "log") as server:
+    with serving(command, port, folder / "log", environment=environment) as server:
+        server.wait_ready(get("/readyz", b""))
         _send(server, exchanges, min(WARM_UP, requests), connections)
         _settle(server)
-        before = server.size()
+        before = usage(server.process.pid)
+        say(f"warm; {requests:,} requests over {connections} connections")
         started = time.perf_counter()
         tally = _send(server, exchanges, requests, connections)
-        seconds = time.perf_counter() - started
-        load = _settle(server)
-        after = server.size()
+        outcome = Outcome(
+            requests=requests,
+            seconds=time.perf_counter() - started,
+            tally=tally,
+            before=before,
+            left_over=_settle(server),
+            after=usage(server.process.pid),
+        )
 
-    _print(tally, seconds, before, after, load)
-    return _targets(tally, requests, before, after, load)
+    return Report(
+        title="Soak",
+        introduction=INTRODUCTION.format(requests=requests, connections=connections),
+        figures=_figures(outcome),
+        tables=[_table(outcome)],
+    )
 
 
 def _send(
     server: Server, exchanges: list[Exchange], requests: int, connections: int
 ) -> Tally:
     sending = run_requests(
-        (HOST, server.port), exchanges, requests=requests, connections=connections
+        server.port, exchanges, requests=requests, connections=connections
     )
     return asyncio.run(sending)
 
 
 def _settle(server: Server) -> dict[str, int]:
-    """What the server still holds, once it holds nothing or has had time enough."""
-    end = time.monotonic() + SETTLE_SECONDS
+    """Return the server's gauges once all are 0, or after time enough."""
 
-    while any((load := server.load()).values()) and time.monotonic() < end:
-        time.sleep(_POLL_SECONDS)
+    def settled() -> bool:
+        gauges.clear()
+        gauges.update(gauges_of(httpx.get(f"{server.url}/v1/models").json()))
+        return not any(gauges.values())
 
-    return load
+    gauges: dict[str, int] = {}
+    wait_until(settled, SETTLE_SECONDS)
+    return gauges
 
 
-def _print(
-    tally: Tally, seconds: float, before: Size, after: Size, load: dict[str, int]
-) -> None:
-    cuts = statistics.quantiles(tally.seconds, n=1000)
+def gauges_of(document: Any) -> Counter[str]:
+    """Sum the gauges of every `load` in a document by name."""
+    sums: Counter[str] = Counter()
+
+    if isinstance(document, list):
+        for each in document:
+            sums.update(gauges_of(each))
+
+    if isinstance(document, dict):
+        for name, value in document.items():
+            sums.update(_counts(value) if name == "load" else gauges_of(value))
+
+    return sums
+
+
+def _counts(load: Any) -> dict[str, int]:
+    """Drop a load's limits and averages."""
+    return {name: value for name, value in load.items() if name in GAUGES}
+
+
+def _figures(outcome: Outcome) -> list[Figure]:
+    tally, before, after = outcome.tally, outcome.before, outcome.after
+    settled = len(tally.seconds) + tally.left
+    # A server that doesn't tell hasn't shown that nothing is left.
+    left_over = sum(outcome.left_over.values()) if outcome.left_over else math.nan
+    return [
+        at_most(0, "requests with an unexpected status", tally.failed),
+        at_most(0, "requests without an answer", outcome.requests - settled),
+        at_most(0, "answers with a wrong value", tally.wrong),
+        at_most(0, "connections reset", tally.resets),
+        at_most(0, "tokens, places and orphans left over", left_over),
+        at_most(0, "more threads than before", after.threads - before.threads),
+        at_most(
+            MORE_MEMORY,
+            "more memory than before, of it",
+            after.resident / before.resident - 1,
+        ),
+    ]
+
+
+def _table(outcome: Outcome) -> Table:
+    tally, before, after = outcome.tally, outcome.before, outcome.after
+    seconds = np.asarray(tally.seconds)
     rows = [
-        ("requests a second", f"{len(tally.seconds) / seconds:,.0f}"),
-        ("p50, ms", f"{cuts[499] * 1e3:.2f}"),
-        ("p99, ms", f"{cuts[989] * 1e3:.2f}"),
-        ("p99.9, ms", f"{cuts[998] * 1e3:.2f}"),
+        ("requests a second", f"{len(seconds) / outcome.seconds:,.0f}"),
+        *(
+            (f"p{percent:g}, ms", f"{percentile(seconds, percent):.2f}")
+            for percent in (50, 99, 99.9)
+        ),
         *((f"status {code}", f"{n:,}") for code, n in sorted(tally.statuses.items())),
         *((f"requests: {name}", f"{n:,}") for name, n in sorted(tally.names.items())),
         ("requests: the client hung up", f"{tally.left:,}"),
-        ("wrong answers", f"{tally.wrong:,}"),
-        ("connections reset", f"{tally.resets:,}"),
-        *((f"left over: {name}", f"{n:,}") for name, n in sorted(load.items())),
+        *((f"left over: {name}", f"{n:,}") for name, n in outcome.left_over.items()),
         ("server threads, before → after", f"{before.threads} → {after.threads}"),
         (
             "server RSS MB, before → after",
             f"{before.resident / MB:.1f} → {after.resident / MB:.1f}",
         ),
     ]
-    print_table("Soak, after a warm-up", ("figure", "value"), rows)
+    return Table(title="After a warm-up", columns=("figure", "value"), rows=rows)
 
 
-def _targets(
-    tally: Tally, requests: int, before: Size, after: Size, load: dict[str, int]
-) -> list[Target]:
-    settled = len(tally.seconds) + tally.left
-    grown = after.resident / before.resident - 1
-    # A server that doesn't tell hasn't shown that nothing is left.
-    left_over = sum(load.values()) if load else math.nan
-    return [
-        at_most(0, "requests with a status that isn't theirs", tally.failed),
-        at_most(0, "requests without an answer", requests - settled),
-        at_most(0, "answers with a wrong value", tally.wrong),
-        at_most(0, "connections reset", tally.resets),
-        at_most(0, "tokens, places and orphans left over", left_over),
-        at_most(0, "more threads than before", after.threads - before.threads),
-        at_most(MORE_MEMORY, "more memory than before, of it", grown),
-    ]
+def _predictions(repository: Path) -> Predictions:
+    """Write two models; make requests of one to three rows to each."""
+    rows = rounded(models.rows_for((32,), VARIETY * sum(SIZES)))
+
+    with child() as writer:
+        files = writer.call(models.write_pair, repository)
+        answers = {
+            "dense": writer.call(models.answer_keras, files["dense"], rows),
+            "graph": writer.call(models.answer_graph, files["graph"], rows),
+        }
+
+    return {
+        name: [
+            replace(exchange, name=f"{name} predict")
+            for size in SIZES
+            for part in [
+                slice(VARIETY * sum(range(size)), VARIETY * sum(range(size + 1)))
+            ]
+            for exchange in predictions(
+                rows[part],
+                found[part],
+                predict_path(name),
+                size=size,
+                tolerance=TOLERANCE,
+            )
+        ]
+        for name, found in answers.items()
+    }
 
 
-if __name__ == "__main__":
-    main()
+def mixture(good: Predictions, seed: int = 7) -> list[Exchange]:
+    """Mix `SIZE` requests in a seeded order from each model's good ones."""
+    random = Random(seed)
+    every = [exchange for exchanges in good.values() for exchange in exchanges]
+    gets = list(_gets(list(good)))
+    makers: dict[str, Callable[[], Exchange]] = {
+        "predict": lambda: random.choice(every),
+        "get": lambda: random.choice(gets),
+        "bad": lambda: _bad(random, list(good)),
+        "deadline": lambda: _impatient(random, random.choice(every)),
+        "leave": lambda: _leaving(random, random.choice(every)),
+    }
+    kinds = random.choices(list(SHARES), list(SHARES.values()), k=SIZE)
+    return [makers[kind]() for kind in kinds]
+
+
+def get(path: str, text: bytes) -> Exchange:
+    """Make a `GET` whose answer must have `text` in it."""
+    return Exchange(name="GET", method="GET", path=path, right=partial(_holds, text))
+
+
+def _gets(names: list[str]) -> Iterator[Exchange]:
+    yield get("/livez", b"")
+    yield get("/v1/models", b'"')
+
+    for name in names:
+        yield get(f"/v1/models/{name}", b"AVAILABLE")
+        yield get(f"/v1/models/{name}/metadata", name.encode())
+
+
+def _bad(random: Random, names: list[str]) -> Exchange:
+    return Exchange(
+        name="bad request",
+        path=predict_path(random.choice(names)),
+        body=random.choice(BAD),
+        right=_never,
+        allowed=frozenset({400}),
+    )
+
+
+def _impatient(random: Random, prediction: Exchange) -> Exchange:
+    return replace(
+        prediction,
+        name="with a deadline",
+        headers=f"Prefer: wait={_wait(random):.4f}\r\n",
+        # 429: refused at once, as it could not run in its time.
+        allowed=frozenset({200, 429, 504}),
+    )
+
+
+def _leaving(random: Random, prediction: Exchange) -> Exchange:
+    """Hang up while waiting, or as often before the request is sent."""
+    size = len(prediction.request)
+    sent = random.choice((size, random.randrange(1, size)))
+    leave = Leave(sent=sent, seconds=_wait(random) - LEAST_WAIT)
+    return replace(prediction, name="left", leave=leave)
+
+
+def _wait(random: Random) -> float:
+    # Short ones as often as long ones.
+    return math.exp(random.uniform(math.log(LEAST_WAIT), math.log(MOST_WAIT)))
+
+
+def _holds(text: bytes, body: bytes) -> bool:
+    return text in body
+
+
+def _never(body: bytes) -> bool:
+    """Refuse every answer, as a bad request has no right one."""
+    return False

@@ -1,1 +1,1 @@
-"""Servers under load, side by side: `python -m benchmarks.load`."""
+"""Servers under load, side by side: throughput, tails, overload, fairness."""

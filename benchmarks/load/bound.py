@@ -23,7 +23,7 @@ import orjson
 import simdjson
 import uvicorn
 
-from benchmarks.load.process import HOST
+from benchmarks.harness.servers import HOST
 from inference.artifacts.artifact import Artifact
 from inference.runtime.servable import Servable, Threads
 

@@ -1,44 +1,126 @@
-"""Who is measured when: servers that are compared take turns, round by round."""
+"""A run of all servers: those that are compared take turns, round by round."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmarks.children import child
-from benchmarks.load import limit
-from benchmarks.load.generator import pin
-from benchmarks.load.process import NotReady
-from benchmarks.load.servers import BOUND, OURS, TANDEM, running
+from benchmarks import peers
+from benchmarks.harness import models
+from benchmarks.harness.children import child
+from benchmarks.harness.clocks import median_seconds
+from benchmarks.harness.generator import generating
+from benchmarks.harness.report import Report
+from benchmarks.harness.run import say
+from benchmarks.harness.servers import NotReady
+from benchmarks.load.meter import Meter
+from benchmarks.load.results import Results
+from benchmarks.load.self_check import generator_rate
+from benchmarks.load.servers import NAMES, OURS, TANDEM, running
+from benchmarks.load.tables import tables
+from benchmarks.load.targets import figures
 from benchmarks.load.workloads import (
-    FAIRNESS,
     OVERLOADS,
-    PAIR,
     PAIRED,
+    SIZES,
     TAILS,
     WORKLOADS,
+    prepare,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from benchmarks.load.measuring import Meter
-    from benchmarks.load.results import Results
+    from benchmarks.harness.run import Run
     from benchmarks.load.servers import Running, Server
-    from benchmarks.load.workbench import Workbench
-    from benchmarks.load.workloads import Workload
+    from benchmarks.load.workloads import Workbench, Workload
+
+MODELS = sorted({workload.model for workload in WORKLOADS})
+INTRODUCTION = """\
+Written by `python -m benchmarks load`; `benchmarks/README.md` says how to run it and
+how to read it. All figures of this page are of one run. Compare ratios: seconds are
+those of one machine on one day."""
+
+
+def measure(run: Run) -> Report:
+    """Compare servers of the same models under the same load, in one run."""
+    rounds, seconds = (1, 1.0) if run.quick else (3, 3.0)
+    results = Results()
+    notes = [f"server on CPU {run.server_cpus[0]}, generator on {run.client_cpus[0]}"]
+    bench = prepare(run)
+
+    with generating(run.client_cpus) as generator:
+        log = bench.logs / "self-check.log"
+        rate = generator_rate(generator, run.server_cpus, seconds, log)
+        results.generator_rate = rate
+        notes.append(
+            f"generator: {rate:,.0f} requests a second of the dense model's size, "
+            "against a server that does nothing but answer"
+        )
+        say(notes[-1])
+        Campaign(
+            bench=bench,
+            meter=Meter(generator=generator, results=results, seconds=seconds),
+            peers=_present(run, notes),
+            rounds=rounds,
+            notes=notes,
+        ).run()
+
+    return report_of(results, notes)
+
+
+def report_of(results: Results, notes: Sequence[str]) -> Report:
+    """Compare the results to their targets; make tables and plots of them."""
+
+    def draw(folder: Path) -> dict[str, str]:
+        # matplotlib belongs to an extra of its own.
+        from benchmarks.load.plots import draw_all
+
+        return draw_all(results, folder)
+
+    return Report(
+        title="Under load, side by side",
+        introduction=INTRODUCTION,
+        figures=figures(results),
+        tables=tables(results),
+        notes=notes,
+        raw=[results],
+        draw=draw,
+    )
+
+
+def _present(run: Run, notes: list[str]) -> list[Server]:
+    """Return the peers that can be started; note the versions, and the others."""
+    present = [
+        peer
+        for peer in (NAMES[name] for name in run.peers)
+        if peer.available(run.peers_home)
+    ]
+    absent = [name for name in run.peers if NAMES[name] not in present]
+    versions = [
+        f"{peer.name} {peers.version(run.peers_home, peer.environment)}"
+        for peer in present
+        if peer.environment
+    ]
+
+    if versions:
+        notes.append(f"peers: {', '.join(versions)}")
+
+    notes += [f"`{name}` was skipped: it isn't installed." for name in absent]
+    return present
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """A run: `only` names the workloads, `rounds` says how often ours are measured."""
+    """Measurements of ours in so many `rounds`, with the peers in between."""
 
     bench: Workbench
     meter: Meter
     peers: Sequence[Server]
-    only: Sequence[str]
     rounds: int
+    notes: list[str] = field(default_factory=list)
 
     def run(self) -> None:
         """Measure all; peers come between the rounds of ours, one at a time."""
@@ -51,28 +133,18 @@ class Campaign:
             for peer in self.peers[turn::between] if turn < between else ():
                 self._measure_peer(peer)
 
-    @property
-    def _results(self) -> Results:
-        return self.meter.results
-
-    @property
-    def _workloads(self) -> list[Workload]:
-        return [each for each in WORKLOADS if each.name in self.only]
-
     def _measure_limits(self) -> None:
-        models = sorted({workload.model for workload in self._workloads})
-        seconds = self.meter.seconds / len(limit.SIZES)
+        """Measure our runtime in a tight loop, at each size of batch."""
+        seconds = self.meter.seconds / len(SIZES)
 
-        with child() as alone:
-            alone.call(pin, self.bench.server_cpus)
+        with child(self.bench.run.server_cpus) as alone:
+            for model in MODELS:
+                folder = self.bench.artifacts[model]
+                rates = self.meter.results.limits.setdefault(model, {})
 
-            for model in models:
-                folder = self.bench.artifacts()[model]
-                rates = self._results.limits.setdefault(model, {})
-
-                for size in limit.SIZES:
-                    rate = alone.call(limit.rows_per_second, folder, size, seconds)
-                    rates.setdefault(str(size), []).append(rate)
+                for size in SIZES:
+                    rate = alone.call(rows_per_second, folder, size, seconds)
+                    rates.setdefault(size, []).append(rate)
 
     def _measure_ours(self, *, last: bool) -> None:
         with ExitStack() as stack:
@@ -81,37 +153,39 @@ class Campaign:
                 for server in OURS
                 for started in stack.enter_context(self._started(server, "dense"))
             ]
+            ours = [one for one in both if one.server.name == TANDEM]
 
-            for workload in self._workloads:
+            for workload in WORKLOADS:
                 self._closed(both, workload)
                 self._tails(both, workload)
 
-            ours = [one for one in both if one.server.name == TANDEM]
-            self._fairness(ours)
+            for server in ours:
+                self.meter.fairness(server)
 
+                for model in PAIRED if last else ():
+                    self.meter.pair(server, model)
+
+            # A server without admission control is not to be trusted after this.
             if last:
-                self._pairs(ours)
-                # Whoever has no admission control is not to be trusted after this.
                 self._overloads(both)
 
     def _measure_peer(self, peer: Server) -> None:
-        for model in sorted({workload.model for workload in self._workloads}):
+        for model in MODELS:
             with self._started(peer, model) as started:
-                for workload in self._workloads:
+                for workload in WORKLOADS:
                     if workload.model == model:
                         self._closed(started, workload)
 
     @contextmanager
     def _started(self, server: Server, model: str) -> Iterator[list[Running]]:
-        """The server, or nothing but a note when it doesn't come up."""
+        """Start a server; yield none, and note it, if it doesn't come up."""
         with ExitStack() as stack:
             try:
                 started = [stack.enter_context(running(server, self.bench, model))]
             except NotReady as exc:
-                self._results.notes.append(
-                    f"`{server.name}` was left out for {model}: it didn't come up."
-                )
-                print(exc, flush=True)
+                text = f"`{server.name}` was left out for {model}: it didn't come up."
+                self.notes.append(text)
+                say(str(exc))
                 started = []
 
             yield started
@@ -126,23 +200,15 @@ class Campaign:
             for server in servers:
                 self.meter.tail(server, workload, percent)
 
-    def _pairs(self, servers: Sequence[Running]) -> None:
-        for server in servers if PAIR in self.only else ():
-            for model in PAIRED:
-                self.meter.pair(server, model)
-
-    def _fairness(self, servers: Sequence[Running]) -> None:
-        for server in servers if FAIRNESS in self.only else ():
-            self.meter.fairness(server)
-
     def _overloads(self, servers: Sequence[Running]) -> None:
-        for workload in self._workloads:
+        for workload in WORKLOADS:
             for times in OVERLOADS if workload.opened else ():
                 for server in servers:
                     self.meter.overload(server, workload, times)
 
 
-def order(names: Sequence[str]) -> list[str]:
-    """Servers as tables and plots show them: ours first."""
-    first = [name for name in (TANDEM, BOUND) if name in names]
-    return [*first, *(name for name in names if name not in first)]
+def rows_per_second(folder: Path, size: int, seconds: float) -> float:
+    """Run an artifact on one thread of this process, in batches of `size` rows."""
+    call = models.servable_call(folder, 1, size)
+    call()
+    return size / median_seconds(call, seconds)

@@ -1,9 +1,9 @@
-"""The results as pictures."""
+"""The pictures of the published page."""
 
 from __future__ import annotations
 
-from math import nan
-from typing import TYPE_CHECKING
+from math import inf, isfinite, nan
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,19 +12,8 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from benchmarks.load.campaign import order
-from benchmarks.load.figures import standard
-from benchmarks.load.plot_style import (
-    COLOURS,
-    INK,
-    SHADES,
-    STYLE,
-    line,
-    name_ends,
-    round_ticks,
-)
-from benchmarks.load.results import Key
-from benchmarks.load.servers import TANDEM
+from benchmarks.load.results import Key, standard
+from benchmarks.load.servers import BOUND, LOGGED, TANDEM
 from benchmarks.load.workloads import (
     BOUND_SECONDS,
     DENSE,
@@ -36,6 +25,7 @@ from benchmarks.load.workloads import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -47,10 +37,45 @@ if TYPE_CHECKING:
 PERCENTILES = {"p50": "50", "p90": "90", "p99": "99", "p999": "99.9"}
 WIDTH, HEIGHT = 5.2, 4.4
 """Inches of a panel."""
+LINE_HEIGHT = 15.0
+"""Pixels at matplotlib's own resolution."""
+INK, FAINT = "#22303c", "#d8dee4"
+COLOURS = {
+    TANDEM: "#0b6e99",
+    LOGGED: "#6db3d1",
+    BOUND: "#5f6b76",
+    "triton": "#5b8c2a",
+    "mlserver": "#8a5fbf",
+    "litserve": "#d9822b",
+    "bentoml": "#c2417c",
+    "flask": "#a8853a",
+}
+SHADES = {50: "#9ecbe0", 70: "#3d93b8", 90: "#0b4f6e"}
+STYLE: Any = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#9aa5b1",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.dpi": 130,
+}
 
 
 def draw_all(results: Results, folder: Path) -> dict[str, str]:
-    """Write every plot that has data; names of the files, and what each shows."""
+    """Write every plot that has data; return what each shows, by file name."""
     drawn = {}
 
     with mpl.rc_context(STYLE):
@@ -65,9 +90,9 @@ def draw_all(results: Results, folder: Path) -> dict[str, str]:
     return drawn
 
 
-def throughput(results: Results) -> Figure | None:
-    """Answers a second by connections, a line per server."""
-    names = order(results.servers(DENSE.name, "closed"))
+def _throughput(results: Results) -> Figure | None:
+    """Draw answers a second by connections, a line per server."""
+    names = results.servers(DENSE.name, "closed")
 
     if not names:
         return None
@@ -77,99 +102,79 @@ def throughput(results: Results) -> Figure | None:
     ends = {}
 
     for name in names:
-        rates = [
-            results.median(_closed(DENSE, name, connections), "throughput") or nan
-            for connections in DENSE.connections
-        ]
-        axes.plot(DENSE.connections, rates, **line(name))
+        keys = [Key(DENSE.name, "closed", each, name) for each in DENSE.connections]
+        rates = [results.median(key, "throughput") or nan for key in keys]
+        axes.plot(DENSE.connections, rates, **_line(name))
         ends[name] = rates[-1]
 
     axes.set(xscale="log", yscale="log", xlabel="connections")
     axes.set_title(f"Answers a second: {DENSE.title}, JSON, one core")
     axes.set_xticks(DENSE.connections, [str(each) for each in DENSE.connections])
-    round_ticks(axes)
-    name_ends(axes, DENSE.connections[-1], ends)
+    _round_ticks(axes)
+    _name_ends(axes, DENSE.connections[-1], ends)
     return figure
 
 
-def mobilenet(results: Results) -> Figure | None:
-    """Rows a second of the large model, a bar per server."""
-    workloads = [
+def _mobilenet(results: Results) -> Figure | None:
+    """Draw rows a second of the large model, a bar per server."""
+    panels = [
         workload
         for workload in (MOBILENET, MOBILENET_8)
         if results.servers(workload.name, "closed")
     ]
-
-    if not workloads:
-        return None
-
-    figure, drawn = _panels(workloads)
-
-    for axes, workload in zip(drawn, workloads, strict=True):
-        _bars(axes, results, workload)
-
-    figure.tight_layout(w_pad=3)
-    return figure
+    return _panels(results, panels, _bars) if panels else None
 
 
-def latency(results: Results) -> Figure | None:
-    """Percentiles of latency at fixed rates, ours and the bound."""
-    panels = _opened(results, "tail")
+def _latency(results: Results) -> Figure | None:
+    """Draw percentiles of latency at fixed rates, ours and the bound."""
+    panels = [each for each in WORKLOADS if results.servers(each.name, "tail")]
 
     if not panels:
         return None
 
-    figure, drawn = _panels(panels)
-
-    for axes, workload in zip(drawn, panels, strict=True):
-        for server in order(results.servers(workload.name, "tail")):
-            for percent in TAILS:
-                _percentiles(axes, results, workload, server, percent)
-
-        axes.set(yscale="log", xlabel="percentile", ylabel="ms from intended start")
-        axes.set_title(workload.title)
-        round_ticks(axes)
-
-    drawn[0].legend(fontsize=8.5, loc="upper left")
-    figure.tight_layout(w_pad=3)
+    figure = _panels(results, panels, _percentiles)
+    figure.axes[0].legend(fontsize=8.5, loc="upper left")
     return figure
 
 
-def goodput(results: Results) -> Figure | None:
-    """Answers in time against the rate asked for, in units of each one's capacity."""
-    panels = _opened(results, "overload")
+def _goodput(results: Results) -> Figure | None:
+    """Draw answers in time against the rate asked for, in units of the capacity."""
+    panels = [each for each in WORKLOADS if results.servers(each.name, "overload")]
 
     if not panels:
         return None
 
-    figure, drawn = _panels(panels)
-
-    for axes, workload in zip(drawn, panels, strict=True):
-        _goodput(axes, results, workload)
-
-    drawn[0].legend(fontsize=9, loc="upper left", ncols=3)
-    figure.tight_layout(w_pad=3)
+    figure = _panels(results, panels, _goodputs)
+    figure.axes[0].legend(fontsize=9, loc="upper left", ncols=3)
     return figure
 
 
 PLOTS = {
-    "throughput.png": (throughput, "answers a second by connections"),
-    "mobilenet.png": (mobilenet, "rows a second of the large model"),
-    "latency.png": (latency, "percentiles of latency at fixed rates"),
-    "goodput.png": (goodput, "answers in time against the rate asked for"),
+    "throughput.png": (_throughput, "answers a second by connections"),
+    "mobilenet.png": (_mobilenet, "rows a second of the large model"),
+    "latency.png": (_latency, "percentiles of latency at fixed rates"),
+    "goodput.png": (_goodput, "answers in time against the rate asked for"),
 }
 
 
-def _panels(workloads: list[Workload]) -> tuple[Figure, list[Axes]]:
+def _panels(results: Results, workloads: list[Workload], draw: Any) -> Figure:
+    """Draw a panel per workload, side by side."""
     count = len(workloads)
+    figure: Figure
     figure, drawn = plt.subplots(
         1, count, figsize=(WIDTH * count, HEIGHT), squeeze=False
     )
-    return figure, list(drawn[0])
+
+    for axes, workload in zip(drawn[0], workloads, strict=True):
+        axes.set_title(workload.title, pad=16)
+        draw(axes, results, workload)
+
+    figure.tight_layout(w_pad=3)
+    return figure
 
 
 def _bars(axes: Axes, results: Results, workload: Workload) -> None:
-    names = order(results.servers(workload.name, "closed"))[::-1]
+    names = results.servers(workload.name, "closed")[::-1]
     rates = [
         (results.median(standard(workload, name), "throughput") or 0) * workload.rows
         for name in names
@@ -200,77 +205,93 @@ def _bars(axes: Axes, results: Results, workload: Workload) -> None:
     axes.set_xlim(0, max([*rates, limit or 0]) * 1.12)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("rows a second")
-    axes.set_title(workload.title, pad=16)
 
 
-def _percentiles(
-    axes: Axes, results: Results, workload: Workload, server: str, percent: int
-) -> None:
-    key = Key(workload=workload.name, kind="tail", level=percent, server=server)
-    times = [results.median(key, name) or nan for name in PERCENTILES]
+def _percentiles(axes: Axes, results: Results, workload: Workload) -> None:
+    for server in results.servers(workload.name, "tail"):
+        ours = server == TANDEM
 
-    ours = server == TANDEM
-    axes.plot(
-        list(PERCENTILES.values()),
-        times,
-        color=SHADES[percent] if ours else COLOURS[server],
-        alpha=1 if ours else 0.35 + percent / 200,
-        linestyle="-" if ours else (0, (4, 2)),
-        marker="o",
-        markersize=4.5,
-        linewidth=2 if ours else 1.3,
-        label=f"{server}, {percent} %",
-    )
+        for percent in TAILS:
+            key = Key(workload.name, "tail", percent, server)
+            axes.plot(
+                list(PERCENTILES.values()),
+                [results.median(key, name) or nan for name in PERCENTILES],
+                color=SHADES[percent] if ours else COLOURS[server],
+                alpha=1 if ours else 0.35 + percent / 200,
+                linestyle="-" if ours else (0, (4, 2)),
+                marker="o",
+                markersize=4.5,
+                linewidth=2 if ours else 1.3,
+                label=f"{server}, {percent} %",
+            )
+
+    axes.set(yscale="log", xlabel="percentile", ylabel="ms from intended start")
+    _round_ticks(axes)
 
 
-def _goodput(axes: Axes, results: Results, workload: Workload) -> None:
+def _goodputs(axes: Axes, results: Results, workload: Workload) -> None:
     marks = [*(percent / 100 for percent in TAILS[:-1]), 1, *OVERLOADS]
     ideal = np.geomspace(marks[0], marks[-1], 200)
-    axes.plot(
-        ideal,
-        np.minimum(ideal, 1),
-        color=INK,
-        linestyle=(0, (1, 2)),
-        linewidth=1.5,
-        label="ideal",
-    )
+    dotted: Any = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1.5}
+    axes.plot(ideal, np.minimum(ideal, 1), label="ideal", **dotted)
 
-    for server in order(results.servers(workload.name, "overload")):
-        points = sorted(_goodputs(results, workload, server))
-        axes.plot(*zip(*points, strict=True), label=server, **line(server))
+    for server in results.servers(workload.name, "overload"):
+        capacity = results.capacity(workload.name, server) or nan
+        points = {
+            (
+                results.times(point) or nan,
+                (results.median(point.key, "goodput") or 0) / capacity,
+            )
+            for kind in ("tail", "overload")
+            for key in results.keys(workload.name, kind)
+            if key.server == server
+            for point in results.found(key)[:1]
+        }
+        axes.plot(*zip(*sorted(points), strict=True), label=server, **_line(server))
 
     axes.set(xscale="log", xlabel="asked, times capacity", ylim=(0, 1.3))
     axes.set_xticks(marks, [f"{share:g}" for share in marks])
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     axes.minorticks_off()
     axes.set_ylabel(f"answers within {BOUND_SECONDS:g} s, of capacity")
-    axes.set_title(workload.title)
 
 
-def _goodputs(
-    results: Results, workload: Workload, server: str
-) -> set[tuple[float, float]]:
-    """What was asked and what came in time, both in units of the capacity."""
-    capacity = results.capacity(workload.name, server) or nan
-    keys = [
-        point.key
-        for point in results.points
-        if (point.key.workload, point.key.server) == (workload.name, server)
-        and point.key.kind in ("tail", "overload")
-    ]
+def _line(server: str) -> dict[str, Any]:
+    ours = server == TANDEM
     return {
-        (
-            results.times(results.found(key)[0]) or nan,
-            (results.median(key, "goodput") or 0) / capacity,
-        )
-        for key in keys
+        "color": COLOURS[server],
+        "linestyle": (0, (4, 2)) if server in (BOUND, LOGGED) else "-",
+        "linewidth": 2.6 if ours else 1.7,
+        "marker": "o",
+        "markersize": 5,
+        "zorder": 3 if ours else 2,
     }
 
 
-def _opened(results: Results, kind: str) -> list[Workload]:
-    found = {point.key.workload for point in results.points if point.key.kind == kind}
-    return [workload for workload in WORKLOADS if workload.name in found]
+def _round_ticks(axes: Axes) -> None:
+    """Set ticks at 1, 2 and 5 of each power of ten."""
+    low, high = axes.get_ylim()
+    ticks = [step * 10**power for power in range(-2, 6) for step in (1, 2, 5)]
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.set_yticks([tick for tick in ticks if low <= tick <= high])
 
 
-def _closed(workload: Workload, server: str, connections: int) -> Key:
-    return Key(workload=workload.name, kind="closed", level=connections, server=server)
+def _name_ends(axes: Axes, x: float, ends: Mapping[str, float]) -> None:
+    """Write each server's name at `x`, where its line ends, apart from one another."""
+    known = {name: rate for name, rate in ends.items() if isfinite(rate)}
+    last = -inf
+
+    for name, rate in sorted(known.items(), key=lambda each: each[1]):
+        place = max(axes.transData.transform((1, rate))[1], last + LINE_HEIGHT)
+        last = place
+        axes.annotate(
+            f"{name}  {rate:,.0f}",
+            (x, axes.transData.inverted().transform((0, place))[1]),
+            (10, 0),
+            textcoords="offset points",
+            verticalalignment="center",
+            color=COLOURS[name],
+            fontweight="bold" if name == TANDEM else "normal",
+            annotation_clip=False,
+        )

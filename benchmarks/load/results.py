@@ -1,26 +1,26 @@
-"""The figures of a run, kept as JSON: tables and plots are drawn from them."""
+"""Everything that a run measured, point by point."""
 
 from __future__ import annotations
 
-import json
 import statistics
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from benchmarks.load.recording import Figures
+from benchmarks.load.servers import BOUND, TANDEM
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from benchmarks.harness.recording import Window
+    from benchmarks.load.workloads import Workload
 
 Kind: TypeAlias = Literal["closed", "tail", "overload", "alone", "together"]
-FILE = "results.json"
-_DIGITS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """Which measurement: `level` is connections (closed, alone, together), percent of
-    capacity (tail) or times it (overload); `stream` tells apart what ran at once."""
+class Key(NamedTuple):
+    """The name of a measurement.
+
+    `level` is connections (closed, alone, together), percent of capacity (tail) or
+    times it (overload); `stream` tells apart what ran at once.
+    """
 
     workload: str
     kind: Kind
@@ -31,11 +31,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One measurement. `asked` is the rate that was meant, requests a second;
-    `cpu_us` what an answer cost the server, microseconds of its CPUs."""
+    """One measurement. `asked` is the rate that was meant, requests a second; `cpu_us`
+    is the server's CPU time for an answer, in microseconds."""
 
     key: Key
-    figures: Figures
+    window: Window
     asked: float | None = None
     cpu_us: float | None = None
 
@@ -44,90 +44,64 @@ class Point:
 class Results:
     """All points in the order they were measured.
 
-    `limits` has rows a second by model and size of batch, a figure per round; `about`
-    is where, when and how; `notes` what a reader must know, such as who was absent.
+    `limits` has rows a second by model and size of batch, one for each round;
+    `generator_rate` is the requests a second that the generator can send.
     """
 
-    about: dict[str, str] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     generator_rate: float | None = None
-    limits: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    limits: dict[str, dict[int, list[float]]] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
 
     def found(self, key: Key) -> list[Point]:
-        """The same measurement of every round."""
+        """Return the same measurement of every round."""
         return [point for point in self.points if point.key == key]
 
     def median(self, key: Key, name: str) -> float | None:
-        """The middle of the rounds' figures of that name, if there is one."""
-        values = [getattr(point.figures, name) for point in self.found(key)]
-        known = [value for value in values if value is not None]
-        return statistics.median(known) if known else None
+        """Return the median of the rounds' statistic of that name, if there is one."""
+        return _median([getattr(point.window, name) for point in self.found(key)])
+
+    def cpu_us(self, key: Key) -> float | None:
+        return _median([point.cpu_us for point in self.found(key)])
 
     def capacity(self, workload: str, server: str) -> float | None:
-        """The most answers a second that any number of connections got."""
-        keys = {
-            point.key
-            for point in self.points
-            if (point.key.workload, point.key.kind, point.key.server)
-            == (workload, "closed", server)
-        }
-        rates = [self.median(key, "throughput") for key in keys]
+        """Return the most answers a second that any number of connections got."""
+        keys = self.keys(workload, "closed")
+        rates = [self.median(key, "throughput") for key in keys if key.server == server]
         return max((rate for rate in rates if rate is not None), default=None)
 
     def times(self, point: Point) -> float | None:
-        """How many times the capacity was asked for: `level` is what was meant."""
-        capacity = self.capacity(point.key.workload, point.key.server)
-        return point.asked / capacity if point.asked and capacity else None
+        """Return the rate asked over the capacity; `level` is what was meant."""
+        return ratio(point.asked, self.capacity(point.key.workload, point.key.server))
 
     def limit(self, model: str) -> float | None:
-        """Rows a second in process, at the best size of batch."""
-        rates = (
-            [statistics.median(each) for each in self.limits[model].values()]
-            if (model in self.limits)
-            else []
-        )
+        """Return rows a second in process, at the best size of batch."""
+        rates = [
+            statistics.median(each) for each in self.limits.get(model, {}).values()
+        ]
         return max(rates, default=None)
 
+    def keys(self, workload: str, kind: Kind) -> list[Key]:
+        """Return the keys of a kind, in the order of the first measurement."""
+        keys = (point.key for point in self.points)
+        return list(dict.fromkeys(k for k in keys if k[:2] == (workload, kind)))
+
     def servers(self, workload: str, kind: Kind) -> list[str]:
-        """Who was measured so, in the order of the first time."""
-        names = (
-            point.key.server
-            for point in self.points
-            if (point.key.workload, point.key.kind) == (workload, kind)
-        )
-        return list(dict.fromkeys(names))
-
-    def write(self, folder: Path) -> None:
-        text = json.dumps(_short(asdict(self)), indent=1)
-        (folder / FILE).write_text(f"{text}\n", encoding="utf-8")
+        """Return the servers that were measured so, ours first."""
+        names = list(dict.fromkeys(key.server for key in self.keys(workload, kind)))
+        first = [name for name in (TANDEM, BOUND) if name in names]
+        return [*first, *(name for name in names if name not in first)]
 
 
-def read_results(folder: Path) -> Results:
-    """What `write` wrote there."""
-    document = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    points = [
-        Point(
-            key=Key(**each["key"]),
-            figures=Figures(**each["figures"]),
-            asked=each["asked"],
-            cpu_us=each["cpu_us"],
-        )
-        for each in document.pop("points")
-    ]
-    return Results(**document, points=points)
+def standard(workload: Workload, server: str) -> Key:
+    """Return the key of the closed loop that servers are compared at."""
+    return Key(workload.name, "closed", workload.standard, server)
 
 
-def _short(value: Any) -> Any:
-    """The same with so many digits as mean something."""
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
+def ratio(upper: float | None, lower: float | None) -> float | None:
+    """Divide; `None` where one of the two is missing."""
+    return upper / lower if upper is not None and lower else None
 
-    if isinstance(value, dict):
-        return {name: _short(each) for name, each in value.items()}
 
-    if isinstance(value, list):
-        return [_short(each) for each in value]
-
-    return value
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

@@ -1,22 +1,24 @@
-"""How fast the generator is against a server that does nothing but answer."""
+"""The generator's own speed, against a server that does nothing but answer."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 import uvloop
+from httptools import HttpRequestParser
 
-from benchmarks.load.connection import END, LENGTH
-from benchmarks.load.exchanges import exchanges
-from benchmarks.load.process import HOST, free_ports, python_server
-from benchmarks.load.streams import Closed, Span
+from benchmarks.harness.exchanges import predictions
+from benchmarks.harness.generator import Closed, Span
+from benchmarks.harness.servers import HOST, free_port, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from benchmarks.load.generator import Generator
+    from benchmarks.harness.generator import Generator
 
 BODY = b'{"predictions":[[0.0]]}'
 RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -24,38 +26,33 @@ CONNECTIONS = 32
 
 
 class Answerer(asyncio.Protocol):
-    """The same answer to every request, found by its length alone."""
+    """The same answer to every request."""
 
     def __init__(self) -> None:
-        self._received = b""
+        self._parser = HttpRequestParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        received = self._received + data
-        ends = received.find(END)
-        length = received[:ends].lower().partition(LENGTH)[2].partition(b"\r\n")[0]
+        self._parser.feed_data(data)
 
-        if ends < 0 or len(received) < ends + len(END) + int(length):
-            self._received = received
-            return
-
-        self._received = b""
+    def on_message_complete(self) -> None:
         self._transport.write(RESPONSE)
 
 
 def generator_rate(
-    generator: Generator, cpus: list[int], seconds: float, log: Path
+    generator: Generator, cpus: Sequence[int], seconds: float, log: Path
 ) -> float:
-    """Requests a second, small ones, that the generator sends and gets answered."""
-    [port] = free_ports(1)
+    """Return the requests a second, small ones, that the generator gets answered."""
+    port = free_port()
     zeros = np.zeros((1, 32), np.float32)
-    sent = exchanges(zeros, np.zeros((1, 1)), size=1, form="instances", path="/")
-    stream = Closed(port=port, exchanges=sent, connections=CONNECTIONS)
+    exchanges = predictions(zeros, np.zeros((1, 1)), "/")
+    stream = Closed(port=port, exchanges=exchanges, connections=CONNECTIONS)
+    command = [sys.executable, "-m", "benchmarks.load.self_check", str(port)]
 
-    with python_server("benchmarks.load.self_check", [str(port)], cpus, log) as server:
-        server.wait_ready(port, sent[0].request)
+    with serving(command, port, log, cpus=cpus) as server:
+        server.wait_ready(exchanges[0])
         [recording] = generator.run([stream], Span(seconds=seconds))
 
     return len(recording.ended) / max(recording.ended)
@@ -68,6 +65,4 @@ async def _serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     uvloop.run(_serve(int(sys.argv[1])))

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.load.peers import environments
-from benchmarks.load.process import HOST, Process, free_ports, server_process
+from benchmarks import peers
+from benchmarks.harness.exchanges import predict_path
+from benchmarks.harness.servers import HOST, ROOT, free_ports, serving, tandem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from benchmarks.load.exchanges import Exchange, Form
-    from benchmarks.load.workbench import Workbench
+    from benchmarks.harness.exchanges import Exchange, Form
+    from benchmarks.harness.servers import Server as Process
+    from benchmarks.load.workloads import Workbench
 
 TANDEM, LOGGED, BOUND = "tandem", "tandem-log", "bound"
-_APPS = "benchmarks.load.peers.apps"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """What to run, with which additions to the environment."""
-
-    arguments: list[str]
-    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,21 +28,18 @@ class Server:
     """A server by name; `path` may have `{model}` in it.
 
     `command` takes the workbench, a model's name and three free ports, of which the
-    first is the server's. One that serves `all_models` is told none.
+    first is the server's. One without an `environment` of its own serves all models.
     """
 
     name: str
-    form: Form
-    path: str
-    command: Callable[[Workbench, str, list[int]], Command]
-    environment: str | None = None
-    all_models: bool = False
+    command: Callable[[Workbench, str, list[int]], list[str]]
+    form: Form = "instances"
+    path: str = predict_path("{model}")
+    environment: str = ""
 
     def available(self, home: Path) -> bool:
-        """Whether its packages are there."""
-        return self.environment is None or environments.installed(
-            home, self.environment
-        )
+        """Tell if its packages are there."""
+        return not self.environment or peers.installed(home, self.environment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,78 +47,74 @@ class Running:
     """A server that answers."""
 
     server: Server
-    port: int
     process: Process
     bench: Workbench
 
+    @property
+    def port(self) -> int:
+        return self.process.port
+
     def exchanges(self, model: str, rows: int) -> list[Exchange]:
-        """Requests to `model` of `rows` rows each."""
+        """Return requests to `model` of `rows` rows each."""
         path = self.server.path.format(model=model)
         return self.bench.exchanges(model, rows, self.server.form, path)
 
 
 @contextmanager
 def running(server: Server, bench: Workbench, model: str) -> Iterator[Running]:
-    """Start `server` with `model`, and wait for its first right answer.
+    """Start `server` with `model`, and wait for its first answer.
 
     Raises `NotReady`.
     """
     ports = free_ports(3)
-    command = server.command(bench, model, ports)
-    log = bench.logs / f"{server.name}.log"
+    environment = {
+        "PEER_MODEL": str(bench.files[model]),
+        "PEER_PORT": str(ports[0]),
+        "PEER_OTHER_PORTS": ",".join(map(str, ports[1:])),
+        "PYTHONPATH": str(ROOT),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
 
-    with server_process(
-        command.arguments, bench.server_cpus, log, command.variables
+    with serving(
+        server.command(bench, model, ports),
+        ports[0],
+        bench.logs / f"{server.name}.log",
+        cpus=bench.run.server_cpus,
+        environment=environment if server.environment else None,
     ) as process:
-        started = Running(server=server, port=ports[0], process=process, bench=bench)
-        models = bench.models if server.all_models else [model]
+        started = Running(server=server, process=process, bench=bench)
 
-        for name in models:
-            process.wait_ready(ports[0], started.exchanges(name, 1)[0].request)
+        for name in [model] if server.environment else bench.files:
+            process.wait_ready(started.exchanges(name, 1)[0])
 
         yield started
 
 
-def _tandem(*flags: str) -> Callable[[Workbench, str, list[int]], Command]:
-    def command(bench: Workbench, model: str, ports: list[int]) -> Command:
-        arguments = [
-            *shlex.split(bench.tandem),
-            *("serve", str(bench.repository), "--host", HOST),
-            *("--port", str(ports[0]), "--cache-dir", str(bench.cache), *flags),
-        ]
-        return Command(arguments=arguments)
-
-    return command
+def _tandem(bench: Workbench, model: str, ports: list[int]) -> list[str]:
+    return [*_logged(bench, model, ports), "--log-level", "warning"]
 
 
-def _bound(bench: Workbench, model: str, ports: list[int]) -> Command:
-    folders = [f"{name}={folder}" for name, folder in bench.artifacts().items()]
-    module = "benchmarks.load.bound"
-    return Command(arguments=[sys.executable, "-m", module, str(ports[0]), *folders])
+def _logged(bench: Workbench, model: str, ports: list[int]) -> list[str]:
+    return tandem(bench.repository, bench.cache, ports[0])
+
+
+def _bound(bench: Workbench, model: str, ports: list[int]) -> list[str]:
+    folders = [f"{name}={folder}" for name, folder in bench.artifacts.items()]
+    return [sys.executable, "-m", "benchmarks.load.bound", str(ports[0]), *folders]
 
 
 def _peer(
     environment: str, *arguments: str
-) -> Callable[[Workbench, str, list[int]], Command]:
-    """`{port}` and `{folder}`, for files of its own, are filled in."""
+) -> Callable[[Workbench, str, list[int]], list[str]]:
+    """Fill in `{port}` and `{folder}`, which is for files of the peer's own."""
 
-    def command(bench: Workbench, model: str, ports: list[int]) -> Command:
+    def command(bench: Workbench, model: str, ports: list[int]) -> list[str]:
         folder = bench.logs / f"{environment}-{model}"
         folder.mkdir(exist_ok=True)
         _write_mlserver(folder, ports)
-        program, *rest = (
-            each.format(port=ports[0], folder=folder) for each in arguments
-        )
-        return Command(
-            arguments=[str(bench.peers / environment / "bin" / program), *rest],
-            variables={
-                "PEER_MODEL": str(bench.files[model]),
-                "PEER_PORT": str(ports[0]),
-                "PEER_OTHER_PORTS": ",".join(map(str, ports[1:])),
-                "PYTHONPATH": str(bench.root),
-                "BENTOML_DO_NOT_TRACK": "True",
-            },
-        )
+        binaries = bench.run.peers_home / environment / "bin"
+        filled = [each.format(port=ports[0], folder=folder) for each in arguments]
+        return [str(binaries / filled[0]), *filled[1:]]
 
     return command
 
@@ -146,7 +131,7 @@ def _write_mlserver(folder: Path, ports: list[int]) -> None:
     }
     model = {
         "name": "m",
-        "implementation": f"{_APPS}.mlserver_app.Model",
+        "implementation": "benchmarks.peers.mlserver_app.Model",
         "max_batch_size": 64,
         "max_batch_time": 0.002,
     }
@@ -154,57 +139,33 @@ def _write_mlserver(folder: Path, ports: list[int]) -> None:
     (folder / "model-settings.json").write_text(json.dumps(model))
 
 
-_OURS_PATH = "/v1/models/{model}:predict"
 _TENSOR_PATH = "/v2/models/m/infer"
-_FLASK = ("--app", f"{_APPS}.flask_app:app", "run", "--port", "{port}")
-_QUIET = ("--log-level", "warning")
+_FLASK = ("--app", "benchmarks.peers.flask_app:app", "run", "--port", "{port}")
+_BENTOML = ("serve", "benchmarks.peers.bentoml_app:Predict", "--port", "{port}")
 
 OURS = (
-    Server(
-        name=TANDEM,
-        form="instances",
-        path=_OURS_PATH,
-        command=_tandem(*_QUIET),
-        all_models=True,
-    ),
-    Server(
-        name=BOUND,
-        form="instances",
-        path=_OURS_PATH,
-        command=_bound,
-        all_models=True,
-    ),
+    Server(name=TANDEM, command=_tandem),
+    Server(name=BOUND, command=_bound),
 )
 PEERS = (
-    Server(
-        name=LOGGED,
-        form="instances",
-        path=_OURS_PATH,
-        command=_tandem(),
-        all_models=True,
-    ),
+    Server(name=LOGGED, command=_logged),
     Server(
         name="flask",
-        form="instances",
         path="/predict",
         command=_peer("tf", "flask", *_FLASK),
         environment="tf",
     ),
     Server(
         name="litserve",
-        form="instances",
         path="/predict",
-        command=_peer("litserve", "python", "-m", f"{_APPS}.litserve_app"),
+        command=_peer("litserve", "python", "-m", "benchmarks.peers.litserve_app"),
         environment="litserve",
     ),
     Server(
         name="bentoml",
         form="bare",
         path="/predict",
-        command=_peer(
-            "bentoml",
-            *("bentoml", "serve", f"{_APPS}.bentoml_app:Predict", "--port", "{port}"),
-        ),
+        command=_peer("bentoml", "bentoml", *_BENTOML),
         environment="bentoml",
     ),
     Server(
@@ -218,7 +179,7 @@ PEERS = (
         name="triton",
         form="tensor",
         path=_TENSOR_PATH,
-        command=_peer("triton", "python", "-m", f"{_APPS}.triton_app"),
+        command=_peer("triton", "python", "-m", "benchmarks.peers.triton_app"),
         environment="triton",
     ),
 )

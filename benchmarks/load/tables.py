@@ -1,29 +1,26 @@
-"""The results as Markdown tables."""
+"""The results as tables."""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.load.campaign import order
-from benchmarks.load.figures import beside, ratio, standard
-from benchmarks.load.limit import SIZES
-from benchmarks.load.recording import OK, REFUSED
-from benchmarks.load.results import Key
+from benchmarks.harness.recording import OK, REFUSED
+from benchmarks.harness.report import Table
+from benchmarks.load.results import Key, ratio, standard
 from benchmarks.load.servers import TANDEM
+from benchmarks.load.targets import beside
 from benchmarks.load.workloads import (
     BOUND_SECONDS,
     FAIRNESS,
     OVERLOADS,
     PAIR,
+    SIZES,
     TAILS,
     WORKLOADS,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from benchmarks.load.results import Point, Results
     from benchmarks.load.workloads import Workload
 
@@ -33,18 +30,8 @@ REACHED = 0.95
 LATE_MS = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Cells as text; `note` goes below."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-
-
 def tables(results: Results) -> list[Table]:
-    """All tables that have rows."""
+    """Return all tables that have rows."""
     found = [
         *(_throughput(results, workload) for workload in WORKLOADS),
         _limits(results),
@@ -56,26 +43,26 @@ def tables(results: Results) -> list[Table]:
     return [table for table in found if table.rows]
 
 
-def number(figure: float | None, digits: int = 0) -> str:
-    return NOTHING if figure is None else f"{figure:,.{digits}f}"
+def number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.0f}"
 
 
-def significant(figure: float | None) -> str:
-    """Three digits, however large or small."""
-    if figure is None:
-        return NOTHING
+def significant(value: float | None) -> str:
+    """Write three digits, however large or small."""
+    if value is None or abs(value) >= 100:
+        return number(value)
 
-    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+    return f"{value:.3g}"
 
 
 def _throughput(results: Results, workload: Workload) -> Table:
     ours = results.median(standard(workload, TANDEM), "throughput")
     rows = []
 
-    for server in order(results.servers(workload.name, "closed")):
+    for server in results.servers(workload.name, "closed"):
         key = standard(workload, server)
         rates = [
-            results.median(_closed(workload, server, connections), "throughput")
+            results.median(key._replace(level=connections), "throughput")
             for connections in workload.connections
         ]
         rows.append(
@@ -84,7 +71,7 @@ def _throughput(results: Results, workload: Workload) -> Table:
                 *map(significant, rates),
                 significant(results.median(key, "p50")),
                 significant(results.median(key, "p99")),
-                number(_cpu(results, key)),
+                number(results.cpu_us(key)),
                 significant(ratio(ours, results.median(key, "throughput"))),
             )
         )
@@ -93,14 +80,10 @@ def _throughput(results: Results, workload: Workload) -> Table:
     columns = (
         "server",
         *(f"{connections} conn., req/s" for connections in workload.connections),
-        f"p50 ms {at}",
-        f"p99 ms {at}",
-        f"CPU µs/req {at}",
-        f"{TANDEM} is × {at}",
+        *(f"p50 ms {at}", f"p99 ms {at}", f"CPU µs/req {at}", f"{TANDEM} is × {at}"),
     )
-    return Table(
-        title=f"Throughput, closed loop: {workload.title}", columns=columns, rows=rows
-    )
+    title = f"Throughput, closed loop: {workload.title}"
+    return Table(title=title, columns=columns, rows=rows)
 
 
 def _limits(results: Results) -> Table:
@@ -109,8 +92,8 @@ def _limits(results: Results) -> Table:
     for model, sizes in results.limits.items():
         medians = {size: statistics.median(rates) for size, rates in sizes.items()}
         best = max(medians, key=lambda size: medians[size])
-        cells = [number(medians.get(str(size))) for size in SIZES]
-        rows.append((model, *cells, best))
+        cells = [number(medians.get(size)) for size in SIZES]
+        rows.append((model, *cells, str(best)))
 
     return Table(
         title="In-process limit: rows a second by size of batch, one thread",
@@ -120,26 +103,12 @@ def _limits(results: Results) -> Table:
 
 
 def _tails(results: Results) -> Table:
-    rows = []
-
-    for workload in WORKLOADS:
-        for server in order(results.servers(workload.name, "tail")):
-            for percent in TAILS:
-                key = Key(
-                    workload=workload.name, kind="tail", level=percent, server=server
-                )
-                names = ("p50", "p90", "p99", "p999")
-                times = [results.median(key, name) for name in names]
-                rows.append(
-                    (
-                        f"{workload.name}, {server}, {percent} %",
-                        significant(results.median(key, "offered")),
-                        *map(significant, times),
-                        significant(ratio(times[2], times[0])),
-                        significant(results.median(key, "late_p99")),
-                    )
-                )
-
+    keys = [
+        Key(workload.name, "tail", percent, server)
+        for workload in WORKLOADS
+        for server in results.servers(workload.name, "tail")
+        for percent in TAILS
+    ]
     columns = (
         *("of capacity", "req/s", "p50 ms", "p90", "p99", "p99.9", "p99/p50"),
         "generator late, p99 ms",
@@ -147,7 +116,19 @@ def _tails(results: Results) -> Table:
     return Table(
         title="Latencies at fixed rates, Poisson arrivals, from the intended start",
         columns=columns,
-        rows=rows,
+        rows=[_tail(results, key) for key in keys],
+    )
+
+
+def _tail(results: Results, key: Key) -> tuple[str, ...]:
+    names = ("p50", "p90", "p99", "p999")
+    times = [results.median(key, name) for name in names]
+    return (
+        f"{key.workload}, {key.server}, {key.level} %",
+        significant(results.median(key, "offered")),
+        *map(significant, times),
+        significant(ratio(times[2], times[0])),
+        significant(results.median(key, "late_p99")),
     )
 
 
@@ -155,11 +136,9 @@ def _overloads(results: Results) -> Table:
     rows = [
         _overload(results, point)
         for workload in WORKLOADS
-        for server in order(results.servers(workload.name, "overload"))
+        for server in results.servers(workload.name, "overload")
         for times in OVERLOADS
-        for point in results.found(
-            Key(workload=workload.name, kind="overload", level=times, server=server)
-        )
+        for point in results.found(Key(workload.name, "overload", times, server))
     ]
     columns = (
         *("times capacity", "asked req/s", "sent", "goodput", "of peak", "p99 ms"),
@@ -177,10 +156,10 @@ def _overloads(results: Results) -> Table:
 
 
 def _overload(results: Results, point: Point) -> tuple[str, ...]:
-    key, found = point.key, point.figures
+    key, found = point.key, point.window
     peak = results.capacity(key.workload, key.server)
-    refused = sum(found.statuses.get(str(status), 0) for status in REFUSED)
-    other = sum(found.statuses.values()) - refused - found.statuses.get(str(OK), 0)
+    refused = sum(found.statuses.get(status, 0) for status in REFUSED)
+    other = sum(found.statuses.values()) - refused - found.statuses.get(OK, 0)
     times = results.times(point) or 0.0
     capped = "†" if times < REACHED * key.level else ""
     late = "‡" if (found.late_p99 or 0) > LATE_MS else ""
@@ -202,40 +181,29 @@ def _overload(results: Results, point: Point) -> tuple[str, ...]:
 def _pairs(results: Results) -> Table:
     rows = []
 
-    for key in _keys(results, PAIR, "together"):
-        alone = Key(
-            workload=PAIR,
-            kind="alone",
-            level=key.level,
-            server=key.server,
-            stream=key.stream,
-        )
-        rates = [results.median(each, "throughput") for each in (alone, key)]
-        rows.append(
-            (key.stream, *map(significant, rates), significant(ratio(*rates[::-1])))
-        )
+    for key in results.keys(PAIR, "together"):
+        alone = results.median(key._replace(kind="alone"), "throughput")
+        both = results.median(key, "throughput")
+        share = significant(ratio(both, alone))
+        rows.append((key.stream, significant(alone), significant(both), share))
 
-    columns = ("model", "alone, req/s", "both at once, req/s", "share of alone")
     return Table(
         title="`.h5` and `.pb` at once, each by half of the connections",
-        columns=columns,
+        columns=("model", "alone, req/s", "both at once, req/s", "share of alone"),
         rows=rows,
         note="The shares of one pair sum to 1 where serving two models costs nothing.",
     )
 
 
 def _fairness(results: Results) -> Table:
+    keys = [*results.keys(FAIRNESS, "alone"), *results.keys(FAIRNESS, "together")]
+    names = ("throughput", "p50", "p99", "p999")
     rows = [
         (
             f"{key.stream}, {key.kind}",
-            significant(results.median(key, "throughput")),
-            *(
-                significant(results.median(key, name))
-                for name in ("p50", "p99", "p999")
-            ),
+            *(significant(results.median(key, name)) for name in names),
         )
-        for kind in ("alone", "together")
-        for key in _keys(results, FAIRNESS, kind)
+        for key in keys
     ]
     times = significant(beside(results))
     return Table(
@@ -244,19 +212,3 @@ def _fairness(results: Results) -> Table:
         rows=rows,
         note=f"The light model's p99 beside the heavy one is {times} times that alone.",
     )
-
-
-def _keys(results: Results, workload: str, kind: str) -> list[Key]:
-    keys = (point.key for point in results.points)
-    return list(
-        dict.fromkeys(k for k in keys if (k.workload, k.kind) == (workload, kind))
-    )
-
-
-def _closed(workload: Workload, server: str, connections: int) -> Key:
-    return Key(workload=workload.name, kind="closed", level=connections, server=server)
-
-
-def _cpu(results: Results, key: Key) -> float | None:
-    used = [point.cpu_us for point in results.found(key) if point.cpu_us is not None]
-    return statistics.median(used) if used else None

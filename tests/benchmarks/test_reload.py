@@ -5,9 +5,17 @@ from array import array
 import numpy as np
 import pytest
 
-from benchmarks.load.recording import Recording
-from benchmarks.reload_rounds import DURING, REST, Measured
-from benchmarks.stages import COMPILE, LOAD, NOTICE, UNLOAD, Stage
+from benchmarks.harness.recording import Recording
+from benchmarks.reload import (
+    COMPILE,
+    DURING,
+    LOAD,
+    NOTICE,
+    REST,
+    UNLOAD,
+    Measured,
+    Stage,
+)
 
 LATENCIES = {NOTICE: 1.0, COMPILE: 2.0, LOAD: 3.0, UNLOAD: 4.0, "later": 5.0}
 ORIGIN = 1000.0
@@ -49,7 +57,7 @@ def test_latencies_by_when_requests_were_due(
     assert set(measured.latencies(name).round(6).tolist()) == latencies
 
 
-def test_what_was_not_answered_has_no_latency(measured: Measured) -> None:
+def test_a_refused_request_has_no_latency(measured: Measured) -> None:
     measured.recordings[0].statuses[15] = 503
     assert len(measured.latencies(COMPILE)) == 9
     assert measured.seconds(COMPILE) == [10.0]

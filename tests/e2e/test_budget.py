@@ -10,10 +10,9 @@ import anyio
 import httpx
 import pytest
 
-from benchmarks import wide
-from benchmarks.budget import rise
-from benchmarks.client import run_requests
-from benchmarks.resident import Sampler
+from benchmarks.harness import wide
+from benchmarks.harness.client import run_requests
+from benchmarks.harness.memory import Sampler
 from tests.e2e.processes import TANDEM, free_port, ready, running
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ async def test_the_process_grows_by_no_more_than_the_budget(tmp_path: Path) -> N
             text = (await client.get("/metrics")).text
 
     assert evictions(text) > 2 * len(NAMES)
-    assert 2 * WEIGHTS < rise(sampler) <= BUDGET
+    assert 2 * WEIGHTS < sampler.growth <= BUDGET
 
 
 def evictions(text: str) -> float:
@@ -71,7 +70,7 @@ async def ask(port: int, names: list[str], units: int, seed: int) -> None:
     """All models in a random order; every answer must be right."""
     exchanges = [one for name in names for one in wide.exchanges(name, units, seed)]
     tally = await run_requests(
-        ("127.0.0.1", port),
+        port,
         random.Random(seed).choices(exchanges, k=REQUESTS),
         requests=REQUESTS,
         connections=CONNECTIONS,

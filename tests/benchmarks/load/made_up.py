@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.load.recording import Figures
+from benchmarks.harness.recording import Window
 from benchmarks.load.results import Key, Kind, Point, Results
 from benchmarks.load.servers import NAMES, TANDEM
 from benchmarks.load.workloads import (
@@ -17,8 +17,7 @@ from benchmarks.load.workloads import (
     WORKLOADS,
 )
 
-FIGURES = Figures(
-    seconds=4,
+WINDOW = Window(
     offered=0,
     sent=0,
     throughput=0,
@@ -27,14 +26,11 @@ FIGURES = Figures(
     p90=3,
     p99=6,
     p999=9,
-    p99_sent=6,
     refusal_p99=None,
-    refusal_p99_sent=None,
     late_p99=0.2,
-    statuses={"200": 1000},
+    statuses={200: 1000},
     resets=0,
     unanswered=0,
-    checked=10,
     wrong=0,
 )
 SPEEDS = {
@@ -65,11 +61,8 @@ MOBILENET = {
 def results() -> Results:
     """A run of every workload and server, in which all figures are reached."""
     made = Results(
-        about={"date": "2030-01-01", "command": "python -m benchmarks.load"},
-        versions={"litserve": "0.2"},
-        notes=["server on CPU 0, generator on 1"],
         generator_rate=40000.0,
-        limits={"dense": {"1": [12e3], "64": [5e5]}, "mobilenet": {"8": [60.0]}},
+        limits={"dense": {1: [12e3], 64: [5e5]}, "mobilenet": {8: [60.0]}},
     )
 
     for workload in WORKLOADS:
@@ -81,12 +74,7 @@ def results() -> Results:
                 rate /= workload.rows
                 _add(
                     made,
-                    Key(
-                        workload=workload.name,
-                        kind="closed",
-                        level=connections,
-                        server=server,
-                    ),
+                    Key(workload.name, "closed", connections, server),
                     rate,
                 )
 
@@ -101,24 +89,18 @@ def results() -> Results:
         for stream in ("dense", "dense_frozen"):
             _add(
                 made,
-                Key(workload=PAIR, kind=kind, level=32, server=TANDEM, stream=stream),
+                Key(PAIR, kind, 32, TANDEM, stream),
                 9000 if kind == "alone" else 4400,
             )
 
     _add(
         made,
-        Key(workload=FAIRNESS, kind="alone", level=0, server=TANDEM, stream=LIGHT),
+        Key(FAIRNESS, "alone", 0, TANDEM, LIGHT),
         100,
     )
     _add(
         made,
-        Key(
-            workload=FAIRNESS,
-            kind="together",
-            level=HEAVY_CONNECTIONS,
-            server=TANDEM,
-            stream=LIGHT,
-        ),
+        Key(FAIRNESS, "together", HEAVY_CONNECTIONS, TANDEM, LIGHT),
         100,
         p99=12.0,
     )
@@ -128,7 +110,7 @@ def results() -> Results:
 def _rates(made: Results, workload: str, server: str, capacity: float) -> None:
     for percent in TAILS:
         slow = 1 / (1 - percent / 100)
-        key = Key(workload=workload, kind="tail", level=percent, server=server)
+        key = Key(workload, "tail", percent, server)
         _add(
             made,
             key,
@@ -141,7 +123,7 @@ def _rates(made: Results, workload: str, server: str, capacity: float) -> None:
         )
 
     for times in OVERLOADS:
-        key = Key(workload=workload, kind="overload", level=times, server=server)
+        key = Key(workload, "overload", times, server)
         share = 0.97 if server == TANDEM else 1 / times**2
         _add(
             made,
@@ -149,18 +131,18 @@ def _rates(made: Results, workload: str, server: str, capacity: float) -> None:
             capacity * share,
             asked=capacity * times,
             refusal_p99=8.0,
-            statuses={"200": 4000, "429": 4000 * (times - 1)},
+            statuses={200: 4000, 429: 4000 * (times - 1)},
         )
 
 
 def _add(
     made: Results, key: Key, rate: float, asked: float | None = None, **changes: object
 ) -> None:
-    figures = replace(FIGURES, throughput=rate, goodput=rate, offered=rate, sent=rate)
+    window = replace(WINDOW, throughput=rate, goodput=rate, offered=rate, sent=rate)
     made.points.append(
         Point(
             key=key,
-            figures=replace(figures, **changes),  # type: ignore[arg-type]
+            window=replace(window, **changes),  # type: ignore[arg-type]
             asked=asked,
             cpu_us=1e6 / rate,
         )

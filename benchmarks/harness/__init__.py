@@ -1,0 +1,1 @@
+"""Servers, clients, clocks and reports that the benchmarks share."""

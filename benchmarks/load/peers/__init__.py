@@ -1,1 +1,0 @@
-"""Servers that a user would pick instead, each in an environment of its own."""
