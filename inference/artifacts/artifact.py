@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inference.artifacts.json_arrays import from_json, to_json
 from inference.artifacts.machine import UNKNOWN, Machine, PortableGraph
-from inference.artifacts.weight_files import (
+from inference.artifacts.weights import (
     LARGE,
     PACKED,
     Weight,

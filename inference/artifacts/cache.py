@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inference.artifacts.artifact import FORMAT, Artifact, DamagedArtifact, Manifest
-from inference.artifacts.weight_sharing import share_weights
+from inference.artifacts.weights import share_weights
 from inference.system.file_lock import try_lock
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from inference.artifacts.artifact import (
     signature_entry,
 )
 from inference.artifacts.machine import PortableGraph
-from inference.artifacts.weight_files import file_lengths
+from inference.artifacts.weights import file_lengths
 from inference.backend import tf, tf1
 from inference.compiler.rewriting.constants import share_constants
 from inference.compiler.rewriting.forms import escaping_variables
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inference.artifacts.artifact import SignatureEntry
-    from inference.artifacts.weight_files import Weight
+    from inference.artifacts.weights import Weight
     from inference.compiler.rewriting.forms import GraphForm
     from inference.compiler.weights import Values
     from inference.formats.graph.source import Source

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from inference.artifacts.weight_files import (
+from inference.artifacts.weights import (
     LARGE,
     OWN_FILE,
     PACKED,

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from inference.dtypes import numpy_dtype
+from inference.inputs.encoded_media import picture, png
 from inference.inputs.hints import NO_HINTS
 from inference.inputs.part_samples import fit_parts
-from inference.inputs.sample_values import kind_of, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from inference.inputs.hints import Hints, Texts
-    from inference.inputs.sample_values import Draw
+    from inference.inputs.hints import Hint, Hints, Texts
     from inference.types import Array, Shape, Signature, TensorSpec
+
+    Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 SIZES = (16, 1, 64, 224, 1024, 4096, 12_288, 48_000)
 MOST_VALUES = 2**22
@@ -36,6 +37,17 @@ _RARITY = {"floats": 2, "rows": 4}
 
 UNKNOWN_RANKS = ((16,), (), None, (32, 32, 3), (28, 28, 1), (224, 224, 3))
 _USUAL = 224
+
+WORDS = (b"a", b"b")
+COMMON_TEXTS: tuple[Texts, ...] = (
+    WORDS,
+    (b"1", b"2"),
+    (b"", b"\n\x00"),
+    (png(picture(64, 0)), png(picture(64, 1))),
+    (b"2020-01-01", b"2021-02-03"),
+)
+_RANGES = ((0.0, 1.0), (1.0, 2.0), (0.0, 255.0))
+_MOST_COUNT = 2**31
 
 
 class Candidate(Protocol):
@@ -192,3 +204,113 @@ def _shape(shape: Shape, guess: Guess, rows: int) -> tuple[int, ...]:
         size if known is None else known
         for known, size in zip(shape, sizes, strict=False)
     )
+
+
+def kind_of(spec: TensorSpec) -> str:
+    """Return one of `texts`, `integers` and `floats`."""
+    if spec.dtype == "string":
+        return "texts"
+
+    return "integers" if numpy_dtype(spec.dtype).kind in "iub" else "floats"
+
+
+def ways(
+    spec: TensorSpec,
+    hint: Hint,
+    *,
+    texts: Sequence[Texts] = (),
+    longest: int | None = None,
+) -> list[Draw]:
+    """Return the ways to draw values for an input, likely ones first.
+
+    `texts` are sets of strings to try first. `longest` is for inputs that may hold the
+    lengths of rows.
+    """
+    if spec.dtype == "string":
+        return [_of_texts(each) for each in (*hint.texts, *texts, *COMMON_TEXTS)]
+
+    dtype = numpy_dtype(spec.dtype)
+
+    if dtype.kind in "iub":
+        return _integer_ways(dtype, hint, longest)
+
+    # Keras 2 takes ids as floats, unless told otherwise.
+    ids = [] if hint.count is None else [_below(0, hint.count)]
+    usual = _complex if dtype.kind == "c" else _normal
+    return [*ids, usual, *map(_between, _ranges(hint))]
+
+
+def _integer_ways(dtype: np.dtype[Any], hint: Hint, longest: int | None) -> list[Draw]:
+    # Small ranges: integers are mostly indices into something of unknown length.
+    if dtype.kind == "b":
+        return [_below(0, 2)]
+
+    most = min(_MOST_COUNT, int(np.iinfo(dtype).max) + 1)
+    bounds = [(0, 256)] if dtype == np.uint8 else []
+
+    if hint.count is not None:
+        bounds.insert(0, (0, hint.count))
+
+    if longest is not None:
+        bounds.insert(0, (1, longest + 1))
+
+    bounds.append((0, 2))
+
+    if hint.low is not None or hint.high is not None:
+        bounds.append(_whole(*_ends(hint)))
+
+    bounds.append((1, 4))
+    kept = [(low, min(high, most)) for low, high in bounds]
+    return [_below(low, high) for low, high in dict.fromkeys(kept) if low < high]
+
+
+def _ranges(hint: Hint) -> list[tuple[float, float]]:
+    named = hint.low is not None or hint.high is not None
+    return [*([_ends(hint)] if named else []), *_RANGES]
+
+
+def _ends(hint: Hint) -> tuple[float, float]:
+    """Return the range; a width of 2 replaces an open end."""
+    low = (hint.high or 0) - 2 if hint.low is None else hint.low
+    return low, low + 2 if hint.high is None else hint.high
+
+
+def _whole(low: float, high: float) -> tuple[int, int]:
+    return int(np.ceil(low)), int(np.floor(high)) + 1
+
+
+def _of_texts(texts: Texts) -> Draw:
+    made = np.empty(len(texts), dtype=object)
+    made[:] = texts
+
+    def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        places = generator.integers(0, len(made), size=shape)
+
+        if places.ndim and places.size:
+            # Consecutive rows differ, at least in their first value.
+            start, count = places.flat[0], len(places)
+            places.reshape(count, -1)[:, 0] = (start + np.arange(count)) % len(made)
+
+        return np.asarray(made[places], dtype=object)
+
+    return draw
+
+
+def _below(low: int, high: int) -> Draw:
+    return lambda generator, shape: np.asarray(
+        generator.integers(low, high, size=shape)
+    )
+
+
+def _between(ends: tuple[float, float]) -> Draw:
+    low, high = ends
+    return lambda generator, shape: np.asarray(generator.uniform(low, high, shape))
+
+
+def _normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.asarray(generator.standard_normal(shape))
+
+
+def _complex(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    real, imaginary = generator.standard_normal((2, *shape))
+    return np.asarray(real + 1j * imaginary)

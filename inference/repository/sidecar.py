@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +19,7 @@ from pydantic import (
 )
 
 from inference.errors import InvalidSidecar
+from inference.limits import Batching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from inference.limits import Limits
+
+T = TypeVar("T")
 
 MAX_TIMEOUT_SECONDS = 86400
 MAX_BYTES = 2**20
@@ -270,3 +275,53 @@ def _shown(value: object) -> str:
     text = str(value)
     whole = len(text) <= _LONGEST_SHOWN
     return text if whole else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def limits_with(sidecar: Sidecar, defaults: Limits) -> Limits:
+    """Return `defaults` with the sidecar's changes. Raises `InvalidSidecar`."""
+    table = sidecar.batching
+    batching = _batching(defaults.batching, table, "batching")
+    return replace(
+        defaults,
+        concurrency=sidecar.concurrency or defaults.concurrency,
+        intra_op_threads=sidecar.intra_op_threads or defaults.intra_op_threads,
+        max_queue=_either(sidecar.max_queue, defaults.max_queue),
+        timeout_seconds=_either(sidecar.timeout, defaults.timeout_seconds),
+        batching=batching,
+        signatures={
+            name: _batching(batching, own, f"batching.signatures.{name}")
+            for name, own in table.signatures.items()
+        },
+    )
+
+
+def _either(own: T | None, default: T) -> T:
+    return default if own is None else own
+
+
+def _batching(base: Batching, table: BatchingTable, place: str) -> Batching:
+    rows = _max_rows(base, table)
+    allowed = table.allowed_rows
+
+    if allowed is not None and allowed[-1] != rows:
+        raise InvalidSidecar(
+            f"'{place}': the largest of allowed_rows is {allowed[-1]}, and max_rows is "
+            f"{rows}; they must be the same."
+        )
+
+    if allowed is None:
+        allowed = tuple(size for size in base.allowed_rows if size <= rows)
+
+    delay = table.max_delay_ms
+    return Batching(
+        max_rows=rows,
+        max_delay_seconds=base.max_delay_seconds if delay is None else delay / 1000,
+        allowed_rows=allowed,
+    )
+
+
+def _max_rows(base: Batching, table: BatchingTable) -> int:
+    if table.max_rows is not None:
+        return table.max_rows
+
+    return table.allowed_rows[-1] if table.allowed_rows else base.max_rows

@@ -12,8 +12,7 @@ import structlog
 
 from inference.artifacts.artifact import DamagedArtifact
 from inference.errors import LoadFailed
-from inference.repository.sidecar import read_sidecar, sidecar_errors
-from inference.repository.sidecar_limits import limits_with
+from inference.repository.sidecar import limits_with, read_sidecar, sidecar_errors
 from inference.runtime.footprint import expected_bytes
 from inference.runtime.opening import ForeignArtifact, open_artifact
 

@@ -109,7 +109,7 @@ def sent(dtype: str) -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("name", SERVED)
-def test_what_goes_in_comes_out(tmp_path: Path, name: str) -> None:
+def test_values_round_trip(tmp_path: Path, name: str) -> None:
     path = frozen(tmp_path / "model.pb", tf.dtypes.as_dtype(name))
 
     with compiled(path, tmp_path) as servable:
@@ -121,14 +121,14 @@ def test_what_goes_in_comes_out(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ANSWERED)
-def test_what_numpy_lacks_is_written_from_a_wider_type(name: str) -> None:
+def test_dtypes_that_numpy_lacks_are_written_from_a_wider_one(name: str) -> None:
     array = np.array([[1, 0]]).astype(getattr(ml_dtypes, name))
 
     assert arrays.text("y", array).decode() == ANSWERED[name]
 
 
 @pytest.mark.parametrize("name", ["float8_e5m2", "float8_e4m3fn", "int4"])
-def test_a_graph_that_gives_them_is_answered(tmp_path: Path, name: str) -> None:
+def test_graphs_with_these_outputs_are_answered(tmp_path: Path, name: str) -> None:
     with tf.Graph().as_default() as graph:
         inputs = tf.compat.v1.placeholder(tf.float32, [None, 2], "x")
         whole = tf.cast(inputs, tf.int8) if name == "int4" else inputs
@@ -145,7 +145,7 @@ def test_a_graph_that_gives_them_is_answered(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_no_request_can_hold_is_refused_when_it_is_compiled(
+def test_unsendable_inputs_are_refused_at_compilation(
     tmp_path: Path, name: str
 ) -> None:
     path = frozen(tmp_path / "model.pb", tf.dtypes.as_dtype(name))
@@ -155,7 +155,7 @@ def test_what_no_request_can_hold_is_refused_when_it_is_compiled(
 
 
 @pytest.mark.parametrize("name", sorted(BINARY))
-def test_what_json_has_no_form_for_is_said_at_the_call(
+def test_outputs_without_a_json_form_are_refused_at_the_call(
     tmp_path: Path, name: str
 ) -> None:
     path = frozen(tmp_path / "model.pb", tf.dtypes.as_dtype(name))

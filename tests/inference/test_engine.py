@@ -111,7 +111,7 @@ async def test_one_model_through_the_real_compiler(
     assert names - {"portable.pb.gz"} == {"graph.pb", "manifest.json", "weights.bin"}
 
 
-async def test_an_empty_repository_is_ready_and_said(config: EngineConfig) -> None:
+async def test_empty_repository_is_ready_and_logged(config: EngineConfig) -> None:
     (config.repository / "notes").mkdir()
 
     with capture_logs() as lines:
@@ -129,7 +129,7 @@ async def test_an_empty_repository_is_ready_and_said(config: EngineConfig) -> No
             engine.status(ModelSpec(name="a"))
 
 
-async def test_a_repository_that_isnt_there(tmp_path: Path) -> None:
+async def test_missing_repository_raises(tmp_path: Path) -> None:
     config = EngineConfig(repository=tmp_path / "none", cache=tmp_path / "cache")
 
     with pytest.raises(FileNotFoundError):
@@ -137,7 +137,7 @@ async def test_a_repository_that_isnt_there(tmp_path: Path) -> None:
             pass
 
 
-async def test_names_and_versions(served: EngineConfig) -> None:
+async def test_models_are_listed_by_name_and_version(served: EngineConfig) -> None:
     async with Engine(served) as engine:
         assert {status.state for status in engine.models()} == {ModelState.START}
         assert not engine.ready()
@@ -160,7 +160,7 @@ async def test_names_and_versions(served: EngineConfig) -> None:
             )
 
 
-async def test_a_wrong_sidecar_fails_its_own_model_only(served: EngineConfig) -> None:
+async def test_invalid_sidecar_fails_its_own_model_only(served: EngineConfig) -> None:
     (served.repository / "frozen.toml").write_text("concurency = 3")
 
     async with Engine(served) as engine:
@@ -171,7 +171,7 @@ async def test_a_wrong_sidecar_fails_its_own_model_only(served: EngineConfig) ->
         assert engine.status(ModelSpec(name="saved")).error is None
 
 
-async def test_a_file_that_vanishes_before_it_is_loaded(served: EngineConfig) -> None:
+async def test_file_removed_before_it_is_loaded(served: EngineConfig) -> None:
     async with Engine(served) as engine:
         (served.repository / "frozen.pb").unlink()
         shutil.rmtree(served.repository / "lookup")
@@ -185,7 +185,7 @@ async def test_a_file_that_vanishes_before_it_is_loaded(served: EngineConfig) ->
         assert engine.status(ModelSpec(name="saved")).state is ModelState.AVAILABLE
 
 
-async def test_what_fails_unexpectedly_fails_one_model(
+async def test_unexpected_failure_fails_one_model(
     served: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = Servable.warm_up
@@ -204,7 +204,7 @@ async def test_what_fails_unexpectedly_fails_one_model(
         assert engine.status(ModelSpec(name="frozen")).state is ModelState.AVAILABLE
 
 
-async def test_leaving_closes_what_was_loaded(
+async def test_exit_closes_loaded_models(
     served: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = []
@@ -225,7 +225,7 @@ async def test_leaving_closes_what_was_loaded(
     assert all(status.signatures == {} for status in engine.models())
 
 
-async def test_leaving_calls_off_what_is_being_compiled(
+async def test_exit_cancels_compilation(
     config: EngineConfig, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (config.repository / "slow.h5").write_bytes(b"none")

@@ -117,7 +117,7 @@ async def test_wrong_limits_fail_their_own_model(
         assert engine.status(SAVED).state is ModelState.AVAILABLE
 
 
-async def test_who_is_admitted(served: EngineConfig) -> None:
+async def test_admission_follows_the_models_state(served: EngineConfig) -> None:
     (served.repository / "frozen.toml").write_text("concurency = 3")
 
     async with Engine(served) as engine:
@@ -138,7 +138,7 @@ async def test_who_is_admitted(served: EngineConfig) -> None:
             engine.admit(ModelSpec(name="saved", version=8))
 
 
-async def test_leaving_waits_for_the_calls_that_run(
+async def test_exit_waits_for_running_calls(
     compiled: CompiledCases, served: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is closed under a thread, and its client has its answer."""
@@ -168,7 +168,7 @@ async def test_leaving_waits_for_the_calls_that_run(
     assert list(results) == ["saved"]
 
 
-async def test_leaving_closes_what_is_being_mapped(
+async def test_exit_closes_a_model_being_mapped(
     served: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()

@@ -67,7 +67,7 @@ def request(name: str, version: int | None = None) -> PredictRequest:
     return PredictRequest(model=ModelSpec(name=name, version=version), inputs={"x": x})
 
 
-async def test_who_waits_for_an_evicted_version_is_answered_by_the_next(
+async def test_requests_of_a_replaced_version_go_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sight = {"a": {1: "a"}, "b": {1: "b"}}
@@ -100,7 +100,7 @@ async def test_who_waits_for_an_evicted_version_is_answered_by_the_next(
         assert engine.overview().memory_bytes == MIB
 
 
-async def test_a_repository_that_cant_be_read_leaves_what_is_served(
+async def test_unreadable_repository_leaves_served_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(tmp_path, monkeypatch, {"a": {1: "a"}}, budget=MIB) as made:
@@ -118,7 +118,7 @@ async def test_a_repository_that_cant_be_read_leaves_what_is_served(
         assert engine.overview().repository_error is None
 
 
-async def test_after_the_end_nothing_answers(
+async def test_nothing_answers_after_exit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sight = {"a": {1: "a"}, "b": {1: "b"}}

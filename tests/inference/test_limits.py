@@ -6,8 +6,7 @@ import pytest
 
 from inference.errors import InvalidSidecar
 from inference.limits import Batching, Limits
-from inference.repository.sidecar import Sidecar
-from inference.repository.sidecar_limits import limits_with
+from inference.repository.sidecar import Sidecar, limits_with
 
 SERVER = Limits(
     concurrency=3,
@@ -38,7 +37,9 @@ def test_without_a_sidecar_the_servers_limits_hold() -> None:
         ({"timeout": 500}, "timeout_seconds", 500),
     ],
 )
-def test_the_sidecar_wins(sidecar: dict[str, Any], field: str, value: float) -> None:
+def test_sidecar_overrides_the_server(
+    sidecar: dict[str, Any], field: str, value: float
+) -> None:
     limits = merged(sidecar)
     assert getattr(limits, field) == value
 
@@ -77,14 +78,14 @@ def test_the_sidecar_wins(sidecar: dict[str, Any], field: str, value: float) -> 
         ),
     ],
 )
-def test_batching(table: dict[str, Any], batching: Batching) -> None:
+def test_batching_of_the_sidecar(table: dict[str, Any], batching: Batching) -> None:
     assert merged({"batching": table}).batching == batching
     # The same words mean the same for one signature.
     one = merged({"batching": {"signatures": {"a": table}}})
     assert (one.batching, one.signatures) == (SERVER.batching, {"a": batching})
 
 
-def test_a_signature_takes_over_what_its_model_says() -> None:
+def test_signature_inherits_its_models_batching() -> None:
     table = {
         "allowed_rows": [2, 4],
         "max_delay_ms": 9,
@@ -110,7 +111,7 @@ def test_a_signature_takes_over_what_its_model_says() -> None:
         ),
     ],
 )
-def test_rows_that_contradict_each_other(table: dict[str, Any], place: str) -> None:
+def test_contradictory_rows_are_refused(table: dict[str, Any], place: str) -> None:
     words = f"^'{place}': the largest of allowed_rows is 4, and max_rows is 8; they"
 
     with pytest.raises(InvalidSidecar, match=words):
@@ -118,7 +119,7 @@ def test_rows_that_contradict_each_other(table: dict[str, Any], place: str) -> N
 
 
 @pytest.mark.parametrize(("max_rows", "allowed"), [(8, (1, 4)), (4, (1, 4)), (3, (1,))])
-def test_sizes_of_the_model_that_a_signature_has_room_for(
+def test_signature_inherits_allowed_rows_that_fit(
     max_rows: int, allowed: tuple[int, ...]
 ) -> None:
     table = {"allowed_rows": [1, 4], "signatures": {"a": {"max_rows": max_rows}}}
@@ -126,7 +127,7 @@ def test_sizes_of_the_model_that_a_signature_has_room_for(
     assert (plan.max_rows, plan.allowed_rows) == (max_rows, allowed)
 
 
-def test_an_unknown_signature() -> None:
+def test_unknown_signature_is_refused() -> None:
     limits = merged({"batching": {"signatures": {"clasify": {"max_rows": 2}}}})
     words = "^'batching.signatures.clasify': the model has no such signature; it has: "
 
@@ -143,5 +144,7 @@ def test_an_unknown_signature() -> None:
         pytest.param(0.0, 1000.0, id="none"),
     ],
 )
-def test_deadline(timeout: float | None, deadline: float) -> None:
+def test_request_timeout_only_shortens_the_deadline(
+    timeout: float | None, deadline: float
+) -> None:
     assert SERVER.deadline(1000.0, timeout) == deadline

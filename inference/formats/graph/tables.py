@@ -14,7 +14,7 @@ import numpy as np
 from inference.backend import tf, tf1
 from inference.formats.graph.source import Table
 from inference.formats.graph.tensors import as_array
-from inference.inputs.sample_values import WORDS
+from inference.inputs.samples import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -69,7 +69,7 @@ def times(compiled: Compiled) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
-async def test_two_that_compile_one_model_at_once_compile_it_once(
+async def test_concurrent_builds_compile_a_model_once(
     compiled: CompiledCases, cache: ArtifactCache, files: ModelFiles
 ) -> None:
     done: list[Compiled] = []
@@ -96,7 +96,7 @@ async def test_two_that_compile_one_model_at_once_compile_it_once(
     assert_outputs(outputs, example.outputs)
 
 
-async def test_what_is_in_the_cache_isnt_compiled(
+async def test_cached_artifact_is_not_compiled(
     compiled: CompiledCases, cache: ArtifactCache, files: ModelFiles
 ) -> None:
     artifact = put(cache, files, compiled.artifact(NAME))
@@ -111,7 +111,7 @@ async def test_what_is_in_the_cache_isnt_compiled(
     assert stages == ["hashing", "hashing"]
 
 
-async def test_a_damaged_artifact_is_compiled_again(
+async def test_damaged_artifact_is_compiled_again(
     compiled: CompiledCases, cache: ArtifactCache, files: ModelFiles
 ) -> None:
     damaged = put(cache, files, compiled.artifact(NAME))
@@ -124,7 +124,7 @@ async def test_a_damaged_artifact_is_compiled_again(
     assert again.artifact.read_manifest() == again.manifest
 
 
-async def test_a_child_that_is_killed(
+async def test_killed_child_is_reported(
     cache: ArtifactCache,
     child: Child,
     file: ModelFiles,
@@ -138,7 +138,7 @@ async def test_a_child_that_is_killed(
     assert cache.find(key_of(file)) is None
 
 
-async def test_a_child_that_fails_has_last_words(
+async def test_failed_child_is_reported_with_its_last_output(
     cache: ArtifactCache,
     child: Child,
     file: ModelFiles,
@@ -150,7 +150,7 @@ async def test_a_child_that_fails_has_last_words(
         await new(cache).build(file, lambda _: None)
 
 
-async def test_what_a_child_says_at_length_isnt_kept(
+async def test_long_output_of_a_child_is_truncated(
     cache: ArtifactCache,
     child: Child,
     file: ModelFiles,
@@ -181,7 +181,7 @@ async def test_an_error_keeps_its_class_and_its_text(
     assert stages == ["hashing", "waiting for the compiler", "reading"]
 
 
-async def test_a_child_that_takes_too_long_is_ended(
+async def test_child_past_its_timeout_is_killed(
     cache: ArtifactCache,
     child: Child,
     file: ModelFiles,
@@ -197,7 +197,7 @@ async def test_a_child_that_takes_too_long_is_ended(
     assert not any(map(is_alive, child.pids))
 
 
-async def test_cancellation_leaves_nothing(
+async def test_cancelled_build_leaves_no_files(
     cache: ArtifactCache,
     child: Child,
     file: ModelFiles,
@@ -222,7 +222,7 @@ async def test_cancellation_leaves_nothing(
         assert locked
 
 
-async def test_no_more_than_two_children(
+async def test_at_most_two_children_run_at_once(
     cache: ArtifactCache,
     child: Child,
     tmp_path: Path,
@@ -264,14 +264,16 @@ async def test_no_more_than_two_children(
     assert stages == dict.fromkeys("abc", "reading")
 
 
-async def test_a_source_that_has_gone(cache: ArtifactCache, tmp_path: Path) -> None:
+async def test_missing_source_is_an_invalid_model(
+    cache: ArtifactCache, tmp_path: Path
+) -> None:
     files = ModelFiles(id=ModelId("model", 1), path=tmp_path / "model.h5")
 
     with pytest.raises(InvalidModel, match=r"model\.h5 can't be read: No such file"):
         await new(cache).build(files, lambda _: None)
 
 
-async def test_a_sidecar_that_is_wrong_needs_no_child(
+async def test_invalid_sidecar_fails_without_a_child(
     cache: ArtifactCache, file: ModelFiles, tmp_path: Path
 ) -> None:
     sidecar = tmp_path / "model.toml"

@@ -49,7 +49,7 @@ def test_nothing_is_found_in_an_empty_cache(cache: ArtifactCache) -> None:
     assert cache.find("key") is None
 
 
-def test_what_was_published_is_found(cache: ArtifactCache, made: Artifact) -> None:
+def test_published_artifact_is_found(cache: ArtifactCache, made: Artifact) -> None:
     published = publish(cache, made)
     found = cache.find("key")
 
@@ -61,7 +61,7 @@ def test_what_was_published_is_found(cache: ArtifactCache, made: Artifact) -> No
     assert cache.find("other") is None
 
 
-def test_the_second_to_publish_takes_the_firsts(
+def test_second_publisher_gets_the_first_artifact(
     cache: ArtifactCache, made: Artifact
 ) -> None:
     first = publish(cache, made)
@@ -71,7 +71,7 @@ def test_the_second_to_publish_takes_the_firsts(
     assert [p.stat().st_mtime_ns for p in sorted(first.folder.iterdir())] == times
 
 
-def test_no_scratch_is_left(cache: ArtifactCache, made: Artifact) -> None:
+def test_scratch_folder_is_removed(cache: ArtifactCache, made: Artifact) -> None:
     with cache.scratch() as folder:
         assert list(folder.iterdir()) == []
         (folder / "graph.pb").touch()
@@ -85,7 +85,7 @@ def test_no_scratch_is_left(cache: ArtifactCache, made: Artifact) -> None:
 
 
 @pytest.mark.parametrize("name", ["graph", "weights", "manifest"])
-def test_a_damaged_artifact_is_removed(
+def test_damaged_artifact_is_removed(
     cache: ArtifactCache, made: Artifact, name: str
 ) -> None:
     published = publish(cache, made)
@@ -98,7 +98,7 @@ def test_a_damaged_artifact_is_removed(
     assert cache.find("key") is not None
 
 
-def test_one_lock_for_each_key(cache: ArtifactCache) -> None:
+def test_each_key_has_its_own_lock(cache: ArtifactCache) -> None:
     with cache.try_lock("a") as first, cache.try_lock("b") as other:
         with cache.try_lock("a") as second:
             assert (first, other, second) == (True, True, False)
@@ -204,7 +204,7 @@ def test_the_key_changes_with_the_folder(
     assert key_of(folder) != before
 
 
-def test_the_sidecar_in_a_folder_is_read_for_what_it_says(folder: Path) -> None:
+def test_non_shaping_sidecar_keys_leave_the_key_unchanged(folder: Path) -> None:
     """Its comments and its concurrency shape no artifact."""
     before = key_of(folder)
     beside = folder / "model.toml"
@@ -222,15 +222,13 @@ def test_the_sidecar_in_a_folder_is_read_for_what_it_says(folder: Path) -> None:
         '[signatures.a]\noutputs = ["x"]',
     ],
 )
-def test_the_key_changes_with_what_the_sidecar_says(
+def test_the_key_changes_with_shaping_keys_of_the_sidecar(
     tmp_path: Path, file: Path, text: str
 ) -> None:
     assert key_of(file, sidecar(tmp_path, text)) != key_of(file)
 
 
-def test_the_key_doesnt_change_with_how_many_calls_may_run(
-    tmp_path: Path, file: Path
-) -> None:
+def test_the_key_doesnt_change_with_concurrency(tmp_path: Path, file: Path) -> None:
     assert key_of(file, sidecar(tmp_path, "concurrency = 7")) == key_of(file)
 
 

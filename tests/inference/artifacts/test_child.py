@@ -66,7 +66,7 @@ def _has_ended(process: int, *, seconds: float) -> bool:
     return bool(ready)
 
 
-async def test_a_child_that_is_killed_and_the_next(
+async def test_next_build_succeeds_after_a_killed_child(
     compiled: CompiledCases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = compiled.case("h5_two_in_two_out").path
@@ -92,7 +92,7 @@ async def test_a_child_that_is_killed_and_the_next(
     assert len(list(cache.folder.iterdir())) == 1
 
 
-async def test_what_is_in_the_cache_must_be_of_the_right_files(
+async def test_cached_artifact_is_verified_against_checksums(
     compiled: CompiledCases, tmp_path: Path
 ) -> None:
     case = compiled.case("h5_two_in_two_out").path
@@ -117,7 +117,7 @@ async def test_what_is_in_the_cache_must_be_of_the_right_files(
         await builder.build(files, lambda _: None)
 
 
-def test_the_environment_is_what_is_listed(tmp_path: Path) -> None:
+def test_environment_has_only_listed_variables(tmp_path: Path) -> None:
     given = {"PATH": "/bin", "GITHUB_TOKEN": "x", "LD_PRELOAD": "x", "KERAS_HOME": "x"}
 
     assert compiler_environment(tmp_path, threads=3, given=given) == {
@@ -132,7 +132,7 @@ def test_the_environment_is_what_is_listed(tmp_path: Path) -> None:
     }
 
 
-async def test_a_child_that_goes_on_and_on(
+async def test_child_with_an_endless_line_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "MAX_EVENT", 10_000)
@@ -147,7 +147,7 @@ async def test_a_child_that_goes_on_and_on(
     assert "longer than" in event.error
 
 
-async def test_a_message_that_is_not_understood_is_an_error(
+async def test_invalid_message_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Child(folder=tmp_path).install(monkeypatch, """echo '{"stoge": "x"}'""")
@@ -174,7 +174,7 @@ BAD_MESSAGES = {
 
 
 @pytest.mark.parametrize("name", BAD_MESSAGES)
-async def test_a_bad_message_is_shown_short_and_printable(
+async def test_invalid_message_is_shown_truncated_and_printable(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Child(folder=tmp_path).install(monkeypatch, BAD_MESSAGES[name])
@@ -190,7 +190,7 @@ async def test_a_bad_message_is_shown_short_and_printable(
     assert len(event.error) < 1000
 
 
-async def test_an_event_that_says_nothing_is_no_end(
+async def test_empty_event_does_not_end_the_compilation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Child(folder=tmp_path).install(monkeypatch, """echo '{"lasting": true}'""")
@@ -204,7 +204,7 @@ async def test_an_event_that_says_nothing_is_no_end(
     assert "(stage: reading)" in event.error
 
 
-async def test_an_unknown_end_names_the_stage_and_the_last_words(
+async def test_unexplained_end_names_the_stage_and_the_last_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Child(folder=tmp_path).install(monkeypatch, "echo 'That was all.' >&2")

@@ -33,7 +33,7 @@ def set_cpus(patch: pytest.MonkeyPatch, available: int, affinity: int) -> None:
     ("cpus", "background", "threads"),
     [(1, False, 1), (1, True, 1), (2, True, 1), (5, False, 5), (5, True, 2)],
 )
-def test_threads(
+def test_compiler_threads_are_halved_in_the_background(
     monkeypatch: pytest.MonkeyPatch, cpus: int, background: bool, threads: int
 ) -> None:
     set_cpus(monkeypatch, cpus, cpus)
@@ -44,14 +44,14 @@ def test_threads(
 @pytest.mark.parametrize(
     ("background", "steps"), [(False, COMPILER_STEPS), (True, BACKGROUND_STEPS)]
 )
-def test_it_is_lowered(process: int, background: bool, steps: int) -> None:
+def test_child_has_a_lower_priority(process: int, background: bool, steps: int) -> None:
     give_share(process, background=background)
     wanted = min(os.getpriority(os.PRIO_PROCESS, 0) + steps, 19)
     assert os.getpriority(os.PRIO_PROCESS, process) == wanted
 
 
 @linux
-def test_it_is_kept_to_half_of_the_cpus(
+def test_background_child_is_bound_to_half_of_the_cpus(
     monkeypatch: pytest.MonkeyPatch, process: int
 ) -> None:
     every = os.sched_getaffinity(0)
@@ -65,7 +65,7 @@ def test_it_is_kept_to_half_of_the_cpus(
 
 @linux
 @pytest.mark.parametrize(("available", "background"), [(1, True), (64, False)])
-def test_it_is_bound_to_no_cpus(
+def test_child_is_not_bound_without_need(
     monkeypatch: pytest.MonkeyPatch, process: int, available: int, background: bool
 ) -> None:
     """A container's share is of time; and what nobody waits beside has all CPUs."""
@@ -75,5 +75,5 @@ def test_it_is_bound_to_no_cpus(
 
 
 @linux
-def test_a_process_that_has_ended() -> None:
+def test_ended_process_is_ignored() -> None:
     give_share(2**22 + 1, background=True)

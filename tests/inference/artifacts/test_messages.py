@@ -150,7 +150,7 @@ def test_any_event_survives_the_round_trip(
 
 
 @pytest.mark.parametrize("gap", [float("inf"), float("-inf"), float("nan")])
-def test_a_difference_without_end_survives(gap: float) -> None:
+def test_infinite_difference_survives(gap: float) -> None:
     each = Signature(name="s", inputs={}, outputs={})
     sent = CompileEvent(manifest=manifest(each, largest_difference=gap))
     heard = CompileEvent.model_validate_json(sent.model_dump_json())
@@ -186,7 +186,7 @@ def test_a_default_keeps_every_bit(value: Any) -> None:
     assert found.tobytes() == array.tobytes()
 
 
-def test_a_default_that_was_read_may_be_written_to() -> None:
+def test_parsed_default_is_writable() -> None:
     """TensorFlow and NumPy are handed it as any other input."""
     spec = TensorSpec(
         name="x", tensor="x:0", dtype="int32", shape=(1,), default=np.zeros(1, "int32")

@@ -55,7 +55,7 @@ async def refused(
         await builder.build(files, lambda _: None, retry=retry)
 
 
-async def test_a_refusal_is_remembered(
+async def test_refusal_is_cached(
     cache: ArtifactCache,
     child: Child,
     files: ModelFiles,
@@ -70,7 +70,7 @@ async def test_a_refusal_is_remembered(
     assert len(child.pids) == 2
 
 
-async def test_what_may_go_better_is_tried_again(
+async def test_transient_failure_is_not_cached(
     cache: ArtifactCache,
     child: Child,
     files: ModelFiles,
@@ -83,7 +83,7 @@ async def test_what_may_go_better_is_tried_again(
     assert len(child.pids) == 2
 
 
-async def test_other_circumstances(
+async def test_refusal_is_ignored_in_other_circumstances(
     cache: ArtifactCache,
     child: Child,
     files: ModelFiles,
@@ -104,7 +104,7 @@ async def test_other_circumstances(
     assert len(child.pids) == 4
 
 
-async def test_what_lay_in_a_folder_is_a_circumstance(
+async def test_folder_listing_is_one_of_the_circumstances(
     cache: ArtifactCache,
     child: Child,
     tmp_path: Path,
@@ -126,7 +126,7 @@ async def test_what_lay_in_a_folder_is_a_circumstance(
     assert len(child.pids) == 2
 
 
-async def test_a_damaged_refusal_is_none(
+async def test_damaged_refusal_is_ignored(
     cache: ArtifactCache,
     child: Child,
     files: ModelFiles,
@@ -142,7 +142,7 @@ async def test_a_damaged_refusal_is_none(
 
 
 @pytest.mark.parametrize("event", [LASTING, PASSING])
-async def test_a_file_that_changed_meanwhile(
+async def test_file_changed_during_compilation(
     cache: ArtifactCache,
     child: Child,
     files: ModelFiles,

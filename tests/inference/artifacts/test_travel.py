@@ -60,12 +60,12 @@ def close(name: str, y: Any) -> None:
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-async def test_what_was_compiled_here_runs_there(folder: Path, name: str) -> None:
+async def test_artifact_compiled_here_runs_there(folder: Path, name: str) -> None:
     close(name, np.load(folder / "answers" / f"{name}.npy"))
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-async def test_what_was_compiled_there_runs_here(folder: Path, name: str) -> None:
+async def test_artifact_compiled_there_runs_here(folder: Path, name: str) -> None:
     version = prepared(folder / "there" / name)
     manifest = version.compiled.manifest
     answer = await ask(version)
@@ -77,7 +77,7 @@ async def test_what_was_compiled_there_runs_here(folder: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_both_forms_have_their_weights_in_common(folder: Path, name: str) -> None:
+def test_both_forms_share_their_weights(folder: Path, name: str) -> None:
     artifact = Artifact(folder / "here" / name)
     manifest = artifact.read_manifest()
     assert len({weight.sha256 for weight in manifest.weights}) == len(manifest.weights)
@@ -90,7 +90,7 @@ def test_both_forms_have_their_weights_in_common(folder: Path, name: str) -> Non
         assert b"_Mkl" not in graph
 
 
-def test_the_fastest_form_serves_where_it_was_compiled(folder: Path) -> None:
+def test_native_form_serves_where_it_was_compiled(folder: Path) -> None:
     artifact = Artifact(folder / "here" / "dense")
     graph = artifact.read_graph(artifact.read_manifest())
     assert b"_FusedMatMul" in graph
@@ -121,7 +121,7 @@ def edited(source: Path, folder: Path, **changes: Any) -> Prepared:
     return prepared(folder)
 
 
-async def test_without_another_form_it_is_compiled_anew(
+async def test_artifact_without_a_portable_form_is_recompiled(
     folder: Path, tmp_path: Path
 ) -> None:
     version = edited(folder / "there" / "dense", tmp_path / "m", portable=None)
@@ -133,9 +133,7 @@ async def test_without_another_form_it_is_compiled_anew(
     close("dense", answer.y)
 
 
-async def test_it_is_told_why_it_can_not_be_compiled_anew(
-    folder: Path, tmp_path: Path
-) -> None:
+async def test_failed_recompilation_is_explained(folder: Path, tmp_path: Path) -> None:
     """As where the cache is part of an image."""
     version = edited(folder / "there" / "dense", tmp_path / "m", portable=None)
     kept = shutil.copytree(tmp_path / "m", tmp_path / "kept")
@@ -145,7 +143,7 @@ async def test_it_is_told_why_it_can_not_be_compiled_anew(
 
 
 @pytest.mark.parametrize("foreign", [True, False])
-async def test_a_form_that_fails_gives_way(
+async def test_failing_form_is_replaced_by_the_next(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreign: bool
 ) -> None:
     """Kinds of machines may differ in more than is known of them."""
@@ -181,7 +179,7 @@ async def test_a_form_that_fails_gives_way(
         await ask(other, Again(other, folder / "there" / "dense"))
 
 
-async def test_what_never_took_its_sample_is_served_all_the_same(
+async def test_model_without_a_working_sample_is_served(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zeros may be wrong for it: that says nothing of the machine."""

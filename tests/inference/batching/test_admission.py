@@ -30,7 +30,7 @@ def controller(max_queue: int, seconds_per_call: float = 0.0) -> AdmissionContro
         pytest.param(0, 2, 2, False, id="none may wait, two are about to run"),
     ],
 )
-def test_who_is_admitted(
+def test_full_queue_is_refused(
     max_queue: int, waiting: int, idle: int, admitted: bool
 ) -> None:
     admission = controller(max_queue)
@@ -52,7 +52,9 @@ def test_who_is_admitted(
         pytest.param(30.0, 50, 60.0, id="a minute at most"),
     ],
 )
-def test_retry_after(seconds_per_call: float, waiting: int, seconds: float) -> None:
+def test_retry_after_follows_the_expected_wait(
+    seconds_per_call: float, waiting: int, seconds: float
+) -> None:
     admission = controller(waiting, seconds_per_call)
 
     with pytest.raises(Overloaded) as caught:
@@ -61,7 +63,7 @@ def test_retry_after(seconds_per_call: float, waiting: int, seconds: float) -> N
     assert caught.value.retry_after == pytest.approx(seconds)
 
 
-def test_who_can_not_run_in_time_is_refused_at_once() -> None:
+def test_request_that_would_expire_in_the_queue_is_refused() -> None:
     admission = controller(100, seconds_per_call=0.5)
     admission.check(8, 0, 4.0)
     admission.check(9, 1, 4.0)
@@ -74,11 +76,11 @@ def test_who_can_not_run_in_time_is_refused_at_once() -> None:
     assert caught.value.retry_after == pytest.approx(0.5)
 
 
-def test_who_need_not_wait_is_admitted_whatever_was_measured() -> None:
+def test_request_for_an_idle_token_is_always_admitted() -> None:
     controller(100, seconds_per_call=50.0).check(0, 0, 0.001)
 
 
-def test_service_time_is_shared_by_those_who_ran_together() -> None:
+def test_service_time_is_shared_by_a_batch() -> None:
     service_time = ServiceTime()
     service_time.add(6.0, calls=3, beside=2)
     assert service_time.seconds_per_call == 1.0
@@ -89,7 +91,7 @@ def test_service_time_is_shared_by_those_who_ran_together() -> None:
     assert service_time.seconds_per_call == pytest.approx(2.0)
 
 
-def test_service_time_moves_slowly() -> None:
+def test_service_time_is_a_moving_average() -> None:
     service_time = ServiceTime()
     service_time.add(1.0, calls=1, beside=1)
     service_time.add(11.0, calls=1, beside=1)

@@ -65,7 +65,7 @@ async def run_behind_a_busy_one(
     return servable, ended
 
 
-async def test_an_idle_model_runs_a_call_at_once_and_alone() -> None:
+async def test_idle_model_runs_a_call_at_once() -> None:
     servable = Gated()
 
     async with serving(servable, Limits(concurrency=2)) as batcher:
@@ -82,7 +82,7 @@ async def test_an_idle_model_runs_a_call_at_once_and_alone() -> None:
             servable.let_through(2)
 
 
-async def test_while_a_model_is_busy_the_next_batch_grows() -> None:
+async def test_next_batch_grows_while_the_model_is_busy() -> None:
     calls = [call(1), call(2, 3), call(4)]
     servable, ended = await run_behind_a_busy_one(Limits(), *calls, runs=1)
 
@@ -91,7 +91,7 @@ async def test_while_a_model_is_busy_the_next_batch_grows() -> None:
     assert ended.order[1:] == calls
 
 
-async def test_one_runner_goes_on_with_what_has_come_meanwhile() -> None:
+async def test_runner_goes_on_with_calls_that_arrived_meanwhile() -> None:
     servable = Gated()
 
     async with serving(servable) as batcher:
@@ -113,7 +113,7 @@ async def test_one_runner_goes_on_with_what_has_come_meanwhile() -> None:
         assert servable.most == 1
 
 
-async def test_the_next_call_of_the_one_who_was_answered_is_not_forgotten() -> None:
+async def test_next_call_of_an_answered_client_runs() -> None:
     """It comes in the very step in which the runner would end."""
     servable = Gated(open=True)
 
@@ -160,7 +160,7 @@ async def test_groups_are_never_mixed(
         ),
     ],
 )
-async def test_who_is_never_joined(
+async def test_unbatchable_calls_run_alone(
     calls: list[dict[str, Signature]], ran: list[list[float]]
 ) -> None:
     made = [
@@ -183,7 +183,9 @@ async def test_who_is_never_joined(
         pytest.param(1, [1, 1, 2], [1, 1, 2], id="none joined"),
     ],
 )
-async def test_rows_of_a_batch(max_rows: int, sizes: list[int], ran: list[int]) -> None:
+async def test_batch_is_bounded_by_max_rows(
+    max_rows: int, sizes: list[int], ran: list[int]
+) -> None:
     calls = [call(*[number] * rows) for number, rows in enumerate(sizes, start=1)]
     limits = batches(max_rows=max_rows)
     servable, ended = await run_behind_a_busy_one(limits, *calls, runs=len(ran))
@@ -192,7 +194,7 @@ async def test_rows_of_a_batch(max_rows: int, sizes: list[int], ran: list[int]) 
     assert ended.of(calls) == [[2 * n] * rows for n, rows in enumerate(sizes, start=1)]
 
 
-async def test_padding_is_run_and_taken_off_again() -> None:
+async def test_padding_is_removed_from_outputs() -> None:
     limits = batches(max_rows=8, allowed_rows=(1, 4, 8))
     calls = [call(1), call(2, 3), call(4, 5, 6, 7, 8, 9, 10, 11, 12)]
     servable, ended = await run_behind_a_busy_one(limits, *calls, runs=2)
@@ -201,7 +203,7 @@ async def test_padding_is_run_and_taken_off_again() -> None:
     assert ended.of(calls)[:2] == [[2], [4, 6]]
 
 
-async def test_a_call_alone_is_padded_too() -> None:
+async def test_single_call_is_padded() -> None:
     servable = Gated(open=True)
 
     async with serving(servable, batches(max_rows=4, allowed_rows=(4,))) as batcher:
@@ -211,7 +213,7 @@ async def test_a_call_alone_is_padded_too() -> None:
     assert outputs["y"].tolist() == [[2], [4], [6]]
 
 
-async def test_a_batch_with_too_few_rows_out_is_run_one_by_one() -> None:
+async def test_batch_with_missing_output_rows_is_rerun_one_by_one() -> None:
     """What one call gets when it runs alone is right, however many rows that are."""
     calls = [call(1, of=SHORT), call(2, of=SHORT), call(3, 4, of=SHORT)]
     servable, ended = await run_behind_a_busy_one(Limits(), *calls, runs=4)
@@ -220,7 +222,7 @@ async def test_a_batch_with_too_few_rows_out_is_run_one_by_one() -> None:
     assert ended.of(calls) == [[2], [4], [3]]
 
 
-async def test_too_few_rows_out_of_padding_fail() -> None:
+async def test_missing_output_rows_of_a_padded_call_fail() -> None:
     servable = Gated(open=True)
 
     async with serving(servable, batches(max_rows=4, allowed_rows=(4,))) as batcher:
@@ -228,7 +230,7 @@ async def test_too_few_rows_out_of_padding_fail() -> None:
             await batcher.submit(call(1, 2, of=SHORT))
 
 
-async def test_a_bad_call_fails_alone() -> None:
+async def test_bad_call_fails_alone() -> None:
     calls = [call(1), call(-2), call(3, 4), call(666), call(5)]
     servable, ended = await run_behind_a_busy_one(Limits(), *calls, runs=6)
 
@@ -240,7 +242,7 @@ async def test_a_bad_call_fails_alone() -> None:
     assert isinstance(ended[calls[3]], ExecutionFailed)
 
 
-async def test_who_leaves_a_failing_batch_is_not_run_again() -> None:
+async def test_cancelled_call_of_a_failed_batch_is_not_rerun() -> None:
     servable = Gated()
 
     async with serving(servable) as batcher:

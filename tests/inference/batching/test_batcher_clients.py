@@ -13,7 +13,7 @@ from inference.types import QueueStats
 from tests.support.servables import Ended, Gated, call, serving
 
 
-async def test_a_client_that_leaves_the_queue_is_never_run() -> None:
+async def test_call_cancelled_in_the_queue_never_runs() -> None:
     servable = Gated()
 
     async with serving(servable) as batcher:
@@ -34,7 +34,7 @@ async def test_a_client_that_leaves_the_queue_is_never_run() -> None:
         assert servable.ran == [[1], [3]]
 
 
-async def test_a_client_that_leaves_before_its_runner_began() -> None:
+async def test_call_cancelled_before_its_runner_starts_never_runs() -> None:
     servable = Gated(open=True)
 
     async with serving(servable) as batcher:
@@ -48,7 +48,7 @@ async def test_a_client_that_leaves_before_its_runner_began() -> None:
     assert servable.ran == []
 
 
-async def test_a_client_that_leaves_a_batch_that_is_still_forming() -> None:
+async def test_call_cancelled_in_a_forming_batch_never_runs() -> None:
     servable = Gated(open=True)
     batching = Batching(max_rows=2, max_delay_seconds=3600)
 
@@ -70,7 +70,7 @@ async def test_a_client_that_leaves_a_batch_that_is_still_forming() -> None:
         assert servable.ran == [[2, 3]]
 
 
-async def test_a_client_that_leaves_a_running_batch_leaves_an_orphan() -> None:
+async def test_call_cancelled_while_running_is_an_orphan() -> None:
     servable = Gated()
 
     async with serving(servable) as batcher:
@@ -101,7 +101,7 @@ async def test_a_client_that_leaves_a_running_batch_leaves_an_orphan() -> None:
 
 @pytest.mark.parametrize("tokens", [1, 2])
 @pytest.mark.parametrize("max_queue", [0, 1, 3])
-async def test_a_full_queue_refuses_at_once(tokens: int, max_queue: int) -> None:
+async def test_full_queue_refuses_at_once(tokens: int, max_queue: int) -> None:
     """Those that came in one moment, too: what can run doesn't wait."""
     servable = Gated()
     limits = Limits(
@@ -131,7 +131,7 @@ async def test_a_full_queue_refuses_at_once(tokens: int, max_queue: int) -> None
         batcher.check(1.0)
 
 
-async def test_a_place_is_kept_for_a_call_that_is_to_come() -> None:
+async def test_reserved_place_counts_as_waiting() -> None:
     servable = Gated()
 
     async with serving(servable, Limits(max_queue=1)) as batcher:
@@ -155,7 +155,7 @@ async def test_a_place_is_kept_for_a_call_that_is_to_come() -> None:
         assert ended[kept] == [6]
 
 
-async def test_one_more_comes_when_one_has_left() -> None:
+async def test_cancelled_call_frees_its_place() -> None:
     servable = Gated()
     limits = Limits(max_queue=1)
 
@@ -182,7 +182,7 @@ async def test_one_more_comes_when_one_has_left() -> None:
 
 
 @pytest.mark.parametrize("number", [1, -1], ids=["a good call", "a failing one"])
-async def test_when_to_come_back_is_measured(
+async def test_retry_after_is_measured(
     monkeypatch: pytest.MonkeyPatch, number: float
 ) -> None:
     """One call took three seconds, and four are before the next."""
@@ -212,7 +212,7 @@ async def test_when_to_come_back_is_measured(
             servable.let_through()
 
 
-async def test_a_hot_model_is_nobody_elses_trouble() -> None:
+async def test_hot_model_does_not_delay_another() -> None:
     """Its threads are stuck and its queue is full; another model answers."""
     stuck, light = Gated(), Gated(open=True)
     limits = Limits(concurrency=4, max_queue=8, batching=Batching(max_rows=1))

@@ -42,7 +42,7 @@ def is_late(outcome: object, words: str) -> bool:
     return isinstance(outcome, DeadlineExceeded) and str(outcome).endswith(words)
 
 
-async def test_a_call_that_expires_in_the_queue_is_never_run(clock: Clock) -> None:
+async def test_call_expired_in_the_queue_never_runs(clock: Clock) -> None:
     """And is told at once, although the token is taken."""
     servable = Gated()
 
@@ -68,7 +68,7 @@ async def test_a_call_that_expires_in_the_queue_is_never_run(clock: Clock) -> No
         assert ended[good] == [6]
 
 
-async def test_a_runner_looks_at_the_time_before_it_takes_a_batch(clock: Clock) -> None:
+async def test_runner_expires_calls_before_it_takes_a_batch(clock: Clock) -> None:
     """Nothing else has told the batcher that the time passed."""
     servable = Gated()
 
@@ -89,7 +89,7 @@ async def test_a_runner_looks_at_the_time_before_it_takes_a_batch(clock: Clock) 
         assert is_late(ended[late], "it was still in the queue.")
 
 
-async def test_a_call_that_came_too_late_is_never_run() -> None:
+async def test_call_past_its_deadline_never_runs() -> None:
     servable = Gated(open=True)
 
     async with serving(servable) as batcher:
@@ -99,7 +99,7 @@ async def test_a_call_that_came_too_late_is_never_run() -> None:
     assert servable.ran == []
 
 
-async def test_the_time_passes_by_itself() -> None:
+async def test_calls_expire_by_timer() -> None:
     """Whether the thread has begun by then or not: the waiter doesn't wait for it."""
     servable = Gated()
 
@@ -108,7 +108,7 @@ async def test_the_time_passes_by_itself() -> None:
             await batcher.submit(call(1, seconds=0.05))
 
 
-async def test_a_later_deadline_first_and_an_earlier_one_after() -> None:
+async def test_earlier_deadline_added_later_expires_first() -> None:
     servable = Gated()
 
     async with serving(servable) as batcher:
@@ -125,7 +125,7 @@ async def test_a_later_deadline_first_and_an_earlier_one_after() -> None:
             servable.let_through(1)
 
 
-async def test_a_running_call_that_expires_leaves_an_orphan(clock: Clock) -> None:
+async def test_call_expired_while_running_is_an_orphan(clock: Clock) -> None:
     """Its waiter is told at once; its token is kept until the thread ends."""
     servable = Gated()
 
@@ -156,7 +156,7 @@ async def test_a_running_call_that_expires_leaves_an_orphan(clock: Clock) -> Non
         assert is_late(ended[late], "the model was still running.")
 
 
-async def test_an_orphan_that_fails_stays_late(clock: Clock) -> None:
+async def test_failed_orphan_stays_expired(clock: Clock) -> None:
     servable = Gated()
 
     async with serving(servable) as batcher:
@@ -172,7 +172,7 @@ async def test_an_orphan_that_fails_stays_late(clock: Clock) -> None:
         assert is_late(ended[late], "the model was still running.")
 
 
-async def test_who_expires_in_a_failing_batch_is_not_run_again(clock: Clock) -> None:
+async def test_expired_call_of_a_failed_batch_is_not_rerun(clock: Clock) -> None:
     servable = Gated()
 
     async with serving(servable) as batcher:

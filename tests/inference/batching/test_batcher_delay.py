@@ -38,7 +38,7 @@ async def held_back(batcher: Batcher, servable: Gated, *calls: Call) -> Ended:
 
 
 @pytest.mark.parametrize("tokens", [1, 3])
-async def test_an_idle_model_waits_for_a_full_batch(tokens: int) -> None:
+async def test_idle_model_waits_for_a_full_batch(tokens: int) -> None:
     """Whichever of the runners waits: all hear of it."""
     servable = Gated(open=True)
 
@@ -51,7 +51,7 @@ async def test_an_idle_model_waits_for_a_full_batch(tokens: int) -> None:
         assert ended.of(calls) == [[2], [4], [6, 8]]
 
 
-async def test_every_runner_hears_of_a_full_batch() -> None:
+async def test_full_batch_wakes_every_runner() -> None:
     servable = Gated()
 
     async with serving(servable, delayed(tokens=2, max_rows=2)) as batcher:
@@ -68,7 +68,7 @@ async def test_every_runner_hears_of_a_full_batch() -> None:
             servable.let_through(2)
 
 
-async def test_a_token_that_waits_for_company_is_not_busy() -> None:
+async def test_held_back_token_counts_as_idle() -> None:
     """Who is held back for it takes no place of those that wait."""
     servable = Gated(open=True)
     limits = replace(delayed(max_rows=2), max_queue=1)
@@ -80,14 +80,14 @@ async def test_a_token_that_waits_for_company_is_not_busy() -> None:
         assert ended.of(calls) == [[2], [4]]
 
 
-async def test_the_delay_ends() -> None:
+async def test_batch_runs_after_the_delay() -> None:
     servable = Gated(open=True)
 
     async with serving(servable, delayed(0.01)) as batcher:
         assert (await batcher.submit(call(1)))["y"].tolist() == [[2]]
 
 
-async def test_a_call_whose_time_is_short_is_not_held_back() -> None:
+async def test_call_near_its_deadline_is_not_held_back() -> None:
     """And takes those of its group with it."""
     servable = Gated(open=True)
 
@@ -98,7 +98,7 @@ async def test_a_call_whose_time_is_short_is_not_held_back() -> None:
         assert ended.of(calls) == [[2], [4]]
 
 
-async def test_who_is_held_back_holds_up_nobody_else() -> None:
+async def test_held_back_group_does_not_delay_others() -> None:
     servable = Gated(open=True)
     limits = Limits(signatures={"double": Batching(max_delay_seconds=HOUR)})
 

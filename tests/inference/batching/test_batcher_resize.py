@@ -16,7 +16,7 @@ def limits(concurrency: int) -> Limits:
 
 
 @pytest.mark.parametrize("tokens", [2, 3, 9])
-async def test_more_wakes_waiting_calls_at_once(tokens: int) -> None:
+async def test_more_tokens_run_waiting_calls_at_once(tokens: int) -> None:
     servable = Gated()
 
     async with serving(servable, limits(1)) as batcher:
@@ -42,7 +42,7 @@ async def test_more_wakes_waiting_calls_at_once(tokens: int) -> None:
     assert servable.most == running
 
 
-async def test_fewer_lets_the_running_end() -> None:
+async def test_fewer_tokens_let_running_calls_complete() -> None:
     servable = Gated()
 
     async with serving(servable, limits(3)) as batcher:
@@ -75,7 +75,7 @@ async def test_fewer_lets_the_running_end() -> None:
     assert ended.of(calls) == [[2 * number] for number in range(6)]
 
 
-async def test_fewer_and_more_again() -> None:
+async def test_tokens_can_shrink_and_grow_again() -> None:
     servable = Gated()
 
     async with serving(servable, limits(2)) as batcher:
@@ -99,7 +99,7 @@ async def test_fewer_and_more_again() -> None:
         await settled(batcher)
 
 
-async def test_a_batcher_that_doesnt_serve_yet() -> None:
+async def test_resize_before_serving() -> None:
     servable = Gated(open=True)
 
     async with serving(servable, limits(1)) as batcher:

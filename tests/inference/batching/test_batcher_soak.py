@@ -111,7 +111,7 @@ def assert_doubled(x: Array, y: Array) -> None:
         ),
     ],
 )
-async def test_soak(limits: Limits) -> None:
+async def test_random_events_keep_the_batcher_consistent(limits: Limits) -> None:
     async with serving(Gated(open=True), limits) as batcher:
         clients = Clients(batcher, random.Random(5))
 

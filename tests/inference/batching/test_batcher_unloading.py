@@ -50,7 +50,7 @@ async def unload(
     assert_nothing_left(unloading.batcher)
 
 
-async def test_unloading_tells_who_waits_and_waits_for_threads() -> None:
+async def test_unloading_fails_waiting_calls_and_waits_for_threads() -> None:
     servable = Gated()
     running, waiting, later = call(1), [call(2), call(3)], call(4)
 
@@ -77,7 +77,7 @@ async def test_unloading_tells_who_waits_and_waits_for_threads() -> None:
     assert servable.ran == [[1]]
 
 
-async def test_unloading_gives_the_running_their_answers() -> None:
+async def test_running_calls_complete_on_unload() -> None:
     servable = Gated()
     running = [call(1), call(-2)]
 
@@ -99,7 +99,7 @@ async def test_unloading_gives_the_running_their_answers() -> None:
     await unload(servable, limits, then)
 
 
-async def test_unloading_ends_the_reruns_of_a_failed_batch() -> None:
+async def test_unloading_stops_reruns_of_a_failed_batch() -> None:
     servable = Gated()
     batch = [call(1), call(-2), call(3)]
 
@@ -126,7 +126,7 @@ async def test_unloading_ends_the_reruns_of_a_failed_batch() -> None:
     assert servable.ran == [[0], [1, -2, 3], [1]]
 
 
-async def test_unloading_while_calls_are_held_back() -> None:
+async def test_unloading_fails_held_back_calls() -> None:
     servable = Gated()
     waiting = [call(number, seconds=7200) for number in (1, 2)]
 
@@ -142,7 +142,7 @@ async def test_unloading_while_calls_are_held_back() -> None:
     assert servable.ran == []
 
 
-async def test_before_it_serves_a_batcher_takes_nothing() -> None:
+async def test_calls_before_serving_are_refused() -> None:
     batcher = Batcher(loaded(Gated(), Limits()))
 
     with pytest.raises(Unavailable, match="being unloaded"):

@@ -31,7 +31,9 @@ FLAG = spec("on", "bool", (), default=np.array(False))
         pytest.param({}, 0, id="no inputs"),
     ],
 )
-def test_joinable_rows(shapes: dict[str, tuple[int, ...]], rows: int) -> None:
+def test_joinable_rows_by_signature_and_inputs(
+    shapes: dict[str, tuple[int, ...]], rows: int
+) -> None:
     found = replace(signature(spec("x"), spec("z"), FLAG), batchable=True)
     inputs = {name: np.zeros(shape) for name, shape in shapes.items()}
 
@@ -51,7 +53,9 @@ def test_joinable_rows(shapes: dict[str, tuple[int, ...]], rows: int) -> None:
         pytest.param({"batchable": False}, False, id="not batchable"),
     ],
 )
-async def test_groups(other: dict[str, object], same: bool) -> None:
+async def test_calls_of_equal_shape_share_a_group(
+    other: dict[str, object], same: bool
+) -> None:
     def made(
         *,
         x: object = ONE,
@@ -66,7 +70,7 @@ async def test_groups(other: dict[str, object], same: bool) -> None:
     assert (made().group == made(**other).group) is same  # type: ignore[arg-type]
 
 
-async def test_a_result_is_waited_for() -> None:
+async def test_result_waits_for_the_outcome() -> None:
     each = call(1)
     outputs = {"y": ONE}
 
@@ -80,7 +84,7 @@ async def test_a_result_is_waited_for() -> None:
     assert await each.result() is outputs
 
 
-async def test_an_outcome_after_the_one_who_waited_was_cancelled() -> None:
+async def test_outcome_after_cancellation_is_ignored() -> None:
     each = call(1)
     outputs = {"y": ONE}
 
@@ -95,7 +99,7 @@ async def test_an_outcome_after_the_one_who_waited_was_cancelled() -> None:
 
 
 @pytest.mark.parametrize("second", ["succeed", "fail"])
-async def test_the_first_outcome_stays(second: str) -> None:
+async def test_first_outcome_stays(second: str) -> None:
     good, bad = call(1), call(2)
     good.succeed({"y": ONE})
     bad.fail(ValueError("first"))

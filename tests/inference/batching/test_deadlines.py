@@ -41,7 +41,7 @@ async def test_discarded_calls_never_expire() -> None:
     assert len(deadlines) == 0
 
 
-async def test_a_discarded_call_is_let_go_at_once() -> None:
+async def test_discarded_call_is_freed_at_once() -> None:
     """Its inputs may be large, and its deadline far away."""
     deadlines = Deadlines()
     deadlines.add(call(1))
@@ -56,7 +56,7 @@ async def test_a_discarded_call_is_let_go_at_once() -> None:
     assert gone() is None
 
 
-async def test_what_was_discarded_does_not_pile_up() -> None:
+async def test_discarded_entries_are_swept() -> None:
     deadlines = Deadlines()
     chance = random.Random(5)
     live = [call(seconds=1000 + n) for n in range(100)]

@@ -52,11 +52,13 @@ def taken(queue: BatchQueue, now: float = NOW) -> list[list[Call]]:
         pytest.param((1, 4, 8), 9, 9, id="larger than all"),
     ],
 )
-def test_padded(allowed: tuple[int, ...], rows: int, padded: int) -> None:
+def test_padded_to_the_next_allowed_rows(
+    allowed: tuple[int, ...], rows: int, padded: int
+) -> None:
     assert Batching(allowed_rows=allowed).padded(rows) == padded
 
 
-async def test_an_empty_queue() -> None:
+async def test_empty_queue_gives_no_batch() -> None:
     queue = queue_of()
     assert (len(queue), queue.take(NOW), queue.take_all()) == (0, [], [])
     assert queue.held_until() == math.inf
@@ -72,13 +74,13 @@ async def test_batches_come_in_the_order_of_their_first_calls() -> None:
     assert len(queue) == 0
 
 
-async def test_a_signature_has_its_own_limit() -> None:
+async def test_signature_has_its_own_limit() -> None:
     calls = [call(1), call(2), call(3, of=OTHER), call(4, of=OTHER)]
     queue = queue_of(*calls, double=Batching(max_rows=1))
     assert taken(queue) == [[calls[0]], [calls[1]], calls[2:]]
 
 
-async def test_a_call_may_leave() -> None:
+async def test_discarded_call_is_not_taken() -> None:
     one, two, alone = call(1), call(2), call(3, of=ALONE)
     queue = queue_of(one, two, alone)
     assert one in queue
@@ -91,7 +93,7 @@ async def test_a_call_may_leave() -> None:
     assert taken(queue) == [[two]]
 
 
-async def test_all_are_taken() -> None:
+async def test_take_all_empties_the_queue() -> None:
     calls = [call(1), call(2, of=OTHER), call(3, of=ALONE), call(4)]
     queue = queue_of(*calls, double=Batching(max_delay_seconds=5))
     assert queue.take_all() == calls
@@ -101,7 +103,7 @@ async def test_all_are_taken() -> None:
 HELD = Batching(max_rows=4, max_delay_seconds=5)
 
 
-async def test_a_batch_is_held_back_until_its_first_call_waited_long_enough() -> None:
+async def test_batch_is_held_back_for_the_delay_of_its_first_call() -> None:
     one, two = at(call(1), NOW), at(call(2), NOW + 3)
     queue = queue_of(one, two, double=HELD)
 
@@ -110,7 +112,7 @@ async def test_a_batch_is_held_back_until_its_first_call_waited_long_enough() ->
     assert queue.take(NOW + 5) == [one, two]
 
 
-async def test_a_full_batch_is_not_held_back() -> None:
+async def test_full_batch_is_not_held_back() -> None:
     one, two = at(call(1), NOW), at(call(2, 3), NOW)
     queue = queue_of(one, two, double=HELD)
     assert queue.take(NOW) == []
@@ -122,14 +124,14 @@ async def test_a_full_batch_is_not_held_back() -> None:
     assert queue.take(NOW + 5) == [three]
 
 
-async def test_one_that_left_makes_a_batch_no_fuller() -> None:
+async def test_discarded_rows_do_not_fill_a_batch() -> None:
     gone, stays = at(call(1, 2, 3), NOW), at(call(4), NOW)
     queue = queue_of(gone, stays, double=HELD)
     queue.discard(gone)
     assert queue.take(NOW) == []
 
 
-async def test_a_call_whose_time_is_short_is_not_held_back() -> None:
+async def test_call_near_its_deadline_is_not_held_back() -> None:
     one, two = at(call(1), NOW), at(call(2), NOW, seconds=5)
     queue = queue_of(one, double=HELD)
     assert queue.take(NOW) == []
@@ -138,7 +140,7 @@ async def test_a_call_whose_time_is_short_is_not_held_back() -> None:
     assert queue.take(NOW) == [one, two]
 
 
-async def test_others_pass_those_that_are_held_back() -> None:
+async def test_other_groups_overtake_a_held_back_one() -> None:
     held = at(call(1), NOW)
     others = [at(call(2, of=OTHER), NOW), at(call(3, of=ALONE), NOW)]
     wide, optional = at(call(*range(4), width=2), NOW), at(call(4, on=True), NOW)
@@ -202,7 +204,7 @@ async def test_one_call_is_not_copied() -> None:
         pytest.param((3, 1), (4,), id="too few for the padding"),
     ],
 )
-async def test_outputs_that_are_not_row_by_row(
+async def test_outputs_without_a_row_each_fail(
     shape: tuple[int, ...], allowed: tuple[int, ...]
 ) -> None:
     calls = [call(1), call(2, 3, of=DOUBLE)]

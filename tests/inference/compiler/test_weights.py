@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from inference.artifacts.weight_files import PAGE
+from inference.artifacts.weights import PAGE
 from inference.backend import tf, tf1
 from inference.compiler.rewriting import forms
 from inference.compiler.weights import externalize

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inference.artifacts.artifact import signatures_of
-from inference.artifacts.weight_files import file_lengths
+from inference.artifacts.weights import file_lengths
 from inference.inputs.binding import bind
 from inference.runtime.servable import Servable
 from tests.model_files import GOOD

@@ -33,7 +33,7 @@ def test_an_unnamed_value_goes_to_the_one_required_input() -> None:
     assert list(bind(ONE, {UNNAMED: [[1, 2]]})) == ["image"]
 
 
-def test_an_unnamed_value_goes_to_the_only_input_though_optional() -> None:
+def test_an_unnamed_value_goes_to_the_only_input_even_if_optional() -> None:
     assert list(bind(signature(TRAINING), {UNNAMED: True})) == ["training"]
 
 
@@ -42,7 +42,7 @@ def test_optional_inputs_are_taken_when_sent_and_left_out_when_not() -> None:
     assert bind(ONE, {"image": [[1, 2]], "training": True})["training"].item() is True
 
 
-def test_no_rows() -> None:
+def test_zero_rows_are_allowed() -> None:
     assert bind(ONE, {"image": []})["image"].shape == (0, 2)
 
 
@@ -53,7 +53,7 @@ def test_no_rows() -> None:
         pytest.param(np.ones((2, 3), np.float32).T, id="a view"),
     ],
 )
-def test_arrays_pass(array: Any) -> None:
+def test_arrays_of_the_right_dtype_pass(array: Any) -> None:
     assert bind(ONE, {"image": array})["image"] is array
 
 
@@ -136,7 +136,7 @@ def test_bfloat16_arrays_pass() -> None:
         ),
     ],
 )
-def test_refusals(inputs: dict[str, Any], message: str) -> None:
+def test_mismatches_are_refused(inputs: dict[str, Any], message: str) -> None:
     with pytest.raises(InputMismatch, match=re.escape(message)):
         bind(TWO, inputs)
 
@@ -148,18 +148,18 @@ def test_refusals(inputs: dict[str, Any], message: str) -> None:
         pytest.param(np.array([1]), "wants string, got int64", id="numbers"),
     ],
 )
-def test_arrays_that_are_no_strings(value: Any, message: str) -> None:
+def test_arrays_of_other_objects_are_refused(value: Any, message: str) -> None:
     with pytest.raises(InputMismatch, match=message):
         bind(signature(spec("s", "string")), {"s": value})
 
 
-def test_a_signature_without_inputs() -> None:
+def test_signature_without_inputs_takes_none() -> None:
     assert bind(signature(), {}) == {}
     with pytest.raises(InputMismatch, match="takes no inputs"):
         bind(signature(), {UNNAMED: 1})
 
 
-def test_no_hint_where_the_dimension_is_not_the_first() -> None:
+def test_no_batch_hint_for_a_later_dimension() -> None:
     with pytest.raises(InputMismatch, match=r"got \[1, 31\]$"):
         bind(signature(spec(shape=(None, 32))), {"x": [[0] * 31]})
 
@@ -173,7 +173,7 @@ def test_messages_stay_short() -> None:
     assert len(str(caught.value)) < 600
 
 
-def test_a_switch_may_stand_in_every_row() -> None:
+def test_repeated_scalar_is_taken_once() -> None:
     switched = signature(
         spec("x", shape=(None,)), spec("training", "bool", (), default=np.array(False))
     )

@@ -96,7 +96,7 @@ def test_a_ragged_output_is_nested_lists(servable: Servable) -> None:
     assert ask(servable, inputs=["c"]) == [["c"]]
 
 
-def test_beside_a_plain_output_it_is_in_rows_too(servable: Servable) -> None:
+def test_ragged_output_beside_a_plain_one_is_in_rows(servable: Servable) -> None:
     columns = ask(servable, signature_name="both", inputs=TEXTS)
     rows = ask(servable, signature_name="both", instances=TEXTS)
 
@@ -107,12 +107,12 @@ def test_beside_a_plain_output_it_is_in_rows_too(servable: Servable) -> None:
     ]
 
 
-def test_alone_it_has_no_tensor_to_be_a_row_of(servable: Servable) -> None:
+def test_ragged_output_alone_is_refused_in_row_form(servable: Servable) -> None:
     with pytest.raises(InvalidRequest, match="output_0 is ragged.*columnar form"):
         ask(servable, instances=TEXTS)
 
 
-def test_what_are_bytes_by_its_name_is_base64(servable: Servable) -> None:
+def test_bytes_output_is_base64(servable: Servable) -> None:
     answer = ask(servable, signature_name="bytes", inputs=["ab", ""])
 
     assert answer == [[{"b64": "YQ=="}, {"b64": "Yg=="}], []]
@@ -144,7 +144,7 @@ def test_a_sparse_input_and_output_are_parts(servable: Servable) -> None:
     assert answer == {"sums": [2.0, 10.0], "twice": DOUBLED}
 
 
-def test_inputs_say_which_part_of_what_they_are(servable: Servable) -> None:
+def test_metadata_names_the_part_of_each_input(servable: Servable) -> None:
     found = {
         name: {
             each: f"{spec.part.role} of {spec.part.kind} {spec.part.of}"
@@ -182,7 +182,7 @@ def test_inputs_say_which_part_of_what_they_are(servable: Servable) -> None:
 @pytest.mark.parametrize(
     "splits", [[0, 1], [0, 3], [1, 2], [0, 2, 1, 2], [], [0, -1, 2]]
 )
-def test_row_splits_that_are_sent_must_fit(
+def test_mismatched_row_splits_are_refused(
     servable: Servable, splits: list[int]
 ) -> None:
     """TensorFlow takes them: the answer would lack rows, or repeat them."""
@@ -201,7 +201,7 @@ def test_row_splits_that_are_sent_must_fit(
         ("sparse", {"sums": "[...]", "twice": "[?, ?]"}),
     ],
 )
-def test_the_shape_of_a_whole(
+def test_whole_shape_of_parts(
     servable: Servable, signature: str, shapes: dict[str, str]
 ) -> None:
     wholes = by_whole(servable.signatures[signature].outputs)
@@ -209,7 +209,7 @@ def test_the_shape_of_a_whole(
     assert {k: show_shape(whole_shape(v)) for k, v in wholes.items()} == shapes
 
 
-def test_samples_have_parts_that_fit_each_other(servable: Servable) -> None:
+def test_samples_have_fitting_parts(servable: Servable) -> None:
     """So the graph is optimised and compared, and warm before the first request."""
     assert servable.manifest.optimization == "full"
     assert not [each for each in servable.signatures.values() if each.sample is None]
@@ -221,7 +221,7 @@ def test_rows_are_never_joined(servable: Servable) -> None:
     assert servable.signatures["both"].batchable_reason == "'words' is ragged"
 
 
-def test_only_the_outputs_that_are_asked_for_are_put_together(
+def test_only_requested_outputs_are_put_together(
     servable: Servable,
 ) -> None:
     signature = servable.signatures["both"]

@@ -65,7 +65,7 @@ def asserted(low: float, high: float) -> Build:
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.5), (10.0, 11.0), (-9.0, -5.0)])
-def test_numbers_are_in_the_range_that_is_asserted(
+def test_numbers_are_in_the_asserted_range(
     tmp_path: Path, low: float, high: float
 ) -> None:
     entry = only(tmp_path, asserted(low, high))
@@ -73,7 +73,7 @@ def test_numbers_are_in_the_range_that_is_asserted(
     assert entry.batchable, entry.batchable_reason
 
 
-def test_a_range_that_nothing_names_is_found(tmp_path: Path) -> None:
+def test_unnamed_range_is_found(tmp_path: Path) -> None:
     def of_pixels() -> None:
         x = rows("x", 4)
         root = tf.debugging.check_numerics(tf.math.log(x - 1.0), "no number")
@@ -84,7 +84,7 @@ def test_a_range_that_nothing_names_is_found(tmp_path: Path) -> None:
     assert entry.batchable, entry.batchable_reason
 
 
-def test_numbers_that_give_none_prove_less_than_others(tmp_path: Path) -> None:
+def test_nan_outputs_prove_less_than_others(tmp_path: Path) -> None:
     """A square root of a negative number is none, and all of those are equal."""
 
     def rooted() -> None:
@@ -178,7 +178,7 @@ def pictures(decode: Callable[[Any], Any]) -> Build:
 
 @pytest.mark.parametrize("kind", DECODERS)
 @pytest.mark.parametrize("old", [True, False])
-def test_pictures_are_given_to_decoders(tmp_path: Path, kind: str, old: bool) -> None:
+def test_decoders_get_images(tmp_path: Path, kind: str, old: bool) -> None:
     build = pictures(DECODERS[kind])
 
     with old_control_flow() if old else nullcontext():
@@ -220,7 +220,7 @@ def test_files_as_graphs_want_them(tmp_path: Path, build: Build) -> None:
     assert entry.batchable, entry.batchable_reason
 
 
-def test_a_picture_and_a_word_have_each_their_own(tmp_path: Path) -> None:
+def test_image_and_text_inputs_have_separate_samples(tmp_path: Path) -> None:
     def both() -> None:
         small = pictures(DECODERS["JPEG"])
         small()
@@ -247,7 +247,7 @@ FEATURE = tf.io.FixedLenFeature([3], tf.float32)
     ],
     ids=["float", "int", "example"],
 )
-def test_a_refusal_that_quotes_a_picture_leaves_the_output(
+def test_error_that_quotes_an_image_keeps_the_output(
     tmp_path: Path, refuse: Callable[[Any], Any]
 ) -> None:
     """Python can't decode such a refusal, which says nothing of the output."""
@@ -271,7 +271,7 @@ def test_lengths_of_rows_fit_them(tmp_path: Path) -> None:
     assert entry.batchable, entry.batchable_reason
 
 
-def test_a_model_of_one_row_is_compared_all_the_same(tmp_path: Path) -> None:
+def test_model_of_one_row_is_compared(tmp_path: Path) -> None:
     def one_at_a_time() -> None:
         tf.matmul(tf.squeeze(rows("x", 1, 4), [0, 1])[None], floats(4, 2), name="y")
 
@@ -282,7 +282,7 @@ def test_a_model_of_one_row_is_compared_all_the_same(tmp_path: Path) -> None:
     assert run.inputs["x"].shape == (1, 1, 4)
 
 
-def test_what_no_sample_fits_is_said(tmp_path: Path) -> None:
+def test_model_without_a_working_sample_is_reported(tmp_path: Path) -> None:
     def impossible() -> None:
         tf.reshape(rows("x", None), [7, 11, 13], name="y")
 

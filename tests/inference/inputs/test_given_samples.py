@@ -68,7 +68,7 @@ def compiled(folder: Path, build: Build, **arrays: Any) -> Manifest:
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
-def test_the_sidecars_sample_is_taken_where_no_made_up_one_is(
+def test_sidecar_sample_is_used_where_generated_ones_fail(
     tmp_path: Path, kind: str
 ) -> None:
     build, array = SAMPLES[kind]
@@ -81,7 +81,7 @@ def test_the_sidecars_sample_is_taken_where_no_made_up_one_is(
     assert entry.batchable, entry.batchable_reason
 
 
-def test_without_it_nothing_is_compared(tmp_path: Path) -> None:
+def test_nothing_is_compared_without_a_sample(tmp_path: Path) -> None:
     manifest = compile_graph(tmp_path, odd_length).read_manifest()
 
     assert manifest.largest_difference is None
@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_sample_that_does_not_fit_is_refused(tmp_path: Path, kind: str) -> None:
+def test_mismatched_sample_is_refused(tmp_path: Path, kind: str) -> None:
     arrays, said = REFUSED[kind]
 
     with pytest.raises(InvalidSidecar, match=f"^model.toml: .*{said}"):
@@ -109,7 +109,7 @@ def test_a_sample_that_does_not_fit_is_refused(tmp_path: Path, kind: str) -> Non
 @pytest.mark.parametrize(
     "array", [np.array([[1.5]]), np.array([[2**40]]), np.array([[1j]])], ids=str
 )
-def test_no_value_is_changed_to_fit(array: Any) -> None:
+def test_lossy_casts_are_refused(array: Any) -> None:
     one = signature(spec("x", "int32", (None, 1)))
 
     with pytest.raises(InvalidSidecar, match="doesn't fit: .*wants int32"):
@@ -128,9 +128,7 @@ def test_several_signatures_have_their_own() -> None:
 
 @pytest.mark.parametrize("kind", ["float32", "int64", "string"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_rows_that_are_joined_differ_and_are_made_of_the_sample(
-    kind: str, count: int
-) -> None:
+def test_joined_rows_differ_and_come_from_the_sample(kind: str, count: int) -> None:
     one = signature(spec("x", kind, (None, 9)))
     plain = np.arange(9 * count).reshape(count, 9)
     array = plain.astype("S" if kind == "string" else kind)
@@ -173,9 +171,7 @@ def dense() -> None:
         pytest.param({"instances": []}, id="empty"),
     ],
 )
-def test_a_recorded_request_that_does_not_fit_is_passed_over(
-    tmp_path: Path, line: Any
-) -> None:
+def test_mismatched_recorded_request_is_skipped(tmp_path: Path, line: Any) -> None:
     """Its fault is told when it is replayed."""
     warmup = recorded(tmp_path, line)
     manifest = compile_graph(tmp_path, dense, warmup=warmup).read_manifest()
@@ -183,7 +179,7 @@ def test_a_recorded_request_that_does_not_fit_is_passed_over(
     assert manifest.signatures["serving_default"].batchable
 
 
-def test_requests_are_for_the_signatures_that_they_name(tmp_path: Path) -> None:
+def test_requests_go_to_the_signatures_they_name(tmp_path: Path) -> None:
     two = {
         name: replace(signature(spec("x", shape=(None,))), name=name)
         for name in ("a", "b")
@@ -228,7 +224,7 @@ def test_samples_are_part_of_the_key(tmp_path: Path) -> None:
     assert len(set(seen)) == len(seen)
 
 
-async def test_the_compilers_process_finds_both(tmp_path: Path) -> None:
+async def test_compiler_process_finds_both(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "model.pb", odd_length)
     np.savez(tmp_path / "sample.npz", x=floats(2, 1001))
     sidecar = tmp_path / "model.toml"

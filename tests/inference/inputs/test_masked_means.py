@@ -66,7 +66,9 @@ MODELS = [
     "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",
 )
 @pytest.mark.parametrize(("api", "dtype", "form"), MODELS)
-def test_it_is_joined(tmp_path: Path, api: Any, dtype: str | None, form: str) -> None:
+def test_masked_mean_is_batchable(
+    tmp_path: Path, api: Any, dtype: str | None, form: str
+) -> None:
     path = saved(tmp_path, api, form, dtype)
     entries = compile_path(path, tmp_path / "made").read_manifest().signatures
 

@@ -43,7 +43,9 @@ U64 = 2**64
         pytest.param("float32", [[], []], np.empty((2, 0), "f4"), id="no values"),
     ],
 )
-def test_values(dtype: str, value: Any, expected: np.ndarray[Any, Any]) -> None:
+def test_values_become_arrays(
+    dtype: str, value: Any, expected: np.ndarray[Any, Any]
+) -> None:
     array = to_array(spec(dtype=dtype), value)
 
     assert array.dtype == expected.dtype
@@ -126,7 +128,7 @@ def test_empty_lists_take_their_inner_dimensions_from_the_spec(
         pytest.param("resource", [1], "is of dtype resource", id="resource"),
     ],
 )
-def test_refusals(dtype: str, value: Any, message: str) -> None:
+def test_mismatches_are_refused(dtype: str, value: Any, message: str) -> None:
     with pytest.raises(InputMismatch, match=re.escape(message)):
         to_array(spec(dtype=dtype), value)
 

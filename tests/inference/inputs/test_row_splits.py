@@ -43,7 +43,7 @@ def ragged_signature() -> Signature:
         ([0, 1], 2),
     ],
 )
-def test_row_splits_that_dont_fit_are_refused(splits: tuple[Any, Any]) -> None:
+def test_mismatched_row_splits_are_refused(splits: tuple[Any, Any]) -> None:
     parts = [[7, 8], *splits]
     outputs = {
         name: np.array(part, "int64")

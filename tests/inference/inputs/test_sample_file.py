@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         (".", "isn't a file"),
     ],
 )
-def test_a_sample_is_read_in_the_sidecars_folder_alone(
+def test_sample_outside_the_sidecars_folder_is_refused(
     tmp_path: Path, name: str, said: str
 ) -> None:
     folder, outside = tmp_path / "model", tmp_path / "outside"
@@ -43,7 +43,7 @@ def test_a_sample_is_read_in_the_sidecars_folder_alone(
         sample_path(folder / "model.toml", name)
 
 
-def test_links_may_stay_inside_or_lead_where_the_operator_says(tmp_path: Path) -> None:
+def test_links_may_stay_inside_or_lead_into_allowed_folders(tmp_path: Path) -> None:
     volume, folder = tmp_path / "volume", tmp_path / "model"
     hidden = folder / "..2026"
     volume.mkdir()
@@ -73,9 +73,7 @@ def test_the_size_of_a_sample_is_bounded_packed_and_unpacked(
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY" + bytes(99)])
-def test_what_is_no_archive_of_arrays_is_refused(
-    tmp_path: Path, content: bytes
-) -> None:
+def test_other_archives_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "sample.npz"
     path.write_bytes(content)
 

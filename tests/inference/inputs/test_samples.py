@@ -70,7 +70,9 @@ def test_integers_are_small_enough_for_an_index(kind: str) -> None:
         (None, {"trailing": (28, 28, 1)}, (2, 28, 28, 1)),
     ],
 )
-def test_shapes(shape: Any, assumed: Any, wanted: tuple[int, ...]) -> None:
+def test_open_dimensions_are_filled_by_the_guess(
+    shape: Any, assumed: Any, wanted: tuple[int, ...]
+) -> None:
     assert drawn(spec("x", shape=shape), rows=2, **assumed)["x"].shape == wanted
 
 
@@ -92,7 +94,7 @@ def test_likely_assumptions_come_first_and_one_rare_one_before_two() -> None:
     assert found.index(Guess(rows=1)) < found.index(Guess(size=1, rows=1))
 
 
-def test_only_what_is_open_is_assumed() -> None:
+def test_only_open_dimensions_are_guessed() -> None:
     closed, flag = spec("x", "bool", (5, 3)), np.array(False)
 
     assert guesses(closed) == [Guess()]
@@ -126,7 +128,7 @@ def test_rare_sizes_are_tried_where_they_are_not_too_large(
     )
 
 
-def test_known_words_come_first() -> None:
+def test_known_texts_come_first() -> None:
     one = signature(spec("x", "string", (None,)))
     first, *_ = candidates(one, [(b"red", b"green")])
 
@@ -158,7 +160,7 @@ def test_ids_fit_their_dtype(kind: str, most: int) -> None:
         (Hint(), 0, 1),
     ],
 )
-def test_numbers_in_the_range_that_is_named_come_second(
+def test_numbers_in_the_hinted_range_come_second(
     hint: Hint, low: float, high: float
 ) -> None:
     first, second, *_ = hinted(spec("x", shape=(None, 99)), hint)

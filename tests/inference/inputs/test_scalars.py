@@ -70,14 +70,14 @@ def test_a_scalar_comes_back_as_an_array_of_rank_0(
     assert value.item() == SENT[f"in_{dtype}"]
 
 
-def test_a_scalar_string_may_come_of_numbers_and_become_some(
+def test_scalar_strings_convert_from_and_to_numbers(
     answer: dict[str, Any],
 ) -> None:
     assert answer["length"].item() == len(PICTURE)
     assert answer["length_as_text"].item() == str(len(PICTURE)).encode()
 
 
-def test_a_string_keeps_the_zeros_that_it_ends_with(
+def test_string_keeps_trailing_zero_bytes(
     answer: dict[str, Any], tmp_path: Path
 ) -> None:
     assert answer["out_string"].item() == PICTURE

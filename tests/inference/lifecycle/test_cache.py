@@ -18,7 +18,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "PATIENCE_SECONDS", 0.0)
 
 
-async def test_what_fits_is_loaded_and_the_rest_when_it_is_asked_for() -> None:
+async def test_versions_over_the_budget_are_loaded_on_request() -> None:
     async with shelf(budget=3 * MIB) as it:
         await it.load(*"abcde")
         assert it.in_memory() == ["a/1", "b/1", "c/1"]
@@ -38,7 +38,7 @@ async def test_what_fits_is_loaded_and_the_rest_when_it_is_asked_for() -> None:
         assert it.cache.nbytes == 3 * MIB
 
 
-async def test_a_large_one_evicts_as_many_as_it_needs() -> None:
+async def test_large_version_evicts_as_many_as_needed() -> None:
     loader = FakeLoader(sizes={ModelId("large", 1): 2 * MIB})
 
     async with shelf(loader, budget=3 * MIB) as it:
@@ -64,7 +64,7 @@ async def test_requests_for_one_version_share_its_load() -> None:
         assert [str(of) for of, _ in it.loader.opened] == ["a/1", "b/1"]
 
 
-async def test_one_in_use_is_never_evicted() -> None:
+async def test_version_in_use_is_never_evicted() -> None:
     """It gets no new request, ends the one that it has, and only then goes."""
     async with shelf(FakeLoader(gated=True), budget=MIB) as it:
         await it.load("a", "b")
@@ -97,7 +97,7 @@ async def test_one_in_use_is_never_evicted() -> None:
         assert answers == ["a/1", "b/1"]
 
 
-async def test_an_idle_one_goes_before_a_busy_one() -> None:
+async def test_idle_version_is_evicted_before_a_busy_one() -> None:
     async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
         await it.load("a", "b", "c")
 
@@ -118,7 +118,7 @@ async def test_an_idle_one_goes_before_a_busy_one() -> None:
             it.loader.latest("c").let_through()
 
 
-async def test_pinned_ones_stay() -> None:
+async def test_pinned_versions_are_not_evicted() -> None:
     async with shelf(budget=2 * MIB) as it:
         await it.load("a", "b", "c")
         it.catalog.pin(ModelSpec(name="a"), True)
@@ -136,7 +136,7 @@ async def test_pinned_ones_stay() -> None:
         assert it.in_memory() == ["b/1", "c/1"]
 
 
-async def test_larger_than_the_budget() -> None:
+async def test_version_over_the_budget_is_refused() -> None:
     async with shelf(FakeLoader(sizes={ModelId("a", 1): 5 * MIB}), budget=MIB) as it:
         await it.load("a")
         assert it.states() == {"a/1": "END"}
@@ -147,7 +147,7 @@ async def test_larger_than_the_budget() -> None:
         assert it.loader.opened == []
 
 
-async def test_a_failed_load_is_not_tried_at_every_request() -> None:
+async def test_failed_load_backs_off() -> None:
     async with shelf(budget=MIB) as it:
         await it.load("a", "b")
         it.loader.stuck[ModelId("b", 1)] = LoadFailed("the disk is gone.")
@@ -167,7 +167,7 @@ async def test_a_failed_load_is_not_tried_at_every_request() -> None:
         await it.ask("a")
 
 
-async def test_an_unexpected_failure_harms_nobody_else() -> None:
+async def test_unexpected_failure_affects_no_other_model() -> None:
     async with shelf(budget=MIB) as it:
         await it.load("a", "b")
         it.loader.stuck[ModelId("b", 1)] = RuntimeError("a bug\nand its story")
@@ -178,7 +178,7 @@ async def test_an_unexpected_failure_harms_nobody_else() -> None:
         await it.ask("a")
 
 
-async def test_who_waits_for_a_load_waits_no_longer_than_it_may() -> None:
+async def test_waiting_for_a_load_ends_at_the_deadline() -> None:
     async with shelf(budget=MIB) as it:
         await it.load("a", "b")
         it.loader.opening = anyio.Event()
@@ -208,7 +208,7 @@ async def test_unloading_waits_for_the_requests() -> None:
         assert (servable.closed, it.cache.nbytes) == (True, 0)
 
 
-async def test_a_batcher_that_breaks_takes_only_its_model_away(
+async def test_broken_batcher_affects_no_other_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with shelf() as it:
@@ -230,7 +230,7 @@ async def test_a_batcher_that_breaks_takes_only_its_model_away(
         assert (await it.ask("a")).outputs["y"].tolist() == [[2.0]]
 
 
-async def test_an_error_of_a_request_gives_its_lease_back() -> None:
+async def test_failed_request_releases_its_lease() -> None:
     async with shelf() as it:
         await it.load("a")
         model = it.catalog.find(ModelSpec(name="a"))
@@ -242,7 +242,7 @@ async def test_an_error_of_a_request_gives_its_lease_back() -> None:
         assert model.instance.idle
 
 
-async def test_who_waited_for_a_load_has_it_before_it_makes_room() -> None:
+async def test_loaded_version_answers_before_it_is_evicted() -> None:
     """Else two models with room for one would load in turn and answer nobody."""
     async with shelf(budget=MIB) as it:
         await it.load("a", "b")
@@ -257,7 +257,7 @@ async def test_who_waited_for_a_load_has_it_before_it_makes_room() -> None:
         assert [str(of) for of, _ in it.loader.opened] == ["a/1", "a/1", "b/1"]
 
 
-async def test_one_that_is_closed_already_isnt_counted_as_pinned() -> None:
+async def test_closing_version_isnt_counted_as_pinned() -> None:
     """What a pinned version was replaced by must not wait for what it was."""
     async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
         await it.load("a", "b")
@@ -284,7 +284,7 @@ async def test_one_that_is_closed_already_isnt_counted_as_pinned() -> None:
         assert it.in_memory() == ["a/1", "b/1"]
 
 
-async def test_a_load_that_took_more_than_expected_is_made_up_for() -> None:
+async def test_load_over_its_expected_size_evicts_idle_versions() -> None:
     loader = FakeLoader(excess={ModelId("c", 1): MIB})
 
     async with shelf(loader, budget=3 * MIB) as it:

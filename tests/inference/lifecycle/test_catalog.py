@@ -78,13 +78,13 @@ def only(*numbers: int) -> VersionsTable:
         ({9: READY, 10: READY}, 10),
     ],
 )
-def test_without_a_version_the_newest_that_answers(
+def test_newest_available_version_answers_by_default(
     states: dict[int, ModelState], newest: int
 ) -> None:
     assert entry(states).pick(ModelSpec(name="a")) == newest
 
 
-def test_with_a_version_just_that() -> None:
+def test_explicit_version_answers() -> None:
     made = entry({1: READY, 2: LOADING})
     assert made.pick(ModelSpec(name="a", version=2)) == 2
 
@@ -92,7 +92,7 @@ def test_with_a_version_just_that() -> None:
         made.pick(ModelSpec(name="a", version=3))
 
 
-def test_a_model_of_which_no_version_is_asked_for() -> None:
+def test_model_without_a_served_version() -> None:
     made = entry({}, 1, table=only(5))
     assert made.wanted() == []
 
@@ -100,7 +100,7 @@ def test_a_model_of_which_no_version_is_asked_for() -> None:
         made.pick(ModelSpec(name="a"))
 
 
-def test_a_label_moves_only_to_what_answers() -> None:
+def test_label_moves_only_to_an_available_version() -> None:
     made = entry({1: READY, 2: LOADING}, declared={"stable": 1})
     made.move_labels()
     assert made.labels == {"stable": 1}
@@ -122,14 +122,14 @@ def test_a_label_moves_only_to_what_answers() -> None:
         made.pick(ModelSpec(name="a", label="stable"))
 
 
-def test_what_was_ordered_goes_before_what_is_declared() -> None:
+def test_label_orders_go_before_declared_labels() -> None:
     made = entry({1: READY, 2: READY}, declared={"stable": 1, "old": 1})
     made.label_orders = {"stable": 2, "old": None}
     made.move_labels()
     assert made.labels == {"stable": 2}
 
 
-def test_a_label_of_what_isnt_there() -> None:
+def test_label_of_a_missing_version() -> None:
     made = entry({1: READY}, declared={"next": 7})
     made.move_labels()
 
@@ -169,7 +169,7 @@ def test_a_label_of_what_isnt_there() -> None:
         ),
     ],
 )
-def test_what_may_go(
+def test_obsolete_versions(
     states: dict[int, ModelState], fields: dict[str, Any], obsolete: list[int]
 ) -> None:
     made = entry(states, **fields)
@@ -177,7 +177,7 @@ def test_what_may_go(
     assert made.obsolete() == obsolete
 
 
-def test_versions_of_both_are_wanted_until_what_is_proposed_is_adopted() -> None:
+def test_versions_of_both_declarations_are_wanted_until_adoption() -> None:
     made = entry({1: READY, 2: READY, 3: READY}, table=only(1), declared={"old": 2})
     made.proposed = Declaration(table=only(3), labels={"new": 3}, pinned=True)
     made.move_labels()
@@ -192,7 +192,7 @@ def test_versions_of_both_are_wanted_until_what_is_proposed_is_adopted() -> None
     assert made.versions[3].pinned
 
 
-def test_what_isnt_on_disk_goes_whatever_answers() -> None:
+def test_removed_version_is_obsolete_whatever_answers() -> None:
     assert entry({1: READY, 2: LOADING}, 2).obsolete() == [1]
 
 
@@ -205,7 +205,7 @@ def test_what_isnt_on_disk_goes_whatever_answers() -> None:
         (False, True, [{1, 2}, {1, 2}, {1, 2}]),
     ],
 )
-def test_what_is_missing_is_taken_for_gone_the_second_time(
+def test_missing_version_counts_as_removed_the_second_time(
     grace: bool, keep: bool, after: list[set[int]]
 ) -> None:
     made = entry({1: READY, 2: READY})
@@ -215,7 +215,7 @@ def test_what_is_missing_is_taken_for_gone_the_second_time(
         assert set(made.found) == there
 
 
-def test_what_comes_back_is_missed_anew() -> None:
+def test_returned_version_must_be_missing_twice_again() -> None:
     made = entry({1: READY, 2: READY})
 
     for on_disk, there in (((1,), {1, 2}), ((1, 2), {1, 2}), ((1,), {1, 2})):
@@ -232,7 +232,7 @@ def test_what_comes_back_is_missed_anew() -> None:
         (False, True, True, False),
     ],
 )
-def test_who_decides_what_is_pinned(
+def test_pin_orders_go_before_the_sidecar(
     version: bool | None, whole: bool | None, declared: bool, pinned: bool
 ) -> None:
     made = entry({1: READY}, pin_order=whole, declared_pin=declared)
@@ -241,7 +241,7 @@ def test_who_decides_what_is_pinned(
     assert made.versions[1].pinned is pinned
 
 
-def test_models_by_name() -> None:
+def test_catalog_finds_models_by_name() -> None:
     catalog = Catalog()
     made = entry({2: READY, 1: READY})
     catalog.add(made)

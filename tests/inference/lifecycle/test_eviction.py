@@ -42,7 +42,7 @@ PINNED = Resident("pinned", -1, pinned=True)
         ([PINNED, BUSY], False, None),
     ],
 )
-def test_the_least_recently_used_that_may_go(
+def test_least_recently_used_version_is_chosen(
     residents: list[Resident], busy: bool, victim: Resident | None
 ) -> None:
     assert choose_victim(residents, busy=busy) is victim
@@ -59,7 +59,9 @@ def test_the_least_recently_used_that_may_go(
         (5, 6, r"needs 5.0 MiB .* take 6.0 MiB of the budget of 10.0 MiB.*unpin one"),
     ],
 )
-def test_what_can_never_fit(nbytes: int, pinned: int, words: str | None) -> None:
+def test_version_that_can_never_fit_is_refused(
+    nbytes: int, pinned: int, words: str | None
+) -> None:
     if words is None:
         check_possible(nbytes * MIB, pinned * MIB, 10 * MIB)
         return

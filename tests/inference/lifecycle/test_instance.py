@@ -40,7 +40,7 @@ def servable(artifact: Artifact) -> Iterator[Held]:
         yield servable
 
 
-async def test_a_result_says_what_was_asked(servable: Held) -> None:
+async def test_result_names_model_and_signature(servable: Held) -> None:
     servable.gate.let_through()
 
     async with available(servable) as model:
@@ -69,7 +69,7 @@ async def test_a_result_says_what_was_asked(servable: Held) -> None:
         ({"inputs": {"x": [[1, 2, 3]]}}, InputMismatch, r"wants shape \[\?, 2\]"),
     ],
 )
-async def test_a_wrong_request_never_reaches_a_thread(
+async def test_invalid_request_never_reaches_a_thread(
     servable: Held,
     choices: dict[str, Any],
     error: type[Exception],
@@ -83,9 +83,7 @@ async def test_a_wrong_request_never_reaches_a_thread(
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 5])
-async def test_no_more_calls_at_a_time_than_are_allowed(
-    servable: Held, concurrency: int
-) -> None:
+async def test_concurrency_is_bounded(servable: Held, concurrency: int) -> None:
     limits = Limits(concurrency=concurrency, batching=Batching(max_rows=1))
     done: list[PredictResult] = []
 
@@ -106,7 +104,7 @@ async def test_no_more_calls_at_a_time_than_are_allowed(
     np.testing.assert_array_equal(answers, np.arange(12) + 1.0)
 
 
-async def test_requests_that_wait_run_as_one(servable: Held) -> None:
+async def test_waiting_requests_run_as_one_batch(servable: Held) -> None:
     """Through TensorFlow: each gets its own rows of what was run together."""
     done: list[PredictResult] = []
 
@@ -128,7 +126,7 @@ async def test_requests_that_wait_run_as_one(servable: Held) -> None:
 
 
 @pytest.mark.parametrize("asked", [None, 3600.0], ids=["the model's", "more than it"])
-async def test_a_request_gets_no_more_time_than_its_model_has(
+async def test_request_timeout_is_capped_by_the_model(
     servable: Held, asked: float | None
 ) -> None:
     limits = Limits(concurrency=1, timeout_seconds=0.05)
@@ -144,7 +142,7 @@ async def test_a_request_may_ask_for_less_time(servable: Held) -> None:
             await ask(model, timeout=0.05)
 
 
-async def test_a_full_queue_is_known_before_a_body_is_read(servable: Held) -> None:
+async def test_full_queue_is_known_before_a_body_is_read(servable: Held) -> None:
     done: list[PredictResult] = []
 
     async with available(servable, Limits(concurrency=1, max_queue=1)) as model:
@@ -168,7 +166,7 @@ async def test_a_full_queue_is_known_before_a_body_is_read(servable: Held) -> No
     assert len(done) == 2
 
 
-async def test_its_end_waits_for_the_last_lease(servable: Held) -> None:
+async def test_end_waits_for_the_last_lease(servable: Held) -> None:
     """Nothing is closed under who holds it; each end is told once."""
     released: list[None] = []
     instance = Instance(loaded(servable), released=lambda: released.append(None))
@@ -196,7 +194,7 @@ async def test_its_end_waits_for_the_last_lease(servable: Held) -> None:
         assert servable._session is None
 
 
-async def test_its_end_waits_for_a_thread_that_nobody_waits_for(servable: Held) -> None:
+async def test_end_waits_for_orphaned_threads(servable: Held) -> None:
     limits = Limits(concurrency=1, timeout_seconds=0.05)
 
     async with available(servable, limits) as model:
@@ -217,7 +215,7 @@ async def test_its_end_waits_for_a_thread_that_nobody_waits_for(servable: Held) 
         assert servable._session is None
 
 
-async def test_when_it_was_used(servable: Held) -> None:
+async def test_last_used_is_the_time_of_the_last_request(servable: Held) -> None:
     servable.gate.let_through()
 
     async with available(servable) as model:

@@ -29,7 +29,7 @@ async def answer(it: Shelf, label: str) -> str:
     return str((await it.ask("a", label=label)).model)
 
 
-async def test_a_label_of_the_sidecar_moves_once_its_version_answers() -> None:
+async def test_sidecar_label_moves_once_its_version_answers() -> None:
     async with shelf() as it:
         await seen(it, {"a": {1: "a"}}, labels={"stable": 1})
         assert await answer(it, "stable") == "a/1"
@@ -46,7 +46,7 @@ async def test_a_label_of_the_sidecar_moves_once_its_version_answers() -> None:
         assert it.states() == {"a/2": "AVAILABLE"}
 
 
-async def test_a_label_whose_new_version_fails_keeps_the_old_one() -> None:
+async def test_label_keeps_its_version_if_the_new_one_fails() -> None:
     """Though a third version answers, and the policy asks for that alone."""
     loader = FakeLoader(broken={ModelId("a", 2): InvalidModel("it is cut.")})
 
@@ -58,7 +58,7 @@ async def test_a_label_whose_new_version_fails_keeps_the_old_one() -> None:
         assert str((await it.ask("a")).model) == "a/3"
 
 
-async def test_a_labelled_old_version_replaces_no_newer_one() -> None:
+async def test_labelled_old_version_replaces_no_newer_one() -> None:
     """The newest fails: what answered without a label goes on answering."""
     loader = FakeLoader(broken={ModelId("a", 3): InvalidModel("it is cut.")})
 
@@ -95,7 +95,7 @@ async def test_a_label_set_at_run_time_loads_its_version_first() -> None:
         assert await answer(it, "stable") == "a/1"
 
 
-async def test_a_label_set_at_run_time_goes_before_the_sidecars() -> None:
+async def test_a_label_set_at_run_time_overrides_the_sidecar() -> None:
     async with shelf() as it:
         await seen(it, THREE, labels={"stable": 1}, table=ALL)
         await it.manager.label(it.catalog.entry("a"), {"stable": 2})
@@ -108,7 +108,7 @@ async def test_a_label_set_at_run_time_goes_before_the_sidecars() -> None:
             await answer(it, "stable")
 
 
-async def test_a_version_that_loses_its_label_goes() -> None:
+async def test_version_without_its_label_is_unloaded() -> None:
     async with shelf() as it:
         await seen(it, THREE, labels={"stable": 1})
         await it.manager.label(it.catalog.entry("a"), {"stable": 3})
@@ -116,7 +116,7 @@ async def test_a_version_that_loses_its_label_goes() -> None:
         assert it.states() == {"a/3": "AVAILABLE"}
 
 
-async def test_all_labels_or_none() -> None:
+async def test_labels_move_all_or_none() -> None:
     """While the last one fails, the others have not moved, nor what they left gone."""
     loader = FakeLoader(broken={ModelId("a", 2): InvalidModel("it is cut.")})
 
@@ -145,7 +145,7 @@ async def test_all_labels_or_none() -> None:
         assert await answer(it, "stable") == "a/3"
 
 
-async def test_a_label_to_what_isnt_there() -> None:
+async def test_label_to_a_missing_version_is_refused() -> None:
     async with shelf() as it:
         await seen(it, THREE)
 
@@ -155,7 +155,7 @@ async def test_a_label_to_what_isnt_there() -> None:
         assert it.states() == {"a/3": "AVAILABLE"}
 
 
-async def test_a_version_that_vanishes_while_it_gets_a_label() -> None:
+async def test_version_removed_while_it_gets_a_label() -> None:
     async with shelf() as it:
         await seen(it, THREE)
         it.loader.compiling = anyio.Event()
@@ -178,7 +178,7 @@ async def test_a_version_that_vanishes_while_it_gets_a_label() -> None:
         await it.until(lambda: it.states() == {"a/3": "AVAILABLE"})
 
 
-async def test_a_caller_that_goes_leaves_the_labels() -> None:
+async def test_cancelled_labelling_changes_nothing() -> None:
     async with shelf() as it:
         await seen(it, THREE)
         it.loader.compiling = anyio.Event()
@@ -195,7 +195,7 @@ async def test_a_caller_that_goes_leaves_the_labels() -> None:
         assert (entry.labels, it.states()) == ({}, {"a/3": "AVAILABLE"})
 
 
-async def test_a_refused_sidecar_takes_nothing_away() -> None:
+async def test_refused_sidecar_removes_nothing() -> None:
     """Labels, versions and pins are as before, until it is right."""
     async with shelf() as it:
         await seen(it, THREE, labels={"stable": 1}, table=ALL, pinned=["a"])
@@ -215,7 +215,7 @@ async def test_a_refused_sidecar_takes_nothing_away() -> None:
         assert not it.catalog.entry("a").status(3).pinned
 
 
-async def test_a_version_that_fails_for_itself_keeps_no_sidecar_from_holding() -> None:
+async def test_failing_version_does_not_block_a_sidecar() -> None:
     async with shelf() as it:
         await seen(it, THREE, labels={"stable": 1}, table=ALL)
         it.loader.broken[ModelId("a", 2)] = InvalidModel("it is cut.")
@@ -224,7 +224,7 @@ async def test_a_version_that_fails_for_itself_keeps_no_sidecar_from_holding() -
         assert await answer(it, "stable") == "a/3"
 
 
-async def test_a_versions_own_sidecar_speaks_for_that_version_alone() -> None:
+async def test_version_sidecar_affects_that_version_alone() -> None:
     async with shelf() as it:
         model = Path("model.toml")
         await seen(it, THREE, labels={"stable": 1}, table=ALL, source=model)

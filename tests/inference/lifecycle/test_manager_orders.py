@@ -29,7 +29,7 @@ def model(it: Shelf, name: str = "a") -> Model:
     return it.catalog.find(ModelSpec(name=name))
 
 
-async def test_what_is_unloaded_stays_so_until_it_is_loaded() -> None:
+async def test_unloaded_version_stays_unloaded_until_load() -> None:
     async with shelf() as it:
         await it.load("a")
         await it.manager.unload(model(it))
@@ -46,7 +46,7 @@ async def test_what_is_unloaded_stays_so_until_it_is_loaded() -> None:
         assert it.in_memory() == ["a/1"]
 
 
-async def test_unloaded_while_it_is_compiled() -> None:
+async def test_unload_during_compilation() -> None:
     async with shelf() as it:
         it.loader.compiling = anyio.Event()
         it.look({"a": {1: "a"}})
@@ -60,7 +60,7 @@ async def test_unloaded_while_it_is_compiled() -> None:
         assert (it.in_memory(), it.loader.prepared) == (["a/1"], [A])
 
 
-async def test_unloaded_while_it_is_opened() -> None:
+async def test_unload_during_loading() -> None:
     async with shelf() as it:
         it.loader.opening = anyio.Event()
         it.look({"a": {1: "a"}})
@@ -75,7 +75,7 @@ async def test_unloaded_while_it_is_opened() -> None:
         assert it.loader.latest("a").closed
 
 
-async def test_an_unload_goes_on_though_its_caller_has_gone() -> None:
+async def test_unload_continues_after_cancellation() -> None:
     async with shelf(FakeLoader(gated=True)) as it:
         await it.load("a")
         servable = it.loader.latest("a")
@@ -93,7 +93,7 @@ async def test_an_unload_goes_on_though_its_caller_has_gone() -> None:
         assert (servable.closed, it.cache.nbytes) == (True, 0)
 
 
-async def test_loading_what_failed_tries_it_again() -> None:
+async def test_load_retries_a_failed_version() -> None:
     loader = FakeLoader(broken={A: InvalidModel("it is cut.")})
 
     async with shelf(loader) as it:
@@ -108,7 +108,7 @@ async def test_loading_what_failed_tries_it_again() -> None:
         assert it.in_memory() == ["a/1"]
 
 
-async def test_loading_waits_for_what_is_under_way() -> None:
+async def test_load_waits_for_an_update_in_progress() -> None:
     async with shelf() as it:
         it.loader.compiling = anyio.Event()
         it.look({"a": {1: "a"}})
@@ -121,7 +121,7 @@ async def test_loading_waits_for_what_is_under_way() -> None:
         assert (it.in_memory(), it.loader.prepared) == (["a/1"], [A])
 
 
-async def test_loading_what_is_to_go() -> None:
+async def test_loading_a_retiring_version_is_refused() -> None:
     async with shelf(FakeLoader(gated=True)) as it:
         await it.load("a", "b")
         going, servable = model(it), it.loader.latest("a")
@@ -140,7 +140,7 @@ async def test_loading_what_is_to_go() -> None:
         assert it.states() == {"b/1": "AVAILABLE"}
 
 
-async def test_who_is_pinned() -> None:
+async def test_pinned_versions_stay_loaded() -> None:
     async with shelf() as it:
         await seen(it, {"a": {1: "a"}, "b": {1: "b"}}, pinned=["a"])
         assert (model(it).pinned, model(it, "b").pinned) == (True, False)
@@ -151,7 +151,7 @@ async def test_who_is_pinned() -> None:
         assert (model(it).pinned, model(it, "b").pinned) == (False, True)
 
 
-async def test_a_pinned_version_gives_way_to_what_replaces_it() -> None:
+async def test_pinned_version_gives_way_to_its_replacement() -> None:
     async with shelf(budget=MIB) as it:
         await seen(it, {"a": {1: "a"}}, pinned=["a"])
         first = it.loader.latest("a")
@@ -163,7 +163,7 @@ async def test_a_pinned_version_gives_way_to_what_replaces_it() -> None:
         assert len(it.loader.opened) == 2
 
 
-async def test_pinned_while_a_load_waits_for_room() -> None:
+async def test_pin_while_a_load_waits_for_room() -> None:
     """The load gives up rather than wait for ever, and keeps nobody from going."""
     async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
         it.loader.sizes[ModelId("c", 1)] = 2 * MIB
@@ -195,7 +195,7 @@ async def test_pinned_while_a_load_waits_for_room() -> None:
             await it.manager.unload(model(it, "b"))
 
 
-async def test_a_size_outlives_an_eviction() -> None:
+async def test_concurrency_survives_an_eviction() -> None:
     async with shelf(budget=MIB) as it:
         await it.load("a", "b")
         model(it).resize(7)

@@ -12,7 +12,7 @@ from inference.types import ModelSpec
 from tests.support.shelf import FakeLoader, seen, shelf
 
 
-async def test_what_is_missing_twice_is_unloaded() -> None:
+async def test_version_missing_twice_is_unloaded() -> None:
     async with shelf() as it:
         await it.load("a", "b")
         await seen(it, {"b": {1: "a"}})
@@ -24,14 +24,14 @@ async def test_what_is_missing_twice_is_unloaded() -> None:
             await it.ask("a")
 
 
-async def test_what_is_missing_is_unloaded_at_once_if_so_told() -> None:
+async def test_rescan_unloads_a_missing_version_at_once() -> None:
     async with shelf() as it:
         await it.load("a", "b")
         await seen(it, {"b": {1: "a"}}, now=True)
         assert it.states() == {"b/1": "AVAILABLE"}
 
 
-async def test_what_may_be_there_stays() -> None:
+async def test_uncertain_version_stays() -> None:
     async with shelf() as it:
         await it.load("a", "b")
 
@@ -41,7 +41,7 @@ async def test_what_may_be_there_stays() -> None:
         assert it.in_memory() == ["a/1", "b/1"]
 
 
-async def test_an_empty_repository_unloads_nothing() -> None:
+async def test_empty_repository_unloads_nothing() -> None:
     async with shelf() as it:
         await it.load("a")
 
@@ -54,7 +54,7 @@ async def test_an_empty_repository_unloads_nothing() -> None:
         assert it.manager.problems == []
 
 
-async def test_a_removed_model_ends_its_requests_well() -> None:
+async def test_requests_of_a_removed_model_complete() -> None:
     async with shelf(FakeLoader(gated=True)) as it:
         await it.load("a", "b")
         servable, answers = it.loader.latest("a"), []
@@ -73,7 +73,7 @@ async def test_a_removed_model_ends_its_requests_well() -> None:
         assert (answers, it.states()) == (["a/1"], {"b/1": "AVAILABLE"})
 
 
-async def test_files_that_come_back_while_their_version_is_unloaded() -> None:
+async def test_files_that_return_during_an_unload_are_loaded() -> None:
     async with shelf(FakeLoader(gated=True)) as it:
         await it.load("a", "b")
         servable = it.loader.latest("a")
@@ -101,7 +101,7 @@ async def test_files_that_come_back_while_their_version_is_unloaded() -> None:
         (VersionsTable(only=(9,)), []),
     ],
 )
-async def test_the_policy_says_which_are_served(
+async def test_policy_chooses_the_served_versions(
     table: VersionsTable, served: list[int]
 ) -> None:
     async with shelf() as it:
@@ -114,7 +114,7 @@ async def test_the_policy_says_which_are_served(
             it.catalog.find(ModelSpec(name="a"))
 
 
-async def test_a_policy_that_changes() -> None:
+async def test_changed_policy_takes_effect() -> None:
     async with shelf() as it:
         versions = {"a": {1: "a", 2: "b", 3: "c"}}
 

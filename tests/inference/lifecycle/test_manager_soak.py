@@ -181,7 +181,7 @@ class Life:
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_any_order_of_events_ends_well(
+async def test_random_events_keep_the_manager_consistent(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache_module, "PATIENCE_SECONDS", 0.0)

@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def test_a_version_is_taken_up_once_it_is_quiet() -> None:
+async def test_version_is_loaded_once_it_has_settled() -> None:
     async with shelf() as it:
         await it.load("a")
         await seen(it, {"a": {1: "a", 2: "b"}}, quiet=False)
@@ -56,7 +56,7 @@ async def test_a_version_is_taken_up_once_it_is_quiet() -> None:
         assert it.loader.latest("a").closed
 
 
-async def test_the_old_version_goes_only_after_the_switch() -> None:
+async def test_old_version_is_unloaded_after_the_switch() -> None:
     async with shelf() as it:
         await it.load("a")
         it.loader.compiling, it.loader.opening = anyio.Event(), anyio.Event()
@@ -76,7 +76,7 @@ async def test_the_old_version_goes_only_after_the_switch() -> None:
         assert str((await it.ask("a")).model) == "a/2"
 
 
-async def test_the_old_version_ends_with_its_last_request() -> None:
+async def test_old_version_closes_after_its_last_request() -> None:
     async with shelf(FakeLoader(gated=True)) as it:
         await it.load("a")
         old, answers = it.loader.latest("a"), []
@@ -99,7 +99,7 @@ async def test_the_old_version_ends_with_its_last_request() -> None:
         assert answers == ["a/1"]
 
 
-async def test_a_version_that_fails_leaves_the_old_one_and_is_named() -> None:
+async def test_failed_version_leaves_the_old_one_and_is_reported() -> None:
     loader = FakeLoader(broken={A2: InvalidModel("it is cut.")})
 
     async with shelf(loader) as it:
@@ -115,7 +115,7 @@ async def test_a_version_that_fails_leaves_the_old_one_and_is_named() -> None:
             await it.ask("a", version=2)
 
 
-async def test_what_was_refused_is_tried_again_when_it_changes(clock: Clock) -> None:
+async def test_refused_version_is_retried_when_it_changes(clock: Clock) -> None:
     loader = FakeLoader(broken={A2: InvalidModel("it is cut.")})
 
     async with shelf(loader) as it:
@@ -132,7 +132,7 @@ async def test_what_was_refused_is_tried_again_when_it_changes(clock: Clock) -> 
         assert it.catalog.entry("a").versions[2].status().error is None
 
 
-async def test_files_that_change_and_fail_again_are_left_alone_longer(
+async def test_repeated_failures_back_off_longer(
     clock: Clock,
 ) -> None:
     loader = FakeLoader(broken={A2: InvalidModel("it is cut.")})
@@ -147,7 +147,7 @@ async def test_files_that_change_and_fail_again_are_left_alone_longer(
             clock.now += 1
 
 
-async def test_whoever_asks_for_a_look_ends_the_wait(clock: Clock) -> None:
+async def test_rescan_ends_the_backoff(clock: Clock) -> None:
     loader = FakeLoader(broken={A2: InvalidModel("it is cut.")})
 
     async with shelf(loader) as it:
@@ -163,7 +163,7 @@ async def test_whoever_asks_for_a_look_ends_the_wait(clock: Clock) -> None:
         assert (it.states(), it.manager.problems) == ({"a/2": "AVAILABLE"}, [])
 
 
-async def test_a_refused_sidecar_is_looked_at_as_soon_as_it_changes(
+async def test_refused_sidecar_is_retried_as_soon_as_it_changes(
     clock: Clock,
 ) -> None:
     loader = FakeLoader(broken={A2: InvalidSidecar("no such key.")})
@@ -175,7 +175,7 @@ async def test_a_refused_sidecar_is_looked_at_as_soon_as_it_changes(
             assert len(loader.prepared) == count
 
 
-async def test_what_isnt_its_files_fault_is_tried_again_as_they_are(
+async def test_transient_failure_is_retried_with_the_same_files(
     clock: Clock,
 ) -> None:
     loader = FakeLoader(broken={A2: LoadFailed("the disk is full.")})
@@ -191,7 +191,7 @@ async def test_what_isnt_its_files_fault_is_tried_again_as_they_are(
         assert it.states() == {"a/2": "AVAILABLE"}
 
 
-async def test_an_unexpected_failure_is_told_in_a_line() -> None:
+async def test_unexpected_failure_is_reported_in_one_line() -> None:
     loader = FakeLoader(stuck={A2: RuntimeError("a bug\nand its story")})
 
     async with shelf(loader) as it:
@@ -200,7 +200,7 @@ async def test_an_unexpected_failure_is_told_in_a_line() -> None:
         assert it.states() == {"a/2": "END", "c/1": "AVAILABLE"}
 
 
-async def test_overwritten_in_place() -> None:
+async def test_version_overwritten_in_place_is_reloaded() -> None:
     async with shelf() as it:
         await it.load("a")
         old = it.loader.latest("a")
@@ -219,7 +219,7 @@ async def test_overwritten_in_place() -> None:
         assert len(it.loader.opened) == 2
 
 
-async def test_files_that_were_only_touched_reload_nothing(
+async def test_touched_files_reload_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def prepare(files: Any, *_: Any, **__: Any) -> Prepared:

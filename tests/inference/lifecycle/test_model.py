@@ -80,7 +80,7 @@ async def test_states_on_the_way_to_available(servable: Held) -> None:
     assert states[:-1] == ["LOADING", "AVAILABLE", "AVAILABLE", "UNLOADING", "END"]
 
 
-def test_an_error_names_the_version_where_there_may_be_others() -> None:
+def test_error_names_the_version_if_there_may_be_others() -> None:
     model = Model(ModelId("echo", 3), "echo", changed=lambda: None)
     model.fail("the file is cut.")
 
@@ -106,7 +106,7 @@ def test_states_on_the_way_to_failed() -> None:
     assert states == ["LOADING", "END", "END"]
 
 
-def test_a_failed_update_leaves_what_serves(servable: Held) -> None:
+def test_failed_update_leaves_the_serving_files(servable: Held) -> None:
     model, _ = new()
     model.succeed(prepared(servable))
     assert model.current
@@ -124,14 +124,14 @@ def test_a_failed_update_leaves_what_serves(servable: Held) -> None:
     assert (model.current, model.status().update_error) == (True, None)
 
 
-def test_a_call_before_loading_began() -> None:
+def test_call_before_loading_is_refused() -> None:
     model, _ = new()
 
     with pytest.raises(ModelLoading, match="still loading; ask again"):
         model.deadline(0.0, None)
 
 
-def test_a_call_of_what_an_operator_unloaded(servable: Held) -> None:
+def test_call_of_an_unloaded_version_is_refused(servable: Held) -> None:
     model, _ = new()
     model.succeed(prepared(servable))
     model.unloaded = True
@@ -145,7 +145,7 @@ def test_a_call_of_what_an_operator_unloaded(servable: Held) -> None:
     model.admit()
 
 
-def test_a_call_of_what_is_to_go(servable: Held) -> None:
+def test_call_of_a_retiring_version_is_refused(servable: Held) -> None:
     model, _ = new()
     model.succeed(prepared(servable))
     model.begin_unload()
@@ -161,7 +161,7 @@ def test_a_call_of_what_is_to_go(servable: Held) -> None:
             refuse()
 
 
-async def test_a_call_while_it_is_unloaded(servable: Held) -> None:
+async def test_call_during_an_unload_is_refused(servable: Held) -> None:
     async with available(servable) as model:
         pass
 
@@ -169,7 +169,7 @@ async def test_a_call_while_it_is_unloaded(servable: Held) -> None:
         await ask(model)
 
 
-async def test_what_was_set_outlives_an_eviction(servable: Held) -> None:
+async def test_settings_survive_an_eviction(servable: Held) -> None:
     model, _ = new()
     model.succeed(prepared(servable))
     model.install(instance_of(servable))

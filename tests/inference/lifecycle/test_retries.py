@@ -7,13 +7,13 @@ import pytest
 from inference.lifecycle.retries import FIRST_SECONDS, LONGEST_SECONDS, Failure, Retries
 
 
-def test_what_never_failed() -> None:
+def test_no_failure_without_a_record() -> None:
     retries: Retries[str] = Retries()
     assert retries.failure("a", 0.0) is None
     retries.forget("a")
 
 
-def test_it_is_left_alone_for_a_while() -> None:
+def test_failure_backs_off() -> None:
     retries: Retries[str] = Retries()
     retries.record_failure("a", "it is cut", 100.0)
     assert retries.failure("a", 101.0) == Failure(
@@ -38,7 +38,7 @@ def test_each_failure_in_a_row_doubles_the_wait(failures: int, seconds: float) -
     assert seconds <= LONGEST_SECONDS
 
 
-def test_a_success_makes_it_begin_anew() -> None:
+def test_success_resets_the_backoff() -> None:
     retries: Retries[str] = Retries()
 
     for _ in range(4):

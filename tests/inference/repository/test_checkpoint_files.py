@@ -89,7 +89,7 @@ def test_checkpoints_are_found(
         (["model.ckpt.meta", "model.ckpt"], "model.ckpt, are of the first kind"),
     ],
 )
-def test_what_is_missing_is_named(
+def test_missing_part_is_named(
     tmp_path: Path, inside: str, pieces: list[str], said: str
 ) -> None:
     root = lay(tmp_path / "models", *(f"{inside}{each}" for each in pieces))
@@ -100,7 +100,7 @@ def test_what_is_missing_is_named(
     assert any("Saver().save" in problem for problem in scan.problems)
 
 
-def test_one_of_several_steps_must_be_chosen(tmp_path: Path) -> None:
+def test_several_steps_are_refused(tmp_path: Path) -> None:
     steps = [*checkpoint("model.ckpt-1"), *checkpoint("model.ckpt-2")]
     inside = scan_repository(lay(tmp_path / "a", *(f"m/{each}" for each in steps)))
     bare = scan_repository(lay(tmp_path / "b", *steps))
@@ -138,7 +138,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["meta", "index", DATA])
-def test_each_piece_counts(tmp_path: Path, suffix: str) -> None:
+def test_each_file_changes_the_digest(tmp_path: Path, suffix: str) -> None:
     root = lay(tmp_path / "models", *checkpoint("flowers"))
     (files,) = versions(scan_repository(root))
     digest = digest_source(files.path)

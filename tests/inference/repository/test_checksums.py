@@ -66,18 +66,18 @@ def saved(tmp_path: Path) -> ModelFiles:
     )
 
 
-def test_files_without_sums(files: ModelFiles) -> None:
+def test_files_without_sums_are_unverified(files: ModelFiles) -> None:
     assert verify(replace(files, sums=None)) == "unverified"
 
 
-def test_files_that_match(files: ModelFiles, saved: ModelFiles) -> None:
+def test_matching_files_are_verified(files: ModelFiles, saved: ModelFiles) -> None:
     assert verify(files) == "verified"
     assert verify(saved) == "verified"
     assert verify(saved, digest_source(saved.path).files) == "verified"
 
 
 @pytest.mark.parametrize("name", ["net.h5", "net.json", "net.toml", "warmup.jsonl"])
-def test_a_file_that_differs(files: ModelFiles, name: str) -> None:
+def test_differing_file_is_refused(files: ModelFiles, name: str) -> None:
     path = files.path.with_name(name)
     wanted = digest(path.read_bytes())
     path.write_bytes(path.read_bytes() + b"!")
@@ -92,7 +92,7 @@ def test_a_file_that_differs(files: ModelFiles, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["net.h5", "net.json", "net.toml", "warmup.jsonl"])
-def test_a_file_that_isnt_listed(files: ModelFiles, name: str) -> None:
+def test_unlisted_file_is_refused(files: ModelFiles, name: str) -> None:
     assert files.sums is not None
     lines = files.sums.read_text().splitlines(keepends=True)
     files.sums.write_text("".join(each for each in lines if name not in each))
@@ -101,7 +101,7 @@ def test_a_file_that_isnt_listed(files: ModelFiles, name: str) -> None:
         verify(files)
 
 
-def test_what_is_known_is_taken_for_that(files: ModelFiles) -> None:
+def test_known_digests_are_not_computed_again(files: ModelFiles) -> None:
     """The model was hashed for the cache already; it isn't read twice."""
     known = dict.fromkeys([files.path, files.path.with_suffix(".json")], "0" * 64)
 
@@ -109,7 +109,7 @@ def test_what_is_known_is_taken_for_that(files: ModelFiles) -> None:
         verify(files, known)
 
 
-def test_a_folders_files_that_differ_or_go(saved: ModelFiles) -> None:
+def test_changed_or_missing_folder_files_are_refused(saved: ModelFiles) -> None:
     index = saved.path / "variables" / "variables.index"
     content = index.read_bytes()
     index.write_bytes(b"other")
@@ -130,7 +130,7 @@ def test_a_folders_files_that_differ_or_go(saved: ModelFiles) -> None:
         verify(saved)
 
 
-def test_what_else_is_listed_must_be_right(files: ModelFiles) -> None:
+def test_other_listed_files_are_checked(files: ModelFiles) -> None:
     readme = files.path.with_name("README.md")
     readme.write_text("hello")
     sums = files.sums
@@ -148,7 +148,7 @@ def test_what_else_is_listed_must_be_right(files: ModelFiles) -> None:
         verify(files)
 
 
-def test_sums_above_speak_of_other_models_too(files: ModelFiles) -> None:
+def test_sums_above_may_list_other_models(files: ModelFiles) -> None:
     """And what lies above the sums can't be listed in them."""
     root = files.path.parents[2]
     versions = sorted(files.path.parent.glob("net.*"))
@@ -166,7 +166,7 @@ def test_sums_above_speak_of_other_models_too(files: ModelFiles) -> None:
         verify(replace(files, sums=sums, sidecar=above))
 
 
-def test_bare_files_are_each_their_own(tmp_path: Path) -> None:
+def test_bare_files_are_checked_separately(tmp_path: Path) -> None:
     for name in ("a.h5", "b.h5"):
         (tmp_path / name).write_text(name)
 
@@ -195,7 +195,7 @@ def test_bare_files_are_each_their_own(tmp_path: Path) -> None:
         pytest.param("m.h5", "{digest}  m.h5\n{digest}  m.h5\n", id="twice"),
     ],
 )
-def test_lines(tmp_path: Path, name: str, text: str) -> None:
+def test_valid_lines_are_parsed(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"model")
     value = digest(b"model")
@@ -223,7 +223,7 @@ def test_lines(tmp_path: Path, name: str, text: str) -> None:
         pytest.param("", "doesn't list m.h5", id="empty"),
     ],
 )
-def test_lines_that_are_wrong(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_lines_are_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "m.h5"
     path.write_bytes(b"model")
     sums = tmp_path / "SHA256SUMS"
@@ -234,7 +234,7 @@ def test_lines_that_are_wrong(tmp_path: Path, text: str, said: str) -> None:
         verify(ModelFiles(id=ModelId("m", 1), path=path, sums=sums))
 
 
-def test_sums_without_end(files: ModelFiles) -> None:
+def test_oversized_sums_are_refused(files: ModelFiles) -> None:
     assert files.sums is not None
 
     with files.sums.open("ab") as file:

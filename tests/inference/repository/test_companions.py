@@ -38,7 +38,7 @@ def sidecars(scan: Scan, root: Path) -> dict[str, str]:
         (["m.h5", "model.toml"], None),
     ],
 )
-def test_the_nearest_sidecar(
+def test_nearest_sidecar_is_used(
     tmp_path: Path, paths: list[str], sidecar: str | None
 ) -> None:
     scan = scan_repository(lay(tmp_path / "root", *paths))
@@ -54,7 +54,7 @@ def test_the_nearest_sidecar(
         (["m/2/saved_model.pb", "m/model.toml"], "m/2", "m/model.toml"),
     ],
 )
-def test_the_sidecar_of_one_model_itself(
+def test_sidecar_of_a_model_given_itself(
     tmp_path: Path, paths: list[str], root: str, sidecar: str
 ) -> None:
     scan = scan_repository(lay(tmp_path, *paths) / root)
@@ -73,7 +73,7 @@ def test_the_sidecar_of_one_model_itself(
         pytest.param(["m.h5"], None, id="none"),
     ],
 )
-def test_the_sidecar_of_the_model(
+def test_sidecar_of_the_model_is_separate(
     tmp_path: Path, paths: list[str], sidecar: str | None
 ) -> None:
     (entry,) = scan_repository(lay(tmp_path, *paths, "-")).entries
@@ -93,7 +93,7 @@ def test_the_sidecar_of_the_model(
         (["m.h5", "other/SHA256SUMS"], None),
     ],
 )
-def test_the_nearest_checksums(
+def test_nearest_checksums_are_used(
     tmp_path: Path, paths: list[str], sums: str | None
 ) -> None:
     (files,) = versions(scan_repository(lay(tmp_path, *paths, "-")))
@@ -112,7 +112,7 @@ def test_the_nearest_checksums(
         (["m.h5", "warmup.jsonl"], None),
     ],
 )
-def test_the_nearest_recorded_requests(
+def test_nearest_recorded_requests_are_used(
     tmp_path: Path, paths: list[str], warmup: str | None
 ) -> None:
     (files,) = versions(scan_repository(lay(tmp_path, *paths, "-")))
@@ -120,7 +120,7 @@ def test_the_nearest_recorded_requests(
     assert files.warmup == (tmp_path / warmup if warmup else None)
 
 
-def test_a_folder_of_versions_itself(tmp_path: Path) -> None:
+def test_companions_of_a_folder_of_versions(tmp_path: Path) -> None:
     root = lay(tmp_path / "m", "1/a.h5", "model.toml", "SHA256SUMS", "warmup.jsonl")
     scan = scan_repository(root)
     (files,) = versions(scan)
@@ -130,7 +130,7 @@ def test_a_folder_of_versions_itself(tmp_path: Path) -> None:
     assert files.warmup == root / "warmup.jsonl"
 
 
-def test_one_file_itself(tmp_path: Path) -> None:
+def test_companions_of_one_file(tmp_path: Path) -> None:
     lay(tmp_path, "m.h5", "m.toml", "SHA256SUMS", "m.warmup.jsonl", "other.h5")
     (files,) = versions(scan_repository(tmp_path / "m.h5"))
 
@@ -139,7 +139,7 @@ def test_one_file_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.toml", "SHA256SUMS", "warmup.jsonl", "a.json"])
-def test_a_companion_outside_is_a_problem(tmp_path: Path, name: str) -> None:
+def test_companion_outside_is_a_problem(tmp_path: Path, name: str) -> None:
     """Served without its checksums, a model would seem to have none."""
     lay(tmp_path, "outside")
     lay(tmp_path / "root", "m/a.h5", "good.h5")

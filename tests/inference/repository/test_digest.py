@@ -22,9 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS", "warmup.jsonl", "README.md", "a.txt"])
-def test_what_lies_with_a_model_for_others_shapes_nothing(
-    folder: Path, name: str
-) -> None:
+def test_unrelated_files_leave_the_digest_unchanged(folder: Path, name: str) -> None:
     before = digest_source(folder).sha256
     (folder / name).touch()
     assert digest_source(folder).sha256 == before
@@ -34,7 +32,7 @@ def test_what_lies_with_a_model_for_others_shapes_nothing(
     assert digest_source(folder).sha256 != before
 
 
-def test_a_volume_of_kubernetes_is_what_its_links_lead_to(folder: Path) -> None:
+def test_kubernetes_volume_is_hashed_through_its_links(folder: Path) -> None:
     before = digest_source(folder).sha256
     data = folder / "..2026_11_22"
     data.mkdir()
@@ -48,7 +46,7 @@ def test_a_volume_of_kubernetes_is_what_its_links_lead_to(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["saved_model.pbtxt", "assets/words.txt"])
-def test_what_a_graph_may_name_shapes_it(folder: Path, name: str) -> None:
+def test_files_that_a_graph_can_name_change_the_digest(folder: Path, name: str) -> None:
     before = digest_source(folder).sha256
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).touch()
@@ -56,7 +54,7 @@ def test_what_a_graph_may_name_shapes_it(folder: Path, name: str) -> None:
     assert digest_source(folder).sha256 != before
 
 
-def test_names_and_kinds_are_listed_but_no_contents(folder: Path) -> None:
+def test_listing_covers_names_and_kinds_only(folder: Path) -> None:
     def listing() -> str:
         return digest_source(folder).listing
 
@@ -77,7 +75,7 @@ def test_names_and_kinds_are_listed_but_no_contents(folder: Path) -> None:
     assert listing() == seen[-1]
 
 
-def test_it_changes_with_what_links_lead_to(folder: Path) -> None:
+def test_digest_changes_with_link_targets(folder: Path) -> None:
     variables = (folder / "variables").rename(folder.parent / "elsewhere")
     (folder / "variables").symlink_to(variables)
     before = digest_source(folder).sha256
@@ -86,12 +84,12 @@ def test_it_changes_with_what_links_lead_to(folder: Path) -> None:
     assert digest_source(folder).sha256 != before
 
 
-def test_a_source_that_isnt_there(tmp_path: Path) -> None:
+def test_missing_source_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         digest_source(tmp_path / "none.h5")
 
 
-def test_the_digest_tells_the_size_of_all_files(folder: Path) -> None:
+def test_digest_has_the_size_of_all_files(folder: Path) -> None:
     (folder / "variables" / "large").write_bytes(b"x" * (2**20 + 1))
 
     digest = digest_source(folder)

@@ -74,7 +74,7 @@ def remove(place: str) -> Callable[[Path], None]:
         pytest.param([*SAVED], remove(SAVED[1]), id="a file less"),
     ],
 )
-def test_a_change_is_seen(
+def test_change_is_detected(
     tmp_path: Path, paths: list[str], act: Callable[[Path], None]
 ) -> None:
     root = lay(tmp_path, *paths, "-")
@@ -91,7 +91,7 @@ def test_a_change_is_seen(
 @pytest.mark.parametrize(
     "place", ["other.txt", "m/notes.txt", "m/1/labels.txt", "m/1/b.warmup.jsonl"]
 )
-def test_what_isnt_of_the_version_is_no_change(tmp_path: Path, place: str) -> None:
+def test_unrelated_files_are_no_change(tmp_path: Path, place: str) -> None:
     root = lay(tmp_path, "m/1/a.h5", "-")
     before = digest(root)
     (root / place).touch()
@@ -99,7 +99,7 @@ def test_what_isnt_of_the_version_is_no_change(tmp_path: Path, place: str) -> No
     assert digest(root) == before
 
 
-def test_a_flip_of_kubernetes_link_is_seen(tmp_path: Path) -> None:
+def test_swapped_kubernetes_link_is_detected(tmp_path: Path) -> None:
     root = lay(tmp_path, "..2024_01/m.h5")
     shutil.copytree(root / "..2024_01", root / "..2024_02")
     (root / "..data").symlink_to("..2024_01")
@@ -113,7 +113,7 @@ def test_a_flip_of_kubernetes_link_is_seen(tmp_path: Path) -> None:
     assert digest(root) != before
 
 
-def test_when_it_changed(tmp_path: Path) -> None:
+def test_changed_is_the_latest_change(tmp_path: Path) -> None:
     """The newest of all its files and folders, by the time that nobody can set."""
     root = lay(tmp_path, *SAVED, "m/model.toml")
     (files,) = versions(scan_repository(root / "m"))

@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> Path:
         ),
     ],
 )
-def test_links_into_a_folder_that_is_named(
+def test_links_into_an_allowed_folder_are_followed(
     tmp_path: Path, store: Path, paths: list[str], models: dict[str, str]
 ) -> None:
     (store / "-").unlink()
@@ -83,9 +83,7 @@ def test_links_into_a_folder_that_is_named(
     assert all("with --follow-links-to." in problem for problem in without.problems)
 
 
-def test_one_file_given_itself_and_what_goes_with_it(
-    tmp_path: Path, store: Path
-) -> None:
+def test_one_file_and_its_companions_through_links(tmp_path: Path, store: Path) -> None:
     names = ("m.h5", "m.json", "m.toml", "m.warmup.jsonl", "SHA256SUMS")
     root = link_children(lay(store, *names), tmp_path / "mnt/models")
     (files,) = versions(scan_repository(root / "m.h5", follow=[store]))
@@ -123,7 +121,9 @@ def test_other_links_are_refused_as_before(
     assert "is a link out of the repository" in problem
 
 
-def test_circles_through_such_a_folder_are_found(tmp_path: Path, store: Path) -> None:
+def test_circular_links_through_an_allowed_folder_are_found(
+    tmp_path: Path, store: Path
+) -> None:
     root = lay(tmp_path / "root", f"m/{PB}", "good.h5")
     (root / "m/assets").symlink_to(store)
     (store / "back").symlink_to(root / "m")
@@ -133,7 +133,7 @@ def test_circles_through_such_a_folder_are_found(tmp_path: Path, store: Path) ->
     assert scan.problems == ["m: back is a link in a circle; remove it."]
 
 
-def test_the_folder_may_be_a_link_and_may_be_away(tmp_path: Path, store: Path) -> None:
+def test_allowed_folder_may_be_a_link_or_missing(tmp_path: Path, store: Path) -> None:
     """Volumes are swapped by their links; a mount may come back."""
     lay(store, "a.h5")
     named = tmp_path / "named"
@@ -145,7 +145,7 @@ def test_the_folder_may_be_a_link_and_may_be_away(tmp_path: Path, store: Path) -
     assert scan_repository(root, follow=[named]).problems == []
 
 
-def test_what_links_lead_to_is_watched(tmp_path: Path, store: Path) -> None:
+def test_link_targets_are_watched(tmp_path: Path, store: Path) -> None:
     lay(store, "a.h5", "b.h5")
     root = lay(tmp_path / "root", "-")
     (root / "m.h5").symlink_to(store / "a.h5")
@@ -209,7 +209,7 @@ def test_a_savedmodel_of_links_is_read(tmp_path: Path) -> None:
         pytest.param("assets/none", "assets/none is a link to nothing", id="nothing"),
     ],
 )
-def test_what_lies_behind_links_is_judged_too(
+def test_files_behind_links_are_checked(
     tmp_path: Path, store: Path, name: str, words: str
 ) -> None:
     lay(store, PB, "variables/x", "assets/x")
@@ -229,6 +229,6 @@ def test_what_lies_behind_links_is_judged_too(
         check_folder(folder, [store])
 
 
-def test_leaving_it_out_shapes_no_artifact() -> None:
+def test_allowed_folders_leave_the_key_unchanged() -> None:
     followed = Permissions(follow_links_to=(Path("/a"),))
     assert followed.shaping() == Permissions().shaping()

@@ -79,7 +79,7 @@ def test_a_model_saved_without_a_zip_answers_as_its_own(
 @pytest.mark.parametrize(
     ("model", "kib"), [(flowers(), 17), (flowers(), 20), (nested(), 16.2)]
 )
-def test_shards_answer_as_the_model_that_they_are_of(
+def test_shards_answer_as_the_whole_model(
     tmp_path: Path, model: Any, kib: float
 ) -> None:
     """Also where the variables of one layer are in two shards."""
@@ -107,7 +107,7 @@ def test_a_folder_is_compiled_and_served(tmp_path: Path) -> None:
     np.testing.assert_allclose(given, answers(model), rtol=1e-5, atol=1e-6)
 
 
-def test_where_folders_of_keras_are_found(tmp_path: Path) -> None:
+def test_keras_folders_are_found(tmp_path: Path) -> None:
     model = flowers(middle=8)
     saved(model, tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "versions" / "3")
@@ -128,7 +128,7 @@ def test_where_folders_of_keras_are_found(tmp_path: Path) -> None:
         assert entry.name == name.removesuffix(".keras")
 
 
-def test_each_file_of_a_folder_counts(tmp_path: Path) -> None:
+def test_each_file_of_a_folder_changes_the_digest(tmp_path: Path) -> None:
     path = saved(words(), tmp_path / "m")
     (files,) = scan_repository(path).entries[0].versions
     before = digest_source(path), take_fingerprint(files, folder=True)
@@ -154,7 +154,7 @@ def test_each_file_of_a_folder_counts(tmp_path: Path) -> None:
         ("beside another", r"several models \(m_00000.*other.keras\); keep one"),
     ],
 )
-def test_shards_that_are_no_model_are_said_so(
+def test_shards_without_a_model_are_reported(
     tmp_path: Path, make: str, says: str
 ) -> None:
     path = sharded(flowers(), tmp_path / "x")
@@ -231,7 +231,7 @@ def test_bad_shards_are_refused(
         read_answers(path, model)
 
 
-def test_what_is_refused_in_an_archive_is_refused_in_a_folder(tmp_path: Path) -> None:
+def test_folders_are_refused_like_archives(tmp_path: Path) -> None:
     tried = 0
 
     for case in (*keras_configs.CASES, *keras_lambdas.CASES):

@@ -14,7 +14,7 @@ LATEST = Declaration(table=VersionsTable(latest=1))
 
 
 @pytest.mark.parametrize("name", ["flowers.h5", "Flowers", "FLOWERS.Keras"])
-def test_a_name_as_it_is_on_disk_or_in_another_case(name: str) -> None:
+def test_similar_name_is_suggested(name: str) -> None:
     catalog = Catalog()
     catalog.add(Entry(name="flowers", declaration=LATEST))
     catalog.add(Entry(name="flowers.v2", declaration=LATEST))
@@ -29,7 +29,7 @@ def test_a_name_as_it_is_on_disk_or_in_another_case(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["late", "late.h5", "Late", "late.onnx"])
-def test_what_is_passed_over_is_said_to_who_asks_for_it(name: str) -> None:
+def test_not_found_quotes_the_entrys_problem(name: str) -> None:
     catalog = Catalog()
     catalog.note({"late": ["late.onnx: no format."], "late.onnx": ["late.onnx: no."]})
 
@@ -45,7 +45,7 @@ def test_what_is_passed_over_is_said_to_who_asks_for_it(name: str) -> None:
         catalog.entry(name)
 
 
-def test_what_is_passed_over_of_a_model_is_said_with_its_versions() -> None:
+def test_missing_version_quotes_its_problem() -> None:
     catalog = Catalog()
     catalog.add(Entry(name="a", declaration=LATEST))
     catalog.note({"a": ["a/3: holds no model."]})
@@ -57,7 +57,7 @@ def test_what_is_passed_over_of_a_model_is_said_with_its_versions() -> None:
         made.pick(ModelSpec(name="a", version=3))
 
 
-def test_not_all_that_is_passed_over_is_said() -> None:
+def test_only_some_problems_are_quoted() -> None:
     catalog = Catalog()
     catalog.note({"a": [f"a/{number}: {'holds none; ' * 100}" for number in range(99)]})
 

@@ -66,7 +66,7 @@ def test_a_tools_folder_is_one_model(
 
 @pytest.mark.parametrize(("paths", "place"), MARKED.values(), ids=MARKED)
 @pytest.mark.parametrize(("root", "model"), [("fraud", "fraud/1"), ("m/3", "m/3")])
-def test_it_may_be_given_itself(
+def test_tools_folder_may_be_given_itself(
     tmp_path: Path, root: str, model: str, paths: tuple[str, ...], place: str
 ) -> None:
     folder = lay(tmp_path, *below(root, paths)) / root
@@ -116,7 +116,7 @@ def test_a_repository_may_have_models_of_such_names(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_which_of_two_forms_is_served_is_said(
+def test_unserved_second_form_is_reported(
     tmp_path: Path, paths: tuple[str, ...], problem: str
 ) -> None:
     scan = scan_repository(lay(tmp_path, "-", *below("m/2", paths)))

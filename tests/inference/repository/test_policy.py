@@ -27,7 +27,7 @@ from inference.repository.sidecar import VersionsTable
         pytest.param([2, 2, 1], {"all": True}, [1], [1, 2], id="each once"),
     ],
 )
-def test_wanted(
+def test_wanted_versions_by_policy_and_label(
     found: list[int], table: dict[str, Any], labelled: list[int], versions: list[int]
 ) -> None:
     assert wanted(found, VersionsTable(**table), labelled) == versions
@@ -52,7 +52,7 @@ def test_wanted(
         ),
     ],
 )
-def test_missing(
+def test_missing_versions_are_described(
     table: dict[str, Any], labels: dict[str, int], texts: list[str]
 ) -> None:
     assert missing([1, 2], VersionsTable(**table), labels) == texts

@@ -47,21 +47,21 @@ class Slow:
         return number
 
 
-async def test_what_was_seen() -> None:
+async def test_result_is_returned() -> None:
     daemon = DaemonCall(lambda: "seen", timeout_seconds=LONG_SECONDS)
 
     assert await daemon.call() == "seen"
     assert await daemon.call() == "seen"
 
 
-async def test_nothing_may_be_seen() -> None:
+async def test_none_is_a_result() -> None:
     nothing: list[int | None] = [None]
     daemon = DaemonCall(lambda: nothing[0], timeout_seconds=LONG_SECONDS)
 
     assert await daemon.call() is None
 
 
-async def test_it_runs_in_a_daemon_thread() -> None:
+async def test_call_runs_in_a_daemon_thread() -> None:
     thread = await DaemonCall(current_thread, timeout_seconds=LONG_SECONDS).call()
 
     assert thread is not main_thread()
@@ -69,7 +69,7 @@ async def test_it_runs_in_a_daemon_thread() -> None:
 
 
 @pytest.mark.parametrize("kind", [OSError, TimeoutError, ValueError])
-async def test_what_it_raises_is_raised(kind: type[Exception]) -> None:
+async def test_error_is_raised(kind: type[Exception]) -> None:
     def look() -> None:
         raise kind("of its own")
 
@@ -80,7 +80,7 @@ async def test_what_it_raises_is_raised(kind: type[Exception]) -> None:
             await daemon.call()
 
 
-async def test_a_look_that_hangs() -> None:
+async def test_hanging_call_times_out() -> None:
     slow = Slow()
     daemon = DaemonCall(slow, timeout_seconds=SHORT_SECONDS)
 
@@ -93,7 +93,7 @@ async def test_a_look_that_hangs() -> None:
     slow.gate.set()
 
 
-async def test_what_a_hanging_look_saw_is_old() -> None:
+async def test_result_of_an_earlier_call_is_dropped() -> None:
     slow = Slow()
     daemon = DaemonCall(slow, timeout_seconds=LONG_SECONDS)
     seen: list[int] = []
@@ -116,7 +116,7 @@ async def test_what_a_hanging_look_saw_is_old() -> None:
     assert seen == [2]
 
 
-async def test_each_of_several_has_a_look_of_its_own() -> None:
+async def test_each_caller_gets_its_own_call() -> None:
     slow = Slow()
     daemon = DaemonCall(slow, timeout_seconds=LONG_SECONDS)
     seen: list[int] = []
@@ -136,7 +136,7 @@ async def test_each_of_several_has_a_look_of_its_own() -> None:
     assert seen == [1, 2, 3]
 
 
-def test_the_process_ends_while_one_hangs() -> None:
+def test_process_exits_while_a_call_hangs() -> None:
     done = subprocess.run(
         [sys.executable, "-c", HANGING],
         capture_output=True,
@@ -150,7 +150,7 @@ def test_the_process_ends_while_one_hangs() -> None:
     assert done.stderr == ""
 
 
-def test_a_look_that_ends_after_its_loop() -> None:
+def test_call_that_ends_after_its_loop() -> None:
     """Its thread ends too, without a word."""
     gate = Event()
     threads = []

@@ -44,7 +44,9 @@ def said(lines: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize(("looks", "told"), LOOKS.values(), ids=LOOKS)
-def test_it_says(looks: list[list[str]], told: list[list[str]]) -> None:
+def test_problems_are_logged_once_and_when_mended(
+    looks: list[list[str]], told: list[list[str]]
+) -> None:
     problems = ProblemLog()
     heard = []
 
@@ -57,7 +59,7 @@ def test_it_says(looks: list[list[str]], told: list[list[str]]) -> None:
     assert heard == told
 
 
-def test_who_asks_for_a_look_hears_at_once() -> None:
+def test_rescan_logs_at_once() -> None:
     problems = ProblemLog()
     problems.update([], at_once=True)
 

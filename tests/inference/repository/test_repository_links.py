@@ -78,7 +78,7 @@ def test_links_inside_are_followed(
         pytest.param("m.h5", "m.h5", "m.h5", "symbolic links", id="to itself"),
     ],
 )
-def test_links_elsewhere_are_problems(
+def test_links_that_lead_out_are_problems(
     root: Path, link: str, target: str, place: str, words: str
 ) -> None:
     (root / link).parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def test_a_kubernetes_volume(tmp_path: Path) -> None:
     assert scan.problems == []
 
 
-def test_a_limit_on_entries(tmp_path: Path) -> None:
+def test_entries_are_bounded(tmp_path: Path) -> None:
     root = lay(tmp_path, "a.h5", "b/1/x.h5", "c.h5", "d.h5")
     scan = scan_repository(root, limit=4)
 
@@ -168,7 +168,7 @@ def test_a_limit_on_entries(tmp_path: Path) -> None:
     assert scan.uncertain == {"c", "d"}
 
 
-def test_a_limit_inside_a_saved_model(tmp_path: Path) -> None:
+def test_entries_inside_a_saved_model_are_bounded(tmp_path: Path) -> None:
     root = lay(tmp_path, "a.h5", f"m/{SAVED}", *(f"m/assets/{n}" for n in range(20)))
     scan = scan_repository(root, limit=20)
 
@@ -177,7 +177,7 @@ def test_a_limit_inside_a_saved_model(tmp_path: Path) -> None:
     assert scan_repository(root / "m", limit=20).uncertain >= {"m"}
 
 
-def test_what_cant_be_read_is_a_problem_of_its_own() -> None:
+def test_unreadable_entry_is_its_own_problem() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = lay(Path(name), "closed/1/a.h5", "good.h5", "m/1/a.h5", "m/2/a.h5")
         root.chmod(0o755)
@@ -199,7 +199,7 @@ def test_what_cant_be_read_is_a_problem_of_its_own() -> None:
     assert scan.uncertain == {"closed", "m"}
 
 
-def test_a_root_that_cant_be_read() -> None:
+def test_unreadable_root_raises() -> None:
     with tempfile.TemporaryDirectory() as name:
         lay(Path(name), "good.h5")
         Path(name).chmod(0)
@@ -210,18 +210,18 @@ def test_a_root_that_cant_be_read() -> None:
         Path(name).chmod(0o755)
 
 
-def test_a_new_volumes_own_folder_is_no_model(tmp_path: Path) -> None:
+def test_lost_and_found_is_ignored(tmp_path: Path) -> None:
     assert scan_repository(lay(tmp_path, "lost+found/", "a.h5")).problems == []
 
 
 @pytest.mark.parametrize("beside", ["5.tmp/a.h5", "notes.txt", "01/a.h5", "v6/a.h5"])
-def test_beside_the_versions_of_the_one_model(tmp_path: Path, beside: str) -> None:
+def test_other_entries_beside_one_models_versions(tmp_path: Path, beside: str) -> None:
     root = lay(tmp_path / "m", "4/a.h5", beside)
 
     assert found(scan_repository(root), root) == {"m/4": "4/a.h5"}
 
 
-def test_one_model_stays_one_whatever_comes(tmp_path: Path) -> None:
+def test_one_model_stays_one_whatever_is_added(tmp_path: Path) -> None:
     root = lay(tmp_path / "m", "4/a.h5")
     assert scan_repository(root).one_model
 
@@ -233,7 +233,7 @@ def test_one_model_stays_one_whatever_comes(tmp_path: Path) -> None:
     assert kept.one_model
 
 
-def test_folders_in_folders_have_an_end(tmp_path: Path) -> None:
+def test_nesting_is_bounded(tmp_path: Path) -> None:
     lay(tmp_path, f"deep/{SAVED}", f"deep/{'x/' * 500}", f"flat/{SAVED}")
     lay(tmp_path / "flat", "x/" * 31)
     scan = scan_repository(tmp_path)
@@ -243,7 +243,7 @@ def test_folders_in_folders_have_an_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"\xff.h5", b"a\nb.h5", b"\x1b[2J.h5"])
-def test_names_that_would_spoil_a_log(tmp_path: Path, name: bytes) -> None:
+def test_unprintable_names_are_escaped(tmp_path: Path, name: bytes) -> None:
     root = lay(tmp_path, "m/1/", "good.h5")
 
     for folder in (root, root / "m/1"):

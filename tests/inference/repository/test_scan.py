@@ -88,7 +88,9 @@ def found(scan: Scan, root: Path) -> dict[str, str]:
         ),
     ],
 )
-def test_models(tmp_path: Path, paths: list[str], models: dict[str, str]) -> None:
+def test_models_are_found(
+    tmp_path: Path, paths: list[str], models: dict[str, str]
+) -> None:
     scan = scan_repository(lay(tmp_path / "models", *paths))
 
     assert found(scan, tmp_path / "models") == models
@@ -129,7 +131,7 @@ def test_models(tmp_path: Path, paths: list[str], models: dict[str, str]) -> Non
         pytest.param(["m/model.toml/", "m/1/a.h5"], {}, ["isn't a file"], id="sidecar"),
     ],
 )
-def test_problems(
+def test_problems_are_reported(
     tmp_path: Path, paths: list[str], models: dict[str, str], words: list[str]
 ) -> None:
     scan = scan_repository(lay(tmp_path / "models", *paths, "good.pb"))
@@ -155,7 +157,7 @@ def test_problems(
         ("٣", False),
     ],
 )
-def test_folders_that_are_no_versions(tmp_path: Path, name: str, meant: bool) -> None:
+def test_misnamed_versions_are_reported(tmp_path: Path, name: str, meant: bool) -> None:
     scan = scan_repository(lay(tmp_path, f"m/{name}/a.h5", "m/1/b.h5", "b.h5"))
 
     assert [str(files.id) for files in versions(scan)] == ["b/1", "m/1"]
@@ -183,7 +185,7 @@ def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
         pytest.param(["m/1/a.h5", "m/2/a.h5"], set(), id="no problem"),
     ],
 )
-def test_what_is_uncertain_models(
+def test_names_with_problems_are_uncertain(
     tmp_path: Path, paths: list[str], uncertain: set[str]
 ) -> None:
     assert scan_repository(lay(tmp_path, *paths, "z.h5")).uncertain == uncertain
@@ -205,7 +207,7 @@ def test_a_file_without_a_suffix_is_a_model_if_it_is_hdf5(tmp_path: Path) -> Non
         (["flowers/12/saved_model.pb", "flowers/13/x.h5"], "flowers/12", "flowers/12"),
     ],
 )
-def test_one_model_itself(
+def test_one_model_given_itself(
     tmp_path: Path, paths: list[str], root: str, model: str
 ) -> None:
     scan = scan_repository(lay(tmp_path, *paths) / root)
@@ -214,7 +216,7 @@ def test_one_model_itself(
     assert versions(scan)[0].path == tmp_path / root
 
 
-def test_a_repository_that_isnt_there(tmp_path: Path) -> None:
+def test_missing_repository_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         scan_repository(tmp_path / "none")
 

@@ -52,15 +52,15 @@ def written(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-def test_no_sidecar() -> None:
+def test_no_sidecar_is_empty() -> None:
     assert read_sidecar(None) == Sidecar()
 
 
-def test_an_empty_sidecar(tmp_path: Path) -> None:
+def test_empty_file_is_an_empty_sidecar(tmp_path: Path) -> None:
     assert read_sidecar(written(tmp_path, "# nothing\n")) == Sidecar()
 
 
-def test_a_whole_sidecar(tmp_path: Path) -> None:
+def test_every_key_is_read(tmp_path: Path) -> None:
     sidecar = read_sidecar(written(tmp_path, WHOLE))
 
     assert sidecar == Sidecar(
@@ -190,7 +190,7 @@ def test_a_whole_sidecar(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_errors_name_the_key(
     tmp_path: Path, text: str | bytes, words: list[str]
 ) -> None:
     with pytest.raises(InvalidSidecar) as caught:
@@ -201,12 +201,12 @@ def test_what_is_wrong_is_named(
     assert [word for word in words if word not in told] == []
 
 
-def test_a_sidecar_that_has_gone(tmp_path: Path) -> None:
+def test_missing_sidecar_is_invalid(tmp_path: Path) -> None:
     with pytest.raises(InvalidSidecar, match=r"^flowers\.toml: it can't be read: No"):
         read_sidecar(tmp_path / "flowers.toml")
 
 
-def test_blame_without_a_file() -> None:
+def test_errors_without_a_file_are_prefixed() -> None:
     with (
         pytest.raises(InvalidSidecar, match="^sidecar: no such tensor$"),
         sidecar_errors(None),
@@ -224,7 +224,7 @@ def test_blame_without_a_file() -> None:
         Sidecar(batching=ModelBatchingTable(max_rows=3)),
     ],
 )
-def test_limits_shape_nothing(other: Sidecar) -> None:
+def test_limits_leave_the_artifact_unchanged(other: Sidecar) -> None:
     assert other.shaping() == Sidecar().shaping()
 
 
@@ -236,5 +236,5 @@ def test_limits_shape_nothing(other: Sidecar) -> None:
         Sidecar(constants={"a": 1}),
     ],
 )
-def test_what_shapes_the_artifact(other: Sidecar) -> None:
+def test_shaping_keys_change_the_artifact(other: Sidecar) -> None:
     assert other.shaping() != Sidecar().shaping()

@@ -78,7 +78,9 @@ def test_all_versions_are_found(tmp_path: Path) -> None:
         pytest.param("labels = { stable = 1 }", [1, 10], id="a label"),
     ],
 )
-def test_the_versions_to_serve(tmp_path: Path, sidecar: str, served: list[int]) -> None:
+def test_wanted_versions_are_listed(
+    tmp_path: Path, sidecar: str, served: list[int]
+) -> None:
     lay(tmp_path, *(f"m/{number}/a.h5" for number in (1, 2, 10)), "b.h5")
     write(tmp_path / "m/model.toml", sidecar)
     snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
@@ -90,7 +92,7 @@ def test_the_versions_to_serve(tmp_path: Path, sidecar: str, served: list[int]) 
     ]
 
 
-def test_what_the_sidecar_of_the_model_says(tmp_path: Path) -> None:
+def test_declaration_is_read_from_the_model_sidecar(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "b.h5")
     write(tmp_path / "m/model.toml", SIDECAR)
     write(tmp_path / "m/1/model.toml", "labels = { ignored = 1 }")
@@ -104,7 +106,7 @@ def test_what_the_sidecar_of_the_model_says(tmp_path: Path) -> None:
     assert models["b"].declaration.labels == {}
 
 
-def test_versions_that_are_named_and_not_there(tmp_path: Path) -> None:
+def test_named_missing_versions_are_problems(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "b.h5")
     write(tmp_path / "m/model.toml", "versions = { only = [1, 7] }")
     write(tmp_path / "b.toml", "labels = { stable = 9 }")
@@ -117,7 +119,7 @@ def test_versions_that_are_named_and_not_there(tmp_path: Path) -> None:
     assert snapshot.uncertain == frozenset()
 
 
-def test_what_the_scan_found_wrong(tmp_path: Path) -> None:
+def test_problems_of_the_scan_are_kept(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "m/2/", "m/01/", "b c.h5")
     snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
 
@@ -129,7 +131,7 @@ def test_what_the_scan_found_wrong(tmp_path: Path) -> None:
     assert snapshot.uncertain == {"m"}
 
 
-def test_a_first_sight_is_quiet_some_time_after_the_last_change(
+def test_new_version_is_quiet_some_time_after_its_last_change(
     tmp_path: Path, clock: Clock
 ) -> None:
     lay(tmp_path, "m/1/a.h5", "m/1/model.toml")
@@ -143,7 +145,7 @@ def test_a_first_sight_is_quiet_some_time_after_the_last_change(
 
 
 @pytest.mark.parametrize("root", [".", "m.h5"])
-def test_what_comes_beside_a_bare_file_keeps_it_quiet(
+def test_other_files_beside_a_bare_file_keep_it_quiet(
     tmp_path: Path, clock: Clock, root: str
 ) -> None:
     """The folder of all bare files changes whenever one comes; it counts for none."""
@@ -162,7 +164,7 @@ def test_what_comes_beside_a_bare_file_keeps_it_quiet(
     assert quiet(scanner.scan()) == {"m/1": True}
 
 
-def test_the_second_survey_finds_it_quiet_unless_it_changed(
+def test_second_scan_finds_an_unchanged_version_quiet(
     tmp_path: Path, clock: Clock
 ) -> None:
     """As files grow, each snapshot finds them different."""
@@ -184,7 +186,7 @@ def test_the_second_survey_finds_it_quiet_unless_it_changed(
     assert quiet(scanner.scan()) == {"m/1": True, "still/1": True}
 
 
-def test_without_a_time_all_is_quiet_at_once(tmp_path: Path, clock: Clock) -> None:
+def test_everything_is_quiet_without_a_quiet_time(tmp_path: Path, clock: Clock) -> None:
     lay(tmp_path, "m.h5", "-")
     scanner = RepositoryScanner(tmp_path, quiet_seconds=0, clock=clock)
     assert quiet(scanner.scan()) == {"m/1": True}
@@ -194,7 +196,7 @@ def test_without_a_time_all_is_quiet_at_once(tmp_path: Path, clock: Clock) -> No
     assert quiet(scanner.scan()) == {"m/1": True}
 
 
-def test_a_new_version_waits_alone(tmp_path: Path, clock: Clock) -> None:
+def test_only_the_new_version_waits(tmp_path: Path, clock: Clock) -> None:
     lay(tmp_path, "m/1/a.h5", "b.h5")
     scanner = RepositoryScanner(tmp_path, quiet_seconds=QUIET_SECONDS, clock=clock)
     scanner.scan()
@@ -204,7 +206,7 @@ def test_a_new_version_waits_alone(tmp_path: Path, clock: Clock) -> None:
     assert quiet(scanner.scan()) == {"m/1": True, "m/2": True, "b/1": True}
 
 
-def test_a_broken_sidecar_doesnt_change_what_is_served(tmp_path: Path) -> None:
+def test_broken_sidecar_keeps_the_last_declaration(tmp_path: Path) -> None:
     lay(tmp_path, *(f"m/{number}/a.h5" for number in (1, 2, 3)), "b.h5")
     write(tmp_path / "m/model.toml", SIDECAR)
     scanner = RepositoryScanner(tmp_path, quiet_seconds=0)
@@ -226,7 +228,7 @@ def test_a_broken_sidecar_doesnt_change_what_is_served(tmp_path: Path) -> None:
     assert scanner.scan().models["m"].wanted() == [3]
 
 
-def test_a_sidecar_broken_from_the_start(tmp_path: Path) -> None:
+def test_sidecar_broken_from_the_start_is_empty(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "m/2/a.h5", "b.h5")
     write(tmp_path / "m/model.toml", "versions = { latest = 0 }")
     snapshot = RepositoryScanner(tmp_path, quiet_seconds=0).scan()
@@ -236,7 +238,7 @@ def test_a_sidecar_broken_from_the_start(tmp_path: Path) -> None:
     assert "'versions.latest'" in snapshot.problems[0]
 
 
-def test_a_version_that_vanishes_meanwhile(
+def test_version_removed_during_the_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the finding and the looking at it."""
@@ -256,7 +258,7 @@ def test_a_version_that_vanishes_meanwhile(
     assert snapshot.uncertain == {"m"}
 
 
-def test_a_model_uncertain_models_is_remembered(tmp_path: Path) -> None:
+def test_uncertain_model_is_remembered(tmp_path: Path) -> None:
     lay(tmp_path, "m/1/a.h5", "m/2/a.h5", "b.h5")
     write(tmp_path / "m/model.toml", SIDECAR)
     scanner = RepositoryScanner(tmp_path, quiet_seconds=0)
@@ -283,7 +285,7 @@ def test_one_models_folder_stays_one(tmp_path: Path) -> None:
     assert quiet(scanner.scan()) == {"m/4": True}
 
 
-def test_a_repository_that_is_away_for_a_while(tmp_path: Path, clock: Clock) -> None:
+def test_repository_that_returns_is_scanned_again(tmp_path: Path, clock: Clock) -> None:
     root = lay(tmp_path / "root", "m.h5")
     scanner = RepositoryScanner(root, quiet_seconds=QUIET_SECONDS, clock=clock)
     scanner.scan()

@@ -28,7 +28,7 @@ def scan(root: Path, config: str, *paths: str) -> Scan:
     return scan_repository(root)
 
 
-def test_a_plain_one_says_nothing_more(tmp_path: Path) -> None:
+def test_plain_config_is_ignored(tmp_path: Path) -> None:
     done = scan(
         tmp_path, PLAIN, "1/model.graphdef", "2/model.savedmodel/saved_model.pb"
     )
@@ -50,7 +50,7 @@ def test_a_plain_one_says_nothing_more(tmp_path: Path) -> None:
         '# default_model_filename: "other.pb"\ndefault_model_filename: "net.bin"',
     ],
 )
-def test_the_file_that_it_names_is_the_model(tmp_path: Path, line: str) -> None:
+def test_named_file_is_the_model(tmp_path: Path, line: str) -> None:
     config = f"{PLAIN}\n{line}\n"
     done = scan(tmp_path, config, "1/net.bin", "1/other.pb", "1/more.pb")
 
@@ -58,7 +58,7 @@ def test_the_file_that_it_names_is_the_model(tmp_path: Path, line: str) -> None:
     assert done.problems == []
 
 
-def test_it_may_name_a_savedmodel(tmp_path: Path) -> None:
+def test_named_savedmodel_is_the_model(tmp_path: Path) -> None:
     config = 'default_model_filename: "export"'
     done = scan(tmp_path, config, "1/export/saved_model.pb", "1/model.graphdef")
 
@@ -75,7 +75,7 @@ def test_it_may_name_a_savedmodel(tmp_path: Path) -> None:
         ("..", "isn't the name of a file in the version's folder"),
     ],
 )
-def test_a_name_of_nothing_or_of_elsewhere(
+def test_missing_or_outside_name_is_refused(
     tmp_path: Path, name: str, words: str
 ) -> None:
     config = f'default_model_filename: "{name}"'
@@ -87,7 +87,7 @@ def test_a_name_of_nothing_or_of_elsewhere(
     assert words in problem
 
 
-def test_a_link_that_it_names_is_not_followed_out(tmp_path: Path) -> None:
+def test_named_link_is_not_followed_out(tmp_path: Path) -> None:
     lay(tmp_path / "outside", "net.pb")
     root = lay(tmp_path / "root", "m/1/")
     (root / "m/1/net.pb").symlink_to(tmp_path / "outside/net.pb")
@@ -108,7 +108,7 @@ def test_a_link_that_it_names_is_not_followed_out(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_it_asks_for_in_vain_is_said(
+def test_ignored_keys_are_reported(
     tmp_path: Path, config: str, words: list[str]
 ) -> None:
     done = scan(tmp_path, PLAIN + config, "1/model.graphdef")
@@ -119,7 +119,7 @@ def test_what_it_asks_for_in_vain_is_said(
     assert [word for word in words if word not in problem] == []
 
 
-def test_one_without_an_end_is_not_read(tmp_path: Path) -> None:
+def test_oversized_config_is_refused(tmp_path: Path) -> None:
     done = scan(tmp_path, "#" * 2**18 + "#", "1/model.graphdef")
 
     assert [str(files.id) for files in versions(done)] == ["other/1"]

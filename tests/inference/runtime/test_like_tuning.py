@@ -85,7 +85,7 @@ async def test_another_version_of_the_same_shape_isnt_measured(
     assert measured == [first.compiled.artifact.folder]
 
 
-async def test_what_was_taken_over_is_kept_for_the_next_start(
+async def test_reused_measurements_are_kept_on_disk(
     tmp_path: Path, measured: list[Any]
 ) -> None:
     first, second = (version(tmp_path, number, size=64) for number in (1, 2))
@@ -97,7 +97,7 @@ async def test_what_was_taken_over_is_kept_for_the_next_start(
 @pytest.mark.parametrize(
     "other", [pytest.param({"size": 128}, id="shape"), pytest.param({"name": "n"})]
 )
-async def test_one_of_another_shape_or_model_is_measured(
+async def test_other_shape_or_model_is_measured(
     tmp_path: Path, measured: list[Any], other: dict[str, Any]
 ) -> None:
     first = version(tmp_path, 1, size=64)
@@ -107,7 +107,7 @@ async def test_one_of_another_shape_or_model_is_measured(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads' own priority")
-async def test_what_is_measured_beside_others_makes_way_for_them(
+async def test_background_measurement_has_low_priority(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what serves afterwards has a model's usual priority."""
@@ -127,7 +127,7 @@ async def test_what_is_measured_beside_others_makes_way_for_them(
     assert nice_here() == own
 
 
-async def test_figures_of_another_form_or_kind_of_machine_are_not_taken_over(
+async def test_measurements_of_another_form_or_machine_are_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder may be on a volume that many share, or in an image."""

@@ -86,7 +86,7 @@ def count_servables(monkeypatch: pytest.MonkeyPatch) -> list[Servable]:
         pytest.param("assets.extra/other", None, [], id="none"),
     ],
 )
-async def test_requests_recorded_for_another_server_are_said_to_be_passed_over(
+async def test_requests_recorded_for_another_server_are_logged_as_ignored(
     tmp_path: Path, beside: str, warmup: str | None, said: list[str]
 ) -> None:
     version = prepared(tmp_path, warmup=warmup)
@@ -103,7 +103,7 @@ async def test_requests_recorded_for_another_server_are_said_to_be_passed_over(
     assert [line["file"] for line in lines if line["event"] == event] == said
 
 
-async def test_a_warm_up_that_breaks_closes_the_servable(
+async def test_broken_warm_up_closes_the_servable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_down(servable: Servable) -> None:
@@ -160,7 +160,7 @@ async def test_recorded_requests_are_run(
         ('{"instances": [{"x": [1, 1]}, [1, 1]]}', "must have the same inputs"),
     ],
 )
-async def test_a_recorded_request_that_fails_refuses_the_version(
+async def test_failing_recorded_request_refuses_the_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str
 ) -> None:
     version = prepared(tmp_path, warmup=f'{{"inputs": [[1, 1]]}}\n\n{line}')
@@ -172,7 +172,7 @@ async def test_a_recorded_request_that_fails_refuses_the_version(
     assert all(each._session is None for each in servables)
 
 
-async def test_too_much_that_is_recorded(
+async def test_too_many_recorded_requests_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = prepared(tmp_path, warmup='{"inputs": [[1, 1]]}\n' * 3)
@@ -208,7 +208,7 @@ async def test_a_version_takes_at_least_its_weights(tmp_path: Path) -> None:
         loaded.servable.close()
 
 
-async def test_one_is_opened_at_a_time(
+async def test_versions_are_loaded_one_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside: list[int] = []
@@ -257,7 +257,7 @@ class Again:
         return compiled
 
 
-async def test_an_artifact_that_was_damaged_is_made_again(tmp_path: Path) -> None:
+async def test_damaged_artifact_is_recompiled(tmp_path: Path) -> None:
     version = prepared(tmp_path)
     builder: Any = Again(version, tmp_path / "backup")
     version.compiled.artifact.graph.write_bytes(b"damaged")
@@ -268,7 +268,7 @@ async def test_an_artifact_that_was_damaged_is_made_again(tmp_path: Path) -> Non
         assert servable.run("serving_default", {"x": np.ones((1, 2), "float32")})
 
 
-async def test_a_damaged_artifact_of_files_that_are_others_now(tmp_path: Path) -> None:
+async def test_damaged_artifact_of_changed_files_is_refused(tmp_path: Path) -> None:
     version = prepared(tmp_path)
     builder: Any = Again(version, tmp_path / "backup")
     builder.changed = True

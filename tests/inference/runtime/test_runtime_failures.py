@@ -43,7 +43,7 @@ def breaking_itself() -> tuple[dict[str, Any], dict[str, Any]]:
         return {"x": x}, {"y": tf.identity(y)}
 
 
-def test_bytes_that_cant_be_decoded(tmp_path: Path) -> None:
+def test_undecodable_bytes_are_an_input_mismatch(tmp_path: Path) -> None:
     artifact = compile_graph(tmp_path, packed, allow_ops=("DecodeCompressed",))
 
     with (
@@ -53,7 +53,7 @@ def test_bytes_that_cant_be_decoded(tmp_path: Path) -> None:
         servable.run("serving_default", {"packed": np.array([b"garbage"], object)})
 
 
-def test_a_failure_that_is_no_fault_of_the_input(tmp_path: Path) -> None:
+def test_other_failures_are_execution_failures(tmp_path: Path) -> None:
     path = write_saved_model(tmp_path / "model", breaking_itself)
     allowed = Permissions(allow_ops=("DestroyResourceOp",))
     artifact = compile_path(path, tmp_path / "artifact", permissions=allowed)

@@ -95,7 +95,7 @@ def test_outputs_come_by_name(servable: Servable) -> None:
     np.testing.assert_array_equal(outputs["largest"], x.max(1))
 
 
-def test_only_the_outputs_that_are_asked_for(servable: Servable) -> None:
+def test_only_requested_outputs(servable: Servable) -> None:
     inputs = {"x": floats(3, 16)}
 
     assert list(servable.run("serving_default", inputs, ["largest"])) == ["largest"]
@@ -114,7 +114,7 @@ def test_an_optional_input_has_its_default(servable: Servable) -> None:
     np.testing.assert_allclose(scaled, plain * -2.0, atol=1e-5)
 
 
-def test_no_rows(servable: Servable) -> None:
+def test_zero_rows_run(servable: Servable) -> None:
     outputs = servable.run("serving_default", {"x": np.ones((0, 16), "float32")})
 
     assert outputs["product"].shape == (0, 300)
@@ -150,7 +150,7 @@ def test_many_threads_get_their_own_answers(
     assert len(made) == 1
 
 
-def test_warming_up_makes_what_the_first_call_needs(
+def test_warm_up_prepares_the_first_call(
     servable: Servable, made: list[list[str]]
 ) -> None:
     servable.warm_up()
@@ -177,7 +177,7 @@ def test_an_unknown_signature(servable: Servable) -> None:
         servable.run("classify", {"x": floats(1, 16)})
 
 
-def test_a_size_that_only_the_graph_knows(servable: Servable) -> None:
+def test_graph_size_mismatch_is_the_inputs_fault(servable: Servable) -> None:
     with pytest.raises(InputMismatch, match=r"refused the input: Matrix size-incompat"):
         servable.run("serving_default", {"x": floats(2, 7)})
 
@@ -185,7 +185,7 @@ def test_a_size_that_only_the_graph_knows(servable: Servable) -> None:
     assert servable.run("serving_default", {"x": floats(2, 16)})
 
 
-def test_a_reshape_that_fails(tmp_path: Path) -> None:
+def test_failing_reshape_is_the_inputs_fault(tmp_path: Path) -> None:
     with (
         Servable(compile_graph(tmp_path, eights)) as servable,
         pytest.raises(InputMismatch, match="7 values.*multiple of 8"),
@@ -193,7 +193,7 @@ def test_a_reshape_that_fails(tmp_path: Path) -> None:
         servable.run("serving_default", {"x": floats(7)})
 
 
-def test_closing_twice(artifact: Artifact) -> None:
+def test_close_is_idempotent(artifact: Artifact) -> None:
     servable = Servable(artifact)
     servable.close()
     servable.close()

@@ -149,7 +149,7 @@ def test_the_rows_of_a_call(
         pytest.param(3.0, [], id="no time for a turn"),
     ],
 )
-def test_no_more_time_than_given(
+def test_measuring_ends_in_time(
     monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[tuple[int, int]]
 ) -> None:
     model = install(monkeypatch, Model(seconds))
@@ -160,7 +160,7 @@ def test_no_more_time_than_given(
     assert sorted(model.closed) == sorted(model.opened)
 
 
-def test_so_many_calls_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pair_runs_its_concurrent_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call waits for the others of its pair: fewer would wait for ever."""
     model = install(monkeypatch, Model(0.001))
     together = {1: threading.Barrier(1), 3: threading.Barrier(3, timeout=60.0)}
@@ -186,7 +186,7 @@ def test_so_many_calls_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.closed
 
 
-def test_nothing_to_call_it_with() -> None:
+def test_nothing_is_measured_without_a_sample() -> None:
     assert measure(NOWHERE, UNKNOWN, PAIRS, rows=8, seconds=2.0) == {}
 
 

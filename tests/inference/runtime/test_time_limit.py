@@ -93,7 +93,7 @@ def call(servable: Servable, turns: int | None = None) -> Array:
     return servable.run("serving_default", {"x": X, **sent})["y"]
 
 
-def test_a_run_that_never_ends_is_ended(endless: Artifact) -> None:
+def test_endless_run_is_ended(endless: Artifact) -> None:
     with Servable(endless, time_limit=0.3) as servable:
         with pytest.raises(DeadlineExceeded) as caught:
             call(servable, FOREVER)
@@ -156,7 +156,7 @@ def test_a_limit_below_a_millisecond_is_one(loop: Artifact) -> None:
         call(servable, FOREVER)
 
 
-def test_a_graph_that_cant_be_stuck_is_not_cut_short(tmp_path: Path) -> None:
+def test_straight_graph_is_not_interrupted(tmp_path: Path) -> None:
     with Servable(compile_graph(tmp_path, straight), time_limit=1e-3) as servable:
         started = time.perf_counter()
         np.testing.assert_array_equal(call(servable, 1000), X + 1)

@@ -79,7 +79,7 @@ def install(
         (16, [(1, 16), (16, 1), (2, 8), (4, 4), (8, 2)]),
     ],
 )
-def test_the_pairs(cpus: int, expected: list[Pair]) -> None:
+def test_pairs_fill_the_cpus(cpus: int, expected: list[Pair]) -> None:
     assert pairs(cpus) == expected
 
 
@@ -94,11 +94,13 @@ def test_the_pairs(cpus: int, expected: list[Pair]) -> None:
         pytest.param({(4, 1): 70, (2, 2): 10, (1, 4): 99}, (1, 4), id="any order"),
     ],
 )
-def test_the_choice(measured: dict[Pair, float], expected: Pair) -> None:
+def test_choice_prefers_fewer_calls_among_close_rates(
+    measured: dict[Pair, float], expected: Pair
+) -> None:
     assert choose(measured) == expected
 
 
-def test_measured_once(artifact: Artifact, measuring: Measuring) -> None:
+def test_measurements_are_reused(artifact: Artifact, measuring: Measuring) -> None:
     first = tune(artifact, cpus=4, rows=16)
     again = tune(artifact, cpus=4, rows=16)
 
@@ -148,7 +150,7 @@ def test_other_circumstances_are_measured_apart(
         pytest.param({"intra_op": 20}, (1, 20), id="more threads than CPUs"),
     ],
 )
-def test_what_is_given_stays(
+def test_given_values_are_kept(
     artifact: Artifact, measuring: Measuring, given: dict[str, Any], expected: Pair
 ) -> None:
     found = tune(artifact, cpus=8, **given)
@@ -171,7 +173,7 @@ def test_one_cpu_leaves_no_choice(artifact: Artifact, measuring: Measuring) -> N
         pytest.param(InputMismatch("It refused."), "It refused.", id="failed"),
     ],
 )
-def test_what_cant_be_measured(
+def test_unmeasurable_model_gets_the_default(
     artifact: Artifact,
     monkeypatch: pytest.MonkeyPatch,
     answer: dict[Pair, float] | Exception,
@@ -186,7 +188,9 @@ def test_what_cant_be_measured(
     assert len(measuring.asked) == 2
 
 
-def test_a_model_without_a_sample(artifact: Artifact, measuring: Measuring) -> None:
+def test_model_without_a_sample_gets_the_default(
+    artifact: Artifact, measuring: Measuring
+) -> None:
     manifest = json.loads(artifact.manifest.read_bytes())
     manifest["signatures"]["serving_default"]["sample"] = None
     artifact.manifest.write_text(json.dumps(manifest))
@@ -239,7 +243,7 @@ def with_rate(text: str, rate: float) -> str:
         pytest.param(lambda text: text.replace("tensorflow", "tensor"), id="field"),
     ],
 )
-def test_a_file_that_cant_be_used_is_replaced(
+def test_invalid_file_is_replaced(
     artifact: Artifact, measuring: Measuring, damage: Callable[[str], str]
 ) -> None:
     tune(artifact, cpus=4, rows=8)
@@ -250,7 +254,9 @@ def test_a_file_that_cant_be_used_is_replaced(
     assert tune(artifact, cpus=4, rows=8).reason == "measured earlier"
 
 
-def test_where_nothing_can_be_kept(artifact: Artifact, measuring: Measuring) -> None:
+def test_read_only_folder_is_tolerated(
+    artifact: Artifact, measuring: Measuring
+) -> None:
     # A folder of that name can't be replaced by a file, not even by root.
     kept_file(artifact).mkdir()
     (kept_file(artifact) / "inside").touch()
@@ -299,5 +305,5 @@ def test_a_real_model(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> No
         ),
     ],
 )
-def test_in_words(found: Tuning, expected: str) -> None:
+def test_description_names_choice_and_rates(found: Tuning, expected: str) -> None:
     assert found.describe() == expected

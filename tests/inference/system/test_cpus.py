@@ -116,7 +116,7 @@ def test_this_machine() -> None:
         pytest.param({}, "m6", id="no such file"),
     ],
 )
-def test_the_cpus_name(
+def test_cpu_name_is_read(
     files: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "processor", str)

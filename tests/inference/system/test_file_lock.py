@@ -39,7 +39,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_one_at_a_time(tmp_path: Path) -> None:
+def test_lock_is_exclusive(tmp_path: Path) -> None:
     path = tmp_path / "lock"
 
     with try_lock(path) as first, try_lock(path) as second:
@@ -48,7 +48,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_lock_that_was_removed_after_it_was_opened(
+def test_lock_file_removed_after_opening_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next would lock a new file, and both would hold the lock."""
@@ -67,7 +67,7 @@ def test_a_lock_that_was_removed_after_it_was_opened(
         assert locked
 
 
-def test_what_a_killed_process_left_is_swept(
+def test_remains_of_a_killed_process_are_swept(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
     cache = ArtifactCache(tmp_path)
@@ -94,7 +94,7 @@ def test_what_a_killed_process_left_is_swept(
     assert left == ["0123abcd", "0123abcd.refused"]
 
 
-def test_a_cache_that_isnt_there_needs_no_sweeping(tmp_path: Path) -> None:
+def test_missing_cache_needs_no_sweeping(tmp_path: Path) -> None:
     ArtifactCache(tmp_path / "none").sweep()
 
     assert not (tmp_path / "none").exists()

@@ -53,7 +53,7 @@ def worker() -> Iterator[ThreadPoolExecutor]:
 
 
 @linux
-def test_only_the_calling_thread(worker: ThreadPoolExecutor) -> None:
+def test_only_the_calling_thread_is_lowered(worker: ThreadPoolExecutor) -> None:
     before = nice_here()
     assert worker.submit(nice_here).result() == before
 
@@ -64,7 +64,7 @@ def test_only_the_calling_thread(worker: ThreadPoolExecutor) -> None:
 
 
 @linux
-def test_it_is_lowered_once(worker: ThreadPoolExecutor) -> None:
+def test_thread_is_lowered_once(worker: ThreadPoolExecutor) -> None:
     for _ in range(3):
         worker.submit(lower_priority).result()
 
@@ -72,7 +72,7 @@ def test_it_is_lowered_once(worker: ThreadPoolExecutor) -> None:
 
 
 @linux
-def test_what_inherited_it_isnt_lowered_again(worker: ThreadPoolExecutor) -> None:
+def test_inherited_priority_isnt_lowered_again(worker: ThreadPoolExecutor) -> None:
     def inherit() -> int:
         lower_priority()
 
@@ -110,14 +110,14 @@ def test_a_models_own_threads_are_lowered(tmp_path: Path) -> None:
 
 
 @linux
-def test_it_never_raises() -> None:
+def test_priority_is_never_raised() -> None:
     def inner() -> int:
         return start_lowered(nice_here)
 
     assert start_lowered(inner, STEPS + 4) == nice_here() + STEPS + 4
 
 
-def test_where_it_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forbidden_change_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbid(*_: int) -> None:
         raise PermissionError
 
@@ -126,7 +126,9 @@ def test_where_it_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     assert start_lowered(lambda: "started") == "started"
 
 
-def test_where_threads_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systems_without_thread_priorities_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls: list[object] = []
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(os, "setpriority", lambda *each: calls.append(each))

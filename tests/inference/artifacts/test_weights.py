@@ -14,7 +14,7 @@ import pytest
 
 from inference.artifacts.artifact import Artifact, DamagedArtifact
 from inference.artifacts.cache import ArtifactCache
-from inference.artifacts.weight_files import OWN_FILE, PAGE, Weight, map_weights
+from inference.artifacts.weights import OWN_FILE, PAGE, Weight, map_weights
 from inference.backend import tf, tf1
 from inference.compiler.weights import WeightWriter, externalize
 from inference.runtime.servable import Servable
@@ -82,7 +82,7 @@ def test_equal_bytes_are_stored_once(tmp_path: Path, size: int) -> None:
     assert disk_bytes(tmp_path) == value.nbytes
 
 
-def test_what_a_model_may_write_to_has_a_place_of_its_own(tmp_path: Path) -> None:
+def test_writable_weights_are_mapped_separately(tmp_path: Path) -> None:
     small = written(tmp_path, *(floats(2048) for _ in "abc"), owned={"v0", "v1"})
     assert len({weight.feed for weight in small}) == 3
     assert [weight.offset for weight in small] == [0, 2 * PAGE, 4 * PAGE]
@@ -102,7 +102,7 @@ def test_a_transposed_weight_is_written_in_its_own_order(tmp_path: Path) -> None
     assert (tmp_path / "weights.bin").read_bytes() == value.tobytes()
 
 
-def test_no_weights_are_an_empty_file(tmp_path: Path) -> None:
+def test_model_without_weights_has_an_empty_file(tmp_path: Path) -> None:
     assert written(tmp_path) == []
     assert (tmp_path / "weights.bin").read_bytes() == b""
     assert list(map_weights(tmp_path, [])) == []
@@ -157,7 +157,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
         pytest.param(lambda path: path.unlink(), id="gone"),
     ],
 )
-def test_a_large_weight_that_is_damaged_is_seen(
+def test_damaged_large_weight_is_detected(
     tmp_path: Path, versions: list[Artifact], damage: Callable[[Path], object]
 ) -> None:
     copy = Artifact(shutil.copytree(versions[0].folder, tmp_path / "copy"))
@@ -168,9 +168,7 @@ def test_a_large_weight_that_is_damaged_is_seen(
         Servable(copy)
 
 
-def test_versions_share_what_they_have_in_common(
-    tmp_path: Path, versions: list[Artifact]
-) -> None:
+def test_versions_share_equal_weights(tmp_path: Path, versions: list[Artifact]) -> None:
     cache = ArtifactCache(tmp_path / "cache")
     first, second = (publish(cache, each, each.folder.parent.name) for each in versions)
     assert BACKBONE.nbytes < disk_bytes(cache.folder) < 1.5 * BACKBONE.nbytes
@@ -183,9 +181,7 @@ def test_versions_share_what_they_have_in_common(
     assert disk_bytes(cache.folder) == 0, "no value is left without an artifact"
 
 
-def test_a_value_is_taken_from_no_file_that_was_damaged(
-    tmp_path: Path, versions: list[Artifact]
-) -> None:
+def test_damaged_file_is_never_shared(tmp_path: Path, versions: list[Artifact]) -> None:
     """As the compiler's child of another model may have written it, too."""
     cache = ArtifactCache(tmp_path / "cache")
     [path] = publish(cache, versions[0], "first").large_weights.iterdir()
@@ -196,9 +192,7 @@ def test_a_value_is_taken_from_no_file_that_was_damaged(
     np.testing.assert_allclose(answers(second), answers(versions[1]), rtol=1e-5)
 
 
-def test_a_link_out_of_an_artifact_is_no_value(
-    tmp_path: Path, versions: list[Artifact]
-) -> None:
+def test_symlink_is_never_shared(tmp_path: Path, versions: list[Artifact]) -> None:
     cache = ArtifactCache(tmp_path / "cache")
     [path] = publish(cache, versions[0], "first").large_weights.iterdir()
     path.rename(tmp_path / "elsewhere")
@@ -208,7 +202,7 @@ def test_a_link_out_of_an_artifact_is_no_value(
     assert not own.samefile(tmp_path / "elsewhere")
 
 
-def test_without_links_each_has_its_own(
+def test_artifacts_keep_their_own_files_without_links(
     tmp_path: Path, versions: list[Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -225,7 +219,7 @@ def test_without_links_each_has_its_own(
         assert published.read_manifest() == each.read_manifest()
 
 
-def test_layers_of_equal_weights_take_one_files_memory(tmp_path: Path) -> None:
+def test_layers_of_equal_weights_share_memory(tmp_path: Path) -> None:
     """In the graph too: one variable, whatever number of layers reads it."""
 
     def build() -> None:
