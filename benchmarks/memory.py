@@ -21,7 +21,7 @@ from benchmarks.harness.report import Report, Table
 from benchmarks.harness.run import say
 from inference import available_cpus
 from inference.artifacts.artifact import Artifact
-from inference.artifacts.weight_files import file_lengths
+from inference.artifacts.weights import file_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
