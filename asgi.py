@@ -1,4 +1,4 @@
-"""`uvicorn asgi:app`: the server, set up by the environment (`TANDEM_MODELS`, …)."""
+"""The server for `uvicorn asgi:app`, configured by `TANDEM_…` variables."""
 
 from service.composition import compose
 from service.settings.settings import SettingsError, load_settings

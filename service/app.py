@@ -1,4 +1,4 @@
-"""The Flask application: what is mounted, and in what order things happen."""
+"""The Flask application, put together from its blueprints and hooks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def create_app(
 ) -> ConcurrentFlask:
     """Return the application around `engine`; serve it through `service.bridge`.
 
-    The engine may still be loading; whoever made it, and `decoders`, closes them.
-    Without `decoders` bodies of any size are decoded on the event loop. Raises
-    `ValueError` where the settings name a file without an admin token.
+    The engine may still be loading; the caller closes it and `decoders`. Without
+    `decoders`, bodies of any size are decoded on the event loop. Raise `ValueError` if
+    the settings name a file without an admin token.
     """
     path = settings.admin_token_file
     app = ConcurrentFlask(__name__, static_folder=None)
@@ -37,10 +37,10 @@ def create_app(
         admin_token=None if path is None else AdminToken(path),
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    # `//v1/models` is a wrong URL, not a redirect to guess.
+    # `//v1/models` is a wrong URL, not one to redirect.
     app.url_map.merge_slashes = False
     register_converters(app.url_map)
-    # First, so that its `after_request` is last and logs what really goes out.
+    # Installed first, so that its `after_request` runs last and logs what is sent.
     install_request_log(app)
     register_error_handlers(app)
     for blueprint in (index.bp, health.bp, metrics.bp, tfserving.bp, admin.bp):

@@ -1,4 +1,4 @@
-"""Puts the parts together: settings → engine → Flask application → bridge."""
+"""The server process, composed: settings → engine → Flask application → bridge."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("tandem.settings")
 
-# How long a thread that comes back from TensorFlow waits for a busy event loop to let
-# it run Python. With Python's own 5 ms the p99 of a light model beside a heavy one
-# was 7 ms in place of 6, and that of a small one at 32 connections 120 in place of
-# 70; throughput was the same.
+# How long a thread that returns from TensorFlow waits for a busy event loop to release
+# the interpreter's lock. With Python's default of 5 ms, the p99 of a light model beside
+# a heavy one was 7 ms instead of 6, that of a small one at 32 connections 120 ms
+# instead of 70; throughput was the same.
 SWITCH_SECONDS = 0.0005
 
-# What multiprocessing calls the process that serves alone, and the first of several.
+# multiprocessing's names for the only server process, and for the first of several.
 FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 
 
 def compose(settings: Settings) -> Bridge:
-    """The ASGI application of one server process; its lifespan is the engine's."""
+    """Return the ASGI application of one server process; it runs the engine."""
     configure_logging(settings.log_format, settings.log_level)
     keep_freed_memory()
     if _is_first():
@@ -68,7 +68,7 @@ def compose(settings: Settings) -> Bridge:
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    """What the engine of one process is made with: each of several has its part."""
+    """Return the engine's configuration; several processes share the memory budget."""
     config = EngineConfig(
         repository=settings.models,
         cache=settings.cache_dir,
@@ -102,5 +102,5 @@ def _warn_of_variables() -> None:
 
 
 def _is_first() -> bool:
-    """One of several workers speaks for all."""
+    """Return whether this is the one worker that reports for all."""
     return multiprocessing.current_process().name in FIRST_PROCESSES

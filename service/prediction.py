@@ -1,7 +1,7 @@
-"""A predict body in, a predict body out: what all routes of a codec call.
+"""Prediction: decode a body, ask the engine, encode the answer.
 
-The event loop serves others meanwhile: bodies that take long to decode go to another
-process, answers that take long to write are written in pieces.
+The event loop isn't held for long: another process decodes large bodies, and large
+answers are encoded in pieces.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from service.decoding.pool import DecoderPool
 
 ON_LOOP_BYTES = 1 << 16
-"""A body of up to this size is decoded on the loop: 2 to 4 ms in the worst form."""
+"""Up to this size any body is decoded on the loop: 2 to 4 ms at worst."""
 
 REGULAR_BYTES = 1 << 17
-"""And so is one of up to this size if it is regular numbers: about 1 ms."""
+"""Up to this size a body of regular numbers is decoded on the loop: about 1 ms."""
 
 SINGLE_MODEL_BYTES = 1 << 20
-"""And of up to this size for a model that has the server to itself: about 5 ms.
+"""The same where all recent requests are for a single model: about 5 ms.
 
-Eight images at a time (700 KB, 4 to 5 ms each) come through a fifth faster so; but they
-made the p99 of a light model on the same CPU 86 ms, and not 17 to 21.
+Eight images at a time (700 KB, 4 to 5 ms each) are a fifth faster so. But with a light
+model on the same CPU its p99 was 86 ms, instead of 17 to 21 ms.
 """
 
 
@@ -46,11 +46,11 @@ async def predict(
     *,
     wait: float | None = None,
 ) -> bytes | list[bytes]:
-    """Answer a body in TensorFlow Serving's JSON, whole or in the pieces it came in.
+    """Answer a body in TensorFlow Serving's JSON, given whole or in pieces.
 
-    A long answer is in pieces too. `wait` is how many seconds the client gives it.
-    Raises `InferenceError`. A body that can't be read is refused before the model is
-    looked up, unless it is decoded elsewhere.
+    A long answer is returned in pieces. The client waits `wait` seconds, if given.
+    Raise `InferenceError`: for a malformed body before the model is looked up, unless
+    it is decoded in another process.
     """
     pieces = [body] if isinstance(body, bytes) else body
     ends = math.inf if wait is None else anyio.current_time() + wait
@@ -79,8 +79,8 @@ async def _decode(
     if decoders is None or size <= ON_LOOP_BYTES:
         return decode(b"".join(pieces))
 
-    # While this body came, others may have filled the model's queue: what is to be
-    # refused isn't decoded, and what is decoded isn't refused.
+    # While this body arrived, others may have filled the model's queue. With a place
+    # reserved, no body is decoded only to be refused.
     with engine.reserve(model):
         return await _decode_long(engine.status(model), pieces, decoders, ends)
 
@@ -92,7 +92,7 @@ async def _decode_long(
     if size <= (
         SINGLE_MODEL_BYTES if decoders.traffic.single_model() else REGULAR_BYTES
     ):
-        # One in a turn of the loop: in between, others are heard, and refused.
+        # One in a turn of the loop: in between, others arrive and are refused.
         async with decoders.loop_lock:
             pieces = [b"".join(pieces)]
             call = _decode_regular(pieces[0], status)
@@ -105,7 +105,9 @@ async def _decode_long(
             pieces, status.signatures, status.default_signature
         )
 
-    raise DeadlineExceeded("The request's time is over: its body was still being read.")
+    raise DeadlineExceeded(
+        "The request's time is over: its body was still being decoded."
+    )
 
 
 def _decode_regular(body: bytes, status: ModelStatus) -> PredictCall | None:

@@ -1,4 +1,4 @@
-"""The token that opens the admin calls, from a file that may change meanwhile."""
+"""The token for the admin calls, from a file that may change at any time."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MIN_CHARS = 16
 MAX_CHARS = 4096
 INSTRUCTIONS = "write one with: openssl rand -hex 32 > FILE; chmod 600 FILE"
 
-# What a header can carry as one word.
+# One word of a header.
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 
 log = structlog.get_logger("tandem.admin")
 
 
 def read_token(path: Path) -> bytes:
-    """The token in `path`, without the white space around it.
+    """Return the token in `path`, without the white space around it.
 
-    Raises `ValueError` where there is none that would do, or where others may write
-    it; the text says what to do, and nothing of the file's content.
+    Raise `ValueError` if there is no usable token or everybody may write the file; the
+    text says what to do, and never quotes the file.
     """
     try:
         with path.open("rb") as file:
@@ -45,7 +45,7 @@ def read_token(path: Path) -> bytes:
 
 
 def check_token(token: bytes, place: str) -> None:
-    """Raises `ValueError` for what can't be a token; `place` is where it was."""
+    """Raise `ValueError` for an unusable token; the text names `place`, its source."""
     if not token:
         raise ValueError(f"{place} is empty; {INSTRUCTIONS}")
 
@@ -62,10 +62,10 @@ def check_token(token: bytes, place: str) -> None:
 
 
 class AdminToken:
-    """Checks what clients send against the file's token, read anew each time.
+    """The token that clients must send, read from the file for each call.
 
-    So a Kubernetes secret may be rotated. While the file can't be used, the last token
-    that could counts. Raises `ValueError` where there is none to begin with.
+    So a Kubernetes secret may be rotated. While the file is unusable, the last usable
+    token stays valid. Raises `ValueError` if there is none at first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,7 @@ class AdminToken:
         self._warn_of_readers()
 
     async def matches(self, sent: bytes) -> bool:
-        """Whether `sent` is the token, in a time that doesn't tell how much of it."""
+        """Return whether `sent` is the token, in constant time."""
         await anyio.to_thread.run_sync(self._refresh, limiter=self._limiter)
         return hmac.compare_digest(self._token, sent)
 
@@ -83,12 +83,12 @@ class AdminToken:
         try:
             self._token = read_token(self._path)
         except ValueError as exc:
-            log.warning("the admin token stays as it was", reason=str(exc))
+            log.warning("keeping the previous admin token", reason=str(exc))
 
     def _warn_of_readers(self) -> None:
-        # Refused it would be the secrets that Kubernetes mounts: they are 0644.
+        # Not refused: Kubernetes mounts secrets with mode 0644.
         if self._path.stat().st_mode & stat.S_IROTH:
             log.warning(
                 "every user of this machine can read the admin token",
-                cure=f"chmod o-r {self._path}",
+                fix=f"chmod o-r {self._path}",
             )

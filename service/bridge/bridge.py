@@ -1,4 +1,4 @@
-"""The ASGI application that serves a WSGI application on the event loop."""
+"""An ASGI application that serves a WSGI application on the event loop."""
 
 from __future__ import annotations
 
@@ -41,13 +41,12 @@ logger = logging.getLogger("tandem.bridge")
 class Bridge(WsgiToAsgi):
     """Runs a WSGI application in greenlets on the event loop's own thread.
 
-    Each request is one greenlet in the request's own task and a copy of its context,
-    and may wait with `service.bridge.greenlets.await_`; none that waits holds a thread.
-    Code between two waits holds the loop, so it must be short. A returned list or tuple
-    is sent at once; any other iterable is pulled piece by piece in worker threads, at
-    most `STREAM_THREADS` at a time. A client that goes away cancels its request.
-    `lifespan` is entered before the first request and exited after the last, both in
-    one task.
+    Each request is one greenlet in the request's own task and a copy of its context. It
+    waits with `service.bridge.greenlets.await_`, without holding a thread; code between
+    two waits holds the loop, so it must be short. A returned list or tuple is sent at
+    once; any other iterable is pulled piece by piece in worker threads, at most
+    `STREAM_THREADS` at a time. A disconnect cancels the request. `lifespan` is entered
+    before the first request and exited after the last, both in one task.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Bridge(WsgiToAsgi):
 
 
 class SharedState:
-    """What the requests of one bridge have in common."""
+    """State shared by the requests of one bridge."""
 
     def __init__(self) -> None:
         self.stream_limiter = anyio.CapacityLimiter(STREAM_THREADS)
@@ -81,7 +80,7 @@ class SharedState:
 
     @cached_property
     def cancel_scope(self) -> type[anyio.CancelScope]:
-        # `anyio.CancelScope()` finds out which event loop runs, each time: 4 µs.
+        # `anyio.CancelScope()` detects the running event loop each time: 4 µs.
         return type(anyio.CancelScope())
 
 
@@ -96,14 +95,14 @@ class Exchange:
         self._receiver = RequestReceiver(receive)
         self._head = ResponseHead()
         self._shared = shared
-        # The application only ever runs in this one `Context`, in whatever thread, so
-        # that what it sets while it streams can be reset when it is closed.
+        # The application always runs in this `Context`, in any thread, so that context
+        # variables set while it streams can be reset when it is closed.
         self._context = copy_context()
 
     async def run(self, application: WSGIApplication) -> None:
-        """Serve the request; raise only to have the server break the connection off."""
+        """Serve the request. Raise only to make the server drop the connection."""
         failure: Exception | None = None
-        # asyncio's group, because an empty one of anyio's costs a turn of the loop.
+        # asyncio's group: an empty one of anyio's costs a turn of the loop.
         async with asyncio.TaskGroup() as group:
             with (
                 self._shared.cancel_scope() as scope,
@@ -152,9 +151,9 @@ class Exchange:
             await self._send_stream(iterable)
 
     async def _input(self, environ: WSGIEnvironment) -> io.BufferedIOBase:
-        """A short body whole, as most are: read here it costs a tenth of a request less
-        than piece by piece from within the application.
-        """
+        """Return the input stream, with a short body already in it."""
+        # Read here, most bodies cost a tenth of a request less than piece by piece
+        # from within the application.
         if may_prefetch(environ):
             whole = await self._receiver.prefetch()
             if whole is not None:
@@ -175,7 +174,7 @@ class Exchange:
 
             await self._send_body(b"", more=False)
         finally:
-            # A generator's last lines run here, and they may wait like the others.
+            # A generator's `finally` runs here, and it may wait like the rest of it.
             with anyio.CancelScope(shield=True):
                 await self._in_thread(self._close, iterable)
 
@@ -185,7 +184,7 @@ class Exchange:
             if chunk is EXHAUSTED:
                 return
 
-            # PEP 3333: the headers wait for the first piece that isn't empty.
+            # PEP 3333: headers are sent with the first piece that isn't empty.
             if chunk:
                 await self._send_body(cast("bytes", chunk), more=True)
 

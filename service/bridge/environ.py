@@ -22,13 +22,13 @@ DUPLICATE_HEADER_LIMIT = 100
 
 
 class TooManyHeaders(ValueError):
-    """One header was repeated more than `DUPLICATE_HEADER_LIMIT` times."""
+    """A header was repeated more than `DUPLICATE_HEADER_LIMIT` times."""
 
 
 def build_environ(scope: MutableMapping[str, Any], body: Any) -> dict[str, Any]:
-    """The WSGI environ of an ASGI http scope, with `body` as its input.
+    """Return the WSGI environ of an ASGI http scope, with `body` as its input.
 
-    Raises `TooManyHeaders`. Strings are "bytes decoded as latin-1", as PEP 3333 wants.
+    Raise `TooManyHeaders`. Strings are bytes decoded as Latin-1, as PEP 3333 demands.
     """
     script_name, path_info = _split_path(scope["path"], scope.get("root_path", ""))
     server = scope.get("server") or ("localhost", 80)
@@ -89,7 +89,7 @@ def _add_headers(
         text = value.decode("latin-1")
         if key in environ:
             _count(repeated, key)
-            # RFC 6265 5.4: cookies are the one list that a comma would break.
+            # RFC 6265, 5.4: cookies are the only list that a comma would break.
             separator = "; " if key == "HTTP_COOKIE" else ","
             text = f"{environ[key]}{separator}{text}"
 
@@ -104,12 +104,10 @@ def _count(repeated: dict[str, int], key: str) -> None:
 
 @lru_cache(maxsize=256)
 def _environ_key(name: bytes) -> str | None:
-    """The key of a header; none for a name with an underscore.
-
-    `X_Admin` and `X-Admin` have the same key, so a proxy that strips or sets one of
-    them would be fooled with the other.
-    """
+    """Return the key of a header, or `None` for a name with an underscore."""
     text = name.decode("latin-1").upper()
+    # `X_Admin` and `X-Admin` would share a key, so a client could evade a proxy that
+    # strips or sets one of them by sending the other.
     if "_" in text:
         return None
 
@@ -126,9 +124,9 @@ def _sent_name(name: str) -> bytes:
 
 
 class ResponseHead:
-    """The `start_response` of one request; keeps status and headers until they go out.
+    """The `start_response` of one request; holds status and headers until sent.
 
-    `sent` is set by whoever sends `message()`.
+    The sender of `message()` sets `sent`.
     """
 
     def __init__(self) -> None:
@@ -160,12 +158,12 @@ class ResponseHead:
 
     @property
     def bodyless(self) -> bool:
-        """Whether a response of this status never has a body."""
+        """Return whether a response of this status never has a body."""
         status = self._status
         return status is not None and (status < 200 or status in (204, 304))
 
     def message(self) -> dict[str, Any]:
-        """The ASGI message; `RuntimeError` if the application hasn't started."""
+        """Return the ASGI message. Raise `RuntimeError` without a `start_response`."""
         if self._status is None:
             raise RuntimeError("The application never called start_response")
 

@@ -1,4 +1,4 @@
-"""Synchronous code that awaits: a greenlet on the event loop's own thread."""
+"""Synchronous code that awaits, in greenlets on the event loop's own thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_IDLE = 256
 
 
 class IdleGreenlets(threading.local):
-    """The idle greenlets of each thread; a greenlet can't leave its thread."""
+    """The idle greenlets of each thread; a greenlet can't change its thread."""
 
     def __init__(self) -> None:
         self.idle: list[BridgeGreenlet] = []
@@ -35,9 +35,9 @@ pool = IdleGreenlets()
 
 
 class BridgeGreenlet(greenlet):  # type: ignore[misc]
-    """Calls functions, one after another; the type tells `await_` where it runs.
+    """Calls one function after another; `await_` tells by the type where it runs.
 
-    Reused, because a new greenlet maps and unmaps a chunk of stack: 12 µs, not 1.
+    Greenlets are reused: a new one maps and unmaps a chunk of stack, 12 µs and not 1.
     """
 
     gr_context: Context | None
@@ -50,7 +50,7 @@ class BridgeGreenlet(greenlet):  # type: ignore[misc]
             try:
                 self.result = function()
             except GreenletExit:
-                # Nobody refers to this greenlet any more, so nobody waits for it.
+                # Nothing refers to this greenlet any more, so nothing waits for it.
                 raise
             except BaseException as exc:
                 self.error = exc
@@ -60,13 +60,13 @@ class BridgeGreenlet(greenlet):  # type: ignore[misc]
             function = self.caller.switch(DONE)
 
     def start(self, function: Callable[[], Any], context: Context) -> Any:
-        """Call `function` in `context`; what it first hands over, `DONE` at its end."""
+        """Call `function` in `context`; return what it first yields, or `DONE`."""
         self.caller = getcurrent()
         self.gr_context = context
         return self.switch(function)
 
     def finish(self) -> Any:
-        """The result of the function, or its exception; the greenlet is free then."""
+        """Free the greenlet; return the function's result or raise its exception."""
         result, error = self.result, self.error
         self.result = self.error = self.caller = self.gr_context = None
         if len(pool.idle) < MAX_IDLE:
@@ -76,20 +76,19 @@ class BridgeGreenlet(greenlet):  # type: ignore[misc]
             try:
                 raise error
             finally:
-                # Or its traceback, which refers to this frame, would be a cycle.
+                # Its traceback refers to this frame, which would be a cycle.
                 del error
 
         return result
 
 
 class GreenletCall(Generic[T]):
-    """`await GreenletCall(function, ...)` calls `function()` in a greenlet of its own.
+    """An awaitable that calls `function()` in a greenlet of its own.
 
-    The function runs in `context`, which must not be entered by anybody else meanwhile,
-    and on the loop's thread inside the awaiting task: `asyncio.current_task()`, cancel
-    scopes and cancellation are that task's. `on_wait` is called once, when the function
-    first has to wait. Exceptions of the function, `CancelledError` included, are raised
-    to the awaiter.
+    The function runs in `context`, which nothing else may enter meanwhile, on the
+    loop's thread and inside the awaiting task: `asyncio.current_task()`, cancel scopes
+    and cancellation are that task's. `on_wait` is called once, when the function first
+    has to wait. The awaiter gets the function's exceptions, `CancelledError` included.
     """
 
     __slots__ = ("_context", "_function", "_on_wait")
@@ -107,7 +106,7 @@ class GreenletCall(Generic[T]):
         if handed is not DONE:
             self._on_wait()
 
-        # Not a generator of its own: the loop would go through it at each step.
+        # Inline: the loop would pass through a nested generator at each step.
         while handed is not DONE:
             try:
                 value = yield handed
@@ -121,7 +120,7 @@ class GreenletCall(Generic[T]):
 
 
 def in_bridge() -> bool:
-    """Whether the caller runs in a bridge greenlet, where `await_` holds no thread."""
+    """Return whether this is a bridge greenlet, where `await_` holds no thread."""
     return isinstance(getcurrent(), BridgeGreenlet)
 
 
@@ -131,8 +130,8 @@ def await_(awaitable: Awaitable[T]) -> T:
     In a bridge greenlet the awaitable is stepped inside the greenlet: it sees the
     greenlet's context variables, may enter cancel scopes, and may itself call
     synchronous code that calls `await_`. In an anyio worker thread it runs on the loop,
-    in a task with a copy of the thread's context, while the thread waits. Anywhere else
-    `RuntimeError` is raised.
+    in a task with a copy of the thread's context, while the thread waits. Raise
+    `RuntimeError` anywhere else.
     """
     if not isinstance(getcurrent(), BridgeGreenlet):
         return _await_from_thread(awaitable)
@@ -143,12 +142,12 @@ def await_(awaitable: Awaitable[T]) -> T:
 
 
 def await_outside(awaitable: Awaitable[T], context: Context) -> T:
-    """Like `await_`, but `awaitable` is stepped in `context`, not in the greenlet's.
+    """Wait as `await_` does, but step `awaitable` in `context`.
 
-    Only in a bridge greenlet. For the server's own callables: what they register on the
-    loop keeps the context it was registered in, and a connection must not keep a
-    request's.
+    For the server's own callables, and in a bridge greenlet only.
     """
+    # Callbacks registered on the loop keep their context, and a connection must not
+    # keep a request's.
     steps = awaitable.__await__()
     run: Callable[..., Any] = context.run
     result: T = _step(partial(run, steps.send), partial(run, steps.throw))
@@ -156,7 +155,7 @@ def await_outside(awaitable: Awaitable[T], context: Context) -> T:
 
 
 def _step(send: Callable[[Any], Any], throw: Callable[[Any], Any]) -> Any:
-    """Step what `send` and `throw` are of to its end; the loop gets what it yields."""
+    """Step an awaitable to its end by its `send` and `throw`; return its result."""
     caller = getcurrent().caller
     try:
         handed = send(None)
@@ -174,9 +173,8 @@ def _step(send: Callable[[Any], Any], throw: Callable[[Any], Any]) -> Any:
 def run_in_thread(function: Callable[[], T], limiter: anyio.CapacityLimiter) -> T:
     """Call `function` in a worker thread from a bridge greenlet and wait for it.
 
-    It runs in the very `Context` of the greenlet, not in a copy, so variables set on
-    either side are seen by the other; the greenlet is suspended meanwhile. A cancelled
-    request still waits for the thread to end.
+    It runs in the greenlet's own `Context`, not in a copy, so each side sees variables
+    that the other sets. A cancelled request still waits for the thread to end.
     """
     context: Context = getcurrent().gr_context
     return await_(anyio.to_thread.run_sync(context.run, function, limiter=limiter))
@@ -187,7 +185,7 @@ def _await_from_thread(awaitable: Awaitable[T]) -> T:
         _check_worker_thread()
         return anyio.from_thread.run(_resolve, awaitable)
     finally:
-        # Does nothing but where it never ran, and there it avoids a warning.
+        # Avoids a warning for a coroutine that never ran; otherwise does nothing.
         if inspect.iscoroutine(awaitable):
             awaitable.close()
 

@@ -20,7 +20,7 @@ async def run_lifespan(
 ) -> None:
     """Enter the context on startup and exit it on shutdown, in the calling task.
 
-    An exception is logged and reported to the server as a failed startup or shutdown.
+    Log an exception and report it to the server as a failed startup or shutdown.
     """
     await receive()
     phase = "startup"
@@ -37,7 +37,7 @@ async def run_lifespan(
 
 
 def describe(exc: Exception) -> str:
-    """The message of an exception; of a group, those of its members."""
+    """Return the message of an exception, or those of the members of a group."""
     if isinstance(exc, ExceptionGroup):
         return "; ".join(describe(member) for member in exc.exceptions)
 

@@ -1,4 +1,4 @@
-"""What the client sends during a request: its body, and that it has gone."""
+"""The client's side of a request: its body, and its disconnect."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ MAX_PREFETCH_DIGITS = 5
 
 
 class RequestReceiver:
-    """The one reader of an ASGI `receive`, shared by the view and the watcher.
+    """The only reader of an ASGI `receive`, shared by the view and the watcher.
 
-    Holds at most one message that nobody has asked for, so a body that is never read
-    is never buffered.
+    It holds at most one message ahead of the view, so an unread body isn't buffered.
     """
 
     def __init__(
@@ -35,19 +34,19 @@ class RequestReceiver:
         self._more = True
         self._gone = False
         self._receiving = False
-        # Made by whoever has to wait for the other: an event costs 3.5 µs, and usually
-        # the body is read before anybody watches.
+        # Created by the side that has to wait for the other: an event costs 3.5 µs, and
+        # usually the body is read before the watcher starts.
         self._changed: anyio.Event | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether `read()` has returned the whole body."""
+        """Return whether `read()` has returned the whole body."""
         return not (self._chunk or self._more)
 
     async def read(self) -> bytes:
-        """The next piece of the body, empty at its end.
+        """Return the next piece of the body, empty at its end.
 
-        Raises `ClientDisconnected` if the client has gone before the end.
+        Raise `ClientDisconnected` if the client has gone before the end.
         """
         while not self._chunk and self._more and not self._gone:
             await self._receive_next()
@@ -62,7 +61,7 @@ class RequestReceiver:
         return chunk
 
     async def prefetch(self) -> bytes | None:
-        """Receive the first message; the body if it has the whole of it."""
+        """Receive the first message; return the body if it holds all of it."""
         if self._more and not self._chunk:
             await self._receive_next()
 
@@ -73,9 +72,9 @@ class RequestReceiver:
         return chunk
 
     async def disconnected(self) -> None:
-        """Return when the client has gone, as far as that can be seen.
+        """Return once the client has disconnected.
 
-        Behind a body that the view doesn't read, it can't.
+        A disconnect behind a body that the view doesn't read isn't seen.
         """
         while not self._gone:
             if self._chunk and self._more:
@@ -84,7 +83,7 @@ class RequestReceiver:
                 await self._receive_next()
 
     async def _receive_next(self) -> None:
-        """Receive a message, or wait while the other does: `receive` is for one."""
+        """Receive a message, or wait while the other side does."""
         if self._receiving:
             await self._wait_changed()
             return
@@ -116,32 +115,33 @@ class RequestReceiver:
 
 
 def may_prefetch(environ: WSGIEnvironment) -> bool:
-    """Whether a body is short, and its client doesn't wait to be asked for it."""
+    """Return whether a body is short and sent without waiting for `100 Continue`."""
     length = environ.get("CONTENT_LENGTH", "")
-    # By its digits: what has five is less than 98 KiB.
+    # Counting digits is cheap: five of them are less than 98 KiB.
     return 0 < len(length) <= MAX_PREFETCH_DIGITS and "HTTP_EXPECT" not in environ
 
 
 class RequestBody(io.BufferedIOBase):
-    """`wsgi.input`: pulls the body out of an `RequestReceiver` as it is read.
+    """The `wsgi.input` that reads the body from a `RequestReceiver`.
 
-    Readable in the bridge's greenlet and in worker threads, by one reader at a time.
-    Raises `ClientDisconnected`. No `BufferedReader`: the messages are the buffers, and
-    `read1()` gives each away as it came.
+    For the bridge's greenlet and worker threads, one reader at a time. Reading raises
+    `ClientDisconnected`.
     """
+
+    # Not a `BufferedReader`: messages are buffers, which `read1()` returns uncopied.
 
     def __init__(self, receiver: RequestReceiver) -> None:
         self._receiver = receiver
         self._rest = memoryview(b"")
-        # `receive` may make the connection resume reading, which keeps the context it
-        # happens in: never a view's, or the next request would start in it.
+        # `receive` may make the connection resume reading, which keeps the current
+        # context: in a view's, the next request would start with its variables.
         self._outside = copy_context()
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """`size` bytes, fewer only at the end of the body; all if there is no size."""
+        """Return `size` bytes, fewer only at the end of the body, or all of them."""
         pieces = []
         left = size if size is not None and size >= 0 else None
         while left != 0 and (piece := self.read1(-1 if left is None else left)):
@@ -151,7 +151,7 @@ class RequestBody(io.BufferedIOBase):
         return b"".join(pieces)
 
     def read1(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes of one piece, empty at the end of the body."""
+        """Return at most `size` bytes of one piece, empty at the end of the body."""
         if not self._rest:
             piece = self._next()
             if size < 0 or len(piece) <= size:
@@ -164,7 +164,7 @@ class RequestBody(io.BufferedIOBase):
         return bytes(taken)
 
     def peek(self, size: int = 0, /) -> bytes:
-        """Some bytes that come next, not taken: `readline()` looks there."""
+        """Return bytes that come next without consuming them, for `readline()`."""
         if not self._rest:
             self._rest = memoryview(self._next())
 

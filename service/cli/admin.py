@@ -1,4 +1,4 @@
-"""The commands that speak to a running server: `tandem models`, `tandem load`, …"""
+"""The commands for a running server: `tandem models`, `tandem load`, …"""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ MODELS = "/v1/models"
 REFUSED = 1
 UNREACHABLE = 3
 EXIT_CODES: Mapping[int, int] = {401: 4, 404: 5, 503: 6}
-"""By the status of a refusal; `REFUSED` for another, 2 for a mistake on the line."""
+"""Exit codes by HTTP status; `REFUSED` for others, 2 for a wrong command line."""
 
 
 class CommandFailed(click.ClickException):
-    """A line on standard error, and an exit code for scripts."""
+    """An error with a line for standard error and an exit code for scripts."""
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(printable(text))
@@ -41,7 +41,7 @@ class CommandFailed(click.ClickException):
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Turn what a call raises into `CommandFailed`, or into a mistake on the line."""
+    """Turn errors of a call into `CommandFailed` or `click.UsageError`."""
     try:
         yield
     except CallFailed as exc:
@@ -53,9 +53,9 @@ def errors_as_messages() -> Iterator[None]:
 
 
 def find_token(file: Path | None) -> str:
-    """From `file`, or what a variable names or holds.
+    """Return the token in `file`, or the one that a variable names or holds.
 
-    Raises `ValueError` where there is none, or none that a server would take.
+    Raise `ValueError` if there is none, or none that a server would accept.
     """
     named = file or os.environ.get(TOKEN_FILE_VARIABLE)
     if named:
@@ -73,7 +73,7 @@ def find_token(file: Path | None) -> str:
 
 
 def client_command(*, token: bool) -> Callable[[Callable[..., None]], click.Command]:
-    """A command with the options of a call; it gets a `client` and `for_machines`."""
+    """Make a command of a function that takes a client and the options of a call."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
@@ -106,20 +106,20 @@ OPTIONS = (
         type=click.FloatRange(min=0, min_open=True),
         default=600.0,
         show_default=True,
-        help="Seconds that the answer may take.",
+        help="Seconds to wait for the answer.",
     ),
     click.option("--json", "for_machines", is_flag=True, help="Print JSON."),
     click.option(
         "--token-file",
         type=click.Path(path_type=Path),
-        help="A file with the server's token; else "
-        f"{TOKEN_FILE_VARIABLE} names it, or {TOKEN_VARIABLE} holds the token.",
+        help="A file with the server's token. Without it, "
+        f"{TOKEN_FILE_VARIABLE} names the file, or {TOKEN_VARIABLE} holds the token.",
     ),
 )
 
 
 def model_url(target: str) -> str:
-    """The admin URL of `NAME` or `NAME/VERSION`. Raises `ValueError`."""
+    """Return the admin URL of `NAME` or `NAME/VERSION`. Raise `ValueError`."""
     name, slash, version = target.partition("/")
     url = f"{ADMIN}/models/{quote(name, safe='')}"
     if not slash:
@@ -132,7 +132,7 @@ def model_url(target: str) -> str:
 
 
 def parse_labels(texts: tuple[str, ...]) -> dict[str, int | None]:
-    """`stable=3` and `canary=-` as a body. Raises `ValueError`."""
+    """Return `stable=3` and `canary=-` as a request body. Raise `ValueError`."""
     labels: dict[str, int | None] = {}
     for text in texts:
         label, _, version = text.partition("=")
@@ -149,20 +149,22 @@ def is_number(text: str) -> bool:
 
 
 def show(document: dict[str, Any], for_machines: bool) -> None:
-    """An answer: a model's entry, or a list of them under `models`."""
+    """Print an answer: a model's entry, or a list of them under `models`."""
     if for_machines:
         click.echo(json.dumps(document, indent=2))
         return
 
     entries = document.get("models", [document])
     if not all("versions" in entry for entry in entries):
-        raise Unreachable("what answered isn't a Tandem server: it names no versions")
+        raise Unreachable(
+            "the answer isn't that of a Tandem server: it has no versions"
+        )
 
     print_models(entries)
     print_problems(document.get("problems", ()))
     if document.get("repository_error"):
         error = document["repository_error"]
-        print_problems([f"the models' folder can't be read: {error}"])
+        print_problems([f"the model repository can't be read: {error}"])
 
 
 @client_command(token=False)
@@ -173,15 +175,15 @@ def models(client: AdminClient, for_machines: bool) -> None:
 
 @click.argument("target", metavar="NAME[/VERSION]")
 def load(client: AdminClient, target: str, for_machines: bool) -> None:
-    """Load what was unloaded or failed, until it serves."""
+    """Load an unloaded or failed model and wait until it serves."""
     show(client.call("POST", f"{model_url(target)}/load"), for_machines)
 
 
 @click.argument("target", metavar="NAME[/VERSION]")
 def unload(client: AdminClient, target: str, for_machines: bool) -> None:
-    """Unload a model until it is loaded by hand.
+    """Unload a model until somebody loads it again.
 
-    Requests that run end well, later ones get 503.
+    In-flight requests complete, later ones get 503.
     """
     show(client.call("POST", f"{model_url(target)}/unload"), for_machines)
 
@@ -191,18 +193,19 @@ def unload(client: AdminClient, target: str, for_machines: bool) -> None:
 def label(
     client: AdminClient, name: str, labels: tuple[str, ...], for_machines: bool
 ) -> None:
-    """Set labels of a model, or take them away.
+    """Set or remove labels of a model.
 
-    All at once: `tandem label ranking stable=4 canary=-` moves one and takes one away.
+    All of them at once: `tandem label ranking stable=4 canary=-` moves one label and
+    removes the other.
     """
     url = f"{ADMIN}/models/{quote(name, safe='')}/labels"
     show(client.call("PUT", url, parse_labels(labels)), for_machines)
 
 
 @click.argument("target", metavar="NAME[/VERSION]")
-@click.option("--off", is_flag=True, help="Let it be unloaded again.")
+@click.option("--off", is_flag=True, help="Allow eviction again.")
 def pin(client: AdminClient, target: str, off: bool, for_machines: bool) -> None:
-    """Keep a model in memory, whatever room others need."""
+    """Exclude a model from eviction: keep it in memory."""
     body = {"pinned": not off}
     show(client.call("PUT", f"{model_url(target)}/pin", body), for_machines)
 
@@ -212,21 +215,21 @@ def pin(client: AdminClient, target: str, off: bool, for_machines: bool) -> None
 def concurrency(
     client: AdminClient, target: str, calls: int, for_machines: bool
 ) -> None:
-    """Let a model run CALLS calls at a time, until the server ends."""
+    """Let a model run CALLS calls at a time, until the server stops."""
     body = {"concurrency": calls}
     show(client.call("PUT", f"{model_url(target)}/concurrency", body), for_machines)
 
 
 def rescan(client: AdminClient, for_machines: bool) -> None:
-    """Take up what is new, changed or gone in the repository."""
+    """Rescan the repository now for new, changed and removed models."""
     show(client.call("POST", f"{ADMIN}/rescan"), for_machines)
 
 
-@click.option("--off", is_flag=True, help="Be ready again.")
+@click.option("--off", is_flag=True, help="Report ready again.")
 def drain(client: AdminClient, off: bool, for_machines: bool) -> None:
-    """Be not ready, so that clients are sent elsewhere.
+    """Report not ready, so that load balancers send clients elsewhere.
 
-    Whoever comes nevertheless is served.
+    Requests that arrive nevertheless are served.
     """
     answer = client.call("PUT", f"{ADMIN}/drain", {"draining": not off})
     if for_machines:

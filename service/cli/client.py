@@ -1,4 +1,4 @@
-"""Calls of a server from the command line: JSON in, JSON out, with time limits."""
+"""A client for the command line: JSON in, JSON out, with time limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class CallFailed(Exception):
-    """The server's refusal; `status` is HTTP's, the text the server's own."""
+    """The server refused, with its own text and the HTTP `status`."""
 
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
@@ -24,15 +24,14 @@ class CallFailed(Exception):
 
 
 class Unreachable(Exception):
-    """There was no answer, or none of a server such as this."""
+    """There was no answer, or not one of a Tandem server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminClient:
-    """A server at `url`, which may have a path. A call may take `timeout` seconds.
+    """A server at `url`, which may have a path; answers may take `timeout` seconds.
 
-    The token goes to that server only: redirects are not followed. Raises `ValueError`
-    where `url` is no HTTP URL.
+    Raises `ValueError` if `url` is not an HTTP URL.
     """
 
     url: str
@@ -51,7 +50,8 @@ class AdminClient:
             response = self._send(method, path, body)
         except httpx.TimeoutException:
             raise Unreachable(
-                f"{self.url} gave no answer in time; what was asked may go on there"
+                f"{self.url} gave no answer in time; it may still be working on"
+                " the request"
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise Unreachable(
@@ -76,6 +76,8 @@ class AdminClient:
             verify=ssl.create_default_context(),
             # A proxy, or a password of ~/.netrc, isn't meant for this server.
             trust_env=False,
+            # The token must not go to another server.
+            follow_redirects=False,
         )
 
     def _authorize(self, request: httpx.Request) -> httpx.Request:
@@ -117,7 +119,7 @@ def _reason(error: Exception) -> str:
 
 
 def is_url(text: str) -> bool:
-    """Whether it names a host by HTTP; a port, where there is one, is a number."""
+    """Return whether `text` is an HTTP URL with a host and, if any, a valid port."""
     try:
         parts = urlsplit(text)
         port = parts.port

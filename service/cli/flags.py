@@ -1,4 +1,4 @@
-"""Command-line flags made from the settings, so that they can't drift apart."""
+"""Command-line flags, generated from the settings."""
 
 from __future__ import annotations
 
@@ -31,10 +31,7 @@ METAVARS = {
 def settings_flags(
     settings: type[BaseModel], *, skip: Collection[str] = ()
 ) -> Callable[[Any], Any]:
-    """A decorator that gives a command one flag a field; not given means `None`.
-
-    Nothing is checked here: the settings do that, whichever way a value came.
-    """
+    """Return a decorator that adds a flag for each field; an unset flag is `None`."""
 
     def decorate(command: Any) -> Any:
         for name, field in reversed(settings.model_fields.items()):
@@ -61,7 +58,7 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Any], Any]:
     metavar = "MS" if name.endswith("_ms") else METAVARS.get(kind, "TEXT")
 
     if kind is tuple:
-        # Folders are named one by one, as is usual for paths; names in one list.
+        # Folders are given one by one, as is usual for paths; names in one list.
         metavar = "FOLDER" if _item(field.annotation) is Path else metavar
         return click.option(
             flag,
@@ -72,6 +69,7 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Any], Any]:
             metavar=metavar,
         )
 
+    # Not checked here: the settings check values of any source alike.
     return click.option(flag, name, type=str, default=None, help=text, metavar=metavar)
 
 
@@ -80,12 +78,12 @@ def _unless_empty(_: Any, __: Any, given: tuple[str, ...]) -> tuple[str, ...] | 
 
 
 def _item(annotation: Any) -> Any:
-    """Of `tuple[X, ...]` the X."""
+    """Return X of `tuple[X, ...]`."""
     return _kind(get_args(annotation)[0])
 
 
 def _kind(annotation: Any) -> Any:
-    """The type behind `X | None`, without what it is annotated with."""
+    """Return X of `X | None` or `Annotated[X, ...]`."""
     origin = get_origin(annotation)
     if origin is Literal:
         return annotation

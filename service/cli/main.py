@@ -56,8 +56,8 @@ def settings_errors_as_usage() -> Iterator[None]:
 def serve(**flags: Any) -> None:
     """Serve the models in PATH: a folder of model files, or one model.
 
-    Every option can be given as a variable, TANDEM_PORT=8501, or in a TOML file that
-    --config names, port = 8501. A flag goes before a variable, that before the file.
+    Every option can also be set by a variable (TANDEM_PORT=8501) or in the TOML file
+    named by --config (port = 8501). Flags override variables, variables the file.
     """
     with settings_errors_as_usage():
         settings = load_settings(**flags)
@@ -74,13 +74,13 @@ def serve(**flags: Any) -> None:
 @click.option(
     "--cache-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where compiled models are kept.",
+    help="The folder of compiled models.",
 )
 @settings_flags(CompilerSettings)
 def inspect(
     path: Path, for_machines: bool, cache_dir: Path | None, **flags: Any
 ) -> None:
-    """Show what a model takes and gives, and how to call it."""
+    """Show the inputs and outputs of a model and how to call it."""
     done = _compile(path, cache_dir or default_cache_dir(), flags)
 
     if for_machines:
@@ -97,14 +97,14 @@ def inspect(
     "--output",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder for the artifacts: what `serve` takes as --cache-dir.",
+    help="The folder for the artifacts; give it to `serve` as --cache-dir.",
 )
 @settings_flags(CompilerSettings)
 def compile_(path: Path, output: Path, **flags: Any) -> None:
     """Compile models ahead of time, for an image or a read-only machine.
 
-    What is allowed with --allow-ops or --allow-classes must be allowed to the server
-    too: else it compiles for itself, and refuses.
+    Give the server the same --allow-ops and --allow-classes: otherwise it compiles the
+    models again, and refuses them.
     """
     done = _compile(path, output, flags)
     print_paths(done, output)
@@ -133,7 +133,7 @@ def _compile(path: Path, cache: Path, flags: dict[str, Any]) -> Precompilation:
 
 
 def _exit(done: Precompilation) -> None:
-    """A failure for a script to see: a model refused, or nothing found at all."""
+    """Exit with 1 if a model was refused or none was found."""
     if not done.models or any(model.error for model in done.models):
         raise SystemExit(1)
 

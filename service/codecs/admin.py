@@ -1,4 +1,4 @@
-"""The bodies of admin calls: JSON to values, strictly. Pure."""
+"""The bodies of admin calls, decoded strictly. Pure."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Body(BaseModel):
 
 
 class Nothing(Body):
-    """The body of a call that takes none: empty, or `{}`."""
+    """The body of a call without parameters: empty, or `{}`."""
 
 
 class Labels(RootModel[dict[Label, VersionNumber | None]]):
-    """Versions by label; `None` takes a label away."""
+    """Versions by label; `None` removes a label."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -65,7 +65,7 @@ B = TypeVar("B", bound=BaseModel)
 
 
 def decode(body: bytes, kind: type[B]) -> B:
-    """The value in `body`. Raises `InvalidRequest`, with what to send instead."""
+    """Decode `body`. Raise `InvalidRequest` with an example of what to send."""
     if kind is Nothing and not body.strip():
         body = b"{}"
 
@@ -74,12 +74,12 @@ def decode(body: bytes, kind: type[B]) -> B:
     except ValidationError as exc:
         problems = "; ".join(map(_problem, exc.errors()[:SHOWN_PROBLEMS]))
         raise InvalidRequest(
-            f"the body isn't right: {problems}. Send for example {EXAMPLES[kind]}"
+            f"the body is invalid: {problems}. Send for example {EXAMPLES[kind]}"
         ) from None
 
 
 def _problem(error: ErrorDetails) -> str:
-    # A label that isn't one is told as the place `x.[key]`.
+    # pydantic reports an invalid label at the location `x.[key]`.
     place = ".".join(str(part) for part in error["loc"] if part != "[key]")
     place = place[:SHOWN_LETTERS]
     text = "there is no such key" if _is_extra(error) else error["msg"]

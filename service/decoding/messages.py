@@ -1,8 +1,8 @@
-"""What the server and its decoder processes say to each other.
+"""The messages between the server and its decoder processes.
 
-Over two pipes: a request is its sizes and a pickled `Task`, an answer its size and a
-pickled `Answer`. In an buffer: the body at 0, and the buffers that an answer announces,
-each aligned. Both ends are ours, so pickle is safe.
+Two pipes carry requests (sizes and a pickled `Task`) and answers (the size and a
+pickled `Answer`). A shared buffer holds the body at offset 0, then the buffers of the
+answer's arrays, each aligned. Both ends are ours, so pickle is safe.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from inference import Array, Signature
 
 REQUEST = struct.Struct("<QQ")
-"""Bytes of the pickled `Task`, bytes of the body."""
+"""Sizes of the pickled `Task` and of the body, in bytes."""
 
 ANSWER = struct.Struct("<Q")
-"""Bytes of the pickled `Answer`."""
+"""Size of the pickled `Answer`, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """The model that a body is meant for. No signatures: it is only to be read."""
+    """The model's signatures, to bind a body to. Without any, it is only decoded."""
 
     signatures: Mapping[str, Signature]
     default: str | None
@@ -37,7 +37,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """An array by its buffers: one, or for strings all lengths and all bytes."""
+    """An array and the sizes of its buffers: data, or for strings lengths and bytes."""
 
     name: str
     dtype: np.dtype[Any]
@@ -49,7 +49,7 @@ class Tensor:
 class Answer:
     """A decoded body, or an error: the name of an `InferenceError` and its text.
 
-    `offset` is where the first buffer of `tensors` lies.
+    `offset` is that of the first buffer of `tensors`.
     """
 
     offset: int = 0
@@ -60,6 +60,7 @@ class Answer:
 
 
 def pack(name: str, array: Array) -> tuple[Tensor, list[memoryview]]:
+    """Return the description of an array and its buffers."""
     buffers = _pack_strings(array) if array.dtype == object else [_bytes_of(array)]
     tensor = Tensor(
         name=name,

@@ -1,4 +1,4 @@
-"""Bodies decoded in processes of their own, so that the event loop isn't held."""
+"""A pool of processes that decode bodies, so that the event loop isn't held."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = structlog.get_logger("tandem.decoders")
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Job:
-    """A body on its way; `done` is set once there is a `call` or an `error`."""
+    """A body to decode; `done` is set once there is a `call` or an `error`."""
 
     pieces: Sequence[bytes]
     task: Task
@@ -49,9 +49,9 @@ class _Job:
 
 
 class TrafficMonitor:
-    """Notes whose requests come, to tell whether anybody else's would be kept waiting.
+    """Tells whether all recent requests were for a single model.
 
-    Reads `clock`, in seconds, only when one model's request follows another's.
+    `clock` returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,23 +60,24 @@ class TrafficMonitor:
         self._changed = -math.inf
 
     def record(self, model: str) -> None:
-        """A request for `model` has come."""
+        """Record the arrival of a request for `model`."""
+        # Most requests are for the same model as the last: no need for the clock.
         if model != self._latest:
             self._latest = model
             self._changed = self._clock()
 
     def single_model(self) -> bool:
-        """Whether all requests of the last second were for one model."""
+        """Return whether all requests of the last second were for one model."""
         return self._clock() - self._changed > SINGLE_MODEL_SECONDS
 
 
 class DecoderPool:
     """Up to `count` processes, each started when first needed and replaced when lost.
 
-    An async context manager; on exit they are killed. One body at a time is decoded by
-    each: more wait in the order they came. For one event loop. `traffic` tells whose
-    requests come, as what a long body holds up makes it worth handing over or not;
-    `loop_lock` is held by the one that the event loop decodes itself.
+    An async context manager that kills them on exit, for one event loop. Each process
+    decodes one body at a time; others wait in order of arrival. `traffic` tells whether
+    decoding on the loop would delay other models' requests; `loop_lock` is held while
+    the loop decodes a long body.
     """
 
     def __init__(
@@ -114,11 +115,12 @@ class DecoderPool:
         signatures: Mapping[str, Signature],
         default_signature: str | None,
     ) -> PredictCall:
-        """What `tfserving.decode` and `bind` make of a body: arrays by input name.
+        """Decode a body and bind it to its signature: arrays by input name.
 
-        `inputs` is empty if the body asks for none of `signatures`. Raises what those
-        two raise, and `Unavailable` if the process was lost over this body. A caller
-        that is cancelled doesn't wait; its body is still decoded, then dropped.
+        `inputs` is empty if the body asks for none of `signatures`. Raise what
+        `codecs.tfserving.request.decode` and `bind` raise, and `Unavailable` if the
+        process was lost. When the caller is cancelled, its body is still decoded, then
+        dropped.
         """
         task = Task(signatures=signatures, default=default_signature)
         job = _Job(pieces=pieces, task=task)
@@ -144,7 +146,7 @@ class DecoderPool:
             how = await process.end() or f"{type(exc).__name__}: {exc}"
             log.error("decoder lost", reason=how)
             job.error = Unavailable(
-                f"the process that read this body was lost ({how}): send the request"
+                f"the process decoding this body was lost ({how}): send the request"
                 " again, or with fewer rows"
             )
         finally:

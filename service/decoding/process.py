@@ -1,4 +1,4 @@
-"""A decoder process as the server sees it; `service.decoding.worker` runs there."""
+"""The server's side of a decoder process, which runs `service.decoding.worker`."""
 
 from __future__ import annotations
 
@@ -23,28 +23,25 @@ if TYPE_CHECKING:
     from inference import Array
 
 CHUNK_BYTES = 1 << 18
-"""Bytes copied between two turns of the event loop: a millisecond, as most of the time
-goes into pages that are touched for the first time."""
+"""Bytes copied in a turn of the event loop: a millisecond, most of it for pages that
+are touched for the first time."""
 
-STRINGS_PER_STEP = 500  # made between two turns of the event loop
+STRINGS_PER_STEP = 500  # made in a turn of the event loop
 COMMAND = (sys.executable, "-P", "-m", "service.decoding.worker")
 EXIT_SECONDS = 1.0
 
 
 class DecoderProcess:
-    """Started by the first body; used by one task at a time.
-
-    Bodies and arrays go through an buffer: images came through a sixth faster than by
-    pipe, where both processes shared a CPU.
-    """
+    """A process that the first body starts, for one task at a time."""
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
+        # A sixth faster than a pipe for images, where both processes share a CPU.
         self._buffer = SharedBuffer.create()
         self._process: Process | None = None
 
     async def ask(self, pieces: Sequence[bytes], task: Task) -> Answer:
-        """Hand a body over; then `arrays` has those that the answer names."""
+        """Have a body decoded; `arrays` then returns those that the answer names."""
         if self._process is None:
             self._process = await self._start()
 
@@ -57,7 +54,7 @@ class DecoderProcess:
         return answer
 
     async def arrays(self, answer: Answer) -> dict[str, Array]:
-        """The arrays by name. Nothing of the body is kept."""
+        """Return copies of the answer's arrays, by name."""
         offset = answer.offset
         arrays: dict[str, Array] = {}
 
@@ -72,16 +69,16 @@ class DecoderProcess:
         return arrays
 
     async def trim(self) -> None:
-        """Give back the memory of a large body, off the event loop."""
+        """Free the memory of a large body, off the event loop."""
         if self._buffer.is_large:
             await anyio.to_thread.run_sync(self._buffer.clear)
 
     async def end(self) -> str:
-        """Kill the process after a mishap; says how it had ended if that was why."""
+        """Kill the process after an error; return how it had ended by itself, or ''."""
         if self._process is None:
             return ""
 
-        # One that broke its pipes is about to end.
+        # A process that broke its pipes is about to end.
         with anyio.move_on_after(EXIT_SECONDS):
             await self._process.wait()
 

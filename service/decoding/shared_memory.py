@@ -1,4 +1,4 @@
-"""Memory that two processes share: a file without a name, mapped by both."""
+"""Memory that two processes share: an unnamed file, mapped by both."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ KEPT_BYTES = 16 << 20
 
 
 class SharedBuffer:
-    """Bytes by offset. Grows where it is written; both sides use one at a time.
+    """Bytes by offset, growing as they are written; one side uses it at a time.
 
-    Takes over `fd`, which the other process has inherited.
+    Owns `fd`, which the other process has inherited.
     """
 
     def __init__(self, fd: int) -> None:
@@ -43,17 +43,17 @@ class SharedBuffer:
         return self._mapped(offset + size)[offset : offset + size]
 
     def copy_to(self, target: Array, offset: int) -> None:
-        """Fill `target`, which is one-dimensional and of bytes."""
+        """Fill `target`, uint8 [n], from `offset`."""
         memory = self._mapped(offset + len(target))
         target[:] = np.frombuffer(memory, np.uint8, len(target), offset)
 
     @property
     def is_large(self) -> bool:
-        """It holds far more than usual: worth a `clear`."""
+        """Return whether it holds far more than usual, so that `clear` is worth it."""
         return self._map is not None and len(self._map) > KEPT_BYTES
 
     def clear(self) -> None:
-        """Give the memory back; all bytes are lost.
+        """Free the memory; all bytes are lost.
 
         Takes milliseconds, most of them without the interpreter's lock.
         """
@@ -66,7 +66,7 @@ class SharedBuffer:
 
     def _mapped(self, size: int) -> mmap.mmap:
         size = max(size, 1)
-        # The other side may have made it smaller; what is beyond the end can't be used.
+        # The other side may have truncated it; a map beyond the end can't be used.
         if os.fstat(self.fd).st_size < size:
             os.ftruncate(self.fd, aligned(size, GROWTH_BYTES))
 
@@ -83,5 +83,5 @@ class SharedBuffer:
 
 
 def aligned(size: int, alignment: int = ALIGNMENT) -> int:
-    """`size`, rounded up."""
+    """Return `size` rounded up to a multiple of `alignment`."""
     return -(-size // alignment) * alignment

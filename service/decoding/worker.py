@@ -20,17 +20,17 @@ from service.codecs.tfserving.request import decode
 from service.decoding.messages import ANSWER, REQUEST, Answer, Task, pack
 from service.decoding.shared_memory import SharedBuffer, aligned
 
-NICENESS = 5  # the server's event loop comes first
+NICENESS = 5  # the server's event loop has priority
 
 
 def main() -> None:
-    # A terminal's Ctrl-C is for the server, which ends its decoders itself.
+    # Ctrl-C is for the server, which ends its decoders itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     keep_freed_memory()
-    # What is parsed is freed by reference counts; collecting would walk it meanwhile.
+    # Parsed values are freed by reference counting; the collector would walk them.
     gc.disable()
-    # Nothing printed by mistake may get between the messages.
+    # Anything printed by mistake must not get between the messages.
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         shared = SharedBuffer(int(sys.argv[1]))
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def serve_one(requests: IO[bytes], answers: IO[bytes], shared: SharedBuffer) -> bool:
-    """Answer the next request; `False` when there is none."""
+    """Answer the next request; return `False` at the end of the input."""
     head = requests.read(REQUEST.size)
     if len(head) < REQUEST.size:
         return False
@@ -59,10 +59,11 @@ def serve_one(requests: IO[bytes], answers: IO[bytes], shared: SharedBuffer) -> 
 
 
 def decode_task(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
+    """Decode and bind a body; return the answer and its buffers."""
     try:
         call = decode(body)
         signature = task.signatures.get(call.signature or task.default or "")
-        # Which signatures there are, or why there are none, the engine tells.
+        # The engine refuses an unknown signature, with the known ones in its text.
         inputs = bind(signature, call.inputs) if signature else {}
     except InferenceError as exc:
         return Answer(error=(type(exc).__name__, str(exc))), []

@@ -1,6 +1,6 @@
-"""What an operator may do to the models, with the token of `--admin-token-file`.
+"""Admin calls: an operator's actions, with the token of `--admin-token-file`.
 
-Every call is logged, a refused one too: what was asked, of which model, by whom.
+Every call is logged, refused ones too: the action, the model, the client.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ B = TypeVar("B", bound="BaseModel")
 
 @bp.before_request
 async def authorize() -> None:
-    """Refuse who doesn't send the token. Raises `NotFound`, `Unauthorized`."""
+    """Check the token. Raise `NotFound` if the calls are off, or `Unauthorized`."""
     token = current_serving().admin_token
     if token is None:
         raise NotFound(CLOSED)
@@ -64,7 +64,7 @@ def bearer_token(header: str) -> bytes | None:
     if scheme.lower() != "bearer" or not token.strip():
         return None
 
-    # What WSGI has decoded by Latin-1.
+    # WSGI has decoded it as Latin-1.
     return token.strip().encode("latin-1", "replace")
 
 
@@ -75,7 +75,7 @@ def unauthorized(text: str, **why: str) -> Unauthorized:
 
 @bp.after_request
 def log_act(response: Response) -> Response:
-    """One line an act; its text is what the client got where it was refused."""
+    """Log the call; for a refused one with the error that the client got."""
     status = response.status_code
     if status >= 400:
         reason = orjson.loads(response.get_data())["error"]
@@ -89,11 +89,11 @@ def log_act(response: Response) -> Response:
 @bp.teardown_request
 def log_abandoned(error: BaseException | None) -> None:
     if isinstance(error, asyncio.CancelledError):
-        log.warning("admin act abandoned: its client has gone", **describe())
+        log.warning("admin act abandoned: its client has disconnected", **describe())
 
 
 def describe() -> dict[str, Any]:
-    """Who asked for what, as fields of a log line. Never the header with the token."""
+    """Return the call's log fields: action, model, body, client; never the token."""
     act = (request.endpoint or "").rpartition(".")[2]
     view = request.view_args or {}
     named = {"model": view.get("name"), "version": view.get("version")}
@@ -103,7 +103,7 @@ def describe() -> dict[str, Any]:
 
 
 def read(kind: type[B]) -> B:
-    """The body of this request, remembered for the log."""
+    """Decode the body of this request, and keep it for the log."""
     with current_serving().body_budget.reservation() as reservation:
         body = b"".join(read_json_body(current_request(), reservation))
 
@@ -114,7 +114,7 @@ def read(kind: type[B]) -> B:
 
 
 def answer(name: str) -> Response:
-    """The model's entry as `GET /v1/models` has it, with all its versions."""
+    """Answer with the model's entry of `GET /v1/models`, with all its versions."""
     versions = current_engine().versions(name)
     [entry] = models_document(versions, request.script_root)
     return json_response(entry)

@@ -1,7 +1,7 @@
 """Probes: alive at once, ready when every model has loaded or failed.
 
-While it drains the server isn't ready, so that clients are sent elsewhere; it answers
-whoever comes nevertheless.
+A draining server isn't ready, so that load balancers send clients elsewhere; it still
+answers requests.
 """
 
 from __future__ import annotations

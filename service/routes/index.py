@@ -1,4 +1,4 @@
-"""What is here, for whoever opens the root."""
+"""The index: version, models and URLs, for people who open the root."""
 
 from __future__ import annotations
 

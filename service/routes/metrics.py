@@ -1,4 +1,4 @@
-"""Figures for Prometheus: those of the process that is asked."""
+"""Metrics for Prometheus, of the worker process that answers."""
 
 from __future__ import annotations
 

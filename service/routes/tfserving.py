@@ -67,7 +67,7 @@ async def predict_model(
     serving, this = current_serving(), current_request()
     spec = ModelSpec(name=name, version=version, label=label)
     wait = wait_seconds(this)
-    # What can't be answered now is refused before its body is read.
+    # Refuse before the body is read.
     admit(this, serving.engine, spec)
 
     with serving.body_budget.reservation() as reservation:
@@ -78,7 +78,7 @@ async def predict_model(
 
 
 def check_loaded(status: ModelStatus) -> None:
-    """Raises `LoadFailed`, `ModelLoading`, `ModelUnloaded` without signatures."""
+    """Raise `LoadFailed`, `ModelLoading` or `ModelUnloaded` without signatures."""
     if status.signatures:
         return
 

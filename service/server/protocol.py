@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, that answers in JSON what no application is to see."""
+"""uvicorn's HTTP protocol, with refusals in JSON before the application."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROBES = frozenset({b"/livez", b"/readyz"})
 
 
 def raw_json_response(status: HTTPStatus, text: str, *headers: str) -> bytes:
-    """The bytes of a JSON error."""
+    """Return the bytes of a JSON error response."""
     body = json.dumps({"error": text}).encode("ascii")
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
@@ -38,22 +38,22 @@ def raw_json_response(status: HTTPStatus, text: str, *headers: str) -> bytes:
 
 BUSY = raw_json_response(
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "The server is busy: more requests come than it can begin. Send this one again, "
-    "after what Retry-After says.",
+    "The server is busy: more requests arrive than it can start. Send this one again "
+    "after the seconds in Retry-After.",
     "retry-after: 1",
 )
 
 
 def raw_overloaded_response(error: Overloaded) -> bytes:
-    """The bytes of what `service.web.errors` answers to this error."""
+    """Return the bytes of the response that `service.web.errors` makes of `error`."""
     seconds = math.ceil(error.retry_after)
     return raw_json_response(
         HTTPStatus.TOO_MANY_REQUESTS, str(error), f"retry-after: {seconds}"
     )
 
 
-# Stands where uvicorn keeps the exchange under way: one that is over, so that the rest
-# of its body is dropped.
+# In place of uvicorn's current exchange: one that is complete, so that the rest of its
+# body is dropped.
 REFUSED = cast(
     "RequestResponseCycle",
     SimpleNamespace(
@@ -63,10 +63,10 @@ REFUSED = cast(
 
 
 class JsonErrorProtocol(HttpToolsProtocol):
-    """Refuses what isn't HTTP, what is more than the event loop can begin, and what
-    the application is known to refuse now.
+    """Refuses malformed HTTP, requests beyond the event loop's capacity, and those
+    that the application is known to refuse now.
 
-    A refusal here costs about a tenth of an answer, and its body is never kept.
+    A refusal costs about a tenth of an answer, and its body is never kept.
     """
 
     start_limiter: ClassVar[StartLimiter] = StartLimiter()
@@ -93,7 +93,7 @@ class JsonErrorProtocol(HttpToolsProtocol):
             self.start_limiter.start(partial(self._begin, cycle, app), self.loop)
 
     def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        # Whose client has left while it stood in line needs no answer.
+        # Skip requests whose client disconnected while queued.
         if not cycle.disconnected:
             super()._start_asgi_task(cycle, app)
 
@@ -123,11 +123,11 @@ class JsonErrorProtocol(HttpToolsProtocol):
         self.transport.write(answer)
 
     def _end_refused(self) -> None:
-        # Not before its body has come, or the client might not read the answer.
+        # After the body, or the client might not read the answer.
         if not self.parser.should_keep_alive():
             self.transport.close()
         elif not self.transport.is_closing():
-            # The timer that closes idle connections stopped when this request came.
+            # The keep-alive timer stopped when this request arrived.
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler

@@ -1,4 +1,4 @@
-"""uvicorn on a socket of ours, bound before anything else is begun."""
+"""uvicorn on a socket that is bound before anything else starts."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ STARTUP_FAILED = 3
 
 
 class CannotListen(Exception):
-    """The address or port can't be had; the text says what to do."""
+    """The address or port is unavailable; the text says what to do."""
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until a signal ends it. Raises `CannotListen`.
+    """Serve until a signal ends the server. Raise `CannotListen`.
 
-    Clients may connect from the first moment; whoever is early waits for the process
-    to start, and then is answered. Settings go to the processes by the environment.
+    Clients may connect at once; early ones are answered once the process has started.
     """
     with listen(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
         url = settings.url or base_url(settings.host, port)
         settings = settings.model_copy(update={"port": port, "url": url})
+        # The worker processes read their settings from it.
         os.environ.update(settings.to_environment())
         configure_logging(settings.log_format, settings.log_level)
         _run(settings, listener)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises `CannotListen`."""
+    """Return a listening socket; port 0 takes a free one. Raise `CannotListen`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     try:
@@ -58,7 +58,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def base_url(host: str, port: int) -> str:
-    """Where a client on this machine reaches a server at `host` and `port`."""
+    """Return the URL of a server at `host` and `port` for this machine's clients."""
     host = "127.0.0.1" if host in EVERY_ADDRESS else host
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -82,7 +82,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
-        # Ctrl-C, raised again once the server has ended in good order.
+        # Ctrl-C, raised again after the server has shut down.
         return
 
     if not server.started:

@@ -1,4 +1,4 @@
-"""A request id, and one log line a request."""
+"""The access log: an id and a line for each request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HEADER = "X-Request-ID"
 HEADER_KEY = "HTTP_X_REQUEST_ID"
-# Asked every few seconds, by machines.
+# Machines request these every few seconds.
 PROBES = ("health", "metrics")
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
@@ -28,10 +28,10 @@ log = structlog.get_logger("tandem.requests")
 
 
 def install_request_log(app: Flask) -> None:
-    """Give each request an id and log it when it is answered or its client has gone.
+    """Give each request an id, and log it when it is answered or its client has gone.
 
-    A client may choose the id with `X-Request-ID`; the response has it in any case,
-    and so has every line that is logged meanwhile. To be installed before other hooks.
+    A client may choose the id with `X-Request-ID`. The response and all log lines of
+    the request carry it. Install this before other hooks.
     """
     app.before_request(begin)
     app.after_request(finish)
@@ -46,7 +46,7 @@ def begin() -> None:
 
 
 def choose_id(sent: str) -> str:
-    """The id that was sent, if it is one that may be logged, else a new one."""
+    """Return the id that the client sent if it is safe to log, else a new one."""
     return sent if sent and ACCEPTED_ID.fullmatch(sent) else os.urandom(16).hex()
 
 

@@ -27,19 +27,19 @@ VIEW_THREADS = 40
 
 
 class Globals(_AppCtxGlobals):
-    """Flask's `g`, whose attributes are set as any object's: in C."""
+    """Flask's `g` with attributes set in C, as those of plain objects are."""
 
     __setattr__ = object.__setattr__  # type: ignore[assignment]
 
 
 class OptionalSessions(SecureCookieSessionInterface):
-    """Flask's own where there is a secret key, else one null session for all requests.
+    """Flask's sessions with a secret key; without one, a null session for all requests.
 
-    Nothing can be put into a null session: that raises Flask's error, which names the
-    missing key. Flask makes one for each request: 2 µs.
+    Writing to a null session raises Flask's error, which names the missing key.
     """
 
     def __init__(self) -> None:
+        # Flask makes a null session for each request: 2 µs.
         self._null = NullSession()
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
@@ -50,9 +50,9 @@ class ConcurrentFlask(Flask):
     """Flask on `service.bridge.bridge.Bridge`.
 
     `async def` views, hooks and handlers run on the event loop in the request's own
-    task. A `def` view runs in a worker thread, at most `view_threads` at a time, in the
-    request's own context. Hooks and error handlers written as `def` run on the loop and
-    hold it: they must be short and must not block.
+    task. `def` views run in worker threads, at most `view_threads` at a time, in the
+    request's own context. `def` hooks and error handlers run on the loop: they must be
+    short and must not block.
     """
 
     app_ctx_globals_class = Globals
@@ -73,30 +73,30 @@ class ConcurrentFlask(Flask):
     def async_to_sync(
         self, func: Callable[..., Coroutine[Any, Any, Any]]
     ) -> Callable[..., Any]:
-        """A function that awaits `func`; see `await_` for where it may be called."""
+        """Return a function that awaits `func` by `await_`."""
 
-        # Made for each call, so without `functools.wraps`: 2.5 µs.
+        # No `functools.wraps`: this is made for each call, and it takes 2.5 µs.
         def resolved(*args: Any, **kwargs: Any) -> Any:
             return await_(func(*args, **kwargs))
 
         return resolved
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        # Asked four times a request.
+        # Called four times a request.
         try:
             return self._ensured[func]
         except (KeyError, TypeError):
             # Not seen before, or without a hash.
             ensured = super().ensure_sync(func)
 
-        # What closes over something may be made for one request: never kept.
+        # A closure may be made for one request, and isn't kept.
         if getattr(func, "__closure__", self) is None:
             self._ensured[func] = ensured
 
         return ensured
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        # Whether a host is to be trusted is asked each time.
+        # Trusted hosts are checked for each request.
         if request is None or self.config["TRUSTED_HOSTS"] is not None:
             return super().create_url_adapter(request)
 
@@ -108,7 +108,7 @@ class ConcurrentFlask(Flask):
         return adapter and self.url_map.wrap(adapter, request.environ)
 
     def make_response(self, rv: Any) -> Response:
-        # What our views return needs none of Flask's questions.
+        # Our views return responses, which need none of Flask's conversions.
         return rv if isinstance(rv, self.response_class) else super().make_response(rv)
 
     def add_url_rule(
@@ -127,7 +127,7 @@ class ConcurrentFlask(Flask):
         )
 
     def _in_thread(self, view: Callable[..., Any]) -> Callable[..., Any]:
-        # Remembered, since Flask wants the same function for the same endpoint.
+        # Cached, since Flask demands the same function for the same endpoint.
         if view not in self._threaded:
             self._threaded[view] = in_thread(view, self.view_limiter)
 
@@ -137,7 +137,7 @@ class ConcurrentFlask(Flask):
 def in_thread(
     view: Callable[..., Any], limiter: anyio.CapacityLimiter
 ) -> Callable[..., Any]:
-    """`view`, called in a worker thread when the bridge serves the request."""
+    """Return `view`, run in a worker thread when the bridge serves the request."""
 
     @functools.wraps(view)
     def threaded(*args: Any, **kwargs: Any) -> Any:
@@ -150,10 +150,10 @@ def in_thread(
 
 
 def is_async(view: Callable[..., Any]) -> bool:
-    """Whether a view waits on the loop.
+    """Return whether a view is asynchronous.
 
-    A decorator's wrapper counts as the view it wraps, if it used `functools.wraps`; a
-    class-based view is asynchronous if all its methods are.
+    A wrapper made with `functools.wraps` counts as the view it wraps; a class-based
+    view is asynchronous if all its methods are.
     """
     view_class = getattr(view, "view_class", None)
     if view_class is None:

@@ -1,7 +1,7 @@
-"""What a view works with: the request, and what the application keeps for it.
+"""The context of a view: the request, and the parts of the application.
 
-Flask's proxies cost a microsecond a look, so a view looks once, and by what a proxy
-itself looks with: two function calls, not four.
+Flask's proxies cost a microsecond an access, so a view resolves each once, by the
+proxy's own resolver: two function calls instead of four.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What the application serves with.
+    """The parts that views serve requests with.
 
-    `decoders` is `None` for on the event loop, `admin_token` for no admin calls.
+    Without `decoders` bodies are decoded on the event loop; without `admin_token`
+    there are no admin calls.
     """
 
     engine: Engine
     decoders: DecoderPool | None
     body_budget: BodyBudget
     admin_token: AdminToken | None
-    # Thousands of figures take long to write, and none is in a hurry: one at a time.
+    # Thousands of figures take long to write, and can wait: one writer at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
 def resolver(proxy: T) -> Callable[[], T]:
-    """What gives what one of Flask's proxies stands for when it is called."""
+    """Return the function that resolves a Flask proxy."""
     found: Callable[[], T] = proxy._get_current_object  # type: ignore[attr-defined]
     return found
 

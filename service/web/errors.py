@@ -1,6 +1,6 @@
-"""Errors to responses: one table for the engine's, and HTTP's own.
+"""Error responses: one table for the engine's errors, and those of HTTP.
 
-Every error is JSON, `{"error": "..."}`, and never a traceback: those are logged.
+Every error is JSON, `{"error": "..."}`; tracebacks are only logged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from flask import Flask, Response
 
-CLIENT_CLOSED_REQUEST = 499  # nginx's; nobody is there to read it, the log is
+CLIENT_CLOSED_REQUEST = 499  # nginx's code, for the log: no client reads it
 SHOWN = 200
 
 log = structlog.get_logger("tandem.errors")
@@ -56,7 +56,7 @@ STATUSES: Mapping[type[InferenceError], int] = {
 
 
 def status_of(error: type[InferenceError]) -> int:
-    """The table's entry for a class, or for the nearest of its bases that has one."""
+    """Return the status of an error class, or of its nearest base with one."""
     entries = (STATUSES[base] for base in error.__mro__ if base in STATUSES)
     return next(entries, 500)
 
@@ -81,12 +81,12 @@ def handle_inference_error(error: InferenceError) -> Response:
 
 
 def handle_http_exception(error: HTTPException) -> Response | HTTPException:
-    # Werkzeug's redirects are no errors, though exceptions.
+    # Werkzeug's redirects are exceptions, but not errors.
     if isinstance(error, RoutingException):
         return error
 
     if isinstance(error, ClientDisconnected):
-        return error_response("the client has gone", CLIENT_CLOSED_REQUEST)
+        return error_response("the client has disconnected", CLIENT_CLOSED_REQUEST)
 
     response = error_response(_text(error), error.code or 500)
     for name, value in error.get_headers():

@@ -1,4 +1,4 @@
-"""The body of a request that should be JSON."""
+"""Reading of request bodies that should be JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client prefers, by the header `Prefer` (RFC 7240)."""
+"""The request header `Prefer` (RFC 7240)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ WAIT = "wait"
 
 
 def wait_seconds(request: Request) -> float | None:
-    """How long the client of `request` will wait; `None` where it doesn't say.
+    """Return the seconds that the client will wait, or `None` if it doesn't say.
 
-    RFC 7240 has whole seconds; parts of them are taken too. Raises `BadRequest` for
-    what isn't a number above zero. Other preferences may be ignored, and are.
+    Fractions are accepted, beyond RFC 7240. Raise `BadRequest` unless it is a number
+    above zero. Other preferences are ignored, as the RFC allows.
     """
     header = request.environ.get("HTTP_PREFER")
 
@@ -28,7 +28,7 @@ def wait_seconds(request: Request) -> float | None:
     for preference in parse_list_header(header):
         name, _, value = preference.partition(";")[0].partition("=")
 
-        # The first of two equal ones counts; names are the same in either case.
+        # The first of several counts; names are case-insensitive.
         if name.strip().lower() == WAIT:
             return _seconds(value.strip().strip('"'))
 

@@ -1,4 +1,4 @@
-"""A Flask request whose `MAX_CONTENT_LENGTH` also holds without a Content-Length."""
+"""A request whose `MAX_CONTENT_LENGTH` also holds without a Content-Length."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from service.web.context import current_application
 
 
 class BoundedStream(LimitedStream):
-    """Reads at most `limit` bytes; raises `RequestEntityTooLarge` if there are more.
+    """A stream of at most `limit` bytes; raises `RequestEntityTooLarge` beyond.
 
-    Werkzeug's own stream cuts a longer body off without a word in `read()`, and refuses
-    one of exactly the limit in `read(size)`. It also copies bodies three times.
+    Werkzeug's own stream silently truncates a longer body in `read()`, and refuses one
+    of exactly the limit in `read(size)`. It also copies bodies three times.
     """
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
@@ -31,7 +31,7 @@ class BoundedStream(LimitedStream):
         return self._count(self._stream.read(min(size, self._read_limit)))
 
     def read1(self) -> bytes:
-        """What comes next, in a piece as it came; empty at the end."""
+        """Return the next piece as it arrived, empty at the end."""
         read_piece = getattr(self._stream, "read1", self._stream.read)
         return self._count(read_piece(self._read_limit))
 
@@ -45,7 +45,7 @@ class BoundedStream(LimitedStream):
 
     @property
     def _read_limit(self) -> int:
-        """One byte more than is allowed, to see whether it is there."""
+        """Return the allowed size plus one byte, which tells that a body is longer."""
         return self.limit - self._pos + 1
 
     def _count(self, data: bytes) -> bytes:
@@ -58,7 +58,7 @@ class BoundedStream(LimitedStream):
 
 @lru_cache(maxsize=1024)
 def blueprint_names(endpoint: str) -> list[str]:
-    """The names of an endpoint's blueprint and of those around it, outwards."""
+    """Return the names of an endpoint's blueprints, from the innermost outwards."""
     names = []
     while "." in endpoint:
         endpoint = endpoint.rpartition(".")[0]
@@ -68,22 +68,22 @@ def blueprint_names(endpoint: str) -> list[str]:
 
 
 class BoundedRequest(Request):
-    """A request whose `stream` is a `BoundedStream` where the server ends the input."""
+    """A request whose `stream` is a `BoundedStream` if the server ends the input."""
 
     @property
     def blueprints(self) -> list[str]:
-        # Asked three times a request, where Flask looks at the endpoint each time.
+        # Called three times a request; Flask parses the endpoint each time.
         rule = self.url_rule
         return [] if rule is None else blueprint_names(rule.endpoint)
 
     def close(self) -> None:
-        # Only files are closed, and there are none where the form wasn't parsed.
+        # Only files need closing, and there are none unless the form was parsed.
         if "files" in self.__dict__:
             super().close()
 
     @property
     def max_content_length(self) -> int | None:
-        # Flask looks at its proxy twice: 9 function calls.
+        # Flask accesses its proxy twice: 9 function calls.
         if self._max_content_length is not None:
             return self._max_content_length
 
@@ -101,8 +101,8 @@ class BoundedRequest(Request):
 
     @cached_property
     def content_length(self) -> int | None:
-        """The size of the body, if the client told it, in bytes."""
-        # Werkzeug looks for two headers in its way, 5 % of a fast request.
+        """The size of the body in bytes, if the client sent it."""
+        # Werkzeug's look-up of two headers takes 5 % of a fast request.
         length = self.environ.get("CONTENT_LENGTH", "")
         plain = length.isascii() and length.isdecimal()
         if not plain or "HTTP_TRANSFER_ENCODING" in self.environ:

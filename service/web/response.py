@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 READABLE = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
-# Headers and statuses that Werkzeug never completes, of those that are usual here.
+# The usual headers and statuses here that Werkzeug never completes.
 PLAIN = frozenset({"Content-Type", "X-Request-ID", "Retry-After"})
 BODIED = frozenset({200, 201, 202, 400, 404, 429, 500, 503, 504})
 
 
 class InMemoryBody(list[bytes]):
-    """A response body that lies in memory: a list that can be closed."""
+    """A response body in memory: a list that can be closed."""
 
     def __init__(self, chunks: Iterable[bytes], close: Callable[[], None]) -> None:
         super().__init__(chunks)
@@ -31,18 +31,18 @@ class InMemoryBody(list[bytes]):
 
 
 class DirectResponse(Response):
-    """A response that tells the server when its body is in memory.
+    """A response that gives the bridge a body in memory as a list, to send at once.
 
-    Werkzeug wraps lists and generators into the same iterator, and a server that can't
-    tell them apart has to pull both in a thread. What decides is the body itself, not
-    a header: files and generators have a length too, sometimes, and still block.
+    Werkzeug wraps lists and generators into the same iterator, which the bridge would
+    have to pull in a thread.
     """
 
     def get_app_iter(self, environ: WSGIEnvironment) -> Iterable[bytes]:
+        # Not decided by Content-Length: files may have one, and reading them blocks.
         if not self.is_sequence or self.direct_passthrough:
             return super().get_app_iter(environ)
 
-        # A body that HEAD or 204 forbids is dropped by the bridge.
+        # The bridge drops a body that HEAD or 204 forbids.
         return InMemoryBody(self._encoded(), self.close)
 
     def get_wsgi_response(
@@ -57,14 +57,14 @@ class DirectResponse(Response):
 
     def _encoded(self) -> Iterable[bytes]:
         chunks = self.response
-        # One piece of bytes, as most bodies are, needs no generator to encode it.
+        # Most bodies are one piece of bytes, which needs no encoding.
         if type(chunks) is list and len(chunks) == 1 and type(chunks[0]) is bytes:
             return chunks
 
         return self.iter_encoded()
 
     def _is_complete(self, headers: list[tuple[str, str]]) -> bool:
-        """Whether Werkzeug would leave the headers as they are."""
+        """Return whether Werkzeug would leave the headers as they are."""
         length = False
         for name, _ in headers:
             if name == "Content-Length":
@@ -76,20 +76,21 @@ class DirectResponse(Response):
 
 
 def encoded_json_response(text: bytes | list[bytes], status: int = 200) -> Response:
-    """A response of JSON that is written already, perhaps in pieces."""
+    """Return a response of encoded JSON, whole or in pieces."""
     return current_application().response_class(
         text, status=status, content_type="application/json"
     )
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """A response for people and programs: indented, with a newline at its end."""
+    """Return a response of indented JSON with a newline at its end."""
     return encoded_json_response(readable(value), status)
 
 
 def readable(value: Any) -> bytes:
+    """Encode a value as indented JSON."""
     try:
         return orjson.dumps(value, option=READABLE)
     except orjson.JSONEncodeError:
-        # The name of a file that isn't UTF-8 has lone surrogates in it.
+        # The names of files that aren't UTF-8 contain lone surrogates.
         return json.dumps(value, indent=2).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Arrays to JSON text, all at once or a piece at a time. Pure."""
+"""Arrays encoded as JSON text, at once or in pieces. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from inference import Array
 
-# Numbers that one call writes: half a millisecond in which no other thread runs.
+# Numbers encoded by one call: half a millisecond in which no other thread runs.
 PIECE_COST = 8192
-STRING_COST = 64  # as much as so many numbers, where it isn't long
+STRING_COST = 64  # of a short string, in numbers
 
 _ADDED = 2
 """NumPy's `dtype.isbuiltin` of dtypes that another package has added."""
@@ -28,24 +28,25 @@ _AS_NUMBERS = orjson.OPT_SERIALIZE_NUMPY
 
 
 def text(name: str, array: Array) -> bytes:
-    """An output as nested JSON lists.
+    """Encode an output as nested JSON lists.
 
-    Floats have the fewest digits that give the same value again; not finite ones
-    are the bare tokens `NaN`, `Infinity`, `-Infinity` that TensorFlow Serving
-    writes and strict JSON lacks. Raises `InvalidRequest` for complex and other
-    dtypes that JSON can't carry.
+    Floats have the fewest digits that give the same value again. Non-finite ones are
+    the bare tokens `NaN`, `Infinity`, `-Infinity` that TensorFlow Serving writes and
+    strict JSON lacks. Raise `InvalidRequest` for complex and other dtypes that JSON
+    can't carry.
     """
     check_dtype(name, array)
     return _text(name, array)
 
 
 def pieces(name: str, array: Array) -> Iterator[bytes]:
-    """`text` in pieces, each written by a call that is soon over."""
+    """Encode as `text` does, in pieces that each take a short call."""
     check_dtype(name, array)
     return _pieces(name, array)
 
 
 def check_dtype(name: str, array: Array) -> None:
+    """Raise `InvalidRequest` for a dtype that JSON can't carry."""
     dtype = array.dtype
     if _is_numpys(dtype) and dtype.kind in "biufOSU" or dtype.name in WIDENED:
         return
@@ -62,12 +63,12 @@ def _is_numpys(dtype: np.dtype[Any]) -> bool:
 
 
 def cost(array: Array) -> int:
-    """What writing takes, in numbers that could be written meanwhile."""
+    """Return the cost of encoding, in numbers encoded in the same time."""
     return array.size * (STRING_COST if array.dtype.kind in "OSU" else 1)
 
 
 def is_small(array: Array) -> bool:
-    """Whether it is written by one call."""
+    """Return whether one call encodes it."""
     return array.size <= 1 or cost(array) <= PIECE_COST
 
 
@@ -99,7 +100,7 @@ def _rows(name: str, array: Array) -> Iterator[bytes]:
 
 
 def fragments(name: str, array: Array) -> Iterable[orjson.Fragment]:
-    """The text of each index of the first dimension, for `orjson.dumps`."""
+    """Encode each row, an index of the first dimension, for `orjson.dumps`."""
     check_dtype(name, array)
     rows = (array[index, ...] for index in range(len(array)))
     return map(orjson.Fragment, map(_text, itertools.repeat(name), rows))
@@ -121,7 +122,7 @@ def _text(name: str, array: Array) -> bytes:
 
 
 def _plain(array: Array) -> Any:
-    """What orjson takes: in C order, and no array without dimensions."""
+    """Return a value that orjson takes: an array in C order, or a scalar."""
     if not array.ndim:
         return array[()]
 
@@ -153,7 +154,7 @@ def _base64_object(item: bytes | str) -> dict[str, str]:
 
 
 def _with_tokens(text: bytes, array: Array) -> bytes:
-    # orjson writes null for what is not finite, in order, and numbers for the rest.
+    # orjson writes null for non-finite values, in order.
     flat = np.ravel(array)
     tokens = [_token(item) for item in flat[~np.isfinite(flat)].tolist()]
     parts = text.split(b"null")

@@ -1,7 +1,7 @@
-"""Numbers that simdjson has parsed, on their way to an array without Python objects.
+"""Numbers that simdjson has parsed, converted to arrays without Python objects.
 
-What they become is, to the bit, what the lists would: integers never pass through
-double, floats are narrowed from double, and what isn't sure is left to the lists.
+The arrays equal those made of lists bit by bit: integers never pass through double,
+floats are narrowed from double, and whatever is uncertain is left to the lists.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ if TYPE_CHECKING:
 
 _DOUBLE = np.dtype("f8")
 
-# Narrowing to float32 beyond its range gives infinity, and shall not warn of it.
-# numpy keeps that wish in the context, and a context of our own costs a tenth of
-# `np.errstate`.
+# Narrowing to float32 beyond its range gives infinity, without a warning. NumPy keeps
+# that setting in the context, and a context of our own costs a tenth of `np.errstate`.
 _QUIET = copy_context()
 _QUIET.run(np.seterr, over="ignore")
 
 
 class Irregular(Exception):
-    """A text isn't as regular as `read` needs it."""
+    """A text isn't as regular as `read` requires."""
 
 
 class FlatNumbers:
-    """`inference.Numbers` over a list of a parsed text. Used once, on one thread."""
+    """`inference.Numbers` over a list of a parsed text, for one use on one thread."""
 
     __slots__ = ("_array", "_path", "_text", "shape")
 
@@ -49,15 +48,16 @@ class FlatNumbers:
         self._path = path
 
     def array(self, dtype: np.dtype[Any]) -> Array | None:
-        """The numbers as `dtype`; `None` where only `lists` tells what they give."""
-        array, self._array = self._array, None  # frees the parser for others
+        """Return the numbers as `dtype`, or `None` if that takes `lists`."""
+        # Without this reference the parser is free for other requests.
+        array, self._array = self._array, None
         try:
             return None if array is None else _convert(array, self.shape, dtype)
         except (RuntimeError, TypeError, ValueError):
             return None
 
     def lists(self) -> Any:
-        """The nested Python lists. Raises `Irregular` where `read` was told to."""
+        """Return nested Python lists. Raise `Irregular` if `read` had no `lists`."""
         if self._text is None:
             raise Irregular
 
@@ -65,7 +65,7 @@ class FlatNumbers:
 
 
 class FlatColumn(FlatNumbers):
-    """The numbers under one key of a list of objects; the path ends with that key."""
+    """The numbers under one key of a list of objects; the key ends the path."""
 
     __slots__ = ()
 
@@ -78,7 +78,7 @@ class FlatColumn(FlatNumbers):
 
 
 class Joined:
-    """The lists of several rows, as if they were one list."""
+    """The lists of several rows, joined to one buffer."""
 
     __slots__ = ("_lists",)
 
@@ -86,12 +86,12 @@ class Joined:
         self._lists = lists
 
     def as_buffer(self, *, of_type: str) -> Any:
-        # Not `bytes`: arrays are writable.
+        # Not `bytes`: arrays must be writable.
         return bytearray().join(item.as_buffer(of_type=of_type) for item in self._lists)
 
 
 class Text:
-    """A JSON text that is parsed the slow way at most once, if at all."""
+    """A JSON text that is parsed to Python objects on demand, at most once."""
 
     __slots__ = ("_body", "_value")
 
@@ -115,8 +115,8 @@ def _convert(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array 
 
 
 def _floats(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    # An outline can't tell `[]` from `[1]`: then the buffer is too small for `shape`,
-    # which is a TypeError.
+    # An outline can't tell `[]` from `[1]`: the buffer is then too small for `shape`,
+    # which raises TypeError.
     numbers: Array = np.ndarray(shape, _DOUBLE, array.as_buffer(of_type="d"))
     return _QUIET.copy().run(numbers.astype, dtype, copy=False)
 

@@ -1,6 +1,6 @@
-"""Outputs to JSON text: arrays, ragged ones as nested lists, sparse ones in parts.
+"""Outputs encoded as JSON text, at once or in pieces. Pure.
 
-Pure. All at once, or a piece at a time, each written by a call that is soon over.
+Arrays and ragged outputs are nested lists, sparse outputs objects of their parts.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from inference import Array, Output
 
-LIST_COST = 64  # numbers that could be written while a row's list is begun
-_TEXT_COST = 8  # bytes of text for a number
+LIST_COST = 64  # of starting a row's list, in numbers
+_TEXT_COST = 8  # bytes of text that cost as much as a number
 
 
 def check_output(name: str, output: Output) -> None:
-    """Raises `InvalidRequest` for a dtype that JSON can't carry."""
+    """Raise `InvalidRequest` for a dtype that JSON can't carry."""
     values = output.values if isinstance(output, Ragged | Sparse) else output
     arrays.check_dtype(name, values)
 
 
 def output_text(name: str, output: Output) -> bytes:
-    """`output_pieces` in one."""
+    """Encode `output` as JSON text. Raise `InvalidRequest` as `check_output` does."""
     if isinstance(output, Ragged | Sparse):
         return b"".join(output_pieces(name, output))
 
@@ -37,7 +37,7 @@ def output_text(name: str, output: Output) -> bytes:
 
 
 def output_pieces(name: str, output: Output) -> Iterator[bytes]:
-    """The JSON text of `output`. Raises `InvalidRequest` as `check_output` does."""
+    """Encode as `output_text` does, in pieces that each take a short call."""
     check_output(name, output)
 
     if isinstance(output, Ragged):
@@ -50,7 +50,7 @@ def output_pieces(name: str, output: Output) -> Iterator[bytes]:
 
 
 def output_fragments(name: str, output: Array | Ragged) -> Iterable[orjson.Fragment]:
-    """The text of each row, for `orjson.dumps`."""
+    """Encode each row, for `orjson.dumps`."""
     if not isinstance(output, Ragged):
         return arrays.fragments(name, output)
 
@@ -63,7 +63,7 @@ def output_row(output: Array | Ragged, index: int) -> Array | Ragged:
 
 
 def output_cost(output: Output) -> int:
-    """Return what writing takes, in numbers that could be written meanwhile."""
+    """Return the cost of encoding, in numbers encoded in the same time."""
     if isinstance(output, Ragged):
         lists = sum(splits.size for splits in output.row_splits)
         return arrays.cost(output.values) + LIST_COST * lists
@@ -75,7 +75,7 @@ def output_cost(output: Output) -> int:
 
 
 def is_small_output(output: Output) -> bool:
-    """Return whether it is written by one call."""
+    """Return whether one call encodes it."""
     if isinstance(output, Ragged | Sparse):
         return output_cost(output) <= arrays.PIECE_COST
 
@@ -106,7 +106,7 @@ def _sparse(name: str, sparse: Sparse) -> Iterator[bytes]:
 
 
 def _gathered(tokens: Iterator[bytes]) -> Iterator[bytes]:
-    """`tokens` joined to pieces of about `PIECE_COST`."""
+    """Join `tokens` to pieces of about `PIECE_COST`."""
     held: list[bytes] = []
     spent = 0
     for token in tokens:

@@ -1,9 +1,9 @@
-"""Regular JSON read without a Python object for each number. Pure.
+"""A reader of regular JSON that makes no Python object for each number. Pure.
 
-A tensor's text is nearly all numbers. simdjson gives them as one buffer, but says
-neither their shape nor whether the lists that hold them are regular; so the brackets
-and commas of the text are compared with those that a tensor of that shape must have.
-Whatever isn't as regular as that is left to the slow way, `values.parse`.
+A tensor's text is nearly all numbers. simdjson returns them as one buffer, but tells
+neither their shape nor whether the nested lists are regular. So the outline of the text
+(its brackets, commas and quotes) is compared with that of a tensor of the shape found.
+Any other text is left to the slow path, `values.parse`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from service.codecs.json.values import BASE64_KEY
 
 MAX_RANK = 64  # numpy's NPY_MAXDIMS
 MAX_KEYS = 256
-MAX_QUOTES = 256  # of a text whose strings, if in lists, aren't worth looking for
-LONG_ROW = 128  # bytes of an object that is worth being read without Python objects
-VERY_LONG_ROW = 1024  # and those of one that is read where nothing may take long
-MAX_KEPT = 1024  # bytes of an outline worth keeping for the next request
-MAX_SHARED = 1 << 16  # bytes of a text whose parser is kept with its memory
+MAX_QUOTES = 256  # more, in lists, are strings, for which the slow path is as fast
+LONG_ROW = 128  # bytes of an object that is worth reading without Python objects
+VERY_LONG_ROW = 1024  # the same where the event loop mustn't be held
+MAX_KEPT = 1024  # bytes of an outline that is cached
+MAX_SHARED = 1 << 16  # bytes of a text that the shared parser takes
 
 _CONTENT = bytes(set(range(256)) - set(b'[]{},:"'))
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -40,13 +40,13 @@ _shared = simdjson.Parser()
 
 
 def read(body: bytes, *, lists: bool = True) -> dict[str, Any] | None:
-    """The object that a text holds, with `FlatNumbers` in place of lists.
+    """Return the object that a text holds, with `FlatNumbers` for lists.
 
-    A value of it is a string, a number, `true`, `false`, `null`, a list of numbers
-    (nested or not, regular, not empty), an object of such values, or a list of objects
-    that are all alike, which becomes `Stacked`. `None` for any other text: one that
-    isn't JSON, has a key twice, an irregular or empty list. Where `lists` is false,
-    numbers that only lists can tell are `Irregular`.
+    Its values are strings, numbers, `true`, `false`, `null`, lists of numbers (nested
+    or not, regular, not empty), objects of such values, or lists of objects with the
+    same keys, which become `Stacked`. Return `None` for any other text: not JSON, with
+    a repeated key, with an irregular or empty list. If `lists` is false, numbers that
+    need the slow path raise `Irregular` later.
     """
     outline = body.translate(None, _CONTENT)
     if _is_unsuitable(outline, len(body) // (LONG_ROW if lists else VERY_LONG_ROW)):
@@ -61,7 +61,7 @@ def read(body: bytes, *, lists: bool = True) -> dict[str, Any] | None:
 
 
 def _is_unsuitable(outline: bytes, max_rows: int) -> bool:
-    """Whether lists hold strings or short objects: the slow way is as fast then."""
+    """Return whether lists hold strings or short objects: the slow path is as fast."""
     if _has_more(outline, b"{", 2 + max_rows):
         return True
 
@@ -69,7 +69,7 @@ def _is_unsuitable(outline: bytes, max_rows: int) -> bool:
 
 
 def _has_more(text: bytes, char: bytes, most: int) -> bool:
-    """`text.count(char) > most`, at the speed of `memchr` where there are few."""
+    """Return `text.count(char) > most`, at the speed of `memchr` if there are few."""
     position = -1
 
     for _ in range(most + 1):
@@ -83,7 +83,7 @@ def _has_more(text: bytes, char: bytes, most: int) -> bool:
 def _read_single(
     document: Any, text: Text | None, outline: bytes
 ) -> dict[str, Any] | None:
-    """One short list, as nearly all requests are: a tenth of them is Python here."""
+    """Read an object of one short list, as nearly all requests are, or nothing."""
     if len(document) != 1 or len(outline) > MAX_KEPT:
         return None
 
@@ -110,11 +110,11 @@ def _read(document: Any, text: Text | None, outline: bytes) -> dict[str, Any] | 
 
 
 class Stacked(dict[str, Any]):
-    """A list of objects with the same keys: under each key, the values of all."""
+    """A list of objects with the same keys, as the values of all by key."""
 
 
 class _Reader:
-    """Walks a document and writes down the outline that its text must have."""
+    """A walk through a document that records the outline that its text must have."""
 
     def __init__(self, text: Text | None, outline: bytes) -> None:
         self._text = text
@@ -126,14 +126,14 @@ class _Reader:
         return b"".join(self._written) == self._outline
 
     def read_object(self, item: Any, path: tuple[str, ...]) -> dict[str, Any]:
-        """Raises `Irregular`."""
-        # Looking a key up is linear; `items()` would make lists of the arrays.
+        """Read an object. Raise `Irregular`."""
+        # A look-up of a key is linear; `items()` would make lists of the arrays.
         if len(item) > MAX_KEYS:
             raise Irregular
 
         result: dict[str, Any] = {}
         for key in item:
-            # Looked up, a key ends at its first NUL.
+            # simdjson's look-up of a key stops at a NUL.
             if key in result or key == BASE64_KEY or "\0" in key:
                 raise Irregular
 
@@ -183,7 +183,7 @@ class _Reader:
 
     def _read_numbers(self, value: Any, path: tuple[str, ...]) -> FlatNumbers:
         shape = shape_of(value)
-        # What the first items of lists promise may be far larger than the text.
+        # The shape by the first items of lists may be far larger than the text.
         self._left -= outline_size(shape)
         if self._left < 0 or not shape:
             raise Irregular
@@ -193,7 +193,7 @@ class _Reader:
 
 
 def _parse(body: bytes) -> Any:
-    """The document, or `None` for text that simdjson doesn't take."""
+    """Parse a text; return `None` if simdjson refuses it."""
     try:
         if len(body) > MAX_SHARED:
             return simdjson.Parser().parse(body)
@@ -208,7 +208,7 @@ def _parse_shared(body: bytes) -> Any:
     try:
         return _shared.parse(body)
     except RuntimeError:
-        # Numbers of another request wait in it to be bound.
+        # It still holds numbers of another request that aren't bound yet.
         _shared = simdjson.Parser()
         return _shared.parse(body)
 
@@ -226,7 +226,7 @@ def _columns(rows: Any, keys: list[str]) -> dict[str, list[Any]]:
 
 
 def shape_of(array: Any) -> tuple[int, ...]:
-    """The lengths of the first lists of each level; `()` if they hold no number."""
+    """Return the lengths of the first list of each level; `()` without a number."""
     shape: list[int] = []
     item = array
     while type(item) is _List:
@@ -241,7 +241,7 @@ def shape_of(array: Any) -> tuple[int, ...]:
 
 
 def outline_size(shape: tuple[int, ...]) -> int:
-    """`len(outline_of(shape))`."""
+    """Return `len(outline_of(shape))`, without making it."""
     size = 0
     for length in reversed(shape):
         size = size * length + length + 1
@@ -250,7 +250,7 @@ def outline_size(shape: tuple[int, ...]) -> int:
 
 
 def outline_of(shape: tuple[int, ...]) -> bytes:
-    """The brackets and commas of a tensor of `shape`, which has no dimension of 0."""
+    """Return the brackets and commas of a tensor of `shape`, all sizes above 0."""
     text = b""
     for length in reversed(shape):
         text = b"[" + (text + b",") * (length - 1) + text + b"]"

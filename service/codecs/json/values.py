@@ -1,4 +1,4 @@
-"""JSON text to Python values. Pure."""
+"""JSON text parsed to Python values. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _NOT_A_NUMBER = re.compile(rb"NaN|Inf")
 
 
 def parse(body: bytes) -> Any:
-    """The value of a JSON text in UTF-8, with or without a byte order mark.
+    """Parse a JSON text in UTF-8, with or without a byte order mark.
 
-    Raises `InvalidRequest` for what isn't JSON: `NaN` and trailing text included.
+    Raise `InvalidRequest` for invalid JSON, including `NaN` and trailing text.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body or body.isspace():
@@ -51,12 +51,12 @@ def _parse_error(body: bytes, text: str, position: int) -> str:
 
 
 def refuse_duplicates(body: bytes, expected: Mapping[str, int]) -> None:
-    """Raises `InvalidRequest` if an object has a key of `expected` twice.
+    """Raise `InvalidRequest` if an object repeats a key of `expected`.
 
-    The parser keeps the last of two equal keys without a word. So each key's
-    occurrences in the text are counted, and only where they are more than
-    `expected` says is the text parsed again, by a parser that tells.
+    `expected` has the number of times that each key may occur in the text.
     """
+    # orjson silently keeps the last of two equal keys. Counting is cheap; only texts
+    # with too many occurrences are parsed again, by a parser that reports duplicates.
     if all(body.count(b'"%b"' % key.encode()) <= n for key, n in expected.items()):
         return
 
@@ -79,9 +79,9 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def decode_base64(value: Any) -> Any:
-    """`value` with each `{"b64": "..."}` in it replaced by its bytes.
+    """Return `value` with each `{"b64": "..."}` in it replaced by its bytes.
 
-    Raises `InvalidRequest` for text that isn't base64 in the standard alphabet.
+    Raise `InvalidRequest` for text that isn't base64 in the standard alphabet.
     """
     try:
         return _decode_base64(value)
@@ -117,10 +117,10 @@ def _bytes_of(text: str) -> bytes:
 
 
 def show(value: Any) -> str:
-    """A value for a message, cut off when it is long."""
+    """Return a value as text for a message, truncated when long."""
     try:
         text = orjson.dumps(value, default=repr).decode()
-    except orjson.JSONEncodeError:  # deeper than it writes
+    except orjson.JSONEncodeError:  # nested deeper than orjson allows
         text = reprlib.repr(value)
 
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 PREDICT_METHOD = "tensorflow/serving/predict"
 
-# `DataType` of tensorflow/core/framework/types.proto where it isn't the name in
-# capitals.
+# `DataType` of tensorflow/core/framework/types.proto where it isn't the name in upper
+# case.
 _DTYPES: Mapping[str, str] = {
     "float16": "DT_HALF",
     "float32": "DT_FLOAT",
     "float64": "DT_DOUBLE",
 }
 
-# The field of a TensorProto (tensorflow/core/framework/tensor.proto) for the values.
+# The field with the values of a TensorProto (tensorflow/core/framework/tensor.proto).
 _FIELDS: Mapping[str, str] = {
     "float32": "float_val",
     "float64": "double_val",
@@ -35,7 +35,7 @@ _FIELDS: Mapping[str, str] = {
 
 
 def metadata_document(status: ModelStatus) -> dict[str, Any]:
-    """`GetModelMetadataResponse` as JSON, with names as in the .proto files."""
+    """Return `GetModelMetadataResponse` as JSON, with the .proto files' names."""
     signatures = {name: _signature(item) for name, item in status.signatures.items()}
     return {
         "model_spec": {
@@ -70,7 +70,7 @@ def _outputs(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
 
 
 def _output_info(parts: list[TensorSpec]) -> dict[str, Any]:
-    """With the parts in TensorFlow's encoding for them, where it has any."""
+    """Return a TensorInfo, with the parts in TensorFlow's encoding if there are any."""
     by_role = {each.part.role: each for each in parts if each.part}
     if not by_role:
         return _tensor_info(parts[0])

@@ -1,8 +1,7 @@
-"""TensorFlow Serving's JSON for predict, in: rows (`instances`) or columns (`inputs`).
+"""TensorFlow Serving's predict requests: rows (`instances`) or columns (`inputs`).
 
-The shapes and the words of the errors are those of its `util/json_tensor.cc`; what
-differs on purpose: trailing text, `NaN` and keys that are there twice are refused,
-optional inputs may be left out of rows too.
+Shapes and error texts follow its `util/json_tensor.cc`. Deliberate differences:
+trailing text, `NaN` and repeated keys are refused; rows may omit optional inputs.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ SIGNATURE_KEY = "signature_name"
 
 
 class Form(enum.StrEnum):
-    """How a request is written, and so its answer; the value is the request's key."""
+    """The form of a request and of its answer; the value is the request's key."""
 
     ROWS = "instances"
     COLUMNS = "inputs"
 
 
-ROWS, COLUMNS = Form  # an enumeration's members are slow to get at
+ROWS, COLUMNS = Form  # access to an enumeration's members is slow
 
 
 class PredictCall(NamedTuple):
@@ -41,17 +40,17 @@ class PredictCall(NamedTuple):
 
 
 def decode(body: bytes) -> PredictCall:
-    """What a predict body asks for. Raises `InvalidRequest`.
+    """Decode a predict body. Raise `InvalidRequest`.
 
-    Lists of numbers are `inference.Numbers` where they are regular.
+    Regular lists of numbers become `inference.Numbers`.
     """
     return decode_regular(body) or decode_slowly(body)
 
 
 def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
-    """`decode` for a body that can be read fast, else `None`.
+    """Decode a body that can be read fast; return `None` for any other.
 
-    Where `lists` is false, binding it raises `Irregular` sooner than being slow.
+    If `lists` is false, binding raises `Irregular` instead of taking the slow path.
     """
     document = read(body, lists=lists)
     if document is None:
@@ -75,7 +74,7 @@ def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
 
 
 def decode_slowly(body: bytes) -> PredictCall:
-    """`decode` for any text, with a Python object for each number."""
+    """Decode any text, with a Python object for each number."""
     document = parse(body)
     if type(document) is not dict:
         raise InvalidRequest(
@@ -123,9 +122,9 @@ def _form(document: dict[str, Any]) -> Form:
 
 
 def _expected_keys(document: dict[str, Any], form: Form) -> Mapping[str, int]:
-    """How often the text has each key of the top level, inputs of that name included.
+    """Count the occurrences that the text should have of each key of the top level.
 
-    Names of inputs are looked at one level down: a repeated one there is not found.
+    Inputs of the same name are counted too, as keys one level down.
     """
     expected = Counter(key for key in (*Form, SIGNATURE_KEY) if key in document)
     value = document[form]

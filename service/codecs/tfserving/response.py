@@ -1,6 +1,6 @@
-"""TensorFlow Serving's JSON for predict, out: `predictions` or `outputs`. Pure.
+"""TensorFlow Serving's predict responses: `predictions` or `outputs`. Pure.
 
-As its `util/json_tensor.cc` writes them, but compact.
+They follow its `util/json_tensor.cc`, but are compact.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     Rows = Array | Ragged
 
 ASK_COLUMNS = "ask in the columnar form, with 'inputs' in place of 'instances'"
-FIELD_COST = 64  # numbers that could be written while an object's field is made
+FIELD_COST = 64  # of an object's field, in numbers
 
 
 def encode(outputs: Mapping[str, Output], form: Form) -> bytes:
-    """The answer to a call of `form`; one output alone goes without its name.
+    """Encode the answer to a call of `form`; a single output has no name.
 
-    Raises `InvalidRequest` where the outputs can't be written so: in rows, each must
-    have a first dimension, all of one size, and one at least must be a tensor. Sparse
-    outputs have no rows, and are in columns only.
+    Raise `InvalidRequest` if the outputs don't fit the form: in rows, each must have a
+    first dimension of the same size, and at least one must be a tensor. Sparse outputs
+    have no rows, and appear in columns only.
     """
     if len(outputs) != 1 or form is COLUMNS:
         return b"".join(encode_pieces(outputs, form))
@@ -49,7 +49,7 @@ def encode(outputs: Mapping[str, Output], form: Form) -> bytes:
 
 
 def is_small(outputs: Mapping[str, Output]) -> bool:
-    """Whether `encode` is soon over."""
+    """Return whether `encode` takes only a short call."""
     if len(outputs) == 1:
         return all(map(is_small_output, outputs.values()))
 
@@ -62,9 +62,9 @@ def _cost(output: Output) -> int:
 
 
 def encode_pieces(outputs: Mapping[str, Output], form: Form) -> Iterator[bytes]:
-    """`encode` in pieces, each written by a call that is soon over.
+    """Encode as `encode` does, in pieces that each take a short call.
 
-    Raises before the first piece.
+    Raise `InvalidRequest` before the first piece.
     """
     if not outputs:
         raise InvalidRequest("Cannot convert empty tensor map to JSON")
@@ -93,7 +93,7 @@ def _as_rows(outputs: Mapping[str, Rows]) -> Iterator[bytes]:
 
 
 def _with_rows(outputs: Mapping[str, Output]) -> dict[str, Rows]:
-    """Pick what rows can hold. A ragged output alone has no tensor to be a row of."""
+    """Return the outputs that have rows. Raise `InvalidRequest` if none is a tensor."""
     rows = {k: v for k, v in outputs.items() if not isinstance(v, Sparse)}
     if any(not isinstance(each, Ragged) for each in rows.values()):
         return rows
@@ -122,7 +122,7 @@ def _object(outputs: Mapping[str, Output]) -> Iterator[bytes]:
 
 
 def _objects(outputs: Mapping[str, Rows]) -> Iterator[bytes]:
-    """One object a row, in groups of rows where they are short."""
+    """Encode an object a row; short rows in groups."""
     count = len(next(iter(outputs.values())))
     step = _rows_a_piece(outputs) if count else 1
     yield b"["

@@ -1,4 +1,4 @@
-"""Model states as JSON values: TensorFlow Serving's status, and our lists. Pure."""
+"""Model states as JSON: TensorFlow Serving's status, and our own lists. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def status_document(versions: Iterable[ModelStatus]) -> dict[str, Any]:
-    """TensorFlow Serving's `GetModelStatusResponse` as JSON, newest version first."""
+    """Return `GetModelStatusResponse` as JSON, newest version first."""
     newest_first = sorted(versions, key=lambda status: -status.id.version)
     return {"model_version_status": [_version_status(item) for item in newest_first]}
 
 
 def _version_status(status: ModelStatus) -> dict[str, Any]:
-    # The engine has no codes for what went wrong: gRPC's UNKNOWN says that. What
-    # answers is OK, even where its files can't take its place.
+    # The engine has no error codes, so gRPC's UNKNOWN stands for all. A version that
+    # answers is OK, even if its present files failed to load.
     return {
         "version": str(status.id.version),
         "state": str(status.state),
@@ -33,9 +33,9 @@ def _version_status(status: ModelStatus) -> dict[str, Any]:
 
 
 def models_document(statuses: Iterable[ModelStatus], root: str) -> list[dict[str, Any]]:
-    """One entry a model, its versions in it; `root` is what URLs start with.
+    """Return an entry for each model, with its versions; `root` is the URLs' prefix.
 
-    `statuses` is sorted by name.
+    `statuses` must be sorted by name.
     """
     groups = itertools.groupby(statuses, key=lambda status: status.id.name)
     return [_model(name, list(versions), root) for name, versions in groups]
@@ -73,7 +73,7 @@ def _version(status: ModelStatus, url: str) -> dict[str, Any]:
 
 
 def _moment(seconds: float | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond."""
+    """Return a time as ISO 8601 in UTC, to the millisecond."""
     if seconds is None:
         return None
 
@@ -82,14 +82,14 @@ def _moment(seconds: float | None) -> str | None:
 
 
 def engine_document(overview: EngineStatus) -> dict[str, Any]:
-    """What the engine as a whole is at; the names are those of `EngineStatus`."""
+    """Return the status of the engine, with the names of `EngineStatus`."""
     return asdict(overview)
 
 
 def readiness_document(
     statuses: Iterable[ModelStatus], *, settled: bool, draining: bool
 ) -> dict[str, Any]:
-    """`settled` says that every version has loaded or failed."""
+    """Return the readiness; `settled` if every version has loaded or failed."""
     return {
         "ready": settled and not draining,
         "draining": draining,

@@ -70,7 +70,7 @@ def test_a_token_that_everybody_may_read_is_said(
     with capture_logs() as lines:
         AdminToken(file)
 
-    assert [line["cure"] for line in lines] == [f"chmod o-r {file}"] * warned
+    assert [line["fix"] for line in lines] == [f"chmod o-r {file}"] * warned
 
 
 async def test_the_file_is_read_anew(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_the_last_good_token_is_kept(tmp_path: Path, content: str | None) 
         assert await token.matches(TOKEN.encode())
         assert not await token.matches((content or "").encode())
 
-    assert lines[0]["event"] == "the admin token stays as it was"
+    assert lines[0]["event"] == "keeping the previous admin token"
 
 
 async def test_tokens_are_compared_in_constant_time(

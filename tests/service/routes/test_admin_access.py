@@ -195,4 +195,4 @@ async def test_an_act_whose_client_has_gone_is_logged(tmp_path: Path) -> None:
 
     [line] = acts(lines)
     assert (line["act"], line["model"]) == ("load", "half")
-    assert "its client has gone" in line["event"]
+    assert "its client has disconnected" in line["event"]
