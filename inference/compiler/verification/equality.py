@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from inference.compiler.verification.agreement import (
     outputs_agree,
     rows_differ,
 )
+from inference.compiler.verification.extreme_rows import USUAL, filled_with
 from inference.compiler.verification.sample_runs import SampleRejection, SampleRun
 from inference.errors import InferenceError, first_line
 from inference.runtime.servable import sample_inputs
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from inference.types import Array, Shape, Signature
 
 _MAX_PROOFS = 3
+_MIXED = "a row changes the answers of those that it is run with"
 _PROVES_NOTHING = "different rows gave equal outputs, which proves nothing"
 
 
@@ -136,7 +139,40 @@ def _why_not_joinable(servable: Servable, signature: Signature, run: SampleRun) 
         if reason != _PROVES_NOTHING:
             break
 
-    return reason
+    return reason or _why_extremes_disturb(servable, signature, run)
+
+
+def _why_extremes_disturb(
+    servable: Servable, signature: Signature, run: SampleRun
+) -> str:
+    """Tell why not, if a row of unusual values changes the answers of others."""
+    if not run.extremes:
+        return ""
+
+    row = run.candidate.draw(1, seed=0)
+    rows, apart = [row], [servable.run(signature.name, row)]
+    count = 1
+
+    for value in run.extremes:
+        extreme = filled_with(value, signature, row)
+
+        with suppress(InferenceError):
+            apart.append(servable.run(signature.name, extreme))
+            rows.append(extreme)
+            count += value in USUAL
+
+    try:
+        together = servable.run(signature.name, _joined(signature, rows))
+    except InferenceError as exc:
+        return f"rows can't be run together: {first_line(exc)}"
+
+    # What large values give is rounded too much to be compared; they come last.
+    expected = {
+        name: np.concatenate([each[name] for each in apart[:count]])
+        for name in together
+    }
+    given = {name: together[name][: len(value)] for name, value in expected.items()}
+    return "" if outputs_agree(expected, given, run.rounding) else _MIXED
 
 
 def _compare_joined(
@@ -145,16 +181,9 @@ def _compare_joined(
     draws: Sequence[Mapping[str, Array]],
     rounded: Mapping[str, int],
 ) -> str:
-    joined = {
-        name: np.concatenate([each[name] for each in draws])
-        if spec.required
-        else draws[0][name]
-        for name, spec in signature.inputs.items()
-    }
-
     try:
         apart = [servable.run(signature.name, rows) for rows in draws]
-        together = servable.run(signature.name, joined)
+        together = servable.run(signature.name, _joined(signature, draws))
         expected = {
             name: np.concatenate([part[name] for part in apart]) for name in together
         }
@@ -163,6 +192,17 @@ def _compare_joined(
         return f"rows can't be run together: {first_line(exc)}"
 
     return _compare_outputs(expected, together, rounded)
+
+
+def _joined(
+    signature: Signature, draws: Sequence[Mapping[str, Array]]
+) -> dict[str, Array]:
+    return {
+        name: np.concatenate([each[name] for each in draws])
+        if spec.required
+        else draws[0][name]
+        for name, spec in signature.inputs.items()
+    }
 
 
 def _compare_outputs(

@@ -11,6 +11,7 @@ from inference.compiler.verification.agreement import (
     outputs_agree,
     rows_differ,
 )
+from inference.compiler.verification.extreme_rows import extreme_values
 from inference.compiler.verification.precision import rounding
 from inference.compiler.verification.unsupported import (
     missing_kernel_reason,
@@ -42,7 +43,8 @@ class SampleRun:
     """Samples that the source took for one signature, and what it answered.
 
     `deterministic` says that a second call gave the same outputs. `rounding` has the
-    bytes of the narrowest float used on the way to an output, by output.
+    bytes of the narrowest float used on the way to an output, by output. `extremes` are
+    values that may decide what the graph does.
     """
 
     signature: Signature
@@ -51,6 +53,7 @@ class SampleRun:
     outputs: dict[str, Array]
     deterministic: bool
     rounding: Mapping[str, int] = field(default_factory=dict)
+    extremes: tuple[float, ...] = ()
 
     @property
     def is_conclusive(self) -> bool:
@@ -107,6 +110,7 @@ class SampleSearch:
         self._source = source
         self._signature = signature
         self._rounding = rounding(source.graph_def, signature)
+        self._extremes = extreme_values(source.graph_def)
         self._ends = time.monotonic() + MAX_SECONDS
         self._taken: list[SampleRun] = []
         self._reasons: list[str] = []
@@ -172,6 +176,7 @@ class SampleSearch:
             outputs=outputs,
             deterministic=outputs_agree(outputs, again, self._rounding),
             rounding=self._rounding,
+            extremes=self._extremes,
         )
 
     def best(self) -> SampleRun | SampleRejection:

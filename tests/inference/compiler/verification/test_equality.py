@@ -252,7 +252,54 @@ def two_at_most() -> None:
         tf.negative(x, name="y")
 
 
-@pytest.mark.parametrize("build", [dense, open_length, with_a_flag, of_words])
+def scaled_if_any_is_bright() -> None:
+    x = rows("x", 4)
+    tf.identity(tf.cond(tf.reduce_max(x) > 1, lambda: x / 255, lambda: x), name="y")
+
+
+def doubled_if_any_is_large() -> None:
+    x = rows("x", 2, dtype="int32")
+    y = tf.cast(x, "float32")
+    tf.where(tf.reduce_any(x > 5000), y * 2, y, name="y")
+
+
+def kept_if_all_are_small() -> None:
+    x = rows("x", 4)
+    tf.where(tf.reduce_all(tf.abs(x) < 50), x, -x, name="y")
+
+
+def turned_if_the_sum_is_large() -> None:
+    x = rows("x", 4)
+    tf.where(tf.greater(tf.reduce_sum(x), 2000), -x, x, name="y")
+
+
+def mixed_in_a_function() -> None:
+    shrunk = tf.function(
+        lambda x: tf.cond(tf.reduce_any(x > 5000), lambda: x * 2, lambda: x)
+    )
+    tf.identity(shrunk(rows("x", 4)), name="y")
+
+
+def each_scaled_if_bright() -> None:
+    x = rows("x", 4)
+    bright = tf.reduce_max(x, 1, keepdims=True) > 1
+    tf.where(bright, x / 255, x, name="y")
+
+
+def looped_to_the_longest() -> None:
+    x = rows("x", None)
+    longest = tf.reduce_max(tf.reduce_sum(tf.cast(x > 0, "int32"), 1))
+    mask = tf.sequence_mask(tf.reduce_sum(tf.cast(x > 0, "int32"), 1), longest)
+    tf.reduce_sum(tf.cast(mask, "float32"), 1, name="y")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        *(dense, open_length, with_a_flag, of_words),
+        *(each_scaled_if_bright, looped_to_the_longest),
+    ],
+)
 def test_batchable(tmp_path: Path, build: Build) -> None:
     entry = compile_graph(tmp_path, build).read_manifest().signatures["serving_default"]
 
@@ -275,6 +322,11 @@ def test_batchable(tmp_path: Path, build: Build) -> None:
         (one_side_fixed, "'scale' has no leading dimension"),
         (nothing_required, "no required input"),
         (two_at_most, "can't be run together"),
+        (scaled_if_any_is_bright, "other outputs"),
+        (doubled_if_any_is_large, "changes the answers of those"),
+        (kept_if_all_are_small, "changes the answers of those"),
+        (turned_if_the_sum_is_large, "changes the answers of those"),
+        (mixed_in_a_function, "changes the answers of those"),
     ],
 )
 def test_not_batchable(tmp_path: Path, build: Build, reason: str) -> None:
