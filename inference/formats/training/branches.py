@@ -96,8 +96,10 @@ def _check_number(operation: Operation) -> None:
         )
 
 
-def with_sources(removed: set[Operation]) -> set[Operation]:
-    """Return what is gone, and what only that needed."""
+def with_sources(
+    removed: set[Operation], keep: Collection[Operation] = ()
+) -> set[Operation]:
+    """Return what is gone, and what only that needed, but for what is to be kept."""
     found = set(removed)
     waiting = list(removed)
 
@@ -108,7 +110,10 @@ def with_sources(removed: set[Operation]) -> set[Operation]:
             *(wire.op for wire in operation.inputs),
             *operation.control_inputs,
         ):
-            if source not in found and followers(source) <= found:
+            if source in found or source in keep:
+                continue
+
+            if followers(source) <= found:
                 found.add(source)
                 waiting.append(source)
 

@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 # tf.gradients makes all of its operations in a scope of this name.
 _GRADIENT = re.compile(r"(.*/)?gradients(_\d+)?/")
 _ADDED = {"Add", "AddN", "AddV2", "Identity", "Mul"}
+_DERIVED = {
+    *("Cast", "Div", "DivNoNan", "Maximum", "Neg", "RealDiv", "Select", "SelectV2"),
+    *("Sqrt", "Squeeze", "Sub"),
+}
 _MEANS = {"Mean", "Sum"}
 _MAX_STEPS = 20
+_WRAPPING = {"Identity", "Log", "Log1p", "Maximum", "Minimum", "Reshape"}
+_RESTORES = {"Restore", "RestoreSlice", "RestoreV2"}
+_VARIABLES = {"VarHandleOp", "Variable", "VariableV2"}
 _SAVES = {"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"}
 
 
@@ -33,8 +40,18 @@ def drop_training_ends(graph_def: Any, also: Iterable[str]) -> None:
     """
     named = set(also)
     operations = read_operations(graph_def)
+    trains = _with_users(each for each in operations if _is_gradient(each))
+    fed = _computed_from_inputs(operations)
     idle = _idle(operations)
-    ends = [each for each in operations if each.name in named or _only_trains(each)]
+    ends = [
+        each
+        for each in operations
+        if each.name in named
+        or each in trains
+        or _only_trains(each)
+        # Such as the powers that Adam keeps, computed after its updates.
+        or each not in fed
+    ]
     removed: set[Operation] = set()
     size = -1
 
@@ -43,8 +60,14 @@ def drop_training_ends(graph_def: Any, also: Iterable[str]) -> None:
         size = len(removed)
         removed |= {each for each in ends if followers(each) <= removed | idle}
 
-    removed = with_sources(removed | idle) if removed else idle
-    remove(graph_def, {each.name for each in removed})
+    gone = with_sources(removed | idle) if removed else idle
+    left = [each for each in operations if each not in gone]
+
+    if not feedable_tensors(left):
+        # A loss that only updates and summaries need must not take the model along.
+        gone = with_sources(removed | idle, keep=fed)
+
+    remove(graph_def, {each.name for each in gone})
 
 
 def drop_metrics(operations: list[Operation], found: Found) -> Found:
@@ -63,11 +86,13 @@ def drop_metrics(operations: list[Operation], found: Found) -> Found:
     kept = [name for name in found.outputs if name in answers or needed[name] <= asked]
 
     if not answers and len(found.inputs) > 1:
+        likely = _compared(operations, [wires[name].op for name in found.inputs])
+        seen = f" It is computed from '{likely}'." if likely else ""
         raise InvalidModel(
             f"Only a measure comes out of the graph ('{found.outputs[0]}'), such as a "
-            f"loss, of what it takes ({', '.join(found.inputs)}). Say in the TOML file "
-            "beside it what it is to answer: [signatures.serving_default] with "
-            'outputs = ["the name of a node"].'
+            f"loss, of what it takes ({', '.join(found.inputs)}).{seen} Say in the "
+            "TOML file beside it what it is to answer: [signatures.serving_default] "
+            f'with outputs = ["{likely or "the name of a node"}"].'
         )
 
     if not answers:
@@ -75,6 +100,38 @@ def drop_metrics(operations: list[Operation], found: Found) -> Found:
 
     inputs = sorted({each for name in kept for each in needed[name]})
     return replace(found, inputs=tuple(inputs), outputs=tuple(kept))
+
+
+def _compared(operations: list[Operation], inputs: list[Operation]) -> str | None:
+    """Return the node that labels are compared with, if one can be told.
+
+    Labels are the inputs that meet no variable before they meet what others gave.
+    """
+    weights = _with_users(each for each in operations if each.type in _VARIABLES)
+    weights -= _with_users(inputs)
+    features = [each for each in inputs if _meets(_with_users([each]), weights)]
+    labels = _with_users(each for each in inputs if each not in features)
+    answers = _with_users(features) - labels
+    compared = [each for each in operations if each in answers]
+    compared = [each for each in compared if followers(each) & labels]
+    return _before_logarithms(compared[-1]).name if compared else None
+
+
+def _meets(users: set[Operation], weights: set[Operation]) -> bool:
+    """Tell if a weight is applied; what is added to a loss penalises it."""
+    return any(
+        wire.op in weights
+        for each in users
+        if not _is_metric(each, 0)
+        for wire in each.inputs
+    )
+
+
+def _before_logarithms(operation: Operation) -> Operation:
+    while operation.type in _WRAPPING and operation.inputs:
+        operation = operation.inputs[0].op
+
+    return operation
 
 
 def drop_unsaved(operations: list[Operation], found: Found, unsaved: set[str]) -> Found:
@@ -114,14 +171,19 @@ def _needs(operation: Operation, names: set[str]) -> bool:
 
 
 def _is_metric(operation: Operation, steps: int) -> bool:
-    """Tell a mean or a sum, named afterwards or added to others, as a loss is."""
+    """Tell a mean or a sum, named afterwards or computed with, as a loss is."""
     if operation.type in _MEANS:
         return True
 
-    return (
-        operation.type in _ADDED
-        and steps < _MAX_STEPS
-        and any(_is_metric(each.op, steps + 1) for each in operation.inputs)
+    if steps == _MAX_STEPS:
+        return False
+
+    if operation.type in _ADDED:
+        return any(_is_metric(each.op, steps + 1) for each in operation.inputs)
+
+    return operation.type in _DERIVED and all(
+        each.op.type == "Const" or _is_metric(each.op, steps + 1)
+        for each in operation.inputs
     )
 
 
@@ -143,7 +205,37 @@ def _idle(operations: list[Operation]) -> set[Operation]:
 
 
 def _only_trains(operation: Operation) -> bool:
-    """Tell what updates, saves or reports, or is a gradient: some nobody uses."""
+    """Tell what updates, saves or reports, and what only waits for such."""
     kind = operation.type
-    reports = kind in _SAVES or "Summary" in kind
-    return reports or changes_state(operation) or bool(_GRADIENT.match(operation.name))
+    reports = kind in _SAVES or "Summary" in kind or kind == "NoOp"
+    return reports or changes_state(operation)
+
+
+def _computed_from_inputs(operations: list[Operation]) -> set[Operation]:
+    """Return what a client's inputs reach: all but the name of the saver's file."""
+    reached = [_with_users([wire.op]) for wire in feedable_tensors(operations).values()]
+    return {
+        each
+        for users in reached
+        if not any(user.type in _SAVES | _RESTORES for user in users)
+        for each in users
+    }
+
+
+def _is_gradient(operation: Operation) -> bool:
+    return bool(_GRADIENT.match(operation.name))
+
+
+def _with_users(operations: Iterable[Operation]) -> set[Operation]:
+    """Return `operations` and all that is computed from them, such as clipped ones."""
+    found: set[Operation] = set()
+    waiting = list(operations)
+
+    while waiting:
+        operation = waiting.pop()
+
+        if operation not in found:
+            found.add(operation)
+            waiting += [each for wire in operation.outputs for each in wire.readers]
+
+    return found

@@ -179,6 +179,70 @@ def test_a_graph_with_a_loss_alone_is_refused_with_what_to_say(tmp_path: Path) -
         pass
 
 
+LOSSES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "mean square": lambda given, wanted, _: tf.reduce_mean((given - wanted) ** 2),
+    "its root": lambda given, wanted, _: tf.sqrt(tf.reduce_mean((given - wanted) ** 2)),
+    "logarithms": lambda given, wanted, _: -tf.reduce_sum(wanted * tf.math.log(given)),
+    "tf.losses": lambda given, wanted, _: tf1.losses.mean_squared_error(wanted, given),
+    "with a penalty": lambda given, wanted, weights: (
+        tf.reduce_mean((given - wanted) ** 2) + 0.001 * tf.nn.l2_loss(weights)
+    ),
+}
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "gradient descent": lambda: tf1.train.GradientDescentOptimizer(0.1),
+    "Adam": lambda: tf1.train.AdamOptimizer(),
+    "momentum": lambda: tf1.train.MomentumOptimizer(0.1, 0.9),
+    "RMSProp": lambda: tf1.train.RMSPropOptimizer(0.1),
+    "none": lambda: None,
+}
+
+
+def trained_by(optimizer: str, loss: str) -> Callable[[Any], Any]:
+    def build(x: Any) -> Any:
+        wanted = tf1.placeholder(tf.float32, [None, 3], "labels")
+        given = tf.nn.softmax(dense(x), name="pred")
+        error = LOSSES[loss](given, wanted, tf1.trainable_variables()[0])
+        tf1.summary.merge([tf1.summary.scalar("loss", error)])
+        made = OPTIMIZERS[optimizer]()
+
+        if made is not None:
+            gradients = made.compute_gradients(error)
+            clipped = [(tf.clip_by_norm(each, 1.0), kept) for each, kept in gradients]
+            made.apply_gradients(clipped, tf1.train.get_or_create_global_step())
+
+        return error
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss"),
+    [
+        *((optimizer, "mean square") for optimizer in OPTIMIZERS),
+        *(("Adam", loss) for loss in LOSSES if loss != "mean square"),
+    ],
+)
+def test_a_graph_that_compares_its_answer_with_labels_is_refused_by_its_name(
+    tmp_path: Path, optimizer: str, loss: str
+) -> None:
+    build = trained_by(optimizer, loss)
+    save(tmp_path / "model.ckpt", build, feeds={"labels": np.ones((3, 3))})
+
+    with (
+        pytest.raises(InvalidModel, match="It is computed from 'pred'"),
+        open_source(tmp_path / "model.ckpt.meta", Sidecar()),
+    ):
+        pass
+
+    sidecar = Sidecar.model_validate(
+        {"signatures": {"serving_default": {"outputs": ["pred"]}}}
+    )
+
+    with open_source(tmp_path / "model.ckpt.meta", sidecar) as source:
+        signature = source.signatures["serving_default"]
+        assert (list(signature.inputs), list(signature.outputs)) == (["x"], ["pred"])
+
+
 def normalised(x: Any) -> Any:
     """Its updates are in the branch that trains, and run with it."""
     flag = tf1.placeholder(tf.bool, name="mode")
