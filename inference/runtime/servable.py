@@ -26,7 +26,7 @@ from inference.errors import (
     first_line,
 )
 from inference.inputs.part_samples import fit_parts
-from inference.runtime.short_inputs import explain
+from inference.runtime.guards import explain
 from inference.system.priority import start_lowered
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from inference.formats.kernels.scopes import (
     write_function,
     write_graph,
 )
-from inference.runtime.short_inputs import CHECK
+from inference.runtime.guards import CHECK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

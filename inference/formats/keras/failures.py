@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from inference.errors import first_line
+from inference.errors import MAX_LENGTH, first_line
 from inference.repository.layout import architecture_of
 
 if TYPE_CHECKING:
@@ -21,13 +21,21 @@ _QUANTIZED = (
 )
 
 
-def load_error(version: str, keras_file: KerasFile, error: Exception) -> str:
-    """Say what the Keras of that `version` made of the file."""
+_DESERIALIZING = re.compile(
+    r"Error when deserializing (?:class )?'(\w+)' (?:using )?config=.*?"
+    r"Exception encountered: (\S.*)",
+    re.DOTALL,
+)
+"""Of both; the whole config stands between the class and what is wrong."""
+
+
+def load_error(reader: str, keras_file: KerasFile, error: Exception) -> str:
+    """Say why `reader`, such as "Keras 3.15.1", can't load the file."""
     name, reason = keras_file.path.name, _reason(error)
 
     if keras_file.stored.quantized and _is_about_weights(error):
         return (
-            f"Keras {version} can't load {name}, written by Keras "
+            f"{reader} can't load {name}, written by Keras "
             f"{keras_file.version}: {reason.rstrip('.')}. {_QUANTIZED}"
         )
 
@@ -40,7 +48,7 @@ def load_error(version: str, keras_file: KerasFile, error: Exception) -> str:
         return f"{name} has no weights for {reason}; it is cut or was edited."
 
     return (
-        f"Keras {version} can't read {name}, written by Keras "
+        f"{reader} can't read {name}, written by Keras "
         f"{keras_file.version}: {reason.rstrip('.')}. Where the model's code is at "
         "hand, save it again as a .keras file, or export it as a SavedModel "
         "(model.export)."
@@ -48,8 +56,9 @@ def load_error(version: str, keras_file: KerasFile, error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    example = _EXAMPLE.search(str(error))
-    return f"{example[1]}: {example[2]}" if example else first_line(error)
+    text = str(error)
+    told = _EXAMPLE.search(text) or _DESERIALIZING.search(text)
+    return f"{told[1]}: {told[2][:MAX_LENGTH]}" if told else first_line(error)
 
 
 def _is_about_weights(error: Exception) -> bool:

@@ -63,7 +63,8 @@ def load_model(keras: Any, keras_file: KerasFile) -> Any:
         raise
     except Exception as exc:
         # Keras raises whatever its layers raise.
-        reason = load_error(keras.__version__, keras_file, exc)
+        name = "tf_keras" if keras.__name__ == "tf_keras" else "Keras"
+        reason = load_error(f"{name} {keras.__version__}", keras_file, exc)
         raise InvalidModel(reason) from exc
 
     _check_output_shapes(model, keras_file)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf, tf1
 from inference.formats.kernels.scopes import attribute
+from inference.runtime.guards import UNSAFE_IMAGE
 
 if TYPE_CHECKING:
     from inference.formats.kernels.scopes import Scope
@@ -34,13 +35,13 @@ _CHECKED = "checked"
 _MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8"}
 _BMP = b"BM"
 _OPEN = (
-    "This is no JPEG, PNG, GIF, BMP or still WebP: no other kind is safe to decode "
-    "while the model leaves the number of channels open. Send one of these, or export "
-    "the model with channels=3."
+    f"{UNSAFE_IMAGE}it is no JPEG, PNG, GIF, BMP or still WebP, and the model leaves "
+    "the number of channels open. Send one of these, or export the model with "
+    "channels=3."
 )
 _DOWNWARDS = (
-    "This is a BMP whose rows run from top to bottom, which is decoded to uint8 only. "
-    "Send it from bottom to top, or as PNG."
+    f"{UNSAFE_IMAGE}it is a BMP whose rows run from top to bottom, which TensorFlow "
+    "decodes to uint8 only. Send it from bottom to top, or as PNG."
 )
 
 

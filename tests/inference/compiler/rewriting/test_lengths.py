@@ -10,8 +10,8 @@ from inference.compiler.rewriting.lengths import check_lengths, is_unpadded
 from inference.errors import InputMismatch
 from inference.formats.graph.graphdef import all_nodes
 from inference.formats.graph.session import source_session
+from inference.runtime.guards import CHECK, explain
 from inference.runtime.servable import Servable
-from inference.runtime.short_inputs import CHECK, explain
 from tests.support.graphs import compile_graph
 
 if TYPE_CHECKING:
