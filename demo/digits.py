@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that ship inside scikit-learn, and one as a request."""
+"""The 1,797 handwritten digits of scikit-learn, and one of them as a request."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 HELD_OUT = 360
 CHOSEN = 3
-"""Of the held-out digits the one that `digit.json` shows."""
+"""The index, in the held-out digits, of the one in `digit.json`."""
 
 
 def split_digits() -> tuple[Labelled, Labelled]:
-    """Digits to learn from, digits held out: 8 by 8 pixels, 0 (paper) to 16 (ink)."""
+    """Return training and held-out digits: [n, 8, 8], 0 (paper) to 16 (ink)."""
     digits = load_digits()
     return split(digits.images, digits.target, held_out=HELD_OUT)
 
 
 def request_body() -> str:
-    """The chosen digit as a body for `:predict`, a line for a row of pixels."""
+    """Return the chosen digit as a body for `:predict`, a line for a row of pixels."""
     _, held_out = split_digits()
     rows = ",\n".join(f"    [{_pixels(row)}]" for row in held_out.rows[CHOSEN])
     return f'{{"instances": [\n  [\n{rows}\n  ]\n]}}\n'

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_digits_cnn(path: Path) -> str:
-    """Train it, save it, and say how it does on held-out digits."""
+    """Train and save the network; return its score on held-out digits."""
     train, held_out = split_digits()
     model = _network()
     model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")

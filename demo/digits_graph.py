@@ -23,7 +23,7 @@ BATCH = 32
 
 
 def write_digits_graph(path: Path) -> str:
-    """Train it, freeze it, and say how it does on held-out digits."""
+    """Train and freeze the network; return its score on held-out digits."""
     train, held_out = split_digits()
 
     with tf.Graph().as_default() as graph, tf1.Session() as session:
@@ -44,7 +44,7 @@ def write_digits_graph(path: Path) -> str:
 
 
 def _logits() -> Any:
-    """What is served: `image` in, `scores` and `digit` out; the scores' logits."""
+    """Build the graph from `image` to `scores` and `digit`; return the logits."""
     image = tf1.placeholder(tf.float32, [None, 8, 8], name="image")
     values = tf.reshape(image, [-1, 64]) / 16
     values = tf.nn.relu(_dense(values, "hidden_1", 64, 128))

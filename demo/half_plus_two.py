@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def write_half_plus_two(folder: Path) -> str:
-    """Export it as version 1, and say what it makes of three numbers."""
+    """Export it as version 1; return its answers to three numbers."""
     module = tf.Module()
     module.half = tf.Variable(0.5)
     module.two = tf.Variable(2.0)

@@ -1,4 +1,4 @@
-"""Rows to learn from, and rows held out to see what was learned."""
+"""Training and held-out rows, and the score of a model on the latter."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """`rows` float32 [n, ...] and the right class of each, `labels` int64 [n]."""
+    """`rows`, float32 [n, ...], and their classes, `labels`, int64 [n]."""
 
     rows: Array
     labels: Array
 
 
 def split(rows: Array, labels: Array, *, held_out: int) -> tuple[Labelled, Labelled]:
-    """Rows to learn from and `held_out` others, each class in the same share."""
+    """Return training rows and `held_out` others, stratified by class."""
     train, test, train_labels, test_labels = train_test_split(
         rows.astype(np.float32),
         labels.astype(np.int64),
@@ -36,7 +36,7 @@ def split(rows: Array, labels: Array, *, held_out: int) -> tuple[Labelled, Label
 
 
 def score(answers: Array, held_out: Labelled) -> str:
-    """How many `answers`, classes int64 [n], are right: a line for a person."""
+    """Return a line with the accuracy of `answers`, classes int64 [n]."""
     right = int(np.count_nonzero(answers == held_out.labels))
     count = len(held_out.labels)
     return f"{right} of {count} held-out rows right ({right / count:.1%})"

@@ -1,4 +1,4 @@
-"""`python -m demo.make_models FOLDER`: trains the demo models, one of each format."""
+"""Train the demo models, one of each format: `python -m demo.make_models FOLDER`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_digit(path: Path) -> None:
 
 
 def make_models(folder: Path) -> int:
-    """Fill `folder` with the demo models, all or none; an exit status."""
+    """Fill `folder` with all the demo models, or none; return an exit status."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         print(f"{folder} is not empty; name a new folder.", file=sys.stderr)
         return 1
@@ -56,7 +56,7 @@ def make_models(folder: Path) -> int:
     folder.parent.mkdir(parents=True, exist_ok=True)
 
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".models-") as scratch:
-        # mkdtemp's own folder is closed to everybody else, and they may serve this.
+        # mkdtemp's own folder is private; another user may serve this one.
         made = Path(scratch, "models")
         made.mkdir()
         write_models(made)
@@ -66,7 +66,7 @@ def make_models(folder: Path) -> int:
 
 
 def write_models(folder: Path) -> None:
-    """Write each model into `folder`, and print how well it does."""
+    """Write each model into `folder`, and print its score."""
     writers = _writers()
     _settle_chance()
     width = max(map(len, writers))
@@ -79,13 +79,13 @@ def write_models(folder: Path) -> None:
 
 
 def _writers() -> dict[str, Writer]:
-    """The writers by the name of the file or folder that each makes."""
+    """Return the writers by the name of the file or folder that each makes."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    # Keras advises its new format at every `.h5`, TensorFlow 2 against TensorFlow 1.
+    # Keras warns of every `.h5`, TensorFlow of its version 1.
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
-    # It keeps TensorFlow's libraries quiet, so it comes before anything else of theirs.
+    # Imported first, because it keeps TensorFlow's libraries quiet.
     from inference.backend import quiet_stderr
 
     with quiet_stderr():

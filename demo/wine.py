@@ -19,13 +19,13 @@ HELD_OUT = 45
 
 
 def split_wines() -> tuple[Labelled, Labelled]:
-    """Wines to learn from and wines held out: 13 measurements, one of 3 cultivars."""
+    """Return training and held-out wines: 13 measurements, one of 3 cultivars."""
     wines = load_wine()
     return split(wines.data, wines.target, held_out=HELD_OUT)
 
 
 def write_wine(path: Path) -> str:
-    """Train it, save it, and say how it does on held-out wines."""
+    """Train and save the network; return its score on held-out wines."""
     train, held_out = split_wines()
     model = _network(train.rows)
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
@@ -36,7 +36,7 @@ def write_wine(path: Path) -> str:
 
 
 def _network(rows: Array) -> Any:
-    """Proline runs to 1,680 and hue to 1.7, so the model itself levels its inputs."""
+    # Proline goes up to 1,680 and hue to 1.7, so the model normalises its inputs.
     levelled = keras.layers.Normalization()
     levelled.adapt(rows)
     measurements = keras.Input((13,), name="measurements")

@@ -1,4 +1,4 @@
-"""What a server and the commands that compile without one are both told."""
+"""The settings of compilation, for the server and for `inspect` and `compile`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Folders = Annotated[
 
 
 class CompilerSettings(BaseSettings):
-    """The settings of compiling; the descriptions are the help of the flags.
+    """The settings of compilation; the descriptions are the flags' help.
 
-    What is allowed shapes the artifacts, so that whoever compiles ahead of time must
-    be told the same as the server.
+    The permissions shape the artifacts, so compiling ahead of time needs those of the
+    server.
     """
 
     model_config = SettingsConfigDict(
@@ -33,23 +33,23 @@ class CompilerSettings(BaseSettings):
 
     allow_ops: Names = Field(
         default=(),
-        description="TensorFlow operations to allow beyond the safe ones: A,B.",
+        description="TensorFlow operations to allow besides the safe ones: A,B.",
     )
     allow_classes: Names = Field(
         default=(),
-        description="Keras classes to allow beyond Keras' own: module>Name,....",
+        description="Keras classes to allow besides Keras' own: module>Name,....",
     )
     follow_links_to: Folders = Field(
         default=(),
-        description="A folder that symlinks below PATH may lead into, besides PATH "
-        "itself; may be given again: A,B.",
+        description="A folder besides PATH that symlinks below PATH may lead into; "
+        "repeatable, or A,B.",
     )
     compile_timeout: float = Field(
-        default=900, gt=0, description="Seconds that compiling one model may take."
+        default=900, gt=0, description="Time limit for compiling one model, in seconds."
     )
     compile_memory: Annotated[ByteSize | None, BeforeValidator(byte_size)] = Field(
         default=None,
         ge=1,
-        description="Memory that compiling one model may take, 4GiB; auto, the "
-        "default: 75 % of what the machine or container has.",
+        description="Memory limit for compiling one model, such as 4GiB; auto (the "
+        "default) is 75 % of the machine's or container's memory.",
     )

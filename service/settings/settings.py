@@ -1,4 +1,4 @@
-"""What can be set: by flag, environment (`TANDEM_...`), file, in that order."""
+"""The settings, from flags, variables (`TANDEM_...`) and a file, in that order."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ S = TypeVar("S", bound=BaseSettings)
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-# Kubernetes writes TANDEM_PORT=tcp://10.0.0.1:8501 into the pods beside a Service
-# called tandem; nobody meant that for us.
+# Kubernetes sets TANDEM_PORT=tcp://10.0.0.1:8501 in the pods beside a Service called
+# tandem; that isn't a setting.
 _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 class SettingsError(ValueError):
-    """Settings that can't be used; the text has a line for each."""
+    """Invalid settings; the text has a line for each."""
 
 
 def default_cache_dir() -> Path:
-    """Where the XDG base directory specification puts what can be made again."""
+    """Return the cache folder of the XDG base directory specification."""
     root = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The specification: a relative path is invalid and to be ignored.
+    # The specification says to ignore a relative path.
     return (root if root.is_absolute() else Path.home() / ".cache") / "tandem"
 
 
 class Environment(EnvSettingsSource):
-    """The environment, without what Kubernetes put there."""
+    """The environment, without the variables of Kubernetes."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
@@ -72,7 +72,7 @@ class Environment(EnvSettingsSource):
 
 
 class SettingsFile(TomlConfigSettingsSource):
-    """The TOML file; its keys may be written as the flags are, `log-format`."""
+    """The TOML file; its keys may be spelled like the flags, `log-format`."""
 
     def __call__(self) -> dict[str, Any]:
         return {
@@ -81,45 +81,47 @@ class SettingsFile(TomlConfigSettingsSource):
 
 
 class Settings(CompilerSettings):
-    """The settings of one server; the descriptions are the help of the flags.
+    """The settings of one server; the descriptions are the flags' help.
 
-    To be made with `load_settings`, whose errors are fit for a user to read.
+    Use `load_settings`, whose errors are written for users.
     """
 
     models: Annotated[Path, AfterValidator(existing_path)] = Field(
         description="A model repository, a folder of model files, or one model."
     )
     config: FilePath | None = Field(
-        default=None, description="A TOML file with settings, named as the flags are."
+        default=None, description="A TOML file with settings, spelled like the flags."
     )
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="The address to listen at; 0.0.0.0 is every one.",
+        description="The address to listen on; 0.0.0.0 is all.",
     )
     port: int = Field(
         default=8501, ge=0, le=65535, description="The port; 0 takes a free one."
     )
     workers: int = Field(
-        default=1, ge=1, description="Processes that share the port and the weights."
+        default=1,
+        ge=1,
+        description="Worker processes, which share the port and the weights.",
     )
     cache_dir: Annotated[Path, AfterValidator(folder_path)] = Field(
-        default_factory=default_cache_dir, description="Where compiled models are kept."
+        default_factory=default_cache_dir, description="The folder of compiled models."
     )
     concurrency: Annotated[int | None, BeforeValidator(unless_auto)] = Field(
         default=None,
         ge=1,
-        description="Calls that one model runs at a time; auto, the default: what "
-        "measures best.",
+        description="Calls that one model runs at a time; auto (the default) measures "
+        "what is best.",
     )
     intra_op_threads: Annotated[int | None, BeforeValidator(unless_auto)] = Field(
         default=None,
         ge=1,
-        description="Threads that one call may use; auto, the default: what measures "
-        "best.",
+        description="Threads that one call may use; auto (the default) measures what "
+        "is best.",
     )
     max_rows: int = Field(
-        default=64, ge=1, description="Rows that are run as one batch; 1 joins none."
+        default=64, ge=1, description="Most rows in a batch; 1 turns batching off."
     )
     max_delay_ms: float = Field(
         default=0,
@@ -128,10 +130,10 @@ class Settings(CompilerSettings):
         description="Milliseconds that an idle model waits for more rows.",
     )
     max_queue: int = Field(
-        default=256, ge=0, description="Requests that may wait for one model."
+        default=256, ge=0, description="Requests that may queue for one model."
     )
     timeout: float = Field(
-        default=30, gt=0, description="Seconds that a request may take."
+        default=30, gt=0, description="Time limit for a request, in seconds."
     )
     max_body_bytes: int = Field(
         default=64 * MIB, ge=1, description="The largest request body, in bytes."
@@ -139,38 +141,38 @@ class Settings(CompilerSettings):
     max_bodies_bytes: int = Field(
         default=512 * MIB,
         ge=1,
-        description="Bytes of all bodies that are being answered at a time.",
+        description="Bytes of all request bodies held at a time.",
     )
     memory_budget: Annotated[ByteSize | None, BeforeValidator(byte_size)] = Field(
         default=None,
         ge=1,
-        description="Memory that loaded models may take, 4GiB; auto, the default: 60 % "
-        "of what the machine or container has.",
+        description="Memory limit for loaded models, such as 4GiB; auto (the default) "
+        "is 60 % of the machine's or container's memory.",
     )
     scan_seconds: float = Field(
         default=2,
         ge=0,
-        description="Seconds between two looks at the models' files; 0 looks once.",
+        description="Seconds between two scans of the repository; 0 scans once.",
     )
     admin_token_file: Annotated[Path, AfterValidator(token_file)] | None = Field(
         default=None,
-        description="A file with the token that opens the admin calls; none: closed.",
+        description="A file with the token for the admin calls; off without it.",
     )
     log_format: LogFormat = Field(
         default="auto",
-        description="console, json, or auto: console if a terminal reads it.",
+        description="console, json, or auto: console on a terminal, else json.",
     )
     log_level: LogLevel = Field(
-        default="info", description="The least important lines that are logged."
+        default="info", description="The lowest level that is logged."
     )
     url: str | None = Field(
         default=None,
-        description="Where clients reach the server; default: by host and port.",
+        description="The server's URL for clients; by default from host and port.",
     )
     screen: bool | None = Field(
         default=None,
-        description="Show the models and how to call them at start; default: if a "
-        "terminal reads the log.",
+        description="Show the models and how to call them at start; by default on a "
+        "terminal.",
     )
 
     @model_validator(mode="after")
@@ -202,10 +204,9 @@ class Settings(CompilerSettings):
         )
 
     def to_environment(self) -> dict[str, str]:
-        """Variables that make `load_settings()` in another process give this value.
+        """Return variables from which another process loads these settings.
 
-        All are there, empty where not set, so that neither the other's environment
-        nor the file says anything more.
+        Unset ones are empty, so that its environment and the file add nothing.
         """
         values = self.model_dump(exclude={"config"}) | {"config": None}
         return {PREFIX + name.upper(): _text(value) for name, value in values.items()}
@@ -222,15 +223,13 @@ def _text(value: Any) -> str:
 
 
 def load_settings(**flags: Any) -> Settings:
-    """The settings; a flag of `None` is unset. Raises `SettingsError`."""
+    """Load the settings; a flag of `None` is unset. Raise `SettingsError`."""
     return _load(Settings, flags)
 
 
 def find_misspelt(names: Iterable[str]) -> dict[str, str]:
-    """Which of these variables are nearly a setting's, and which one's.
-
-    Others that begin like ours are let be: Kubernetes writes TANDEM_SERVICE_HOST.
-    """
+    """Return the names that nearly match a variable of ours, with the match."""
+    # Others with our prefix are ignored: Kubernetes sets TANDEM_SERVICE_HOST.
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     ours = (name for name in names if name.startswith(PREFIX) and name not in known)
     close = {name: difflib.get_close_matches(name, known, 1, 0.9) for name in ours}
@@ -238,7 +237,7 @@ def find_misspelt(names: Iterable[str]) -> dict[str, str]:
 
 
 def load_compiler_settings(**flags: Any) -> CompilerSettings:
-    """Those of compiling alone, by flags and environment. Raises `SettingsError`."""
+    """Load the settings of compilation. Raise `SettingsError`."""
     return _load(CompilerSettings, flags)
 
 
@@ -253,7 +252,7 @@ def _load(kind: type[S], flags: Mapping[str, Any]) -> S:
 
 
 def _line(error: Any) -> str:
-    # Of a list a number follows, which nobody wrote.
+    # In a list the index follows, which no user has written.
     name = ".".join(part for part in error["loc"] if isinstance(part, str))
     if not name:
         return str(error["msg"]).removeprefix("Value error, ")
@@ -268,6 +267,6 @@ def _line(error: Any) -> str:
     if error["type"] == "missing":
         return f"{name} ({places}): not given"
 
-    cure = "; write 4GiB, or 500MB" if error["type"].startswith("byte_size") else ""
+    hint = "; write 4GiB, or 500MB" if error["type"].startswith("byte_size") else ""
     said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{name} ({places}): {said}, got {error['input']!r}{cure}"
+    return f"{name} ({places}): {said}, got {error['input']!r}{hint}"

@@ -1,4 +1,4 @@
-"""What values of settings may be, and what is made of them. For pydantic."""
+"""Validators of settings, for pydantic."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def folder_path(path: Path) -> Path:
 def existing_folder(path: Path) -> Path:
     path = folder_path(existing_path(path))
     if path == Path(path.anchor):
-        raise ValueError(
-            f"{path} is everything; name the folder that the models are in"
-        )
+        raise ValueError(f"{path} is everything; name the folder that holds the models")
 
     return path
 
@@ -45,7 +43,7 @@ def unless_auto(value: object) -> object:
 
 
 def byte_size(value: object) -> object:
-    # Kubernetes writes 4Gi where others write 4GiB.
+    # Kubernetes writes 4Gi for 4GiB.
     if isinstance(value, str) and value.endswith("i"):
         return f"{value}B"
 
@@ -53,7 +51,7 @@ def byte_size(value: object) -> object:
 
 
 def comma_list(value: object) -> object:
-    """The parts of a text, or of each text of a flag that may be given again."""
+    """Split a text at its commas, or each text of a repeated flag."""
     texts = [value] if isinstance(value, str) else value
 
     if not isinstance(texts, list | tuple) or not all(map(_is_text, texts)):

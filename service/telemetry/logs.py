@@ -1,4 +1,4 @@
-"""Structured logging: our lines and other libraries', through one chain."""
+"""Structured logging, for our own lines and those of libraries."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
     from service.settings.settings import LogFormat, LogLevel
 
-# structlog's methods that aren't called as their levels are.
+# structlog's methods whose names differ from their levels'.
 LEVELS = {"warn": "warning", "exception": "error"}
 
-# The request that is served, in all that runs for it; threads see it too.
+# The current request's id; worker threads of the request see it too.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:
-    """One variable, where structlog's own would go through the whole context: 4 µs."""
+    """Add the current request's id to a log line."""
+    # structlog's own processor walks the whole context: 4 µs.
     serving = request_id.get()
     if serving is not None:
         event["request_id"] = serving
@@ -42,7 +43,7 @@ def add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:
 
 
 class StandardError(io.TextIOBase):
-    """Whatever `sys.stderr` is now: a progress display takes its place for a while."""
+    """The current `sys.stderr`, which a progress display may replace for a while."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -55,18 +56,18 @@ class StandardError(io.TextIOBase):
 
 
 def duplicate_stderr() -> None:
-    """Give Python a copy of standard error, for the rest of the process.
-
-    TensorFlow's libraries print to the descriptor itself, and it is held back while
-    they load; our own lines must not be held back with theirs.
-    """
+    """Make `sys.stderr` a duplicate of standard error, for the rest of the process."""
+    # TensorFlow's libraries print to the descriptor itself, which is redirected while
+    # they load; our own lines must still appear.
     sys.stderr = os.fdopen(
         os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace"
     )
 
 
 class SharedLoggerFactory:
-    """Makes the same logger each time: structlog asks for one a line, of 2 µs."""
+    """A factory that always returns the same logger."""
+
+    # structlog makes a logger for each line: 2 µs.
 
     def __init__(self, stream: TextIO) -> None:
         self._logger = structlog.WriteLogger(stream)
@@ -76,7 +77,7 @@ class SharedLoggerFactory:
 
 
 def is_logged(level: int) -> bool:
-    """Whether lines of a level, as `logging.INFO`, are written at all."""
+    """Return whether lines of a level, such as `logging.INFO`, are logged."""
     return level >= _lowest(structlog.get_config()["wrapper_class"])
 
 
@@ -89,10 +90,10 @@ def _lowest(wrapper_class: Any) -> int:
 def configure_logging(
     form: LogFormat = "auto", level: LogLevel = "info", stream: TextIO | None = None
 ) -> None:
-    """Send all logs of this process to `stream` (standard error), a line each.
+    """Send all logs of this process to `stream`, by default standard error.
 
-    uvicorn's access log is turned off: `service.web.access_log` writes a better one.
-    Meant to be called once, and harmless when called again.
+    uvicorn's access log is turned off, in favour of `service.web.access_log`. Repeated
+    calls are harmless.
     """
     stream = stream or cast("TextIO", StandardError())
     chain = _chain(form, stream)
@@ -110,7 +111,7 @@ def _chain(form: LogFormat, stream: TextIO) -> list[Processor]:
     if form == "json" or (form == "auto" and not terminal):
         return [json_line]
 
-    # Never rich's tracebacks: they print local variables, clients' data too.
+    # Not rich's tracebacks: they print local variables, and so clients' data.
     console = ConsoleRenderer(
         colors=terminal,
         exception_formatter=plain_traceback,
@@ -123,7 +124,8 @@ def _chain(form: LogFormat, stream: TextIO) -> list[Processor]:
 
 
 def json_line(logger: Any, method: str, event: EventDict) -> str:
-    """The whole chain at once: six processors took 10 % of a fast request."""
+    """Render a line as JSON."""
+    # In one processor: a chain of six took 10 % of a fast request.
     if "exc_info" in event:
         event = format_exc_info(logger, method, event)
 
@@ -137,8 +139,7 @@ def json_line(logger: Any, method: str, event: EventDict) -> str:
 
 
 def escape_unprintable(logger: Any, method: str, event: EventDict) -> EventDict:
-    """Newlines and terminal escapes in values, which clients may send, are written
-    as escapes, so that a line stays a line."""
+    """Escape newlines and terminal sequences, which clients may send, in values."""
     for key, value in event.items():
         if isinstance(value, str) and key != "exception" and not value.isprintable():
             event[key] = repr(value)
@@ -151,7 +152,7 @@ def _to_json(line: EventDict) -> str:
     try:
         return orjson.dumps(line, default=repr, option=option).decode()
     except orjson.JSONEncodeError:
-        # Lone surrogates, or integers past 64 bits: a line must never be an error.
+        # Lone surrogates and integers beyond 64 bits: logging must not fail.
         return json.dumps(line, default=_shown)
 
 

@@ -1,7 +1,6 @@
-"""Snapshots of the engine as Prometheus' text, or OpenMetrics. Pure.
+"""The engine's metrics, in Prometheus' text format or OpenMetrics. Pure.
 
-Label values are names and versions from the repository and the states, never a text
-that could be anything: why a model failed says its status.
+Label values are only names, versions and states; errors are in a model's status.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ if TYPE_CHECKING:
 
 VERSION = ("model", "version")
 
-# Gauges with a value a version: what they are, and where it is in a status.
+# Gauges of each version: the help text, and the value by status.
 GAUGES: Mapping[str, tuple[str, Callable[[ModelStatus], float]]] = {
     "tandem_model_failed": (
-        "1 while the version can't answer for a reason that its status names.",
+        "1 while the version can't answer; its status has the reason.",
         lambda status: status.error is not None,
     ),
     "tandem_model_update_failed": (
-        "1 while the version answers with older files, as the present ones failed.",
+        "1 while the version answers with older files, because the new ones failed.",
         lambda status: status.update_error is not None,
     ),
     "tandem_model_memory_bytes": (
-        "Memory that the version takes; 0 while it isn't loaded.",
+        "Memory of the version; 0 while it isn't loaded.",
         lambda status: status.memory_bytes or 0,
     ),
     "tandem_model_running": (
-        "Requests of the version that are in TensorFlow.",
+        "Requests of the version that TensorFlow is running.",
         lambda status: status.queue.running,
     ),
     "tandem_model_waiting": (
@@ -48,7 +47,7 @@ GAUGES: Mapping[str, tuple[str, Callable[[ModelStatus], float]]] = {
         lambda status: status.queue.waiting,
     ),
     "tandem_model_orphans": (
-        "Running requests that nobody waits for any more.",
+        "Running requests whose client no longer waits.",
         lambda status: status.queue.orphans,
     ),
     "tandem_model_tokens": (
@@ -59,7 +58,7 @@ GAUGES: Mapping[str, tuple[str, Callable[[ModelStatus], float]]] = {
 
 ENGINE: Mapping[str, tuple[str, Callable[[EngineStatus], float]]] = {
     "tandem_models_memory_bytes": (
-        "Memory that all loaded versions take.",
+        "Memory of all loaded versions.",
         lambda overview: overview.memory_bytes,
     ),
     "tandem_models_memory_budget_bytes": (
@@ -67,18 +66,18 @@ ENGINE: Mapping[str, tuple[str, Callable[[EngineStatus], float]]] = {
         lambda overview: overview.memory_budget,
     ),
     "tandem_repository_up": (
-        "1 while the models' folder can be read.",
+        "1 while the model repository can be read.",
         lambda overview: overview.repository_error is None,
     ),
     "tandem_draining": (
-        "1 while the server says that it isn't ready because it drains.",
+        "1 while the server reports not ready because it is draining.",
         lambda overview: overview.draining,
     ),
 }
 
 COUNTERS: Mapping[str, tuple[str, Callable[[EngineStatus], float]]] = {
     "tandem_model_loads_total": (
-        "Versions that were loaded.",
+        "Loads that succeeded.",
         lambda overview: overview.loads,
     ),
     "tandem_model_load_failures_total": (
@@ -86,11 +85,11 @@ COUNTERS: Mapping[str, tuple[str, Callable[[EngineStatus], float]]] = {
         lambda overview: overview.load_failures,
     ),
     "tandem_model_evictions_total": (
-        "Versions that were unloaded to make room for others.",
+        "Versions that were unloaded to free memory for others.",
         lambda overview: overview.evictions,
     ),
     "tandem_model_reloads_total": (
-        "Loads of what had made room for others. Many are thrash: too small a budget.",
+        "Loads of evicted versions. Many mean that the budget is too small.",
         lambda overview: overview.reloads,
     ),
 }
@@ -98,7 +97,7 @@ COUNTERS: Mapping[str, tuple[str, Callable[[EngineStatus], float]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Snapshot(Collector):
-    """What the figures are made of, all of one moment."""
+    """The state of the engine at one moment, as a collector."""
 
     models: Sequence[ModelStatus]
     overview: EngineStatus
@@ -133,7 +132,7 @@ class Snapshot(Collector):
 
 
 def encode(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-    """The figures, and the process' own, with their content type by `accept`."""
+    """Encode the engine's and the process' metrics; return the content type too."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(snapshot)
     ProcessCollector(registry=registry)

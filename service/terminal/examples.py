@@ -1,4 +1,4 @@
-"""A request that a signature takes, as a command to paste into a shell."""
+"""Example requests, as commands to paste into a shell."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ if TYPE_CHECKING:
     from inference import Signature, TensorSpec
 
 INLINE_VALUES = 16
-"""Up to this many numbers a body is written out; beyond, a script writes it."""
+"""Most numbers of a body that is written out; a script writes a longer one."""
 
 _NO_SAMPLE = Sample(shapes={})
 
 
 def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
-    """A command that gets an answer from `url`, a model's `:predict`.
+    """Return a command that gets an answer from `url`, a model's `:predict`.
 
-    It sends zeros in the shapes that the model took when it was compiled, or numbers
-    that it took where it refuses zeros. `name` is
-    given where the signature isn't the model's default.
+    It sends the values that the model accepted when it was compiled, zeros if possible.
+    Give `name` if the signature isn't the model's default.
     """
     sample = signature.sample or _NO_SAMPLE
     specs = [signature.inputs[required] for required in signature.required]
@@ -53,9 +52,9 @@ def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
 def primary_signature(
     signatures: Mapping[str, Signature], default: str | None
 ) -> tuple[Signature, str | None]:
-    """The signature that most will call, and its name where a request must give it.
+    """Return the signature to show, and its name if a request must give it.
 
-    It is the default one, and the first by name where that can't be served.
+    It is the default one, or the first by name if that can't be served.
     """
     if default is not None and default in signatures:
         return signatures[default], None
@@ -65,7 +64,7 @@ def primary_signature(
 
 
 def _in_rows(signature: Signature, specs: list[TensorSpec]) -> bool:
-    """Whether every tensor leads with the rows; else whole tensors are sent."""
+    """Return whether rows are the first dimension of every tensor."""
     return bool(specs) and all(
         spec.shape is not None
         and len(spec.shape) > 0
@@ -76,7 +75,7 @@ def _in_rows(signature: Signature, specs: list[TensorSpec]) -> bool:
 
 
 def _without_name(values: dict[str, Any], *, rows: bool) -> Any:
-    """The values as a client sends them: without a name where there is only one."""
+    """Return the values as a client sends them: a single one without its name."""
     if rows:
         values = {name: value[0] for name, value in values.items()}
 
@@ -85,7 +84,7 @@ def _without_name(values: dict[str, Any], *, rows: bool) -> Any:
 
 
 def _text_without_name(texts: dict[str, str], *, rows: bool) -> str:
-    """`_without_name`, for values that are Python expressions."""
+    """Do as `_without_name` for values that are Python expressions."""
     if len(texts) == 1:
         return next(iter(texts.values()))
 
@@ -96,7 +95,7 @@ def _text_without_name(texts: dict[str, str], *, rows: bool) -> str:
 
 def _shape(spec: TensorSpec, sample: Sample) -> tuple[int, ...]:
     guessed = tuple(1 if size is None else size for size in spec.shape or ())
-    # The parts of one tensor must fit each other: one value at the first place.
+    # The parts of a composite tensor must fit together: one value, at the start.
     return guessed if spec.part else tuple(sample.shapes.get(spec.name, guessed))
 
 
@@ -113,7 +112,7 @@ def _nest(leaf: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _one_row(spec: TensorSpec) -> list[int] | None:
-    """Of what says how a composite tensor is made up: one row, with one value."""
+    """Return the shape or row splits of a composite tensor of one row and value."""
     part = spec.part
     if part is None:
         return None

@@ -1,4 +1,4 @@
-"""What `tandem inspect` and `tandem compile` print."""
+"""The output of `tandem inspect` and `tandem compile`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INDENT = (0, 0, 0, 2)
 
 @contextmanager
 def progress() -> Iterator[Callable[[ModelId, str], None]]:
-    """A spinner on standard error that says which model is at which stage."""
+    """Show a spinner on standard error with the model and stage at work."""
     console = Console(file=sys.stderr)
 
     with console.status("looking for models") as status:
@@ -35,7 +35,7 @@ def progress() -> Iterator[Callable[[ModelId, str], None]]:
 
 
 def print_inspection(done: Precompilation) -> None:
-    """Each model: where it came from, what it takes and gives, how to call it."""
+    """Print each model: its source, its inputs and outputs, how to call it."""
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
     for model in done.models:
@@ -51,14 +51,14 @@ def print_inspection(done: Precompilation) -> None:
 
 
 def print_paths(done: Precompilation, output: Path) -> None:
-    """A line a model: where its artifact is, or why there is none."""
+    """Print a line for each model: its artifact, or why there is none."""
     console = Console(highlight=False, soft_wrap=True)
 
     for model in done.models:
         if model.error is not None:
             console.print(Text(f"{model.id.name}: {model.error}", style="red"))
         else:
-            how = "compiled" if model.fresh else "was there already"
+            how = "compiled" if model.fresh else "already there"
             console.print(Text(f"{model.id.name}: {how}, {model.folder}"))
 
     _print_problems(console, done)
@@ -68,7 +68,7 @@ def print_paths(done: Precompilation, output: Path) -> None:
 
 
 def as_json(done: Precompilation) -> str:
-    """The same for machines: `models`, each with its manifest or error; `problems`."""
+    """Return JSON: `models`, each with its manifest or error, and `problems`."""
     document = {
         "models": [_entry(model) for model in done.models],
         "problems": done.problems,

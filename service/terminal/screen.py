@@ -1,4 +1,4 @@
-"""The screen at start: progress while models load, then each one and how to call it."""
+"""The start screen: progress while models load, then how to call each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NO_MODELS = (
 
 
 async def show(engine: Engine, settings: Settings) -> None:
-    """Follow the loading on a terminal, and print the models once all have settled."""
+    """Show the loading on a terminal, and print the models once all have settled."""
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
     if console.is_terminal:
@@ -43,7 +43,7 @@ async def show(engine: Engine, settings: Settings) -> None:
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Whether to show it: where the URL is known, and a person reads along."""
+    """Return whether to show it: the URL is known, and a person reads the log."""
     if settings.url is None:
         return False
 
@@ -53,7 +53,7 @@ def is_wanted(settings: Settings) -> bool:
 def render(
     models: Iterable[ModelStatus], problems: Iterable[str], settings: Settings
 ) -> RenderableType:
-    """All models, each with its format, signature, URL and a command to try it."""
+    """Render all models with format, signature, URL and a command to try."""
     url = settings.url or ""
     lines: list[RenderableType] = [Text(f"\n{LOGO} serves at {url}\n", style="bold")]
     for _, versions in itertools.groupby(models, key=lambda status: status.id.name):
@@ -68,8 +68,8 @@ def render(
 
 
 def _no_models(settings: Settings) -> str:
-    watched = "; they are taken up while the server runs"
-    then = watched if settings.scan_seconds else ", and start again"
+    watched = "; the running server will find them"
+    then = watched if settings.scan_seconds else ", and restart the server"
     return NO_MODELS.format(path=settings.models, then=then)
 
 
@@ -96,7 +96,7 @@ def _progress(models: Iterable[ModelStatus]) -> Group:
 
 
 def _model(versions: list[ModelStatus], url: str) -> list[RenderableType]:
-    """A model as its newest version that answers is called, and what is wrong."""
+    """Render a model by its newest version that answers, with all errors."""
     answering = [status for status in versions if status.error is None]
     lines = _call(answering, url) if answering else []
 
@@ -106,7 +106,7 @@ def _model(versions: list[ModelStatus], url: str) -> list[RenderableType]:
             lines.append(Text(f"  {status.error}\n"))
 
         if status.update_error is not None:
-            text = f"! {_name(status)}: what its files hold now isn't served:"
+            text = f"! {_name(status)}: its present files aren't served:"
             lines.append(Text(f"{text} {status.update_error}\n", style="yellow"))
 
     return lines
@@ -119,7 +119,7 @@ def _call(versions: list[ModelStatus], url: str) -> list[RenderableType]:
     if len(versions) > 1 or newest.id.version > 1 or newest.labels:
         title.append(f"  {', '.join(map(_version, versions))}")
 
-    # Without signatures it was found unloaded, which is no failure.
+    # A model without signatures is unloaded, not failed.
     if not newest.signatures:
         return [title, Text("")]
 
@@ -144,7 +144,7 @@ def _default_refused(status: ModelStatus) -> list[RenderableType]:
 
 
 def _name(status: ModelStatus) -> str:
-    """Most models have a version 1 and no other: that one's needn't be said."""
+    """Return a model's name, with its version unless that is 1, as most are."""
     return status.id.name if status.id.version == 1 else str(status.id)
 
 

@@ -26,7 +26,7 @@ STYLES = {"AVAILABLE": "green", "LOADING": "yellow", "START": "yellow", "END": "
 
 
 def tensors(specs: Mapping[str, TensorSpec]) -> str:
-    """`pixels: float32[?,64]`, a line each; optional ones with their default."""
+    """Return a line for each input, `pixels: float32[?,64]`, with its default."""
     return "\n".join(
         f"{spec.name}: {spec.dtype}{_unbroken(spec.shape)}{_default(spec)}{_part(spec)}"
         for spec in specs.values()
@@ -34,7 +34,7 @@ def tensors(specs: Mapping[str, TensorSpec]) -> str:
 
 
 def outputs(specs: Mapping[str, TensorSpec]) -> str:
-    """The same; a ragged or sparse output is one line, as clients get it."""
+    """Return a line for each output; a ragged or sparse one is one output."""
     return "\n".join(
         f"{name}: {_kind(parts)}{_unbroken(whole_shape(parts))}"
         for name, parts in by_whole(specs).items()
@@ -42,7 +42,7 @@ def outputs(specs: Mapping[str, TensorSpec]) -> str:
 
 
 def signature_table(signatures: Iterable[Signature], default: str | None) -> Table:
-    """A row a signature: its inputs, its outputs, whether rows may be joined."""
+    """Return a row for each signature: inputs, outputs, and if it batches."""
     table = _table(SIGNATURE_HEADINGS)
 
     for signature in signatures:
@@ -66,7 +66,7 @@ def _table(headings: Iterable[str]) -> Table:
 
 
 def model_facts(model: Precompiled) -> list[tuple[str, str]]:
-    """What a user may want to know of a compiled model besides how to call it."""
+    """Return the facts about a compiled model, by name, to show to a user."""
     manifest = model.manifest
 
     if manifest is None:
@@ -85,7 +85,7 @@ def model_facts(model: Precompiled) -> list[tuple[str, str]]:
 
 
 def _unbroken(shape: Shape) -> str:
-    """A shape that no terminal's width breaks in two."""
+    """Return a shape without spaces, at which a terminal would break it."""
     return show_shape(shape).replace(" ", "")
 
 
@@ -108,7 +108,7 @@ def _default(spec: TensorSpec) -> str:
 
 
 def print_models(models: Iterable[Entry]) -> None:
-    """A row a version of the entries of `GET /v1/models`; below, what is wrong."""
+    """Print a row for each version of `GET /v1/models`, then all errors."""
     models = list(models)
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, width=None if terminal else FILE_WIDTH)
@@ -136,7 +136,7 @@ def model_table(models: Iterable[Entry]) -> Table:
 
 
 def problems(models: Iterable[Entry]) -> Iterator[str]:
-    """Why a version can't answer, or answers with older files."""
+    """Yield why versions can't answer, or answer with older files."""
     for model in models:
         for version in model["versions"]:
             name = f"{model['name']}/{version['version']}"
@@ -145,11 +145,11 @@ def problems(models: Iterable[Entry]) -> Iterator[str]:
                 yield f"{name}: {error}"
 
             if update_error is not None:
-                yield f"{name}: what its files hold now isn't served: {update_error}"
+                yield f"{name}: its present files aren't served: {update_error}"
 
 
 def printable(text: str) -> str:
-    """`text` without what would move a terminal's cursor, or worse."""
+    """Return `text` with characters escaped that would control a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

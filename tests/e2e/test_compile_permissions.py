@@ -51,7 +51,7 @@ def test_an_operation_must_be_allowed_to_compile_or_inspect(
     assert "--allow-ops" in refused.output
     assert (allowed.exit_code, again.exit_code) == (0, 0), allowed.output
     assert "telling: compiled," in allowed.output
-    assert "telling: was there already," in again.output
+    assert "telling: already there," in again.output
     assert (shown.exit_code, "curl" in shown.output) == (0, True)
 
 

@@ -306,7 +306,7 @@ def test_compile_makes_what_serve_takes(folder: Path, tmp_path: Path) -> None:
 
     assert first.returncode == second.returncode == 0, first.stderr
     assert "frozen: compiled," in first.stdout
-    assert "frozen: was there already," in second.stdout
+    assert "frozen: already there," in second.stdout
     names = {file.name for file in next(output.glob("[0-9a-f]*")).iterdir()}
     assert names - {"portable.pb.gz"} == {"graph.pb", "weights.bin", "manifest.json"}
 

@@ -85,7 +85,7 @@ def test_models_is_a_table(operator: Operator) -> None:
 def test_what_a_server_says_does_not_move_the_cursor(operator: Operator) -> None:
     result = operator.run("models")
 
-    assert "ranking/4: what its files hold now isn't served: cut \\x1b[2J short" in (
+    assert "ranking/4: its present files aren't served: cut \\x1b[2J short" in (
         result.output
     )
     assert "\x1b" not in result.output

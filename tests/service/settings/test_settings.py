@@ -220,7 +220,7 @@ def test_folders_that_links_may_lead_into(
     [
         ("none", "there is no file or folder"),
         ("file", "is not a folder"),
-        ("/", "is everything; name the folder that the models are in"),
+        ("/", "is everything; name the folder that holds the models"),
     ],
 )
 def test_folders_that_links_may_not_lead_into(

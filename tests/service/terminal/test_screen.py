@@ -106,7 +106,7 @@ def test_an_update_that_failed_is_shown_beside_what_answers() -> None:
     text = shown(replace(available("ranking"), update_error="it is cut."))
 
     assert "● ranking" in text
-    assert "! ranking: what its files hold now isn't served: it is cut." in text
+    assert "! ranking: its present files aren't served: it is cut." in text
 
 
 def test_a_model_without_signatures_shows_its_state() -> None:
@@ -122,14 +122,14 @@ def test_what_was_passed_over_is_said() -> None:
 def test_an_empty_repository_is_said() -> None:
     text = shown()
     assert "There is no model in /." in text
-    assert "they are taken up while the server runs." in text
+    assert "the running server will find them." in text
 
 
 def test_what_is_looked_at_once_must_be_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TANDEM_SCAN_SECONDS", "0")
-    assert "SavedModel folders, and start again." in shown()
+    assert "SavedModel folders, and restart the server." in shown()
 
 
 @pytest.mark.parametrize(
