@@ -71,20 +71,21 @@ class Sides:
     def turn(self, contender: str, case: Case, seconds: float) -> float:
         """Return one contender's seconds a call, measured over `seconds`."""
         if contender == OURS:
-            folder = self.artifacts[case.title]
-            return self.ours.call(time_ours, folder, self.threads, case.rows, seconds)
+            return self.ours.call(time_ours, *self._ours(case), seconds)
 
-        path = self.files[case.title]
-        return self.keras.call(
-            time_keras, contender, path, self.threads, case.rows, seconds
-        )
+        return self.keras.call(time_keras, contender, *self._keras(case), seconds)
 
     def difference(self, case: Case) -> float:
         """Return the largest difference between the two sides' answers."""
-        file, folder = self.files[case.title], self.artifacts[case.title]
-        theirs = self.keras.call(answer_traced, file, self.threads, case.rows)
-        ours = self.ours.call(answer_ours, folder, self.threads, case.rows)
+        theirs = self.keras.call(answer_traced, *self._keras(case))
+        ours = self.ours.call(answer_ours, *self._ours(case))
         return float(np.max(np.abs(theirs - ours)))
+
+    def _keras(self, case: Case) -> tuple[Path, int, int]:
+        return self.files[case.title], self.threads, case.rows
+
+    def _ours(self, case: Case) -> tuple[Path, int, int]:
+        return self.artifacts[case.title], self.threads, case.rows
 
 
 def measure(run: Run) -> Report:

@@ -12,7 +12,6 @@ import asyncio
 import gc
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -30,6 +29,8 @@ from inference.runtime.servable import Servable, Threads
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    Waiting: TypeAlias = tuple[bytes, asyncio.Future[Any]]
+    """The doubles of some rows, and the future of their answers."""
     Message: TypeAlias = dict[str, Any]
     Receive: TypeAlias = Callable[[], Awaitable[Message]]
     Send: TypeAlias = Callable[[Message], Awaitable[None]]
@@ -40,16 +41,8 @@ WIDE = 8
 """From so many outputs on, NumPy's numbers are written faster than Python's."""
 
 
-@dataclass(slots=True)
-class Waiting:
-    """The doubles of some rows, and who waits for their answers."""
-
-    doubles: bytes
-    future: asyncio.Future[Any]
-
-
 class Batcher:
-    """Runs one model in a thread of its own, with all rows that wait for it."""
+    """One model in a thread of its own, run with all rows that wait for it."""
 
     def __init__(self, folder: Path) -> None:
         self._servable = Servable(Artifact(folder), threads=Threads(intra_op=1))
@@ -67,14 +60,14 @@ class Batcher:
         Thread(target=self._work, daemon=True).start()
 
     def submit(self, doubles: bytes) -> asyncio.Future[Any]:
-        """The rows of the answer, from the next batch but one at the latest."""
+        """Return the rows of the answer, from the next batch but one at the latest."""
         self._loop = asyncio.get_running_loop()
         future = self._loop.create_future()
-        self._waiting.append(Waiting(doubles, future))
+        self._waiting.append((doubles, future))
 
         if not self._busy:
             self._busy = True
-            # Whoever came in the same turn of the loop goes along.
+            # Requests of the same turn of the loop go along.
             self._loop.call_soon(self._start)
 
         return future
@@ -82,8 +75,8 @@ class Batcher:
     def _start(self) -> None:
         rows = taken = 0
 
-        for each in self._waiting:
-            rows += len(each.doubles) // self._row_bytes
+        for doubles, _ in self._waiting:
+            rows += len(doubles) // self._row_bytes
 
             if taken and rows > MAX_ROWS:
                 break
@@ -96,7 +89,7 @@ class Batcher:
     def _work(self) -> None:
         while True:
             batch = self._batches.get()
-            answers = self._run(b"".join([each.doubles for each in batch]))
+            answers = self._run(b"".join([doubles for doubles, _ in batch]))
             self._loop.call_soon_threadsafe(self._finish, batch, answers)
 
     def _run(self, doubles: bytes) -> Any:
@@ -114,11 +107,11 @@ class Batcher:
 
         start = 0
 
-        for each in batch:
-            end = start + len(each.doubles) // self._row_bytes
+        for doubles, future in batch:
+            end = start + len(doubles) // self._row_bytes
 
-            if not each.future.done():
-                each.future.set_result(answers[start:end])
+            if not future.done():
+                future.set_result(answers[start:end])
 
             start = end
 
@@ -135,40 +128,26 @@ class Bound:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         message = await receive()
-        body = message["body"]
+        parts = [message["body"]]
 
-        if message["more_body"]:
-            body = await _rest(body, receive)
+        while message["more_body"]:
+            message = await receive()
+            parts.append(message["body"])
 
+        body = b"".join(parts)
         answers = await self._batchers[scope["path"]].submit(self._doubles(body))
         text = orjson.dumps({"predictions": answers}, option=orjson.OPT_SERIALIZE_NUMPY)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", b"%d" % len(text)),
-                ],
-            }
-        )
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(text)),
+        ]
+        start = {"type": "http.response.start", "status": 200, "headers": headers}
+        await send(start)
         await send({"type": "http.response.body", "body": text})
 
     def _doubles(self, body: bytes) -> bytes:
         document: Any = self._parser.parse(body)
         return bytes(document["instances"].as_buffer(of_type="d"))
-
-
-async def _rest(body: bytes, receive: Receive) -> bytes:
-    parts = [body]
-    more = True
-
-    while more:
-        message = await receive()
-        parts.append(message["body"])
-        more = message["more_body"]
-
-    return b"".join(parts)
 
 
 def main(port: int, folders: dict[str, Path]) -> None:

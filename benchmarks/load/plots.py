@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, isfinite, nan
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -25,7 +25,6 @@ from benchmarks.load.workloads import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 PERCENTILES = {"p50": "50", "p90": "90", "p99": "99", "p999": "99.9"}
 WIDTH, HEIGHT = 5.2, 4.4
 """Inches of a panel."""
-LINE_HEIGHT = 15.0
-"""Pixels at matplotlib's own resolution."""
 INK, FAINT = "#22303c", "#d8dee4"
 COLOURS = {
     TANDEM: "#0b6e99",
@@ -50,13 +47,9 @@ COLOURS = {
     "bentoml": "#c2417c",
     "flask": "#a8853a",
 }
-SHADES = {50: "#9ecbe0", 70: "#3d93b8", 90: "#0b4f6e"}
 STYLE: Any = {
-    "font.size": 10,
-    "font.family": "DejaVu Sans",
     "text.color": INK,
     "axes.labelcolor": INK,
-    "axes.edgecolor": "#9aa5b1",
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -65,11 +58,7 @@ STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": FAINT,
-    "grid.linewidth": 0.7,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "legend.frameon": False,
-    "figure.facecolor": "white",
     "savefig.dpi": 130,
 }
 
@@ -99,19 +88,18 @@ def _throughput(results: Results) -> Figure | None:
 
     figure: Figure
     figure, axes = plt.subplots(figsize=(8.4, 4.8))
-    ends = {}
 
     for name in names:
         keys = [Key(DENSE.name, "closed", each, name) for each in DENSE.connections]
         rates = [results.median(key, "throughput") or nan for key in keys]
-        axes.plot(DENSE.connections, rates, **_line(name))
-        ends[name] = rates[-1]
+        label = f"{name}  {rates[-1]:,.0f}"
+        axes.plot(DENSE.connections, rates, label=label, **_line(name))
 
     axes.set(xscale="log", yscale="log", xlabel="connections")
     axes.set_title(f"Answers a second: {DENSE.title}, JSON, one core")
     axes.set_xticks(DENSE.connections, [str(each) for each in DENSE.connections])
     _round_ticks(axes)
-    _name_ends(axes, DENSE.connections[-1], ends)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -179,28 +167,14 @@ def _bars(axes: Axes, results: Results, workload: Workload) -> None:
         (results.median(standard(workload, name), "throughput") or 0) * workload.rows
         for name in names
     ]
-    bars = axes.barh(names, rates, color=[COLOURS[name] for name in names], height=0.62)
-    axes.bar_label(
-        bars,
-        [f"{rate:,.1f}" for rate in rates],
-        padding=4,
-        fontsize=9,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        zorder=4,
-    )
+    bars = axes.barh(names, rates, color=[COLOURS[name] for name in names])
+    axes.bar_label(bars, [f"{rate:,.1f}" for rate in rates], padding=4, fontsize=9)
     limit = results.limit(workload.model)
 
     if limit is not None:
-        axes.axvline(limit, color=INK, linestyle=(0, (4, 3)), linewidth=1.2)
-        axes.annotate(
-            f"in process: {limit:,.0f}",
-            (limit, 1),
-            (-4, 2),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            horizontalalignment="right",
-            fontsize=8.5,
-        )
+        label = f"in process: {limit:,.0f}"
+        axes.axvline(limit, color=INK, linestyle=(0, (4, 3)), label=label)
+        axes.legend(loc="lower right", fontsize=8.5)
 
     axes.set_xlim(0, max([*rates, limit or 0]) * 1.12)
     axes.grid(visible=False, axis="y")
@@ -216,8 +190,8 @@ def _percentiles(axes: Axes, results: Results, workload: Workload) -> None:
             axes.plot(
                 list(PERCENTILES.values()),
                 [results.median(key, name) or nan for name in PERCENTILES],
-                color=SHADES[percent] if ours else COLOURS[server],
-                alpha=1 if ours else 0.35 + percent / 200,
+                color=COLOURS[server],
+                alpha=percent / 100,
                 linestyle="-" if ours else (0, (4, 2)),
                 marker="o",
                 markersize=4.5,
@@ -275,23 +249,3 @@ def _round_ticks(axes: Axes) -> None:
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set_yticks([tick for tick in ticks if low <= tick <= high])
-
-
-def _name_ends(axes: Axes, x: float, ends: Mapping[str, float]) -> None:
-    """Write each server's name at `x`, where its line ends, apart from one another."""
-    known = {name: rate for name, rate in ends.items() if isfinite(rate)}
-    last = -inf
-
-    for name, rate in sorted(known.items(), key=lambda each: each[1]):
-        place = max(axes.transData.transform((1, rate))[1], last + LINE_HEIGHT)
-        last = place
-        axes.annotate(
-            f"{name}  {rate:,.0f}",
-            (x, axes.transData.inverted().transform((0, place))[1]),
-            (10, 0),
-            textcoords="offset points",
-            verticalalignment="center",
-            color=COLOURS[name],
-            fontweight="bold" if name == TANDEM else "normal",
-            annotation_clip=False,
-        )

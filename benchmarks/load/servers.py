@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from benchmarks.load.workloads import Workbench
 
 TANDEM, LOGGED, BOUND = "tandem", "tandem-log", "bound"
+ENVIRONMENTS = {"flask": peers.SHARED}
+"""Where a peer shares one of another name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,19 +106,22 @@ def _bound(bench: Workbench, model: str, ports: list[int]) -> list[str]:
 
 
 def _peer(
-    environment: str, *arguments: str
-) -> Callable[[Workbench, str, list[int]], list[str]]:
-    """Fill in `{port}` and `{folder}`, which is for files of the peer's own."""
+    name: str, *arguments: str, path: str = "/predict", form: Form = "instances"
+) -> Server:
+    """Describe a server that is installed; `{port}` and `{folder}`, which is for files
+    of its own, are filled in."""
+    environment = ENVIRONMENTS.get(name, name)
 
     def command(bench: Workbench, model: str, ports: list[int]) -> list[str]:
-        folder = bench.logs / f"{environment}-{model}"
-        folder.mkdir(exist_ok=True)
+        folder = bench.run.subfolder(f"logs/{environment}-{model}")
         _write_mlserver(folder, ports)
         binaries = bench.run.peers_home / environment / "bin"
         filled = [each.format(port=ports[0], folder=folder) for each in arguments]
         return [str(binaries / filled[0]), *filled[1:]]
 
-    return command
+    return Server(
+        name=name, command=command, form=form, path=path, environment=environment
+    )
 
 
 def _write_mlserver(folder: Path, ports: list[int]) -> None:
@@ -139,48 +144,21 @@ def _write_mlserver(folder: Path, ports: list[int]) -> None:
     (folder / "model-settings.json").write_text(json.dumps(model))
 
 
-_TENSOR_PATH = "/v2/models/m/infer"
-_FLASK = ("--app", "benchmarks.peers.flask_app:app", "run", "--port", "{port}")
-_BENTOML = ("serve", "benchmarks.peers.bentoml_app:Predict", "--port", "{port}")
+_TENSORS = "/v2/models/m/infer"
+_FLASK = ("flask", "--app", "benchmarks.peers.flask_app:app", "run")
+_BENTOML = ("bentoml", "serve", "benchmarks.peers.bentoml_app:Predict")
+_MODULE = ("python", "-m")
+_PORT = ("--port", "{port}")
 
-OURS = (
-    Server(name=TANDEM, command=_tandem),
-    Server(name=BOUND, command=_bound),
-)
+OURS = (Server(name=TANDEM, command=_tandem), Server(name=BOUND, command=_bound))
 PEERS = (
     Server(name=LOGGED, command=_logged),
-    Server(
-        name="flask",
-        path="/predict",
-        command=_peer("tf", "flask", *_FLASK),
-        environment="tf",
-    ),
-    Server(
-        name="litserve",
-        path="/predict",
-        command=_peer("litserve", "python", "-m", "benchmarks.peers.litserve_app"),
-        environment="litserve",
-    ),
-    Server(
-        name="bentoml",
-        form="bare",
-        path="/predict",
-        command=_peer("bentoml", "bentoml", *_BENTOML),
-        environment="bentoml",
-    ),
-    Server(
-        name="mlserver",
-        form="tensor",
-        path=_TENSOR_PATH,
-        command=_peer("mlserver", "mlserver", "start", "{folder}"),
-        environment="mlserver",
-    ),
-    Server(
-        name="triton",
-        form="tensor",
-        path=_TENSOR_PATH,
-        command=_peer("triton", "python", "-m", "benchmarks.peers.triton_app"),
-        environment="triton",
+    _peer("flask", *_FLASK, *_PORT),
+    _peer("litserve", *_MODULE, "benchmarks.peers.litserve_app"),
+    _peer("bentoml", *_BENTOML, *_PORT, form="bare"),
+    _peer("mlserver", "mlserver", "start", "{folder}", path=_TENSORS, form="tensor"),
+    _peer(
+        "triton", *_MODULE, "benchmarks.peers.triton_app", path=_TENSORS, form="tensor"
     ),
 )
 NAMES = {server.name: server for server in (*OURS, *PEERS)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.harness import models
 from benchmarks.harness.children import child
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Workload(NamedTuple):
     """Requests of `rows` rows to one model, over each number of `connections`.
 
     Figures are compared at `standard` of them. One that is `opened` is also asked at
@@ -35,30 +34,18 @@ class Workload:
 
 
 DENSE = Workload(
-    name="dense",
-    title="dense 32-64-64-1, one row",
-    model="dense",
-    rows=1,
-    connections=(1, 32, 128),
-    standard=32,
-    opened=True,
+    "dense", "dense 32-64-64-1, one row", "dense", 1, (1, 32, 128), 32, opened=True
 )
 MOBILENET = Workload(
-    name="mobilenet",
-    title="MobileNetV2 160×160, one row",
-    model="mobilenet",
-    rows=1,
-    connections=(8,),
-    standard=8,
-    opened=True,
+    "mobilenet", "MobileNetV2 160×160, one row", "mobilenet", 1, (8,), 8, opened=True
 )
 MOBILENET_8 = Workload(
-    name="mobilenet-8",
-    title="MobileNetV2 160×160, eight rows",
-    model="mobilenet",
-    rows=8,
-    connections=(8,),
-    standard=8,
+    "mobilenet-8",
+    "MobileNetV2 160×160, eight rows",
+    "mobilenet",
+    8,
+    (8,),
+    8,
     opened=False,
 )
 WORKLOADS = (DENSE, MOBILENET, MOBILENET_8)

@@ -72,11 +72,7 @@ def results() -> Results:
                 fast = SPEEDS[server] * share
                 rate = fast if workload.model == "dense" else MOBILENET[server]
                 rate /= workload.rows
-                _add(
-                    made,
-                    Key(workload.name, "closed", connections, server),
-                    rate,
-                )
+                _add(made, Key(workload.name, "closed", connections, server), rate)
 
     for workload in WORKLOADS[:2]:
         for server in ("tandem", "bound"):
@@ -93,16 +89,9 @@ def results() -> Results:
                 9000 if kind == "alone" else 4400,
             )
 
+    _add(made, Key(FAIRNESS, "alone", 0, TANDEM, LIGHT), 100)
     _add(
-        made,
-        Key(FAIRNESS, "alone", 0, TANDEM, LIGHT),
-        100,
-    )
-    _add(
-        made,
-        Key(FAIRNESS, "together", HEAVY_CONNECTIONS, TANDEM, LIGHT),
-        100,
-        p99=12.0,
+        made, Key(FAIRNESS, "together", HEAVY_CONNECTIONS, TANDEM, LIGHT), 100, p99=12.0
     )
     return made
 
