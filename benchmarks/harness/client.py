@@ -1,4 +1,4 @@
-"""Keep-alive clients that check every answer."""
+"""One kept connection, and clients that check every answer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,86 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmarks.harness.connection import Connection
+from httptools import HttpParserError, HttpResponseParser
+
+from benchmarks.harness.servers import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.harness.exchanges import Exchange
 
-HOST = "127.0.0.1"
+
+class Connection(asyncio.Protocol):
+    """A connection with at most one request on it, fast enough to measure with."""
+
+    __slots__ = ("_answer", "_loop", "_parser", "_parts", "_transport", "idle_since")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._parser = HttpResponseParser(self)
+        self._parts: list[bytes] = []
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self.idle_since = 0.0
+
+    @property
+    def open(self) -> bool:
+        return not self._transport.is_closing()
+
+    def send(self, data: bytes) -> None:
+        """Send a part of a request that isn't waited for."""
+        self._transport.write(data)
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Return the status and body of the response. Raises `ConnectionResetError`."""
+        if self._transport.is_closing():
+            raise ConnectionResetError
+
+        self._answer = self._loop.create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def close(self) -> None:
+        """Drop it at once, even with a request on it."""
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        # Data without a request: the server is about to close the connection.
+        if self._answer is None or self._answer.done():
+            self.close()
+            return
+
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionResetError())
+
+    def on_body(self, body: bytes) -> None:
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        assert self._answer is not None
+        body = b"".join(self._parts)
+        self._parts.clear()
+
+        if not self._parser.should_keep_alive():
+            self.close()
+
+        self._answer.set_result((self._parser.get_status_code(), body))
+
+
+async def connect(port: int) -> Connection:
+    """Open a connection. Raises `OSError` where no server listens."""
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(Connection, HOST, port)
+    return connection
 
 
 @dataclass(slots=True)
@@ -59,65 +131,33 @@ async def run_requests(
     return tally
 
 
-class _Asker:
-    """The owner of one connection, which awaits its answers."""
-
-    def __init__(self) -> None:
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
-
-    async def ask(self, connection: Connection, request: bytes) -> tuple[int, bytes]:
-        if not connection.open:
-            raise ConnectionResetError
-
-        self._answer = asyncio.get_running_loop().create_future()
-        connection.send(request, None)
-        return await self._answer
-
-    def opened(self, connection: Connection) -> None:
-        pass
-
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
-        assert self._answer is not None
-        self._answer.set_result((status, body))
-
-    def lost(self, connection: Connection) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionResetError())
-
-
 async def _keep_sending(port: int, turns: Iterator[Exchange], tally: Tally) -> None:
-    loop = asyncio.get_running_loop()
     ended = False
 
     while not ended:
-        asker = _Asker()
-        _, connection = await loop.create_connection(
-            lambda asker=asker: Connection(asker),  # type: ignore[misc]
-            HOST,
-            port,
-        )
+        connection = await connect(port)
 
         try:
-            ended = await _send_all(asker, connection, turns, tally)
-        except ConnectionError:
+            ended = await _send_all(connection, turns, tally)
+        except ConnectionResetError:
             tally.resets += 1
         finally:
             connection.close()
 
 
 async def _send_all(
-    asker: _Asker, connection: Connection, turns: Iterator[Exchange], tally: Tally
+    connection: Connection, turns: Iterator[Exchange], tally: Tally
 ) -> bool:
     """Send until the turns end or the client leaves; return whether they ended."""
     for exchange in turns:
         if exchange.leave is not None:
             tally.left += 1
-            connection.send(exchange.request[: exchange.leave.sent], None)
+            connection.send(exchange.request[: exchange.leave.sent])
             await asyncio.sleep(exchange.leave.seconds)
             return False
 
         started = time.perf_counter()
-        status, body = await asker.ask(connection, exchange.request)
+        status, body = await connection.ask(exchange.request)
         tally.add(exchange, status, body, time.perf_counter() - started)
 
     return True

@@ -6,22 +6,21 @@ import asyncio
 import ctypes
 import gc
 import os
-from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import uvloop
 
 from benchmarks.harness.children import child
-from benchmarks.harness.connection import Connection
+from benchmarks.harness.client import Connection, connect
 from benchmarks.harness.recording import OK, RESET, UNANSWERED, Recording
-from benchmarks.harness.servers import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
 
     from benchmarks.harness.children import Child
     from benchmarks.harness.exchanges import Exchange
@@ -147,24 +146,36 @@ async def send_all(streams: Sequence[Stream], span: Span) -> list[Recording]:
 
 
 class Sender:
-    """Connections, columns and samples of answers, common to both kinds."""
+    """One stream being sent; columns of it, and samples of the answers."""
 
     def __init__(self, stream: Stream, span: Span) -> None:
         self.recording = Recording()
-        self._span = span
         self._port = stream.port
         self._exchanges = stream.exchanges
-        self._requests = [exchange.request for exchange in stream.exchanges]
-        self._turn = 0
-        self._connections: set[Connection] = set()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._requests = cycle(enumerate(each.request for each in stream.exchanges))
+        self._end = span.end
+        self._last = span.end + span.drain
         self._samples: list[tuple[int, bytes]] = []
-        self._origin = 0.0
         self._answers = 0
+        self._connections: list[Connection] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, origin: float) -> None:
-        """Send from `origin`, a `perf_counter`, to the end of the span."""
-        raise NotImplementedError
+        """Send from `origin`, a `perf_counter`, to the end of the span; then wait for
+        open requests, and give up the rest."""
+        self._origin = self.recording.origin = origin
+
+        async with asyncio.TaskGroup() as self._group:
+            await self._start()
+
+            while self._tasks and (left := self._last - self._now()) > 0:
+                await asyncio.wait(self._tasks, timeout=left)
+
+            for task in self._tasks:
+                task.cancel()
+
+        for connection in self._connections:
+            connection.close()
 
     def check(self) -> None:
         """Compare the sampled answers; to be called when nothing is measured."""
@@ -172,78 +183,48 @@ class Sender:
             self.recording.checked += 1
             self.recording.wrong += not self._exchanges[turn].right(body)
 
-    def opened(self, connection: Connection) -> None:
-        self._connections.add(connection)
-
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+    async def _start(self) -> None:
+        """Begin the tasks that send."""
         raise NotImplementedError
-
-    def lost(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-
-        if connection.busy:
-            connection.busy = False
-            self._record(connection, RESET)
-
-    def _start(self, origin: float) -> None:
-        self._origin = self.recording.origin = origin
 
     def _now(self) -> float:
         return perf_counter() - self._origin
 
-    def _send(self, connection: Connection, intended: float) -> None:
-        turn = self._turn
-        self._turn = turn + 1 if turn + 1 < len(self._requests) else 0
-        connection.send(self._requests[turn], (turn, intended, self._now()))
+    def _spawn(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = self._group.create_task(sending)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _record(self, connection: Connection, status: int, body: bytes = b"") -> None:
-        turn, intended, sent = connection.sent
-        self.recording.add(intended, sent, self._now(), status)
+    async def _connect(self) -> Connection:
+        while True:
+            try:
+                connection = await connect(self._port)
+            except OSError:
+                # The server doesn't listen, or its backlog is full.
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                connection.idle_since = self._now()
+                self._connections.append(connection)
+                return connection
+
+    async def _ask(self, connection: Connection, intended: float) -> None:
+        """Send the next request, and record its outcome even if it is cancelled."""
+        turn, request = next(self._requests)
+        sent = self._now()
+        status, body = UNANSWERED, b""
+
+        try:
+            status, body = await connection.ask(request)
+        except ConnectionResetError:
+            status = RESET
+        finally:
+            self.recording.add(intended, sent, self._now(), status)
 
         if status == OK:
             self._answers += 1
 
             if self._answers % CHECK_EVERY == 1:
                 self._samples.append((turn, body))
-
-    def _open(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._connect())
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
-
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-
-        try:
-            await loop.create_connection(lambda: Connection(self), HOST, self._port)
-        except OSError:
-            # The server doesn't listen, or its backlog is full.
-            await asyncio.sleep(_POLL_SECONDS)
-            self._retry()
-
-    def _retry(self) -> None:
-        """Open another connection if one is still wanted."""
-        raise NotImplementedError
-
-    async def _finish(self) -> None:
-        """Wait for open requests, then give up the rest."""
-        last = self._span.end + self._span.drain
-
-        while self._unfinished() and self._now() < last:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL_SECONDS)
-
-        for task in list(self._opening):
-            task.cancel()
-
-        for connection in list(self._connections):
-            if connection.busy:
-                connection.busy = False
-                self._record(connection, UNANSWERED)
-
-            connection.close()
-
-    def _unfinished(self) -> bool:
-        return any(connection.busy for connection in self._connections)
 
 
 class ClosedSender(Sender):
@@ -253,137 +234,71 @@ class ClosedSender(Sender):
         super().__init__(stream, span)
         self._size = stream.connections
 
-    async def run(self, origin: float) -> None:
-        self._start(origin)
+    async def _start(self) -> None:
         await asyncio.sleep(max(-self._now(), 0))
 
         for _ in range(self._size):
-            self._open()
+            self._spawn(self._keep_asking())
 
-        await asyncio.sleep(max(self._span.end - self._now(), 0))
-        await self._finish()
+    async def _keep_asking(self) -> None:
+        while self._now() < self._end:
+            connection = await self._connect()
 
-    def opened(self, connection: Connection) -> None:
-        super().opened(connection)
-        self._next(connection)
-
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
-        self._record(connection, status, body)
-        self._next(connection)
-
-    def lost(self, connection: Connection) -> None:
-        super().lost(connection)
-        self._retry()
-
-    def _retry(self) -> None:
-        if self._now() < self._span.end:
-            self._open()
-
-    def _next(self, connection: Connection) -> None:
-        # A loop's timer may ring some microseconds early.
-        now = max(self._now(), 0.0)
-
-        if now < self._span.end and connection.open:
-            self._send(connection, now)
+            while connection.open and (now := self._now()) < self._end:
+                # A loop's timer may ring some microseconds early.
+                await self._ask(connection, max(now, 0.0))
 
 
 class OpenSender(Sender):
-    """Requests begin when they are due, on a free connection or as soon as one is."""
+    """Requests begin when they are due, on a free connection or a new one."""
 
     def __init__(self, stream: Open, span: Span) -> None:
         super().__init__(stream, span)
         self._due = stream.arrivals(span.end)
-        self._position = 0
-        self._most = stream.connections
+        self._places = asyncio.Semaphore(stream.connections)
+        self._first = min(FIRST_CONNECTIONS, stream.connections)
         self._free: list[Connection] = []
-        self._waiting: deque[float] = deque()
 
-    async def run(self, origin: float) -> None:
-        self._start(origin)
+    async def _start(self) -> None:
+        self._free += await asyncio.gather(
+            *(self._connect() for _ in range(self._first))
+        )
 
-        for _ in range(min(FIRST_CONNECTIONS, self._most)):
-            self._open()
+        with _Alarm() as alarm:
+            for position, intended in enumerate(self._due):
+                if self._now() < intended:
+                    await alarm.wait(self._origin + intended)
+                elif position % BURST == 0:
+                    await asyncio.sleep(0)
 
-        with _Alarm(asyncio.get_running_loop(), self._tick) as alarm:
-            self._alarm = alarm
-            self._tick()
-            await asyncio.sleep(max(self._span.end - self._now(), 0))
-            await self._finish()
+                self.recording.late.append(max(self._now() - intended, 0.0))
+                self._spawn(self._send(intended))
 
-    def opened(self, connection: Connection) -> None:
-        super().opened(connection)
-        self._next(connection)
+    async def _send(self, intended: float) -> None:
+        begun = False
 
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
-        self._record(connection, status, body)
+        try:
+            async with self._places:
+                connection = await self._take()
+                begun = True
+                await self._ask(connection, intended)
+                connection.idle_since = self._now()
+                self._free.append(connection)
+        finally:
+            if not begun:
+                now = self._now()
+                self.recording.add(intended, now, now, UNANSWERED)
 
-        if connection.open:
-            self._next(connection)
-
-    def lost(self, connection: Connection) -> None:
-        super().lost(connection)
-
-        if connection in self._free:
-            self._free.remove(connection)
-
-        self._retry()
-
-    async def _finish(self) -> None:
-        await super()._finish()
-
-        for intended in (*self._waiting, *self._due[self._position :]):
-            self.recording.add(intended, self._now(), self._now(), UNANSWERED)
-
-        self._waiting.clear()
-
-    def _unfinished(self) -> bool:
-        # A request due in the last instant begins a little later than that.
-        begun = self._position == len(self._due)
-        return not begun or bool(self._waiting) or super()._unfinished()
-
-    def _tick(self) -> None:
-        """Begin the requests that are due, a burst at most; set the next alarm."""
-        due, position = self._due, self._position
-        stop = min(position + BURST, len(due))
-        now = self._now()
-
-        while position < stop and due[position] <= now:
-            self._position = position + 1
-            self.recording.late.append(now - due[position])
-            self._arrive(due[position], now)
-            position += 1
-            now = self._now()
-
-        if position < len(due):
-            self._alarm.set(self._origin + due[position])
-
-    def _arrive(self, intended: float, now: float) -> None:
+    async def _take(self) -> Connection:
         while self._free:
             connection = self._free.pop()
 
-            if now - connection.idle_since < IDLE_SECONDS:
-                self._send(connection, intended)
-                return
+            if connection.open and self._now() - connection.idle_since < IDLE_SECONDS:
+                return connection
 
             connection.close()
 
-        self._waiting.append(intended)
-        self._retry()
-
-    def _next(self, connection: Connection) -> None:
-        if self._waiting:
-            self._send(connection, self._waiting.popleft())
-            return
-
-        connection.idle_since = self._now()
-        self._free.append(connection)
-
-    def _retry(self) -> None:
-        opening = len(self._opening)
-        count = len(self._connections) + opening
-
-        if opening < len(self._waiting) and count < self._most:
-            self._open()
+        return await self._connect()
 
 
 class _Setting(ctypes.Structure):
@@ -396,22 +311,18 @@ class _Setting(ctypes.Structure):
 
 
 class _Alarm:
-    """Calls `ring` on the loop's thread at an instant of `time.perf_counter`, exact to
-    some microseconds (Linux only)."""
+    """A wait for an instant that is exact to some microseconds (Linux only)."""
 
     # A loop's own timers count whole milliseconds: many requests would start in one
     # burst at each. Spinning instead would take the CPU from the responses.
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]
-    ) -> None:
-        self._loop = loop
-        self._ring = ring
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._libc = ctypes.CDLL(None, use_errno=True)
         # The clock of `time.perf_counter` is CLOCK_MONOTONIC, 1.
         self._file = self._libc.timerfd_create(1, os.O_NONBLOCK | os.O_CLOEXEC)
-        self._setting = _Setting()
-        loop.add_reader(self._file, self._wake)
+        self._rung = asyncio.Event()
+        self._loop.add_reader(self._file, self._ring)
 
     def __enter__(self) -> Self:
         return self
@@ -420,19 +331,16 @@ class _Alarm:
         self._loop.remove_reader(self._file)
         os.close(self._file)
 
-    def set(self, instant: float) -> None:
-        """Ring once at `instant`, or at once if it is over, and at no earlier one."""
-        self._setting.seconds = int(instant)
+    async def wait(self, instant: float) -> None:
+        """Return at `instant`, a `perf_counter`, or soon if it is over."""
         # All zeros would disarm the timer.
-        self._setting.nanoseconds = max(int(instant % 1 * 1e9), 1)
+        nanoseconds = max(int(instant % 1 * 1e9), 1)
+        setting = _Setting(seconds=int(instant), nanoseconds=nanoseconds)
         absolute = 1
-        setting = ctypes.byref(self._setting)
-        self._libc.timerfd_settime(self._file, absolute, setting, None)
+        self._rung.clear()
+        self._libc.timerfd_settime(self._file, absolute, ctypes.byref(setting), None)
+        await self._rung.wait()
 
-    def _wake(self) -> None:
-        try:
-            os.read(self._file, 8)
-        except BlockingIOError:
-            return
-
-        self._ring()
+    def _ring(self) -> None:
+        os.read(self._file, 8)
+        self._rung.set()
