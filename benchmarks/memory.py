@@ -37,6 +37,8 @@ RUNTIME = "inference.runtime.servable"
 KERAS, GRAPH, SAVED = "keras.models.load_model", "import_graph_def", "saved_model.load"
 OF_KERAS, OF_GRAPH = 0.5, 0.2
 PRIVATE, LEFT, SHARED, REPEATED = 0.15, 0.05, 1.05, 1.02
+UNITS = 5000
+"""Width of the large layer: 100 MB."""
 BACKBONE, SQUARE = 2000, 512
 """Width of the backbone that two versions share, 16 MB, and of the matrix that four
 signatures read, 1 MiB."""
@@ -69,11 +71,11 @@ class Repeated:
 
 def measure(run: Run) -> Report:
     """Compare the cost of loading, holding and sharing large models."""
-    units, rounds = (1000, 1) if run.quick else (5000, 3)
-    weights = units * (units + 1) * 4
+    rounds = 1 if run.quick else 3
+    weights = UNITS * (UNITS + 1) * 4
 
     with child() as writer:
-        files = writer.call(models.write_large, run.folder, units)
+        files = writer.call(models.write_large, run.folder, UNITS)
 
     artifacts = models.compile_models(files, run.folder / "cache")
     found = [
