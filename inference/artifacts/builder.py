@@ -270,7 +270,7 @@ class ArtifactBuilder:
         self._cache.refuse(folder, build.key, refusal)
 
     def _circumstances(self, build: _Build) -> str:
-        """Return what else than the files' content an error depends on."""
+        """Return the conditions of an error besides the files' content."""
         sidecar = build.files.sidecar.name if build.files.sidecar else None
         bound, links = self._permissions.memory_bytes, self._permissions.follow_links_to
         folder = f"{build.source.listing} {sorted(map(str, links))}"

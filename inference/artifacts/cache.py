@@ -35,8 +35,8 @@ SHAPING_PACKAGES = ("tensorflow", "keras", "tf_keras", "h5py")
 class CachedRefusal(BaseModel):
     """A cached compile error: its class and text.
 
-    It is valid in its own `circumstances` only: what the error or its text depends on
-    beside the artifact's key.
+    It holds in its own `circumstances` only: the conditions of the error or its text
+    besides the artifact's key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

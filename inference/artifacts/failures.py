@@ -12,7 +12,9 @@ from inference.system.memory import show_bytes
 if TYPE_CHECKING:
     from inference.artifacts.messages import CompileRequest
 
-ELSEWHERE = "or compile it ahead of time with tandem compile on a machine that has more"
+_OTHER_MACHINE = (
+    "or compile it ahead of time with tandem compile on a machine that has more"
+)
 # TensorFlow aborts if a thread has no memory for its stack. A library can't be mapped
 # for lack of memory too, unless it lies where execution isn't permitted.
 _NO_MEMORY = re.compile(
@@ -31,7 +33,7 @@ def memory_limit_text(request: CompileRequest) -> str:
     return (
         f"Compiling {_name(request)} needs more than the "
         f"{show_bytes(request.memory_bytes)} of memory that the compiler may take. "
-        f"Allow it more with --compile-memory, {ELSEWHERE}."
+        f"Allow it more with --compile-memory, {_OTHER_MACHINE}."
     )
 
 
@@ -40,7 +42,7 @@ def file_limit_text(request: CompileRequest) -> str:
     return (
         f"Compiling {_name(request)} writes a file larger than the "
         f"{show_bytes(request.memory_bytes or 0)} that the compiler may take. "
-        f"Allow it more with --compile-memory, {ELSEWHERE}."
+        f"Allow it more with --compile-memory, {_OTHER_MACHINE}."
     )
 
 
@@ -76,7 +78,7 @@ def ending_text(
         return (
             f"The compiler was killed while reading {_name(request)}, as the system "
             "does when memory is short. Give the machine or container more memory, or "
-            f"the compiler less with --compile-memory, {ELSEWHERE}.{output}"
+            f"the compiler less with --compile-memory, {_OTHER_MACHINE}.{output}"
         )
 
     if _NO_MEMORY.search(stderr):

@@ -9,7 +9,7 @@ WEIGHT = 0.1
 
 SHORTEST_SECONDS = 0.1
 LONGEST_SECONDS = 60.0
-ADVICE = "Try again later, after what Retry-After says."
+ADVICE = "Retry after the seconds in Retry-After."
 
 
 class ServiceTime:
@@ -21,9 +21,9 @@ class ServiceTime:
     def __init__(self) -> None:
         self.seconds_per_call = 0.0
 
-    def add(self, seconds: float, *, calls: int, beside: int) -> None:
-        """Record a batch of `calls` that took `seconds`, one of `beside` at a time."""
-        each = seconds / (calls * beside)
+    def add(self, seconds: float, *, calls: int, concurrent: int) -> None:
+        """Record a batch of `calls` that ran `seconds`, one of `concurrent` batches."""
+        each = seconds / (calls * concurrent)
 
         if not self.seconds_per_call:
             self.seconds_per_call = each
@@ -51,14 +51,14 @@ class AdmissionController:
 
         if waiting >= self.max_queue + idle:
             raise Overloaded(
-                f"The model is busy: {waiting} requests wait already, and it takes no "
-                f"more than {self.max_queue}. {ADVICE}",
+                f"The model is busy: {waiting} requests are waiting, the limit is "
+                f"{self.max_queue}. {ADVICE}",
                 retry_after=_retry_after(wait),
             )
 
         if wait > max(0.0, seconds):
             raise Overloaded(
-                f"The model is busy: {waiting} requests wait already, for about "
+                f"The model is busy: {waiting} requests are waiting, for about "
                 f"{wait:.3g} s, and this one has {seconds:g} s. {ADVICE}",
                 retry_after=_retry_after(wait - seconds),
             )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inference.runtime.servable import Servable
     from inference.types import Array
 
-UNLOADING = "The model is being unloaded; ask again soon."
+UNLOADING = "The model is being unloaded; retry soon."
 
 log = structlog.get_logger("tandem.models")
 
@@ -95,7 +95,7 @@ class Batcher:
         return QueueStats(
             running=len(self._running),
             waiting=len(self._queue),
-            orphans=sum(call.gone for call in self._running),
+            orphans=sum(call.abandoned for call in self._running),
             tokens=self._limiter.borrowed_tokens,
         )
 
@@ -141,7 +141,7 @@ class Batcher:
             self._leave(call)
 
     def _leave(self, call: Call) -> None:
-        call.gone = True
+        call.abandoned = True
         self._deadlines.discard(call)
         self._queue.discard(call)
         if self._queue_changed is not None:
@@ -220,7 +220,7 @@ class Batcher:
         for call in batch:
             self._expire_now()
 
-            if call.gone:
+            if call.abandoned:
                 del self._running[call]
             else:
                 await self._attempt([call])
@@ -239,7 +239,7 @@ class Batcher:
             )
         finally:
             self._service_time.add(
-                time.perf_counter() - started, calls=len(batch), beside=self._busy
+                time.perf_counter() - started, calls=len(batch), concurrent=self._busy
             )
 
     async def _expire(self) -> None:
@@ -256,7 +256,7 @@ class Batcher:
             call.fail(
                 DeadlineExceeded(_timeout_text(call, waiting=call in self._queue))
             )
-            call.gone = True
+            call.abandoned = True
             self._queue.discard(call)
 
     def _drop(self, calls: Iterable[Call]) -> None:

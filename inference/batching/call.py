@@ -20,7 +20,7 @@ class Call:
 
     `rows` is the number of rows that may be joined along dimension 0 to those of calls
     of the same `group`; a `group` of `None` runs alone. `arrived` and `deadline` are on
-    anyio's clock, in seconds. `gone` says that the caller has stopped waiting.
+    anyio's clock, in seconds. `abandoned` says that the caller has stopped waiting.
     """
 
     __slots__ = (
@@ -30,7 +30,7 @@ class Call:
         "arrived",
         "deadline",
         "ended",
-        "gone",
+        "abandoned",
         "group",
         "inputs",
         "outputs",
@@ -54,7 +54,7 @@ class Call:
         self.group = self._group() if self.rows else None
         self.arrived = arrived
         self.deadline = deadline
-        self.gone = False
+        self.abandoned = False
         self.ended = False
         self._ended = anyio.Event()
         self._result: Mapping[str, Array] = {}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from inference.compiler.rewriting.forms import GraphForm
     from inference.formats.graph.source import Source
-    from inference.inputs.given_samples import Given
+    from inference.inputs.given_samples import GivenSample
     from inference.repository.sidecar import Sidecar
     from inference.types import Signature
 
@@ -95,7 +95,7 @@ def _sample_path(
 
 def _given_samples(
     source: Source, sample: Path | None, warmup: Path | None
-) -> dict[str, list[Given]]:
+) -> dict[str, list[GivenSample]]:
     """Real inputs by signature, the sidecar's first. Raises `InvalidSidecar`."""
     signatures = source.signatures
     recorded = from_requests(read_first(warmup), signatures, source.default_signature)
@@ -111,7 +111,7 @@ def _given_samples(
 
 
 def _run_signatures(
-    source: Source, given: Mapping[str, Sequence[Given]]
+    source: Source, given: Mapping[str, Sequence[GivenSample]]
 ) -> list[SampleRun | SampleRejection]:
     """Try each signature, and leave out those that this machine can't ever run."""
     runs = [

@@ -14,7 +14,7 @@ from inference.inputs.binding import bind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inference.inputs.recorded_requests import Recorded
+    from inference.inputs.recorded_requests import RecordedRequest
     from inference.types import Array, Signature, TensorSpec
 
 # The first seeds give the rows as they are; later ones mix their values.
@@ -22,7 +22,7 @@ _LAST_PLAIN_SEED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class GivenSample:
     """Inputs for a signature; `place` is their file.
 
     The model must take a `binding` sample, which its sidecar names.
@@ -71,13 +71,13 @@ class Given:
 
 def from_sample(
     arrays: Mapping[str, Array], signatures: Mapping[str, Signature], place: str
-) -> dict[str, Given]:
+) -> dict[str, GivenSample]:
     """Assign a sample's arrays to signatures. Raises `InvalidSidecar`.
 
     An array is named after an input, or `signature/input`.
     """
     left = set(arrays)
-    found: dict[str, Given] = {}
+    found: dict[str, GivenSample] = {}
 
     for name, signature in signatures.items():
         named = {key: _input_of(key, signature) for key in arrays}
@@ -86,7 +86,7 @@ def from_sample(
 
         if inputs and (len(signatures) == 1 or inputs.keys() >= {*signature.required}):
             bound = _bound(signature, inputs, place)
-            found[name] = Given(
+            found[name] = GivenSample(
                 signature=signature, inputs=bound, place=place, binding=True
             )
 
@@ -101,10 +101,12 @@ def from_sample(
 
 
 def from_requests(
-    requests: Sequence[Recorded], signatures: Mapping[str, Signature], default: str
-) -> dict[str, Given]:
+    requests: Sequence[RecordedRequest],
+    signatures: Mapping[str, Signature],
+    default: str,
+) -> dict[str, GivenSample]:
     """Return the first of the `requests` that fits each signature."""
-    found: dict[str, Given] = {}
+    found: dict[str, GivenSample] = {}
 
     for request in requests:
         signature = signatures.get(request.signature or default)
@@ -118,7 +120,7 @@ def from_requests(
             # Reported when the request is replayed.
             continue
 
-        given = Given(signature=signature, inputs=inputs, place=request.place)
+        given = GivenSample(signature=signature, inputs=inputs, place=request.place)
 
         if all(len(inputs[name]) for name in given._in_rows()):
             found[signature.name] = given

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from inference.repository.scan import ModelFiles
 
-ELSEWHERE = "assets.extra/tf_serving_warmup_requests"
+TFS_WARMUP = "assets.extra/tf_serving_warmup_requests"
 """The place of TensorFlow Serving's recorded requests, which aren't read."""
 
 MAX_BYTES = 8 * 1024**2
@@ -31,7 +31,7 @@ MAX_REQUESTS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class RecordedRequest:
     """A recorded request; `place` is its file and line, for errors."""
 
     place: str
@@ -39,7 +39,7 @@ class Recorded:
     inputs: Mapping[str, Any]
 
 
-def read_warmup(files: ModelFiles) -> list[Recorded]:
+def read_warmup(files: ModelFiles) -> list[RecordedRequest]:
     """Read the recorded requests of a version; none without a file.
 
     Raises `InvalidModel` if one can't be read.
@@ -47,10 +47,10 @@ def read_warmup(files: ModelFiles) -> list[Recorded]:
     return [] if files.warmup is None else list(_parse(files.warmup))
 
 
-def read_first(path: Path | None) -> list[Recorded]:
+def read_first(path: Path | None) -> list[RecordedRequest]:
     """Return the first readable request of each signature."""
     # Errors are reported when the requests are replayed.
-    found: dict[str | None, Recorded] = {}
+    found: dict[str | None, RecordedRequest] = {}
 
     try:
         lines = [] if path is None else _lines(path)
@@ -65,7 +65,7 @@ def read_first(path: Path | None) -> list[Recorded]:
     return list(found.values())
 
 
-def _parse(path: Path) -> Iterator[Recorded]:
+def _parse(path: Path) -> Iterator[RecordedRequest]:
     lines = [line for line in _lines(path) if line[1].strip()]
 
     if len(lines) > MAX_REQUESTS:
@@ -87,7 +87,7 @@ def _lines(path: Path) -> Iterable[tuple[int, bytes]]:
         raise InvalidModel(f"{path.name} can't be read: {exc.strerror}.") from exc
 
 
-def _request(place: str, line: bytes) -> Recorded:
+def _request(place: str, line: bytes) -> RecordedRequest:
     try:
         body = orjson.loads(line)
     except orjson.JSONDecodeError as exc:
@@ -101,7 +101,9 @@ def _request(place: str, line: bytes) -> Recorded:
     if not isinstance(signature, str | None):
         raise InvalidModel(f'{place}: "signature_name" must be a string.')
 
-    return Recorded(place=place, signature=signature, inputs=_inputs(place, body))
+    return RecordedRequest(
+        place=place, signature=signature, inputs=_inputs(place, body)
+    )
 
 
 def _inputs(place: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class GeneratedSample:
     """Random inputs by a guess; the strings `texts` are tried first."""
 
     signature: Signature
@@ -105,7 +105,7 @@ class Made:
 
     def ways(self, spec: TensorSpec) -> list[Draw]:
         hint = self.hints.of(spec.name)
-        return ways(spec, hint, texts=self.texts, longest=self._longest(spec))
+        return _ways(spec, hint, texts=self.texts, longest=self._longest(spec))
 
     def _tensor(
         self, spec: TensorSpec, rows: int, generator: np.random.Generator
@@ -115,7 +115,7 @@ class Made:
 
         shape = _shape(spec.shape, self.guess, rows)
         drawn = self.ways(spec)
-        way: int = getattr(self.guess, kind_of(spec))
+        way: int = getattr(self.guess, _kind_of(spec))
         array = drawn[min(way, len(drawn) - 1)](generator, shape)
         return array.astype(numpy_dtype(spec.dtype))
 
@@ -131,13 +131,13 @@ class Made:
 
 def candidates(
     signature: Signature, texts: Sequence[Texts] = (), hints: Hints = NO_HINTS
-) -> Iterator[Made]:
+) -> Iterator[GeneratedSample]:
     """Yield at most `MOST_CANDIDATES` candidates for `signature`, likely ones first.
 
     `texts` are sets of strings that the model is likely to take. One rare assumption
     comes before two.
     """
-    first = Made(signature=signature, hints=hints, texts=texts)
+    first = GeneratedSample(signature=signature, hints=hints, texts=texts)
     specs = [spec for spec in signature.inputs.values() if spec.required]
     axes: dict[str, Sequence[Any]] = {
         "size": _sizes(specs, hints),
@@ -146,12 +146,14 @@ def candidates(
     }
 
     for kind in ("texts", "integers", "floats"):
-        counts = [len(first.ways(spec)) for spec in specs if kind_of(spec) == kind]
+        counts = [len(first.ways(spec)) for spec in specs if _kind_of(spec) == kind]
         axes[kind] = range(max(counts, default=1))
 
     for chosen in _by_rarity(axes):
         guess = Guess(**chosen)
-        yield Made(signature=signature, guess=guess, hints=hints, texts=texts)
+        yield GeneratedSample(
+            signature=signature, guess=guess, hints=hints, texts=texts
+        )
 
 
 def _by_rarity(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -206,7 +208,7 @@ def _shape(shape: Shape, guess: Guess, rows: int) -> tuple[int, ...]:
     )
 
 
-def kind_of(spec: TensorSpec) -> str:
+def _kind_of(spec: TensorSpec) -> str:
     """Return one of `texts`, `integers` and `floats`."""
     if spec.dtype == "string":
         return "texts"
@@ -214,7 +216,7 @@ def kind_of(spec: TensorSpec) -> str:
     return "integers" if numpy_dtype(spec.dtype).kind in "iub" else "floats"
 
 
-def ways(
+def _ways(
     spec: TensorSpec,
     hint: Hint,
     *,

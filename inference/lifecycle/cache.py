@@ -135,8 +135,8 @@ class ModelCache:
 
         if failure is not None:
             raise LoadFailed(
-                f"{model.id.title} could not be loaded: {failure.reason} It is tried "
-                f"again in {math.ceil(failure.seconds)} s.",
+                f"{model.id.title} could not be loaded: {failure.reason} The next "
+                f"retry is in {math.ceil(failure.seconds)} s.",
                 retry_after=failure.seconds,
             )
 

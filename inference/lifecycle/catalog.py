@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from inference.errors import ModelNotFound, VersionNotFound
-from inference.repository.layout import loose_name
+from inference.repository.layout import normalized_name
 from inference.repository.policy import wanted
 from inference.types import ModelState
 
@@ -208,7 +208,7 @@ class Catalog:
         self._passed_over = {}
 
         for name, problems in passed_over.items():
-            self._passed_over.setdefault(loose_name(name), []).extend(problems)
+            self._passed_over.setdefault(normalized_name(name), []).extend(problems)
 
         for entry in self._entries.values():
             entry.passed_over = passed_over.get(entry.name, ())
@@ -218,7 +218,7 @@ class Catalog:
 
     def add(self, entry: Entry) -> None:
         self._entries[entry.name] = entry
-        entry.passed_over = self._passed_over.get(loose_name(entry.name), ())
+        entry.passed_over = self._passed_over.get(normalized_name(entry.name), ())
 
     def remove(self, entry: Entry) -> None:
         self._entries.pop(entry.name, None)
@@ -258,9 +258,9 @@ class Catalog:
         entry.apply_pins()
 
     def _not_found(self, name: str) -> str:
-        loose = loose_name(name)
+        loose = normalized_name(name)
         names = sorted(self._entries)
-        near = [each for each in names if loose_name(each) == loose]
+        near = [each for each in names if normalized_name(each) == loose]
         then = f"did you mean '{near[0]}'? The" if near else "the"
         return (
             f"There is no model '{name}'; {then} models are: {_listed(names)}."

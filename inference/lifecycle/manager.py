@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from inference.runtime.loader import Loader, Prepared
 
 EMPTY = (
-    "The repository holds no model now. What is served stays, as that may be a "
-    "mistake; unload it with the admin calls, or restart."
+    "The repository holds no model now. Loaded models stay, as that may be a mistake; "
+    "unload them with the admin calls, or restart."
 )
 
 log = structlog.get_logger("tandem.engine")
@@ -186,14 +186,14 @@ class ModelManager:
         if self._history.tried(model, found.fingerprint):
             return False
 
-        # An operator who asks for a rescan has mended something.
+        # An operator who asks for a rescan has repaired something.
         return quiet or not self._backoff(model)
 
     def _pending_retries(self) -> list[str]:
         """Describe the versions that failed and are to be retried."""
         return [
-            f"{model.id}: it failed, and is tried again in {math.ceil(pause)} s; "
-            "`tandem rescan` tries it now."
+            f"{model.id}: it failed; the next retry is in {math.ceil(pause)} s, or now "
+            "with `tandem rescan`."
             for entry in self._catalog.entries()
             for number, found in entry.found.items()
             if (model := entry.versions.get(number))

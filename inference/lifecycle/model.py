@@ -73,17 +73,17 @@ class Model:
 
     @property
     def settled(self) -> bool:
-        """Whether loading has ended, in success or failure."""
+        """Return whether loading has ended, in success or failure."""
         return self.state in (ModelState.AVAILABLE, ModelState.END)
 
     @property
     def withdrawn(self) -> bool:
-        """Whether requests must not load it."""
+        """Return whether requests must not load it."""
         return self.unloaded or self.retiring
 
     @property
     def current(self) -> bool:
-        """Whether what answers, or would once loaded, is what its files hold now."""
+        """Return whether its present files are what is served, or can be loaded."""
         return self.prepared is not None and self._update_error is None
 
     def status(self, labels: tuple[str, ...] = ()) -> ModelStatus:
@@ -114,7 +114,7 @@ class Model:
     def begin(self, stage: str) -> None:
         """Enter a stage of loading; a version that serves goes on serving."""
         if not self._begun:
-            log.info("model loading", **self._names(), path=self.path)
+            log.info("model loading", **self._log_fields(), path=self.path)
 
         self._begun = True
         self._stage = stage
@@ -129,7 +129,7 @@ class Model:
         self._error = self._update_error = None
         log.info(
             "model available",
-            **self._names(),
+            **self._log_fields(),
             format=manifest.source_format,
             optimization=manifest.optimization,
             compile_seconds=manifest.compile_seconds
@@ -138,14 +138,14 @@ class Model:
         )
 
         for note in manifest.notes:
-            log.info("model note", **self._names(), note=note)
+            log.info("model note", **self._log_fields(), note=note)
 
         self._changed()
 
     def fail(self, reason: str) -> None:
         """Record that its files can't be loaded; clients and operators get `reason`.
 
-        A version that serves goes on with what its files held before.
+        A version that serves goes on with its former files.
         """
         self._stage = ""
 
@@ -155,13 +155,15 @@ class Model:
             self._error = reason
 
         # What an operator must know first: whether clients are affected.
-        serving = "its former files serve on" if self.prepared else "nothing serves it"
-        log.error("model failed to load", **self._names(), reason=reason, now=serving)
+        serving = "its former files serve" if self.prepared else "it is not served"
+        log.error(
+            "model failed to load", **self._log_fields(), reason=reason, now=serving
+        )
         self._changed()
 
     @property
     def idle(self) -> bool:
-        """Whether no request holds it."""
+        """Return whether no request holds it."""
         return self.instance is None or self.instance.idle
 
     @property
@@ -183,7 +185,7 @@ class Model:
         before, self.instance = self.instance, instance
         log.info(
             "model loaded",
-            **self._names(),
+            **self._log_fields(),
             load_seconds=round(instance.loaded.seconds, 3),
             memory_bytes=instance.nbytes,
             concurrency=instance.batcher.tokens,
@@ -208,7 +210,7 @@ class Model:
         self.uninstall()
         self.prepared = None
         self._signatures = {}
-        log.info("model unloaded", **self._names())
+        log.info("model unloaded", **self._log_fields())
         self._changed()
 
     def check(self) -> None:
@@ -226,21 +228,21 @@ class Model:
 
         if self.unloaded:
             raise ModelUnloaded(
-                f"{version} has been unloaded; an operator's load brings it back."
+                f"{version} has been unloaded; an operator can load it again."
             )
 
         if self._error is not None:
             raise LoadFailed(f"{self.id.title} could not be loaded: {self._error}")
 
         doing = f" ({self._stage})" if self._stage else ""
-        raise ModelLoading(f"{self.id.title} is still loading{doing}; ask again soon.")
+        raise ModelLoading(f"{self.id.title} is still loading{doing}; retry soon.")
 
     def check_current(self) -> None:
-        """Raise `LoadFailed` if what answers isn't what its files hold now."""
+        """Raise `LoadFailed` if its present files aren't what is served."""
         if self._update_error is not None:
             raise LoadFailed(
-                f"What the files of model '{self.id.name}' hold now can't be loaded: "
-                f"{self._update_error} What they held before is served."
+                f"The new files of model '{self.id.name}' can't be loaded: "
+                f"{self._update_error} Its former files are served."
             )
 
     def deadline(self, now: float, timeout: float | None) -> float:
@@ -281,5 +283,5 @@ class Model:
         latest = self._last_request_time()
         return None if latest == NEVER else time.time() - (time.monotonic() - latest)
 
-    def _names(self) -> dict[str, str | int]:
+    def _log_fields(self) -> dict[str, str | int]:
         return {"model": self.id.name, "version": self.id.version}

@@ -1,4 +1,4 @@
-"""Digest of all files that determine what is compiled from a model."""
+"""Digest of all files that a model's artifact depends on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from inference.repository.layout import (
     SIDECAR,
     SUMS,
     WARMUP,
-    beside,
     is_saved_model,
+    other_files,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SourceDigest:
 
     @property
     def content(self) -> tuple[str, str]:
-        """The part that determines what is compiled."""
+        """The part that the artifact depends on."""
         return self.sha256, self.samples
 
 
@@ -87,7 +87,7 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
     yield path.suffix, path
     architecture = f"{path.stem}.json"
 
-    for file in beside(path):
+    for file in other_files(path):
         if file.is_file():
             role = "architecture" if file.name == architecture else ""
             yield f"{role}{file.name.removeprefix(path.stem)}", file

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from inference.repository.layout import beside
+from inference.repository.layout import other_files
 from inference.repository.scan import LIMIT
 from inference.repository.traversal import InvalidEntry
 
@@ -63,7 +63,7 @@ def _files(files: ModelFiles) -> Iterator[str]:
         yield from _below(files.path)
     else:
         yield str(files.path)
-        yield from (str(path) for path in beside(files.path) if path.is_file())
+        yield from (str(path) for path in other_files(files.path) if path.is_file())
 
     companions = (files.sidecar, files.sums, files.warmup)
     yield from (str(path) for path in companions if path is not None)

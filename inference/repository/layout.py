@@ -44,7 +44,7 @@ def is_version(path: Path) -> bool:
     return bool(VERSION.fullmatch(path.name)) and _is_folder(path)
 
 
-def meant_as_version(path: Path) -> bool:
+def is_misnamed_version(path: Path) -> bool:
     """Return whether it looks like a version's folder: `01`, `-1`, `1.5`, `v2`."""
     number = _NUMBER_LIKE.fullmatch(path.name) and not VERSION.fullmatch(path.name)
     return bool(number) and _is_folder(path)
@@ -108,7 +108,7 @@ def model_name(path: Path) -> str:
     return checkpoints.name_of(path) if checkpoints.is_graph(path) else path.stem
 
 
-def loose_name(name: str) -> str:
+def normalized_name(name: str) -> str:
     """Normalize a name: without a model file's suffix, in lower case."""
     stem, dot, suffix = name.casefold().rpartition(".")
     return stem if dot and f".{suffix}" in SUFFIXES else name.casefold()
@@ -136,7 +136,7 @@ def model_in(folder: Path, traversal: SafeTraversal) -> Path:
         raise InvalidEntry(f"{found[0].name} isn't a readable name; rename the file.")
 
     if len(found) == 1:
-        check_beside(found[0], traversal)
+        check_other_files(found[0], traversal)
         return found[0]
 
     if not found:
@@ -146,18 +146,18 @@ def model_in(folder: Path, traversal: SafeTraversal) -> Path:
     raise InvalidEntry(f"holds several models ({names}); keep one.")
 
 
-def check_beside(path: Path, traversal: SafeTraversal) -> None:
+def check_other_files(path: Path, traversal: SafeTraversal) -> None:
     """Raise `InvalidEntry` if a part of a model is missing or a bad link."""
     missing = checkpoints.incomplete(path)
 
     if missing:
         raise InvalidEntry(missing)
 
-    for each in beside(path):
+    for each in other_files(path):
         traversal.check(each)
 
 
-def beside(path: Path) -> list[Path]:
+def other_files(path: Path) -> list[Path]:
     """Return the paths of a model's other files; some may be missing."""
     if checkpoints.is_graph(path):
         return checkpoints.weights_of(path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from inference.repository.layout import (
     VERSION,
-    check_beside,
+    check_other_files,
     is_model_file,
     is_model_folder,
     is_saved_model,
@@ -140,7 +140,7 @@ def _lies_at(folder: Path, place: str, traversal: SafeTraversal) -> bool:
     if not is_model_file(folder):
         return False
 
-    check_beside(folder, traversal)
+    check_other_files(folder, traversal)
     _check_size(folder)
     return True
 

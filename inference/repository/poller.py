@@ -71,7 +71,7 @@ class RepositoryPoller:
             try:
                 snapshot = await self._scan.call()
             except Exception as exc:
-                # What is served stays: the disk may come back.
+                # Loaded models keep serving: the disk may come back.
                 self._set_error(exc)
                 return
 
@@ -81,7 +81,7 @@ class RepositoryPoller:
         try:
             apply(snapshot, quiet=quiet)
         except Exception:
-            # A mistake of ours must not end what is served.
+            # A bug of ours must not end polling and serving.
             log.exception("applying a repository scan failed")
 
     def _set_error(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""A log of entries that are passed over: when they appear, and when they are mended."""
+"""Log of entries that are passed over: once when they appear, and when repaired."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ProblemLog:
         self._last: set[str] = set()
 
     def update(self, problems: Iterable[str], *, at_once: bool) -> None:
-        """Log what one scan found to be new or mended.
+        """Log the new and the repaired problems of one scan.
 
         A new problem waits for a second scan, unless `at_once`.
         """

@@ -24,12 +24,12 @@ from inference.repository.layout import (
     SUMS,
     VERSION,
     WARMUP,
-    check_beside,
+    check_other_files,
     holds_versions,
+    is_misnamed_version,
     is_model_file,
     is_model_folder,
     is_version,
-    meant_as_version,
     model_in,
     model_name,
     name_of_folder,
@@ -215,7 +215,7 @@ class _Finder:
     def _find_file(self, path: Path, root: Path) -> None:
         """Add a bare file as version 1 of the model of its name."""
         name = model_name(path)
-        check_beside(path, self._traversal)
+        check_other_files(path, self._traversal)
         files = ModelFiles(
             id=ModelId(name, 1),
             path=path,
@@ -280,7 +280,7 @@ class _Finder:
             self._add(name_of_folder(model), found, sidecar, f"{model.name}/")
 
     def _report_misnamed(self, model: Path, children: list[Path]) -> None:
-        for path in filter(meant_as_version, children):
+        for path in filter(is_misnamed_version, children):
             self.scan.report(
                 f"{model.name}/{path.name}: not a version; versions are named 1, 2, 3 "
                 "…, without leading zeros.",
@@ -348,8 +348,8 @@ class _Finder:
 
     def _give_up(self, left: list[Path], reason: LimitReached) -> None:
         self.scan.mark_uncertain(
-            f"{left[0].name}: the repository has {reason}; this one and what comes "
-            "after it is passed over.",
+            f"{left[0].name}: the repository has {reason}; this entry and those "
+            "after it are passed over.",
             {name for path in left for name in names_of(path)},
         )
 

@@ -158,7 +158,7 @@ class RepositoryScanner:
             return None
         except (InvalidEntry, OSError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else exc
-            scan.mark_uncertain(f"{files.id}: it can't be looked at: {reason}", {name})
+            scan.mark_uncertain(f"{files.id}: it can't be read: {reason}", {name})
             return None
 
         return FoundVersion(

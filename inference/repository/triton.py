@@ -64,4 +64,4 @@ def passed_over(config: str) -> str | None:
         return None
 
     advice = "; ".join(f"{key}: {_ADVICE[key]}" for key in keys)
-    return f"only default_model_filename is read of it ({advice})."
+    return f"only its default_model_filename is read ({advice})."

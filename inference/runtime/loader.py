@@ -98,7 +98,7 @@ class Loader:
         try:
             return await self._open_once(prepared)
         except (DamagedArtifact, ForeignArtifact) as exc:
-            log.warning("compiled model is of no use", reason=str(exc))
+            log.warning("compiled model unusable", reason=str(exc))
 
         again = await self._recompile(prepared)
 

@@ -16,7 +16,7 @@ from inference.errors import (
     InputMismatch,
     InvalidModel,
 )
-from inference.inputs.recorded_requests import ELSEWHERE, read_warmup
+from inference.inputs.recorded_requests import TFS_WARMUP, read_warmup
 from inference.runtime.footprint import resident_bytes
 from inference.runtime.warmup import replay
 from inference.system.cpus import available_cpus
@@ -164,8 +164,8 @@ def _open(
     name = prepared.files.id.name
     log.info("calls at a time", model=name, chosen=tuning.describe())
 
-    if prepared.files.warmup is None and (prepared.files.path / ELSEWHERE).is_file():
-        log.info("recorded requests not read", model=name, file=ELSEWHERE)
+    if prepared.files.warmup is None and (prepared.files.path / TFS_WARMUP).is_file():
+        log.info("recorded requests not read", model=name, file=TFS_WARMUP)
 
     loaded = Loaded(
         servable=servable,

@@ -10,11 +10,11 @@ from inference.inputs.binding import bind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inference.inputs.recorded_requests import Recorded
+    from inference.inputs.recorded_requests import RecordedRequest
     from inference.runtime.servable import Servable
 
 
-def replay(servable: Servable, requests: Iterable[Recorded]) -> None:
+def replay(servable: Servable, requests: Iterable[RecordedRequest]) -> None:
     """Run the requests. Raises `InferenceError` that names the failing one."""
     for request in requests:
         name = request.signature or servable.manifest.default_signature

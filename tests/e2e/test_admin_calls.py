@@ -81,7 +81,7 @@ async def test_load_and_unload(client: Client, living: Site) -> None:
     assert unload.exit_code == 0, unload.output
     assert (unloaded["state"], unloaded["memory_bytes"]) == ("END", 0)
     assert refused.status_code == 503
-    assert "an operator's load brings it back" in refused.json()["error"]
+    assert "an operator can load it again" in refused.json()["error"]
     assert load.json()["versions"][0]["state"] == "AVAILABLE"
     assert await client.factor("admin") == 1.0
 

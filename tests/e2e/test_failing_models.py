@@ -55,7 +55,7 @@ async def test_a_model_that_fails_to_load_is_not_loaded_at_every_request(
     assert {answer.status_code for answer in answers} == {503}
     assert "can't be written" in load.json()["error"]
     assert all("can't be written" in answer.json()["error"] for answer in answers)
-    assert "tried again in" in answers[-1].json()["error"]
+    assert "next retry is in" in answers[-1].json()["error"]
     assert len(living.events("model failed to load", "lost/1")) == 1
 
     assert (await client.admin("POST", "models/lost/load")).status_code == 200

@@ -1,4 +1,4 @@
-"""Every dtype that TensorFlow has: answered right, or refused with the cause."""
+"""Every dtype of TensorFlow: answered correctly, or refused with the cause."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SERVED = {
     "uint64": INTEGERS,
     "uint8": INTEGERS,
 }
-"""What goes in and comes out."""
+"""Dtypes of inputs and outputs."""
 
 ANSWERED = {
     "float4_e2m1fn": NUMBERS,
@@ -54,10 +54,10 @@ ANSWERED = {
     "uint2": INTEGERS,
     "uint4": INTEGERS,
 }
-"""What only comes out, as the nearest type that JSON has numbers for."""
+"""Dtypes of outputs only, as the nearest type with numbers in JSON."""
 
 BINARY = {"complex128", "complex64"}
-"""What the engine carries and JSON has no form for: a 400 that says so."""
+"""Dtypes without a form in JSON: a 400 that says so."""
 
 REFUSED = {
     "qint16",
@@ -88,7 +88,7 @@ def test_every_dtype_of_tensorflow_has_a_row() -> None:
 
 
 def frozen(path: Path, dtype: Any) -> Path:
-    """A graph that gives what it takes."""
+    """Write a graph that returns its input."""
     with tf.Graph().as_default() as graph:
         inputs = tf.compat.v1.placeholder(dtype, [None, 2], "x")
         tf.identity(inputs, "y")

@@ -1,4 +1,4 @@
-"""A folder of models of all formats, loaded behind the back of whoever asks."""
+"""A folder of models of all formats, loaded in the background."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_formats_answer_side_by_side_while_a_broken_file_is_read(
 async def test_one_model_through_the_real_compiler(
     compiled: CompiledCases, config: EngineConfig
 ) -> None:
-    """Its numbers, its sidecar, and a second engine that finds it compiled."""
+    """Answers, the sidecar, and a second engine that finds the artifact."""
     case = compiled.case("frozen_sidecar")
     folder = config.repository / "labelled"
     shutil.copytree(case.path.parent, folder)

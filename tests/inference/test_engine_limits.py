@@ -1,4 +1,4 @@
-"""An engine whose models have limits of their own, and the calls that it ends with."""
+"""Limits of an engine's models, and its exit during calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SAVED = ModelSpec(name="saved")
 
 
 def hold(monkeypatch: pytest.MonkeyPatch, method: str, gate: Gate) -> None:
-    """Let `method` of any servable wait at `gate`."""
+    """Make `method` of any servable wait at `gate`."""
     real = getattr(Servable, method)
 
     def held(*args: Any, **options: Any) -> Any:
@@ -141,7 +141,7 @@ async def test_admission_follows_the_models_state(served: EngineConfig) -> None:
 async def test_exit_waits_for_running_calls(
     compiled: CompiledCases, served: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is closed under a thread, and its client has its answer."""
+    """Nothing is closed while a thread uses it, and its client gets the answer."""
     gate = Gate()
     closed = count_closed(monkeypatch)
     results: dict[str, PredictResult] = {}

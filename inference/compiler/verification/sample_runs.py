@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inference.formats.graph.source import Source
-    from inference.inputs.given_samples import Given
+    from inference.inputs.given_samples import GivenSample
     from inference.inputs.samples import Candidate
     from inference.types import Array, Signature
 
@@ -74,7 +74,7 @@ class SampleRejection:
 
 
 def run_samples(
-    source: Source, signature: Signature, given: Sequence[Given] = ()
+    source: Source, signature: Signature, given: Sequence[GivenSample] = ()
 ) -> SampleRun | SampleRejection:
     """Find samples that the source takes for `signature`, and its answers.
 
@@ -127,7 +127,7 @@ class SampleSearch:
             or len(self._blocked) == _MAX_BLOCKED
         )
 
-    def try_given(self, given: Given) -> SampleRun | SampleRejection | None:
+    def try_given(self, given: GivenSample) -> SampleRun | SampleRejection | None:
         """The source's answers, if those to other rows than the first differ."""
         found = self.try_candidate(given)
 

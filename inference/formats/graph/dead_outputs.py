@@ -9,7 +9,7 @@ from inference.backend import tf
 from inference.formats.graph.session import SessionReference
 
 if TYPE_CHECKING:
-    from inference.inputs.samples import Made
+    from inference.inputs.samples import GeneratedSample
     from inference.types import Signature
 
 _NO_VALUE = "does not have value"
@@ -17,7 +17,7 @@ _FEW = 16
 
 
 def drop_dead(
-    session: Any, signature: Signature, samples: list[Made], notes: list[str]
+    session: Any, signature: Signature, samples: list[GeneratedSample], notes: list[str]
 ) -> Signature:
     """Leave out the outputs that have no value, and note which.
 
@@ -39,8 +39,8 @@ def drop_dead(
 
 
 def _conclusive_samples(
-    session: Any, signature: Signature, samples: list[Made]
-) -> list[Made]:
+    session: Any, signature: Signature, samples: list[GeneratedSample]
+) -> list[GeneratedSample]:
     """The first that all outputs together take, or that shows one to be dead.
 
     The likeliest few where there is none: an output alone may take one of those.
@@ -53,13 +53,15 @@ def _conclusive_samples(
     return samples[:_FEW]
 
 
-def _dead(session: Any, signature: Signature, samples: list[Made]) -> bool:
+def _dead(session: Any, signature: Signature, samples: list[GeneratedSample]) -> bool:
     """Return whether TensorFlow says so; failing on made-up inputs proves nothing."""
     said = (_runs_dead(session, signature, each) for each in samples)
     return next((each for each in said if each is not None), False)
 
 
-def _runs_dead(session: Any, signature: Signature, made: Made) -> bool | None:
+def _runs_dead(
+    session: Any, signature: Signature, made: GeneratedSample
+) -> bool | None:
     """Return whether an output has no value; `None` where the inputs are refused."""
     try:
         SessionReference(session)(signature, made.draw(made.rows, seed=0))

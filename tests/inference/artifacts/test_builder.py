@@ -1,4 +1,4 @@
-"""The compiler's child process, the cache before it, and all ways that it may end."""
+"""The compiler's child process, its cache, and its possible ends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def files(compiled: CompiledCases) -> ModelFiles:
 
 @pytest.fixture
 def file(tmp_path: Path) -> ModelFiles:
-    """A file that only a child in the compiler's place is shown."""
+    """A model file; a fake child reads it in the compiler's place."""
     path = tmp_path / "model.h5"
     path.write_bytes(b"none")
     return ModelFiles(id=ModelId("model", 1), path=path)

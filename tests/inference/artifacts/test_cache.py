@@ -205,7 +205,7 @@ def test_the_key_changes_with_the_folder(
 
 
 def test_non_shaping_sidecar_keys_leave_the_key_unchanged(folder: Path) -> None:
-    """Its comments and its concurrency shape no artifact."""
+    """The artifact doesn't depend on comments and concurrency."""
     before = key_of(folder)
     beside = folder / "model.toml"
     beside.write_text("# for two calls\nconcurrency = 2\n")

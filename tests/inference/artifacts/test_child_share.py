@@ -68,7 +68,7 @@ def test_background_child_is_bound_to_half_of_the_cpus(
 def test_child_is_not_bound_without_need(
     monkeypatch: pytest.MonkeyPatch, process: int, available: int, background: bool
 ) -> None:
-    """A container's share is of time; and what nobody waits beside has all CPUs."""
+    """A container's share is of time; without requests, a compiler has all CPUs."""
     set_cpus(monkeypatch, available, 64)
     give_share(process, background=background)
     assert os.sched_getaffinity(process) == os.sched_getaffinity(0)

@@ -1,4 +1,4 @@
-"""Model folders come from anywhere, and so may Python files that lie in them."""
+"""Model folders come from anywhere, and may contain Python files."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_a_default_keeps_every_bit(value: Any) -> None:
 
 
 def test_parsed_default_is_writable() -> None:
-    """TensorFlow and NumPy are handed it as any other input."""
+    """TensorFlow and NumPy get it like any other input."""
     spec = TensorSpec(
         name="x", tensor="x:0", dtype="int32", shape=(1,), default=np.zeros(1, "int32")
     )

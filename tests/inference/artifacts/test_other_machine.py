@@ -1,6 +1,6 @@
 """Tests of what TensorFlow does to graphs, on a machine of the other kind.
 
-TensorFlow looks once, when it is imported, whether it is to use oneDNN.
+TensorFlow decides on import whether to use oneDNN.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A file that was refused isn't shown to the compiler at each start."""
+"""Refused files aren't compiled again at each start."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_refusal_is_ignored_in_other_circumstances(
     files: ModelFiles,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The bound on memory may have decided, and the text has the file's name."""
+    """The memory limit may be the cause, and the text has the file's name."""
     child.install(monkeypatch, LASTING)
     await refused(cache, files)
     await refused(cache, files, memory_bytes=2**30)
@@ -110,7 +110,7 @@ async def test_folder_listing_is_one_of_the_circumstances(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is refused for its kind or its target, though nobody reads it."""
+    """A file that isn't read is refused for its kind or its target."""
     child.install(monkeypatch, LASTING)
     path = tmp_path / "model"
     (path / "src").mkdir(parents=True)
@@ -149,7 +149,7 @@ async def test_file_changed_during_compilation(
     monkeypatch: pytest.MonkeyPatch,
     event: str,
 ) -> None:
-    """What the compiler said is of neither content."""
+    """The compiler's result holds for neither content."""
     child.install(monkeypatch, f"echo more >> {files.path}; {event}")
 
     with pytest.raises(InvalidModel, match=r"model\.h5 changed while it was read"):

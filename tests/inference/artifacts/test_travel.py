@@ -32,7 +32,7 @@ TOLERANCE = {"half precision": 2e-2}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The graphs compiled here, answered there, and compiled there."""
+    """The graphs compiled here, their answers there, and those compiled there."""
     folder = tmp_path_factory.mktemp("travel")
     compile_all(folder / "here")
     onednn = "0" if this_machine().onednn else "1"
@@ -97,7 +97,7 @@ def test_native_form_serves_where_it_was_compiled(folder: Path) -> None:
 
 
 class Again:
-    """A compilation that puts an artifact back."""
+    """A builder that restores an artifact."""
 
     def __init__(self, version: Prepared, fresh: Path) -> None:
         self._version = version
@@ -114,7 +114,7 @@ class Again:
 
 
 def edited(source: Path, folder: Path, **changes: Any) -> Prepared:
-    """A copy of an artifact whose manifest says something else."""
+    """Copy an artifact with changes to its manifest."""
     shutil.copytree(source, folder)
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -134,7 +134,7 @@ async def test_artifact_without_a_portable_form_is_recompiled(
 
 
 async def test_failed_recompilation_is_explained(folder: Path, tmp_path: Path) -> None:
-    """As where the cache is part of an image."""
+    """For example, a cache in a container image."""
     version = edited(folder / "there" / "dense", tmp_path / "m", portable=None)
     kept = shutil.copytree(tmp_path / "m", tmp_path / "kept")
 
@@ -146,7 +146,7 @@ async def test_failed_recompilation_is_explained(folder: Path, tmp_path: Path) -
 async def test_failing_form_is_replaced_by_the_next(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreign: bool
 ) -> None:
-    """Kinds of machines may differ in more than is known of them."""
+    """Machines may differ in more than their known kind."""
     version = edited(folder / "here" / "dense", tmp_path / "m")
     run, failing = Servable.run, [False] if not foreign else [False, True]
     opened: list[bool] = []
@@ -182,7 +182,7 @@ async def test_failing_form_is_replaced_by_the_next(
 async def test_model_without_a_working_sample_is_served(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Zeros may be wrong for it: that says nothing of the machine."""
+    """Zeros may be invalid for it on any machine."""
     version = edited(folder / "there" / "dense", tmp_path / "m", warms_up=False)
     warm_up = Servable.warm_up
 

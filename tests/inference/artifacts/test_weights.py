@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 def disk_bytes(folder: Path) -> int:
-    """Return what the files in a folder take, one that is there twice by links once."""
+    """Return the bytes of the files in a folder, linked ones counted once."""
     found = [path.stat() for path in folder.rglob("*") if path.is_file()]
     return sum({each.st_ino: each.st_size for each in found}.values())
 
 
 def written(folder: Path, *values: Array, owned: Collection[str] = ()) -> list[Weight]:
-    """Where each of `values`, called v0, v1 …, is in the artifact in `folder`."""
+    """Write `values` as v0, v1 … to the artifact in `folder`; return their places."""
     named = {f"v{number}": value for number, value in enumerate(values)}
     large = externalize(tf1.GraphDef(), named, written=owned).large
     writer = WeightWriter(Artifact(folder))
@@ -68,7 +68,7 @@ def test_a_large_weight_has_a_file_named_by_its_content(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [2048, OWN_FILE], ids=["small", "large"])
 def test_equal_bytes_are_stored_once(tmp_path: Path, size: int) -> None:
-    """Whatever is made of them; a value of its owner alone isn't shared in place."""
+    """A writable value isn't shared within its artifact."""
     value = floats(size)
     square = value.reshape(-1, 64)
     weights = written(tmp_path, value, value.copy(), square, value.view("int32"))
@@ -109,7 +109,7 @@ def test_model_without_weights_has_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_many_weights_take_no_file_descriptors(tmp_path: Path) -> None:
-    """A server has about a thousand, and wants them for its clients."""
+    """A server has about a thousand, and needs them for connections."""
     weights = written(tmp_path, *(floats(OWN_FILE) + number for number in range(20)))
     before = len(os.listdir("/dev/fd"))
     mapped = dict(map_weights(tmp_path, weights))
@@ -145,7 +145,7 @@ def answers(artifact: Artifact) -> Array:
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
-    """Two that have their backbone in common."""
+    """Compile two versions with a common backbone."""
     folder = tmp_path_factory.mktemp("versions")
     return [compiled(folder / str(head), head) for head in (1.0, 2.0)]
 
@@ -182,7 +182,7 @@ def test_versions_share_equal_weights(tmp_path: Path, versions: list[Artifact]) 
 
 
 def test_damaged_file_is_never_shared(tmp_path: Path, versions: list[Artifact]) -> None:
-    """As the compiler's child of another model may have written it, too."""
+    """The compiler's child of another model may have written one."""
     cache = ArtifactCache(tmp_path / "cache")
     [path] = publish(cache, versions[0], "first").large_weights.iterdir()
     path.write_bytes(bytes(BACKBONE.nbytes))
@@ -220,7 +220,7 @@ def test_artifacts_keep_their_own_files_without_links(
 
 
 def test_layers_of_equal_weights_share_memory(tmp_path: Path) -> None:
-    """In the graph too: one variable, whatever number of layers reads it."""
+    """In the graph too, one variable serves all layers."""
 
     def build() -> None:
         x = rows("x", 200)

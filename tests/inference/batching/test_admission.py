@@ -10,7 +10,7 @@ def controller(max_queue: int, seconds_per_call: float = 0.0) -> AdmissionContro
     service_time = ServiceTime()
 
     if seconds_per_call:
-        service_time.add(seconds_per_call, calls=1, beside=1)
+        service_time.add(seconds_per_call, calls=1, concurrent=1)
 
     return AdmissionController(max_queue=max_queue, service_time=service_time)
 
@@ -39,7 +39,7 @@ def test_full_queue_is_refused(
         admission.check(waiting, idle, 1.0)
         return
 
-    with pytest.raises(Overloaded, match=f"no more than {max_queue}"):
+    with pytest.raises(Overloaded, match=f"the limit is {max_queue}"):
         admission.check(waiting, idle, 1.0)
 
 
@@ -82,17 +82,17 @@ def test_request_for_an_idle_token_is_always_admitted() -> None:
 
 def test_service_time_is_shared_by_a_batch() -> None:
     service_time = ServiceTime()
-    service_time.add(6.0, calls=3, beside=2)
+    service_time.add(6.0, calls=3, concurrent=2)
     assert service_time.seconds_per_call == 1.0
 
     for _ in range(200):
-        service_time.add(8.0, calls=4, beside=1)
+        service_time.add(8.0, calls=4, concurrent=1)
 
     assert service_time.seconds_per_call == pytest.approx(2.0)
 
 
 def test_service_time_is_a_moving_average() -> None:
     service_time = ServiceTime()
-    service_time.add(1.0, calls=1, beside=1)
-    service_time.add(11.0, calls=1, beside=1)
+    service_time.add(1.0, calls=1, concurrent=1)
+    service_time.add(11.0, calls=1, concurrent=1)
     assert service_time.seconds_per_call == pytest.approx(2.0)

@@ -1,4 +1,4 @@
-"""Calls of one model, run by a servable whose threads wait until they are let through.
+"""Calls of one model, run by a servable whose threads wait for the test.
 
 What happens is ordered by events: `wait_all_tasks_blocked` returns when every
 task waits for a thread, a client or the time.
@@ -37,10 +37,7 @@ def batches(**options: float | tuple[int, ...]) -> Limits:
 async def run_behind_a_busy_one(
     limits: Limits, *calls: Call, runs: int
 ) -> tuple[Gated, Ended]:
-    """What happens to `calls` that came, in this order, while a first one ran.
-
-    They take `runs` runs after the first's.
-    """
+    """Submit `calls` in order while another runs; they take `runs` runs."""
     servable = Gated()
 
     async with serving(servable, limits) as batcher:
@@ -114,7 +111,7 @@ async def test_runner_goes_on_with_calls_that_arrived_meanwhile() -> None:
 
 
 async def test_next_call_of_an_answered_client_runs() -> None:
-    """It comes in the very step in which the runner would end."""
+    """The call arrives in the step in which the runner would end."""
     servable = Gated(open=True)
 
     async with serving(servable) as batcher:
@@ -214,7 +211,7 @@ async def test_single_call_is_padded() -> None:
 
 
 async def test_batch_with_missing_output_rows_is_rerun_one_by_one() -> None:
-    """What one call gets when it runs alone is right, however many rows that are."""
+    """A call that runs alone gets all rows of the output."""
     calls = [call(1, of=SHORT), call(2, of=SHORT), call(3, 4, of=SHORT)]
     servable, ended = await run_behind_a_busy_one(Limits(), *calls, runs=4)
 

@@ -1,4 +1,4 @@
-"""Clients that hang up, clients that are refused, and models that are neighbours."""
+"""Clients that disconnect, clients that are refused, and other models beside them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_call_cancelled_while_running_is_an_orphan() -> None:
 @pytest.mark.parametrize("tokens", [1, 2])
 @pytest.mark.parametrize("max_queue", [0, 1, 3])
 async def test_full_queue_refuses_at_once(tokens: int, max_queue: int) -> None:
-    """Those that came in one moment, too: what can run doesn't wait."""
+    """Also calls that arrive at once; those that can run don't wait."""
     servable = Gated()
     limits = Limits(
         concurrency=tokens, max_queue=max_queue, batching=Batching(max_rows=1)
@@ -185,7 +185,7 @@ async def test_cancelled_call_frees_its_place() -> None:
 async def test_retry_after_is_measured(
     monkeypatch: pytest.MonkeyPatch, number: float
 ) -> None:
-    """One call took three seconds, and four are before the next."""
+    """One call took three seconds, and four wait before the next."""
     now = iter([0.0, 3.0])
     clock = SimpleNamespace(perf_counter=lambda: next(now, 3.0))
     monkeypatch.setattr("inference.batching.batcher.time", clock)
@@ -213,7 +213,7 @@ async def test_retry_after_is_measured(
 
 
 async def test_hot_model_does_not_delay_another() -> None:
-    """Its threads are stuck and its queue is full; another model answers."""
+    """One model's threads are stuck and its queue is full; another model answers."""
     stuck, light = Gated(), Gated(open=True)
     limits = Limits(concurrency=4, max_queue=8, batching=Batching(max_rows=1))
 

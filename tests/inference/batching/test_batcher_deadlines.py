@@ -1,4 +1,4 @@
-"""Calls whose time is over: in the queue, in a thread, and in a batch that failed."""
+"""Expired calls: in the queue, in a thread, and in a failed batch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_late(outcome: object, words: str) -> bool:
 
 
 async def test_call_expired_in_the_queue_never_runs(clock: Clock) -> None:
-    """And is told at once, although the token is taken."""
+    """It fails at once, though the token is taken."""
     servable = Gated()
 
     async with serving(servable) as batcher:
@@ -69,7 +69,7 @@ async def test_call_expired_in_the_queue_never_runs(clock: Clock) -> None:
 
 
 async def test_runner_expires_calls_before_it_takes_a_batch(clock: Clock) -> None:
-    """Nothing else has told the batcher that the time passed."""
+    """No timer has woken the batcher before."""
     servable = Gated()
 
     async with serving(servable) as batcher:
@@ -100,7 +100,7 @@ async def test_call_past_its_deadline_never_runs() -> None:
 
 
 async def test_calls_expire_by_timer() -> None:
-    """Whether the thread has begun by then or not: the waiter doesn't wait for it."""
+    """The caller doesn't wait for the thread, started or not."""
     servable = Gated()
 
     async with serving(servable) as batcher:
@@ -126,7 +126,7 @@ async def test_earlier_deadline_added_later_expires_first() -> None:
 
 
 async def test_call_expired_while_running_is_an_orphan(clock: Clock) -> None:
-    """Its waiter is told at once; its token is kept until the thread ends."""
+    """It fails at once; its token is kept until the thread ends."""
     servable = Gated()
 
     async with serving(servable) as batcher:

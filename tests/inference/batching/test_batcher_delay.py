@@ -1,4 +1,4 @@
-"""Calls that an idle model holds back, for others to join them."""
+"""Calls that an idle model holds back to batch them with others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def delayed(seconds: float = HOUR, *, tokens: int = 1, max_rows: int = 64) -> Li
 
 
 async def held_back(batcher: Batcher, servable: Gated, *calls: Call) -> Ended:
-    """Submit `calls`, of which the last one ends the waiting of the others."""
+    """Submit `calls`; the last one fills the batch of the others."""
     ended = Ended(batcher)
 
     async with anyio.create_task_group() as tasks:
@@ -39,7 +39,7 @@ async def held_back(batcher: Batcher, servable: Gated, *calls: Call) -> Ended:
 
 @pytest.mark.parametrize("tokens", [1, 3])
 async def test_idle_model_waits_for_a_full_batch(tokens: int) -> None:
-    """Whichever of the runners waits: all hear of it."""
+    """All waiting runners are woken."""
     servable = Gated(open=True)
 
     async with serving(servable, delayed(tokens=tokens, max_rows=4)) as batcher:
@@ -69,7 +69,7 @@ async def test_full_batch_wakes_every_runner() -> None:
 
 
 async def test_held_back_token_counts_as_idle() -> None:
-    """Who is held back for it takes no place of those that wait."""
+    """A held-back call takes no place in the queue."""
     servable = Gated(open=True)
     limits = replace(delayed(max_rows=2), max_queue=1)
 
@@ -88,7 +88,7 @@ async def test_batch_runs_after_the_delay() -> None:
 
 
 async def test_call_near_its_deadline_is_not_held_back() -> None:
-    """And takes those of its group with it."""
+    """It takes its group's other calls with it."""
     servable = Gated(open=True)
 
     async with serving(servable, delayed()) as batcher:

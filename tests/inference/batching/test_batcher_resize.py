@@ -1,4 +1,4 @@
-"""How many calls run at a time, changed while they do."""
+"""Changes of the concurrency while calls run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thousands of calls of all kinds at once: each ends as it should, nothing is left."""
+"""Thousands of calls of all kinds at once: each ends as it should, and none is left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOUR = 3600.0
 
 @dataclass(slots=True)
 class Clients:
-    """Each sends one call after the other, and is as impatient as chance has it."""
+    """Send one call after the other, with random timeouts."""
 
     batcher: Batcher
     chance: random.Random

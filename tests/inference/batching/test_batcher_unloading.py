@@ -1,4 +1,4 @@
-"""A batcher that ends while calls wait and run."""
+"""Unloading while calls wait and run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ragged and sparse tensors in SavedModels: in by their parts, out as one."""
+"""Ragged and sparse tensors in SavedModels: parts as inputs, wholes as outputs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def servable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servable]:
 
 
 def ask(servable: Servable, **body: Any) -> Any:
-    """The answer to `body`, as a client gets it."""
+    """Return the answer to `body`, as a client gets it."""
     call = decode(json.dumps(body).encode())
     name = call.signature or servable.manifest.default_signature
     signature = servable.signatures[name]
@@ -185,7 +185,7 @@ def test_metadata_names_the_part_of_each_input(servable: Servable) -> None:
 def test_mismatched_row_splits_are_refused(
     servable: Servable, splits: list[int]
 ) -> None:
-    """TensorFlow takes them: the answer would lack rows, or repeat them."""
+    """TensorFlow takes them, and would drop or repeat rows."""
     inputs = {"x": [[1, 2], [3, 4]], "x_1": splits}
 
     with pytest.raises(InputMismatch, match="'x_1' don't fit the ragged input 'x'"):
@@ -210,7 +210,7 @@ def test_whole_shape_of_parts(
 
 
 def test_samples_have_fitting_parts(servable: Servable) -> None:
-    """So the graph is optimised and compared, and warm before the first request."""
+    """So the graph is optimized, compared, and warmed up."""
     assert servable.manifest.optimization == "full"
     assert not [each for each in servable.signatures.values() if each.sample is None]
     servable.warm_up()
@@ -231,7 +231,7 @@ def test_only_requested_outputs_are_put_together(
 
 
 def sparse_in(folder: Path) -> Path:
-    """Of TensorFlow 1: a sparse tensor that the signature calls by one name."""
+    """Write a TensorFlow 1 signature with one name for a sparse tensor."""
     with tf.Graph().as_default(), tf1.Session() as session:
         sp = tf1.sparse_placeholder(tf.float32, [None, 4], "sp")
         ids = tf1.sparse_placeholder(tf.string, name="ids")

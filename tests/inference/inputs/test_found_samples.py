@@ -1,4 +1,4 @@
-"""Samples that graphs of many kinds take, found without a word of what they want."""
+"""Samples for graphs of many kinds, found without hints from the operator."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_unnamed_range_is_found(tmp_path: Path) -> None:
 
 
 def test_nan_outputs_prove_less_than_others(tmp_path: Path) -> None:
-    """A square root of a negative number is none, and all of those are equal."""
+    """A negative number's square root is NaN, and all NaNs are equal."""
 
     def rooted() -> None:
         tf.sqrt(tf.reduce_min(rows("x", 64), 1, keepdims=True), name="y")
@@ -250,7 +250,7 @@ FEATURE = tf.io.FixedLenFeature([3], tf.float32)
 def test_error_that_quotes_an_image_keeps_the_output(
     tmp_path: Path, refuse: Callable[[Any], Any]
 ) -> None:
-    """Python can't decode such a refusal, which says nothing of the output."""
+    """Python can't decode the error, which doesn't concern the output."""
 
     def build() -> None:
         text = rows("x", dtype="string")

@@ -1,4 +1,4 @@
-"""Real inputs beside a model, which it is tried on before any made-up ones."""
+"""Real inputs beside a model, tried before generated ones."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ SIDECAR = 'sample = "sample.npz"'
 
 
 def odd_length() -> None:
-    """No made-up length is this one."""
+    """Takes a length that no generated sample has."""
     tf.reshape(rows("x", None), [-1, 7, 11, 13], name="y")
 
 
 def odd_word() -> None:
-    """No made-up text has a number at this place."""
+    """Takes texts with a number, which no generated sample has."""
     words = rows("x", dtype="string")
     tf.strings.to_number(tf.strings.substr(words, 20, 2), name="y")
 
 
 def odd_numbers() -> None:
-    """No made-up numbers come to so many bits."""
+    """Takes numbers that no generated sample has."""
     places = tf.math.unsorted_segment_sum(tf.ones([40]), tf.range(40), 40)
     tf.gather(places * tf.range(40.0), rows("x", 3, dtype="int64") - 1000, name="y")
 
@@ -172,7 +172,7 @@ def dense() -> None:
     ],
 )
 def test_mismatched_recorded_request_is_skipped(tmp_path: Path, line: Any) -> None:
-    """Its fault is told when it is replayed."""
+    """It is reported when it is replayed."""
     warmup = recorded(tmp_path, line)
     manifest = compile_graph(tmp_path, dense, warmup=warmup).read_manifest()
 

@@ -1,4 +1,4 @@
-"""Row splits that don't fit what they cut are never followed."""
+"""Row splits that don't fit their values are refused."""
 
 from __future__ import annotations
 

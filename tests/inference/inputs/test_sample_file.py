@@ -1,4 +1,4 @@
-"""Where a sidecar's sample may lie, and how much of it is read."""
+"""The place and the size of a sidecar's sample."""
 
 from __future__ import annotations
 

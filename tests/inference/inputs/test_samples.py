@@ -10,8 +10,8 @@ from inference.inputs.hints import Hint, Hints
 from inference.inputs.samples import (
     MOST_CANDIDATES,
     MOST_VALUES,
+    GeneratedSample,
     Guess,
-    Made,
     candidates,
 )
 from tests.support.specs import signature, spec
@@ -21,12 +21,12 @@ KINDS = [*NUMBERS, "bool", "complex64"]
 
 
 def drawn(*specs: Any, rows: int = 4, seed: int = 0, **assumed: Any) -> dict[str, Any]:
-    made = Made(signature=signature(*specs), guess=Guess(**assumed))
+    made = GeneratedSample(signature=signature(*specs), guess=Guess(**assumed))
     return made.draw(rows, seed)
 
 
 def hinted(one: Any, hint: Hint) -> list[Any]:
-    """The values that each candidate for one input has."""
+    """Return the values of each candidate for one input."""
     hints = Hints(inputs={one.name: hint})
     made = candidates(signature(one), hints=hints)
     return [each.draw(8, 0)[one.name] for each in made]

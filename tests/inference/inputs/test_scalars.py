@@ -22,7 +22,7 @@ PICTURE = b"\x89PNG\r\n\x1a\n\x00\x00"
 
 
 def passed_on() -> None:
-    """For each dtype a scalar that is passed on, and strings that others become."""
+    """Write a graph with a scalar of each dtype, and strings from and to numbers."""
     for dtype in DTYPES:
         given = tf1.placeholder(dtype, [], name=f"in_{dtype}")
         tf.identity(given, name=f"out_{dtype}")

@@ -1,4 +1,4 @@
-"""Loaded versions within a budget: who is loaded, who waits, who goes."""
+"""Loaded versions within a budget: loads, waits and evictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.shelf import MIB, FakeLoader, shelf
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No load waits before it takes a busy version's place."""
+    """Loads evict busy versions without a wait."""
     monkeypatch.setattr(cache_module, "PATIENCE_SECONDS", 0.0)
 
 
@@ -65,7 +65,7 @@ async def test_requests_for_one_version_share_its_load() -> None:
 
 
 async def test_version_in_use_is_never_evicted() -> None:
-    """It gets no new request, ends the one that it has, and only then goes."""
+    """It gets no new request, and is closed after the one in flight."""
     async with shelf(FakeLoader(gated=True), budget=MIB) as it:
         await it.load("a", "b")
         held = it.loader.latest("a")
@@ -153,7 +153,7 @@ async def test_failed_load_backs_off() -> None:
         it.loader.stuck[ModelId("b", 1)] = LoadFailed("the disk is gone.")
 
         for _ in range(3):
-            with pytest.raises(LoadFailed, match="is gone. It is tried again") as told:
+            with pytest.raises(LoadFailed, match="gone. The next retry is in") as told:
                 await it.ask("b")
 
             assert 0 < (told.value.retry_after or 0) <= 5
@@ -172,7 +172,7 @@ async def test_unexpected_failure_affects_no_other_model() -> None:
         await it.load("a", "b")
         it.loader.stuck[ModelId("b", 1)] = RuntimeError("a bug\nand its story")
 
-        with pytest.raises(LoadFailed, match="loaded: a bug It is tried"):
+        with pytest.raises(LoadFailed, match="loaded: a bug The next retry"):
             await it.ask("b")
 
         await it.ask("a")
@@ -243,7 +243,7 @@ async def test_failed_request_releases_its_lease() -> None:
 
 
 async def test_loaded_version_answers_before_it_is_evicted() -> None:
-    """Else two models with room for one would load in turn and answer nobody."""
+    """Otherwise two models with room for one would load in turn and never answer."""
     async with shelf(budget=MIB) as it:
         await it.load("a", "b")
         model = it.catalog.find(ModelSpec(name="a"))
@@ -258,7 +258,7 @@ async def test_loaded_version_answers_before_it_is_evicted() -> None:
 
 
 async def test_closing_version_isnt_counted_as_pinned() -> None:
-    """What a pinned version was replaced by must not wait for what it was."""
+    """The replacement of a pinned version must not wait for its predecessor."""
     async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
         await it.load("a", "b")
         old = it.loader.latest("a")

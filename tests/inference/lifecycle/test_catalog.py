@@ -1,4 +1,4 @@
-"""Which version answers, what labels stand for, and what may go."""
+"""The answering version, labels, and obsolete versions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def found(*numbers: int) -> Mapping[int, FoundVersion]:
 
 
 def entry(states: Mapping[int, ModelState], *on_disk: int, **fields: Any) -> Entry:
-    """Model a with versions in these states, all on disk unless it is said which."""
+    """Make model a with versions in these states, all on disk by default."""
     files = found(*(on_disk or states))
     said = Declaration(
         table=fields.pop("table", VersionsTable(latest=1)),

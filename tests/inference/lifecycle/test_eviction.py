@@ -1,4 +1,4 @@
-"""Which version makes room, as a table."""
+"""The choice of the version to evict, as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A version in memory: what it makes of a request, who holds it, how it ends."""
+"""A version in memory: requests, leases, and its end."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_concurrency_is_bounded(servable: Held, concurrency: int) -> None:
 
 
 async def test_waiting_requests_run_as_one_batch(servable: Held) -> None:
-    """Through TensorFlow: each gets its own rows of what was run together."""
+    """Through TensorFlow: each request gets its own rows of the batch."""
     done: list[PredictResult] = []
 
     async with available(servable, Limits(concurrency=1)) as model:
@@ -167,7 +167,7 @@ async def test_full_queue_is_known_before_a_body_is_read(servable: Held) -> None
 
 
 async def test_end_waits_for_the_last_lease(servable: Held) -> None:
-    """Nothing is closed under who holds it; each end is told once."""
+    """Nothing is closed while it is leased; each release is notified once."""
     released: list[None] = []
     instance = Instance(loaded(servable), released=lambda: released.append(None))
     ended = anyio.Event()

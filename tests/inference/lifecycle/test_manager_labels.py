@@ -1,4 +1,4 @@
-"""Labels: from the sidecar, and set at run time, all of them or none."""
+"""Labels from the sidecar and set at run time, all or none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_sidecar_label_moves_once_its_version_answers() -> None:
 
 
 async def test_label_keeps_its_version_if_the_new_one_fails() -> None:
-    """Though a third version answers, and the policy asks for that alone."""
+    """Even though a third version answers, which alone the policy wants."""
     loader = FakeLoader(broken={ModelId("a", 2): InvalidModel("it is cut.")})
 
     async with shelf(loader) as it:
@@ -59,7 +59,7 @@ async def test_label_keeps_its_version_if_the_new_one_fails() -> None:
 
 
 async def test_labelled_old_version_replaces_no_newer_one() -> None:
-    """The newest fails: what answered without a label goes on answering."""
+    """The newest fails: the version that answered without a label still does."""
     loader = FakeLoader(broken={ModelId("a", 3): InvalidModel("it is cut.")})
 
     async with shelf(loader) as it:
@@ -117,7 +117,7 @@ async def test_version_without_its_label_is_unloaded() -> None:
 
 
 async def test_labels_move_all_or_none() -> None:
-    """While the last one fails, the others have not moved, nor what they left gone."""
+    """When the last one fails, the others haven't moved, and no version is unloaded."""
     loader = FakeLoader(broken={ModelId("a", 2): InvalidModel("it is cut.")})
 
     async with shelf(loader) as it:
@@ -196,7 +196,7 @@ async def test_cancelled_labelling_changes_nothing() -> None:
 
 
 async def test_refused_sidecar_removes_nothing() -> None:
-    """Labels, versions and pins are as before, until it is right."""
+    """Labels, versions and pins stay until the sidecar is valid."""
     async with shelf() as it:
         await seen(it, THREE, labels={"stable": 1}, table=ALL, pinned=["a"])
         it.loader.broken[ModelId("a", 3)] = InvalidSidecar("no such signature.")

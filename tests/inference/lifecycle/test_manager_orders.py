@@ -1,4 +1,4 @@
-"""What an operator orders: load, unload, pin, resize."""
+"""An operator's orders: load, unload, pin, resize."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ A = ModelId("a", 1)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No load waits before it takes a busy version's place."""
+    """Loads evict busy versions without a wait."""
     monkeypatch.setattr(cache_module, "PATIENCE_SECONDS", 0.0)
 
 
@@ -38,7 +38,7 @@ async def test_unloaded_version_stays_unloaded_until_load() -> None:
         for content in "a", "a", "other":
             await seen(it, {"a": {1: content}})
 
-            with pytest.raises(ModelUnloaded, match="an operator's load"):
+            with pytest.raises(ModelUnloaded, match="an operator can load it"):
                 await it.ask("a")
 
         await it.manager.load(model(it))
@@ -164,7 +164,7 @@ async def test_pinned_version_gives_way_to_its_replacement() -> None:
 
 
 async def test_pin_while_a_load_waits_for_room() -> None:
-    """The load gives up rather than wait for ever, and keeps nobody from going."""
+    """The load fails instead of waiting forever, and blocks no unload."""
     async with shelf(FakeLoader(gated=True), budget=2 * MIB) as it:
         it.loader.sizes[ModelId("c", 1)] = 2 * MIB
         await it.load("a", "b", "c")

@@ -1,4 +1,4 @@
-"""What is on disk no more, or not asked for: unloaded, or left as it is."""
+"""Versions removed from disk or from the policy: unloaded, or left as they are."""
 
 from __future__ import annotations
 

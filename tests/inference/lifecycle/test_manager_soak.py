@@ -1,4 +1,4 @@
-"""All that may happen to a few models, in any order, ends with nothing left over."""
+"""Random events on a few models leave nothing behind."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FAULTS = (
 
 
 class Unsteady(FakeLoader):
-    """Compiles and opens in a few turns of the loop, and fails now and then."""
+    """A loader that takes a few turns of the loop, and fails now and then."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__(sizes=dict(SIZES))
@@ -80,7 +80,7 @@ class Unsteady(FakeLoader):
 
 
 class Life:
-    """Steps chosen by chance; requests and orders go on beside each other."""
+    """Random steps; requests and orders run concurrently."""
 
     def __init__(self, it: Shelf, chance: random.Random) -> None:
         self._it = it
@@ -124,7 +124,7 @@ class Life:
             )
 
     async def cancelled(self) -> None:
-        """A client that hangs up: of a request, or of an order."""
+        """Cancel a request or an order."""
         act = self._chance.choice([self.ask, self.order])
 
         async with anyio.create_task_group() as tasks:
@@ -231,7 +231,7 @@ def assert_nothing_left(it: Shelf) -> None:
 
 
 async def assert_all_can_be_had(it: Shelf, loader: Unsteady) -> None:
-    """Nothing is stuck: each version that is on disk can be loaded and asked."""
+    """Check that each version on disk can be loaded and called."""
     loader.steady = True
     it.look({name: {1: "last"} for name in NAMES}, now=True)
     await it.manager.wait_settled()

@@ -1,4 +1,4 @@
-"""What is served follows what is on disk: taken up, replaced, retired."""
+"""Served versions follow the disk: loaded, replaced, retired."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ A2 = ModelId("a", 2)
 
 
 class Clock:
-    """What the manager takes for the time, where only it is to go on."""
+    """The manager's clock, advanced by hand."""
 
     now = 1000.0
 
@@ -31,7 +31,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Only the manager's back-off goes by it."""
+    """Only the manager's backoff uses it."""
     clock = Clock()
 
     class Anyio:
@@ -156,7 +156,7 @@ async def test_rescan_ends_the_backoff(clock: Clock) -> None:
         await seen(it, {"a": {2: "mended"}})
         assert it.states() == {"a/2": "END"}
         assert it.manager.problems == [
-            "a/2: it failed, and is tried again in 5 s; `tandem rescan` tries it now."
+            "a/2: it failed; the next retry is in 5 s, or now with `tandem rescan`."
         ]
 
         await seen(it, {"a": {2: "mended"}}, now=True)

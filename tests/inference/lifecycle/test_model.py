@@ -1,4 +1,4 @@
-"""One version: its states, and what it makes of a request."""
+"""One version: its states and its requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def servable(artifact: Artifact) -> Iterator[Held]:
 
 
 def check(model: Model) -> list[Callable[[], object]]:
-    """What refuses a request of a model that doesn't answer."""
+    """Return the methods that refuse requests of a model that isn't available."""
     return [model.check, model.admit, lambda: model.deadline(0.0, None)]
 
 
@@ -127,7 +127,7 @@ def test_failed_update_leaves_the_serving_files(servable: Held) -> None:
 def test_call_before_loading_is_refused() -> None:
     model, _ = new()
 
-    with pytest.raises(ModelLoading, match="still loading; ask again"):
+    with pytest.raises(ModelLoading, match="still loading; retry"):
         model.deadline(0.0, None)
 
 
@@ -138,7 +138,7 @@ def test_call_of_an_unloaded_version_is_refused(servable: Held) -> None:
     assert (model.state, model.withdrawn) == (ModelState.END, True)
 
     for refuse in check(model):
-        with pytest.raises(ModelUnloaded, match="an operator's load brings it back"):
+        with pytest.raises(ModelUnloaded, match="an operator can load it again"):
             refuse()
 
     model.unloaded = False

@@ -1,4 +1,4 @@
-"""When what failed is tried again."""
+"""Retries with exponential backoff."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files are a checkpoint of TensorFlow 1, and what is said of half a one."""
+"""TensorFlow 1 checkpoints: their files, and reports of missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`SHA256SUMS`: what it must list, what must match, what its lines may be."""
+"""`SHA256SUMS`: its required entries, matches and syntax."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_other_listed_files_are_checked(files: ModelFiles) -> None:
 
 
 def test_sums_above_may_list_other_models(files: ModelFiles) -> None:
-    """And what lies above the sums can't be listed in them."""
+    """Files above the sums can't be listed in them."""
     root = files.path.parents[2]
     versions = sorted(files.path.parent.glob("net.*"))
     sums = write_sums(root, *versions)

@@ -140,7 +140,7 @@ def test_companions_of_one_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.toml", "SHA256SUMS", "warmup.jsonl", "a.json"])
 def test_companion_outside_is_a_problem(tmp_path: Path, name: str) -> None:
-    """Served without its checksums, a model would seem to have none."""
+    """Without this, the model would be served as if it had no checksums."""
     lay(tmp_path, "outside")
     lay(tmp_path / "root", "m/a.h5", "good.h5")
     (tmp_path / "root/m" / name).symlink_to(tmp_path / "outside")

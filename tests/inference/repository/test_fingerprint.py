@@ -1,4 +1,4 @@
-"""Every way in which a version's files change is seen, without reading them."""
+"""Every change to a version's files is detected without reading them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(place: str) -> Callable[[Path], None]:
 
 
 def overwrite_alike(root: Path) -> None:
-    """The same size, and the time of the old one put back."""
+    """Same size, and the old modification time restored."""
     path = root / "m.h5"
     before = path.stat()
 
@@ -43,7 +43,7 @@ def overwrite_alike(root: Path) -> None:
 
 
 def rename_over(root: Path) -> None:
-    """Another file comes to the name, with the times of the old one."""
+    """Another file takes the name, with the old times."""
     shutil.copy2(root / "m.h5", root / "new")
     (root / "new").replace(root / "m.h5")
 
@@ -114,7 +114,7 @@ def test_swapped_kubernetes_link_is_detected(tmp_path: Path) -> None:
 
 
 def test_changed_is_the_latest_change(tmp_path: Path) -> None:
-    """The newest of all its files and folders, by the time that nobody can set."""
+    """The newest ctime of all its files and folders."""
     root = lay(tmp_path, *SAVED, "m/model.toml")
     (files,) = versions(scan_repository(root / "m"))
     os.utime(root / SAVED[0], (0, 0))

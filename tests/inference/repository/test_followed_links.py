@@ -24,7 +24,7 @@ PB = "saved_model.pb"
 
 
 def link_children(source: Path, target: Path) -> Path:
-    """As KServe's storage initialiser does it: one absolute link a child."""
+    """Link as KServe's storage initializer does: one absolute link for each child."""
     target.mkdir(parents=True)
 
     for path in source.iterdir():
@@ -35,7 +35,7 @@ def link_children(source: Path, target: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Where the files are."""
+    """The folder that links lead to."""
     return lay(tmp_path / "store", "-")
 
 
@@ -134,7 +134,7 @@ def test_circular_links_through_an_allowed_folder_are_found(
 
 
 def test_allowed_folder_may_be_a_link_or_missing(tmp_path: Path, store: Path) -> None:
-    """Volumes are swapped by their links; a mount may come back."""
+    """Volumes are swapped by links; a lost mount may return."""
     lay(store, "a.h5")
     named = tmp_path / "named"
     root = lay(tmp_path / "root", "good.h5")

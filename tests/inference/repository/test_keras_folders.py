@@ -82,7 +82,7 @@ def test_a_model_saved_without_a_zip_answers_as_its_own(
 def test_shards_answer_as_the_whole_model(
     tmp_path: Path, model: Any, kib: float
 ) -> None:
-    """Also where the variables of one layer are in two shards."""
+    """Also if the variables of one layer are in two shards."""
     path = sharded(model, tmp_path / "m", kib=kib)
 
     assert len(list(path.glob("*.h5"))) > 1

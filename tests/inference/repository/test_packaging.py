@@ -1,4 +1,4 @@
-"""Folders as other tools write them: which model of them is found, and what is said."""
+"""Other tools' folders: the model that is found, and the reports."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_versions_folder_may_be_given_itself(
 
 
 def test_a_repository_may_have_models_of_such_names(tmp_path: Path) -> None:
-    """Without what marks a tool's folder, each entry is a model."""
+    """Without the tool's marks, each entry is a model."""
     names = (f"saved_model/{PB}", f"model.savedmodel/{PB}", "model.h5", "data/model.h5")
     scan = scan_repository(lay(tmp_path, *names))
 

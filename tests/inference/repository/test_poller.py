@@ -32,7 +32,7 @@ print("loop ended")
 
 @dataclass
 class Slow:
-    """A look that answers with its number, once it is let."""
+    """A call that returns its number once the gate opens."""
 
     gate: Event = field(default_factory=Event)
     entered: Event = field(default_factory=Event)
@@ -151,7 +151,7 @@ def test_process_exits_while_a_call_hangs() -> None:
 
 
 def test_call_that_ends_after_its_loop() -> None:
-    """Its thread ends too, without a word."""
+    """Its thread ends silently."""
     gate = Event()
     threads = []
 

@@ -1,4 +1,4 @@
-"""Where a scan goes and where it doesn't: symlinks, limits, what can't be read."""
+"""Limits of a scan: symlinks, counts, unreadable entries."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SAVED = "saved_model.pb"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A repository with one good model, beside a folder that isn't of it."""
+    """Make a repository with one valid model, beside an outside folder."""
     lay(tmp_path / "outside", "a.h5", "saved/saved_model.pb", "1/a.h5")
     return lay(tmp_path / "root", "good.h5", "store/1/a.h5", "-")
 
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Nobody may read what is closed to all; root may."""
+    """Make an entry unreadable; skip the test for root."""
     if os.geteuid() != 0:
         yield
         return
@@ -147,7 +147,7 @@ def test_one_model_itself_may_be_a_link(tmp_path: Path, paths: str, link: str) -
 
 
 def test_a_kubernetes_volume(tmp_path: Path) -> None:
-    """Entries are links to `..data/x`, and `..data` is one to a dated folder."""
+    """Entries link to `..data/x`, and `..data` links to a dated folder."""
     root = lay(tmp_path / "root", "..2024_01/flowers.h5", "..2024_01/m/1/a.h5")
     (root / "..data").symlink_to("..2024_01")
     (root / "flowers.h5").symlink_to("..data/flowers.h5")

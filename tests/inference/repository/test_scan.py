@@ -15,7 +15,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def lay(root: Path, *paths: str) -> Path:
-    """Empty files below `root`; a path that ends with a slash is a folder."""
+    """Create empty files below `root`; a path that ends with a slash is a folder."""
     root.mkdir(exist_ok=True)
 
     for path in paths:

@@ -25,7 +25,7 @@ labels = { stable = 1 }
 
 
 class Clock:
-    """A time of day that only tests move; it begins before any file was made."""
+    """A clock that only tests advance; it starts before any file was written."""
 
     seconds = 0.0
 
@@ -33,7 +33,7 @@ class Clock:
         return self.seconds
 
     def pass_from(self, path: Path, seconds: float) -> None:
-        """Some time after `path` changed last."""
+        """Set the clock to some time after the last change to `path`."""
         self.seconds = path.stat().st_ctime + seconds
 
 
@@ -148,7 +148,7 @@ def test_new_version_is_quiet_some_time_after_its_last_change(
 def test_other_files_beside_a_bare_file_keep_it_quiet(
     tmp_path: Path, clock: Clock, root: str
 ) -> None:
-    """The folder of all bare files changes whenever one comes; it counts for none."""
+    """The folder of all bare files changes with each of them; it is ignored."""
     lay(tmp_path, "m.h5", "-")
     path = tmp_path / "m.h5"
 
@@ -167,7 +167,7 @@ def test_other_files_beside_a_bare_file_keep_it_quiet(
 def test_second_scan_finds_an_unchanged_version_quiet(
     tmp_path: Path, clock: Clock
 ) -> None:
-    """As files grow, each snapshot finds them different."""
+    """Growing files differ in each snapshot."""
     lay(tmp_path, "m/1/a.h5", "still.h5")
     scanner = RepositoryScanner(tmp_path, quiet_seconds=QUIET_SECONDS, clock=clock)
     path = tmp_path / "m/1/a.h5"
@@ -241,7 +241,7 @@ def test_sidecar_broken_from_the_start_is_empty(tmp_path: Path) -> None:
 def test_version_removed_during_the_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the finding and the looking at it."""
+    """It is removed between its discovery and its fingerprint."""
     lay(tmp_path, "m/1/a.h5", "m/2/a.h5", "b.h5")
 
     def vanishing(files: ModelFiles, *, folder: bool) -> Fingerprint:

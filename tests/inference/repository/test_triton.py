@@ -115,7 +115,7 @@ def test_ignored_keys_are_reported(
 
     assert "m/1" in found(done, tmp_path)
     (problem,) = done.problems
-    assert problem.startswith("m/config.pbtxt: only default_model_filename is read")
+    assert problem.startswith("m/config.pbtxt: only its default_model_filename is read")
     assert [word for word in words if word not in problem] == []
 
 

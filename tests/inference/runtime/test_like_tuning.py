@@ -1,4 +1,4 @@
-"""A new version that differs in its weights' values isn't measured once more."""
+"""A new version that differs in its weights' values alone isn't measured again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RATES = {(1, 4): 50.0, (4, 1): 100.0, (2, 2): 80.0}
 
 @pytest.fixture(autouse=True)
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The folders of the artifacts that were measured, on a machine of four CPUs."""
+    """Record the folders of measured artifacts, on a machine with four CPUs."""
     folders: list[Any] = []
 
     def measure(artifact: Any, *_: Any, **__: Any) -> dict[tuple[int, int], float]:
@@ -44,7 +44,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def version(folder: Path, number: int, *, size: int, name: str = "m") -> Prepared:
-    """A matrix of `size` rows, of `number`s."""
+    """Make a version with a matrix of `size` rows, filled with `number`."""
     folder = folder / f"{name}-{number}"
     folder.mkdir()
     matrix = np.full((size, 64), number, np.float32)
@@ -66,7 +66,7 @@ def multiply(matrix: Any) -> Any:
 
 
 async def open_all(*versions: Prepared) -> list[int]:
-    """How many calls at a time each was opened for."""
+    """Load each version; return the concurrency of each."""
     loader = Loader(None, Limits())  # type: ignore[arg-type]
     opened = [await loader.open(each) for each in versions]
 
@@ -110,7 +110,7 @@ async def test_other_shape_or_model_is_measured(
 async def test_background_measurement_has_low_priority(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what serves afterwards has a model's usual priority."""
+    """Its serving threads have the usual priority afterwards."""
     levels: list[int] = []
 
     def measure(*_: Any, **__: Any) -> dict[tuple[int, int], float]:
@@ -130,7 +130,7 @@ async def test_background_measurement_has_low_priority(
 async def test_measurements_of_another_form_or_machine_are_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder may be on a volume that many share, or in an image."""
+    """The folder may be on a shared volume, or in an image."""
     artifact = version(tmp_path, 1, size=64).compiled.artifact
     tuning.tune(artifact, cpus=4)
     portable = replace(artifact, portable=True)

@@ -1,4 +1,4 @@
-"""What is opened is measured, warm, and closed where opening fails."""
+"""Loading: measured, warmed up, and closed on failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inference.artifacts.artifact import Artifact, Manifest
 from inference.artifacts.builder import Compiled
 from inference.backend import tf
 from inference.errors import InvalidModel, LoadFailed
-from inference.inputs.recorded_requests import ELSEWHERE
+from inference.inputs.recorded_requests import TFS_WARMUP
 from inference.limits import Limits
 from inference.repository.scan import ModelFiles
 from inference.runtime.footprint import expected_bytes, resident_bytes
@@ -66,7 +66,7 @@ async def opened(version: Prepared) -> Loaded:
 
 
 def count_servables(monkeypatch: pytest.MonkeyPatch) -> list[Servable]:
-    """All that are made from now on."""
+    """Record all servables created from now on."""
     made: list[Servable] = []
     begin = Servable.__init__
 
@@ -81,8 +81,13 @@ def count_servables(monkeypatch: pytest.MonkeyPatch) -> list[Servable]:
 @pytest.mark.parametrize(
     ("beside", "warmup", "said"),
     [
-        pytest.param(ELSEWHERE, None, [ELSEWHERE], id="another server's"),
-        pytest.param(ELSEWHERE, """{"inputs": {"x": [[1, 1]]}}""", [], id="both"),
+        pytest.param(
+            TFS_WARMUP,
+            None,
+            [TFS_WARMUP],
+            id="another server's",
+        ),
+        pytest.param(TFS_WARMUP, """{"inputs": {"x": [[1, 1]]}}""", [], id="both"),
         pytest.param("assets.extra/other", None, [], id="none"),
     ],
 )
@@ -123,7 +128,7 @@ async def test_broken_warm_up_closes_the_servable(
 async def test_recorded_requests_are_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They, and not the generated ones, in all the forms of a predict body."""
+    """Recorded requests replace generated ones, in all forms of a predict body."""
     asked: list[list[list[float]]] = []
     run = Servable.run
 
@@ -188,7 +193,7 @@ async def test_too_many_recorded_requests_are_refused(
 
 
 async def test_a_version_takes_at_least_its_weights(tmp_path: Path) -> None:
-    """Whatever memory was free before: the compiler measured it on its own."""
+    """The process' free memory doesn't matter: the compiler measured it."""
     values = np.random.default_rng(3).normal(size=(2, LARGE // 8)).astype("float32")
 
     def heavy() -> None:
@@ -240,7 +245,7 @@ async def test_versions_are_loaded_one_at_a_time(
 
 
 class Again:
-    """A compilation that puts back what was compiled, or finds other files."""
+    """A builder that restores the artifact, or finds changed files."""
 
     def __init__(self, version: Prepared, backup: Path) -> None:
         self._version = version

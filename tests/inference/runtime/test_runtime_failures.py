@@ -1,4 +1,4 @@
-"""Whom a failure inside TensorFlow is blamed on."""
+"""The error classes of failures inside TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def packed() -> None:
 
 
 def breaking_itself() -> tuple[dict[str, Any], dict[str, Any]]:
-    """It throws its own variable away, so that every call but the first fails."""
+    """It destroys its own variable, so that every call but the first fails."""
     x = rows("x")
     gain = tf1.get_variable("gain", [], use_resource=True)
     y = x * gain

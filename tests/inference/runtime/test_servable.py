@@ -69,13 +69,13 @@ def servable(artifact: Artifact) -> Iterator[Servable]:
 
 @pytest.fixture
 def copy(artifact: Artifact, tmp_path: Path) -> Artifact:
-    """The artifact, to be damaged."""
+    """Return an artifact for a test to damage."""
     return Artifact(shutil.copytree(artifact.folder, tmp_path / "copy"))
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What each callable gives that a session has made."""
+    """Record the outputs of each callable that the session makes."""
     fetched = []
     make = tf1.Session._make_callable_from_options
 

@@ -1,4 +1,4 @@
-"""The measuring of pairs, on a model whose calls take a clock's word for their time."""
+"""Measuring of pairs, on a model with a simulated clock."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PAIRS = [(1, 4), (4, 1), (2, 2)]
 
 @dataclass
 class Model:
-    """Stands for `Servable` and the time: a call takes `seconds` for each row.
+    """A fake of `Servable` and the clock: a call takes `seconds` for each row.
 
     `costly` are pairs whose calls take twice that. `calls` has the pair and the rows of
     every call, `most` how many ran at a time by pair.
@@ -161,7 +161,7 @@ def test_measuring_ends_in_time(
 
 
 def test_pair_runs_its_concurrent_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each call waits for the others of its pair: fewer would wait for ever."""
+    """Each call waits for the others of its pair: fewer would wait forever."""
     model = install(monkeypatch, Model(0.001))
     together = {1: threading.Barrier(1), 3: threading.Barrier(3, timeout=60.0)}
     turning = False

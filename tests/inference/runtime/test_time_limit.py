@@ -1,4 +1,4 @@
-"""Runs that never end, or not in time."""
+"""Runs past their time limit, or without an end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOREVER = 2**62
 
 
 def turns() -> None:
-    """As many turns as it is told, one where nobody tells."""
+    """A loop of so many turns, by default one."""
     x = rows("x", 4)
     count = tf1.placeholder_with_default(np.int64(1), [], name="turns")
     first = [tf.constant(0, tf.int64), x]
@@ -36,7 +36,7 @@ def turns() -> None:
 
 
 def waiting() -> None:
-    """An operation that looks for what never comes, among as many as it is told."""
+    """An operation that searches in vain among so many elements."""
     x = rows("x", 4)
     size = tf1.placeholder_with_default(np.int64(0), [], name="turns")
     numbers = tf.data.Dataset.range(size).filter(lambda each: each < 0)
@@ -45,7 +45,7 @@ def waiting() -> None:
 
 
 def straight() -> None:
-    """A product of large matrices, and nothing that turns or waits."""
+    """A product of large matrices, without loops or waits."""
     x = rows("x", 4)
     size = tf1.placeholder_with_default(np.int64(1), [], name="turns")
     ones = tf.fill([size, size], tf.reduce_max(x) * 0.0)
@@ -58,7 +58,7 @@ def old_turns() -> None:
 
 
 def counted() -> None:
-    """TensorFlow's `For`, which no Python code makes: it counts in 32 bits."""
+    """TensorFlow's `For`, which Python code doesn't create: it counts in 32 bits."""
     x = rows("x", 4)
     count = tf1.placeholder_with_default(np.int64(1), [], name="turns")
     spec = tf.TensorSpec([None, 4], tf.float32)
@@ -88,7 +88,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 def call(servable: Servable, turns: int | None = None) -> Array:
-    """The answer to `X`, after so many turns; `None` leaves them to the graph."""
+    """Return the answer to `X` after so many turns; `None` leaves them to the graph."""
     sent = {} if turns is None else {"turns": np.array(turns)}
     return servable.run("serving_default", {"x": X, **sent})["y"]
 
@@ -113,7 +113,7 @@ def test_ending_a_run_breaks_nothing(endless: Artifact) -> None:
 
 
 def test_an_ended_run_computes_no_more(endless: Artifact) -> None:
-    """Whoever ends it waits for its operations: nothing goes on behind its back."""
+    """Ending a run waits for its operations: none goes on afterwards."""
     with Servable(endless, time_limit=0.3) as servable:
         call(servable)
 
@@ -127,7 +127,7 @@ def test_an_ended_run_computes_no_more(endless: Artifact) -> None:
 
 
 def test_the_limit_is_each_runs_own(loop: Artifact) -> None:
-    """Runs beside one that is stuck have a thread, and answer before it is ended."""
+    """Runs beside a stuck one have their own thread, and answer before it ends."""
     with (
         Servable(loop, threads=Threads(calls=2), time_limit=5.0) as servable,
         ThreadPoolExecutor(1) as pool,

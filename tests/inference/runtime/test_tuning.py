@@ -33,7 +33,7 @@ RATES = {(1, 4): 50.0, (4, 1): 100.0, (2, 2): 80.0}
 
 
 class Measuring:
-    """Stands for `measure`: gives `answer`, and notes what it was asked."""
+    """A fake of `measure`: returns `answer` and records its arguments."""
 
     def __init__(self, answer: dict[Pair, float] | Exception) -> None:
         self.answer = answer

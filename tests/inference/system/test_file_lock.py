@@ -28,7 +28,7 @@ with cache.try_lock("key"), cache.scratch() as folder:
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that compiles, as far as the cache knows."""
+    """Start a process that holds the locks of a compilation."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -51,7 +51,7 @@ def test_lock_is_exclusive(tmp_path: Path) -> None:
 def test_lock_file_removed_after_opening_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next would lock a new file, and both would hold the lock."""
+    """Otherwise the next would lock a new file, and both would hold the lock."""
     path = tmp_path / "lock"
 
     def remove_and_lock(*_: object) -> None:

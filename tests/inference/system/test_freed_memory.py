@@ -1,4 +1,4 @@
-"""Freed memory is used again: told by the page faults of a process of its own."""
+"""Reuse of freed memory, by the page faults of a subprocess."""
 
 from __future__ import annotations
 

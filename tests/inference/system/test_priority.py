@@ -1,4 +1,4 @@
-"""The priority of threads, read where the kernel tells it."""
+"""Thread priorities, read from the kernel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NICE_FIELD = 18 - 2
 
 
 def nices() -> dict[int, int]:
-    """The nice level of each thread of this process."""
+    """Return the nice level of each thread of this process."""
     found = {}
 
     for folder in Path("/proc/self/task").iterdir():

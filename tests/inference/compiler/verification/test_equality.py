@@ -14,7 +14,7 @@ from inference.compiler.verification.sample_runs import (
     SampleRun,
     run_samples,
 )
-from inference.inputs.samples import Made
+from inference.inputs.samples import GeneratedSample
 from inference.runtime.servable import Servable
 from tests.support.graphs import compile_graph, floats, rows, source_of
 
@@ -66,7 +66,7 @@ def attempt_of(echo: Servable, kind: str, got: Array, wanted: Array) -> SampleRu
     outputs = echo.run("serving_default", inputs) | {f"{kind}_again": wanted}
     return SampleRun(
         signature=signature,
-        candidate=Made(signature=signature),
+        candidate=GeneratedSample(signature=signature),
         inputs=inputs,
         outputs=outputs,
         deterministic=True,

@@ -18,7 +18,7 @@ from inference.errors import (
     UnknownSignature,
 )
 from inference.formats.opening import open_source
-from inference.inputs.recorded_requests import Recorded
+from inference.inputs.recorded_requests import RecordedRequest
 from inference.repository.sidecar import Sidecar
 from inference.runtime.servable import Servable
 from inference.runtime.tuning import Tuning, tune
@@ -208,9 +208,9 @@ async def test_the_default_is_refused_and_the_others_answer_by_name(
 def test_what_is_recorded_must_name_a_signature_that_is_served(
     refused: Artifact,
 ) -> None:
-    def recorded(signature: str | None) -> list[Recorded]:
+    def recorded(signature: str | None) -> list[RecordedRequest]:
         inputs = {UNNAMED: [1.0]}
-        return [Recorded(place="line 1", signature=signature, inputs=inputs)]
+        return [RecordedRequest(place="line 1", signature=signature, inputs=inputs)]
 
     with Servable(refused) as servable:
         replay(servable, recorded("a"))
