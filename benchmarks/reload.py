@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -27,7 +28,7 @@ from benchmarks.harness.run import say
 from benchmarks.harness.servers import free_port, serving, tandem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from benchmarks.harness.exchanges import Exchange
@@ -64,15 +65,12 @@ repository, and newer versions of it after that. The server has its defaults but
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """Conditions of all rounds: the server rests for `rest_seconds` before each."""
+    """Conditions of both servers; each rests for `rest` seconds before a reload."""
 
-    folder: Path
-    rounds: int
-    rest_seconds: float
+    generator: Generator
     exchanges: Sequence[Exchange]
-
-    def staged(self, version: int) -> Path:
-        return self.folder / f"{version}.h5"
+    staged: Sequence[Path]
+    rest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +122,14 @@ def measure(run: Run) -> Report:
         "server on both CPUs, client on one of them": both,
     }
 
+    staged = [run.folder / f"{version}.h5" for version in range(1, rounds + 1)]
+    exchanges = _prepare(run.folder, staged, units)
+
     with generating(run.client_cpus) as generator:
-        bench = _prepare(run.folder, units, rounds, rest)
-        found = [_measure(bench, generator, name, cpus) for name, cpus in ways.items()]
+        bench = Bench(
+            generator=generator, exchanges=exchanges, staged=staged, rest=rest
+        )
+        found = [_measure(bench, name, cpus) for name, cpus in ways.items()]
 
     return Report(
         title="While a model is reloaded",
@@ -138,8 +141,8 @@ def measure(run: Run) -> Report:
     )
 
 
-def _prepare(folder: Path, units: int, rounds: int, rest_seconds: float) -> Bench:
-    """Write the models into `folder`, and ask Keras for the light one's answers."""
+def _prepare(folder: Path, staged: Sequence[Path], units: int) -> list[Exchange]:
+    """Write the models into `folder`; make requests to the light one."""
     light = folder / f"{LIGHT}.h5"
     rows = rounded(models.rows_for((32,), 64))
 
@@ -147,25 +150,19 @@ def _prepare(folder: Path, units: int, rounds: int, rest_seconds: float) -> Benc
         writer.call(models.write_dense, light)
         answers = writer.call(models.answer_keras, light, rows)
 
-        for version in range(1, rounds + 1):
-            writer.call(wide.write_keras, folder / f"{version}.h5", units, version)
+        for seed, path in enumerate(staged, 1):
+            writer.call(wide.write_keras, path, units, seed)
 
-    return Bench(
-        folder=folder,
-        rounds=rounds,
-        rest_seconds=rest_seconds,
-        exchanges=predictions(rows, answers, predict_path(LIGHT)),
-    )
+    return predictions(rows, answers, predict_path(LIGHT))
 
 
-def _measure(
-    bench: Bench, generator: Generator, name: str, cpus: Sequence[int]
-) -> Measured:
-    """Take a server on `cpus` through all rounds."""
-    folder = bench.folder / "-".join(map(str, cpus))
+def _measure(bench: Bench, name: str, cpus: Sequence[int]) -> Measured:
+    """Reload each staged version in a server on `cpus`."""
+    source = bench.staged[0].parent
+    folder = source / "-".join(map(str, cpus))
     repository, cache = folder / "models", folder / "cache"
     (repository / HEAVY).mkdir(parents=True)
-    (repository / f"{LIGHT}.h5").hardlink_to(bench.folder / f"{LIGHT}.h5")
+    (repository / f"{LIGHT}.h5").hardlink_to(source / f"{LIGHT}.h5")
     port = free_port()
     command = tandem(repository, cache, port, "--scan-seconds", str(SCAN_SECONDS))
     stream = Open(port=port, exchanges=bench.exchanges, rate=RATE, pace="constant")
@@ -173,39 +170,42 @@ def _measure(
 
     with serving(command, port, folder / "log", cpus=cpus) as server:
         server.wait_ready(bench.exchanges[0])
-        generator.run([stream], Span(seconds=bench.rest_seconds))
+        bench.generator.run([stream], Span(seconds=bench.rest))
         watch = ReloadWatch(server.url, HEAVY, cache)
 
-        for version in range(1, bench.rounds + 1):
-            over = Event()
-            place = repository / HEAVY / str(version)
+        for version, path in enumerate(bench.staged, 1):
+            put = partial(_put, repository / HEAVY / str(version), path)
 
-            with ThreadPoolExecutor(1) as pool:
-                sent = pool.submit(_send_until, over, generator, stream)
-
-                try:
-                    time.sleep(bench.rest_seconds)
-                    put = partial(_put, place, bench.staged(version))
-                    measured.stages.append(watch.stages(version, put))
-                    time.sleep(CALM_SECONDS)
-                finally:
-                    over.set()
-
-                measured.recordings.extend(sent.result())
+            with _sending(bench.generator, stream, measured.recordings):
+                time.sleep(bench.rest)
+                measured.stages.append(watch.stages(version, put))
+                time.sleep(CALM_SECONDS)
 
             say(f"{name}: version {version} measured")
 
     return measured
 
 
-def _send_until(over: Event, generator: Generator, stream: Open) -> list[Recording]:
-    """Send stretches of one stream."""
-    recordings = []
+@contextmanager
+def _sending(
+    generator: Generator, stream: Open, recordings: list[Recording]
+) -> Iterator[None]:
+    """Send stretches of a stream until the block ends; record them."""
+    over = Event()
 
-    while not over.is_set():
-        recordings += generator.run([stream], STRETCH)
+    def send() -> None:
+        while not over.is_set():
+            recordings.extend(generator.run([stream], STRETCH))
 
-    return recordings
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send)
+
+        try:
+            yield
+        finally:
+            over.set()
+
+        sent.result()
 
 
 def _put(place: Path, source: Path) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from benchmarks.harness.figure import Figure
     from benchmarks.harness.run import Run
     from benchmarks.harness.servers import Server
+    from inference.types import Array
 
     Predictions = dict[str, list[Exchange]]
 
@@ -217,7 +218,7 @@ def _table(outcome: Outcome) -> Table:
 
 
 def _predictions(repository: Path) -> Predictions:
-    """Write two models; make requests of one to three rows to each."""
+    """Write two models; make as many requests of each size to either."""
     rows = rounded(models.rows_for((32,), VARIETY * sum(SIZES)))
 
     with child() as writer:
@@ -227,23 +228,18 @@ def _predictions(repository: Path) -> Predictions:
             "graph": writer.call(models.answer_graph, files["graph"], rows),
         }
 
-    return {
-        name: [
-            replace(exchange, name=f"{name} predict")
-            for size in SIZES
-            for part in [
-                slice(VARIETY * sum(range(size)), VARIETY * sum(range(size + 1)))
-            ]
-            for exchange in predictions(
-                rows[part],
-                found[part],
-                predict_path(name),
-                size=size,
-                tolerance=TOLERANCE,
-            )
-        ]
-        for name, found in answers.items()
-    }
+    return {name: list(_asking(name, rows, each)) for name, each in answers.items()}
+
+
+def _asking(name: str, rows: Array, answers: Array) -> Iterator[Exchange]:
+    start = 0
+
+    for size in SIZES:
+        part = slice(start, start := start + VARIETY * size)
+        given = (rows[part], answers[part], predict_path(name))
+
+        for exchange in predictions(*given, size=size, tolerance=TOLERANCE):
+            yield replace(exchange, name=f"{name} predict")
 
 
 def mixture(good: Predictions, seed: int = 7) -> list[Exchange]:
