@@ -1,1 +1,1 @@
-"""Model files → artifacts. Runs as a child process: `python -m inference.compiler`."""
+"""Model files → artifacts. Run as a child process: `python -m inference.compiler`."""

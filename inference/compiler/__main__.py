@@ -1,6 +1,6 @@
-"""The child process: a request in as JSON on stdin, events out as JSON on stdout.
+"""The compiler's child process: a request as JSON on stdin, events as JSON on stdout.
 
-Everything that reads a stranger's model file happens here, never in the server.
+Untrusted model files are parsed only here, never in the server.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def _compile(request: CompileRequest, report: Report) -> CompileEvent:
     report("starting TensorFlow")
-    # Late, so that the parent hears at once that its child is alive, and so that
-    # there is one thread to confine.
+    # Imported late, so that the first event is sent before TensorFlow starts, and so
+    # that the process has one thread when it is confined.
     from inference.compiler.compile import compile_model
 
     sidecar = Path(request.sidecar) if request.sidecar else None
@@ -43,8 +43,8 @@ def _compile(request: CompileRequest, report: Report) -> CompileEvent:
 
 
 def main(work: Work = _compile) -> None:
-    """Do `work` for the request on stdin, confined."""
-    # A terminal's Ctrl-C is for the server, which ends its compiler itself.
+    """Run `work`, confined, for the request on stdin."""
+    # A terminal's Ctrl-C reaches the whole process group; the server stops its child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = CompileRequest.model_validate_json(sys.stdin.buffer.read())
     send = _private_stdout()
@@ -76,8 +76,9 @@ def _refusal(exc: Exception, request: CompileRequest) -> CompileEvent:
 
 
 def _private_stdout() -> Callable[[CompileEvent], None]:
-    """Keep stdout for events: what libraries print goes to stderr instead."""
+    """Return the function that sends events; send all other output to stderr."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Libraries print to stdout, which must carry nothing but events.
     os.dup2(2, 1)
 
     def send(event: CompileEvent) -> None:

@@ -1,4 +1,4 @@
-"""Writes an artifact's graph and weights from one form of a source."""
+"""The graph and weights of an artifact, written from one form of a source."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CONTROL_FLOW = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphFile:
-    """A graph in a file of its own: its content, its signatures, and all weights."""
+    """A graph as written to its own file: its content, signatures and all weights."""
 
     content: bytes
     signatures: dict[str, SignatureEntry]
@@ -57,10 +57,10 @@ class GraphFile:
 
 
 def assemble(folder: Path, source: Source, form: GraphForm) -> Manifest:
-    """Write the graph and its weights; returns a manifest that isn't checked yet.
+    """Write the graph and its weights; return a manifest that isn't verified yet.
 
-    What another form has left there is replaced. `form.graph_def` is consumed: its
-    constants are taken out of it.
+    Files of an earlier form are replaced. `form.graph_def` is consumed: its constants
+    are moved out of it.
     """
     artifact = Artifact(folder)
     written = _write(artifact.graph, source, form, WeightWriter(artifact))
@@ -70,10 +70,10 @@ def assemble(folder: Path, source: Source, form: GraphForm) -> Manifest:
 def add_portable(
     folder: Path, manifest: Manifest, source: Source, form: GraphForm
 ) -> Manifest:
-    """Write the graph of another form, which shares the weights of the first.
+    """Write the graph of a second form, which shares the weights of the first.
 
-    Returns the manifest with it. Raises `ValueError` where it isn't for any machine, or
-    has other signatures.
+    Return the manifest with it. Raise `ValueError` if the form is native to this
+    machine too or has other signatures.
     """
     artifact = Artifact(folder)
     writer = WeightWriter(artifact, manifest.weights)
@@ -98,16 +98,16 @@ def add_portable(
 
 
 def remove_portable(folder: Path, manifest: Manifest) -> None:
-    """Leave what `manifest` has, which is from before there was another form."""
+    """Remove the files that aren't in `manifest`, the one without a second form."""
     artifact = Artifact(folder)
     artifact.portable_graph.unlink(missing_ok=True)
     WeightWriter(artifact, manifest.weights)
 
 
 def is_native(graph_def: Any) -> bool:
-    """Tell if it has operations that TensorFlow keeps to itself: what it has fused.
+    """Return whether the graph has operations that TensorFlow makes only when it fuses.
 
-    Which it fuses, and how, depends on the machine; which it can run, too.
+    Which ones it fuses, and which fused ones it can run, depends on the machine.
     """
     return any(node.op.startswith("_") for node in all_nodes(graph_def))
 
@@ -123,6 +123,7 @@ def _write(
     content = check_lengths(graph).SerializeToString()
 
     if path.suffix == ".gz":
+        # Without a time stamp equal graphs give equal files.
         content = gzip.compress(content, mtime=0)
 
     path.write_bytes(content)
@@ -170,7 +171,8 @@ def _placeholder(weight: Weight) -> Any:
 
 
 def _separate_outputs(graph: Any, signature: Signature) -> Signature:
-    """An output that is an input gets a node: no tensor is both fed and fetched."""
+    """Give each output that is an input a node of its own."""
+    # A session can't feed and fetch the same tensor.
     fed = {spec.tensor for spec in signature.inputs.values()}
     outputs = {
         name: replace(spec, tensor=_identity(graph, spec.tensor))
@@ -182,7 +184,7 @@ def _separate_outputs(graph: Any, signature: Signature) -> Signature:
 
 
 def _identity(graph: Any, tensor: str) -> str:
-    """Named after `tensor`, so that all forms of the graph have the same."""
+    """Return an identity of `tensor`, named after it in every form of the graph."""
     name = f"tandem/passed/{tensor.replace(':', '/')}"
     operations = {each.name for each in graph.get_operations()}
 

@@ -1,4 +1,4 @@
-"""Source → artifact: try each form of the graph, keep the first that proves right."""
+"""Source → artifact: build each form of the graph, keep the first that is verified."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ def compile_model(
 ) -> Manifest:
     """Compile the model at `path` into `folder`, which exists and is empty.
 
-    It is tried on the sample that the sidecar names, on requests recorded in `warmup`,
-    and on made-up inputs. `report` hears what is being done. Raises `InvalidModel`,
-    `InvalidSidecar`. The caller fills in what the manifest says of the source file.
+    The model is run on the sidecar's sample, on requests recorded in `warmup`, and on
+    generated inputs. `report` is called with the name of each stage. The caller fills
+    in the manifest's fields about the source files. Raise `InvalidModel` or
+    `InvalidSidecar`.
     """
     started = time.monotonic()
     report("reading")
@@ -96,7 +97,7 @@ def _sample_path(
 def _given_samples(
     source: Source, sample: Path | None, warmup: Path | None
 ) -> dict[str, list[GivenSample]]:
-    """Real inputs by signature, the sidecar's first. Raises `InvalidSidecar`."""
+    """Return real inputs by signature, the sidecar's first. Raise `InvalidSidecar`."""
     signatures = source.signatures
     recorded = from_requests(read_first(warmup), signatures, source.default_signature)
     sampled = {}
@@ -113,7 +114,7 @@ def _given_samples(
 def _run_signatures(
     source: Source, given: Mapping[str, Sequence[GivenSample]]
 ) -> list[SampleRun | SampleRejection]:
-    """Try each signature, and leave out those that this machine can't ever run."""
+    """Run each signature on samples; leave out those that can never run here."""
     runs = [
         run_samples(source, each, given[name])
         for name, each in source.signatures.items()
@@ -141,7 +142,7 @@ def _first_verified(
     last: Exception | None = None
     builders = form_builders(source)
 
-    # What can't be compared with the source is served as the source wrote it.
+    # Without deterministic outputs only the plain form can be served: none is verified.
     if not all(isinstance(run, SampleRun) and run.deterministic for run in runs):
         builders = builders[-1:]
 
@@ -152,12 +153,12 @@ def _first_verified(
             manifest = _verified(source, make(), runs, folder, failures)
             return _with_portable(source, manifest, runs, folder, builders[number:])
         except Exception as exc:
-            # TensorFlow's optimisers raise anything; a lesser form comes next.
+            # TensorFlow's optimisers raise any exception; try the next form.
             failures.append(f"{level}: {first_line(exc)}")
             last = exc
 
     raise InvalidModel(
-        "No form of the graph gave what its source gave. " + "; ".join(failures)
+        "No form of the graph gives the outputs of its source. " + "; ".join(failures)
     ) from last
 
 
@@ -198,11 +199,12 @@ def _verified(
 
 
 def _warms_up(servable: Servable, signatures: Sequence[Signature]) -> bool:
-    """Tell if all samples run: where one doesn't later, it is for the machine."""
+    """Return whether every signature runs on its stored sample."""
     try:
         for each in signatures:
             if each.sample is not None:
                 servable.run(each.name, sample_inputs(each, each.sample))
+    # A failure at a later load then tells of the machine, not of the model.
     except InferenceError:
         return False
 
@@ -216,9 +218,9 @@ def _with_portable(
     folder: Path,
     builders: Sequence[tuple[str, Callable[[], GraphForm]]],
 ) -> Manifest:
-    """`manifest`, with the next form too if this one may not run on other machines.
+    """Return `manifest`, with the next form added if this one is native to the machine.
 
-    Without one it is compiled anew there.
+    Without a portable form another machine compiles the model again.
     """
     if not manifest.native or not builders:
         return manifest
@@ -231,7 +233,7 @@ def _with_portable(
         artifact.manifest.write_text(both.model_dump_json())
         _check_portable(artifact, runs, manifest)
     except Exception:
-        # TensorFlow's optimisers raise anything.
+        # TensorFlow's optimisers raise any exception.
         remove_portable(folder, manifest)
         return manifest
 
@@ -241,7 +243,7 @@ def _with_portable(
 def _check_portable(
     artifact: Artifact, runs: Sequence[SampleRun | SampleRejection], manifest: Manifest
 ) -> None:
-    """Raises `Mismatch` where it differs, if only in what can be joined."""
+    """Raise `Mismatch` if the portable form differs in outputs or in batchability."""
     with Servable(replace(artifact, portable=True)) as servable:
         for run in runs:
             if isinstance(run, SampleRun):
@@ -261,14 +263,14 @@ def _notes(runs: Sequence[SampleRun | SampleRejection]) -> list[str]:
 
         if isinstance(run, SampleRejection):
             notes.append(
-                f"Signature '{name}' took no sample inputs ({run.reason}), so its "
+                f"Signature '{name}' accepted no sample inputs ({run.reason}), so its "
                 "outputs could not be compared with the source's; the graph is served "
                 "as it was written."
             )
         elif not run.deterministic:
             notes.append(
-                f"Signature '{name}' answers differently from call to call; the graph "
-                "is served as it was written."
+                f"Signature '{name}' gives different outputs from call to call; the "
+                "graph is served as it was written."
             )
 
     return notes

@@ -1,4 +1,4 @@
-"""Moves a graph's values out of it: large constants and variables become files."""
+"""Large constants and variables of a graph, moved out of it into files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 Identity: TypeAlias = tuple[str, str, tuple[int, ...]]
-"""A value's digest, dtype and shape: where these are equal, it is the same value."""
+"""A value's digest, dtype and shape; values with equal ones are the same value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalValue:
-    """A value that leaves the graph. `owner` is its variable, if a model may write to
-    it: such a value is nobody else's, even if others begin as equal."""
+    """A value that leaves the graph.
+
+    `owner` is its variable, if a model may write to it: such a value is never shared,
+    even with others that start out equal.
+    """
 
     value: Array
     identity: Identity
@@ -56,9 +59,9 @@ def externalize(
 ) -> Values:
     """Turn the large constants of `graph_def` into variables, in place.
 
-    The node keeps its name and becomes the read, so that no consumer changes; constants
-    that are equal read one variable, be it one of `variables` that isn't among the
-    `written`. Returns the values of all variables.
+    The node keeps its name and becomes the read, so that no consumer changes. Equal
+    constants read one variable, which may be one of `variables` that isn't among the
+    `written`. Return the values of all variables.
     """
     values = Values()
     handles: dict[Identity, str] = {}
@@ -97,10 +100,10 @@ def externalize(
 
 
 class WeightWriter:
-    """Writes values to an artifact's files, each once.
+    """Writer of values to an artifact's files, each value once.
 
-    A small value begins on a page of `weights.bin`, a large one has its own file. Of
-    what is there, all but `weights` goes.
+    A small value starts on a page of `weights.bin`, a large one has its own file.
+    Existing values other than `weights` are removed.
     """
 
     def __init__(self, artifact: Artifact, weights: Sequence[Weight] = ()) -> None:
@@ -119,7 +122,7 @@ class WeightWriter:
         self._leave_only(file_lengths(weights).keys())
 
     def write(self, large: ExternalValue) -> Weight:
-        """Where the value is; it is written unless it is there."""
+        """Return where the value is stored; write it unless it is there."""
         key = (large.identity, large.owner)
 
         if key not in self._known:

@@ -1,7 +1,7 @@
-"""Checkpoints of TensorFlow 1: `.meta`, `.index` and `.data` files.
+"""TensorFlow 1 checkpoints: `.meta`, `.index` and `.data` files.
 
-The saver's operations, which could be a stranger's, are never run: they only say which
-variable has which value, and values are read by TensorFlow's checkpoint reader.
+The saver's operations, which may be untrusted, are never run: they only tell which
+variable has which value. TensorFlow's checkpoint reader reads the values.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def open_checkpoint(
 ) -> Iterator[Source]:
     """Read the checkpoint whose graph is `path`.
 
-    Raises `InvalidModel`, `InvalidSidecar`.
+    Raise `InvalidModel` or `InvalidSidecar`.
     """
     missing = incomplete(path)
 
@@ -116,14 +116,14 @@ def _parse(path: Path) -> Any:
         meta_graph.ParseFromString(read_message(path, what=path.name))
     except DecodeError as exc:
         raise InvalidModel(
-            f"{path.name} is no graph of a checkpoint: it is damaged, cut, or another "
-            "kind of file. Copy it again, or save the checkpoint again."
+            f"{path.name} isn't the graph of a checkpoint: it is damaged, truncated or "
+            "another kind of file. Copy it again, or save the checkpoint again."
         ) from exc
 
     if not meta_graph.graph_def.node:
         raise InvalidModel(
             f"{path.name} has no graph: it was saved with write_meta_graph=False, or "
-            "cut. Save the checkpoint again."
+            "is truncated. Save the checkpoint again."
         )
 
     return meta_graph
@@ -158,7 +158,7 @@ def _read(
 
 
 def _served(meta_graph: Any, sidecar: Sidecar, unsaved: set[str]) -> Any:
-    """The graph without what only trains and saves it, constants fixed.
+    """Return the graph without its training and saving parts, constants fixed.
 
     `unsaved` are variables that the checkpoint has no value for.
     """
@@ -202,7 +202,7 @@ def _unsaved(graph_def: Any, saved: Mapping[str, Saved], reader: Any) -> set[str
 def _values(
     graph_def: Any, saved: Mapping[str, Saved], reader: Any
 ) -> dict[str, Array]:
-    """The values of the variables that are left, by node."""
+    """Return the values of the remaining variables, by node."""
     return {
         node.name: _saved(node, saved).read(reader, node)
         for node in graph_def.node
@@ -216,7 +216,7 @@ def _saved(node: Any, saved: Mapping[str, Saved]) -> Saved:
 
 @contextmanager
 def _reading(path: Path, permissions: Permissions) -> Iterator[Any]:
-    """TensorFlow's reader of the weights, its errors translated."""
+    """Yield TensorFlow's reader of the weights; turn its errors into `InvalidModel`."""
     prefix = path.with_suffix("")
 
     try:
@@ -225,8 +225,8 @@ def _reading(path: Path, permissions: Permissions) -> Iterator[Any]:
     except (tf.errors.OpError, OSError, ValueError, RuntimeError) as exc:
         said = first_line(exc).replace(str(path.parent), "")
         raise InvalidModel(
-            f"{prefix.name}: its weights can't be read; they are damaged, cut, or of "
-            f"another graph ({said}). Copy or save the checkpoint again."
+            f"{prefix.name}: its weights can't be read; they are damaged, truncated or "
+            f"of another graph ({said}). Copy or save the checkpoint again."
         ) from exc
 
 
@@ -235,6 +235,6 @@ def _rebuild(session: Any, source: Source) -> None:
         rebuild(session, source)
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as exc:
         raise InvalidModel(
-            f"TensorFlow refuses the graph: {first_line(exc)}. It is damaged, or of "
+            f"TensorFlow rejects the graph: {first_line(exc)}. It is damaged, or of "
             "another version; save the checkpoint again."
         ) from exc

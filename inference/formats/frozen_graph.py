@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 def open_frozen_graph(
     path: Path, sidecar: Sidecar, permissions: Permissions
 ) -> Iterator[Source]:
-    """Read a frozen graph; raises `InvalidModel`, `InvalidSidecar`.
+    """Read a frozen graph. Raise `InvalidModel` or `InvalidSidecar`.
 
-    Nothing of the graph is run before it was screened.
+    No part of the graph is run before it was screened.
     """
     graph_def, found = read_graph(path, sidecar, permissions)
     passed_over = drop_unknown(graph_def)
@@ -68,9 +68,9 @@ def open_frozen_graph(
 def read_graph(
     path: Path, sidecar: Sidecar, permissions: Permissions
 ) -> tuple[Any, Found]:
-    """What of the graph in `path` is served, screened; and what was discovered.
+    """Return the served part of the graph in `path`, screened, and its signature.
 
-    TensorFlow hasn't imported it. Raises `InvalidModel`, `InvalidSidecar`.
+    TensorFlow hasn't imported it yet. Raise `InvalidModel` or `InvalidSidecar`.
     """
     graph_def = parse(path)
     check_complete(graph_def)
@@ -85,7 +85,7 @@ def read_graph(
 
 
 def check(graph_def: Any) -> None:
-    """Raises `InvalidModel` for a graph that isn't frozen."""
+    """Raise `InvalidModel` for a graph that isn't frozen."""
     variables = [node.name for node in graph_def.node if node.op in VARIABLES]
 
     if variables:

@@ -1,4 +1,4 @@
-"""Small constants of a graph that are equal: one node in place of many."""
+"""Deduplication of a graph's small constants."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 
 def share_constants(graph_def: Any, kept: Collection[str]) -> None:
-    """Have one `Const` for each value, in place; the nodes named `kept` stay.
+    """Keep one `Const` for each value, in place; the nodes named `kept` stay.
 
-    A constant with a control input stays too: it may belong to a loop's frame.
+    A constant with a control input stays too.
     """
     firsts: dict[bytes, str] = {}
     instead: dict[str, str] = {}
 
     for node in graph_def.node:
+        # A control input may tie a constant to a loop's frame.
         if node.op != "Const" or node.input or node.name in kept:
             continue
 

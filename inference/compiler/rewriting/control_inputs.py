@@ -1,4 +1,4 @@
-"""Control inputs that say nothing: waiting for what is there from the beginning."""
+"""Removal of control inputs that order nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from inference.formats.graph.graphdef import node_of
 
 _READY = {"Const", "NoOp", "VarHandleOp"}
-"""They do nothing and wait for nothing of their own accord."""
+"""Operations that do nothing and wait for nothing of their own accord."""
 
 
 def drop_redundant_controls(graph_def: Any) -> None:
-    """Drop control inputs from nodes that wait for nothing either, in place.
+    """Drop control inputs from nodes that are ready from the start, in place.
 
-    Bodies of functions that were inlined have one at each constant, which keeps the
-    constants of two signatures apart, and the variables of a frozen graph in it.
+    Bodies of inlined functions have one at each constant. It keeps apart equal
+    constants of two signatures, and keeps the variables of a frozen graph in it.
     """
     ready = _ready(graph_def)
 
@@ -30,7 +30,7 @@ def _is_redundant(tensor: str, ready: set[str]) -> bool:
 
 
 def _ready(graph_def: Any) -> set[str]:
-    """The nodes that can run at once, whatever else does."""
+    """Return the nodes that can run before any other."""
     waiting = {
         node.name: {node_of(tensor) for tensor in node.input}
         for node in graph_def.node

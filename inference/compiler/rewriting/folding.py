@@ -1,7 +1,7 @@
 """Batch norm's scale folded into the depthwise convolution before it.
 
-TensorFlow's own optimiser does this for other convolutions; after a depthwise one it
-leaves a multiplication, which also keeps what follows from being fused.
+TensorFlow's optimiser folds it into other convolutions. After a depthwise one it leaves
+a multiplication, which also keeps the next operations from being fused.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ DEPTHWISE = "DepthwiseConv2dNative"
 def fold_scales(graph_def: Any, kept: Sequence[str]) -> None:
     """Turn `Mul(depthwise(x, filter), scale)` into `depthwise(x, filter * scale)`.
 
-    In place, where filter and scale are constants and nobody else wants the product
-    unscaled; `kept` are the tensors that a client may ask for.
+    In place, where filter and scale are constants and the unscaled product has no other
+    reader. `kept` are the tensors that a client may fetch.
     """
     nodes = nodes_by_name(graph_def)
     uses = Counter(tensor for node in graph_def.node for tensor in node.input)
@@ -51,7 +51,7 @@ def fold_scales(graph_def: Any, kept: Sequence[str]) -> None:
 
 
 def _scaled_convolution(node: Any, nodes: dict[str, Any]) -> tuple[Any, Array] | None:
-    """The convolution and the constant that a `Mul` multiplies, in either order."""
+    """Return the convolution and the constant that a `Mul` multiplies."""
     for first, second in (node.input[:2], reversed(node.input[:2])):
         convolution, scale = nodes.get(first), _constant(nodes, second)
 
@@ -67,9 +67,9 @@ def _scaled_convolution(node: Any, nodes: dict[str, Any]) -> tuple[Any, Array] |
 
 
 def _folded(filters: Array | None, scale: Array) -> Array | None:
-    """`filters` [height, width, channels, multiplier] times a scale for each output.
+    """Return `filters` [height, width, channels, multiplier] times a scale per output.
 
-    `None` where the scale isn't one number for each output channel.
+    `None` unless the scale is one number for each output channel.
     """
     if filters is None or filters.ndim != 4:
         return None

@@ -1,7 +1,6 @@
 """The forms that a source's graph can take, from the fastest to the plain one.
 
-Each is a promise to be checked: an optimised graph is served only after it gave the
-source's outputs.
+None is trusted: an optimised graph is served only after it gave the source's outputs.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 FOLDING = ("constfold", "arithmetic")
 PASSES = (*FOLDING, "remap", "dependency")
 FREEZE_LIMIT = 1536 * 1024 * 1024
-"""Bytes of weights that may stand inside one protobuf, which ends at 2 GiB."""
+"""Bytes of weights that may be constants in one protobuf, which ends at 2 GiB."""
 
 _READS = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"}
 _LOWER = "_lower_using_switch_merge"
@@ -41,7 +40,7 @@ _LOWER = "_lower_using_switch_merge"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphForm:
-    """One form of a graph; `variables` are those that it still has, by handle."""
+    """One form of a graph; `variables` are the values left as variables, by handle."""
 
     level: str
     graph_def: Any
@@ -49,7 +48,7 @@ class GraphForm:
 
 
 def form_builders(source: Source) -> list[tuple[str, Callable[[], GraphForm]]]:
-    """How to make each form of `source`, best first. Optimisers may raise anything."""
+    """Return each form's name and builder, best first. Builders may raise anything."""
     tensors = source.tensors()
     inlined = cache(partial(inline, source.graph_def, tensors))
 
@@ -70,12 +69,12 @@ def form_builders(source: Source) -> list[tuple[str, Callable[[], GraphForm]]]:
 
 
 def plain(source: Source) -> GraphForm:
-    """The source's graph as it was read."""
+    """Return the source's graph as it was read."""
     return _form("none", clean(source.graph_def), source.variables)
 
 
 def clean(graph_def: Any) -> Any:
-    """A copy without what ties it to its exporter's machine."""
+    """Return a copy without the metadata of the machine that exported it."""
     copy = tf1.GraphDef()
     copy.CopyFrom(graph_def)
     strip_metadata(copy)
@@ -83,7 +82,7 @@ def clean(graph_def: Any) -> Any:
 
 
 def strip_metadata(graph_def: Any) -> None:
-    """Drop devices, colocations and shapes that were noted, in place."""
+    """Drop devices, colocations and recorded shapes, in place."""
     for node in all_nodes(graph_def):
         node.device = ""
 
@@ -92,13 +91,13 @@ def strip_metadata(graph_def: Any) -> None:
                 del node.attr[key]
 
     for function in graph_def.library.function:
-        # Another implementation for another device; the inliner trips over it.
+        # It names an implementation for another device; the inliner fails on it.
         if "api_implements" in function.attr:
             del function.attr["api_implements"]
 
 
 def inline(graph_def: Any, tensors: Sequence[str]) -> Any:
-    """A flat copy: calls replaced by bodies, loops and branches left whole."""
+    """Return a flat copy: calls replaced by bodies, loops and branches left whole."""
     flat = clean(graph_def)
     lowered = _set_lowering(flat, value=False)
     inlined = rewrite(flat, tensors, ("function",))
@@ -110,17 +109,18 @@ def inline(graph_def: Any, tensors: Sequence[str]) -> Any:
 
 
 def rewrite(graph_def: Any, tensors: Sequence[str], passes: Sequence[str]) -> Any:
-    """A copy after TensorFlow's own optimiser; `tensors` keep their names."""
+    """Return a copy after TensorFlow's own optimiser; `tensors` keep their names."""
     meta_graph = tf1.MetaGraphDef(graph_def=graph_def)
 
     for node in meta_graph.graph_def.node:
-        # Operations are only fused where they are known to run on a CPU.
+        # The optimiser fuses only operations that are placed on a CPU.
         node.device = "/device:CPU:0"
 
-    # This collection is how the optimiser is told what is fetched.
+    # The optimiser reads the fetched tensors from this collection.
     meta_graph.collection_def["train_op"].node_list.value.extend(tensors)
     config = config_pb2.ConfigProto()
     options = config.graph_options.rewrite_options
+    # By default graphs of fewer than four nodes are skipped.
     options.min_graph_nodes = -1
     options.optimizers.extend(passes)
     rewritten = tf_optimizer.OptimizeGraph(config, meta_graph)
@@ -129,10 +129,10 @@ def rewrite(graph_def: Any, tensors: Sequence[str], passes: Sequence[str]) -> An
 
 
 def freeze(graph_def: Any, variables: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
-    """A copy whose reads of variables are constants, and the variables left.
+    """Return a copy whose reads of variables are constants, and the variables left.
 
-    A variable stays one where more is done with it than reading: a loop takes it, a
-    row is gathered from it without a copy, or the model assigns it.
+    A variable stays one if more than reads use it: a loop takes it, rows are gathered
+    from it without a copy, or the model assigns it.
     """
     frozen = tf1.GraphDef()
     frozen.CopyFrom(graph_def)
@@ -157,7 +157,7 @@ def freeze(graph_def: Any, variables: dict[str, Array]) -> tuple[Any, dict[str, 
 
 
 def escaping_variables(graph_def: Any) -> set[str]:
-    """The variables whose handle goes to something that isn't known to only read."""
+    """Return the variables whose handle reaches an operation not known to only read."""
     nodes = nodes_by_name(graph_def)
     found = set()
 
@@ -181,12 +181,12 @@ def _form(level: str, graph_def: Any, variables: dict[str, Array]) -> GraphForm:
 
 
 def _handle(node: Any, nodes: dict[str, Any]) -> str | None:
-    """The variable that `node` reads from, if it is a read."""
+    """Return the variable that `node` reads from; `None` if it isn't a read."""
     return _origin(node.input[0], nodes) if node.op in _READS else None
 
 
 def _origin(tensor: str, nodes: dict[str, Any]) -> str | None:
-    """The variable whose handle arrives as `tensor`, followed through identities."""
+    """Return the variable whose handle arrives as `tensor`, through identities."""
     node = nodes.get(node_of(tensor))
 
     while node is not None and node.op in FORWARDS:

@@ -1,8 +1,8 @@
-"""Convolutions over open lengths, behind a check that their filter fits in.
+"""Length checks for convolutions whose filter may be longer than their input.
 
-TensorFlow 2.21 leaves that to its kernels, and those of oneDNN
-(core/kernels/mkl/mkl_conv_ops.cc) and of quantised graphs don't refuse all that is too
-short: what they answer means nothing.
+TensorFlow 2.21 leaves the check to its kernels. Those of oneDNN
+(core/kernels/mkl/mkl_conv_ops.cc) and of quantised graphs accept some inputs that are
+too short, and return numbers without meaning.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 _UNPADDED = {b"VALID", b"EXPLICIT"}
 _SIGHTLESS = {"Conv"}
-"""Right for any length: no kernel of oneDNN takes its place."""
+"""Correct for any length: oneDNN has no kernel for it."""
 
 
 def check_lengths(graph: Any) -> Any:
-    """Return `graph` as a GraphDef in which no convolution takes too few positions.
+    """Return `graph` as a GraphDef whose convolutions reject inputs that are too short.
 
-    One whose lengths are known, and long enough, has no check. In functions nothing is
-    known of them.
+    A convolution whose input is known to be long enough gets no check. In functions no
+    lengths are known.
     """
     graph_def = graph.as_graph_def()
     library = {each.signature.name: each for each in graph_def.library.function}
@@ -117,7 +117,7 @@ class _Checked:
 
 
 def is_unpadded(node: Any) -> bool:
-    """Tell if `node` is a convolution that may get less than its filter covers."""
+    """Return whether `node` is a convolution whose input may be too short."""
     return _is_convolution(node.op) and attribute(node, "padding").s in _UNPADDED
 
 
@@ -130,7 +130,7 @@ def _is_convolution(op: str) -> bool:
 
     names = [argument.name for argument in definition.input_arg]
     attributes = {each.name for each in definition.attr}
-    # Gradients are given the positions that they answer with.
+    # A gradient gets the size of its result as an input, so there is nothing to check.
     return (
         names[:2] == ["input", "filter"]
         and "out_backprop" not in names
@@ -155,9 +155,9 @@ def _check(scope: Scope, node: Any, window: _Window) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Window:
-    """What a filter covers of its input's axes that have positions, outside of padding.
+    """The extent of a filter along its input's spatial axes, less the padding.
 
-    `filters` are its lengths, `None` where they are known only when it is run.
+    `filters` are its lengths, `None` where they are known only at run time.
     """
 
     axes: tuple[int, ...]
@@ -171,7 +171,7 @@ class _Window:
         return [(length - 1) * rate + 1 - padded for length, rate, padded in ways]
 
     def is_covered_by(self, given: Shape) -> bool:
-        """Tell if an input of this shape is known to be long enough."""
+        """Return whether an input of this shape is known to be long enough."""
         known = [length for length in self.filters if length is not None]
 
         if given is None or len(known) < len(self.axes):
@@ -201,7 +201,7 @@ def _data_format(node: Any) -> bytes:
 
 
 def _padding(node: Any, rank: int) -> list[int]:
-    """On both sides together, by axis."""
+    """Return the padding by axis, both sides together."""
     name = "padding_list" if _has(node, "padding_list") else "explicit_paddings"
     sides = _list(node, name, 2 * rank, 0)
     return [sides[2 * axis] + sides[2 * axis + 1] for axis in range(rank)]
@@ -223,11 +223,7 @@ def _dtypes(node: Any) -> list[int]:
 
 @cache
 def _graph(window: _Window, dtype: int, filter_dtype: int) -> Any:
-    """A GraphDef: `check` fails for a `given` that is shorter than `filter` covers.
-
-    It makes no copy, since it takes no channels. Grappler drops what nobody reads: this
-    comes after all optimisation, and a served graph isn't optimised again.
-    """
+    """Return a GraphDef: `check` fails if `given` is shorter than `filter` covers."""
     rank = len(window.axes) + 2
 
     with tf.Graph().as_default() as graph:
@@ -240,6 +236,9 @@ def _graph(window: _Window, dtype: int, filter_dtype: int) -> Any:
         for axis, least in zip(window.axes, window.covers(lengths), strict=True):
             size[axis] = max(least, 0) if known else tf.maximum(least, 0)
 
+        # Grappler would drop a node without readers: checks are added after all
+        # optimisation, and a served graph isn't optimised again. The slice takes no
+        # channels, so it copies nothing.
         tf.slice(given, [0] * rank, size, name="check")
 
     return graph.as_graph_def()

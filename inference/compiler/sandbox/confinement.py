@@ -1,7 +1,7 @@
-"""What the compiler's process gives up before it reads a stranger's model.
+"""Confinement of the compiler's process, before it reads an untrusted model.
 
-To be done while there is one thread: the kernel confines threads, and those that they
-start.
+It must happen while the process has one thread: the kernel confines the calling thread
+and the threads that it starts later.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ MAX_OPEN_FILES = 1024
 _SECONDS_TO_END = 5
 _NO_LIMIT_ABOVE = 2**62
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-# Passing over the owners of files: root may serve what others own.
+# CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: root may serve files of other owners.
 _CAP_DAC = 1 << 1 | 1 << 2
 
 
 def confine(request: CompileRequest) -> tuple[str, ...]:
-    """Confine this process for good; returns what the system refused to do for that.
+    """Confine this process for good; return what the system refused to restrict.
 
-    Afterwards it writes below the working directory and the artifact's folder only,
-    has no network, and ends with the process that started it.
+    Afterwards it writes only below the working directory and the artifact's folder, has
+    no network, and ends with the process that started it.
     """
     refused: list[str] = []
     limit_resources(request)
@@ -52,18 +52,16 @@ def confine(request: CompileRequest) -> tuple[str, ...]:
 
 
 def limit_resources(request: CompileRequest) -> None:
-    """Bound memory, CPU time, files and core dumps.
-
-    Memory is what is private and can be written (`RLIMIT_DATA`), not all addresses
-    (`RLIMIT_AS`): a model of a kilobyte was compiled within 0.6 GB of data, and not
-    within 2.3 GB of addresses, most of which were libraries and reserves.
-    """
+    """Limit memory, CPU time, file size, open files and core dumps."""
     if request.memory_bytes is not None:
+        # RLIMIT_DATA counts private writable memory, RLIMIT_AS all addresses. A model
+        # of a kilobyte compiled within 0.6 GB of data, and not within 2.3 GB of
+        # addresses: most of those are libraries and reservations.
         _limit(resource.RLIMIT_DATA, request.memory_bytes)
         _limit(resource.RLIMIT_FSIZE, request.memory_bytes)
 
     if request.cpu_seconds is not None:
-        # At the first the process gets SIGXCPU, which ends it and tells why.
+        # At the soft limit the process gets SIGXCPU, whose exit status names the cause.
         _limit(resource.RLIMIT_CPU, request.cpu_seconds, _SECONDS_TO_END)
 
     _limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
@@ -71,7 +69,7 @@ def limit_resources(request: CompileRequest) -> None:
 
 
 def isolate_network() -> None:
-    """Move to a network without any interface that works. Raises `OSError`."""
+    """Move to a network namespace without a working interface. Raise `OSError`."""
     from inference.compiler.sandbox.syscalls import unshare
 
     try:
@@ -82,17 +80,18 @@ def isolate_network() -> None:
 
 
 def die_with_parent(parent: int | None) -> None:
-    """Have the kernel kill this process when `parent`, its process, ends."""
+    """Have the kernel kill this process when `parent`, its process id, ends."""
     from inference.compiler.sandbox.syscalls import PR_SET_PDEATHSIG, prctl
 
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
+    # The parent may have ended before prctl took effect.
     if parent is not None and os.getppid() != parent:
         os._exit(os.EX_TEMPFAIL)
 
 
 def _restrict_process(request: CompileRequest, refused: list[str]) -> None:
-    """The rest wants no privileges, so it comes when they are gone."""
+    """Apply the restrictions that need no privileges, after dropping those."""
     from inference.compiler.sandbox.landlock import restrict
     from inference.compiler.sandbox.seccomp import refuse_calls
     from inference.compiler.sandbox.syscalls import (

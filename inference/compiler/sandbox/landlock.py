@@ -1,4 +1,4 @@
-"""Landlock: the kernel's own word that a process writes nowhere but where it may."""
+"""Filesystem writes restricted with Landlock."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _PATH_BENEATH = 1
 
 _EXECUTE = 1 << 0
 _WRITE_FILE = 1 << 1
-# Removing and making of files, folders, links, devices, pipes and sockets.
+# Creating and removing files, folders, links, devices, pipes and sockets.
 _CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13))
-# Rights that came later, each with the first version that knows it.
+# Rights added later, each with the first ABI version that has it.
 _LATER = ((2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 _TRUNCATE = 1 << 14
 _BIND_AND_CONNECT_TCP = 0b11
@@ -44,9 +44,9 @@ class _PathBeneath(ctypes.Structure):
 def restrict(writable: Sequence[Path]) -> None:
     """Let this thread, and those it starts, write below `writable` and nowhere else.
 
-    It starts no other programs then, and as far as the kernel knows how, opens no TCP
-    connections and sends signals to itself alone. Reading stays as it was. Wants
-    `PR_SET_NO_NEW_PRIVS`. Raises `OSError` where the kernel has no Landlock.
+    It can't start other programs either and, with a recent kernel, opens no TCP
+    connections and signals only itself. Reading isn't restricted. Requires
+    `PR_SET_NO_NEW_PRIVS`. Raise `OSError` if the kernel has no Landlock.
     """
     version = syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION)
     changing = _WRITE_FILE | _CHANGE_FOLDER

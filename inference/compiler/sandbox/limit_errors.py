@@ -1,4 +1,4 @@
-"""Which of the compiler's limits an error comes from."""
+"""Errors caused by the compiler's resource limits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
     from inference.artifacts.messages import CompileRequest
 
-# HDF5 and TensorFlow have no class of their own for it in all places.
+# HDF5 and TensorFlow don't always raise a class of its own for it.
 _NO_MEMORY = re.compile(r"bad_alloc|annot allocate|allocation failed|OOM when")
 
 
 def limit_message(exc: BaseException, request: CompileRequest) -> str | None:
-    """What to say if `exc`, or what led to it, is for want of what was limited."""
+    """Return the message for the limit that caused `exc`, directly or as a cause.
+
+    `None` if it wasn't one of the limits.
+    """
     chain = list(_chain(exc))
     numbers = {each.errno for each in chain if isinstance(each, OSError)}
 
@@ -39,10 +42,8 @@ def limit_message(exc: BaseException, request: CompileRequest) -> str | None:
 
 
 def is_system_error(exc: BaseException) -> bool:
-    """Whether the system had a part in it, so that it may not happen again.
-
-    HDF5's errors about a file's content are `OSError` too, but have no number.
-    """
+    """Return whether a system error is involved, so that a retry may succeed."""
+    # HDF5's errors about a file's content are `OSError` too, without an errno.
     return any(isinstance(each, OSError) and each.errno for each in _chain(exc))
 
 

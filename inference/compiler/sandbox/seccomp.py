@@ -1,6 +1,6 @@
-"""A filter of system calls: no sockets, no other programs, no other processes' memory.
+"""A seccomp filter: no sockets, no other programs, no other processes' memory.
 
-Works where namespaces aren't to be had, as in most containers.
+It works where namespaces can't be created, as in most containers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MODE_FILTER = 2
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4
-# On x86-64 the same calls have second numbers from here on.
+# On x86-64 the x32 ABI gives the same calls second numbers from here on.
 _SECOND_NUMBERS = 0x40000000
 
 
@@ -43,9 +43,10 @@ class _Program(ctypes.Structure):
 
 
 def refuse_calls() -> None:
-    """Make those calls fail with `EPERM` in this thread and those it starts.
+    """Make these system calls fail with `EPERM` in this thread and those it starts.
 
-    Wants `PR_SET_NO_NEW_PRIVS`. Raises `OSError` where there is no such filter.
+    Requires `PR_SET_NO_NEW_PRIVS`. Raise `OSError` if there is no filter for this
+    machine.
     """
     architecture = _ARCHITECTURES.get(platform.machine())
 
@@ -59,7 +60,7 @@ def refuse_calls() -> None:
 
 
 def _bpf_program(architecture: _Architecture) -> bytes:
-    """Instructions of the classic BPF: operation, jump if so, jump if not, operand."""
+    """Return classic BPF code: operation, jump if true, jump if false, operand."""
     refused = architecture.refused
     lines = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),

@@ -1,4 +1,4 @@
-"""Calls of the Linux kernel that Python has no names for. All raise `OSError`."""
+"""Linux system calls that Python doesn't wrap. All raise `OSError`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PR_SET_NO_NEW_PRIVS = 38
 
 
 def prctl(option: int, value: int, pointer: object = None) -> None:
-    """What `option` of this process, and of what it will start, is to be."""
+    """Set `option` of this process, and of the processes that it starts."""
     _check_result(_libc.prctl(option, ctypes.c_ulong(value), pointer, 0, 0))
 
 
@@ -23,12 +23,12 @@ def unshare(flags: int) -> None:
 
 
 def syscall(number: int, *arguments: object) -> int:
-    """A call that the C library may not have a function for."""
+    """Make a system call that the C library may have no function for."""
     return _check_result(_libc.syscall(ctypes.c_long(number), *arguments))
 
 
 def keep_capabilities(mask: int) -> None:
-    """Give up all of root's capabilities but those in `mask`, which may be absent."""
+    """Drop all of root's capabilities except those in `mask`, which may be absent."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)()
     _check_result(_libc.capget(header, data))

@@ -1,7 +1,7 @@
 """Functions of a graph's library as flat graphs, and back.
 
-Nodes of a function name the tensors that they take by the output's own name
-(`node:output:0`), those of a graph by its number (`node:0`).
+Nodes of a function refer to tensors by the output's name (`node:output:0`), nodes of a
+graph by its number (`node:0`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class FunctionBody:
     """A flat graph with a placeholder for each argument.
 
-    `results` are the tensors that it gives by the names of its outputs, `controls` the
-    nodes that it runs in any case.
+    `results` are the returned tensors by output name, `controls` the nodes that always
+    run.
     """
 
     graph_def: Any
@@ -36,7 +36,7 @@ class FunctionBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtraTensor:
-    """An argument or a result that a function gains: the tensor in its body."""
+    """An argument or a result added to a function: its tensor in the body."""
 
     name: str
     tensor: str
@@ -76,9 +76,9 @@ def to_function(
     arguments: Sequence[ExtraTensor],
     results: Sequence[ExtraTensor],
 ) -> Any:
-    """Return `function` with what became of its `body`, and with more to take and give.
+    """Return `function` with its changed `body`, and further arguments and results.
 
-    An added argument's tensor is a placeholder's.
+    The tensor of an added argument is a placeholder.
     """
     made = type(function)()
     made.CopyFrom(function)
@@ -131,7 +131,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _outputs(node: Any, library: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a function's names for what `node` gives, in order."""
+    """Yield the outputs of `node`, in order, as a function names them."""
     function = library.get(node.op)
     definition = function.signature if function else op_def_registry.get(node.op)
 

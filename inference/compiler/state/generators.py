@@ -1,7 +1,7 @@
-"""Variables that hold the state of a random generator: they stay the model's own.
+"""Variables with the state of a random generator, which stay shared by all calls.
 
-Their writes say nothing of a request, and without them each call would draw the same
-numbers again.
+Their writes tell nothing about a request; if they were dropped, each call would draw
+the same numbers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _CONTROL = {"StatelessCase", "StatelessIf", "StatelessWhile"}
 
 
 def generators(graph_def: Any, outputs: Collection[str]) -> set[str]:
-    """Return the handles of whole numbers that are read for random draws alone.
+    """Return the handles of integer variables that are read only for random draws.
 
-    Told by use: no read may reach one of `outputs`, or another variable, but through
-    an operation that takes its numbers as a seed.
+    Judged by use: no read may reach one of `outputs`, or another variable, except
+    through an operation that takes its integers as a seed.
     """
     users: dict[str, list[Any]] = {}
 
@@ -54,7 +54,7 @@ class _RandomUses:
         self._outputs = outputs
 
     def feeds_only_draws(self, handle: str) -> bool:
-        """Tell whether what is read from `handle` ends in draws, and in some."""
+        """Return whether the reads of `handle` end in random draws, and in some."""
         waiting, seen = [handle], {handle}
         drawn = False
 

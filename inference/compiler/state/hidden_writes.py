@@ -1,7 +1,7 @@
-"""Writes of variables in TF1's branches and loops, which may never be done.
+"""Variable writes in TF1's branches and loops, which may never happen.
 
-They are dropped where no read of the same call follows: a call's writes are its own,
-so nobody could tell. Where one follows, the model is refused.
+They are dropped if no read follows in the same call: a call's writes are local, so the
+drop can't be observed. If a read follows, the model is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HARMLESS = {"VarIsInitializedOp", "VariableShape"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Use:
-    """A node that takes a variable's handle: to write it, or to read it.
+    """A node that takes a variable's handle, to write or to read it.
 
     `framed` says that it stands in a loop.
     """
@@ -34,10 +34,10 @@ class _Use:
 
 
 def drop_hidden_writes(graph_def: Any, kept: Collection[str]) -> list[str]:
-    """Drop them from the flat `graph_def`, in place; returns their names.
+    """Drop such writes from the flat `graph_def`, in place; return their names.
 
-    Those to the variables `kept` stay. Raises `InvalidModel` where an answer could
-    depend on one.
+    Writes to the variables `kept` stay. Raise `InvalidModel` if an output could depend
+    on a dropped one.
     """
     flow = _Flow(graph_def)
     hidden = {
@@ -60,7 +60,7 @@ def drop_hidden_writes(graph_def: Any, kept: Collection[str]) -> list[str]:
 
 
 class _Flow:
-    """The way of handles and of order through a graph."""
+    """The edges of handles and of execution order in a graph."""
 
     def __init__(self, graph_def: Any) -> None:
         self._nodes = nodes_by_name(graph_def)
@@ -81,8 +81,8 @@ class _Flow:
         if hidden and self._rereads(uses):
             raise InvalidModel(
                 f"'{min(hidden)}' writes the variable '{handle}' in a loop or branch, "
-                "and it is read again in the same call: requests would see each other. "
-                "Export the model so that it takes and gives this state as a tensor."
+                "and it is read again in the same call: requests would share state. "
+                "Export the model with the state as an input and an output."
             )
 
         return hidden
@@ -113,7 +113,7 @@ class _Flow:
         )
 
     def _after(self, name: str) -> set[str]:
-        """Return what runs after the node `name`, by data or control edges."""
+        """Return the nodes that run after the node `name`, by data or control edges."""
         found: set[str] = set()
         waiting = list(self._users.get(name, ()))
 

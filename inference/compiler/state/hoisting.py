@@ -1,7 +1,7 @@
-"""State that loops and branches read and write, handed to them and back as values.
+"""State of loops and branches, passed to them and back as values.
 
-A loop or a branch that writes a variable then takes what the variable holds before it
-and gives what it holds after it; the read and the write stand beside it, in the graph.
+A loop or a branch that writes a variable then takes the variable's value before it and
+returns the value after it; the read and the write stand beside it, in the graph.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class _VariableType:
 
 
 def hoist(graph_def: Any, kept: Collection[str]) -> None:
-    """Hand the variables that the flat `graph_def` writes through its calls, in place.
+    """Pass the variables that the flat `graph_def` writes through its calls, in place.
 
-    Those `kept` stay as they are. Raises `InvalidModel` where that can't be done.
+    The variables `kept` stay as they are. Raise `InvalidModel` if that isn't possible.
     """
     hoisting = _Hoisting(graph_def)
     written = hoisting.written(graph_def) - set(kept)
@@ -61,7 +61,7 @@ class _Hoisting:
         self.made: dict[str, Any] = {}
 
     def written(self, graph_def: Any) -> set[str]:
-        """Return the nodes whose handles are written, by calls as well."""
+        """Return the nodes whose handles are written, directly or by calls."""
         nodes = nodes_by_name(graph_def)
         found = set()
 
@@ -124,7 +124,7 @@ class _Hoisting:
         places = [place - (node.op in _BRANCHES) for place in given]
 
         for function in _function_attributes(node):
-            # A loop's condition takes the state and doesn't give it back.
+            # A loop's condition takes the state and doesn't return it.
             whole = node.op not in _LOOPS or function is not node.attr["cond"].func
             function.name = self._with_state(
                 function.name, places, list(given.values()), returning=whole
@@ -138,7 +138,10 @@ class _Hoisting:
         *,
         returning: bool,
     ) -> str:
-        """Make the function that takes what the handles at `places` hold as well."""
+        """Return the function that also takes the values of the handles at `places`.
+
+        It is made if the library doesn't have it.
+        """
         made = f"{name}/handed_{'_'.join(map(str, places))}"
 
         if made in self._library:
@@ -181,23 +184,23 @@ class _Hoisting:
         return any(name in self._library for name in callees(node))
 
     def _check_supported(self, node: Any) -> None:
-        """Raises `InvalidModel` for a call that can't be given more to take."""
+        """Raise `InvalidModel` for a call that can't take more arguments."""
         writing = node.op in _LOOPS and self._writes(node.attr["cond"].func.name)
 
         if writing or node.op not in _CALLS | _BRANCHES | _LOOPS:
             raise InvalidModel(
-                f"'{node.name}' ({node.op}) uses a variable that the model writes, in "
-                "a way that can't be made a call's own: requests would see each other. "
+                f"'{node.name}' ({node.op}) uses a variable that the model writes in a "
+                "way that can't be kept within one call: requests would share state. "
                 "Export the model without the state."
             )
 
     def _written_places(self, node: Any) -> set[int]:
-        """Return which inputs of `node` its functions write."""
+        """Return the inputs of `node` that its functions write."""
         shift = node.op in _BRANCHES
         return {place + shift for name in callees(node) for place in self._writes(name)}
 
     def _writes(self, name: str) -> frozenset[int]:
-        """Return which arguments the function `name` writes."""
+        """Return the arguments that the function `name` writes."""
         if name not in self._library:
             return frozenset()
 
@@ -213,7 +216,7 @@ class _Hoisting:
 
 
 def _become_handles(graph_def: Any, kinds: Mapping[str, _VariableType]) -> None:
-    """Make the arguments that `kinds` names variables of the body's own, in place."""
+    """Turn the arguments named in `kinds` into variables of the body, in place."""
     nodes = nodes_by_name(graph_def)
 
     for handle, kind in kinds.items():
@@ -225,7 +228,7 @@ def _become_handles(graph_def: Any, kinds: Mapping[str, _VariableType]) -> None:
 def _added(
     when: str, tensors: list[str], kinds: list[_VariableType]
 ) -> list[ExtraTensor]:
-    """Name what a function takes or gives besides, one for each piece of state."""
+    """Return a function's added arguments or results, one for each piece of state."""
     return [
         ExtraTensor(
             name=f"state_{when}_{number}",
@@ -237,7 +240,7 @@ def _added(
 
 
 def _widen(node: Any, kinds: list[_VariableType]) -> None:
-    """Say in the attributes of `node` that it takes and gives values of `kinds` too."""
+    """Add values of `kinds` to the input and output types of `node`."""
     types = [kind.dtype.type for kind in kinds]
 
     for key in ("T",) if node.op in _LOOPS else ("Tin", "Tout"):
@@ -257,7 +260,7 @@ def _add_write(
 
 
 def _run_after(graph_def: Any, name: str, after: str) -> None:
-    """Let what runs after the node `name` run after the node `after` too."""
+    """Let the nodes that run after the node `name` run after the node `after` too."""
     for node in graph_def.node:
         if f"^{name}" in node.input:
             node.input.append(f"^{after}")

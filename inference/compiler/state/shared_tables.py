@@ -1,4 +1,4 @@
-"""Lookup tables that a call would change for those after it."""
+"""Lookup tables that a call would change for later calls."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _WRITES = {
 
 
 def check_tables(graph_def: Any) -> None:
-    """Raises `InvalidModel` where a call writes into a table that outlives it.
+    """Raise `InvalidModel` if a call writes into a table that outlives it.
 
-    One that is made by the call itself (`AnonymousMutableHashTable`) may be written.
+    A table made by the call itself (`AnonymousMutableHashTable`) may be written.
     """
     nodes = [node for _, node in located_nodes(graph_def)]
     kept = next((node for node in nodes if node.op in TABLES), None)
@@ -29,6 +29,6 @@ def check_tables(graph_def: Any) -> None:
 
     raise InvalidModel(
         f"'{write.name}' ({write.op}) changes the lookup table '{kept.name}' during a "
-        "call, so requests would see what others sent. Export the model with a table "
+        "call, so requests would see each other's data. Export the model with a table "
         "that it only reads."
     )

@@ -1,7 +1,7 @@
-"""Variables that a call writes, such as the state of a stateful RNN, made its own.
+"""Variables that a call writes, such as a stateful RNN's state, made local to it.
 
-Each request is answered as a fresh model answers it: what is stored is where a call
-begins, what the call writes is seen by the reads that follow in it, and by nobody else.
+A call starts from the stored values; later reads in the same call see its writes, and
+other calls don't.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _PASSED_OVER = WRITES | FORWARDS | {"VarIsInitializedOp", "VariableShape"}
 
 
 def writes_variables(graph_def: Any) -> bool:
-    """Return if anything in the graph or its functions writes a variable."""
+    """Return whether the graph or one of its functions writes a variable."""
     return any(node.op in WRITES for _, node in located_nodes(graph_def))
 
 
 def written_variables(graph_def: Any) -> set[str]:
-    """Return the handles of what the flat `graph_def` writes outside of functions."""
+    """Return the handles that the flat `graph_def` writes outside of functions."""
     return set(_Graph(graph_def, ()).writes)
 
 
@@ -50,9 +50,8 @@ def written_variables(graph_def: Any) -> set[str]:
 class LocalState:
     """The tensors that stand for the variables that a graph writes, by handle.
 
-    `first` is the tensor that a call begins with. `last` is that which it ends with,
-    by the name of the signature that is called and the handle; a signature that writes
-    nothing has none.
+    `first` is the tensor that a call starts with. `last` is the one it ends with, by
+    the signature's name and the handle; a signature that writes nothing has none.
     """
 
     first: dict[str, str] = field(default_factory=dict)
@@ -67,13 +66,13 @@ def localize(
     kept: Collection[str],
     also: Collection[str] = (),
 ) -> LocalState:
-    """Take the writes out of the flat `graph_def`, in place, but for those to `kept`.
+    """Take the writes out of the flat `graph_def`, in place, except those to `kept`.
 
-    Reads of `also` are treated the same, whether they are written or not.
+    Reads of `also` are replaced too, even if it is never written.
 
-    A read that follows a write becomes what was written. If `carried`, the others read
-    a placeholder that a client may feed, and what a call leaves is told for the
-    `outputs` of each signature. Raises `InvalidModel` for what can't be told.
+    A read after a write becomes the written value. If `carried`, the other reads take a
+    placeholder that a client may feed, and the state after a call is found for the
+    `outputs` of each signature. Raise `InvalidModel` if it can't be determined.
     """
     graph = _Graph(graph_def, kept)
     state = LocalState()
@@ -91,7 +90,7 @@ def localize(
 
 
 class _Graph:
-    """A flat graph, with the order of what it does to the variables it writes."""
+    """A flat graph, with the order of its reads and writes of variables."""
 
     def __init__(self, graph_def: Any, kept: Collection[str]) -> None:
         self._graph_def = graph_def
@@ -116,7 +115,7 @@ class _Graph:
         self._added: list[Any] = []
 
     def begin(self, handle: str, *, carried: bool) -> str:
-        """Add the tensor that stands for what `handle` holds before a call."""
+        """Add the tensor that stands for the value of `handle` before a call."""
         dtype = self._nodes[handle].attr["dtype"]
         self._carried = carried
 
@@ -132,7 +131,7 @@ class _Graph:
         return tensor_of(node.name)
 
     def ends(self, tensors: Iterable[str]) -> dict[str, str]:
-        """Return what each handle holds after a call for `tensors`, where written."""
+        """Return the value of each written handle after a call for `tensors`."""
         run = reachable(self._nodes, tensors)
         done = {
             handle: [write for write in writes if write.name in run]
@@ -163,7 +162,7 @@ class _Graph:
             elif before is not None or self._carried:
                 raise InvalidModel(
                     f"'{node.name}' ({node.op}) uses a variable that the same call "
-                    "writes, in a way that can't be made the call's own. Export the "
+                    "writes in a way that can't be kept within the call. Export the "
                     "model without the state."
                 )
 
@@ -200,7 +199,7 @@ class _Graph:
         return self._latest(done) if done else None
 
     def _latest(self, writes: list[Any]) -> Any:
-        # What runs last has the fewest after it.
+        # The last write has the fewest followers.
         last = min(writes, key=lambda each: len(self._after[each.name]))
 
         if any(
@@ -210,8 +209,8 @@ class _Graph:
         ):
             names = ", ".join(f"'{each.name}'" for each in writes[:2])
             raise InvalidModel(
-                f"one variable is written by {names} in no order, so nobody can tell "
-                "what a call leaves. Export the model without the state."
+                f"one variable is written by {names} in no defined order, so its value "
+                "after a call is undefined. Export the model without the state."
             )
 
         return last

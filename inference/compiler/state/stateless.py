@@ -1,4 +1,4 @@
-"""A source with state, brought to where every call is the first of a fresh model."""
+"""A stateful source made stateless: each call is the first call of a fresh model."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from inference.types import Array, Signature
 
 _NOTE = (
-    "The model keeps state ({names}). Each request is answered as a fresh model does; "
-    "with carry_state = true in the sidecar, clients may send it on."
+    "The model keeps state ({names}). Each request starts from a fresh model's state; "
+    "with carry_state = true in the sidecar, clients can send it and get it back."
 )
 _HIDDEN = (
-    "What {names} write in a loop or a branch isn't kept; no answer depends on it."
+    "Writes by {names} in a loop or a branch are dropped; no output depends on them."
 )
 
 
 @contextmanager
 def make_stateless(source: Source, *, carried: bool) -> Iterator[None]:
-    """Make what a call of `source` writes the call's own, until the block's end.
+    """Keep what a call of `source` writes local to the call, until the block's end.
 
-    The graph as it was is the reference, its variables set anew for each call. If
+    The reference stays the original graph, its variables reset before each call. If
     `carried`, the state is an optional input and an output of each signature that has
-    any. Raises `InvalidModel` and `InvalidSidecar`.
+    any. Raise `InvalidModel` or `InvalidSidecar`.
     """
     check_tables(source.graph_def)
 
@@ -78,7 +78,7 @@ def _check_carry_state(carried: bool) -> None:
     if carried:
         raise InvalidSidecar(
             "carry_state is for a model that keeps state from call to call, and this "
-            "one keeps none that could be carried. Take the key out."
+            "one keeps none that could be carried. Remove the key."
         )
 
 
@@ -113,7 +113,7 @@ def _outputs(source: Source) -> dict[str, list[str]]:
 
 
 class StatelessReference:
-    """The answers of a graph that writes variables, set anew before each call."""
+    """The outputs of a graph that writes variables, reset before each call."""
 
     def __init__(
         self, session: Any, stored: Mapping[str, Array], named: Mapping[str, str]
@@ -166,7 +166,7 @@ class StatelessReference:
 def _needed(
     source: Source, state: LocalState, outputs: Mapping[str, list[str]]
 ) -> list[str]:
-    """Return the handles whose state an answer depends on, now or when carried on."""
+    """Return the handles whose state an output depends on, now or in a later call."""
     nodes = nodes_by_name(source.graph_def)
     waiting = [tensor for tensors in outputs.values() for tensor in tensors]
     needed: dict[str, None] = {}
@@ -187,7 +187,7 @@ def _needed(
 
 
 def _read_stored(graph_def: Any, state: LocalState, named: Mapping[str, str]) -> None:
-    """Let what has no name begin with what is stored: no client could send it."""
+    """Let state without a name start from the stored value: no client can send it."""
     nodes = nodes_by_name(graph_def)
 
     for handle, first in state.first.items():
@@ -197,7 +197,7 @@ def _read_stored(graph_def: Any, state: LocalState, named: Mapping[str, str]) ->
 
 
 def _names(source: Source, handles: list[str]) -> dict[str, str]:
-    """Return a name for the state in each handle that no input or output has."""
+    """Return for the state in each handle a name that no input or output has."""
     taken = {
         name
         for signature in source.signatures.values()
@@ -217,7 +217,7 @@ def _carry(
     named: Mapping[str, str],
     outputs: Mapping[str, list[str]],
 ) -> None:
-    """Add to each signature the state that it reads, and that which it writes."""
+    """Add to each signature the state that it reads and the state that it writes."""
     nodes = nodes_by_name(source.graph_def)
 
     for name, signature in source.signatures.items():
@@ -248,7 +248,7 @@ def _spec(name: str, tensor: str, value: Array) -> TensorSpec:
     if value.nbytes > MAX_DEFAULT_BYTES:
         raise InvalidSidecar(
             f"carry_state lets clients send '{name}', which has {value.nbytes:,} "
-            f"bytes; it may have {MAX_DEFAULT_BYTES:,}. Take the key out."
+            f"bytes; it may have {MAX_DEFAULT_BYTES:,}. Remove the key."
         )
 
     return TensorSpec(

@@ -1,4 +1,4 @@
-"""Reads and writes of a variable as operations on the values that it holds."""
+"""Reads and writes of a variable as operations on its values."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _MASKS = (
 
 
 def value_nodes(write: Any, start: str, dtype: Any) -> list[Any]:
-    """Return nodes for what `write` leaves of the tensor `start`, the result last.
+    """Return nodes for the value that `write` makes of the tensor `start`, result last.
 
-    `dtype` is the variable's, as an attribute. Raises `InvalidModel` for a write that
-    has no such form.
+    `dtype` is the variable's, as an attribute. Raise `InvalidModel` for a write without
+    such a form.
     """
     name = f"{write.name}/written"
 
@@ -53,12 +53,12 @@ def value_nodes(write: Any, start: str, dtype: Any) -> list[Any]:
 
     raise InvalidModel(
         f"'{write.name}' ({write.op}) changes a variable during a call in a way that "
-        "can't be made the call's own. Export the model without the state."
+        "can't be kept within the call. Export the model without the state."
     )
 
 
 def become_gather(node: Any, value: str, dtype: Any) -> list[Any]:
-    """Make `node`, one of `GATHERS`, take rows of `value`; returns what that needs."""
+    """Make `node`, one of `GATHERS`, take rows of `value`; return added nodes."""
     indices, kind = node.input[1], node.attr["Tindices"]
     controls = [each for each in node.input if each.startswith("^")]
 
@@ -81,7 +81,7 @@ def become_gather(node: Any, value: str, dtype: Any) -> list[Any]:
 
 
 def _rows(write: Any, name: str, start: str, dtype: Any) -> list[Any]:
-    """Each index of a write of rows stands for a whole row."""
+    """Return nodes for a write of whole rows, one for each index."""
     axis = constant_node(f"{name}/axis", -1, tf.int32.as_datatype_enum)
     kind = write.attr["Tindices"]
     places = _node(f"{name}/places", "ExpandDims", [write.input[1], axis.name], T=kind)

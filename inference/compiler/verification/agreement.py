@@ -1,4 +1,4 @@
-"""Says of outputs if they agree, to the precision that they were computed with."""
+"""Numerical agreement of outputs, to the precision that they were computed with."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 TOLERANCE = {2: 2e-2, 4: 1e-5, 8: 1e-8}
-"""By bytes of a float: the largest difference, as a share of the largest output."""
+"""Largest difference, as a share of the largest output, by bytes of a float."""
 
 
 def is_empty(outputs: Mapping[str, Array]) -> bool:
-    """Tell if there is no number or text in any, as of rows that are too short."""
+    """Return whether no output has a number or text, as for too short rows."""
     return all(_blank(value) for value in outputs.values())
 
 
 def rows_differ(outputs: Mapping[str, Array]) -> bool:
-    """Tell if any output has rows that differ, or is one value for all of them."""
+    """Return whether any output has rows that differ, or is one value for all rows."""
     return any(
         not _blank(value) and (value.ndim == 0 or not _rows_equal(value))
         for value in outputs.values()
@@ -38,8 +38,8 @@ def outputs_agree(
 
 
 def max_difference(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> float:
-    """The largest difference of numbers."""
-    # Infinity less infinity is no number; those are left out below.
+    """Return the largest numerical difference."""
+    # Infinity minus infinity is NaN; those are left out below.
     with np.errstate(invalid="ignore"):
         gaps = [
             np.abs(_wide(wanted[name]) - _wide(got[name]))

@@ -1,4 +1,4 @@
-"""Checks an artifact against its source, and proves which signatures take batches."""
+"""Comparison of an artifact with its source, and proof that signatures take batches."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _PROVES_NOTHING = "different rows gave equal outputs, which proves nothing"
 
 
 class Mismatch(Exception):
-    """The artifact doesn't give what the source gave."""
+    """The artifact's outputs differ from the source's."""
 
 
 def compare(servable: Servable, run: SampleRun) -> float | None:
-    """The largest difference from the source's outputs. Raises `Mismatch`.
+    """Return the largest difference from the source's outputs. Raise `Mismatch`.
 
-    `None` where the source's own outputs change from call to call.
+    `None` if the source's own outputs change from call to call.
     """
     answered = servable.run(run.signature.name, run.inputs)
 
@@ -54,18 +54,18 @@ def compare(servable: Servable, run: SampleRun) -> float | None:
 
 
 def prove_batchable(servable: Servable, run: SampleRun | SampleRejection) -> Signature:
-    """The signature, marked as batchable or with the reason why it isn't.
+    """Return the signature, marked as batchable or with the reason why it isn't.
 
-    Rows may be joined where every tensor leads with an unknown dimension and running
-    rows together gave what running them apart gave, on rows that differ.
+    Rows may be joined if every tensor has an open leading dimension and running rows
+    together gives the outputs of running them apart, for rows that differ.
     """
     signature = servable.signatures[run.signature.name]
     reason = _why_unbatchable(signature)
 
     if not reason and isinstance(run, SampleRejection):
-        reason = "the model took no sample inputs, so it could not be tried"
+        reason = "the model accepted no sample inputs, so it could not be tried"
     elif not reason and isinstance(run, SampleRun) and not run.deterministic:
-        reason = "the answers change from call to call"
+        reason = "the outputs change from call to call"
 
     if not reason and isinstance(run, SampleRun):
         reason = _why_not_joinable(servable, signature, run)
@@ -74,13 +74,13 @@ def prove_batchable(servable: Servable, run: SampleRun | SampleRejection) -> Sig
         signature,
         batchable=not reason,
         batchable_reason=reason
-        or "rows together gave what rows apart gave, to rounding",
+        or "rows run together gave the outputs of rows run apart, to rounding",
         sample=None if isinstance(run, SampleRejection) else _sample_row(servable, run),
     )
 
 
 def _sample_row(servable: Servable, run: SampleRun) -> Sample:
-    """The shapes of one row; its first values too, where zeros are refused."""
+    """Return the shapes of one row, and its first values if zeros are rejected."""
     signature = run.signature
     row = run.candidate.draw(1, seed=0)
     sample = Sample(
@@ -129,7 +129,10 @@ def _leads_unknown(shape: Shape) -> bool:
 
 
 def _why_not_joinable(servable: Servable, signature: Signature, run: SampleRun) -> str:
-    """Why rows can't be joined; tries others where their answers are the same."""
+    """Return why rows can't be joined, `""` if they can.
+
+    Draws other rows while all rows have the same outputs.
+    """
     reason = ""
 
     for number in range(_MAX_PROOFS):
@@ -188,7 +191,7 @@ def _compare_joined(
             name: np.concatenate([part[name] for part in apart]) for name in together
         }
     except Exception as exc:
-        # TensorFlow's or NumPy's; either way the rows can't be joined.
+        # TensorFlow's or NumPy's error; either way the rows can't be joined.
         return f"rows can't be run together: {first_line(exc)}"
 
     return _compare_outputs(expected, together, rounded)
@@ -211,6 +214,6 @@ def _compare_outputs(
     rounded: Mapping[str, int],
 ) -> str:
     if not outputs_agree(expected, together, rounded):
-        return "rows together gave other outputs than rows apart"
+        return "rows run together gave other outputs than rows run apart"
 
     return "" if rows_differ(expected) else _PROVES_NOTHING

@@ -28,14 +28,14 @@ _EXACT = frozenset(
         "VarHandleOp",
     }
 )
-"""These hand values on as they are, so they round nothing, whatever the dtype."""
+"""Operations that pass values on unchanged, so they round nothing in any dtype."""
 
 
 def rounding(graph_def: Any, signature: Signature) -> Mapping[str, int]:
-    """By output: the bytes of the narrowest float that is rounded to on the way there.
+    """Return, by output, the bytes of the narrowest float on the way to it.
 
-    8 where nothing is rounded. A model of mixed precision answers in float32 what it
-    computed in float16: two right kernels differ by a rounding of the latter.
+    8 where nothing is rounded. A mixed-precision model returns in float32 what it
+    computed in float16: two correct kernels differ by a rounding of the latter.
     """
     nodes = nodes_by_name(graph_def)
     bodies = {each.signature.name: each for each in graph_def.library.function}

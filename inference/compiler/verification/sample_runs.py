@@ -1,4 +1,4 @@
-"""Looks for inputs that a source takes, and keeps what it answers to them."""
+"""Sample inputs that a source accepts, and the outputs it gives for them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from inference.types import Array, Signature
 
 MAX_SECONDS = 60
-"""That one signature's candidates take together, but for the first."""
+"""Time for all candidates of one signature together, except the first."""
 
 _MAX_TAKEN = 4
 _MAX_BLOCKED = 4
@@ -40,7 +40,7 @@ _MIXING = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRun:
-    """Samples that the source took for one signature, and what it answered.
+    """Samples that the source accepted for one signature, and its outputs.
 
     `deterministic` says that a second call gave the same outputs. `rounding` has the
     bytes of the narrowest float used on the way to an output, by output. `extremes` are
@@ -57,15 +57,15 @@ class SampleRun:
 
     @property
     def is_conclusive(self) -> bool:
-        """Tell if different rows got different answers, and the same ones again."""
+        """Return whether rows have different outputs, and the same ones again."""
         return self.deterministic and rows_differ(self.outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRejection:
-    """The source took no sample; `reason` is what it said of the first.
+    """The source accepted no sample; `reason` is its error for the first.
 
-    If it `never_runs`, that is because of an operation that no input can change.
+    `never_runs` if an operation fails for every input.
     """
 
     signature: Signature
@@ -76,11 +76,11 @@ class SampleRejection:
 def run_samples(
     source: Source, signature: Signature, given: Sequence[GivenSample] = ()
 ) -> SampleRun | SampleRejection:
-    """Find samples that the source takes for `signature`, and its answers.
+    """Find samples that the source accepts for `signature`, and its outputs.
 
-    Those `given` come first. Of the ones that it takes, the first counts that gets an
-    answer with different rows, else the first of all. Raises `InvalidSidecar` where it
-    refuses what the sidecar gives.
+    The samples `given` are tried first. Of the accepted ones, the first counts whose
+    rows have different outputs, else the first of all. Raise `InvalidSidecar` if it
+    rejects the sidecar's sample.
     """
     search = SampleSearch(source, signature)
     hints = hints_of(source.graph_def, signature)
@@ -104,7 +104,7 @@ def run_samples(
 
 
 class SampleSearch:
-    """The samples that were tried on one signature so far."""
+    """The samples tried on one signature so far."""
 
     def __init__(self, source: Source, signature: Signature) -> None:
         self._source = source
@@ -119,7 +119,7 @@ class SampleSearch:
 
     @property
     def is_exhausted(self) -> bool:
-        """Return whether enough was tried."""
+        """Return whether enough samples were tried."""
         answered = [each for each in self._taken if not is_empty(each.outputs)]
         return (
             time.monotonic() > self._ends
@@ -128,7 +128,7 @@ class SampleSearch:
         )
 
     def try_given(self, given: GivenSample) -> SampleRun | SampleRejection | None:
-        """The source's answers, if those to other rows than the first differ."""
+        """Return the source's outputs, if different rows have different ones."""
         found = self.try_candidate(given)
 
         if found is None and given.binding and self._blocked:
@@ -136,7 +136,7 @@ class SampleSearch:
 
         if found is None and given.binding:
             raise InvalidSidecar(
-                f"the model refuses the sample '{given.place}' for the signature "
+                f"the model rejects the sample '{given.place}' for the signature "
                 f"'{self._signature.name}': {self._reasons[-1]}"
             )
 
@@ -148,8 +148,8 @@ class SampleSearch:
         return found if mixed is not None and mixed.is_conclusive else None
 
     def try_candidate(self, candidate: Candidate) -> SampleRun | None:
-        """The source's answers; `None` if it refuses."""
-        # Other numbers may lead into a branch that this machine can run.
+        """Return the source's outputs; `None` if it rejects the sample."""
+        # Other values may take a branch that this machine can run.
         inputs = candidate.draw(candidate.rows, seed=len(self._blocked))
         found = self._answered(candidate, inputs)
 
@@ -165,7 +165,7 @@ class SampleSearch:
             outputs = self._source.reference(self._signature, inputs)
             again = self._source.reference(self._signature, inputs)
         except Exception as exc:
-            # Any framework, any error; the next candidate may fit.
+            # Frameworks raise any exception; the next candidate may be accepted.
             self._refused(exc)
             return None
 
@@ -180,9 +180,9 @@ class SampleSearch:
         )
 
     def best(self) -> SampleRun | SampleRejection:
-        """The first that was taken, or else what was said of the first that wasn't."""
+        """Return the best accepted sample, or the error for the first rejected one."""
         if self._taken:
-            # Of equals the first: it is the likeliest.
+            # `max` returns the first of equals, which is the likeliest.
             return max(
                 self._taken,
                 key=lambda each: (each.deterministic, not is_empty(each.outputs)),
@@ -195,7 +195,7 @@ class SampleSearch:
         return SampleRejection(signature=self._signature, reason=reason)
 
     def _why_never(self) -> str | None:
-        """Why no input can be answered here: what runs said, or what TensorFlow has."""
+        """Return why no input can run here, by errors of runs or by the registry."""
         if self._blocked:
             return self._blocked[0]
 

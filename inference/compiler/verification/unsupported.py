@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from inference.types import Signature
 
-# How TensorFlow 2.21 says it, in `core/framework/op_kernel.cc`,
+# Messages of TensorFlow 2.21: `core/framework/op_kernel.cc`,
 # `core/common_runtime/eager/execute.cc` and `core/kernels/*.cc`.
 _NO_KERNEL = re.compile(
     r"No OpKernel was registered|No registered '.*' OpKernel|"
@@ -42,27 +42,27 @@ _CURE = "Export the model without it, or with a dtype that TensorFlow computes o
 # `DEFAULT` kernels serve every device: core/framework/types.h of TensorFlow 2.21.
 _HERE = {"CPU", "DEFAULT"}
 _BRANCHES = {"If", "StatelessIf", "Case", "StatelessCase"}
-"""What they call may never run, and then its kernels don't matter."""
+"""Operations whose functions may never run, so their kernels don't matter."""
 
 _COMPILED = "_XlaMustCompile"
 _REPLACED = {"AccumulateNV2"}
-"""Made into others before kernels are looked for: accumulate_n_optimizer.cc."""
+"""Replaced before TensorFlow looks for kernels: accumulate_n_optimizer.cc."""
 
 
 def missing_kernel_reason(error: Exception) -> str | None:
     """Return why, if TensorFlow has no kernel on this machine for an operation.
 
-    Names the operation, the node or layer, and a cure. `None` for other errors, which
-    other inputs may not meet.
+    Names the operation, the node or layer, and a remedy. `None` for other errors, which
+    other inputs may not cause.
     """
     said = str(getattr(error, "message", None) or error)
     return _reason(error, said) if _NO_KERNEL.search(said) else None
 
 
 def unimplemented_reason(error: Exception) -> str | None:
-    """Return why, if a kernel says that it doesn't implement what it is asked for.
+    """Return why, if a kernel says that it doesn't implement the requested case.
 
-    It may mean just these inputs, so one such error alone proves nothing.
+    The case may depend on the inputs, so one such error proves nothing.
     """
     if not isinstance(error, tf.errors.UnimplementedError):
         return None
@@ -71,7 +71,7 @@ def unimplemented_reason(error: Exception) -> str | None:
 
 
 def remedy(said: str) -> str:
-    """Say what helps against an operation without a kernel, by what is said of it."""
+    """Return what to do about an operation without a kernel, by its error message."""
     return next((cure for word, cure in _CURES.items() if word in said), _CURE)
 
 
@@ -90,9 +90,9 @@ def _first(pattern: re.Pattern[str], said: str) -> str:
 
 
 def unregistered_reason(graph_def: Any, signature: Signature) -> str | None:
-    """Return why, if no CPU has a kernel for a node that `signature` always runs.
+    """Return why, if no CPU kernel exists for a node that `signature` always runs.
 
-    Names the operation, the node, its dtypes and a cure.
+    Names the operation, the node, its dtypes and a remedy.
     """
     functions = function_names(graph_def)
     nodes = _always(graph_def, signature)
@@ -112,7 +112,7 @@ def unregistered_reason(graph_def: Any, signature: Signature) -> str | None:
 
 
 def _always(graph_def: Any, signature: Signature) -> Iterator[Any]:
-    """The nodes that the outputs need, in functions too, but for branches."""
+    """Yield the nodes that the outputs need, in functions too, but not in branches."""
     bodies = {each.signature.name: each for each in graph_def.library.function}
     nodes = {node.name: node for node in graph_def.node}
     waiting = _needed(nodes, [each.tensor for each in signature.outputs.values()])
@@ -143,7 +143,8 @@ def _needed(nodes: dict[str, Any], roots: Iterable[str]) -> list[Any]:
 
 
 def _is_compiled(attributes: Any) -> bool:
-    """XLA makes its own kernels. Looking up what isn't there would put it there."""
+    """Return whether XLA compiles it, which has kernels of its own."""
+    # Indexing a protobuf map with a missing key would add it.
     return _COMPILED in attributes and attributes[_COMPILED].b
 
 
@@ -166,6 +167,8 @@ def _fits(kernel: Any, node: Any) -> bool:
 
 
 def _allows(allowed: Iterable[int], value: Any) -> bool:
-    """A body's dtypes may be its caller's to say, and constraints of other kinds."""
+    """Return whether a constraint allows a dtype; unknown dtypes are allowed."""
+    # Dtypes in a function's body may be set by its caller; other constraints aren't
+    # dtypes.
     kinds = [value.type] if value.type else list(value.list.type)
     return not allowed or not kinds or set(kinds) <= set(allowed)

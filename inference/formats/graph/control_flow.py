@@ -1,7 +1,7 @@
-"""Where operations stand: in a loop's frame, on one side of a branch, or in neither.
+"""The position of operations in TF1 control flow: loop frames and branches.
 
-Read from the graph's shape: a frame goes from its Enters to its Exits, a side of a
-branch from an output of a Switch to the Merge that joins the sides again.
+It is read from the graph: a frame extends from its Enters to its Exits, a branch from
+an output of a Switch to the Merge that joins the branches again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REPEATS = {"NextIteration", "RefNextIteration"}
 SWITCHES = {"Switch", "RefSwitch", "_SwitchN"}
 MERGES = {"Merge", "RefMerge"}
 FORWARDS = {"Identity", "RefIdentity", *ENTERS, *EXITS, *REPEATS, *MERGES}
-"""What gives on what it takes."""
+"""Operations that pass on what they take."""
 
 _MAX_BRANCHES = 64
 _MAX_STEPS = 100
@@ -29,9 +29,9 @@ _MAX_STEPS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """One way that a branch can take: the `position` of the tensor that steers it.
+    """One branch of a conditional: the `position` of the `predicate` that selects it.
 
-    A boolean tensor has 0 for false and 1 for true, seen from behind any negations.
+    For a boolean predicate 0 is false and 1 is true, after any negations.
     """
 
     predicate: Wire
@@ -40,10 +40,10 @@ class Branch:
 
 @dataclass(slots=True, kw_only=True)
 class ControlFlow:
-    """Of each operation: how many frames it is in, and what sides it needs taken.
+    """Of each operation: how many frames it is in, and which branches it needs taken.
 
-    `controls` are operations that only say which way was taken; `levels` say of a side
-    in how many others its branch stands.
+    `controls` are operations that only tell which branch was taken; `levels` has for a
+    branch the number of branches around it.
     """
 
     depths: dict[Operation, int] = field(default_factory=dict)
@@ -52,30 +52,30 @@ class ControlFlow:
     levels: dict[Branch, int] = field(default_factory=dict)
 
     def is_unconditional(self, operation: Operation) -> bool:
-        """Return whether it runs once in each call."""
+        """Return whether it runs exactly once in each call."""
         return not self.depths.get(operation) and not self.of(operation)
 
     def of(self, operation: Operation) -> frozenset[Branch]:
-        """The sides that must be taken for `operation` to run."""
+        """Return the branches that must be taken for `operation` to run."""
         return self.branches.get(operation, frozenset())
 
     def is_excluded(
         self, branches: frozenset[Branch], decided: Mapping[Wire, bool]
     ) -> bool:
-        """Return whether one of `branches` isn't the way that is taken."""
+        """Return whether one of `branches` isn't the decided one."""
         return any(
             branch.predicate in decided and branch.position != decided[branch.predicate]
             for branch in branches
         )
 
     def branches_of(self, wire: Wire) -> frozenset[Branch]:
-        """The sides that must be taken for `wire` to have a value."""
+        """Return the branches that must be taken for `wire` to have a value."""
         branch = branch_of(wire)
         return self.of(wire.op) if branch is None else self.of(wire.op) | {branch}
 
 
 def find_control_flow(operations: Iterable[Operation]) -> ControlFlow:
-    """The places of all operations, but of those in a circle that isn't a loop's."""
+    """Locate all operations, except those in a cycle that isn't a loop's."""
     flow = ControlFlow()
 
     for operation in _in_order(list(operations)):
@@ -85,7 +85,7 @@ def find_control_flow(operations: Iterable[Operation]) -> ControlFlow:
 
 
 def branch_of(wire: Wire) -> Branch | None:
-    """The side that the output `wire` of a Switch of a branch stands for."""
+    """Return the branch that the output `wire` of a conditional's Switch stands for."""
     if wire.op.type not in SWITCHES or len(wire.op.inputs) < 2 or is_loop(wire.op):
         return None
 
@@ -100,7 +100,7 @@ def is_loop(switch: Operation) -> bool:
 
 
 def origin(wire: Wire) -> tuple[Wire, bool]:
-    """Where a steering tensor comes from, and whether it is negated on its way."""
+    """Return where a predicate comes from, and whether it is negated on its way."""
     inverted = False
 
     for _ in range(_MAX_STEPS):
@@ -116,7 +116,7 @@ def origin(wire: Wire) -> tuple[Wire, bool]:
 
 
 def _in_order(operations: list[Operation]) -> Iterator[Operation]:
-    """Each after those that it takes or waits for; iterations begin nothing."""
+    """Yield each operation after its inputs; back edges of loops don't count."""
     followers = defaultdict(list)
     missing = {}
 
@@ -145,7 +145,7 @@ def _sources(operation: Operation) -> list[Operation]:
 
 
 def _begun(operation: Operation) -> list[Wire]:
-    """Return what it takes when it first runs."""
+    """Return its inputs when it first runs."""
     return [wire for wire in operation.inputs if wire.op.type not in REPEATS]
 
 

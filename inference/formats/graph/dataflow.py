@@ -1,4 +1,4 @@
-"""The readers of a graph's input: as it came, or after it was only moved about."""
+"""The readers of a graph's input, directly or after it was only rearranged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PASSING = frozenset(
     "TensorListFromTensor TensorListGather TensorListGetItem TensorListSetItem "
     "TensorListStack Tile Transpose Unique UniqueV2 Unpack".split()
 )
-"""What these give lies about where the values lay that they were given."""
+"""Operations whose outputs have values in the range of their inputs'."""
 
 _FORWARDING = frozenset(
     "Cast Enter Identity ReadVariableOp Snapshot StopGradient Switch".split()
@@ -62,7 +62,7 @@ class Use:
     position: int
 
     def constant(self, position: int) -> Any:
-        """The node that another input comes from, through calls; `None` if unknown."""
+        """Return the node that another input comes from; `None` if unknown."""
         step: tuple[Frame, str] | None = _input(self.frame, self.node, position)
 
         for _ in range(MAX_FRAMES):
@@ -81,7 +81,7 @@ class Use:
 
 
 class Dataflow:
-    """The graph with its functions, each as often as it is called."""
+    """The graph with its functions, one frame for each call."""
 
     def __init__(self, graph_def: Any) -> None:
         self._bodies = {
@@ -91,7 +91,7 @@ class Dataflow:
         self._frames = 1
 
     def uses(self, tensor: str) -> Iterator[Use]:
-        """All that read `tensor`, one of the graph's own."""
+        """Yield all reads of `tensor`, one of the graph's own."""
         waiting: list[tuple[Frame, str, int | None]]
         waiting = [(self._root, node_of(tensor), _index(tensor))]
         seen = set(waiting)
@@ -133,7 +133,7 @@ class Dataflow:
         if body is None or key in frame.inner:
             return frame.inner.get(key)
 
-        # A function that calls itself would go on for ever.
+        # A function that calls itself would never end.
         if self._frames == MAX_FRAMES or frame.depth == MAX_DEPTH:
             return None
 
@@ -157,7 +157,7 @@ def _leaving(frame: Frame, name: str) -> Iterator[tuple[Frame, str, int | None]]
 
 
 def _argument_source(frame: Frame, tensor: str) -> tuple[Frame, str] | None:
-    """The tensor, and where it is, that the caller gave for an argument."""
+    """Return the caller's frame and tensor for an argument."""
     if frame.caller is None:
         return None
 
@@ -171,11 +171,11 @@ def _argument_source(frame: Frame, tensor: str) -> tuple[Frame, str] | None:
 
 
 def _input(frame: Frame, node: Any, position: int) -> tuple[Frame, str] | None:
-    """An input of `node`; a damaged one may lack it."""
+    """Return an input of `node`; `None` if a damaged node lacks it."""
     return (frame, node.input[position]) if position < len(node.input) else None
 
 
 def _index(tensor: str) -> int | None:
-    """The position of an output; `None` for a function's argument."""
+    """Return the position of an output; `None` for a function's argument."""
     last = tensor.rpartition(":")[2]
     return int(last) if last != tensor and last.isdecimal() else None

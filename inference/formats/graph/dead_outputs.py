@@ -1,4 +1,4 @@
-"""Outputs that never have a value, such as dead branches: found by running a graph."""
+"""Outputs that never have a value, as in dead branches, found by running the graph."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def drop_dead(
 def _conclusive_samples(
     session: Any, signature: Signature, samples: list[GeneratedSample]
 ) -> list[GeneratedSample]:
-    """The first that all outputs together take, or that shows one to be dead.
+    """Return the first sample that runs all outputs, or shows one to be dead.
 
-    The likeliest few where there is none: an output alone may take one of those.
+    If there is none, the likeliest few: a single output may run on one of those.
     """
     if len(signature.outputs) > 1:
         for each in samples:
@@ -54,19 +54,18 @@ def _conclusive_samples(
 
 
 def _dead(session: Any, signature: Signature, samples: list[GeneratedSample]) -> bool:
-    """Return whether TensorFlow says so; failing on made-up inputs proves nothing."""
+    """Return whether TensorFlow reports an output as dead."""
+    # A failure on generated inputs proves nothing.
     said = (_runs_dead(session, signature, each) for each in samples)
     return next((each for each in said if each is not None), False)
 
 
-def _runs_dead(
-    session: Any, signature: Signature, made: GeneratedSample
-) -> bool | None:
-    """Return whether an output has no value; `None` where the inputs are refused."""
+def _runs_dead(session: Any, signature: Signature, made: GeneratedSample) -> bool | None:
+    """Return whether an output has no value; `None` if the inputs are rejected."""
     try:
         SessionReference(session)(signature, made.draw(made.rows, seed=0))
     except UnicodeError:
-        # It is a `ValueError` too: TensorFlow's refusal quotes a made-up picture.
+        # It is a `ValueError` too: TensorFlow's error quotes a generated image.
         return None
     except ValueError:
         return True

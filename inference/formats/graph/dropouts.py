@@ -1,8 +1,8 @@
 """Dropout in a graph: where random numbers decide what is kept, and what keeps all.
 
-A mask compares a linear form of uniform random numbers, of constants and perhaps of a
+A mask compares a linear form of uniform random numbers, constants and perhaps a
 placeholder: `random >= rate`, `random >= 1 - keep`, `floor(keep + random)`. It is read
-as an inequality, so no name matters, and neither which version of dropout made it.
+as an inequality, so neither names nor the version of dropout matter.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAX_LEVELS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """A sum of tensors, each with a factor, and of a number."""
+    """A sum of tensors, each with a factor, and a number."""
 
     terms: Mapping[Wire, float] = field(default_factory=dict)
     offset: float = 0.0
@@ -53,7 +53,7 @@ class Linear:
 
 
 def masks(operations: Iterable[Operation]) -> dict[Operation, Linear]:
-    """The operations that keep or drop by chance.
+    """Return the operations that keep or drop elements at random.
 
     Each with the form that is at least 0 where an element is kept.
     """
@@ -66,9 +66,9 @@ def masks(operations: Iterable[Operation]) -> dict[Operation, Linear]:
 
 
 def keeping_values(masks: Iterable[Linear]) -> dict[str, float]:
-    """For each placeholder that sets a dropout, by tensor: 1 or 0, what keeps all.
+    """Return the value of each dropout placeholder that keeps all elements.
 
-    None for one that masks don't agree on.
+    By tensor, 0 or 1. Placeholders that masks disagree on are left out.
     """
     values: dict[str, set[float]] = {}
 
@@ -81,7 +81,7 @@ def keeping_values(masks: Iterable[Linear]) -> dict[str, float]:
 
 
 def number(wire: Wire) -> float | None:
-    """The value of a constant of one element."""
+    """Return the value of a constant of one element; `None` for anything else."""
     if wire.op.type != "Const":
         return None
 
@@ -110,10 +110,8 @@ def _kept_where(operation: Operation) -> Linear:
 
 
 def _drops(mask: Wire, steps: int = _MAX_STEPS) -> bool:
-    """Return whether values are multiplied by `mask`, or zeroed where it is false.
-
-    Chance may also choose between two values, as an agent that explores does.
-    """
+    """Return whether values are multiplied by `mask`, or zeroed where it is false."""
+    # Other random choices, as of an exploring agent, pick between two values.
     return any(_is_dropped(mask, reader, steps) for reader in mask.readers)
 
 
@@ -134,7 +132,7 @@ def _is_zero(wire: Wire) -> bool:
 
 
 def _keeps_all(mask: Linear, setting: Wire) -> Iterator[float]:
-    """Of 0 and 1, the values of `setting` with which no random number drops any."""
+    """Yield the values, 0 and 1, of `setting` for which no random number drops any."""
     randoms = _randoms(mask)
 
     if len(mask.terms) != len(randoms) + 1:

@@ -1,6 +1,7 @@
-"""Serialized `tf.train.Example` records that a graph can parse, made up.
+"""Generated `tf.train.Example` records that a graph can parse.
 
-Estimator exports take nothing else, and no string made without their keys would do.
+Estimator exports take nothing else, and no random string has the keys that they look
+for.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ _VALUES = {"float32": (0.5, -1.5), "int64": (0, 1), "string": (b"a", b"b")}
 
 
 def example_records(graph_def: Any) -> list[tuple[bytes, ...]]:
-    """Two different records for each operation of `graph_def` that parses them."""
+    """Return two different records for each parsing operation of `graph_def`."""
     scopes = [graph_def.node, *(each.node_def for each in graph_def.library.function)]
     features = [each for scope in scopes for each in _dense_features(scope)]
     return [tuple(_record(each, variant) for variant in (0, 1)) for each in features]
 
 
 def _dense_features(nodes: Iterable[Any]) -> Iterator[dict[bytes, tuple[str, int]]]:
-    """Of each parsing operation: dtype and number of values by key."""
+    """Yield, for each parsing operation, dtype and number of values by key."""
     by_name = {node.name: node for node in nodes}
 
     for node in by_name.values():
@@ -43,7 +44,7 @@ def _dense_features(nodes: Iterable[Any]) -> Iterator[dict[bytes, tuple[str, int
 
 
 def _dense_keys(node: Any, by_name: dict[str, Any]) -> Iterator[bytes]:
-    """The keys stand in constants: one for all (V2), or one for each."""
+    """Yield the keys in the node's constants: one for all (V2), or one for each."""
     if node.op == "ParseExampleV2":
         positions = range(3, 4)
     else:

@@ -1,4 +1,4 @@
-"""The GraphDef in a file, or what the file is instead."""
+"""GraphDef files: parsing, and what a file is that can't be parsed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_BYTES = 2**31
 
 
 def read_message(path: Path, *, what: str) -> bytes:
-    """The content of a protobuf file. Raises `InvalidModel` for one that is too big."""
+    """Return the content of a protobuf file. Raise `InvalidModel` if too large."""
     size = path.stat().st_size
 
     if size >= MAX_BYTES:
@@ -30,7 +30,7 @@ def read_message(path: Path, *, what: str) -> bytes:
 
 
 def parse(path: Path) -> Any:
-    """The GraphDef in `path`. Raises `InvalidModel` with what it is instead."""
+    """Return the GraphDef in `path`. Raise `InvalidModel` if it is something else."""
     content = read_message(path, what=path.name)
     graph_def = tf1.GraphDef()
 
@@ -49,8 +49,8 @@ def parse(path: Path) -> Any:
         raise InvalidModel(
             _SAVED_MODEL.format(name=path.name)
             if _is_saved_model(content)
-            else f"{path.name} is a graph with no nodes. The file was probably cut; "
-            "copy or export it again."
+            else f"{path.name} is a graph with no nodes. The file is probably "
+            "truncated; copy or export it again."
         )
 
     return graph_def
@@ -64,7 +64,7 @@ _SAVED_MODEL = (
 
 
 def _describe(content: bytes) -> str:
-    """What a file that is no graph seems to be, as the end of a sentence."""
+    """Return what a file that isn't a graph seems to be, as the end of a sentence."""
     if b"brain.Event" in content[:64]:
         return "; it looks like a TensorBoard log"
 
@@ -74,7 +74,7 @@ def _describe(content: bytes) -> str:
     try:
         content[:1024].decode("ascii")
     except UnicodeDecodeError:
-        return ": it is damaged, cut, or another kind of file"
+        return ": it is damaged, truncated, or another kind of file"
 
     return "; it is text (JSON, HTML, a Git LFS pointer, or a .pbtxt to be converted)"
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def fix_constants(graph_def: Any, sidecar: Sidecar) -> None:
-    """Turn what the sidecar gives values to into constants, in place.
+    """Turn the nodes that the sidecar gives values to into constants, in place.
 
-    Placeholders, and booleans that steer branches.
+    Placeholders, and booleans that select branches.
     """
     nodes = nodes_by_name(graph_def)
 
@@ -31,7 +31,7 @@ def fix_constants(graph_def: Any, sidecar: Sidecar) -> None:
             _fix(node, value, tf.bool.as_datatype_enum)
         else:
             raise InvalidSidecar(
-                f"it fixes '{tensor}', which is no placeholder of the graph; "
+                f"it fixes '{tensor}', which isn't a placeholder of the graph; "
                 f"the placeholders are: {', '.join(_placeholders(graph_def))}."
             )
 

@@ -1,4 +1,4 @@
-"""A traced function as a graph of its own, with the values that it captured."""
+"""A traced function as a graph of its own, with its captured values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CapturedGraph:
 def captured_graph(concrete: Any, model: Any) -> CapturedGraph:
     """Turn a `ConcreteFunction` of `model` into a `CapturedGraph`.
 
-    Raises `InvalidModel` for a captured resource that is neither variable nor table.
+    Raise `InvalidModel` for a captured resource that is neither variable nor table.
     """
     graph = concrete.graph
     count = len(concrete.inputs) - len(concrete.captured_inputs)
@@ -59,7 +59,7 @@ def captured_graph(concrete: Any, model: Any) -> CapturedGraph:
 
 
 def _tables(model: Any) -> dict[int, Any]:
-    """The lookup tables that the model's layers hold, by the identity of the handle."""
+    """Return the lookup tables of the model's layers, by the identity of the handle."""
     return {
         id(value.resource_handle): value
         for layer in model._flatten_layers()

@@ -1,4 +1,4 @@
-"""Reading and pruning GraphDefs; nothing here runs one."""
+"""Reading and pruning of GraphDefs; nothing here runs one."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FORWARDS = {"Identity", "IdentityN"}
 
 
 def node_of(tensor: str) -> str:
-    """`"^a"`, `"a"`, `"a:1"` → `"a"`."""
+    """Return the node's name: `"^a"`, `"a"`, `"a:1"` → `"a"`."""
     return tensor.removeprefix("^").partition(":")[0]
 
 
 def tensor_of(name: str) -> str:
-    """`"a"` → `"a:0"`; a full tensor name stays as it is."""
+    """Return the tensor's full name: `"a"` → `"a:0"`."""
     return name if ":" in name else f"{name}:0"
 
 
 def public_name(tensor: str) -> str:
-    """A tensor's name as a client sees it: `"a:0"` → `"a"`, `"a:1"` stays."""
+    """Return a tensor's name as a client sees it: `"a:0"` → `"a"`, `"a:1"` stays."""
     return tensor.removesuffix(":0")
 
 
@@ -37,7 +37,7 @@ def nodes_by_name(graph_def: Any) -> dict[str, Any]:
 
 
 def handle_of(tensor: str, nodes: Mapping[str, Any]) -> str:
-    """The node that makes the handle which arrives as `tensor`, through identities."""
+    """Return the node that makes the handle `tensor`, through identities."""
     name = node_of(tensor)
 
     while name in nodes and nodes[name].op in FORWARDS:
@@ -49,9 +49,9 @@ def handle_of(tensor: str, nodes: Mapping[str, Any]) -> str:
 def reachable(
     nodes: dict[str, Any], roots: Iterable[str], *, controls: bool = True
 ) -> set[str]:
-    """The names of the nodes that `roots` need, themselves included.
+    """Return the names of the nodes that `roots` need, themselves included.
 
-    Without `controls` only those whose values they are computed from.
+    Without `controls` only those that their values are computed from.
     """
     found: set[str] = set()
     waiting = [node_of(root) for root in roots]
@@ -73,7 +73,7 @@ def reachable(
 
 
 def prune(graph_def: Any, roots: Iterable[str]) -> Any:
-    """A copy with only what `roots` need, dead functions left out."""
+    """Return a copy with only what `roots` need, without unused functions."""
     kept = reachable(nodes_by_name(graph_def), roots)
     pruned = tf.compat.v1.GraphDef(versions=graph_def.versions)
     pruned.node.extend(node for node in graph_def.node if node.name in kept)
@@ -92,9 +92,9 @@ def prune(graph_def: Any, roots: Iterable[str]) -> Any:
 
 
 def used_functions(nodes: Iterable[Any], library: Any) -> set[str]:
-    """The functions of `library` that `nodes` call, directly or through others.
+    """Return the functions of `library` that `nodes` call, directly or indirectly.
 
-    Their gradients belong to them.
+    Gradients of a function count as used with it.
     """
     bodies = {function.signature.name: function for function in library.function}
     used: set[str] = set()
@@ -117,12 +117,12 @@ def used_functions(nodes: Iterable[Any], library: Any) -> set[str]:
 
 
 def all_nodes(graph_def: Any) -> Iterator[Any]:
-    """The graph's nodes and those of its function library."""
+    """Yield the graph's nodes and those of its function library."""
     return (node for _, node in located_nodes(graph_def))
 
 
 def located_nodes(graph_def: Any) -> Iterator[tuple[str, Any]]:
-    """All nodes, each with the name of the function it is in, `""` for the graph."""
+    """Yield all nodes, each with the name of its function, `""` for the graph."""
     yield from (("", node) for node in graph_def.node)
 
     for function in graph_def.library.function:
@@ -130,13 +130,13 @@ def located_nodes(graph_def: Any) -> Iterator[tuple[str, Any]]:
 
 
 def function_names(graph_def: Any) -> set[str]:
-    """The functions of the library, less those that take an operation's name."""
+    """Return the library's functions, except those named like an operation."""
     names = {function.signature.name for function in graph_def.library.function}
     return {name for name in names if op_def_registry.get(name) is None}
 
 
 def check_ops(graph_def: Any) -> None:
-    """Raises `InvalidModel` for an operation that this TensorFlow doesn't have."""
+    """Raise `InvalidModel` for an operation that this TensorFlow doesn't have."""
     functions = function_names(graph_def)
     unknown = {
         node.op: node.name
@@ -154,27 +154,27 @@ def check_ops(graph_def: Any) -> None:
 
 
 def check_complete(graph_def: Any) -> None:
-    """Raises `InvalidModel` where a node's input is missing, as in a cut file."""
+    """Raise `InvalidModel` if a node's input is missing, as in a truncated file."""
     names = {node.name for node in graph_def.node}
 
     for node in graph_def.node:
         for tensor in node.input:
             if node_of(tensor) not in names:
                 raise InvalidModel(
-                    f"The graph is cut: node '{node.name}' needs "
+                    f"The graph is truncated: node '{node.name}' needs "
                     f"'{node_of(tensor)}', which isn't in the file. The file was "
                     "probably copied in part; copy or export it again."
                 )
 
 
 def callees(node: Any) -> Iterator[str]:
-    """What `node` may call: its operation, and the functions in its attributes."""
+    """Yield the operation of `node`, and the functions that it may call."""
     yield node.op
     yield from _functions(node.attr)
 
 
 def _functions(attributes: Any) -> Iterator[str]:
-    """A function may be given others as its own attributes."""
+    """Yield the functions in `attributes`, and in those functions' attributes."""
     for value in attributes.values():
         single = [value.func] if value.WhichOneof("value") == "func" else []
 

@@ -1,4 +1,4 @@
-"""A screened graph taken in by TensorFlow, less what only its writer's version knew."""
+"""Import of a screened graph, without what only its writer's version knew."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ _MAX_NAMED = 10
 
 
 def import_graph(graph: Any, graph_def: Any) -> None:
-    """Add `graph_def` to `graph`. Raises what TensorFlow does.
-
-    Shapes that were noted beside the nodes are dropped where TensorFlow finds them
-    wrong: it infers them anyway.
-    """
+    """Add `graph_def` to `graph`. Raise what TensorFlow raises."""
     try:
         _import(graph, graph_def)
     except ValueError as exc:
+        # Recorded shapes may be wrong; TensorFlow infers them anyway.
         if _SHAPES not in str(exc):
             raise
 
@@ -36,12 +33,11 @@ def import_graph(graph: Any, graph_def: Any) -> None:
 
 
 def drop_unknown(graph_def: Any, producers: Iterable[Any] = ()) -> list[str]:
-    """Drop attributes that this TensorFlow doesn't know, in place; gives notes.
+    """Drop attributes that this TensorFlow doesn't know, in place; return notes.
 
-    TensorFlow itself passes over them, with a line in its log (2.21, ValidateNodeDef).
-    A newer version adds one with a default that means what its operation did before,
-    and `producers`, the writer's definitions of operations, have it. Raises
-    `InvalidModel` for another value: without it the numbers would be others.
+    A newer version adds one with a default that keeps the operation's old meaning;
+    `producers`, the writer's definitions of operations, have it. Raise `InvalidModel`
+    for another value: without it the results would be wrong.
     """
     defaults = {
         (operation.name, attribute.name): attribute.default_value
@@ -52,6 +48,8 @@ def drop_unknown(graph_def: Any, producers: Iterable[Any] = ()) -> list[str]:
     passed_over: dict[str, str] = {}
 
     for node in all_nodes(graph_def):
+        # TensorFlow itself ignores them, with a line in its log (2.21,
+        # ValidateNodeDef).
         for name in list(_unknown(node)):
             if not _is_harmless(node, name, defaults.get((node.op, name))):
                 passed_over.setdefault(name, f"{name} ('{node.name}', {node.op})")
@@ -72,8 +70,8 @@ def _is_harmless(node: Any, name: str, default: Any) -> bool:
         raise InvalidModel(
             f"Node '{node.name}' ({node.op}) has the attribute '{name}', which "
             f"TensorFlow {tf.__version__} doesn't have, at another value than its "
-            "default: what it asks for can't be computed. Export the model with the "
-            "version of TensorFlow that is installed here, or without it."
+            "default, so the operation can't be computed as written. Export the model "
+            "with the version of TensorFlow that is installed here, or without it."
         )
 
     return default is not None or _is_empty(value)

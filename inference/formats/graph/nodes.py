@@ -1,4 +1,4 @@
-"""Nodes of a GraphDef made, or made into others in place: a name and its users stay."""
+"""Nodes of a GraphDef, created or changed in place: their names and readers stay."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 PIPELINE = {"IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2"}
-"""What gives the values of an input pipeline."""
+"""Operations that deliver the values of an input pipeline."""
 
 
 def constant_node(name: str, value: Any, dtype: int | None = None) -> Any:
-    """A `Const`. Raises `TypeError`, `ValueError` for a value that isn't of `dtype`."""
+    """Return a `Const`. Raise `TypeError` or `ValueError` for another `dtype`."""
     node = tf1.NodeDef(name=name, op="Const")
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype=dtype))
     node.attr["dtype"].type = node.attr["value"].tensor.dtype
@@ -22,7 +22,7 @@ def constant_node(name: str, value: Any, dtype: int | None = None) -> Any:
 
 
 def handle_node(name: str, dtype: int) -> Any:
-    """A `VarHandleOp` of any shape that shares its resource under its own name."""
+    """Return a `VarHandleOp` of any shape that shares its resource under its name."""
     node = tf1.NodeDef(name=name, op="VarHandleOp")
     node.attr["dtype"].type = dtype
     node.attr["shape"].shape.unknown_rank = True
@@ -31,8 +31,9 @@ def handle_node(name: str, dtype: int) -> Any:
 
 
 def become_constant(node: Any, value: Any, dtype: int | None = None) -> None:
-    """Control inputs are kept: in a TF1 loop they say which frame a constant is in."""
+    """Make `node` a constant, which keeps its control inputs."""
     constant = constant_node(node.name, value, dtype)
+    # In a TF1 loop they say which frame a constant is in.
     constant.input.extend(_controls(node))
     node.CopyFrom(constant)
 
@@ -53,10 +54,10 @@ def become_identity(node: Any, source: str) -> None:
 
 
 def cut_pipelines(graph_def: Any, fed: Collection[str]) -> None:
-    """Take the nodes named `fed` off the input pipelines that they read, in place.
+    """Disconnect the nodes named `fed` from their input pipelines, in place.
 
-    Their outputs are given by clients; of the iterators and queues behind them nothing
-    is left, and running one fails.
+    Clients feed their outputs. The iterators and queues behind them are removed, and
+    running such a node fails.
     """
     names = {node.name for node in graph_def.node}
     added = []
@@ -74,7 +75,7 @@ def cut_pipelines(graph_def: Any, fed: Collection[str]) -> None:
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """`name`, or one like it that isn't `taken`."""
+    """Return `name`, or one like it that isn't `taken`."""
     while name in taken:
         name += "_"
 

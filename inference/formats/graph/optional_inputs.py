@@ -1,4 +1,4 @@
-"""Inputs that a client may leave out: switches of training, and defaults of graphs."""
+"""Inputs that a client may leave out: training switches, and defaults of graphs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inference.types import Array, Signature, TensorSpec
 
 MAX_DEFAULT_BYTES = 2**20
-"""Of an input's default: the server reads it as JSON, at many times its size."""
+"""Limit of an input's default: the server reads it as JSON, at many times its size."""
 
 TRAINING = {
     "is_train",
@@ -43,12 +43,11 @@ DROP = re.compile(rf"(.*_)?(drop{_RATE}|dropout({_RATE})?)")
 def set_defaults(
     session: Any, signature: Signature, values: Mapping[str, float], notes: list[str]
 ) -> Signature:
-    """The signature with a default for every input that has one.
+    """Return the signature with a default for every input that has one.
 
     Training flags are False, keep probabilities 1 and dropout rates 0, whatever the
-    graph's own default: a published graph may have dropout on. `values` are those that
-    were seen by their use, by tensor; else names tell. A default that only an input
-    pipeline could compute is none.
+    graph's own default is. `values` are those found by their use, by tensor; other
+    inputs are judged by name.
     """
     inputs = {
         name: _with_default(session, spec, values, notes)
@@ -58,7 +57,10 @@ def set_defaults(
 
 
 def inference_value(spec: TensorSpec, values: Mapping[str, float]) -> Array | None:
-    """The value that a scalar of this use or name has outside training, if any."""
+    """Return the value that a scalar of this use or name has outside training.
+
+    `None` if it has no such meaning.
+    """
     if spec.shape not in ((), None):
         return None
 
@@ -86,6 +88,7 @@ def _with_default(
     session: Any, spec: TensorSpec, values: Mapping[str, float], notes: list[str]
 ) -> TensorSpec:
     operation = session.graph.get_tensor_by_name(spec.tensor).op
+    # Published graphs may have dropout on by default.
     value = inference_value(spec, values)
 
     if value is not None:
@@ -98,13 +101,14 @@ def _with_default(
     try:
         own = as_array(session.run(operation.inputs[0]))
     except tf.errors.OpError:
+        # Only an input pipeline could compute it.
         return spec
 
     return replace(spec, default=checked_default(spec.name, own))
 
 
 def checked_default(name: str, value: Array) -> Array:
-    """Raises `InvalidModel` for a default that doesn't fit into a manifest's JSON."""
+    """Return `value`. Raise `InvalidModel` if it is too large for a manifest's JSON."""
     strings = value.reshape(-1) if value.dtype == object else ()
     size = max(value.nbytes, sum(map(len, strings)))
 

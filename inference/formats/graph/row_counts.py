@@ -1,7 +1,7 @@
-"""Placeholders that a client would have to send the number of its own rows in.
+"""Placeholders for the number of rows, which the graph can count itself.
 
-Recurrent graphs of TensorFlow 1 make their first state from one, by
-`zero_state(batch_size)`. The graph can count for itself.
+TensorFlow 1's recurrent graphs make their initial state from one, by
+`zero_state(batch_size)`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inference.formats.graph.topology import Operation, Wire
 
 COUNTED = -1
-"""What such an input is by default: no number of rows."""
+"""Default of such an input: not a number of rows."""
 
 _NAME = re.compile(r"(.*_)?(batch_?size|bs|n_?batch|batch)(_.*)?")
 _INTEGERS = {tf.int32, tf.int64}
@@ -44,7 +44,7 @@ class RowCount:
 def find_row_counts(
     operations: Iterable[Operation], inputs: Iterable[str]
 ) -> list[RowCount]:
-    """Find row counts among `inputs`, by use or name, where there are rows."""
+    """Find row counts among `inputs`, by use or name, if there are rows."""
     named = {wire.name: wire for each in operations for wire in each.outputs}
     wires = [named[name] for name in inputs if name in named]
     rows = max(filter(_has_rows, wires), key=_rank, default=None)
@@ -72,13 +72,13 @@ def count_rows(graph_def: Any, counts: Iterable[RowCount]) -> None:
                 if public_name(tensor) == node.name:
                     reader.input[position] = added[-1].name
 
-        # One without a shape would take a list.
+        # Without a declared shape the placeholder would accept a list.
         node.attr["shape"].shape.Clear()
         graph_def.node.extend(added)
 
 
 def _counting(name: str, count: Any, rows: Any) -> list[Any]:
-    """Nodes under `name`, of which the last has the number of rows."""
+    """Return nodes under `name`, of which the last has the number of rows."""
     dtype = count.attr["dtype"].type
 
     with tf.Graph().as_default() as graph:
@@ -112,7 +112,7 @@ def _is_number(wire: Wire) -> bool:
 
 
 def _sizes(wire: Wire) -> list[int] | None:
-    """Of a placeholder's dimensions; `None` where its rank is unknown."""
+    """Return the dimensions of a placeholder; `None` if its rank is unknown."""
     shape = wire.op.node.attr["shape"].shape
     return None if shape.unknown_rank else [dim.size for dim in shape.dim]
 
@@ -122,7 +122,7 @@ def _is_named(wire: Wire) -> bool:
 
 
 def _sizes_states(wire: Wire) -> bool:
-    """Return whether it does nothing but lead the sizes of arrays that are filled."""
+    """Return whether it is used only as the first size of arrays to be filled."""
     has_own_value = wire.op.type == "PlaceholderWithDefault"
     return not has_own_value and _all_lead(wire, _MAX_STEPS)
 

@@ -1,6 +1,6 @@
 """TensorFlow 1's saver, read for which variable has which value of a checkpoint.
 
-Read from its operations (`save/Assign`, `save/RestoreV2`), none of which is run.
+Its operations (`save/Assign`, `save/RestoreV2`) are read, never run.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class Saved:
     part: str = ""
 
     def read(self, reader: Any, node: Any) -> Array:
-        """The value of the variable `node`. Raises `InvalidModel` for none that fits.
+        """Return the value of the variable `node`.
 
-        Raises TensorFlow's errors and `ValueError` for a damaged file.
+        Raise `InvalidModel` if it doesn't fit, TensorFlow's errors or `ValueError` for
+        a damaged file.
         """
         if not reader.has_tensor(self.key):
             raise InvalidModel(
@@ -62,7 +63,7 @@ class Saved:
 
 
 def saved_values(graph_def: Any, saver: Any) -> dict[str, Saved]:
-    """Return what the saver fills each variable's node with."""
+    """Return the saved value that the saver assigns to each variable's node."""
     nodes = nodes_by_name(graph_def)
     found = {}
 
@@ -113,7 +114,7 @@ def _texts(tensor: str, nodes: Mapping[str, Any]) -> list[str]:
     tensor_proto = node.attr["value"].tensor
     shape = tf.TensorShape(tensor_proto.tensor_shape)
 
-    # Many equal texts may stand there once.
+    # A small file can declare many texts: equal ones are stored once.
     if tensor_proto.dtype != _STRING or (shape.num_elements() or 0) > _MAX_NAMES:
         return []
 
@@ -122,7 +123,7 @@ def _texts(tensor: str, nodes: Mapping[str, Any]) -> list[str]:
 
 
 def _slice(text: str) -> slice:
-    """`-` is all, `2,3` are three from 2 on. Raises `ValueError`."""
+    """Return `-` as all, `2,3` as three from 2 on. Raise `ValueError`."""
     if text == "-":
         return slice(None)
 

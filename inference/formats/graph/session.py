@@ -1,4 +1,4 @@
-"""A session over a source's own graph, run as it was written."""
+"""Sessions that run a source's graph as it was written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def source_session(graph: Any = None) -> Iterator[Any]:
-    """A session without graph rewriting: what it computes is what the graph says."""
+    """Yield a session without graph rewriting: it computes what the graph says."""
     config = config_pb2.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
 
@@ -25,7 +25,7 @@ def source_session(graph: Any = None) -> Iterator[Any]:
 
 
 class SessionReference:
-    """The source's answers, computed by its own session."""
+    """The source's outputs, computed by its own session."""
 
     def __init__(self, session: Any) -> None:
         self._session = session

@@ -1,4 +1,4 @@
-"""Ends of a graph that answer nothing: what its author looked at on the way."""
+"""Side outputs of a graph: sizes, assertions and switches passed through."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CHECKS = {"CheckNumerics", "CheckNumericsV2"}
 _CHOOSING = SWITCHES | {"If", "StatelessIf"}
 _GUARD = "/AssertGuard"
-"""TensorFlow 2's own name for the branch that it puts an assertion in."""
+"""TensorFlow 2's name for the branch that it puts an assertion in."""
 
 _FORWARDING = {"Identity", "LogicalNot"}
 _SIZES = {"Rank", "Shape", "ShapeN", "Size"}
@@ -23,7 +23,10 @@ _TRUTHS = {"Identity", "If", "StatelessIf"}
 
 
 def drop_side_outputs(outputs: list[Wire], feedable: Mapping[str, Wire]) -> list[Wire]:
-    """Leave out sizes, switches handed on, and assertions, if there is more."""
+    """Return `outputs` without sizes, passed switches and assertions.
+
+    Return all of them if nothing else is left.
+    """
     kept = [
         tensor
         for tensor in outputs
@@ -35,7 +38,7 @@ def drop_side_outputs(outputs: list[Wire], feedable: Mapping[str, Wire]) -> list
 
 
 def _is_switch(tensor: Wire, feedable: Mapping[str, Wire]) -> bool:
-    """Tell an input that comes out as it went in, or negated: a `pred_id`."""
+    """Return whether an input is passed through or negated, as a `pred_id` is."""
     passed = False
 
     while tensor.name not in feedable and tensor.op.type in _FORWARDING:
@@ -48,7 +51,7 @@ def _is_switch(tensor: Wire, feedable: Mapping[str, Wire]) -> bool:
 
 
 def _steers(tensor: Wire) -> bool:
-    """Tell a truth that also chooses a branch somewhere."""
+    """Return whether it is a boolean that selects a branch somewhere."""
     waiting = [tensor] if tensor.dtype == tf.bool else []
 
     while waiting:
@@ -62,7 +65,7 @@ def _steers(tensor: Wire) -> bool:
 
 
 def _is_assertion(tensor: Wire) -> bool:
-    """Tell what TensorFlow makes of an assertion: others wait for it, none read it."""
+    """Return whether it is of an assertion: waited for and never read."""
     operation = tensor.op
     waited = bool(operation.waiting) or _GUARD in operation.name
     truth = operation.type in _TRUTHS and tensor.dtype == tf.bool

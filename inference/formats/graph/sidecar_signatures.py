@@ -22,10 +22,10 @@ _USUAL = "serving_default"
 def declared_signatures(
     graph: Any, sidecar: Sidecar, known: Mapping[str, Signature]
 ) -> dict[str, Signature]:
-    """The sidecar's signatures, dtypes and shapes read from `graph`.
+    """Return the sidecar's signatures, dtypes and shapes read from `graph`.
 
-    What one leaves out is taken from `known`, by its name or from the default one.
-    Raises `InvalidSidecar` for a tensor that the graph doesn't have.
+    A side that one leaves out is taken from `known`, by its name or from the default
+    one. Raise `InvalidSidecar` for a tensor that the graph doesn't have.
     """
     return {
         name: _signature(name, graph, config, known)
@@ -34,9 +34,9 @@ def declared_signatures(
 
 
 def named_tensors(sidecar: Sidecar, nodes: Collection[str]) -> list[str]:
-    """All tensors that the sidecar names. Raises `InvalidSidecar` for one of no node.
+    """Return all tensors that the sidecar names. Raise `InvalidSidecar` if unknown.
 
-    Asked before the graph is pruned to them, when all names are still there.
+    Call it before the graph is pruned to them, while all names are still there.
     """
     named = [
         wanted
@@ -57,10 +57,10 @@ def default_signature(
     sidecar: Sidecar,
     left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The sidecar's choice, else `serving_default`, else the first by name.
+    """Return the sidecar's choice, else `serving_default`, else the first by name.
 
     A `serving_default` that is `left_out` stays the default: another in its place would
-    answer what nobody asked.
+    answer requests meant for it.
     """
     wanted = sidecar.default_signature
 
@@ -79,7 +79,7 @@ def default_signature(
 
 
 def tensor_spec(name: str, tensor: Any, default: Any = None) -> TensorSpec:
-    """A `tf.Tensor` of a graph as the input or output `name`."""
+    """Return a `tf.Tensor` of a graph as the input or output `name`."""
     return TensorSpec(
         name=name,
         tensor=tensor.name,

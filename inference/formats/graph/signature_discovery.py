@@ -1,9 +1,9 @@
-"""The signature of a frozen graph, which has none: found from the graph's shape.
+"""Discovery of the signature of a frozen graph, which declares none.
 
 Inputs are the tensors that an output needs and that only a client can give:
-placeholders, and what an input pipeline would have delivered. Outputs are the ends of
-the graph: tensors that depend on an input, that nobody consumes, and that have one
-value in each call, which nothing inside a loop or a branch has.
+placeholders, and values that an input pipeline would have delivered. Outputs are the
+ends of the graph: tensors that depend on an input, have no reader, and have exactly one
+value in each call, so they aren't inside a loop or a branch.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ STUBS = {"Assert", "NoOp", "Print", "PrintV2", "Const", *SWITCHES}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The tensors that a graph takes and gives, by name.
+    """The tensors that a graph takes and returns, by name.
 
-    `values` are those that switches and settings of training have at inference, seen
-    by their use.
+    `values` are those that training switches and settings have at inference, found by
+    their use.
     """
 
     inputs: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Found:
 
 
 def discover(operations: list[Operation]) -> Found:
-    """Find inputs and outputs by the graph's shape. Raises `InvalidModel` for none."""
+    """Find inputs and outputs by structure. Raise `InvalidModel` for none."""
     feedable = feedable_tensors(operations)
     ends = _ends(operations, _dependents(feedable.values()))
 
@@ -69,7 +69,7 @@ def discover(operations: list[Operation]) -> Found:
 
 
 def found_signature(graph: Any, found: Found) -> Signature:
-    """What was found, with the dtypes and shapes that `graph` has for it."""
+    """Return the signature of `found`, with dtypes and shapes from `graph`."""
     return Signature(
         name="serving_default",
         inputs=_specs(graph.get_tensor_by_name(name) for name in found.inputs),
@@ -82,7 +82,7 @@ def add_needed_inputs(
 ) -> Signature:
     """Add the inputs that the outputs need beside the declared ones.
 
-    One without a default is the sidecar's to name; that is an `InvalidSidecar`.
+    Raise `InvalidSidecar` if one has no default and the sidecar doesn't name it.
     """
     declared = {spec.tensor: spec for spec in signature.inputs.values()}
     feedable = feedable_tensors(graph.get_operations())
@@ -101,10 +101,10 @@ def add_needed_inputs(
 
 
 def feedable_tensors(operations: Iterable[Any]) -> dict[str, Any]:
-    """The tensors that can be inputs, by name.
+    """Return the tensors that can be inputs, by name.
 
-    A `PlaceholderWithDefault` is one, unless the graph computes its default from
-    inputs that are there anyway.
+    A `PlaceholderWithDefault` is one, unless the graph computes its default from other
+    inputs.
     """
     operations = list(operations)
     given = _outputs_of(operations, GIVEN)
@@ -134,7 +134,7 @@ def _check_defaults(
 
 
 def inputs_of(outputs: Iterable[Any], feedable: dict[str, Any]) -> list[Any]:
-    """The feedable tensors that `outputs` need, in the order of their names."""
+    """Return the feedable tensors that `outputs` need, ordered by name."""
     found: dict[str, Any] = {}
     seen = set()
     waiting = [tensor.op for tensor in outputs]
@@ -158,9 +158,9 @@ def inputs_of(outputs: Iterable[Any], feedable: dict[str, Any]) -> list[Any]:
 
 
 def _ends(operations: list[Operation], reached: set[Operation]) -> list[Operation]:
-    """The operations nobody consumes; where all are stubs, those before the stubs.
+    """Return the operations without readers; if all are stubs, those before the stubs.
 
-    What stands in a branch is only taken where there is nothing else.
+    Operations in a branch count only if there are no others.
     """
     flow = find_control_flow(operations)
     candidates = [
@@ -187,11 +187,9 @@ def _last(candidates: list[Operation]) -> list[Operation]:
 
 
 def _is_left(operation: Operation) -> bool:
-    """Return whether it is the end of a loop's variable that the loop alone needed.
-
-    TensorFlow 2 has something wait for all ends of a loop that it lowers; in a graph
-    of TensorFlow 1 only those are left that were asked for.
-    """
+    """Return whether it is the end of a loop's variable that only the loop needed."""
+    # TensorFlow 2 has a node wait for all ends of a loop that it lowers; a TF1 graph
+    # keeps only the ends that were fetched.
     if operation.type in EXITS:
         return bool(operation.waiting)
 
@@ -199,11 +197,9 @@ def _is_left(operation: Operation) -> bool:
 
 
 def _is_spare(identity: Operation) -> bool:
-    """Return whether it stands behind a loop of which another variable is used.
-
-    TensorFlow 2 puts one behind each variable of a loop, the turn's number among them.
-    Where some have none, the graph was cut down to what somebody asked for.
-    """
+    """Return whether it stands behind a loop of which another variable is used."""
+    # TensorFlow 2 puts an Identity behind each variable of a loop, its counter
+    # included. If some have none, the graph was pruned to what was fetched.
     loops = [wire.op for wire in identity.inputs if wire.op.type in WHILES]
     return any(
         all(wire.consumers() for wire in loop.outputs)
@@ -215,12 +211,12 @@ def _is_spare(identity: Operation) -> bool:
 
 
 def _values(end: Operation) -> list[Wire]:
-    """Its outputs, without the number of the side that came to a Merge."""
+    """Return its outputs, without the branch index of a Merge."""
     return end.outputs[:1] if end.type in MERGES else end.outputs
 
 
 def _dependents(tensors: Iterable[Any]) -> set[Any]:
-    """The operations that depend on any of `tensors`."""
+    """Return the operations that depend on any of `tensors`."""
     found: set[Any] = set()
     waiting = [consumer for tensor in tensors for consumer in tensor.consumers()]
 
@@ -256,7 +252,7 @@ def _specs(tensors: Iterable[Any]) -> dict[str, TensorSpec]:
 
 
 def _servable(tensor: Any) -> bool:
-    """What an operation that nobody knows gives is refused later, by name."""
+    """Return whether its dtype can be served; unknown operations are refused later."""
     return tensor.dtype is None or tensor.dtype.base_dtype.name not in UNSERVABLE
 
 

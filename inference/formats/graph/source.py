@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Reference(Protocol):
-    """The source framework's own answer: outputs by name for inputs by name.
+    """The source framework's own outputs, by name, for inputs by name.
 
     All inputs of the signature are given, optional ones included. Raises whatever the
     framework raises.
@@ -37,13 +37,13 @@ class Table:
 
 @dataclass(slots=True, kw_only=True)
 class Source:
-    """What every format is read into; from here on nobody knows what the file was.
+    """A model of any format, read; nothing below depends on the format any more.
 
     `graph_def` is pruned to what the signatures need. Its variables are `VarHandleOp`
-    nodes, valued by `variables` (by node name); its tables are valued by `tables`.
-    `texts` are sets of strings that it is likely to take, to be tried on it.
-    `left_out` are the signatures that the file has and that can't be served, with the
-    reason; the default one may be among them.
+    nodes with the values in `variables` (by node name); its tables have those in
+    `tables`. `texts` are sets of strings that it is likely to accept, used as samples.
+    `left_out` are the file's signatures that can't be served, with the reason; the
+    default one may be among them.
     """
 
     format: str
@@ -59,7 +59,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
     def leave_out(self, reasons: Mapping[str, str]) -> None:
-        """Take the signatures that `reasons` name out, and note why."""
+        """Remove the signatures named in `reasons`, and note why."""
         for name, reason in reasons.items():
             self.signatures = {
                 other: each for other, each in self.signatures.items() if other != name
@@ -68,12 +68,12 @@ class Source:
             self.notes.append(f"Signature '{name}' is left out: {reason.rstrip('.')}.")
 
     def tensors(self) -> list[str]:
-        """All inputs and outputs, as the graph calls them, without repeats."""
+        """Return all inputs and outputs, as the graph names them, without repeats."""
         return tensors_of(self.signatures)
 
 
 def tensors_of(signatures: Mapping[str, Signature]) -> list[str]:
-    """All inputs and outputs, as the graph calls them, without repeats."""
+    """Return all inputs and outputs, as the graph names them, without repeats."""
     named: dict[str, None] = {}
 
     for signature in signatures.values():

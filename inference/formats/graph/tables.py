@@ -1,7 +1,7 @@
-"""Lookup tables: their contents read from a source and written into an artifact.
+"""Lookup tables: contents read from a source and written into an artifact.
 
-The artifact carries keys and values, not the asset file or the initializer, so that
-loading one reads no foreign file and runs no main op.
+The artifact has keys and values, not the asset file or the initializer, so loading it
+reads no foreign file and runs no main op.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableKind:
-    """How a table's op is read and filled: resource handles or TF1's references."""
+    """The operations that read and fill a table, by resource or by reference."""
 
     export: Callable[..., Any]
     fill: Callable[..., Any]
@@ -43,7 +43,7 @@ _MUTABLE = TableKind(
 )
 _DENSE = TableKind(
     export=_RESOURCE,
-    # Its import takes whole buckets, in a shape that no export gives.
+    # Its import takes whole buckets, in a shape that no export returns.
     fill=lambda table, keys, values: tf.raw_ops.LookupTableInsertV2(
         table_handle=table, keys=keys, values=values
     ),
@@ -65,12 +65,12 @@ TABLES = {
 
 
 def read_tables(graph_def: Any, session: Any) -> list[Table]:
-    """The contents of the tables of `graph_def`, which `session` has initialised."""
+    """Return the contents of the tables of `graph_def`, initialised in `session`."""
     return [_read(node, session) for node in graph_def.node if node.op in TABLES]
 
 
 def table_texts(tables: list[Table]) -> list[tuple[bytes, ...]]:
-    """Some keys of each table of strings, with strings that may be in none."""
+    """Return some keys of each table of strings, with strings that may be in none."""
     return [
         (*table.keys.reshape(-1)[:8].tolist(), *WORDS)
         for table in tables
@@ -79,7 +79,7 @@ def table_texts(tables: list[Table]) -> list[tuple[bytes, ...]]:
 
 
 def fill_tables(graph: Any, tables: list[Table]) -> list[Any]:
-    """Add to the current graph the operations that fill `tables`; returns them."""
+    """Add to the current graph the operations that fill `tables`; return them."""
     fills = []
 
     for table in tables:
@@ -93,9 +93,10 @@ def fill_tables(graph: Any, tables: list[Table]) -> list[Any]:
 
 
 def rename_tables(graph_def: Any) -> None:
-    """Name tables after their nodes: shared names may hold the exporter's paths."""
+    """Name tables after their nodes, in place."""
     for node in graph_def.node:
         if node.op in TABLES:
+            # Shared names may contain the exporter's paths.
             node.attr["shared_name"].s = node.name.encode()
             node.attr["container"].s = b""
 
@@ -122,7 +123,7 @@ def _read(node: Any, session: Any) -> Table:
 def _entries(
     keys: Any, values: Any, blanks: list[Any], value_shape: Any
 ) -> tuple[Any, Any]:
-    """Of a dense table's buckets those in use: the others hold a blank key."""
+    """Return the used entries of a dense table, without those of a blank key."""
     keys = keys.reshape(len(keys), *np.shape(blanks[0]))
     values = values.reshape(len(values), *value_shape)
     used = [not any(np.array_equal(key, blank) for blank in blanks) for key in keys]

@@ -1,4 +1,4 @@
-"""What TensorFlow says of a tensor, in our words."""
+"""Conversions of TensorFlow's shapes, dtypes and values."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ UNSERVABLE = (
     | {f"{kind}int{bits}" for kind, bits in (("q", 8), ("q", 16), ("q", 32), ("qu", 8))}
     | {"quint16"}
 )
-"""Handles, and quantised numbers, which NumPy has no dtype for."""
+"""Handles, and quantised numbers, for which NumPy has no dtype."""
 
 
 def shape_of(shape: Any) -> Shape:
-    """A `tf.TensorShape` as a tuple, `None` for an unknown rank."""
+    """Return a `tf.TensorShape` as a tuple, `None` for an unknown rank."""
     return None if shape.rank is None else tuple(shape.as_list())
 
 
 def known_dtype(kind: int) -> Any:
-    """The dtype of that number; `None` for one that TensorFlow doesn't have."""
+    """Return the dtype of that number; `None` for one that TensorFlow doesn't have."""
     try:
         return tf.dtypes.as_dtype(kind)
     except TypeError:
@@ -33,14 +33,14 @@ def known_dtype(kind: int) -> Any:
 
 
 def dtype_name(dtype: Any) -> str:
-    """TensorFlow's name for a dtype, references resolved: `"float32"`, `"string"`."""
+    """Return TensorFlow's name for a dtype, without `_ref`: `"float32"`, `"string"`."""
     return str(dtype.base_dtype.name)
 
 
 def as_array(value: Any) -> Array:
-    """A fetched value as an array; strings as an object array of `bytes`."""
+    """Return a fetched value as an array; strings as an object array of `bytes`."""
     if isinstance(value, bytes):
-        # NumPy's own strings lose the zeros that one ends with.
+        # NumPy's own strings lose trailing zero bytes.
         return np.asarray(value, dtype=object)
 
     array = np.asarray(value)

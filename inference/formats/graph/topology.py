@@ -1,8 +1,8 @@
-"""A GraphDef's nodes and how they hang together, without TensorFlow importing it.
+"""A GraphDef's operations and their connections, without TensorFlow importing it.
 
-To import a graph is to run parts of it: shapes are inferred by computing what depends
-on constants only. So what a graph serves is found here, before anything is imported.
-The classes look as TensorFlow's own do, as far as `discovery` looks.
+Importing a graph runs parts of it: shapes are inferred by computing what depends only
+on constants. So the served part is found here, before anything is imported. The classes
+have the attributes of TensorFlow's own that `signature_discovery` uses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_OUTPUTS = 1_000_000
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Wire:
-    """One output of an operation; `dtype` is `None` for an operation nobody knows."""
+    """One output of an operation; `dtype` is `None` for an unknown operation."""
 
     name: str
     op: Operation
@@ -51,13 +51,13 @@ class Operation:
     known: bool = True
 
     def output(self, position: int) -> Wire:
-        """Raises `InvalidModel` where the operation doesn't have it."""
+        """Return an output. Raise `InvalidModel` if the operation doesn't have it."""
         if position < len(self.outputs):
             return self.outputs[position]
 
         if self.known:
             raise InvalidModel(
-                f"The graph is damaged: '{self.name}:{position}' is no output of a "
+                f"The graph is damaged: '{self.name}:{position}' isn't an output of a "
                 "node. Copy or export it again."
             )
 
@@ -65,7 +65,7 @@ class Operation:
 
 
 def read_operations(graph_def: Any) -> list[Operation]:
-    """The operations of `graph_def`, whose inputs are all there, in its order."""
+    """Return the operations of `graph_def`, which is complete, in its order."""
     bodies = {each.signature.name: each for each in graph_def.library.function}
     made: dict[str, Operation] = {}
     count = 0
@@ -87,7 +87,7 @@ def read_operations(graph_def: Any) -> list[Operation]:
 
 
 def followers(operation: Operation) -> set[Operation]:
-    """Return what takes an output of `operation` or waits for it."""
+    """Return the operations that read `operation` or wait for it."""
     readers = {each for wire in operation.outputs for each in wire.readers}
     return {*readers, *operation.waiting}
 
@@ -121,7 +121,7 @@ def _connect(operation: Operation, node: Any, made: dict[str, Operation]) -> Non
 
 
 def _dtypes(node: Any, definition: Any) -> Iterator[Any]:
-    """Of each output; an argument may stand for several."""
+    """Yield the dtype of each output; an argument may stand for several."""
     attributes = {each.name: each.default_value for each in definition.attr}
     attributes |= dict(node.attr.items())
 
@@ -146,6 +146,6 @@ def _position(tensor: str, node: Any) -> int:
         return int(text)
 
     raise InvalidModel(
-        f"The graph is damaged: node '{node.name}' takes '{tensor}', which is no "
+        f"The graph is damaged: node '{node.name}' takes '{tensor}', which isn't an "
         "output of a node. Copy or export it again."
     )

@@ -1,4 +1,4 @@
-"""Hints at values, from the operations of a graph that are given them."""
+"""Hints at the values of inputs, from the operations that read them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inference.types import Array, Signature
 
 _TABLES = {
-    # Operation → where it takes indices, where the table, by tensorflow/core/ops.
+    # Operation → position of its indices and of the table, by tensorflow/core/ops.
     "Gather": (1, 0),
     "GatherNd": (1, 0),
     "GatherV2": (1, 0),
@@ -35,7 +35,7 @@ _TABLES = {
     "SparseSegmentSumWithNumSegments": (1, 0),
 }
 _COUNTS = {
-    # Operation → where it takes indices, where how many there are.
+    # Operation → position of its indices and of their number.
     "Bincount": (0, 1),
     "DenseBincount": (0, 1),
     "OneHot": (0, 1),
@@ -68,7 +68,7 @@ _LARGEST_QUADRATIC = 1024
 
 
 def hints_of(graph_def: Any, signature: Signature) -> Hints:
-    """Hints for the inputs of `signature` that are required."""
+    """Return hints for the required inputs of `signature`."""
     dataflow = Dataflow(graph_def)
     ops = {node.op for node in all_nodes(graph_def)}
     return Hints(
@@ -77,7 +77,7 @@ def hints_of(graph_def: Any, signature: Signature) -> Hints:
             for spec in signature.inputs.values()
             if spec.required
         },
-        # Every position of an attention has a number for every other.
+        # Attention takes memory by the square of the length.
         **({"largest": _LARGEST_QUADRATIC} if ops & _QUADRATIC else {}),
     )
 
@@ -94,7 +94,7 @@ def _hint(uses: list[Use], *, asserts: bool) -> Hint:
 
 
 def _count(use: Use) -> int | None:
-    """Return how many values an index may have; `None` where nothing says it."""
+    """Return how many values an index may have; `None` if unknown."""
     indices, table = _TABLES.get(use.node.op, (-1, 0))
 
     if use.position == indices:
@@ -113,7 +113,7 @@ def _count(use: Use) -> int | None:
 
 
 def _bound(use: Use) -> tuple[float | None, float | None] | None:
-    """The lowest and the highest value that a comparison lets through."""
+    """Return the lowest and the highest value that a comparison accepts."""
     op = use.node.op
 
     if op not in {*_BELOW, *_ABOVE}:
@@ -168,7 +168,7 @@ def _base64(text: bytes) -> bytes:
 
 
 def _shape(node: Any) -> tuple[int, ...] | None:
-    """Of a constant or a variable."""
+    """Return the shape of a constant or a variable; `None` for others."""
     if node is None or node.op not in ("Const", "VarHandleOp"):
         return None
 

@@ -1,4 +1,4 @@
-"""Variables of a graph: every kind brought to the resource kind, and read."""
+"""Variables of a graph: read, and all kinds made into resource variables."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _REF_WRITES = {
 
 
 def read_variables(graph_def: Any, session: Any) -> dict[str, Array]:
-    """The values of the `VarHandleOp` and TF1 variables of `graph_def`, by node name.
+    """Return the values of `graph_def`'s variables, by node name.
 
-    Raises `InvalidModel` for a variable without a value.
+    Raise `InvalidModel` for a variable without a value.
     """
-    # All of them before the first is run: a session takes a graph that has grown in
-    # anew, which took 85 ms for each variable of a MobileNet.
+    # All reads are added before the first run: a session extends itself after each
+    # change of its graph, which took 85 ms for each variable of a MobileNet.
     tensors = {
         node.name: _value(node, session.graph)
         for node in graph_def.node
@@ -51,7 +51,7 @@ def to_resources(graph_def: Any, variables: dict[str, Array]) -> dict[str, Array
     """Turn TF1's reference variables into resources, in place.
 
     The node keeps its name and becomes the read, so that no consumer changes; a new
-    node holds the handle. Returns the values by handle.
+    node holds the handle. Return the values by handle.
     """
     handles = {}
     added = []
@@ -74,14 +74,14 @@ def to_resources(graph_def: Any, variables: dict[str, Array]) -> dict[str, Array
 
 
 def check_no_reference_writes(graph_def: Any) -> None:
-    """Raises `InvalidModel` for a write: who holds a reference sees it, or doesn't."""
+    """Raise `InvalidModel` for a write to a reference variable."""
     for node in graph_def.node:
         if node.op in _REF_WRITES:
             raise InvalidModel(
                 f"'{node.name}' ({node.op}) writes a reference variable of TensorFlow "
-                "1 during a call; what reads it meanwhile is left to chance, and the "
-                "next request would see it. Export the model without the write, or "
-                "with tf.compat.v1.enable_resource_variables()."
+                "1 during a call; the order of its reads is undefined, and the next "
+                "request would see the write. Export the model without it, or with "
+                "tf.compat.v1.enable_resource_variables()."
             )
 
 

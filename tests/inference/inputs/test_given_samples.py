@@ -85,7 +85,7 @@ def test_nothing_is_compared_without_a_sample(tmp_path: Path) -> None:
     manifest = compile_graph(tmp_path, odd_length).read_manifest()
 
     assert manifest.largest_difference is None
-    assert "took no sample inputs" in manifest.notes[0]
+    assert "accepted no sample inputs" in manifest.notes[0]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -94,7 +94,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "texts for numbers": ({"x": np.array([["a"]])}, "wants float32, got string"),
     "no rows": ({"x": floats(0, 1001)}, "has no rows"),
     "objects": ({"x": np.array([[None]])}, "can't be read: .*allow_pickle=False"),
-    "what the model refuses": ({"x": floats(1, 1000)}, "the model refuses the sample"),
+    "what the model refuses": ({"x": floats(1, 1000)}, "the model rejects the sample"),
 }
 
 

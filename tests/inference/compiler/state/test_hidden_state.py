@@ -291,5 +291,5 @@ def test_one_that_is_read_afterwards_is_refused(tmp_path: Path) -> None:
     with old_control_flow():
         write_saved_model(tmp_path / "model", branch_of_tensorflow_1(read=True))
 
-    with pytest.raises(InvalidModel, match="requests would see each other"):
+    with pytest.raises(InvalidModel, match="requests would share state"):
         servable(tmp_path / "model", tmp_path)
