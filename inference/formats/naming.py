@@ -1,4 +1,4 @@
-"""What signatures, inputs and outputs may be called: names that clients must write."""
+"""Names of signatures, inputs and outputs, which clients must be able to write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 60
 
 
 def check_names(signatures: Mapping[str, Signature]) -> None:
-    """Raises `InvalidModel` for a name that is empty, very long, or not printable."""
+    """Raise `InvalidModel` for a name that is empty, very long, or not printable."""
     for signature in signatures.values():
         for name in (signature.name, *signature.inputs, *signature.outputs):
             _check(name)

@@ -1,4 +1,4 @@
-"""Which source reads a path: told by its content, never by its name."""
+"""The reader of a path, chosen by its content and never by its name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KERAS_SUFFIXES = {".h5", ".hdf5", ".keras"}
 def open_source(
     path: Path, sidecar: Sidecar, permissions: Permissions | None = None
 ) -> AbstractContextManager[Source]:
-    """The source in `path`, a file or a SavedModel folder. Raises `InvalidModel`."""
+    """Open the source in `path`, file or SavedModel folder. Raise `InvalidModel`."""
     allowed = permissions or Permissions()
 
     if path.is_dir():
@@ -52,8 +52,8 @@ def open_source(
 
     if path.suffix.lower() in KERAS_SUFFIXES:
         raise InvalidModel(
-            f"{path.name} is neither HDF5 nor a .keras zip: it is damaged, cut, or "
-            "another kind of file. Copy or save it again."
+            f"{path.name} is neither HDF5 nor a .keras zip: it is damaged, truncated "
+            "or another kind of file. Copy or save it again."
         )
 
     return open_frozen_graph(path, sidecar, allowed)

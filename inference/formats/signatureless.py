@@ -1,4 +1,4 @@
-"""Graphs without signatures: what of one is served, and under which names."""
+"""Signatures of graphs that declare none: the served part, and its names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def prune_and_screen(
     graph_def: Any, roots: Iterable[str], permissions: Permissions, *, file: str
 ) -> Any:
-    """A copy with only what `roots` need, which is safe to import and to run."""
+    """Return a copy with only what `roots` need, safe to import and to run."""
     pruned = prune(graph_def, roots)
     cut_pipelines(pruned, {node.name for node in pruned.node})
     pruned = prune(pruned, roots)
@@ -52,7 +52,7 @@ def prune_and_screen(
 
 
 def discover_signature(graph_def: Any, sidecar: Sidecar) -> Found:
-    """Return what the sidecar doesn't say of inputs and outputs, and what they mean."""
+    """Return the inputs and outputs that the sidecar doesn't declare, and values."""
     operations = read_operations(graph_def)
     values = values_by_use(operations, graph_def.library)
     configs = sidecar.signatures.values()
@@ -71,7 +71,7 @@ def discover_signature(graph_def: Any, sidecar: Sidecar) -> Found:
 
 
 def _counted(graph_def: Any, operations: list[Operation], found: Found) -> Found:
-    """Let the graph count its rows, in place, where that is an input."""
+    """Let the graph count its rows, in place, if their number is an input."""
     counts = find_row_counts(operations, found.inputs)
     count_rows(graph_def, counts)
     return replace(
@@ -82,13 +82,13 @@ def _counted(graph_def: Any, operations: list[Operation], found: Found) -> Found
 
 
 def roots_of(graph_def: Any, sidecar: Sidecar, found: Found) -> list[str]:
-    """All tensors that the signatures are made of."""
+    """Return all tensors that the signatures are made of."""
     named = named_tensors(sidecar, nodes_by_name(graph_def))
     return [*named, *found.inputs, *found.outputs]
 
 
 def signatures_of(graph: Any, sidecar: Sidecar, found: Found) -> dict[str, Signature]:
-    """The sidecar's; a discovered one where it has none, or leaves something out."""
+    """Return the sidecar's signatures, completed by a discovered one."""
     known = {"serving_default": found_signature(graph, found)}
     declared = declared_signatures(
         graph, sidecar, known if found.inputs or found.outputs else {}
@@ -102,7 +102,7 @@ def signatures_of(graph: Any, sidecar: Sidecar, found: Found) -> dict[str, Signa
 def finish_signatures(
     source: Source, session: Any, sidecar: Sidecar, found: Found
 ) -> None:
-    """Settle what only a run can tell: defaults, and outputs without a value."""
+    """Add what only a run can tell: defaults, and outputs without a value."""
     for name, signature in source.signatures.items():
         config = sidecar.signatures.get(name)
 
@@ -118,7 +118,9 @@ def finish_signatures(
 
 
 def drop_graph_defaults(source: Source) -> None:
-    """Make defaults the runtime's affair, so that no optimiser can fold them in."""
+    """Turn placeholders with a default into plain ones, in place."""
+    # The runtime always feeds defaults; left in the graph, an optimiser could fold them
+    # in.
     nodes = nodes_by_name(source.graph_def)
 
     for signature in source.signatures.values():
@@ -131,14 +133,14 @@ def drop_graph_defaults(source: Source) -> None:
 
 
 def import_graph_def(graph_def: Any) -> Any:
-    """The graph as TensorFlow takes it in. Raises `InvalidModel` where it doesn't."""
+    """Return the imported graph. Raise `InvalidModel` if TensorFlow rejects it."""
     graph = tf.Graph()
 
     try:
         import_graph(graph, graph_def)
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as exc:
         raise InvalidModel(
-            f"TensorFlow refuses the graph: {first_line(exc)}. It is damaged, or of "
+            f"TensorFlow rejects the graph: {first_line(exc)}. It is damaged, or of "
             "another version; copy or export it again."
         ) from exc
 

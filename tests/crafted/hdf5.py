@@ -168,7 +168,7 @@ EDITS: dict[Callable[[Any, Path], None], str] = {
     pickle_in_opaque: "values of type opaque",
     variable_strings: "values of type variable string",
     reference_in_attribute: "attribute weights holds values of type reference",
-    named_type: "/kind is no group and no dataset",
+    named_type: "/kind isn't a group or a dataset",
     deep_groups: "nested deeper than 32",
 }
 
@@ -182,5 +182,5 @@ CASES = [
         make=large_attribute,
         reason="attributes are larger than 16,777,216 bytes",
     ),
-    Crafted(name="h5_half", make=cut, reason="damaged or cut"),
+    Crafted(name="h5_half", make=cut, reason="damaged or truncated"),
 ]

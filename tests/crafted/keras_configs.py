@@ -185,7 +185,7 @@ CASES = [
     ),
     one(
         "class_that_is_no_text",
-        "names a class by something but a string",
+        "names a class by a value that isn't a string",
         {"class_name": ["Lambda"], "config": {"name": "evil"}},
     ),
     one(
@@ -240,6 +240,6 @@ CASES = [
     Crafted(
         name="version_of_nonsense",
         make=lambda folder, canary: zip_file(folder / "model.keras", VERSION),
-        reason="Keras 'x' wrote it, which is no version",
+        reason="Keras 'x' wrote it, which isn't a version",
     ),
 ]

@@ -1,4 +1,4 @@
-"""A `.keras` file's zip: which members it may have, and their bytes within bounds."""
+"""A `.keras` file's zip: the members that it may have, read within limits."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ WEIGHTS = "model.weights.h5"
 MAX_MEMBERS = 10_000
 MAX_TEXT_BYTES = 16 * 2**20
 MAX_EXPANSION = 100
-"""Keras stores its members as they are; this leaves room for a file packed again."""
+"""Keras stores its members uncompressed; this allows for a repacked file."""
 
 _FLOOR = 2**20
-"""Bytes below which no member is a bomb, however well it is compressed."""
+"""Bytes below which no member counts as a zip bomb, however well compressed."""
 
 ASSETS = "assets/"
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -40,10 +40,10 @@ _BLOCK = 2**20
 
 @contextmanager
 def opened_archive(path: Path, memory_bytes: int | None) -> Iterator[zipfile.ZipFile]:
-    """The `.keras` zip at `path`, its table of contents screened.
+    """Yield the `.keras` zip at `path`, its table of contents screened.
 
-    Raises `InvalidModel` for members that Keras never writes or that would hurt, and,
-    from the block as well, for a damaged zip.
+    Raise `InvalidModel` for members that Keras never writes or that could do harm and,
+    also while the block runs, for a damaged zip.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -64,7 +64,7 @@ def opened_archive(path: Path, memory_bytes: int | None) -> Iterator[zipfile.Zip
 
 
 def read_text(archive: zipfile.ZipFile, member: str, name: str) -> bytes:
-    """A JSON member's bytes; raises `InvalidModel` where it isn't there."""
+    """Return a JSON member's bytes. Raise `InvalidModel` if it is missing."""
     try:
         with archive.open(member) as file:
             data = file.read(MAX_TEXT_BYTES + 1)
@@ -83,10 +83,10 @@ def read_text(archive: zipfile.ZipFile, member: str, name: str) -> bytes:
 def screen_weights(
     archive: zipfile.ZipFile, name: str, memory_bytes: int | None
 ) -> Stored:
-    """Walk the weights' HDF5 in a copy on disk that is no larger than it says."""
+    """Screen the weights' HDF5 in a temporary copy of the declared size."""
     if WEIGHTS not in archive.namelist():
         raise InvalidModel(
-            f"{name} holds no {WEIGHTS}: it is cut or was edited. Save it again."
+            f"{name} has no {WEIGHTS}: it is truncated or edited. Save it again."
         )
 
     with tempfile.TemporaryFile() as copy:
@@ -97,7 +97,7 @@ def screen_weights(
 
 
 def _extract(archive: zipfile.ZipFile, copy: IO[bytes]) -> None:
-    # zipfile gives no more than the size that was screened, and checks the CRC.
+    # zipfile reads no more than the screened size, and checks the CRC.
     with archive.open(WEIGHTS) as member:
         while block := member.read(_BLOCK):
             copy.write(block)
@@ -125,13 +125,13 @@ def _screen_members(
 
 
 def _screen_member(member: zipfile.ZipInfo, where: str) -> None:
-    # zipfile cuts a name at a NUL, and other readers don't.
+    # zipfile truncates a name at a NUL, and other readers don't.
     if odd := unsafe_path(member.orig_filename):
         raise InvalidModel(f"{where} {odd}, so it may be written elsewhere.")
 
     if not _expected(member.filename):
         raise InvalidModel(
-            f"{where} doesn't belong into the zip of a Keras model, which has "
+            f"{where} doesn't belong in the zip of a Keras model, which has "
             f"{METADATA}, {CONFIG}, {WEIGHTS} and {ASSETS}. Save the model again."
         )
 
@@ -141,7 +141,7 @@ def _screen_member(member: zipfile.ZipInfo, where: str) -> None:
         raise InvalidModel(f"{where} is a link or a device, not a file.")
 
     if member.flag_bits & _ENCRYPTED:
-        raise InvalidModel(f"{where} is encrypted. Save the model again without.")
+        raise InvalidModel(f"{where} is encrypted. Save the model unencrypted.")
 
     if member.compress_type not in _COMPRESSIONS:
         raise InvalidModel(
@@ -167,8 +167,9 @@ def _check_expansion(member: zipfile.ZipInfo, where: str) -> None:
 
 
 def _check_overlap(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
-    """Members that share bytes make a small file unpack to a large one."""
-    # A local header has 30 bytes and the name, at least.
+    """Raise `InvalidModel` for members that share bytes or a name."""
+    # A local header has at least 30 bytes and the name.
+    # Members that share bytes make a small file unpack to a large one.
     spans = sorted(
         (member.header_offset, member.header_offset + 30 + member.compress_size)
         for member in members

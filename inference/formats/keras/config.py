@@ -1,4 +1,4 @@
-"""What a Keras file says of itself, read without Keras: version and architecture."""
+"""The version and architecture in a Keras file, read without Keras."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class KerasFile:
     """A Keras model file: `container` is its suffix by content, `.h5` or `.keras`.
 
     `stored` is what its weights declare; `weights_only` says that `config` came from a
-    JSON file beside it. `backend` is that which wrote it, where the file says. `config`
-    is `translated` if it isn't as the file has it; `notes` say what was changed, and
-    `output_shapes` what layers must give in the end.
+    JSON file beside it. `backend` is the one that wrote it, if the file says. `config`
+    is `translated` if it differs from the file's; `notes` say what was changed, and
+    `output_shapes` which shapes layers must have once built.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class KerasFile:
 
     @property
     def generation(self) -> int:
-        """1, 2 or 3: who may read it (`tf_keras` below 3, Keras from 3 on)."""
+        """The major version: `tf_keras` reads 1 and 2, Keras reads 3."""
         return int(self.version.partition(".")[0] or 1)
 
     @property
@@ -67,8 +67,10 @@ class KerasFile:
 
 
 def read_keras_file(path: Path, memory_bytes: int | None) -> KerasFile:
-    """Raises `InvalidModel` for what isn't a Keras model, has no architecture, or holds
-    anything in its zip or HDF5 that a model doesn't need.
+    """Read a Keras file.
+
+    Raise `InvalidModel` if it isn't a Keras model, has no architecture, or has anything
+    in its zip or HDF5 that a model doesn't need.
     """
     if zipfile.is_zipfile(path):
         return _read_zip(path, memory_bytes)
@@ -99,8 +101,8 @@ def _read_hdf5(path: Path, memory_bytes: int | None) -> KerasFile:
             keys = {*file.keys(), *file.attrs.keys()}
     except (OSError, RuntimeError, UnicodeDecodeError) as exc:
         raise InvalidModel(
-            f"{path.name} is a damaged or cut HDF5 file: {first_line(exc)}. Copy or "
-            "save it again."
+            f"{path.name} is a damaged or truncated HDF5 file: {first_line(exc)}. Copy "
+            "or save it again."
         ) from exc
 
     version = attributes.get("keras_version")
@@ -127,7 +129,7 @@ def _read_hdf5(path: Path, memory_bytes: int | None) -> KerasFile:
 def _with_architecture(
     path: Path, version: str | None, stored: Stored, backend: str | None
 ) -> KerasFile:
-    """Weights without an architecture: it may lie beside them as JSON."""
+    """Return weights with the architecture in a JSON file beside them."""
     beside = path.with_suffix(".json")
 
     if not beside.is_file():
@@ -152,12 +154,13 @@ def _with_architecture(
 
 
 def untrained(config: Config) -> Config:
-    """Without the loss and the optimizer, which nobody reads who only serves."""
+    """Return `config` without the loss and the optimizer, which serving ignores."""
     return {key: value for key, value in config.items() if key != "compile_config"}
 
 
 def architecture_version(config: Config) -> str:
-    """Keras 3 writes no version into its JSON, but each layer's module."""
+    """Return the Keras version of an architecture in JSON."""
+    # Keras 3 writes no version into its JSON, but a module into each layer.
     return str(config.get("keras_version") or ("3" if "module" in config else "1"))
 
 
@@ -167,20 +170,21 @@ def _text_in(config: Config, key: str) -> str | None:
 
 
 def _read(file: Any) -> list[str]:
-    """List the attributes that are there; an array of texts isn't read at all."""
+    """Return the known attributes of the file that are present."""
     known = ("keras_version", "backend", "model_config")
     names = [name for name in known if name in file.attrs]
 
     for name in names:
+        # An array of texts isn't read at all: it may be huge.
         if file.attrs.get_id(name).shape != ():
-            raise InvalidModel(f"The attribute {name} isn't one text. Save it again.")
+            raise InvalidModel(f"The attribute {name} isn't a string. Save it again.")
 
     return names
 
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str | bytes):
-        raise InvalidModel(f"The attribute {name} isn't a text. Save the model again.")
+        raise InvalidModel(f"The attribute {name} isn't a string. Save it again.")
 
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
@@ -188,7 +192,7 @@ def _text(value: Any, name: str) -> str:
 def checked_version(version: Any, name: str) -> str:
     if not isinstance(version, str) or not _VERSION.match(version):
         raise InvalidModel(
-            f"{name} says that Keras '{shown(version)}' wrote it, which is no "
+            f"{name} says that Keras '{shown(version)}' wrote it, which isn't a "
             "version. Save the model again."
         )
 
@@ -196,16 +200,14 @@ def checked_version(version: Any, name: str) -> str:
 
 
 def parse_config(text: str | bytes, name: str) -> Config:
-    """The architecture in a JSON text, as Keras will understand it.
-
-    The parser is Keras' own, as two parsers may take one text for two things.
-    """
+    """Return the architecture in a JSON text, as Keras will understand it."""
     if len(text) > MAX_TEXT_BYTES:
         raise InvalidModel(
             f"The architecture in {name} is larger than {MAX_TEXT_BYTES:,} bytes."
         )
 
     try:
+        # This is the parser that Keras uses: two parsers may read one text differently.
         config = json.loads(text, object_pairs_hook=partial(_object, name))
     except RecursionError as exc:
         raise InvalidModel(f"The architecture in {name} is nested too deeply.") from exc

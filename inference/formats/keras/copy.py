@@ -1,4 +1,4 @@
-"""Copies of Keras models for Keras to read: what was screened, under names it knows."""
+"""Copies of screened Keras models, under the names that Keras knows."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def write_archive(keras_file: KerasFile, path: Path) -> None:
 
 
 def needs_copy(keras_file: KerasFile) -> bool:
-    """Return whether Keras can't read it where and as it lies."""
+    """Return whether Keras can't read the model where and as it is."""
     return keras_file.path.is_dir() or _is_changed(keras_file)
 
 
 def _is_changed(keras_file: KerasFile) -> bool:
-    """Return whether its weights are written in a way that tf_keras can't read.
+    """Return whether its weights are stored in a way that tf_keras can't read.
 
-    These are bfloat16, and those that Keras before 2.14 kept under another name.
+    These are bfloat16, and those that Keras before 2.14 stored under another name.
     """
     old = keras_file.generation < 3
     return old and (keras_file.stored.opaque or keras_file.origin.before(2, 14))
@@ -72,7 +72,8 @@ def _add_members(path: Path, new: zipfile.ZipFile, *, change: bool) -> None:
 
 
 def _member(name: str) -> str:
-    """Where a file is sought today: Keras before 2.14 kept vocabularies elsewhere."""
+    """Return the current path of a member."""
+    # Keras before 2.14 stored vocabularies under another name.
     parts = name.split("/")
     return "/".join(_LAYERS if part == _LAYERS_BEFORE else part for part in parts)
 
@@ -88,7 +89,7 @@ def _add_weights(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
 
 
 def _rename(group: Any) -> None:
-    """Name the groups of layers, at all depths, as Keras does since 2.14."""
+    """Rename the groups of layers, at all depths, as Keras does since 2.14."""
     for name in list(group):
         if isinstance(group[name], h5py.Group):
             _rename(group[name])
@@ -99,11 +100,9 @@ def _rename(group: Any) -> None:
 
 
 def _renumber(layers: Any) -> None:
-    """Count each layer once: those with weights were listed twice before 2.14.
-
-    (`_layer_checkpoint_dependencies` in `engine/functional.py` of Keras 2.13.) So there
-    were a `dense`, a `dense_2` and a `dense_4`.
-    """
+    """Number each layer once: before 2.14 those with weights were listed twice."""
+    # `_layer_checkpoint_dependencies` in `engine/functional.py` of Keras 2.13 made a
+    # `dense`, a `dense_2` and a `dense_4`.
     counted = [_COUNTED.fullmatch(name) for name in layers]
     found = [each for each in counted if each and _has_weights(layers[each[0]])]
 
@@ -119,13 +118,13 @@ def _has_weights(group: Any) -> bool:
 
 
 def write_shards(folder: Path, scratch: Path) -> Path:
-    """Link the shards into `scratch`, beside a map of them alone; returns the map."""
+    """Link the shards into `scratch`, beside a map of them alone; return the map."""
     places = shards_of(folder)
 
     for name in sorted({name for names in places.values() for name in names}):
         (scratch / name).symlink_to((folder / name).resolve())
 
-    # Keras opens the first shard by a name that it makes itself.
+    # Keras derives the first shard's name from that of the map.
     base = next(iter(places.values()))[0].rpartition("_")[0]
     path = scratch / f"{base}.weights.json"
     path.write_text(json.dumps({"metadata": {}, "weight_map": places}))

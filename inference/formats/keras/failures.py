@@ -1,4 +1,4 @@
-"""Why Keras couldn't read a file, in words that help."""
+"""Error messages for files that Keras can't read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from inference.formats.keras.config import KerasFile
 
 _EXAMPLE = re.compile(r"Example error message for object (<.*>):\s*(\S.*)")
-"""Of Keras 3, over two paragraphs; what is wrong stands in the second."""
+"""Keras 3's message over two paragraphs; the reason is in the second."""
 
 _QUANTIZED = (
-    "Its weights are quantized in a way that Keras can't read back, as inside of a "
+    "Its weights are quantized in a way that Keras can't read back, as inside a "
     "MultiHeadAttention, or by GPTQ. Export the quantized model as a SavedModel "
     "(model.export), or save it before it is quantized."
 )
@@ -45,7 +45,7 @@ def load_error(reader: str, keras_file: KerasFile, error: Exception) -> str:
         return f"The weights in {name} don't fit the architecture in {beside}: {reason}"
 
     if isinstance(error, KeyError):
-        return f"{name} has no weights for {reason}; it is cut or was edited."
+        return f"{name} has no weights for {reason}; it is truncated or edited."
 
     return (
         f"{reader} can't read {name}, written by Keras "

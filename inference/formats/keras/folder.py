@@ -1,8 +1,4 @@
-"""Keras 3 models in folders: those saved with `zipped=False`, and sharded weights.
-
-What is read of a folder is copied under the names that Keras knows, so that it finds
-nothing there that wasn't screened.
-"""
+"""Keras 3 models in folders: those saved with `zipped=False`, and sharded weights."""
 
 from __future__ import annotations
 
@@ -39,7 +35,10 @@ MAX_SHARDS = 10_000
 
 
 def read_keras_folder(path: Path, memory_bytes: int | None) -> KerasFile:
-    """Raises `InvalidModel` for what isn't all there, or holds what no model needs."""
+    """Read a Keras folder.
+
+    Raise `InvalidModel` if parts are missing, or it has parts that no model needs.
+    """
     if is_whole(path):
         return _read_saved(path, memory_bytes)
 
@@ -47,14 +46,14 @@ def read_keras_folder(path: Path, memory_bytes: int | None) -> KerasFile:
 
 
 def shards_of(path: Path) -> dict[str, list[str]]:
-    """Return the weights' places of the map in the folder, with the files of each.
+    """Return the entries of the folder's weight map, with the files of each.
 
-    Raises `InvalidModel` for names that aren't those of its shards.
+    Raise `InvalidModel` for names that aren't its shards.
     """
     found = shard_map(path)
 
     if found is None:
-        raise InvalidModel(f"{path.name} has no {WEIGHTS}, nor shards of one.")
+        raise InvalidModel(f"{path.name} has neither {WEIGHTS} nor shards of it.")
 
     places = _parsed(found).get("weight_map")
 
@@ -77,8 +76,8 @@ def _check_shard(found: Path, name: str) -> None:
 
     if "/" in name or not is_shard(beside) or base_of(beside) != base_of(found):
         raise InvalidModel(
-            f"{found.name} names '{shown(name)}', which is no shard of it. Save the "
-            "weights again."
+            f"{found.name} names '{shown(name)}', which isn't one of its shards. Save "
+            "the weights again."
         )
 
     if not beside.is_file():
@@ -169,8 +168,8 @@ def _screened(path: Path, memory_bytes: int | None) -> Stored:
             return screen_hdf5(file, where, memory_bytes)
     except (OSError, RuntimeError) as exc:
         raise InvalidModel(
-            f"{where} is a damaged or cut HDF5 file: {first_line(exc)}. Copy or save "
-            "it again."
+            f"{where} is a damaged or truncated HDF5 file: {first_line(exc)}. Copy or "
+            "save it again."
         ) from exc
 
 
@@ -186,5 +185,5 @@ def _check_assets(path: Path, memory_bytes: int | None) -> None:
 
 
 def assets_of(path: Path) -> list[Path]:
-    """Return the files of vocabularies, which are all that Keras keeps there."""
+    """Return the asset files, which are all vocabularies."""
     return sorted(each for each in (path / ASSETS).rglob("*") if each.is_file())

@@ -1,4 +1,7 @@
-"""The gate that a Keras file passes before Keras: nothing here imports or runs it."""
+"""The checks that a Keras file passes before Keras reads it.
+
+Nothing here imports Keras.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ NO_SIDECAR = Sidecar()
 def admit(
     path: Path, permissions: Permissions, sidecar: Sidecar = NO_SIDECAR
 ) -> KerasFile:
-    """Return what the Keras file at `path` says of itself, once all is found harmless.
+    """Return the description of the Keras file at `path`, once it is found harmless.
 
-    The `sidecar` says what the file doesn't. Raises `InvalidModel` with the file, the
-    place in it, and the reason.
+    The `sidecar` adds what the file doesn't say. Raise `InvalidModel` with the file,
+    the place in it, and the reason.
     """
     memory_bytes = permissions.memory_bytes
     read = read_keras_folder if path.is_dir() else read_keras_file
@@ -45,7 +48,7 @@ def admit(
 
 
 def _translated(keras_file: KerasFile) -> KerasFile:
-    """Return the file in the words of the Keras that will read it."""
+    """Return the file in the terms of the Keras that will read it."""
     origin, name = keras_file.origin, keras_file.path.name
     check_backend(origin, keras_file.config, name)
 
@@ -75,7 +78,7 @@ def _shaped(keras_file: KerasFile, sidecar: Sidecar) -> KerasFile:
 
 @contextmanager
 def _errors_name_file(keras_file: KerasFile) -> Iterator[None]:
-    """Put the file and who wrote it before what is said against it."""
+    """Prefix errors with the file's name and its writer."""
     try:
         yield
     except InvalidSidecar:
@@ -84,7 +87,7 @@ def _errors_name_file(keras_file: KerasFile) -> Iterator[None]:
         name, version = keras_file.path.name, keras_file.version
         raise InvalidModel(f"{name}, written by Keras {version}: {exc}") from exc
     except (AttributeError, LookupError, TypeError, ValueError) as exc:
-        # What stands where an older Keras wrote something else.
+        # A value of another type than the one that this version of Keras wrote.
         raise InvalidModel(
             f"{keras_file.path.name} has an architecture that no Keras "
             f"{keras_file.version} wrote: {first_line(exc)}. It was damaged or edited; "

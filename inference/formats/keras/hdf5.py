@@ -1,8 +1,8 @@
-"""What an HDF5 file may hold: groups and plain numbers, stored in the file itself.
+"""The contents that an HDF5 file may have: groups and numbers stored in the file.
 
-HDF5 reads other files without a word (links, external storage, virtual datasets), runs
-foreign code (filters) and believes any size that it is told. So each object is looked
-at before it is read, and no link is followed to find it.
+HDF5 silently reads other files (links, external storage, virtual datasets), runs
+foreign code (filters) and trusts any declared size. So each object is inspected before
+it is read, and no link is followed to find it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_OBJECTS = 100_000
 MAX_DEPTH = 32
 MAX_ATTRIBUTE_BYTES = 16 * 2**20
 MAX_EXPANSION = 1000
-"""How many times its stored size a dataset may declare; Keras has the same figure."""
+"""Limit of a dataset's declared size over its stored size; Keras uses the same."""
 
 _FILTERS = {
     h5py.h5z.FILTER_DEFLATE: "gzip",
@@ -37,10 +37,10 @@ _LONGEST_OPAQUE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """The sum of what a file's datasets declare, in values and in bytes.
+    """Values and bytes that a file's datasets declare in all.
 
-    `quantized` says that some are integers of 8 bits, as only quantized weights are,
-    `opaque` that some are what HDF5 has no type for, such as bfloat16.
+    `quantized` says that some are 8-bit integers, as only quantized weights are,
+    `opaque` that some have a type that HDF5 lacks, such as bfloat16.
     """
 
     values: int = 0
@@ -59,17 +59,17 @@ class _HDF5Object:
 
 
 def screen_hdf5(file: Any, name: str, memory_bytes: int | None) -> Stored:
-    """Walk the open `h5py.File`; returns what it declares.
+    """Walk the open `h5py.File`; return what it declares.
 
-    `name` is the file's name in errors. Raises `InvalidModel` for what a model file
-    doesn't need, or for more than `memory_bytes` of declared data.
+    `name` is the file's name in errors. Raise `InvalidModel` for contents that a model
+    file doesn't need, or for more than `memory_bytes` of declared data.
     """
     _forget_plugins()
 
     try:
         return _walk(file, name, memory_bytes)
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as exc:
-        # The library's errors for a structure that is damaged or made up.
+        # The library's errors for a structure that is damaged or crafted.
         raise InvalidModel(
             f"{name} is a damaged HDF5 file: {first_line(exc)}. Copy or save it again."
         ) from exc
@@ -109,8 +109,9 @@ def _walk(file: Any, name: str, memory_bytes: int | None) -> Stored:
 
 
 def _objects(file: Any, name: str) -> Iterator[_HDF5Object]:
-    """All groups and datasets, each once: hard links may share one, or go in rings."""
+    """Yield all groups and datasets, each once."""
     root = h5py.h5g.open(file.id, b"/")
+    # Hard links may share an object, or form cycles.
     seen = {_address(root)}
     waiting = [_HDF5Object(identifier=root, path="/", depth=0)]
 
@@ -147,7 +148,7 @@ def _members(item: _HDF5Object, name: str) -> Iterator[_HDF5Object]:
         identifier = h5py.h5o.open(item.identifier, key.encode("utf-8"))
 
         if not isinstance(identifier, h5py.h5g.GroupID | h5py.h5d.DatasetID):
-            raise InvalidModel(f"{name}, object {where} is no group and no dataset.")
+            raise InvalidModel(f"{name}, object {where} isn't a group or a dataset.")
 
         yield _HDF5Object(identifier=identifier, path=where, depth=item.depth + 1)
 
@@ -159,7 +160,7 @@ def _check_link(group: Any, key: str, where: str) -> None:
         kind = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "an external link"}
         raise InvalidModel(
             f"{where} is {kind.get(link, 'a link of another kind')}: it points "
-            "elsewhere, maybe into another file, and is not followed. Save the model "
+            "elsewhere, maybe into another file, and isn't followed. Save the model "
             "again with its values in the file."
         )
 
@@ -170,7 +171,7 @@ def _address(identifier: Any) -> tuple[int, int]:
 
 
 def _screen_dataset(dataset: Any, where: str) -> int:
-    """The bytes that `dataset` declares; its shape is asked for only when it's safe."""
+    """Return the bytes that `dataset` declares."""
     properties = dataset.get_create_plist()
 
     if properties.get_layout() == h5py.h5d.VIRTUAL:
@@ -188,6 +189,7 @@ def _screen_dataset(dataset: Any, where: str) -> int:
     _check_filters(properties, where)
     kind = dataset.get_type()
     _check_type(kind, where)
+    # The shape is read last: HDF5 looks it up in other files for a virtual dataset.
     return _check_expansion(dataset, properties, kind.get_size(), where)
 
 
@@ -199,7 +201,7 @@ def _check_filters(properties: Any, where: str) -> None:
             raise InvalidModel(
                 f"{where} is compressed by filter {code}; only "
                 f"{', '.join(_FILTERS.values())} are read, since others are code that "
-                "HDF5 loads. Save it again without."
+                "HDF5 loads. Save it again without the filter."
             )
 
 
@@ -235,7 +237,7 @@ def _is_bool(kind: Any) -> bool:
 
 
 def _type_name(kind: Any) -> str:
-    """`TypeCompoundID` is "compound"."""
+    """Return the name of a type: `TypeCompoundID` is "compound"."""
     if isinstance(kind, h5py.h5t.TypeStringID):
         return "variable string"
 
@@ -244,7 +246,7 @@ def _type_name(kind: Any) -> str:
 
 def _check_expansion(dataset: Any, properties: Any, item: int, where: str) -> int:
     chunked = properties.get_layout() == h5py.h5d.CHUNKED
-    # To read one value of a chunk takes the memory of the whole chunk.
+    # Reading one value of a chunk takes the memory of the whole chunk.
     chunk = prod(properties.get_chunk()) * item if chunked else 0
     declared = prod(dataset.shape) * item
     stored: int = dataset.get_storage_size()
@@ -287,6 +289,6 @@ def _attribute_bytes(identifier: Any, where: str) -> int:
 
 
 def _forget_plugins() -> None:
-    """Filters are then those of the library, whatever the environment names."""
+    """Remove all paths of filter plugins, whatever the environment names."""
     while h5py.h5pl.size():
         h5py.h5pl.remove(0)

@@ -1,8 +1,7 @@
 """A screened Keras file, loaded by the Keras that understands it.
 
-What is built is the architecture that was screened and translated, never the file's
-own again: that one may have changed meanwhile, and may be in words that mean something
-else today.
+The screened and translated architecture is built, never the file's own: the file may
+have changed meanwhile, and its terms may mean something else today.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def import_keras(generation: int) -> Any:
 def load_model(keras: Any, keras_file: KerasFile) -> Any:
     """Return the model, over flat lists of inputs and outputs.
 
-    Raises `InvalidModel` with what Keras says of it.
+    Raise `InvalidModel` with Keras' error.
     """
     bound = allowed_values(keras_file.stored)
     check_packages(keras_file)
@@ -73,7 +72,8 @@ def load_model(keras: Any, keras_file: KerasFile) -> Any:
 
 
 def _from_config(keras: Any, keras_file: KerasFile) -> Any:
-    """Build the architecture; Keras 3 has all functions that the gate lets through."""
+    """Build the architecture."""
+    # Keras 3 has all functions that the gate admits; tf_keras lacks these.
     given = dict(ACTIVATION_FUNCTIONS) if keras_file.generation < 3 else None
     text = json.dumps(keras_file.config)
     return keras.models.model_from_json(text, custom_objects=given)
@@ -106,9 +106,9 @@ def _from_hdf5(keras: Any, keras_file: KerasFile, weights: Any) -> Any:
 
 
 def _from_zip(keras: Any, keras_file: KerasFile) -> Any:
-    # compile=False: optimizers of older Keras have arguments that are refused now.
+    # compile=False: optimizers of older Keras have arguments that are rejected now.
     with tempfile.TemporaryDirectory() as scratch:
-        # Keras chooses a reader by the file's name, so it gets one that fits.
+        # Keras chooses a reader by the file's suffix.
         named = Path(scratch, "model.keras")
 
         if keras_file.translated or needs_copy(keras_file):
@@ -156,7 +156,7 @@ def _with_weights(keras: Any, keras_file: KerasFile, path: Path) -> Any:
 
 
 def _from_hdf5_of_keras3(keras: Any, keras_file: KerasFile, weights: Any) -> Any:
-    """Do what Keras 3's own loader does with the architecture that it finds."""
+    """Load an `.h5` as Keras 3's own loader does, with the screened architecture."""
     from keras.src.legacy.saving import (
         legacy_h5_format,
         saving_options,
@@ -205,15 +205,13 @@ def keep_axes(config: Any) -> Any:
 
 
 def _classes(keras: Any) -> dict[str, Any]:
-    """Return the layers and models of Keras 3, without its functions.
-
-    It looks each string of a config up among both, and takes the `score_mode` "dot" of
-    an Attention for the function of that name.
-    """
+    """Return the layers and models of Keras 3, without its functions."""
     from keras.src import layers, models
     from keras.src.layers.preprocessing import feature_space
     from keras.src.legacy import layers as legacy
 
+    # Keras looks up each string of a config in both, and takes the `score_mode` "dot"
+    # of an Attention for the function of that name.
     found: dict[str, Any] = {}
 
     for module in (legacy, feature_space, layers, keras.layers, models):
@@ -230,15 +228,15 @@ def _check_output_shapes(model: Any, keras_file: KerasFile) -> None:
 
         if given is not None and tuple(given[1:]) != wanted[1:]:
             raise InvalidModel(
-                f"layer '{name}' of {keras_file.path.name} was made to give "
-                f"{wanted[1:]}, which its strides and padding alone give as "
+                f"layer '{name}' of {keras_file.path.name} has the output_shape "
+                f"{wanted[1:]}, but its strides and padding give "
                 f"{tuple(given[1:])}. Only Keras 1 could do that; change the layer's "
                 "output_shape and train the model again."
             )
 
 
 def _flat(keras: Any, model: Any) -> Any:
-    """The same model over flat lists, whatever structure it takes and gives."""
+    """Return the model over flat lists, whatever structure it takes and returns."""
     inputs = getattr(model, "inputs", None)
     outputs = getattr(model, "outputs", None)
 

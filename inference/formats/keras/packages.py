@@ -1,4 +1,4 @@
-"""Packages of layers that Keras doesn't come with: whether a file's are installed."""
+"""Optional packages of Keras layers, and whether those of a file are installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Config = dict[str, Any]
 
 
 def check_packages(keras_file: KerasFile) -> None:
-    """Raises `InvalidModel` for a class of a package that isn't installed."""
+    """Raise `InvalidModel` for a class of a package that isn't installed."""
     for each in _named(keras_file.config):
         home = top_package(each["module"])
 
@@ -30,7 +30,7 @@ def check_packages(keras_file: KerasFile) -> None:
 
 
 def classes_to_allow(config: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    """All classes of such packages that are still to be allowed, by their names."""
+    """Return the names of all classes of such packages that aren't allowed yet."""
     names = {
         str(each.get("registered_name") or each.get("class_name")): {
             each.get("registered_name"),
@@ -44,7 +44,7 @@ def classes_to_allow(config: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _named(value: Any) -> Iterator[Config]:
-    """All objects whose class is named with a module."""
+    """Yield all objects whose class is named with a module."""
     waiting = [value]
 
     while waiting:

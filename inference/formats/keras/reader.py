@@ -1,8 +1,8 @@
 """Keras model files: `.h5`, `.hdf5` and `.keras`, of Keras 1, 2 and 3.
 
-Keras 3 reads older files with wrong numbers and without a word (`hard_sigmoid` was
-another function, a Sequential's shape another rank), so the version that wrote a file
-decides who reads it.
+Keras 3 silently reads some older files with wrong results (`hard_sigmoid` was another
+function, a Sequential's shape had another rank), so the version that wrote a file
+decides which Keras reads it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def open_keras_file(
     path: Path, sidecar: Sidecar, permissions: Permissions
 ) -> Iterator[Source]:
-    """Read a Keras file; raises `InvalidModel`, `InvalidSidecar`."""
+    """Read a Keras file. Raise `InvalidModel` or `InvalidSidecar`."""
     if sidecar.signatures or sidecar.constants:
         raise InvalidSidecar(
             "A Keras model has its own inputs and outputs: of the sidecar's keys only "
@@ -49,7 +49,7 @@ def open_keras_file(
     keras = import_keras(keras_file.generation)
     model = load_model(keras, keras_file)
     source = _as_graph(keras, keras_file, model, sidecar)
-    # Nothing that the gate let through should make a graph that reaches outside.
+    # The gate should admit no layer whose graph does harm; screen the graph anyway.
     screen(source.graph_def, permissions, file=path.name)
 
     with adapted(source):
@@ -57,7 +57,7 @@ def open_keras_file(
 
 
 class KerasReference:
-    """The model's own answers, by `model(x, training=False)`."""
+    """The model's own outputs, by `model(x, training=False)`."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -84,17 +84,17 @@ def _as_graph(
     except InferenceError:
         raise
     except Exception as exc:
-        # A table without contents, a name that no graph can have, whatever a layer
-        # finds when it is called.
+        # A table without contents, a name that no graph can have, any error of a layer
+        # when it is called.
         raise InvalidModel(
-            f"Keras {keras.__version__} can't make a graph of {keras_file.path.name}: "
+            f"Keras {keras.__version__} can't trace a graph of {keras_file.path.name}: "
             f"{_cause(exc)} Save the model again as a .keras file, with names of "
             "ASCII letters and digits, or export it as a SavedModel (model.export)."
         ) from exc
 
 
 def _cause(error: Exception) -> str:
-    """What is behind Keras' own "Exception encountered when calling …"."""
+    """Return the error behind Keras' own "Exception encountered when calling …"."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     said = lines[1] if lines[1:] and lines[0].startswith("Exception enc") else None
     return f"{(said or first_line(error)).strip().rstrip('.')}."
@@ -125,7 +125,7 @@ def _source(keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:
 
 
 def _traced(model: Any) -> Any:
-    """A `ConcreteFunction` that takes the model's inputs in their order."""
+    """Return a `ConcreteFunction` that takes the model's inputs in their order."""
     specs = [
         tf.TensorSpec(tuple(tensor.shape), _dtype(tensor), name=f"input_{position}")
         for position, tensor in enumerate(model.inputs)
@@ -143,7 +143,7 @@ def _listed(outputs: Any) -> list[Any]:
 
 
 def _layer_names(tensors: list[Any]) -> list[str]:
-    """The names of the layers that make `tensors`, numbered where one makes several."""
+    """Return the names of the layers that make `tensors`, with numbers if repeated."""
     makers = [tensor._keras_history[0].name for tensor in tensors]
     names: list[str] = []
 

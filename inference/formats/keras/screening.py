@@ -1,7 +1,7 @@
-"""What a Keras architecture may name: judged from its JSON, before Keras sees it.
+"""Screening of a Keras architecture's JSON, before Keras sees it.
 
 Each dict with a `class_name` is something that Keras would look up and run, wherever it
-stands; so all of them are looked at, and only what is written down is let through.
+stands; so all of them are checked, and only listed names pass.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _PATHS = {
     "vocabulary",
     "vocabulary_file",
 }
-"""Keys whose value is read from a file where it is a string."""
+"""Keys whose value, if it is a string, is read from a file."""
 
 _AS_ACTIVATION = {"ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU"}
 _NAMED = {
@@ -71,7 +71,7 @@ _NAMED = {
     "_regularizer": ("regularizer", REGULARIZERS),
     "_constraint": ("constraint", CONSTRAINTS),
 }
-"""How keys end whose strings Keras looks up, with what they may be."""
+"""Suffixes of keys whose strings Keras looks up, with the allowed values."""
 
 _CURE = "export the model as a SavedModel (model.export) and serve that."
 
@@ -82,7 +82,7 @@ class _NotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Location:
-    """A list or a dict in the JSON: what holds it under which key, and its layer."""
+    """A list or a dict in the JSON: its holder, its key there, and its layer."""
 
     value: list[Any] | Config
     layer: str
@@ -96,11 +96,11 @@ class _Location:
 
 
 def screen_config(config: Config, name: str, permissions: Permissions) -> None:
-    """Raises `InvalidModel` for anything in `config` that Keras shouldn't be given.
+    """Raise `InvalidModel` for anything in `config` that Keras mustn't be given.
 
     `name` is the file's name in errors.
     """
-    # Iterators, so that no more is held than the places above the current one.
+    # Iterators hold only the path to the current place in memory.
     waiting = [iter([_Location(value=config, layer="unnamed")])]
     seen = 0
 
@@ -193,10 +193,12 @@ def _screen_object(value: Config, layer: str, permissions: Permissions) -> None:
     texts = (class_name, module or "", registered or "")
 
     if not all(isinstance(text, str) for text in texts):
-        raise InvalidModel(f"layer '{layer}' names a class by something but a string.")
+        raise InvalidModel(
+            f"layer '{layer}' names a class by a value that isn't a string."
+        )
 
     if class_name in _LITERALS:
-        # With a module they are looked up there: that is an import of any module.
+        # With a module they are looked up there, which could import any module.
         if module or registered:
             raise InvalidModel(f"layer '{layer}' has a {class_name} of a module.")
 
@@ -224,7 +226,7 @@ def _screen_object(value: Config, layer: str, permissions: Permissions) -> None:
 
 
 def _listed(class_name: str, module: str | None, registered: str | None) -> bool:
-    """Whether it is a class of Keras' own, under no other name than its own."""
+    """Return whether it is a class of Keras' own, under its own name."""
     return registered in (None, class_name) and is_keras_class(class_name, module)
 
 
@@ -269,7 +271,7 @@ def _screen_function(value: Config, layer: str) -> None:
     if not own or not home or registered not in (None, name):
         raise InvalidModel(
             f"layer '{layer}' names the function '{shown(name)}' of "
-            f"{shown(module or 'no module')}, which is none of Keras' activations, "
+            f"{shown(module or 'no module')}, which isn't one of Keras' activations, "
             f"initializers, regularizers or constraints. Without it, save it again, or "
             f"{_CURE}"
         )
@@ -278,7 +280,7 @@ def _screen_function(value: Config, layer: str) -> None:
 def _screen_call(
     class_name: str, config: Any, layer: str, permissions: Permissions
 ) -> None:
-    """Layers of Keras 2 that call TensorFlow by the name of a function or an op."""
+    """Screen layers of Keras 2 that call TensorFlow by the name of a function or op."""
     inner = config if isinstance(config, dict) else {}
 
     if class_name in ("TFOpLambda", "SlicingOpLambda"):

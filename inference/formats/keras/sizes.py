@@ -1,8 +1,8 @@
-"""What an architecture would take, computed from its JSON, against what is stored.
+"""Limits on an architecture's weights, against those stored in the file.
 
-Keras makes all weights before it reads any, so a thousand bytes of JSON can ask for all
-memory. What is computed here is a lower bound; `keras_weights` counts exactly, while
-Keras builds.
+Keras creates all weights before it reads any, so a thousand bytes of JSON can ask for
+all memory. The sizes computed from the JSON are a lower bound; `bounded_weights` counts
+exactly, while Keras builds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Config = dict[str, Any]
 
 SLACK_VALUES = 2**16
 SLACK_FACTOR = 4
-"""Weights that are made and not stored: states, adapters, what quantizing packs."""
+"""Weights that are created and not stored: states, adapters, packed values."""
 
 _VALUE_BYTES = 4
 _LARGEST = 2**62
@@ -68,14 +68,14 @@ class _Need:
 
 
 def allowed_values(stored: Stored) -> int:
-    """How many values the weights of a model may have, given those in its file."""
+    """Return the most values that a model's weights may have, given the stored ones."""
     return SLACK_FACTOR * stored.values + SLACK_VALUES
 
 
 def check_sizes(
     config: Config, stored: Stored, name: str, memory_bytes: int | None
 ) -> None:
-    """Raises `InvalidModel` where `config` asks for more than the file can fill.
+    """Raise `InvalidModel` if `config` asks for more than the file can fill.
 
     `name` is the file's name in errors; `config` is a screened one.
     """
@@ -99,11 +99,10 @@ def check_sizes(
 
 @contextmanager
 def bounded_weights(layer_class: Any, name: str, bound: int) -> Iterator[None]:
-    """Refuse more than `bound` values of weights in the block, before they are made.
+    """Limit the weights created in the block to `bound` values.
 
-    `layer_class` is the base of the layers of the Keras in use. All weights come
-    through its `add_weight`, in every version, so no shape has to be guessed; there is
-    no hook for it, hence the patch. Raises `InvalidModel`, which names the file `name`.
+    `layer_class` is the base of the layers of the Keras in use. Raise `InvalidModel`,
+    which names the file `name`, before the weights are created.
     """
     original = layer_class.add_weight
     signature = inspect.signature(original)
@@ -124,6 +123,8 @@ def bounded_weights(layer_class: Any, name: str, bound: int) -> Iterator[None]:
         made = asked
         return original(self, *arguments, **keywords)
 
+    # All weights of every version come through `add_weight`, so no shape has to be
+    # guessed. There is no hook for it, hence the patch.
     layer_class.add_weight = add_weight
 
     try:
@@ -143,7 +144,7 @@ def _check_memory(values: int, layer: str, name: str, memory_bytes: int | None) 
 
 
 def _objects(config: Config) -> Iterator[Config]:
-    """All dicts that name a class and have a config, in the order of the file."""
+    """Yield all dicts with a class and a config, in the order of the file."""
     waiting: list[Any] = [config]
 
     while waiting:
@@ -161,7 +162,7 @@ def _objects(config: Config) -> Iterator[Config]:
 
 
 def _needs(objects: list[Config]) -> list[_Need]:
-    """The weights of each layer; features are followed from layer to layer."""
+    """Return the weights of each layer; features are followed from layer to layer."""
     features: dict[str, int] = {}
     before, needs = 1, []
 
@@ -190,7 +191,7 @@ def _is_layer(value: Config) -> bool:
 
 
 def _input_layer(value: Config) -> str:
-    """The name of the layer that feeds this one, as Keras 2 and 3 write it."""
+    """Return the name of the layer that feeds this one, as Keras 2 and 3 write it."""
     found = value.get("inbound_nodes")
 
     while isinstance(found, list | dict):
@@ -205,7 +206,7 @@ def _input_layer(value: Config) -> str:
 
 
 def _declared_features(value: Config) -> int | None:
-    """The features that the layer itself says that it takes."""
+    """Return the features that the layer itself says that it takes."""
     build = value.get("build_config")
     inner = value["config"]
     shape = build.get("input_shape") if isinstance(build, dict) else None
@@ -219,7 +220,7 @@ def _declared_features(value: Config) -> int | None:
 
 
 def _output_features(kind: str, inner: Config, taken: int) -> int:
-    """The features that the layer gives; 1, the least, where that isn't clear."""
+    """Return the features that the layer gives; 1, the least, if that isn't clear."""
     if kind == "InputLayer" or kind in _SAME_FEATURES:
         return taken
 
@@ -285,10 +286,11 @@ def _product(value: Any) -> int:
 
 
 def _size(value: Any) -> int:
-    """`value`, or 1 for what is no size; huge numbers cost time to multiply."""
+    """Return `value`, or 1 if it isn't a size."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         return 1
 
+    # Huge integers take long to multiply.
     return min(value, _LARGEST)
 
 

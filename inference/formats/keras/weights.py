@@ -1,4 +1,4 @@
-"""Weights in the HDF5 files of older Keras, made into what the Keras in use reads."""
+"""Weights in HDF5 files of older Keras, converted for the Keras that reads them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 _BYTES = 2
-"""Of all types of two bytes that Keras has, bfloat16 alone is none of NumPy's."""
+"""Of Keras' types of two bytes only bfloat16 is unknown to NumPy."""
 
 
 def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
-    """Give `model`, of tf_keras, the weights in `group`, as their layers take them.
+    """Assign the weights in `group` to `model`, of tf_keras.
 
-    By the names of the layers where all are the file's, else by their order.
+    By the names of the layers if all are in the file, else by their order. Raise
+    `ValueError` if they don't fit.
     """
     from tf_keras.src.saving.legacy import hdf5_format
 
@@ -62,7 +63,7 @@ def load_weights(keras: Any, model: Any, group: Any, origin: Origin) -> None:
 
 
 def _in_order(names: list[str], layers: list[Any]) -> list[str]:
-    """Return the stored `names` in the order of `layers`. Raises `ValueError`."""
+    """Return the stored `names` in the order of `layers`. Raise `ValueError`."""
     if len(names) != len(layers):
         raise ValueError(
             f"the architecture has {len(layers)} layers with weights, the file "
@@ -107,6 +108,8 @@ def _paired(
 def convert_bfloat16(path: Path, copy: Path) -> Path:
     """Return a screened HDF5 file for Keras: `path`, or a `copy` in float32."""
     with h5py.File(path, "r") as file:
+        # HDF5 has no bfloat16: Keras writes it as opaque bytes, which h5py can't cast
+        # to numbers.
         opaque = _opaque(file)
 
         if not opaque:

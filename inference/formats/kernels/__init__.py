@@ -1,1 +1,1 @@
-"""Graphs rewritten where TensorFlow's CPU kernels are missing, wrong or dangerous."""
+"""Graph rewrites where TensorFlow's CPU kernels are missing, wrong or unsafe."""

@@ -1,4 +1,4 @@
-"""A graph made fit for the CPU that it will be served on, before anybody runs it."""
+"""Adaptation of a graph to the CPU that serves it, before it is first run."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A kind of rewriting: which nodes ask for it, how it is done, and what is said.
+    """A kind of rewrite: the nodes that need it, how it is done, and its note.
 
-    `rewrite` gives the number of operations that it changed.
+    `rewrite` returns the number of operations that it changed.
     """
 
     needed: Callable[[Any], bool]
@@ -46,39 +46,39 @@ STEPS = (
     Step(
         needed=is_channels_first,
         rewrite=to_channels_last,
-        note="Channels-first operations (NCHW): {count}, computed channels last (NHWC) "
-        "instead, because TensorFlow has no others on a CPU.",
+        note="Channels-first operations (NCHW): {count}, computed channels last "
+        "(NHWC), because TensorFlow has no other kernels on a CPU.",
     ),
     Step(
         needed=is_dilated,
         rewrite=fill_dilations,
-        note="Dilated convolutions: {count}, with filters that have the holes in them, "
-        "because not every CPU has a kernel for others.",
+        note="Dilated convolutions: {count}, computed with dilated filters, because "
+        "not every CPU has a kernel for them.",
     ),
     Step(
         needed=is_narrow,
         rewrite=widen,
         note="Operations on float16 or bfloat16: {count}, computed in float32, because "
-        "TensorFlow's own lose terms of long sums, or don't exist on a CPU.",
+        "TensorFlow's CPU kernels lose terms of long sums, or are missing.",
     ),
     Step(
         needed=is_unguarded,
         rewrite=guard_decoders,
-        note="Decoders of pictures that leave their channels open, or give no uint8: "
-        "{count}, behind a look at the first bytes, because TensorFlow can't decode "
-        "all kinds safely so; JPEG, PNG, GIF, BMP and still WebP are taken.",
+        note="Image decoders with an open number of channels, or another dtype than "
+        "uint8: {count}, behind a check of the first bytes, because TensorFlow can't "
+        "decode all formats safely; JPEG, PNG, GIF, BMP and still WebP are accepted.",
     ),
 )
-"""In this order: what one step makes, the next one sees."""
+"""Rewrites in order: each sees the results of those before it."""
 
 
 def adapt(
     graph_def: Any, roots: Iterable[str], steps: Sequence[Step] = STEPS
 ) -> list[str]:
-    """Rewrite `graph_def`, which is screened, in place; notes of what was done.
+    """Rewrite the screened `graph_def` in place; return notes of the changes.
 
-    `roots` are the tensors that keep their names. Raises `InvalidModel` for what
-    can't be computed on a CPU.
+    `roots` are the tensors that keep their names. Raise `InvalidModel` for operations
+    that can't be computed on a CPU.
     """
     try:
         return _adapt(graph_def, list(roots), steps)

@@ -63,7 +63,7 @@ def _was_squeezed(node: Any, scope: Scope) -> bool:
 
 
 def _shape(tensor: str, scope: Scope) -> list[int]:
-    """Of what Keras reshapes to broadcast it; nothing where that can't be told."""
+    """Return the shape that Keras broadcasts to; `[]` if unknown."""
     reshape = scope.producer(tensor)
 
     if reshape is None or reshape.op != "Reshape":

@@ -1,6 +1,6 @@
 """Channels-first operations made channels last: TensorFlow has no CPU kernels for them.
 
-oneDNN runs some of them on some machines; what a model answers must not depend on it.
+oneDNN runs some of them on some machines; outputs mustn't depend on that.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ FORMATS = {"CHANNELS_FIRST": "CHANNELS_LAST", "NCDHW": "NDHWC", "NCHW": "NHWC"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutKind:
-    """Which inputs of an operation are pictures, and which are their sizes.
+    """Which inputs of an operation are images, and which are sizes of images.
 
-    Its first output is a picture. Attributes with a number, or two, for each dimension
-    need no row: `_PER_DIMENSION` has them all.
+    Its first output is an image. Attributes with one number, or two, for each dimension
+    aren't listed: `_PER_DIMENSION` has them all.
     """
 
     images: tuple[int, ...] = (0,)
@@ -39,7 +39,7 @@ KINDS = {
     # one layout for both formats.
     "AvgPool": _IMAGE,
     "AvgPool3D": _IMAGE,
-    # Of any rank, its format said in words.
+    # Of any rank; its format is a word.
     "Conv": _IMAGE,
     "Conv2D": _IMAGE,
     "Conv3D": _IMAGE,
@@ -55,19 +55,19 @@ KINDS = {
     "Conv2DBackpropInput": _BACKWARDS,
     "Conv3DBackpropInputV2": _BACKWARDS,
     "DepthwiseConv2dNativeBackpropInput": _BACKWARDS,
-    # What Grad-CAM and the like need: `orig_input`, `orig_output`, `grad`.
+    # Used by Grad-CAM and the like: `orig_input`, `orig_output`, `grad`.
     "AvgPoolGrad": LayoutKind(images=(1,), sizes=(0,)),
     "MaxPoolGrad": LayoutKind(images=(0, 1, 2)),
     # array_ops.cc: both formats order a block's positions before its channels.
     "DepthToSpace": _IMAGE,
     "SpaceToDepth": _IMAGE,
-    # What TensorFlow's optimiser made; see `_is_fused_sum`.
+    # Made by TensorFlow's optimiser; see `_is_fused_sum`.
     "_FusedConv2D": _IMAGE,
     "_FusedDepthwiseConv2dNative": _IMAGE,
 }
 
 KEPT = {"BiasAdd", "BiasAddGrad"}
-"""Operations whose CPU kernels take channels first."""
+"""Operations whose CPU kernels support channels first."""
 
 _PER_DIMENSION = ("dilations", "explicit_paddings", "ksize", "strides")
 
@@ -78,11 +78,11 @@ def is_channels_first(node: Any) -> bool:
 
 
 def to_channels_last(scope: Scope) -> int:
-    """Rewrite `scope`; the number of operations that were channels first.
+    """Rewrite `scope`; return the number of channels-first operations.
 
-    Each gets transpositions around it, which cancel between neighbours and pass
-    through what treats all positions alike. Raises `InvalidModel` for an operation
-    that can't be rewritten.
+    Each gets transpositions around it, which cancel between neighbours and pass through
+    elementwise operations. Raise `InvalidModel` for an operation that can't be
+    rewritten.
     """
     layouts = Layouts(scope)
     count = 0
@@ -127,14 +127,14 @@ def _rewrite(node: Any, layouts: Layouts) -> None:
 
 
 def _permute(values: Any, rank: int) -> None:
-    """Numbers for each dimension, one or two, brought to channels last."""
+    """Reorder numbers for each dimension, one or two, to channels last."""
     each = len(values) // rank
     positions = (place * each + part for place in to_last(rank) for part in range(each))
     values[:] = [values[position] for position in positions]
 
 
 def _is_short(tensor: str, rank: int, scope: Scope) -> bool:
-    """Sizes may be those of the positions alone, height and width."""
+    """Return whether sizes are given only for the spatial axes."""
     value = scope.value(tensor)
     node = scope.producer(tensor)
     packed = node is not None and node.op == "Pack" and attribute(node, "N").i < rank
@@ -142,7 +142,7 @@ def _is_short(tensor: str, rank: int, scope: Scope) -> bool:
 
 
 def _is_fused_sum(node: Any) -> bool:
-    """A second picture, behind the filters, is added to what is convolved."""
+    """Return whether a second image, after the filters, is added to the result."""
     return node.op.startswith("_Fused") and b"Add" in node.attr["fused_ops"].list.s
 
 
@@ -150,7 +150,7 @@ def _unable(node: Any, data_format: str, scope: Scope) -> str:
     inside = f" in the function '{scope.place}'" if scope.place else ""
     return (
         f"Node '{node.name}'{inside} ({node.op}) has its channels first "
-        f"({data_format}), which runs on no CPU, and there is no channels-last form "
-        "of it that it could be rewritten to. Build the model with "
+        f"({data_format}), which no CPU kernel supports, and it can't be rewritten to "
+        "channels last. Build the model with "
         "data_format='channels_last' (NHWC), load the same weights and export it again."
     )

@@ -1,6 +1,6 @@
-"""Dilated convolutions that TensorFlow computes with oneDNN alone, made for any CPU.
+"""Dilated convolutions that only oneDNN computes, rewritten for any CPU.
 
-A filter with holes is one whose holes are zeros: larger, and otherwise the same.
+A dilated filter equals a larger one with zeros in its holes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DILATED = {
     "DepthwiseConv2dNative": 2,
     "DepthwiseConv2dNativeBackpropInput": 2,
 }
-"""By operation: how many dimensions have positions. Its second input is the filter."""
+"""The number of spatial axes by operation. Its second input is the filter."""
 
 _MAX_RATE = 16
-"""A filter grows with the rate; beyond this it is left to what the CPU has."""
+"""The largest rate to rewrite: a filter grows with it."""
 
 
 def is_dilated(node: Any) -> bool:
@@ -34,7 +34,7 @@ def is_dilated(node: Any) -> bool:
 
 
 def fill_dilations(scope: Scope) -> int:
-    """Rewrite `scope`; the number of convolutions that were dilated."""
+    """Rewrite `scope`; return the number of dilated convolutions."""
     dilated = [node for node in scope.nodes.values() if is_dilated(node)]
 
     for node in dilated:
@@ -44,7 +44,7 @@ def fill_dilations(scope: Scope) -> int:
 
 
 def _rates(node: Any) -> list[int]:
-    """Of the positions: height and width, with a depth before them."""
+    """Return the dilation of each spatial axis; `[]` if it isn't to be rewritten."""
     last = attribute(node, "data_format").s.endswith(b"C")
     rates = list(attribute(node, "dilations").list.i)
     rates = rates[1:-1] if last else rates[2:]
@@ -61,7 +61,7 @@ def _fill(node: Any, scope: Scope) -> None:
 
 @cache
 def _whole(rates: tuple[int, ...], dtype: int) -> Any:
-    """A GraphDef: `filter` with zeros between its numbers."""
+    """Return a GraphDef that puts zeros between the numbers of `filter`."""
     shape = [None] * (len(rates) + 2)
 
     with tf.Graph().as_default() as graph:
@@ -76,7 +76,7 @@ def _whole(rates: tuple[int, ...], dtype: int) -> Any:
 
 
 def _spread(filters: Any, axis: int, rate: int) -> Any:
-    """`rate - 1` zeros behind each number along `axis`, and none behind the last."""
+    """Put `rate - 1` zeros behind each number along `axis`, except the last."""
     shape = tf.shape(filters)
     behind = [[0, 0]] * (len(filters.shape) + 1)
     behind[axis + 1] = [0, rate - 1]

@@ -1,9 +1,9 @@
-"""Decoders of pictures behind a look at the first bytes, so that none ends a process.
+"""Image decoders behind a check of the first bytes, so that none crashes the process.
 
-TensorFlow 2.21 has one kernel for all of them, whatever the operation is called
-(tensorflow/core/kernels/image/decode_image_op.cc), and it takes every kind it knows.
-With the number of channels left open, or for another dtype than uint8, it gets the
-memory wrong for some valid pictures of some kinds; the others go through as they did.
+TensorFlow 2.21 has one kernel for all of them
+(tensorflow/core/kernels/image/decode_image_op.cc), and each accepts every format. With
+an open number of channels, or a dtype other than uint8, it corrupts memory for some
+valid images of some formats; the others are decoded as before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DECODERS = {
     "DecodePng",
     "DecodeWebP",
 }
-"""Those that take a number of channels; a GIF has three."""
+"""Operations with an attribute for the number of channels; a GIF has three."""
 
 _HEADER = 32
 _START = "0"
@@ -50,7 +50,7 @@ def is_unguarded(node: Any) -> bool:
 
 
 def guard_decoders(scope: Scope) -> int:
-    """Put a check before each decoder that needs one; how many did."""
+    """Put a check before each decoder that needs one; return their number."""
     decoders = [node for node in scope.nodes.values() if is_unguarded(node)]
 
     for node in decoders:
@@ -70,7 +70,7 @@ def _is_wide(node: Any) -> bool:
 
 def _guard(node: Any, scope: Scope) -> None:
     if node.op == "DecodeJxl":
-        # Nothing but its number of channels tells a JPEG XL that is safe.
+        # The header of a JPEG XL doesn't tell whether it is safe, so fix the channels.
         node.attr["channels"].i = 3
         return
 
@@ -82,11 +82,7 @@ def _guard(node: Any, scope: Scope) -> None:
 
 @cache
 def _check(*, open_: bool, wide: bool) -> Any:
-    """A GraphDef: `contents`, checked, nodes behind those they read.
-
-    Nothing in it has side effects, as an assertion would: a function that has some is
-    not inlined, and its model not optimised.
-    """
+    """Return a GraphDef that checks `contents`, each node behind those it reads."""
     with tf.Graph().as_default() as graph:
         contents = tf1.placeholder(tf.string, [], name="contents")
         start = tf.strings.substr(contents, 0, _HEADER)
@@ -99,7 +95,7 @@ def _check(*, open_: bool, wide: bool) -> Any:
         if wide:
             said = tf.where(_runs_downwards(header), _DOWNWARDS, said)
 
-        # What is said is no number, and stands in the error that this is.
+        # A message isn't a number: `to_number` fails, and its error quotes the message.
         start = tf.strings.to_number(said, tf.int32)
         tf.strings.substr(contents, start, tf.int32.max, name=_CHECKED)
 
@@ -112,8 +108,10 @@ def _is_known(header: Any) -> Any:
 
 
 def _is_still_webp(header: Any) -> Any:
-    """https://developers.google.com/speed/webp/docs/riff_container: a simple file has
-    one picture, an extended one has a bit that says whether it moves.
+    """Return whether it is a WebP of one image.
+
+    By https://developers.google.com/speed/webp/docs/riff_container a simple file has
+    one image, and an extended one a bit that says whether it is animated.
     """
     riff = _has(header, 0, b"RIFF") & _has(header, 8, b"WEBP")
     simple = _has(header, 12, b"VP8 ") | _has(header, 12, b"VP8L")
@@ -122,7 +120,7 @@ def _is_still_webp(header: Any) -> Any:
 
 
 def _runs_downwards(header: Any) -> Any:
-    """The height, at 22, is negative."""
+    """Return whether a BMP's height, at byte 22, is negative."""
     return _has(header, 0, _BMP) & tf.greater_equal(_byte(header, 25), 128)
 
 

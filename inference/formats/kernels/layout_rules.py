@@ -1,7 +1,7 @@
-"""Operations that treat all positions and channels alike, or name dimensions.
+"""Rules for operations that are elementwise, or that name dimensions.
 
-They are rewritten to channels last only where what they read is at hand so; otherwise
-they stay as they are, which is right too.
+They are rewritten to channels last only if their inputs have such a form; otherwise
+they stay as they are, which is correct too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _alike(node: Any, layouts: Layouts, positions: Iterable[int]) -> None:
-    """Each number of the output depends on those in its place among `positions`."""
+    """Rewrite an operation that is elementwise over its inputs at `positions`."""
     positions = [each for each in positions if each < _count(node)]
     rank = layouts.common_rank(node.input[each] for each in positions)
 
@@ -50,7 +50,7 @@ def _all(node: Any, layouts: Layouts) -> None:
 
 
 def _bias(node: Any, layouts: Layouts) -> None:
-    """Its bias is of one dimension in both formats."""
+    """Rewrite a bias, which has one dimension in both formats."""
     rank = layouts.rank(node.input[0])
 
     if rank is None or attribute(node, "data_format").s != b"NCHW":
@@ -63,7 +63,7 @@ def _bias(node: Any, layouts: Layouts) -> None:
 
 
 def _join(node: Any, layouts: Layouts) -> None:
-    """`ConcatV2`: any number of pictures, then the dimension."""
+    """Rewrite `ConcatV2`: any number of images, then the dimension."""
     axis = layouts.scope.value(node.input[_count(node) - 1])
     images = range(_count(node) - 1)
     rank = layouts.common_rank(node.input[each] for each in images)
@@ -158,7 +158,7 @@ def _shape(node: Any, layouts: Layouts) -> None:
 
 
 def _transpose(node: Any, layouts: Layouts) -> None:
-    """One of the file's own: it may undo the last one, or begin what another undoes."""
+    """Rewrite the file's own transposition: it may undo ours, or be undone later."""
     order = layouts.scope.value(node.input[1])
     rank = layouts.rank(node.input[0])
 
@@ -185,7 +185,7 @@ def _set_axes(node: Any, last: Any, layouts: Layouts, position: int, axes: Any) 
 
 
 def _in_order(reduced: list[int], rank: int) -> bool:
-    """Return whether what is left of both layouts has the same order."""
+    """Return whether the remaining dimensions have the same order in both layouts."""
     left = [each for each in to_last(rank) if last_axis(each, rank) not in reduced]
     return left == sorted(left)
 
@@ -225,4 +225,4 @@ LAYOUT_RULES: dict[str, Pass] = (
     | _same(_shape, "Shape")
     | _same(_transpose, "Transpose")
 )
-"""By operation: how it is rewritten where its inputs are at hand channels last."""
+"""Rules by operation, applied if its inputs have channels-last forms."""

@@ -1,4 +1,4 @@
-"""Which pictures of a scope are at hand channels last, while it is being rewritten."""
+"""Channels-last forms of a scope's images, while it is being rewritten."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TELLING = {"Const", "Reshape"} | _SAME_RANK | _WIDER_RANK
 
 
 def to_last(rank: int) -> list[int]:
-    """The permutation from channels first to channels last."""
+    """Return the permutation from channels first to channels last."""
     return [0, *range(2, rank), 1]
 
 
@@ -33,16 +33,16 @@ def to_first(rank: int) -> list[int]:
 
 
 def last_axis(axis: int, rank: int) -> int:
-    """Where the dimension `axis`, counted channels first, is channels last."""
+    """Return the channels-last position of the channels-first dimension `axis`."""
     return to_first(rank)[axis % rank]
 
 
 class Layouts:
-    """The channels-last forms of tensors, by the tensors that are channels first.
+    """The channels-last forms of tensors, by the channels-first tensors.
 
-    What is channels first keeps its name, so that all that reads it stays right:
-    `node` becomes the transposition of a new `node/channels_last`. Those that nobody
-    reads in the end are dropped.
+    A channels-first tensor keeps its name, so that all its readers stay correct: `node`
+    becomes the transposition of a new `node/channels_last`. Transpositions without
+    readers are dropped in the end.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -54,33 +54,33 @@ class Layouts:
         self._spare: set[str] = set()
 
     def rank(self, tensor: str) -> int | None:
-        """Of a tensor that is at hand channels last; `None` for all others."""
+        """Return the rank of a tensor with a channels-last form; `None` for others."""
         return self._last[tensor][1] if tensor in self._last else None
 
     def learn(self, node: Any) -> None:
-        """Note the rank of what `node` computes from constants and shapes named."""
+        """Record the rank of a `node` computed from constants and known shapes."""
         rank = self._rank(node) if node.op in _TELLING else None
 
         if rank is not None:
             self._ranks[f"{node.name}:0"] = rank
 
     def common_rank(self, tensors: Iterable[str]) -> int | None:
-        """Of those that are at hand channels last; `None` where they disagree."""
+        """Return the rank of those with a channels-last form; `None` if they differ."""
         ranks = {self._last[each][1] for each in tensors if each in self._last}
         return ranks.pop() if len(ranks) == 1 else None
 
     def known(self, tensor: str) -> str:
-        """The channels-last form of a tensor that has one."""
+        """Return the channels-last form of a tensor that has one."""
         return self._last[tensor][0]
 
     def note(self, tensor: str, last: str, rank: int) -> None:
-        """`last` is `tensor` with its channels last."""
+        """Record that `last` is `tensor` with its channels last."""
         self._last[tensor] = last, rank
         self._ranks[tensor] = rank
         self._spare.add(node_of(tensor))
 
     def last(self, tensor: str, rank: int, dtype: int) -> str:
-        """`tensor` channels last; by a transposition where it isn't at hand so."""
+        """Return `tensor` channels last, transposed if it has no such form yet."""
         if self.rank(tensor) == rank:
             return self.known(tensor)
 
@@ -92,9 +92,9 @@ class Layouts:
         return self._transposed[tensor, rank]
 
     def operand(self, tensor: str, rank: int, dtype: int) -> str | None:
-        """Return the stand-in for `tensor` beside a picture that is channels last.
+        """Return the replacement of `tensor` beside a channels-last image.
 
-        `None` where that can't be told.
+        `None` if its layout is unknown.
         """
         if self.rank(tensor) == rank:
             return self.known(tensor)
@@ -111,7 +111,7 @@ class Layouts:
         return self.last(tensor, rank, dtype) if whole else None
 
     def permuted(self, tensor: str, rank: int) -> str:
-        """A row for each dimension, in the order of channels last."""
+        """Return a row for each dimension, in channels-last order."""
         value = self.scope.value(tensor)
 
         if value is None:
@@ -123,7 +123,7 @@ class Layouts:
         )
 
     def gather(self, tensor: str, order: list[int]) -> Any:
-        """A node that is yet to be added: the rows of `tensor` in that order."""
+        """Return a node, not yet added, that takes rows of `tensor` in that order."""
         name = f"{node_of(tensor)}/{_SUFFIX}"
         node = tf1.NodeDef(name=name, op="GatherV2", input=[tensor])
         node.input.append(self.numbers(f"{name}/order", order, tensor))
@@ -134,11 +134,11 @@ class Layouts:
         return node
 
     def copy(self, node: Any) -> Any:
-        """A new node that is yet to be changed and added."""
+        """Return a copy of `node`, to be changed and added."""
         return copy_of(node, f"{node.name}/{_SUFFIX}")
 
     def replace(self, node: Any, last: Any, rank: int) -> None:
-        """Let `last`, channels last, do what `node` does channels first."""
+        """Let `last`, channels last, compute the outputs of `node`."""
         source = self.scope.add(last, node.input[0])
         kinds = [kind for _, _, kind in outputs(last)]
         others = [f"{node.name}:{position}" for position in range(1, len(kinds))]
@@ -158,12 +158,12 @@ class Layouts:
             self.note(f"{node.name}:0", source, rank)
 
     def replace_same(self, node: Any, last: Any) -> None:
-        """Let `last` do what `node` does, where both give the same."""
+        """Let `last` replace `node`, where both have the same outputs."""
         last.name = node.name
         node.CopyFrom(last)
 
     def finish(self) -> None:
-        """Finish: nothing is left that nobody reads."""
+        """Redirect readers, and drop nodes without any."""
         self.scope.redirect(self._moved)
         self.scope.drop_unused(self._spare)
 
@@ -183,7 +183,7 @@ class Layouts:
         return self.add(constant_node(name, np.asarray(values), dtype), near)
 
     def add(self, node: Any, near: str) -> str:
-        """The first tensor of a node that goes again where nobody comes to read it."""
+        """Add a node, dropped again if nothing reads it; return its first tensor."""
         added = self.scope.add(node, near)
         self._spare.add(node.name)
         return added

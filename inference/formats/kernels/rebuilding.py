@@ -1,4 +1,4 @@
-"""A source whose framework can't run it as it is: it is judged by its adapted graph."""
+"""Sources that their framework can't run correctly, compared by their adapted graph."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def adapted(source: Source) -> Iterator[None]:
-    """Adapt the graph of `source`, a Keras model's, which is screened.
+    """Adapt the graph of `source`, a screened Keras model.
 
-    Where anything is changed, the new graph as it is, not optimised, is the reference
-    from then on, until the block's end: its framework fails, or computes wrongly.
+    If anything is changed, the new graph, without optimisation, is the reference until
+    the block's end: the framework itself fails or computes wrongly.
     """
     notes = adapt(source.graph_def, source.tensors())
 
@@ -52,7 +52,7 @@ def rebuild(session: Any, source: Source) -> None:
             _assign(session.graph, name, tensor) for tensor, (name, _) in given.items()
         ]
 
-    # All at once: a session takes in anew whatever was added since it last ran.
+    # One run for all: a session extends itself after each change of its graph.
     session.run(fills, {tensor: value for tensor, (_, value) in given.items()})
 
 

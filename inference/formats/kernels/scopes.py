@@ -1,7 +1,7 @@
-"""A graph or a function's body, both to be rewritten in the same way.
+"""A graph or a function's body, to be rewritten in the same way.
 
-A function calls its tensors `node:output:0` and its arguments `x`; a graph says
-`node:0`. Here all tensors of nodes are called as in a graph, with the position.
+A function refers to tensors as `node:output:0` and to arguments as `x`; a graph uses
+`node:0`. Here all tensors of nodes have the graph's form, with the position.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _FRAMES = {"Enter", "RefEnter"}
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """Nodes by name, and the tensors that are asked of them by their `roots`.
+    """Nodes by name, and the tensors at its `roots` that must be kept.
 
     `results` are a function's, by name; a graph has none. In a `framed` one, loops are
-    made of nodes, and a constant must be tied to the loop that it is used in.
+    made of nodes, and a constant must be tied to the loop that uses it.
     """
 
     place: str
@@ -41,7 +41,7 @@ class Scope:
     _free: Counter[str] = field(default_factory=Counter)
 
     def ordered(self) -> list[Any]:
-        """The nodes, those first that others read; a loop's are cut somewhere."""
+        """Return the nodes, each after those it reads; loops are cut somewhere."""
         placed: dict[str, Any] = {}
         seen: set[str] = set()
 
@@ -61,11 +61,11 @@ class Scope:
         return list(placed.values())
 
     def producer(self, tensor: str) -> Any:
-        """The node that makes `tensor`; `None` for a function's argument."""
+        """Return the node that makes `tensor`; `None` for a function's argument."""
         return self.nodes.get(node_of(tensor)) if ":" in tensor else None
 
     def add(self, node: Any, near: str) -> str:
-        """Its first tensor; it is renamed where another has its name.
+        """Add `node`, renamed if its name is taken; return its first tensor.
 
         `near` is a tensor of the loop, if any, that `node` belongs to.
         """
@@ -79,9 +79,10 @@ class Scope:
     def graft(
         self, graph_def: Any, given: Mapping[str, str], prefix: str
     ) -> dict[str, str]:
-        """Add the nodes of `graph_def`, each behind those it reads; what they become.
+        """Add the nodes of `graph_def`; return their first tensors by old name.
 
-        Its placeholders are `given` tensors of this scope; each node has one output.
+        Each node stands behind those it reads and has one output. Placeholders are the
+        `given` tensors of this scope.
         """
         names = dict(given)
         near = next(iter(given.values()))
@@ -95,7 +96,7 @@ class Scope:
         return names
 
     def value(self, tensor: str) -> Array | None:
-        """The value of `tensor` where it is a constant, passed on or not."""
+        """Return the value of `tensor` if it is a constant, through identities."""
         node = self.producer(tensor)
 
         for _ in range(_MAX_STEPS):
@@ -111,14 +112,14 @@ class Scope:
         return array
 
     def dtype(self, tensor: str) -> int:
-        """Return the dtype of `tensor`; a function's argument is said to be int32."""
+        """Return the dtype of `tensor`; int32 for a function's argument."""
         node = self.producer(tensor)
         kinds = [kind for _, _, kind in outputs(node)] if node is not None else []
         position = int(tensor.partition(":")[2] or 0)
         return kinds[position] if position < len(kinds) else _INT32
 
     def redirect(self, names: Mapping[str, str]) -> None:
-        """Let all that read a key of `names` read its value instead."""
+        """Let all readers of a key of `names` read its value instead."""
         for node in self.nodes.values():
             node.input[:] = [names.get(each, each) for each in node.input]
 
@@ -126,7 +127,7 @@ class Scope:
             self.results[result] = names.get(tensor, tensor)
 
     def drop_unused(self, names: Collection[str]) -> None:
-        """Remove the nodes in `names` that nobody reads."""
+        """Remove the nodes in `names` without readers."""
         uses = Counter(node_of(t) for n in self.nodes.values() for t in n.input)
         uses.update(map(node_of, (*self.results.values(), *self.roots)))
         waiting = [name for name in names if name in self.nodes]
@@ -150,7 +151,7 @@ class Scope:
 
 
 def scope_of(graph_def: Any, roots: Iterable[str]) -> Scope:
-    """The graph itself, to be changed in place until `write_graph` ends that.
+    """Return the graph as a scope, changed in place until `write_graph` is called.
 
     `roots` are the tensors that must keep their names.
     """
@@ -168,7 +169,7 @@ def scope_of(graph_def: Any, roots: Iterable[str]) -> Scope:
 
 
 def write_graph(scope: Scope, graph_def: Any) -> None:
-    """Put what has become of the nodes into `graph_def`."""
+    """Write the changed nodes to `graph_def`."""
     for node in scope.nodes.values():
         node.input[:] = [tensor.removesuffix(":0") for tensor in node.input]
 
@@ -176,7 +177,7 @@ def write_graph(scope: Scope, graph_def: Any) -> None:
 
 
 def scope_in(function: Any, library: Mapping[str, Any]) -> Scope:
-    """The body of `function`, one of `library`; as `scope_of` has a graph."""
+    """Return the body of `function`, one of `library`, as a scope."""
     nodes = {node.name: node for node in function.node_def}
     flat = {
         f"{name}:{argument}:{index}": f"{name}:{position}"
@@ -190,7 +191,7 @@ def scope_in(function: Any, library: Mapping[str, Any]) -> Scope:
     return Scope(
         place=function.signature.name,
         nodes=nodes,
-        # No node may take the name of an argument.
+        # No node may have the name of an argument.
         roots={argument.name for argument in function.signature.input_arg},
         results={
             name: flat.get(tensor, tensor) for name, tensor in function.ret.items()
@@ -200,7 +201,7 @@ def scope_in(function: Any, library: Mapping[str, Any]) -> Scope:
 
 
 def write_function(scope: Scope, function: Any, library: Mapping[str, Any]) -> None:
-    """Put what has become of the nodes into `function`."""
+    """Write the changed nodes to `function`."""
     full = {
         f"{node.name}:{position}": f"{node.name}:{argument}:{index}"
         for node in scope.nodes.values()
@@ -217,7 +218,8 @@ def write_function(scope: Scope, function: Any, library: Mapping[str, Any]) -> N
 
 
 def _write(scope: Scope, nodes: Any) -> None:
-    """Without copying what stays: a graph's constants may take gigabytes."""
+    """Replace `nodes` by those of the scope."""
+    # Unchanged nodes aren't copied: a graph's constants may take gigabytes.
     old = {node.name for node in nodes}
 
     for place in reversed(range(len(nodes))):
@@ -234,10 +236,10 @@ def _has_frames(nodes: Mapping[str, Any]) -> bool:
 def outputs(
     node: Any, library: Mapping[str, Any] | None = None
 ) -> Iterator[tuple[str, int, int]]:
-    """For each output of `node`: its argument, its place in that, and its dtype.
+    """Yield each output of `node`: its argument, its place in that, and its dtype.
 
-    `library` are functions by name, which an operation may be. Nothing is known of an
-    operation that is neither.
+    `library` has functions by name, which an operation may be. Unknown operations yield
+    nothing.
     """
     function = (library or {}).get(node.op)
     definition = function.signature if function else op_def_registry.get(node.op)
@@ -254,7 +256,7 @@ def outputs(
 
 
 def copy_of(node: Any, name: str) -> Any:
-    """Without what was noted of `node` itself: its shape, and its neighbours."""
+    """Return a copy without what was recorded of `node`: its shape and colocation."""
     copy = type(node)()
     copy.CopyFrom(node)
     copy.name = name
@@ -266,7 +268,7 @@ def copy_of(node: Any, name: str) -> Any:
 
 
 def attribute(node: Any, name: str) -> Any:
-    """An attribute's value, be it the operation's default, which files leave out."""
+    """Return an attribute's value, or the operation's default if it is missing."""
     if name in node.attr:
         return node.attr[name]
 
@@ -276,7 +278,7 @@ def attribute(node: Any, name: str) -> Any:
 
 
 def input_dtype(node: Any) -> int:
-    """The dtype of the first input of `node`."""
+    """Return the dtype of the first input of `node`."""
     argument = op_def_registry.get(node.op).input_arg[0]
     return int(argument.type or attribute(node, argument.type_attr).type)
 

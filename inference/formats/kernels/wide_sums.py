@@ -1,7 +1,7 @@
-"""Sums of many halves accumulated in float32: TensorFlow's own lose most of the terms.
+"""Sums of many float16 or bfloat16 values, accumulated in float32.
 
-Its CPU kernels add up in the tensors' dtype: past 2,048 ones a float16, past 256 a
-bfloat16, doesn't grow any more.
+TensorFlow's CPU kernels accumulate in the tensors' dtype and lose most terms: a float16
+sum of ones stops at 2,048, a bfloat16 one at 256.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _BOTH = _FLOAT16 | _BFLOAT16
 
 NARROW = {
     # Measured with TensorFlow 2.21 against float64, oneDNN off: 12,544 numbers of about
-    # 0.1, in the dimension that is wrong. In bfloat16 these are right.
+    # 0.1, along the summed dimension. In bfloat16 these are correct.
     "EuclideanNorm": _FLOAT16,
     "Mean": _FLOAT16,
     "Sum": _FLOAT16,
-    # And in float16 these.
+    # In float16 these are correct.
     "BiasAddGrad": _BFLOAT16,
     "SparseTensorDenseMatMul": _BFLOAT16,
     "CumulativeLogsumexp": _BOTH,
@@ -45,7 +45,7 @@ NARROW = {
     "TensorScatterSub": _BOTH,
     "UnsortedSegmentProd": _BOTH,
     "UnsortedSegmentSum": _BOTH,
-    # By the window: the count, too, is kept in the picture's dtype.
+    # By the window: the count, too, is kept in the image's dtype.
     "AvgPool": _BOTH,
     "AvgPool3D": _BOTH,
     "AvgPoolGrad": _BOTH,
@@ -87,7 +87,7 @@ def _sums_one(equation: str) -> bool:
 
 
 def widen(scope: Scope) -> int:
-    """Rewrite `scope`; the number of operations that are computed in float32."""
+    """Rewrite `scope`; return the number of operations computed in float32."""
     narrow = [node for node in scope.nodes.values() if is_narrow(node)]
 
     for node in narrow:
@@ -107,7 +107,7 @@ def _widen(node: Any, scope: Scope) -> None:
             cast = _cast(f"{node.name}/float32_{position}", given, dtype, _FLOAT32)
             wide.input[position] = scope.add(cast, given)
 
-    # The name stays, and so does everybody who reads it.
+    # The name stays, so that no reader changes.
     summed = scope.add(wide, node.input[0])
     node.CopyFrom(_cast(node.name, summed, _FLOAT32, dtype))
 

@@ -1,4 +1,4 @@
-"""Which of a model's assets a tensor names, followed through a graph's functions."""
+"""The asset that a tensor names, followed through a graph's functions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Place = tuple[str, str]
 
 
 class AssetFiles:
-    """The places where a graph says which file is meant.
+    """The places where a graph names an asset file.
 
-    `assets` are paths by the tensor that is fed with them. Followed are identities,
-    calls, and variables that an asset's name is assigned to. What is found is only a
-    choice among `assets`, so that a graph that misleads gets the wrong one of them.
+    `assets` are paths by the tensor that is fed with them. Identities, calls, and
+    variables that an asset's name is assigned to are followed. The result is always one
+    of `assets`, so a misleading graph only gets the wrong one.
     """
 
     def __init__(self, graph_def: Any, assets: Mapping[str, str]) -> None:
@@ -52,7 +52,7 @@ class AssetFiles:
     def file_of(
         self, tensor: str, function: str, steps: int = _MAX_STEPS
     ) -> str | None:
-        """The path of the asset that `tensor`, in `function`, names."""
+        """Return the path of the asset that `tensor`, in `function`, names."""
         found = self._origin(tensor, function, steps)
 
         if found is None:
@@ -72,7 +72,7 @@ class AssetFiles:
         return None if handle is None else self._assigned(handle, steps - 1)
 
     def _assigned(self, handle: Place, steps: int) -> str | None:
-        """The asset that is assigned to the variable whose handle is `handle`."""
+        """Return the asset assigned to the variable whose handle is `handle`."""
         files = {
             self.file_of(node.input[1], function, steps)
             for function, node in self._assigns
@@ -81,7 +81,7 @@ class AssetFiles:
         return files.pop() if len(files) == 1 else None
 
     def _origin(self, tensor: str, function: str, steps: int) -> Place | None:
-        """The function and the tensor in it that `tensor` passes on."""
+        """Return the function and the tensor in it that `tensor` passes on."""
         self._looks += 1
 
         if steps <= 0 or self._looks > _MAX_LOOKS:
@@ -102,7 +102,7 @@ class AssetFiles:
         return function, tensor
 
     def _from_callers(self, function: str, position: int, steps: int) -> Place | None:
-        """What all callers of `function` agree to give it."""
+        """Return the place that all callers of `function` give it."""
         given = {
             self._origin(node.input[position], caller, steps)
             if node.op in (*_CALLS, function) and position < len(node.input)

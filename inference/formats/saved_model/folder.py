@@ -1,6 +1,6 @@
-"""What may lie in a SavedModel's folder; nothing in it is read here.
+"""Checks of a SavedModel's folder, before any parser reads a file of it.
 
-Needs neither TensorFlow nor Keras: a folder is judged before any parser sees a file.
+Needs neither TensorFlow nor Keras.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ MAX_LEVELS = 32
 
 
 def check_folder(folder: Path, follow: Iterable[Path] = ()) -> None:
-    """Raises `InvalidModel` for what must not lie in a SavedModel's folder.
+    """Raise `InvalidModel` for entries that mustn't be in a SavedModel's folder.
 
-    Other forms of the graph, links that lead out of the folder and not into one of
-    `follow`, devices, pipes and sockets. Files that the graph doesn't name may lie
-    there: nobody reads them.
+    These are other forms of the graph, links that lead out of the folder and not into
+    one of `follow`, devices, pipes and sockets. Files that the graph doesn't name are
+    allowed: nothing reads them.
     """
     inside = [os.path.realpath(each) for each in (folder, *follow)]
 
@@ -40,7 +40,7 @@ def check_folder(folder: Path, follow: Iterable[Path] = ()) -> None:
     except OSError as exc:
         where = os.path.relpath(exc.filename, folder) if exc.filename else "a file"
         raise InvalidModel(
-            f"{folder.name}: {where} can't be looked at ({exc.strerror}). Check its "
+            f"{folder.name}: {where} can't be examined ({exc.strerror}). Check its "
             "permissions, or copy the folder again."
         ) from exc
 
@@ -58,8 +58,8 @@ def _check_graph_file(folder: Path) -> None:
 
     if other:
         raise InvalidModel(
-            f"{folder.name}/{other} is {OTHER_FORMS[other]}, which is not read: which "
-            "of the two is the model would be a guess. Remove it, or export the model "
+            f"{folder.name}/{other} is {OTHER_FORMS[other]}, which isn't read: it is "
+            "unclear which of the two is the model. Remove it, or export the model "
             "again."
         )
 
@@ -76,7 +76,7 @@ def _check_all(folder: Path, inside: Sequence[str]) -> None:
 
 
 def _entries(folder: Path, real: str) -> Iterator[os.DirEntry[str]]:
-    """Everything below `folder`; links in it to what is in it lead to nothing more."""
+    """Yield everything below `folder`, without following links back into it."""
     waiting = [(str(folder), 0)]
 
     while waiting:
@@ -101,12 +101,12 @@ def _check_entry(entry: os.DirEntry[str], folder: Path, inside: Sequence[str]) -
     if entry.is_symlink():
         _check_link(entry, where, inside)
 
-    # Of a link, what it leads to: it is inside, and exists.
+    # `stat` follows links: the target is inside and exists.
     mode = entry.stat().st_mode
 
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InvalidModel(
-            f"{where} is {_kind(mode)}, not a file; reading it could hang or do harm. "
+            f"{where} is {_kind(mode)}, not a file; reading it could block or do harm. "
             "Remove it."
         )
 

@@ -1,7 +1,7 @@
-"""Functions of a SavedModel that has no signatures, made into signatures.
+"""Functions of a SavedModel without signatures, made into signatures.
 
-Nothing says which of them answers clients, so a sidecar must ask for it. The graph has
-no node that calls them; the object graph says what each takes, gives and holds.
+Nothing says which of them is meant for clients, so a sidecar must ask for it. The graph
+has no node that calls them; the object graph has their inputs, outputs and captures.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _SCOPE = "functions_of_the_model"
 
 
 class _Uncallable(Exception):
-    """A function that can't be called with what a request holds; the text says why."""
+    """A function that no request can call; the text says why."""
 
 
 def list_functions(meta_graph: Any) -> list[str]:
-    """The functions that the SavedModel's first object has."""
+    """Return the functions of the SavedModel's root object."""
     return sorted(_functions(meta_graph.object_graph_def.nodes))
 
 
 def add_function_signatures(meta_graph: Any) -> dict[str, str]:
-    """Add a signature for each function to `meta_graph`; why others have none."""
+    """Add a signature for each function; return why others have none."""
     left_out: dict[str, str] = {}
     calls = _Calls(meta_graph)
 
@@ -62,7 +62,7 @@ class _Calls:
         self._variables: dict[int, str] = {}
 
     def add(self, name: str) -> Any:
-        """Call the function of that name; what the call takes and gives."""
+        """Add a call of the function `name`; return its signature."""
         body = self._bodies.get(name)
 
         if body is None or name not in self._functions:
@@ -87,7 +87,7 @@ class _Calls:
         return definition
 
     def _captured(self, number: int) -> str:
-        """The node of what a function holds: a variable without a value, a constant."""
+        """Return the node of a captured object, a variable or a constant."""
         known = 0 <= number < len(self._objects)
         captured = self._objects[number] if known else None
         kind = captured.WhichOneof("kind") if captured is not None else None
@@ -109,7 +109,7 @@ class _Calls:
 
 
 def _functions(nodes: Any) -> dict[str, list[str]]:
-    """The traces of each function of the first object, by its name there."""
+    """Return the traces of each function of the root object, by its name there."""
     found: dict[str, list[str]] = {}
 
     for child in nodes[0].children if nodes else ():
@@ -156,7 +156,7 @@ def _call_node(name: str, body: Any, tensors: list[str]) -> Any:
 def _inputs(
     nodes: list[Any], taken: list[Any], function: Any
 ) -> Iterator[tuple[str, Any]]:
-    """Named as the function names what it takes; parts have the shape of no part."""
+    """Yield inputs by the function's own names; parts of a composite have no shape."""
     flats = _flats(function.canonicalized_input_signature, len(taken))
     shapes = [
         None if flat.kind else flat.shape for flat in flats for _ in range(flat.count)
@@ -167,7 +167,7 @@ def _inputs(
 
 
 def _outputs(call: str, given: list[Any], function: Any) -> Iterator[tuple[str, Any]]:
-    """Named by their keys where the function gives a dictionary of them."""
+    """Yield outputs, by key if the function returns a dictionary."""
     structure = function.output_signature
     flats = _flats(structure, len(given))
     keys = sorted(structure.dict_value.fields)

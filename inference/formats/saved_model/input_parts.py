@@ -1,7 +1,7 @@
-"""Which inputs of a TF2 signature are the parts of one ragged or sparse tensor.
+"""Inputs of a TF2 signature that are the parts of one ragged or sparse tensor.
 
-`tf.saved_model.save` cuts a ragged `x` into inputs `x`, `x_1`, … and the signature no
-longer says so. The function that it calls does.
+`tf.saved_model.save` splits a ragged `x` into inputs `x`, `x_1`, …, and the signature
+no longer says so. The function that it calls does.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ SPARSE_ROLES = ("indices", "values", "shape")
 
 @dataclass(frozen=True, slots=True)
 class FlatSpec:
-    """`count` tensors in a row that a function takes or gives for one value.
+    """The `count` consecutive tensors that a function has for one value.
 
-    `kind` is `""` for a tensor, `spec` what the function says of the value.
+    `kind` is `""` for a plain tensor, `spec` the function's own description of the
+    value.
     """
 
     kind: str
@@ -42,13 +43,13 @@ class FlatSpec:
 
 
 def ragged_roles(count: int) -> list[str]:
-    """Of the values and what cuts them, numbered as TensorFlow numbers the inputs."""
+    """Return the roles of the values and row splits, numbered as TensorFlow does."""
     numbered = [f"row_splits_{place}" for place in range(1, count - 1)]
     return ["values", "row_splits", *numbered][:count]
 
 
 def spec_shape(spec: Any) -> Shape:
-    """The shape that the `TypeSpecProto` of a ragged or sparse tensor states first."""
+    """Return the shape in the `TypeSpecProto` of a ragged or sparse tensor."""
     state = spec.type_state.tuple_value.values
     stated = len(state) > 0 and state[0].WhichOneof("kind") == "tensor_shape_value"
     return shape_of(tf.TensorShape(state[0].tensor_shape_value)) if stated else None
@@ -66,7 +67,7 @@ class InputParts:
         }
 
     def label(self, signature: Signature) -> Signature:
-        """The signature, its inputs with what they are a part of."""
+        """Return the signature, its inputs labelled with their composites."""
         by_tensor = {node_of(spec.tensor): spec for spec in signature.inputs.values()}
         labelled = {
             spec.name: replace(spec, part=part)
@@ -76,7 +77,7 @@ class InputParts:
         return replace(signature, inputs={**signature.inputs, **labelled})
 
     def _composites(self, signature: Signature) -> Iterator[tuple[list[str], FlatSpec]]:
-        """Each composite value: the graph's nodes that it is made of, and how."""
+        """Yield each composite value: its nodes in the graph, and its spec."""
         output = next(iter(signature.outputs.values()))
         call = self._nodes.get(node_of(output.tensor))
 
@@ -114,7 +115,7 @@ def _groups(taken: list[str], function: Any) -> Iterator[tuple[list[str], FlatSp
 def _parts(
     specs: list[TensorSpec | None], flat: FlatSpec
 ) -> Iterator[tuple[TensorSpec, Part]]:
-    """Of inputs that are all known; they are called after the first of them."""
+    """Yield the parts of a composite with known inputs, named after the first."""
     first = specs[0] if specs else None
 
     if first is None or None in specs or len(specs) != flat.count:
@@ -127,7 +128,7 @@ def _parts(
 
 
 def flatten_structure(value: Any) -> Iterator[FlatSpec]:
-    """Return what a structure is flattened to, in TensorFlow's order."""
+    """Yield the flattened parts of a structure, in TensorFlow's order."""
     kind = value.WhichOneof("kind")
 
     if kind in ("tensor_spec_value", "bounded_tensor_spec_value"):
@@ -141,7 +142,7 @@ def flatten_structure(value: Any) -> Iterator[FlatSpec]:
 
 
 def members(value: Any, kind: str | None) -> Sequence[Any]:
-    """Return what a structure of that kind holds, in TensorFlow's order."""
+    """Return the members of a structure of that kind, in TensorFlow's order."""
     if kind in ("tuple_value", "list_value"):
         return list(getattr(value, kind).values)
 
@@ -158,7 +159,7 @@ def _flatten_spec(spec: Any) -> FlatSpec:
     if spec.type_spec_class == TypeSpecProto.SPARSE_TENSOR_SPEC:
         return FlatSpec("sparse", 3, shape, spec)
 
-    # Older TensorFlow doesn't say the number of tensors, but the ragged rank alone.
+    # Older TensorFlow writes only the ragged rank, not the number of tensors.
     state = spec.type_state.tuple_value.values
     rank = state[2].int64_value if len(state) > 2 else 0
     count = max(0, spec.num_flat_components or rank + 1)

@@ -1,9 +1,10 @@
-"""The objects of a TF2 SavedModel: which variable of the checkpoint a function uses.
+"""The objects of a TF2 SavedModel: which checkpoint variable a function uses.
 
-TensorFlow's session restores what the graph's saver names, its object loader what the
-functions hold. Mostly these are the same variables. `tf.saved_model.save` of a Keras 3
-model writes each of its variables twice (`Variable._export_to_saved_model_graph`, Keras
-3.0 to 3.15): the saver fills one, and the functions read the other.
+TensorFlow's session restores the variables that the graph's saver names, its object
+loader those that the functions hold. Mostly these are the same. `tf.saved_model.save`
+of a Keras 3 model writes each of its variables twice
+(`Variable._export_to_saved_model_graph`, Keras 3.0 to 3.15): the saver fills one, and
+the functions read the other.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _VALUE = "VARIABLE_VALUE"
 
 
 def restore_bound(session: Any, graph_def: Any, objects: Any, prefix: Path) -> None:
-    """Give the variables that functions hold, and nothing has filled, their values.
+    """Restore the variables that functions hold and the saver doesn't fill.
 
-    `session` has imported `graph_def`, and `objects` is its object graph. Raises
-    TensorFlow's errors where the checkpoint doesn't have what it says, `LookupError` or
-    `ValueError` for objects that are no graph.
+    `session` has imported `graph_def`, and `objects` is its object graph. Raise
+    TensorFlow's errors if the checkpoint lacks a value, `LookupError` or `ValueError`
+    for a damaged object graph.
     """
     empty = _empty_variables(session) if objects.nodes else []
 
@@ -72,7 +73,7 @@ def _fill(handle: Any, key: str, prefix: Path) -> Any:
 
 
 def _bound_variables(graph_def: Any, functions: Any) -> dict[str, int]:
-    """The object of each variable handle that the graph gives to a function."""
+    """Return the object of each variable handle that the graph gives to a function."""
     bound: dict[str, int] = {}
 
     for node in graph_def.node:
@@ -81,7 +82,7 @@ def _bound_variables(graph_def: Any, functions: Any) -> dict[str, int]:
         if called not in functions:
             continue
 
-        # What a function holds comes after what it is given.
+        # Captured inputs come after the arguments.
         objects = functions[called].bound_inputs
         given = len(node.input) - len(objects)
 
@@ -92,11 +93,9 @@ def _bound_variables(graph_def: Any, functions: Any) -> dict[str, int]:
 
 
 def _checkpoint_keys(objects: Any, prefix: Path) -> dict[int, str]:
-    """The key in the checkpoint of each object's value, by the object's number.
-
-    The checkpoint numbers its objects otherwise: the same is what the same names lead
-    to from the first one.
-    """
+    """Return the checkpoint's key of each object's value, by the object's number."""
+    # The checkpoint numbers its objects differently: objects are equal if the same
+    # names lead to them from the root.
     stored = _stored_objects(prefix)
     return {
         number: attribute.checkpoint_key
@@ -120,7 +119,7 @@ def _stored_objects(prefix: Path) -> Any:
 
 
 def _matched(nodes: Any, others: Any) -> Iterator[tuple[int, int]]:
-    """The numbers of the objects that are in both, from the first on."""
+    """Yield the numbers of the objects that are in both, from the root on."""
     waiting = [(0, 0)] if nodes and others else []
     seen: set[int] = set()
 

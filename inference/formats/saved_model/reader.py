@@ -1,7 +1,7 @@
-"""SavedModel folders, TF1 and TF2, restored as TF1's loader would, in a session.
+"""SavedModel folders, TF1 and TF2, restored in a session as TF1's loader does.
 
-`tf.saved_model.load` fails on Keras 2 exports with optimizer slots, and runs what the
-graph has for restoring before anybody could have looked at it.
+`tf.saved_model.load` fails on Keras 2 exports with optimizer slots, and runs the
+graph's restore operations before they could be screened.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _MAX_NAMED = 10
 def open_saved_model(
     folder: Path, sidecar: Sidecar, permissions: Permissions
 ) -> Iterator[Source]:
-    """Read the SavedModel in `folder`; raises `InvalidModel`, `InvalidSidecar`."""
+    """Read the SavedModel in `folder`. Raise `InvalidModel` or `InvalidSidecar`."""
     if sidecar.constants:
         raise InvalidSidecar(
             "[constants] fixes the placeholders of a frozen graph; this is a "
@@ -102,12 +102,12 @@ def open_saved_model(
 
 
 def choose_meta_graph(folder: Path) -> Any:
-    """The graph tagged `serve`, with the fewest other tags; else an untagged one."""
+    """Return the graph tagged `serve` and the least else, or an untagged one."""
     meta_graphs = _parse(folder).meta_graphs
 
     if not meta_graphs:
         raise InvalidModel(
-            f"{PB} holds no graph. The file is empty or was cut; export it again."
+            f"{PB} has no graph. The file is empty or truncated; export it again."
         )
 
     tagged = [graph for graph in meta_graphs if "serve" in graph.meta_info_def.tags]
@@ -134,8 +134,8 @@ def _parse(folder: Path) -> Any:
         saved_model.ParseFromString(read_message(folder / PB, what=PB))
     except DecodeError as exc:
         raise InvalidModel(
-            f"{PB} can't be parsed as a SavedModel: it is damaged, cut, or another "
-            "kind of file. Export it again with tf.saved_model.save."
+            f"{PB} can't be parsed as a SavedModel: it is damaged, truncated or "
+            "another kind of file. Export it again with tf.saved_model.save."
         ) from exc
 
     return saved_model
@@ -149,9 +149,10 @@ def _screened(
     *,
     file: str,
 ) -> Any:
-    """A copy of the graph with only what is run, which is safe to import and to run.
+    """Return a copy of the graph with only the parts that are run, screened.
 
-    What restores variables and fills tables may read files, but only the model's own.
+    Operations that restore variables and fill tables may read files, but only the
+    model's own.
     """
     graph_def = prune(meta_graph.graph_def, [*served, *startup.roots()])
     check_complete(graph_def)
@@ -194,12 +195,12 @@ def _start(
 
 
 def _error_text(error: Exception, folder: Path) -> str:
-    """The reason, which clients see too, without where the server keeps its files."""
+    """Return the reason without the server's paths, since clients see it too."""
     return first_line(error).replace(str(folder), folder.name)
 
 
 def _declared(meta_graph: Any, sidecar: Sidecar, *, file: str) -> SignatureDefs:
-    """The signatures; where there are none, those of functions that a sidecar wants."""
+    """Return the signatures; without any, those of functions the sidecar wants."""
     declared = read_signatures(meta_graph, file=file)
     wanted = sidecar.default_signature in list_functions(meta_graph)
 

@@ -1,8 +1,8 @@
-"""How a SavedModel gets its values: variables restored, tables filled.
+"""Restoring of a SavedModel's variables and tables, from its own files only.
 
-TensorFlow's own loader would run whatever the graph has for this, with whatever files
-it names. Here the operations that read files are given the model's own files instead,
-so that nothing else can be read.
+TensorFlow's loader would run all of the graph's operations for this, with any files
+that they name. Here the operations that read files are given the model's own files
+instead, so that nothing else can be read.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _ASSETS = "saved_model_assets"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Startup:
-    """What is run before a SavedModel can answer: names of the graph, `""` for none.
+    """The operations that run before a SavedModel can serve: node names, `""` for none.
 
-    `prefix` is where its variables lie, `objects` what of TensorFlow 2 holds them;
-    `assets` are the files that its tables are filled from, by the tensor that is fed
-    with the file's name.
+    `prefix` is the path of its variables, `objects` its object graph; `assets` are the
+    files that its tables are filled from, by the tensor that is fed with the file's
+    name.
     """
 
     restore: str
@@ -52,7 +52,7 @@ class Startup:
 
 
 def read_startup(meta_graph: Any, folder: Path) -> Startup:
-    """Raises `InvalidModel` for an asset that isn't in `assets/`."""
+    """Return the startup of `meta_graph`. Raise `InvalidModel` for an outside asset."""
     saver = meta_graph.saver_def
     return Startup(
         restore=saver.restore_op_name,
@@ -65,9 +65,9 @@ def read_startup(meta_graph: Any, folder: Path) -> Startup:
 
 
 def redirect_file_reads(graph_def: Any, startup: Startup, *, file: str) -> None:
-    """Let what reads files read the model's own, in place.
+    """Let operations that read files read the model's own, in place.
 
-    Raises `InvalidModel` for a table that is to be filled from another file.
+    Raise `InvalidModel` for a table that is to be filled from another file.
     """
     bodies = {each.signature.name: each for each in graph_def.library.function}
     assets = AssetFiles(graph_def, startup.assets)
@@ -89,9 +89,9 @@ def redirect_file_reads(graph_def: Any, startup: Startup, *, file: str) -> None:
 
 
 def run_startup(session: Any, graph_def: Any, startup: Startup) -> None:
-    """Run it in `session`, whose graph is `graph_def`.
+    """Restore variables and fill tables in `session`, whose graph is `graph_def`.
 
-    Raises TensorFlow's errors, `LookupError` or `ValueError`.
+    Raise TensorFlow's errors, `LookupError` or `ValueError`.
     """
     if startup.restore:
         operation = session.graph.get_operation_by_name(node_of(startup.restore))
@@ -108,7 +108,7 @@ def _fed(tensor: str, value: str) -> dict[str, str]:
 
 
 def _read(graph_def: Any, function: Any, node: Any, position: int, path: str) -> None:
-    """Give `node` the constant `path` as its input, in the body that it stands in."""
+    """Give `node` the constant `path` as its input, in its own function."""
     name = f"{node.name}/file_of_the_model"
     body = function.node_def if function is not None else graph_def.node
     body.append(constant_node(name, path))
@@ -129,8 +129,8 @@ def _init_op(meta_graph: Any) -> str:
 
         if len(names) != 1:
             raise InvalidModel(
-                f"The SavedModel names {len(names)} operations to start it ({key}), "
-                "where there can be one. Export it again."
+                f"The SavedModel names {len(names)} startup operations ({key}), but "
+                "there can be only one. Export it again."
             )
 
         return str(names[0])

@@ -1,4 +1,4 @@
-"""The signatures that a SavedModel declares: those that can be served, and the rest."""
+"""The signatures that a SavedModel declares, servable or not."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from inference.types import Array, Shape
 
 OWN = "__saved_model"
-"""How the names begin that TensorFlow gives what it runs itself."""
+"""Prefix of the names of TensorFlow's own signatures and functions."""
 
 
 @dataclass(slots=True, kw_only=True)
 class SignatureDefs:
-    """`left_out` has the reason of each signature that can't be served."""
+    """The servable signatures; `left_out` has the reason of each other one."""
 
     signatures: dict[str, Signature] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -48,9 +48,9 @@ class _Unservable(Exception):
 
 
 def read_signatures(meta_graph: Any, *, file: str) -> SignatureDefs:
-    """Return what `meta_graph` declares. An output that can't be had leaves the others.
+    """Return the signatures of `meta_graph`, without outputs that can't be served.
 
-    Raises `InvalidModel` for a default that only fills the memory.
+    Raise `InvalidModel` for a default that only fills memory.
     """
     found = SignatureDefs()
     parts = InputParts(meta_graph)
@@ -94,7 +94,7 @@ def _signature(name: str, definition: Any, notes: list[str]) -> Signature:
 
 
 def _available(infos: Mapping[str, Any]) -> tuple[list[TensorSpec], list[str]]:
-    """The outputs that can be had, and for each other why it can't."""
+    """Return the servable outputs, and for each other the reason."""
     outputs, reasons = [], []
 
     for alias, info in sorted(infos.items()):
@@ -107,7 +107,7 @@ def _available(infos: Mapping[str, Any]) -> tuple[list[TensorSpec], list[str]]:
 
 
 def _specs(alias: str, info: Any, default: Any = None) -> list[TensorSpec]:
-    """The tensor `alias`, or the parts that it is made of."""
+    """Return the tensor `alias`, or the parts that it is made of."""
     encoding = info.WhichOneof("encoding")
 
     if encoding == "name":
@@ -126,7 +126,7 @@ def _specs(alias: str, info: Any, default: Any = None) -> list[TensorSpec]:
 
 
 def _encoding(info: Any) -> str:
-    """Return what `info` is encoded as, in TensorFlow's words."""
+    """Return the encoding of `info`, by TensorFlow's name."""
     encoding = str(info.WhichOneof("encoding"))
 
     if encoding != "composite_tensor":
@@ -139,7 +139,7 @@ def _encoding(info: Any) -> str:
 
 
 def _sparse(alias: str, info: Any) -> list[TensorSpec]:
-    """As TensorFlow has it: indices and shape are int64, values in a row."""
+    """Return the parts of a sparse tensor, in TensorFlow's form."""
     whole = shape_of(tf.TensorShape(info.tensor_shape))
     rank = None if whole is None else len(whole)
     names = info.coo_sparse
@@ -161,7 +161,7 @@ def _sparse(alias: str, info: Any) -> list[TensorSpec]:
 
 
 def _ragged(alias: str, composite: Any) -> list[TensorSpec]:
-    """The values, and what cuts them into rows, the outermost first."""
+    """Return the values and the row splits, the outermost first."""
     components, whole = composite.components, spec_shape(composite.type_spec)
 
     if not 1 < len(components) <= MAX_RANK:

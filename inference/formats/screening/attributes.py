@@ -28,20 +28,18 @@ _CALL_SETTINGS = ("config", "config_proto")
 
 
 def outside_reference(node: Any) -> tuple[str, str] | None:
-    """The attribute of `node` that names a place outside the graph, and the place."""
+    """Return an attribute that names a place outside the graph, and the place."""
     return next(_places(node.attr), None)
 
 
 def holds_handle(node: Any) -> bool:
-    """Whether a constant of `node` is a resource or a variant.
-
-    Such a one may name what belongs to others, or hold a program.
-    """
+    """Return whether a constant of `node` is a resource or a variant."""
+    # It may refer to another model's resource, or contain a program.
     return any(each.dtype in _HANDLES for each in constants(node.attr))
 
 
 def constants(attributes: Any) -> Iterator[Any]:
-    """The tensors in `attributes`, and in those of the functions they name."""
+    """Yield the tensors in `attributes`, and in those of the functions they name."""
     for value in attributes.values():
         if value.WhichOneof("value") == "tensor":
             yield value.tensor
@@ -53,11 +51,9 @@ def constants(attributes: Any) -> Iterator[Any]:
 
 
 def clear_placement(node: Any) -> None:
-    """Drop where `node` asks to run, beside which others, and how its call should.
-
-    The model runs where it is served: files name workers, parameter servers and GPUs
-    of the machine that wrote them, and nodes that nobody needs.
-    """
+    """Drop the device, the colocation and the call settings of `node`."""
+    # The model runs where it is served: files name workers, parameter servers and GPUs
+    # of the machine that wrote them, and nodes that are pruned.
     node.device = ""
     node.attr.pop("_class", None)
 

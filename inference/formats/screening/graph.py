@@ -1,8 +1,8 @@
-"""What a graph may not do when it is served: reach files, the network, the process.
+"""Screening of a graph: it mustn't reach files, the network or the process.
 
-Every operation must be on a list of those known to be safe. Judged after pruning,
-since published graphs carry dead functions that save and restore files. Nothing here
-runs a graph.
+Every operation must be on a list of safe ones. The graph is pruned first, since
+published graphs carry dead functions that save and restore files. Nothing here runs a
+graph.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def screen(
     file: str,
     also: Collection[str] = (),
 ) -> None:
-    """Raises `InvalidModel` for a graph that could hurt when it is imported or run.
+    """Raise `InvalidModel` for a graph that could do harm when imported or run.
 
-    `graph_def` is pruned to what is run; `also` are operations that it may use beside
-    the safe ones. An operation that the operator allows passes with its attributes.
+    `graph_def` is pruned to what is run; `also` are operations allowed beside the safe
+    ones. An operation that the operator allows passes with its attributes.
     """
     check_ops(graph_def)
     _check_nesting(graph_def, file)
@@ -63,7 +63,7 @@ def clear_placement(graph_def: Any) -> None:
 
 
 def node_label(file: str, function: str, node: Any) -> str:
-    """Where `node` stands, as the start of a sentence."""
+    """Return where `node` stands, as the start of a sentence."""
     inside = f" in the function '{function}'" if function else ""
     return f"{file}: node '{node.name}'{inside}"
 
@@ -107,7 +107,8 @@ def _check_attributes(node: Any, where: str) -> None:
 
 
 def _check_nesting(graph_def: Any, file: str) -> None:
-    """A function that calls itself would be inlined until the stack ends."""
+    """Raise `InvalidModel` for a function that calls itself."""
+    # A function that calls itself would be inlined until the stack overflows.
     calls = {
         function.signature.name: [
             name for node in function.node_def for name in callees(node)
@@ -130,11 +131,12 @@ def _check_nesting(graph_def: Any, file: str) -> None:
 def _check_expansion(
     calls: Mapping[str, list[str]], order: Iterable[str], file: str
 ) -> None:
-    """Each call is made anew: a few functions can come to more than ends in a life.
+    """Raise `InvalidModel` for calls that expand to too many operations.
 
-    TensorFlow doesn't look at the clock meanwhile. In `order` what is called stands
-    before who calls it.
+    In `order` callees stand before their callers.
     """
+    # Each call is inlined: a few functions can expand to more operations than could
+    # ever run, and TensorFlow has no time limit meanwhile.
     nodes: dict[str, int] = {}
     levels: dict[str, int] = {}
 
@@ -152,5 +154,6 @@ def _check_expansion(
 
 
 def _backwards(graph_def: Any) -> Iterator[tuple[str, Any]]:
-    """So that the first node of an operation is the one that is kept by its name."""
+    """Yield the nodes from last to first."""
+    # So that a dict by operation ends with the first node of each.
     yield from reversed(list(located_nodes(graph_def)))

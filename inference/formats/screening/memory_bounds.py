@@ -1,7 +1,7 @@
-"""What a model's values take in memory, counted from what it declares about them.
+"""The memory that a model's values take, by what the model declares.
 
 A constant of 83 bytes can declare gigabytes, which TensorFlow would allocate when it
-imports the graph; a checkpoint's index can declare what its data doesn't hold.
+imports the graph; a checkpoint's index can declare more than its data holds.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Cost:
 
 
 def check_constants(graph_def: Any, *, file: str) -> int:
-    """The bytes that the constants of `graph_def` declare.
+    """Return the bytes that the constants of `graph_def` declare.
 
-    Raises `InvalidModel` where that is far more than the file stores for them.
+    Raise `InvalidModel` if that is far more than the file stores for them.
     """
     total = Cost()
 
@@ -61,7 +61,7 @@ def check_constants(graph_def: Any, *, file: str) -> int:
             raise InvalidModel(
                 f"{file}: node '{node.name}'{inside} declares constants of "
                 f"{show_bytes(total.declared)} for {total.stored:,} bytes that the "
-                "file stores; such a file only fills the memory. Export the model "
+                "file stores; such a file only fills memory. Export the model "
                 "again."
             )
 
@@ -69,16 +69,16 @@ def check_constants(graph_def: Any, *, file: str) -> int:
 
 
 def check_tensors(protos: Iterable[Any], *, where: str) -> None:
-    """The same for constants that stand outside a node."""
+    """Raise `InvalidModel` for inflated constants outside a node."""
     if sum((_tensor_cost(each, where) for each in protos), Cost()).inflated():
         raise InvalidModel(
             f"{where} declares far more bytes than the file stores; such a file only "
-            "fills the memory. Export the model again."
+            "fills memory. Export the model again."
         )
 
 
 def check_budget(declared: int, permissions: Permissions, *, file: str) -> None:
-    """Raises `InvalidModel` where values of `declared` bytes are over the budget."""
+    """Raise `InvalidModel` if values of `declared` bytes are over the budget."""
     most = permissions.memory_bytes
 
     if most is not None and declared > most:
@@ -90,10 +90,10 @@ def check_budget(declared: int, permissions: Permissions, *, file: str) -> None:
 
 
 def checkpoint_bytes(prefix: Path) -> int:
-    """What the variables of the checkpoint at `prefix` take in memory.
+    """Return the memory that the variables of the checkpoint at `prefix` take.
 
-    Read from its index alone, 0 where there is none. Raises `InvalidModel` where it
-    declares more than its data files hold, and TensorFlow's errors for a damaged one.
+    Read from its index alone, 0 if there is none. Raise `InvalidModel` if it declares
+    more than its data files hold, and TensorFlow's errors for a damaged one.
     """
     if not prefix.with_name(f"{prefix.name}.index").is_file():
         return 0
@@ -114,7 +114,8 @@ def checkpoint_bytes(prefix: Path) -> int:
         raise InvalidModel(
             f"{prefix.parent.name}/{prefix.name}.index declares variables of "
             f"{show_bytes(declared)}, but the data beside it has "
-            f"{show_bytes(stored)}. It was cut or crafted; copy or export it again."
+            f"{show_bytes(stored)}. It is truncated or crafted; copy or export it "
+            "again."
         )
 
     return declared

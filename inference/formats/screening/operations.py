@@ -1,4 +1,4 @@
-"""The operations that every model may use, as a list that people can read."""
+"""The operations that every model may use, as a readable list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LIST = "allowed_ops.txt"
 
 @cache
 def safe_operations() -> frozenset[str]:
-    """The names in `allowed_ops.txt`; what stands behind `#` explains them."""
+    """Return the names in `allowed_ops.txt`; a `#` starts a comment."""
     text = files("inference.formats.screening").joinpath(LIST).read_text("utf-8")
     lines = (line.partition("#")[0] for line in text.splitlines())
     return frozenset(name for line in lines for name in line.split())

@@ -1,4 +1,4 @@
-"""Branches whose way is known: the other way is taken out of the graph."""
+"""Branches whose predicate is known: the other branch is removed from the graph."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pruning:
-    """`decided` are taken; the operations `removed` are left out."""
+    """One removal: `decided` predicates, and the operations `removed`."""
 
     nodes: Mapping[str, Any]
     flow: ControlFlow
@@ -33,7 +33,7 @@ class _Pruning:
         return not off and wire.op not in self.removed
 
     def is_decided(self, operation: Operation) -> bool:
-        """Tell a Switch whose way is known, so that it just passes on."""
+        """Return whether it is a Switch of a known predicate, which passes on."""
         branches = (branch_of(wire) for wire in operation.outputs)
         return any(
             branch is not None and branch.predicate in self.decided
@@ -49,10 +49,10 @@ def cut_branches(
     decided: Mapping[Wire, bool],
     removed: Collection[Operation],
 ) -> None:
-    """Take the ways `decided`, and leave the operations `removed` out, in place.
+    """Take the `decided` branches, and remove the operations `removed`, in place.
 
-    `decided` are the values of tensors that steer branches; they become constants. What
-    only the other ways need goes too. Raises `InvalidModel`.
+    `decided` has values of predicates, which become constants. Operations that only the
+    other branches need are removed too. Raise `InvalidModel`.
     """
     off = {each for each in operations if flow.is_excluded(flow.of(each), decided)}
     nodes = nodes_by_name(graph_def)
@@ -87,11 +87,11 @@ def _tensor(wire: Wire, pruning: _Pruning) -> str:
 
 
 def _check_number(operation: Operation) -> None:
-    """A Merge also gives the number of the side that it took, which nobody reads."""
+    """Raise `InvalidModel` if the branch index of a Merge is read."""
     if operation.type in MERGES and any(each.readers for each in operation.outputs[1:]):
         raise InvalidModel(
-            f"The graph uses which side of a branch was taken ('{operation.name}:1'), "
-            "and one side trains. Freeze the model again from a graph that was built "
+            f"The graph reads which branch was taken ('{operation.name}:1'), and one "
+            "branch trains. Freeze the model again from a graph that was built "
             "for inference, with is_training=False."
         )
 

@@ -1,7 +1,8 @@
-"""The training branch cut off a graph that can't run with it.
+"""Removal of training branches from graphs that can't run with them.
 
-Freezing makes constants of variables, and leaves what updates them: TensorFlow refuses
-such a graph whole (tensorflow#3628), though nothing of it is needed outside training.
+Freezing turns variables into constants and leaves the operations that update them:
+TensorFlow rejects such a graph as a whole (tensorflow#3628), though nothing of it is
+needed outside training.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ _MAX_STEPS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decisions:
-    """The value of each steering tensor that has one; `fixed` are the sidecar's."""
+    """The value of each predicate that has one; `fixed` are the sidecar's."""
 
     values: dict[Wire, bool]
     fixed: Collection[str]
 
 
 def cut_training(graph_def: Any, fixed: Collection[str]) -> list[str]:
-    """Set constant switches of training to false, and cut what can't run, in place.
+    """Set constant training switches to false and cut dead updates, in place.
 
-    `fixed` are nodes that the sidecar gave their values. Returns notes; raises
-    `InvalidModel` where it can't be told what is training.
+    `fixed` are nodes that the sidecar gave values. Return notes; raise `InvalidModel`
+    if it is unclear which branch trains.
     """
     operations = read_operations(graph_def)
     flow = find_control_flow(operations)
@@ -97,15 +98,15 @@ def _switch_off(decisions: _Decisions, graph_def: Any) -> list[str]:
             become_constant(nodes[wire.op.name], value, _BOOL)
             notes.append(
                 f"The constant '{wire.op.name}' is {bool(known)} in the graph, which "
-                f"only training needs; it is {value} here. Its value under [constants] "
-                "changes that."
+                f"only training needs; it is {value} here. Set it under [constants] to "
+                "change that."
             )
 
     return notes
 
 
 def _is_stale(operation: Operation) -> bool:
-    """Return whether it writes into what is no variable any more."""
+    """Return whether it writes into something that isn't a variable any more."""
     wire = operation.inputs[0] if operation.inputs else None
 
     for _ in range(_MAX_STEPS):
@@ -129,7 +130,7 @@ def _is_state(wire: Wire) -> bool:
 def _removable(
     stale: list[Operation], flow: ControlFlow, decisions: _Decisions
 ) -> set[Operation]:
-    """Pick what can just be left out of `stale`. Raises `InvalidModel` for others."""
+    """Return the operations of `stale` to remove. Raise `InvalidModel` for others."""
     left = [
         operation
         for operation in stale
@@ -144,7 +145,7 @@ def _removable(
 
 
 def _is_idle(operation: Operation) -> bool:
-    """Return whether nothing takes its result, nor reads what it changes after it."""
+    """Return whether nothing reads its result, or its variable after the write."""
     if any(wire.readers for wire in operation.outputs):
         return False
 
@@ -175,12 +176,12 @@ def _undecided(operation: Operation, flow: ControlFlow, decisions: _Decisions) -
     if fixed:
         return (
             f"{where} runs with the value that [constants] has for '{fixed[0]}'. Give "
-            "it the other one, which is that outside training."
+            "it the other one, the value outside training."
         )
 
     if predicates:
         return (
-            f"{where}, in a branch that '{predicates[0]}' steers, and it can't be told "
+            f"{where}, in a branch that '{predicates[0]}' selects, and it is unclear "
             "which of its values is training. Say in the sidecar which it has outside "
             f'training: [constants] "{predicates[0]}" = false, or true.'
         )
@@ -193,13 +194,13 @@ def _undecided(operation: Operation, flow: ControlFlow, decisions: _Decisions) -
 
 def _cut_note(wire: Wire, value: bool) -> str:
     return (
-        f"'{wire.op.name}' is {value} and no input: its other side trains, and what it "
-        "updates is constant here; it is cut off."
+        f"'{wire.op.name}' is {value} and not an input: its other branch trains, and "
+        "updates what is constant here; that branch is removed."
     )
 
 
 def _drop_references(graph_def: Any) -> None:
-    """Return what passed variables on passes constants on where no variable is left."""
+    """Turn reference operations into plain ones if no variable is left."""
     if any(_makes_reference(node.op) for node in graph_def.node):
         return
 

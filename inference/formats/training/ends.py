@@ -1,4 +1,4 @@
-"""Ends of a training graph that only train, save and report: left out first."""
+"""Removal of operations of a training graph that only train, save and report."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _SAVES = {"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"}
 
 
 def drop_training_ends(graph_def: Any, also: Iterable[str]) -> None:
-    """Drop what nothing but updates, saves and summaries need, in place.
+    """Drop operations that only updates, saves and summaries need, in place.
 
-    `also` are nodes that the saver is called by.
+    `also` are the nodes of the saver.
     """
     named = set(also)
     operations = read_operations(graph_def)
@@ -55,7 +55,7 @@ def drop_training_ends(graph_def: Any, also: Iterable[str]) -> None:
     removed: set[Operation] = set()
     size = -1
 
-    # One that waits for another goes after it.
+    # An operation that waits for another is removed after it.
     while size < len(removed):
         size = len(removed)
         removed |= {each for each in ends if followers(each) <= removed | idle}
@@ -71,9 +71,10 @@ def drop_training_ends(graph_def: Any, also: Iterable[str]) -> None:
 
 
 def drop_metrics(operations: list[Operation], found: Found) -> Found:
-    """Without losses and accuracies: means that alone need an input, such as labels.
+    """Return `found` without losses and metrics: means that need extra inputs.
 
-    Raises `InvalidModel` where nothing else comes out, and takes labels, it seems.
+    Such an input holds labels. Raise `InvalidModel` if metrics are the only outputs and
+    there seem to be labels.
     """
     feedable = feedable_tensors(operations)
     wires = {wire.name: wire for each in operations for wire in each.outputs}
@@ -135,9 +136,9 @@ def _before_logarithms(operation: Operation) -> Operation:
 
 
 def drop_unsaved(operations: list[Operation], found: Found, unsaved: set[str]) -> Found:
-    """Without outputs that need a variable that the checkpoint doesn't hold.
+    """Return `found` without outputs that need a variable without a saved value.
 
-    Such are the counters of running measures, which are local to a session. Where all
+    Such are the counters of running metrics, which are local to a session. If all
     outputs need one, `found` stays as it is.
     """
     feedable = feedable_tensors(operations)
@@ -188,7 +189,7 @@ def _is_metric(operation: Operation, steps: int) -> bool:
 
 
 def _idle(operations: list[Operation]) -> set[Operation]:
-    """Operations without outputs that only group others for somebody to run."""
+    """Return operations without outputs that only group others to be run."""
     idle: set[Operation] = set()
     waiting = [each for each in operations if each.type == "NoOp" and not each.waiting]
 

@@ -1,4 +1,4 @@
-"""Switches of training in a graph, seen by what they steer and not by their names."""
+"""Training switches of a graph, found by the branches that they select, not by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from inference.formats.graph.topology import Operation, Wire
 
 STEERABLE = {*SETTINGS, "Const"}
-"""What can be a switch: given by a client or fixed by the graph."""
+"""Operations that can be a switch: given by a client or fixed by the graph."""
 
 _RESOURCE_CHANGES = re.compile(r"(Assign|AssignAdd|AssignSub)VariableOp|Resource\w+")
 _READS = re.compile(r"ResourceGather(Nd)?")
@@ -42,9 +42,9 @@ _MAX_STEPS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Of one graph: where its operations stand, and which of them only train.
+    """The operations of one graph: their control flow, and which of them only train.
 
-    `dropouts` are those that keep or drop by chance.
+    `dropouts` are those that keep or drop elements at random.
     """
 
     operations: list[Operation]
@@ -56,7 +56,7 @@ class Evidence:
 def training_branches(
     operations: list[Operation], flow: ControlFlow, library: Any
 ) -> dict[Wire, set[int]]:
-    """The steering tensors of training, each with the positions that train."""
+    """Return the predicates of training, each with the positions that train."""
     evidence = Evidence(
         operations=operations,
         flow=flow,
@@ -73,16 +73,16 @@ def training_branches(
 
 
 def values_by_use(operations: list[Operation], library: Any) -> dict[str, float]:
-    """Return what switches and settings of training are at inference, by tensor."""
+    """Return the values of training switches and settings at inference, by tensor."""
     branches = training_branches(operations, find_control_flow(operations), library)
     settings = keeping_values(masks(operations).values())
     return {**settings, **inference_values(branches)}
 
 
 def inference_values(branches: Mapping[Wire, set[int]]) -> dict[str, bool]:
-    """The value of each switch, by tensor, with which nothing trains.
+    """Return the value of each switch, by tensor, with which nothing trains.
 
-    None for one that trains either way.
+    A switch that trains either way has none.
     """
     return {
         wire.name: positions == {0}
@@ -109,8 +109,9 @@ def _takes_reference(operation: Operation) -> bool:
 
 
 def _mark_training(branch: Branch, found: dict[Wire, set[int]], steps: int) -> None:
-    """`a and b` trains where both are true: false for either is no training."""
+    """Add the branch and, if it is part of an `and` or `or`, the parts' branches."""
     found[branch.predicate].add(branch.position)
+    # `a and b` trains only if both are true: false for either is inference.
     parts = {"LogicalAnd": 1, "LogicalOr": 0}
 
     if parts.get(branch.predicate.op.type) != branch.position or not steps:
@@ -123,10 +124,7 @@ def _mark_training(branch: Branch, found: dict[Wire, set[int]], steps: int) -> N
 
 
 def _standing(evidence: Evidence) -> Iterable[Branch]:
-    """Dropout, updates of variables and norms of batches, wherever they stand.
-
-    Of branches in branches the one that is known to train, else the innermost.
-    """
+    """Return the branches that hold dropout, updates of variables or batch norms."""
     flow = evidence.flow
     standing = {
         flow.of(each)
@@ -137,6 +135,7 @@ def _standing(evidence: Evidence) -> Iterable[Branch]:
     }
     known: set[Branch] = set()
 
+    # Of nested branches the one that is known to train, else the innermost.
     for branches in sorted(standing, key=len):
         if branches and not branches & known:
             known.add(max(branches, key=lambda branch: flow.levels.get(branch, 0)))
@@ -145,7 +144,7 @@ def _standing(evidence: Evidence) -> Iterable[Branch]:
 
 
 def _chosen_statistics(evidence: Evidence) -> Iterable[Branch]:
-    """A mean of the batch on one side, a constant on the other."""
+    """Yield branches that choose a batch's mean over a constant."""
     flow = evidence.flow
 
     for operation in evidence.operations:
@@ -160,7 +159,7 @@ def _chosen_statistics(evidence: Evidence) -> Iterable[Branch]:
 
 
 def _selected(evidence: Evidence) -> Iterable[Branch]:
-    """Dropout among what only one of the values needs that are selected from."""
+    """Yield branches of a select whose value alone needs dropout."""
     for operation in evidence.operations:
         if operation.type not in _SELECTS or len(operation.inputs) != 3:
             continue
@@ -217,7 +216,7 @@ def _normalises_batch(kind: str, node: Any) -> bool:
     if not _BATCH_NORMS.fullmatch(kind):
         return False
 
-    # True where nothing is said.
+    # The attribute's default is true.
     return "is_training" not in node.attr or bool(node.attr["is_training"].b)
 
 
@@ -226,7 +225,7 @@ def _is_statistic(operation: Operation) -> bool:
 
 
 def _scalar_origin(wire: Wire) -> tuple[Wire, bool]:
-    """As `origin`, also through what spreads a scalar over a tensor."""
+    """Return the origin of a predicate, also through operations that broadcast it."""
     inverted = False
 
     for _ in range(_MAX_STEPS):
@@ -241,7 +240,7 @@ def _scalar_origin(wire: Wire) -> tuple[Wire, bool]:
 
 
 def _spread_from(wire: Wire) -> Wire:
-    """The scalar that fills a tensor."""
+    """Return the scalar that fills a tensor."""
     wire = _followed(wire, _SPREADS)
     fills = wire.op.type == "Fill" and len(wire.op.inputs) == 2
     return wire.op.inputs[1] if fills else wire

@@ -172,7 +172,7 @@ def test_a_graph_with_a_loss_alone_is_refused_with_what_to_say(tmp_path: Path) -
 
     with (
         pytest.raises(
-            InvalidModel, match=r"Only a measure comes out .* \('result:0'\)"
+            InvalidModel, match=r"only output of the graph is a metric \('result:0'\)"
         ),
         open_source(tmp_path / "model.ckpt.meta", Sidecar()),
     ):

@@ -1,4 +1,4 @@
-"""The backend that trained a Keras file: it decides how kernels lie in the file."""
+"""The backend that trained a Keras file, which decides the layout of its kernels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ if TYPE_CHECKING:
     from inference.formats.keras.history.origin import Config, Origin
 
 # `engine/saving.py: _need_convert_kernel` of Keras 2.2.4: TensorFlow and CNTK
-# correlate, Theano convolves, which is to correlate with the kernel turned round.
+# correlate, Theano convolves, which is to correlate with the flipped kernel.
 CORRELATE = frozenset({"cntk", "jax", "numpy", "plaidml", "tensorflow", "torch"})
 CONVOLVE = frozenset({"theano"})
 
 
 def check_backend(origin: Origin, config: Config, name: str) -> None:
-    """Raise `InvalidModel` where nobody knows how the kernels of the file `name` lie.
-
-    No file of Keras 1 says who trained it. Its channels-first order was Theano's, and
-    TensorFlow's for who moved there, so nothing tells which; channels last were
-    TensorFlow's.
-    """
+    """Raise `InvalidModel` if the layout of kernels in the file `name` is unknown."""
     if origin.backend in CORRELATE | CONVOLVE:
         return
 
@@ -34,19 +29,21 @@ def check_backend(origin: Origin, config: Config, name: str) -> None:
             "known. Save the model again with one of these."
         )
 
+    # No file of Keras 1 names its backend. Channels first was Theano's default, and
+    # TensorFlow users kept it for compatibility; channels last was TensorFlow's alone.
     layer = _ambiguous(config) if origin.before(2) else None
 
     if layer is not None:
         raise InvalidModel(
             f"{name} doesn't say which backend trained it, as no file of Keras 1 does, "
             f"and layer '{shown(layer)}' convolves with channels first: Theano's "
-            "kernels lie turned round, TensorFlow's don't. Say in the TOML file beside "
-            'it which it was: backend = "theano", or backend = "tensorflow".'
+            "kernels are stored flipped, TensorFlow's aren't. Say in the TOML file "
+            'beside it which it was: backend = "theano", or backend = "tensorflow".'
         )
 
 
 def _ambiguous(config: Config) -> str | None:
-    """Return a layer that convolves over more than a point with channels first."""
+    """Return a layer with channels first whose kernel covers more than one point."""
     waiting: list[Any] = [config]
 
     while waiting:

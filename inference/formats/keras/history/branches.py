@@ -1,6 +1,6 @@
-"""A Sequential of Keras 1 whose first layer merges branches, as a Functional model.
+"""A Keras 1 Sequential whose first layer merges branches, as a Functional model.
 
-Its file holds the weights of all layers side by side (`flattened_layers` in
+Its file stores the weights of all layers side by side (`flattened_layers` in
 `models.py` of Keras 1.2.2), so the branches' layers become the model's own.
 """
 
@@ -17,7 +17,7 @@ _SHAPE = "batch_input_shape"
 
 
 def join_branches(config: Config) -> Config:
-    """Return the model of a Sequential's `config`, Functional if branches begin it."""
+    """Return the model of a Sequential's `config`; branches make it Functional."""
     layers = config["layers"]
     branches = _branches(layers)
 
@@ -51,13 +51,13 @@ def _branches(layers: list[Any]) -> list[Any]:
 
 
 def _inlined(branch: Any, joined: list[Config], inputs: list[str]) -> str:
-    """Add the layers of `branch`; returns the name of the last."""
+    """Add the layers of `branch`; return the name of the last."""
     config = branch.get("config") if isinstance(branch, dict) else None
     layers = config.get("layers") if isinstance(config, dict) else None
 
     if not isinstance(config, dict) or not isinstance(layers, list) or not layers:
         raise InvalidModel(
-            "a Merge joins something but Sequential models, which Keras 1 alone could "
+            "a Merge joins models other than Sequential, which only Keras 1 could "
             "read. Export the model as a SavedModel."
         )
 
@@ -97,7 +97,7 @@ def _append(joined: list[Config], layer: Any, feeders: list[str]) -> str:
 
     if not isinstance(name, str) or any(each["name"] == name for each in joined):
         raise InvalidModel(
-            f"the layers of its branches don't all have a name of their own "
+            f"the layers of its branches don't all have unique names "
             f"({str(name)[:60]!r}). Save the model again."
         )
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of a layer: what was meant where nothing was said.
+    """One change of a layer, with the old meaning of its arguments.
 
     `missing` are arguments with the value that their absence meant, `fixed` those that
-    the old class had without saying, `dropped` those that mean nothing now. `until` is
-    the version from which on it no longer applies.
+    the old class always had, `dropped` those without a meaning now. `until` is the
+    first version that it no longer applies to.
     """
 
     missing: Mapping[str, Any] = field(default_factory=dict)
@@ -28,47 +28,47 @@ class Change:
     note: str = ""
 
     def applies(self, config: Config, origin: Origin) -> bool:
-        """Return if the change has something to say about `config`."""
+        """Return whether the change affects `config`."""
         silent = any(key not in config for key in self.missing)
         told = bool(self.renamed or self.fixed or self.dropped & config.keys())
         return origin.before(*self.until) and (silent or told)
 
     def applied_to(self, config: Config) -> Config:
-        """Return `config` with what was meant."""
+        """Return `config` with its old meaning spelled out."""
         kept = {key: each for key, each in config.items() if key not in self.dropped}
         return {**self.missing, **kept, **self.fixed}
 
 
-# Keras 2.2's release notes: `reset_after` came with the default False; before it there
-# was but that one way. tf_keras' own default is True.
+# Keras 2.2's release notes: `reset_after` came with the default False, the only way
+# before it. tf_keras' own default is True.
 _GRU = Change(missing={"reset_after": False})
 
 # Keras 2.3.0's release notes: the default of LSTM and GRU became `sigmoid`.
 _GATES = Change(missing={"recurrent_activation": "hard_sigmoid"}, until=(2, 3))
 
 # `layers/cudnn_recurrent.py` of Keras 2.2.4: cuDNN computes what LSTM and
-# GRU(reset_after=True) do with these activations; the loader turns the weights.
+# GRU(reset_after=True) do with these activations; the loader converts the weights.
 _CUDNN = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 _CUDNN_NOTE = "Layers made for cuDNN are computed by the plain layers on a CPU."
 
-# `layers/normalization.py` of Keras 2.0 to 2.15 all have these; a file may lack them
-# where another program wrote it.
+# `layers/normalization.py` of Keras 2.0 to 2.15 writes these; a file of another program
+# may lack them.
 _NORMALIZATION = Change(missing={"epsilon": 1e-3, "momentum": 0.99})
 
 # The package efficientnet (`efficientnet/model.py`): a Dropout whose noise has another
-# shape while it is trained, and nothing at all when it predicts.
+# shape in training, and which does nothing in inference.
 _FIXED_DROPOUT = Change(
     renamed="Dropout",
     dropped=frozenset({"noise_shape"}),
     note="The custom layer FixedDropout (of the package efficientnet) is a Dropout, "
-    "which does nothing in a prediction.",
+    "which does nothing in inference.",
 )
 
-# tf.keras of TensorFlow 2.1 to 2.3 wrote how a loss was scaled in training into each
-# layer's policy (`mixed_precision/experimental/policy.py`), and PolicyV1 by its class.
+# tf.keras of TensorFlow 2.1 to 2.3 wrote the loss scale into each layer's policy
+# (`mixed_precision/experimental/policy.py`), and PolicyV1 by its class.
 _LOSS_SCALE = frozenset({"loss_scale"})
 
-# `tf.nn.softmax` given as an activation wrote its function's own name, up to TF 2.3.
+# `tf.nn.softmax` as an activation was written by its function's name, up to TF 2.3.
 ACTIVATIONS: Mapping[str, str] = {"softmax_v2": "softmax"}
 
 CHANGES: Mapping[str, tuple[Change, ...]] = {

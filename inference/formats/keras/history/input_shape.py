@@ -1,4 +1,4 @@
-"""The shape of a Sequential's input, where its file was saved without one."""
+"""The input shape of a Sequential whose file was saved without one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _KEYS = ("batch_input_shape", "batch_shape", "input_shape")
 def with_input_shape(
     config: Config, shape: tuple[int, ...] | None, origin: Origin
 ) -> Config:
-    """Return `config` with an input of that `shape`, if it has none of its own.
+    """Return `config` with an input of that `shape`, if it has none.
 
-    `shape` is the sidecar's, without the batch, -1 for an open size. Raises
-    `InvalidModel` where it is missing and `InvalidSidecar` where it isn't wanted.
+    `shape` is the sidecar's, without the batch, -1 for an open size. Raise
+    `InvalidModel` if it is missing and `InvalidSidecar` if it isn't needed.
     """
     layers = _layers(config)
     known = layers is None or _is_known(config)
@@ -29,13 +29,13 @@ def with_input_shape(
     if known:
         raise InvalidSidecar(
             "input_shape is for a Sequential that was saved without the shape of its "
-            "input; this model says its own. Take the key out."
+            "input; this model has its own. Remove the key."
         )
 
     if shape is None:
         raise InvalidModel(
-            "no input shape is stored in it: the Sequential was saved before it knew "
-            "one. Give it, without the batch, in the TOML file beside it: "
+            "no input shape is stored in it: the Sequential was saved before it was "
+            "built. Give it, without the batch, in the TOML file beside it: "
             "input_shape = [4] for rows of four numbers, -1 for an open size."
         )
 
@@ -53,7 +53,7 @@ def _layers(config: Config) -> Any:
 
 
 def _is_known(config: Config) -> bool:
-    """Return if the model, its first layer, or the first layer of that says a shape."""
+    """Return whether the model or its first layer, recursively, has a shape."""
     build = config.get("build_config")
     inner = config.get("config")
     inner = inner if isinstance(inner, dict) else {}

@@ -3,7 +3,7 @@
 Source: `get_config` of Keras 1.2.2's layers, against `legacy/interfaces.py` of Keras
 2.2.4, which translated arguments, though not from files.
 
-What fills, bounds or penalises weights is dropped: the weights are in the file.
+Initializers, constraints and regularizers are dropped: the weights are in the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DROPPED = frozenset(
     consume_less input_dtype
     """.split()
 )
-"""Of training only, or (`consume_less`, the dtype of an input) of no effect."""
+"""Training only, or (`consume_less`, the dtype of an input) without effect."""
 
 _WEIGHTS = {"output_dim": "units", "bias": "use_bias"}
 _DROPOUT = {"p": "rate"}
@@ -56,12 +56,12 @@ _RECURRENT = {
 _ORDERED = {"dim_ordering": "data_format"}
 _SHAPE = "batch_input_shape"
 _SIZED = frozenset({"input_dim", "input_length"})
-"""Of the input, whose shape is told by `batch_input_shape`."""
+"""Parts of the input's shape, which `batch_input_shape` has as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """One layer: today's class, new names of arguments, what to drop, the rest."""
+    """The translation of a layer: its new class, new names of arguments, the rest."""
 
     name: str
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -84,15 +84,15 @@ def _normalization(config: Config) -> Config:
     if mode != 0:
         raise InvalidModel(
             f"layer '{config.get('name')}' is a BatchNormalization of mode {mode!r}, "
-            "which Keras 2 took away: it normalises by what is sent, not by what was "
-            "seen in training. Train the model with mode 0."
+            "which Keras 2 removed: it normalises by the statistics of each request, "
+            "not of training. Train the model with mode 0."
         )
 
     return {key: value for key, value in config.items() if key != "mode"}
 
 
 def _padding(config: Config) -> Config:
-    """Keras 1.2 also took four numbers, or names of sides."""
+    """Translate padding by four numbers or by names of sides, as in Keras 1.2."""
     padding = config.get("padding")
 
     if isinstance(padding, dict):
@@ -178,7 +178,7 @@ LAYER_RULES = {
 }
 
 REMOVED = frozenset({"Highway", "MaxoutDense", "ParametricSoftplus", "SReLU"})
-"""Layers that Keras 2 took away; nothing computes the same."""
+"""Layers that Keras 2 removed; nothing computes the same."""
 
 UNCHANGED = frozenset(
     """
@@ -187,7 +187,7 @@ UNCHANGED = frozenset(
     RepeatVector Reshape Sequential ThresholdedReLU TimeDistributed
     """.split()
 )
-"""Layers whose arguments are called today as they were."""
+"""Layers whose arguments kept their names."""
 
 MERGES = {
     "ave": "Average",
@@ -200,13 +200,13 @@ MERGES = {
 
 
 def to_keras2_layer(class_name: str, config: Config) -> tuple[str, Config]:
-    """Translate one layer of Keras 1. Raises `InvalidModel` for one that is gone."""
+    """Translate one layer of Keras 1. Raise `InvalidModel` for a removed one."""
     name = config.get("name")
 
     if class_name in REMOVED:
         raise InvalidModel(
-            f"layer '{name}' is a {class_name}, which Keras 2 took away, so nothing "
-            "that is maintained computes it. Train the model without it."
+            f"layer '{name}' is a {class_name}, which Keras 2 removed, so no "
+            "maintained library computes it. Train the model without it."
         )
 
     if class_name == "Merge":
@@ -226,7 +226,7 @@ def to_keras2_layer(class_name: str, config: Config) -> tuple[str, Config]:
 
 
 def _common(config: Config) -> Config:
-    """Drop what is of training only; `input_dtype` was that of the input alone."""
+    """Drop training-only arguments."""
     return {key: value for key, value in config.items() if key not in _DROPPED}
 
 
@@ -238,7 +238,7 @@ def _value(key: str, value: Any) -> Any:
 
 
 def _shaped(old: Config, kept: Config) -> Config:
-    """Give a first layer that only tells the size of its input a whole shape."""
+    """Give a first layer that only has the size of its input a whole shape."""
     features = old.get("input_dim")
 
     if _SHAPE in kept or "input_dim" in kept or not isinstance(features, int):
@@ -274,9 +274,10 @@ def _merge(config: Config) -> tuple[str, Config]:
 
 
 def _dot_axes(config: Config) -> Any:
-    """`K.batch_dot` of Keras 1.2.2 took a negative axis in a list for the other one."""
+    """Return the axes of a dot. Raise `InvalidModel` for negative ones in a list."""
     axes = config.get("dot_axes", -1)
 
+    # `K.batch_dot` of Keras 1.2.2 took a negative axis in a list for the other one.
     if isinstance(axes, list) and any(_is_negative(axis) for axis in axes):
         raise InvalidModel(
             f"layer '{config.get('name')}' is a Merge by dot over the axes {axes}: "

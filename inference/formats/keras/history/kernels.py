@@ -1,4 +1,4 @@
-"""Weights as older versions of Keras stored them, turned to what their layers take.
+"""Weights as older versions of Keras stored them, converted for today's layers.
 
 The layers are those of tf_keras, given as arguments: nothing here imports it.
 """
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from inference.formats.keras.history.origin import Origin
     from inference.types import Array
 
-# `backend/theano_backend.py` of Keras 2.2.4: these go to Theano's convolutions as they
-# are stored. Depthwise kernels are turned there by itself
-# (`_preprocess_conv2d_depthwise_kernel`), and layers that are connected locally don't
-# convolve at all. Keras forgot Conv3DTranspose when it turned kernels on loading.
+# `backend/theano_backend.py` of Keras 2.2.4 gives these to Theano's convolutions as
+# they are stored. It flips depthwise kernels itself
+# (`_preprocess_conv2d_depthwise_kernel`), and locally connected layers don't convolve
+# at all. Keras forgot Conv3DTranspose when it flipped kernels on loading.
 _CONVOLUTIONS = frozenset(
     {"Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose"}
 )
 _CELLS = frozenset({"ConvLSTMCell", "ConvLSTM2DCell"})
 
-# How many arrays Keras 1 kept for the gates of one layer, in place of two or three.
+# The number of arrays that Keras 1 stored for a layer's gates, instead of two or three.
 _GATE_ARRAYS = {"GRU": 9, "LSTM": 12, "ConvLSTM2D": 12}
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
 _LAST = (2, 3, 1, 0)
 
 
 def flipped_variables(layers: Sequence[Any], origin: Origin) -> dict[int, Any]:
-    """Return the variables, by identity, whose stored values are turned round.
+    """Return the variables, by identity, whose stored values are flipped.
 
-    `layers` are all layers of the model, those inside others included.
+    `layers` are all layers of the model, nested ones included.
     """
     if origin.backend not in CONVOLVE:
         return {}
@@ -44,7 +44,7 @@ def flipped_variables(layers: Sequence[Any], origin: Origin) -> dict[int, Any]:
 
 
 def flip(kernel: Array) -> Array:
-    """Return `kernel`, whose last two axes are its channels, turned round in space."""
+    """Return `kernel` flipped along its spatial axes, all but the last two."""
     space = tuple(range(kernel.ndim - 2))
     return np.flip(kernel, space)
 
@@ -53,7 +53,7 @@ def _kernels(layer: Any) -> Iterator[Any]:
     kind = type(layer).__name__
 
     if not layer.built:
-        # The pattern of a wrapper's two layers, which has no weights itself.
+        # The template of a wrapper's two layers has no weights itself.
         return
 
     if kind in _CONVOLUTIONS:
@@ -65,11 +65,9 @@ def _kernels(layer: Any) -> Iterator[Any]:
 def parts_of_keras1(
     layer: Any, values: Sequence[Array]
 ) -> Iterator[tuple[Any, list[Array]]]:
-    """Yield each layer with weights of its own in `layer`, and its part of `values`.
-
-    `weights` of Keras 1.2.2 (`engine/topology.py`, `layers/wrappers.py`) are what is
-    trained of all layers inside, then the rest of all, however deep they lie.
-    """
+    """Yield each layer with weights of its own in `layer`, and its part of `values`."""
+    # `weights` of Keras 1.2.2 (`engine/topology.py`, `layers/wrappers.py`) are the
+    # trainable ones of all nested layers, then all others, at any depth.
     leaves = [leaf for leaf in _leaves(layer) if leaf.weights]
     rest = list(values)
     trained = [_taken(leaf, leaf.trainable_weights, rest) for leaf in leaves]
@@ -100,7 +98,7 @@ def _leaves(layer: Any) -> Iterator[Any]:
 
 
 def _taken(leaf: Any, weights: Sequence[Any], rest: list[Array]) -> list[Array]:
-    """Take from `rest` the arrays that Keras 1 kept for these `weights`."""
+    """Take from `rest` the arrays that Keras 1 stored for these `weights`."""
     count = _stored_count(leaf, weights, rest)
     taken = rest[:count]
     del rest[:count]
@@ -113,13 +111,13 @@ def _stored_count(leaf: Any, weights: Sequence[Any], rest: Sequence[Array]) -> i
     if gates is None or not weights or not rest:
         return len(weights)
 
-    # `consume_less="gpu"` kept the gates side by side, as they are today.
+    # `consume_less="gpu"` stored the gates joined, as they are today.
     together = rest[0].shape == tuple(weights[0].shape)
     return len(weights) if together else gates
 
 
 def _in_current_order(leaf: Any, values: list[Array]) -> list[Array]:
-    """Turn the axes that the loader of tf_keras leaves, or joins before it turns."""
+    """Transpose the arrays that the loader of tf_keras leaves as they are."""
     kind = type(leaf).__name__
 
     if getattr(leaf, "data_format", None) != "channels_first":
@@ -141,6 +139,6 @@ def _channels_last(value: Array) -> Array:
 
 
 def _joined_gates(values: Sequence[Array]) -> list[Array]:
-    """Put gates side by side: input, forget, cell, output, where cell was second."""
+    """Join the gates: input, forget, cell, output, where cell was second."""
     gates = [values[start : start + 3] for start in (0, 6, 3, 9)]
     return [np.concatenate(parts, axis=-1) for parts in zip(*gates, strict=True)]

@@ -12,14 +12,14 @@ Config = dict[str, Any]
 class Origin:
     """The version of Keras and the backend that wrote a file.
 
-    `backend` is `None` where the file doesn't say, as no file of Keras 1 does.
+    `backend` is `None` if the file doesn't say, as no file of Keras 1 does.
     """
 
     version: str
     backend: str | None = None
 
     def before(self, major: int, minor: int = 0) -> bool:
-        """Compare the version with `major.minor`."""
+        """Return whether the version is older than `major.minor`."""
         parts = [*self.version.split("."), "0"][:2]
         numbers = tuple(int(part) if part.isdigit() else 0 for part in parts)
         return numbers < (major, minor)
@@ -27,9 +27,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """An architecture in today's words, and what is to be told of the change.
+    """An architecture in today's terms, with notes on the changes.
 
-    `output_shapes` are what layers were told to give where nothing else tells it today.
+    `output_shapes` are shapes that the file gives for layers and no argument has today.
     """
 
     config: Config

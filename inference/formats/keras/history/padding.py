@@ -1,7 +1,7 @@
-"""Layers that pad as `same`, where Theano padded in other places than TensorFlow.
+"""Layers that pad as `same`, where Theano's padding differs from TensorFlow's.
 
-Source: `_preprocess_padding` and `pool2d` of Keras 2.2.4's `theano_backend.py`.
-Both backends give outputs of one length; only what stands in front decides the rest.
+Source: `_preprocess_padding` and `pool2d` of Keras 2.2.4's `theano_backend.py`. Outputs
+have the same length with both backends; the padding in front decides the rest.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def check_padding(layers: Iterable[Any], origin: Origin, name: str) -> None:
-    """Raise `InvalidModel` for a layer whose answers Theano's padding made others.
+    """Raise `InvalidModel` for a layer whose outputs depend on Theano's padding.
 
-    `layers` are all layers of the model, built, those inside others included.
+    `layers` are all layers of the model, built, nested ones included.
     """
     if origin.backend not in CONVOLVE:
         return
@@ -37,14 +37,14 @@ def check_padding(layers: Iterable[Any], origin: Origin, name: str) -> None:
 
 
 def agrees(size: int, stride: int, length: int | None, *, pools: bool) -> bool:
-    """Tell if both backends put as much in front of an axis.
+    """Return whether both backends pad the front of an axis equally.
 
     `size` is the kernel's, widened by its dilation, or the pool's; `length` is the
-    longer side's, `None` where it is open.
+    longer side's, `None` if it is open.
     """
     theano = _pool_front(size) if pools else size // 2
 
-    # The lengths of one period are all that there are.
+    # The padding repeats with the stride, so one period of lengths covers all.
     lengths = range(size, size + stride) if length is None else (length,)
     return all(theano == _tensorflow_front(size, stride, each) for each in lengths)
 
@@ -59,11 +59,11 @@ def _tensorflow_front(size: int, stride: int, length: int) -> int:
 
 
 def _windows(layer: Any) -> Iterator[Window]:
-    """Give the size, the stride and the length of each axis that is padded."""
+    """Yield the size, the stride and the length of each padded axis."""
     sizes = _each(getattr(layer, "kernel_size", getattr(layer, "pool_size", ())))
 
     if not sizes or hasattr(layer, "state_size"):
-        # A cell's layer tells the same, with its length.
+        # The layer of a cell has the same sizes, and the length too.
         return
 
     lengths = _lengths(layer, len(sizes))
@@ -75,7 +75,7 @@ def _windows(layer: Any) -> Iterator[Window]:
         yield from zip(wide, strides, lengths, strict=True)
 
     if type(layer).__name__.startswith("ConvLSTM"):
-        # Its state is always convolved as `same`, by single steps.
+        # Its state is always convolved as `same`, with stride 1.
         yield from ((size, 1, None) for size in sizes)
 
 
@@ -90,15 +90,13 @@ def _lengths(layer: Any, axes: int) -> list[int | None]:
 
 
 def _shape(layer: Any) -> Any:
-    """Return the shape of a transposed layer's output, of another's input.
-
-    A layer inside a wrapper has been called there alone, and has none to show.
-    """
+    """Return the output shape of a transposed layer, the input shape of others."""
     side = "output_shape" if "Transpose" in type(layer).__name__ else "input_shape"
 
     try:
         shape = getattr(layer, side)
     except (AttributeError, RuntimeError):
+        # A layer inside a wrapper was called only there, and has no shape itself.
         return None
 
     return shape if isinstance(shape, tuple) else None
@@ -113,7 +111,7 @@ def _refusal(layer: Any, size: int, stride: int, length: int | None, name: str) 
     return (
         f"{name}: layer '{shown(layer.name)}' ({type(layer).__name__}) pads as 'same' "
         f"with a window of {size} and a stride of {stride} on {on}. Theano, which "
-        "trained it, padded in other places than TensorFlow does, so its answers would "
-        "be others. Build the model with a ZeroPadding layer in front of one that pads "
-        "as 'valid', so that it answers as it did, and save it with these weights."
+        "trained it, padded in other places than TensorFlow does, so its outputs would "
+        "differ. Build the model with a ZeroPadding layer in front of one that pads as "
+        "'valid', which gives the old outputs, and save it with these weights."
     )

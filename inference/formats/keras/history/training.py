@@ -1,8 +1,8 @@
-"""Parts of a Keras file that only training uses: replaced before anybody looks.
+"""Training-only parts of a Keras file, replaced before anything else reads it.
 
-Weights come from the file, whatever once filled, bounded or penalised them. So a custom
-initializer, regularizer or constraint, and a custom loss, metric or optimizer of a
-model inside the model, is no reason to refuse a file, and its code is never looked for.
+Weights come from the file, whatever initialised, constrained or regularised them. So a
+custom initializer, regularizer or constraint, or a nested model's custom loss, metric
+or optimizer, is no reason to refuse a file, and its code is never looked for.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_NOTES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TrainingKey:
-    """One ending of keys: its word, Keras' own, and what replaces others."""
+    """A suffix of keys: its kind, Keras' own values, and what replaces others."""
 
     word: str
     own: frozenset[str]
@@ -45,14 +45,14 @@ _KINDS = {
 _CODE = frozenset({"__lambda__", "Lambda"})
 _COMPILED = "compile_config"
 _MAX_DEPTH = 100
-"""Deeper ones are left alone: the screening refuses them."""
+"""Deeper values are left alone: the screening refuses them."""
 
 
 def without_training(config: Config) -> tuple[Config, list[str]]:
-    """Replace what only training uses in `config`; returns notes on each.
+    """Replace training-only parts of `config`; return it and notes on each.
 
-    What holds code, or names a module of Python's own, stays for the screening to
-    refuse. `config` isn't changed.
+    Parts with code, or with a module of Python's own, stay for the screening to refuse.
+    `config` isn't changed.
     """
     notes: dict[str, None] = {}
     cleaned = _Cleaning(notes=notes).value(config, "the model", 0)
@@ -66,7 +66,7 @@ def without_training(config: Config) -> tuple[Config, list[str]]:
 
 @dataclass(slots=True, kw_only=True)
 class _Cleaning:
-    """One walk over an architecture, with what it left out."""
+    """One walk over an architecture, with notes on what it left out."""
 
     notes: dict[str, None]
 
@@ -113,7 +113,7 @@ def _name(value: Config) -> str | None:
 
 
 def _custom_name(value: Any, own: frozenset[str]) -> str | None:
-    """Return what `value` names, if that is somebody's own and no danger by itself."""
+    """Return the name of a custom object; `None` for Keras' own and dangerous ones."""
     if isinstance(value, str):
         return None if value in own else value
 
@@ -136,13 +136,13 @@ def _custom_name(value: Any, own: frozenset[str]) -> str | None:
 
 
 def _is_stdlib(module: Any) -> bool:
-    """Return if `module` is of Python itself, where no model has anything to seek."""
+    """Return whether `module` is in Python's standard library, which no model needs."""
     top = top_package(module) if isinstance(module, str) else ""
     return top in sys.stdlib_module_names and top != "builtins"
 
 
 def _is_removable(compiled: Any) -> bool:
-    """Return if how a model was trained names nothing that the gate must refuse."""
+    """Return whether a compile config has nothing that the gate must refuse."""
     waiting = [compiled]
 
     while waiting:

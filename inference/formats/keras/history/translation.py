@@ -1,7 +1,7 @@
-"""An old architecture in the words of the Keras that reads it, layer by layer.
+"""Translation of an old architecture for the Keras that reads it, layer by layer.
 
-It reaches into wrappers, cells and models inside models: every dict that names a class
-is translated, the innermost first. The gate screens what comes out.
+Wrappers, cells and nested models are included: every dict that names a class is
+translated, the innermost first. The gate screens the result.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _PLAIN = (list, int, float)
 _MAX_DEPTH = 100
-"""Deeper ones are left alone: the screening refuses them."""
+"""Deeper values are left alone: the screening refuses them."""
 
 _FIRST = "channels_first"
 _LISTS = frozenset({"Rescaling"})
-"""Layers of tf_keras that write arrays and don't make arrays of them again."""
+"""Layers of tf_keras that write arrays and can't read them back."""
 
 _ORDERED = frozenset(
     f"{kind}{rank}D"
@@ -41,13 +41,13 @@ _ORDERED = frozenset(
     )
     for rank in (2, 3)
 )
-"""Layers whose order of axes files may leave out; a Flatten has one of its own."""
+"""Layers whose order of axes may be missing in files; a Flatten has its own."""
 
 
 def translate(config: Config, origin: Origin) -> Translation:
-    """Return `config` as the Keras that reads it understands it.
+    """Return `config` for the Keras that reads it.
 
-    Raises `InvalidModel` for a layer that no maintained Keras computes. `config` isn't
+    Raise `InvalidModel` for a layer that no maintained Keras computes. `config` isn't
     changed.
     """
     config, notes = without_training(config)
@@ -66,7 +66,7 @@ def translate(config: Config, origin: Origin) -> Translation:
 
 @dataclass(slots=True, kw_only=True)
 class _Walk:
-    """One walk over an architecture, with what it has to tell."""
+    """One walk over an architecture, with its notes."""
 
     origin: Origin
     ordering: str | None
@@ -130,17 +130,14 @@ class _Walk:
         return value | {"class_name": class_name, "config": config}
 
     def _new_name(self) -> str:
-        """Name a Sequential whose file doesn't: unlike Keras, which counts from 1, lest
-        it takes the weights of another.
-        """
+        """Return a name for a Sequential whose file has none."""
         self.sequentials += 1
+        # Keras counts from 1; the same name would take the weights of another model.
         return f"sequential_{self.sequentials}_of_the_file"
 
     def _keep_output_shape(self, config: Config) -> None:
-        """Take a deconvolution's output shape out, to be checked once it is built.
-
-        Keras 1 let a model ask for any size that fits the strides.
-        """
+        """Take a deconvolution's output shape out, to be checked once it is built."""
+        # Keras 1 accepted any size that fits the strides.
         shape = config.pop("output_shape", None)
 
         if isinstance(shape, list) and all(_is_size(each) for each in shape):
@@ -171,11 +168,9 @@ def _is_size(value: Any) -> bool:
 
 
 def _ordering(config: Config) -> str | None:
-    """Return the order of axes that the writer's machine had by default.
-
-    Some layers of Keras 1 don't write theirs; where another says channels first, so
-    was the default. Elsewhere it is the reader's, channels last.
-    """
+    """Return the default order of axes on the writer's machine."""
+    # Some layers of Keras 1 don't write their order. If another layer says channels
+    # first, that was the default; otherwise it is the reader's, channels last.
     waiting: list[Any] = [config]
 
     while waiting:

@@ -1,7 +1,7 @@
-"""Activations with one well-known meaning that tf_keras has no name for.
+"""Activations with a well-known meaning that tf_keras has no name for.
 
-Files of Keras 2 name them where their authors handed a function of their own to a
-layer, as MobileNetV3 and its relatives do.
+Files of Keras 2 name them if their authors passed a function of their own to a layer,
+as MobileNetV3 and its relatives do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _hard_swish(x: Any) -> Any:
-    """Howard et al. 2019, "Searching for MobileNetV3", as Keras 3 has it too."""
+    """Compute hard swish (Howard et al. 2019, "Searching for MobileNetV3")."""
     return x * tf.nn.relu6(x + 3.0) / 6.0
 
 

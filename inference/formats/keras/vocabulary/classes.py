@@ -145,7 +145,7 @@ QUANTIZERS = frozenset(
 SEEDS = frozenset({"SeedGenerator"})
 
 APPLICATIONS = frozenset({"CustomScaleLayer", "LayerScale", "StochasticDepth"})
-"""Layers of the models that come with Keras, and stand beside them."""
+"""Layers of the models that come with Keras, defined beside them."""
 
 ACTIVATIONS = frozenset(
     """
@@ -213,7 +213,7 @@ ABSTRACT = frozenset(
     Wrapper
     """.split()
 )
-"""Keras' bases and models of its own that no file needs; not listed, so refused."""
+"""Keras' bases, and models of its own that no file needs; not listed, so refused."""
 
 OWN_PACKAGES = ("keras", "tf_keras", "keras_hub", "keras_cv", "keras_nlp")
 """The packages that Keras itself imports for the class that a file names."""
@@ -223,7 +223,7 @@ OPTIONAL = {
     "keras_hub": "keras-hub",
     "keras_nlp": "keras-nlp",
 }
-"""Those of them that Keras doesn't come with, as they are installed."""
+"""Those of the packages that Keras doesn't come with, with their pip names."""
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _HOMES = (
@@ -260,9 +260,9 @@ _HOMES = (
 
 
 def is_keras_class(class_name: str, module: str | None) -> bool:
-    """Whether `class_name` is Keras' own, and `module` one that has it.
+    """Return whether `class_name` is Keras' own, and `module` one that has it.
 
-    Without a module, as files before Keras 3 have it, Keras looks among its own.
+    Files before Keras 3 have no module: Keras then looks among its own classes.
     """
     return any(
         class_name in names and (module is None or _is_one_of(module, homes))
@@ -271,14 +271,14 @@ def is_keras_class(class_name: str, module: str | None) -> bool:
 
 
 def refused_operation(class_name: str, module: str | None) -> str | None:
-    """Why no file may hold this operation of Keras' own; `None` for all else."""
+    """Return why no file may have this operation of Keras' own; `None` for others."""
     reason = REFUSED_OPERATIONS.get(class_name)
     own = module is None or _is_one_of(module, ("keras.ops",))
     return reason if own else None
 
 
 def top_package(module: str | None) -> str:
-    """The package of `module`; empty where that is no module's name."""
+    """Return the package of `module`; `""` if it isn't a module's name."""
     return module.partition(".")[0] if module and _DOTTED.fullmatch(module) else ""
 
 

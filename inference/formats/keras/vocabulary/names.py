@@ -1,4 +1,4 @@
-"""Names in Keras files: they become scopes, keys and paths."""
+"""Names in Keras files, which become scopes, keys and paths."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def unsafe_path(name: str) -> str | None:
-    """Why `name`, taken as a path, could leave the folder that it is put in.
+    """Return why `name`, taken as a path, could leave its folder; `None` if it can't.
 
-    A slash alone is no reason: Keras 2 has it in the names of layers.
+    A slash alone is fine: Keras 2 has it in the names of layers.
     """
     if not name or len(name) > MAX_LENGTH:
-        return "has an empty name or an endless one"
+        return "has an empty name or a very long one"
 
     if _UNPRINTABLE.search(name):
         return "has unprintable characters in its name"
@@ -35,5 +35,5 @@ def unsafe_path(name: str) -> str | None:
 
 
 def shown(text: object) -> str:
-    """A name from a file as it may stand in an error: short, and on one line."""
+    """Return a name from a file for an error message: short, and on one line."""
     return _UNPRINTABLE.sub("?", str(text)[:_LONGEST_SHOWN])

@@ -1,7 +1,7 @@
 """Keras 3's operations in an `.h5`, which names them as it names layers.
 
-`x + y` is an `Add` there, and so is the layer; a `Reshape`, a `Dot` or an `Average` is
-either too. Keras looks among its layers alone, and can't read such a file again.
+`x + y` is an `Add` there, and so is the layer; `Reshape`, `Dot` and `Average` are both
+too. Keras looks only among its layers, and can't read such a file back.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ MODULES = (
     "keras.src.ops.numpy",
     "keras.src.quantizers.quantizers",
 )
-"""Where Keras 3 has them; no two have the same name."""
+"""The modules of Keras 3 that define them; no two have the same name."""
 
 _MARK = "Operation>"
 
 
 def mark_operations(value: Any) -> Any:
-    """Return the architecture with a name of its own for each operation's class."""
+    """Return the architecture with a unique class name for each operation."""
     if isinstance(value, list):
         return [mark_operations(each) for each in value]
 
@@ -59,7 +59,7 @@ def operation_classes(keras: Any) -> dict[str, Any]:
 
 
 def _is_operation(value: Config) -> bool:
-    """Tell it from a layer, whose config always says if it is `trainable`."""
+    """Return whether it is an operation: a layer's config has `trainable`."""
     config = value.get("config")
     named = value.get("class_name") in ALL_OPERATIONS and "module" not in value
     return named and isinstance(config, dict) and "trainable" not in config

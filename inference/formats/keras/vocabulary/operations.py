@@ -1,7 +1,7 @@
 """The operations that may stand in a Keras model as if they were layers.
 
-They compute and do nothing else. Refused of Keras' are those that take functions, and
-left out of TensorFlow's those that touch files, the process, or Python.
+They only compute. Keras' operations that take functions are refused, and TensorFlow's
+functions that touch files, the process or Python are left out.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ REFUSED_OPERATIONS = dict.fromkeys(
     """.split(),
     _TAKES_A_FUNCTION,
 )
-"""Operations of Keras that no file may hold, and why."""
+"""Operations of Keras that no file may have, and why."""
 
 BASES = frozenset({"Operation", "SegmentReduction", "Function"})
-"""Classes of operations that are none themselves; not listed, so refused."""
+"""Base classes of operations; not listed, so refused."""
 
 _TENSORFLOW = {
     "math.": """
@@ -168,4 +168,4 @@ _TENSORFLOW = {
 TENSORFLOW_FUNCTIONS = frozenset(
     f"{prefix}{name}" for prefix, names in _TENSORFLOW.items() for name in names.split()
 )
-"""What a `TFOpLambda` of Keras 2 may call, as TensorFlow exports it."""
+"""Functions that a `TFOpLambda` of Keras 2 may call, by TensorFlow's public names."""

@@ -169,7 +169,7 @@ def test_what_cant_be_looked_at_is_named(folder: Path) -> None:
     (folder / "variables").chmod(0)
 
     try:
-        with pytest.raises(InvalidModel, match="variables can't be looked at"):
+        with pytest.raises(InvalidModel, match="variables can't be examined"):
             check_folder(folder)
     finally:
         (folder / "variables").chmod(0o700)

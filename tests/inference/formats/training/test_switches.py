@@ -112,7 +112,7 @@ def test_a_flag_that_trains_either_way_must_be_given(tmp_path: Path) -> None:
     )
 
     with (
-        pytest.raises(InvalidModel, match=r"'mode' steers.*\[constants\] \"mode\""),
+        pytest.raises(InvalidModel, match=r"'mode' selects.*\[constants\] \"mode\""),
         opened(tmp_path),
     ):
         pass
@@ -124,7 +124,7 @@ def test_training_that_the_values_steer_must_be_decided(tmp_path: Path) -> None:
         lambda x: updated(x, tf.greater(tf.reduce_sum(x), 1e6, name="large")),
     )
 
-    with pytest.raises(InvalidModel, match=r"'large' steers"), opened(tmp_path):
+    with pytest.raises(InvalidModel, match=r"'large' selects"), opened(tmp_path):
         pass
 
     with opened(tmp_path, "[constants]\nlarge = false\n") as source:

@@ -76,7 +76,7 @@ def test_the_sidecar_gives_a_shape_that_the_file_lacks(
 def test_a_shape_for_a_file_that_has_one_is_refused(tmp_path: Path) -> None:
     path = saved_as(tmp_path / "model.h5", MODELS["dense"]())
 
-    with pytest.raises(InvalidModel, match=r"says its own\. Take the key out"):
+    with pytest.raises(InvalidModel, match=r"has its own\. Remove the key"):
         admit(path, Permissions(), Sidecar(input_shape=(6,)))
 
 
