@@ -1,4 +1,4 @@
-"""What a crafted file is: one that would hurt, and why it must be refused."""
+"""A crafted file: one that would do harm, and the reason of its refusal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crafted:
-    """A file that would hurt. `make` writes it below a folder and returns its path;
-    whatever it would do goes to `canary`. `reason` is searched in the refusal."""
+    """A file that would do harm.
+
+    `make` writes it below a folder and returns its path; its harm is a write to
+    `canary`. `reason` is a pattern of the error.
+    """
 
     name: str
     make: Callable[[Path, Path], Path]

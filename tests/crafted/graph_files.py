@@ -1,4 +1,4 @@
-"""How crafted graphs are written: by TensorFlow, and then changed node by node."""
+"""Writing of crafted graphs: by TensorFlow, and then changed node by node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNSAFE = "which is not on the list of operations that are known to be safe"
 
 
 def behind_output(harm: Harm) -> Make:
-    """What `harm` makes of the canary's path is run before the output is there."""
+    """Run `harm`, which gets the canary's path, before the output is there."""
 
     def make(folder: Path, canary: Path) -> Path:
         def build() -> None:
@@ -33,7 +33,7 @@ def behind_output(harm: Harm) -> Make:
 
 
 def built(build: Callable[[str], object]) -> Make:
-    """The graph that `build` makes of the canary's path."""
+    """Return a maker of the graph that `build` makes of the canary's path."""
 
     def make(folder: Path, canary: Path) -> Path:
         return write_graph(folder / "model.pb", lambda: build(str(canary)))
@@ -42,7 +42,10 @@ def built(build: Callable[[str], object]) -> Make:
 
 
 def edited(build: Callable[[], object], edit: Callable[[Any, str], None]) -> Make:
-    """The graph of `build`, changed by `edit`, which gets the canary's path too."""
+    """Return a maker of the graph of `build`, changed by `edit`.
+
+    `edit` gets the canary's path too.
+    """
 
     def make(folder: Path, canary: Path) -> Path:
         path = write_graph(folder / "model.pb", build)
@@ -64,7 +67,7 @@ def written(content: bytes) -> Make:
 
 
 def operation(made: Any) -> Any:
-    """The operation of what `raw_ops` gives: itself, a tensor, or several."""
+    """Return the operation of a `raw_ops` result: itself, a tensor, or several."""
     first = made[0] if isinstance(made, list | tuple) else made
     return getattr(first, "op", first)
 
@@ -74,5 +77,5 @@ def node(graph_def: Any, name: str) -> Any:
 
 
 def plain() -> None:
-    """A harmless graph of one input and one output."""
+    """Build a harmless graph of one input and one output."""
     tf.identity(rows("x", 2) * 2.0, name="y")

@@ -1,4 +1,4 @@
-"""Frozen graphs whose harm isn't where one would look for it."""
+"""Frozen graphs whose harm is hidden."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sing(canary: str) -> Any:
 
 
 def singing(canary: str) -> Any:
-    """A function that writes and passes its argument on."""
+    """Build a function that writes and passes its argument on."""
 
     def inner(value: Any) -> Any:
         with tf.control_dependencies([sing(canary)]):
@@ -70,14 +70,14 @@ def in_a_branch(canary: str) -> None:
 
 
 def in_a_list_of_branches(canary: str) -> None:
-    """Functions that are named in a list attribute only."""
+    """Hide it in functions that only a list attribute names."""
     x = rows("x", 2)
     branches = [lambda: x, lambda: x + 1.0, lambda: singing(canary)(x)]
     tf.identity(tf.switch_case(tf.cast(x[0, 0], tf.int32), branches), name="y")
 
 
 def in_an_old_branch(canary: str) -> None:
-    """Control flow as TensorFlow 1 made it, in the graph itself."""
+    """Hide it in control flow as TensorFlow 1 made it, in the graph itself."""
     tf1.disable_control_flow_v2()
 
     try:
@@ -87,7 +87,7 @@ def in_an_old_branch(canary: str) -> None:
 
 
 def behind_a_default(canary: str) -> None:
-    """A default is computed once, to be told to clients."""
+    """Hide it behind a default, which is computed once, for the metadata."""
     with tf.control_dependencies([sing(canary)]):
         default = tf.identity(tf.ones([1, 2]))
 
@@ -95,7 +95,7 @@ def behind_a_default(canary: str) -> None:
 
 
 def in_a_shape(canary: str) -> None:
-    """Runs when the graph is imported: shapes that hang on constants are computed."""
+    """Hide it in a shape: shapes that depend on constants are computed on import."""
     shape = tf.raw_ops.DebugIdentity(
         input=tf.identity(tf.constant([-1, 2])),
         tensor_name="a:0",
@@ -113,21 +113,21 @@ def call(graph_def: Any) -> Any:
 
 
 def name_as_attribute(graph_def: Any, canary: str) -> None:
-    """A function that is given another as its attribute, and calls that."""
+    """Hide it in a function that is another function's attribute."""
     evil = function(graph_def, in_a_function, canary)
     calling = call(graph_def)
     calling.attr["f"].func.attr["body"].func.name = evil
 
 
 def gradient(graph_def: Any, canary: str) -> None:
-    """A gradient belongs to its function."""
+    """Hide it in a gradient, which belongs to its function."""
     evil = function(graph_def, in_a_function, canary)
     called = call(graph_def).attr["f"].func.name
     graph_def.library.gradient.add(function_name=called, gradient_func=evil)
 
 
 def function(graph_def: Any, build: Callable[[str], None], canary: str) -> str:
-    """Adds the functions of another graph; the name of the first."""
+    """Add the functions of another graph; return the name of the first."""
     with tf.Graph().as_default() as other:
         build(canary)
 
@@ -139,7 +139,7 @@ def function(graph_def: Any, build: Callable[[str], None], canary: str) -> str:
 
 
 def under_a_functions_name(graph_def: Any, canary: str) -> None:
-    """A function of the library is called as the operation that it isn't."""
+    """Name a function of the library like an operation."""
     calling = call(graph_def)
     body = next(iter(graph_def.library.function))
     body.signature.name = "ReadFile"
@@ -151,7 +151,7 @@ def under_a_functions_name(graph_def: Any, canary: str) -> None:
 
 
 def itself(graph_def: Any, canary: str) -> None:
-    """A function that calls itself, to be inlined for ever."""
+    """Build a function that calls itself, to be inlined without end."""
     body = next(iter(graph_def.library.function))
     body.node_def[0].CopyFrom(call(graph_def))
     body.node_def[0].name = "again"
@@ -159,7 +159,7 @@ def itself(graph_def: Any, canary: str) -> None:
 
 
 def in_a_chain(graph_def: Any, *, length: int, each: int) -> None:
-    """Functions, each of which calls the next so many times, one after the other."""
+    """Build functions that each call the next many times."""
     first = graph_def.library.function[0]
     names = [first.signature.name, *(f"link_{number}" for number in range(length))]
     last = tf1.GraphDef().library.function.add()
@@ -192,7 +192,7 @@ def doubling(graph_def: Any, canary: str) -> None:
 
 
 def skipgram(graph_def: Any, canary: str) -> None:
-    """An operation that only graphs of old versions may have."""
+    """Use an operation that only graphs of old versions may have."""
     graph_def.versions.producer = 18
     added = graph_def.node.add(name="words", op="Skipgram")
     added.attr["filename"].s = b"/etc/hostname"

@@ -1,5 +1,7 @@
-"""Frozen graphs whose values hurt: attributes that name places, constants that swell;
-and files that are no whole graph."""
+"""Frozen graphs with harmful values, and files that aren't whole graphs.
+
+The values are attributes that name places, and inflated constants.
+"""
 
 from __future__ import annotations
 
@@ -42,14 +44,14 @@ def encodes_by_a_file(canary: str) -> None:
 
 
 def given_by_the_caller(graph_def: Any, canary: str) -> None:
-    """The place stands with the call, and its name in the function."""
+    """Put the place into the call, and its name into the function."""
     body = next(iter(graph_def.library.function))
     body.node_def[0].attr["filename"].placeholder = "place"
     call(graph_def).attr["f"].func.attr["place"].s = canary.encode()
 
 
 def as_if_local(graph_def: Any, canary: str) -> None:
-    """The caller's place, under the name of what needs no file."""
+    """Put the caller's place under the name of an attribute that needs no file."""
     body = next(iter(graph_def.library.function))
     body.node_def[0].attr["descriptor_source"].placeholder = "local://"
     call(graph_def).attr["f"].func.attr["local://"].s = canary.encode()
@@ -62,13 +64,13 @@ def without_a_name(graph_def: Any, canary: str) -> None:
 
 
 def huge_default(canary: str) -> None:
-    """Computed when the file is read, it would be millions of numbers in JSON."""
+    """Compute a default that would be millions of numbers in JSON."""
     size = tf1.placeholder_with_default(tf.fill([1_000_000], 1.0), [None], name="size")
     tf.add(rows("x", 1), tf.reduce_sum(size), name="y")
 
 
 def splat(tensor: Any, *sizes: int) -> None:
-    """One value for all elements."""
+    """Store one value for all elements."""
     tensor.Clear()
     tensor.dtype = FLOAT
     tensor.float_val.append(1.0)
@@ -85,7 +87,7 @@ def constant(graph_def: Any, name: str, *sizes: int) -> None:
 
 
 def splat_alone(folder: Path, canary: Path) -> Path:
-    """As small as it gets: an input, a constant of gigabytes, and their sum."""
+    """Build the smallest case: an input, a constant of gigabytes, and their sum."""
     graph_def = tf1.GraphDef()
     graph_def.node.add(name="x", op="Placeholder").attr["dtype"].type = FLOAT
     value = graph_def.node.add(name="c", op="Const")
@@ -98,13 +100,13 @@ def splat_alone(folder: Path, canary: Path) -> Path:
 
 
 def many(graph_def: Any, canary: str) -> None:
-    """Each below the bound, all together far above it."""
+    """Store constants each below the limit, and together far above it."""
     for position in range(200):
         constant(graph_def, f"part{position}", 15 * 2**20)
 
 
 def overflowing(graph_def: Any, canary: str) -> None:
-    """2^62 times 4 times 4 bytes is 0 in 64 bits."""
+    """Declare a size that is 0 in 64 bits: 2^62 times 4 times 4 bytes."""
     constant(graph_def, "huge", 2**62, 4)
 
 
@@ -132,7 +134,7 @@ def strings(graph_def: Any, canary: str) -> None:
 
 
 def handle(graph_def: Any, canary: str) -> None:
-    """A constant that says it is another's variable."""
+    """Store a constant that claims to be another model's variable."""
     constant(graph_def, "stolen")
     tensor = node(graph_def, "stolen").attr["value"].tensor
     tensor.dtype = tf.resource.as_datatype_enum
@@ -140,7 +142,7 @@ def handle(graph_def: Any, canary: str) -> None:
 
 
 def program(graph_def: Any, canary: str) -> None:
-    """A variant can hold a whole dataset."""
+    """Store a variant, which can hold a whole dataset."""
     constant(graph_def, "packed")
     tensor = node(graph_def, "packed").attr["value"].tensor
     tensor.dtype = tf.variant.as_datatype_enum
@@ -163,7 +165,7 @@ def cut(folder: Path, canary: Path) -> Path:
 
 
 def text(folder: Path, canary: Path) -> Path:
-    """A graph as text, which could be parsed too, and isn't."""
+    """Write a graph as text, which TensorFlow could parse too."""
     with tf.Graph().as_default() as graph:
         plain()
 
@@ -172,7 +174,7 @@ def text(folder: Path, canary: Path) -> Path:
 
 
 def oversized(folder: Path, canary: Path) -> Path:
-    """More than a protobuf can be; none of it is on the disk."""
+    """Write a file larger than a protobuf can be, without content on disk."""
     path = cut(folder, canary)
     os.truncate(path, 2**31)
     return path

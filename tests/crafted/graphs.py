@@ -1,4 +1,4 @@
-"""Frozen graphs with an operation that reaches outside, in each way there is."""
+"""Frozen graphs with an operation that reaches outside, in every possible way."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def dataset() -> Any:
 
 
 def nested_program(canary: str) -> Any:
-    """A whole graph in a string, which writes when its dataset is made and read."""
+    """Put a graph in a string, which writes when its dataset is made and read."""
     body = tf.data.Dataset.from_tensors(tf.constant("sung")).map(
         lambda text: (tf.io.write_file(canary, text), text)[1]
     )

@@ -1,4 +1,4 @@
-"""HDF5 files that read elsewhere, declare what they don't hold, or load code."""
+"""HDF5 files that read elsewhere, declare more than they hold, or load code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GIBIBYTE = 2**30
 
 
 def secret(folder: Path) -> Path:
-    """Another file, whose numbers must not become anybody's weights."""
+    """Write another file, whose numbers must not become weights."""
     path = folder / "secret.h5"
     with h5py.File(path, "w") as file:
         file["kernel"] = np.full((4, 3), 42.0, "float32")
@@ -28,7 +28,7 @@ def secret(folder: Path) -> Path:
 
 
 def edited(edit: Callable[[Any, Path], None]) -> Callable[[Path, Path], Path]:
-    """A model of one Dense layer with its kernel taken out and `edit` done."""
+    """Return a maker of a Dense model without its kernel, changed by `edit`."""
 
     def make(folder: Path, canary: Path) -> Path:
         def change(file: Any) -> None:
@@ -67,7 +67,7 @@ def virtual_dataset(file: Any, folder: Path) -> None:
 
 
 def foreign_filter(file: Any, folder: Path) -> None:
-    """LZF is no part of HDF5; others are looked for among shared libraries."""
+    """Use LZF, which isn't part of HDF5: others are looked for in shared libraries."""
     file.create_dataset(KERNEL, data=np.ones((4, 3), "f4"), compression="lzf")
 
 
@@ -81,7 +81,7 @@ def plugin_filter(file: Any, folder: Path) -> None:
 
 
 def three_gibibytes(file: Any, folder: Path) -> None:
-    """Below the 4 GiB at which Keras begins to look."""
+    """Stay below the 4 GiB from which Keras checks."""
     file.create_dataset(KERNEL, (3 * GIBIBYTE // 4,), "f4")
 
 
@@ -101,7 +101,7 @@ def zeros_packed(file: Any, folder: Path) -> None:
 
 
 def large_chunk(file: Any, folder: Path) -> None:
-    """Ten values, of which one can't be read without a gibibyte."""
+    """Store ten values, of which reading one takes a gibibyte."""
     file.create_dataset(KERNEL, (10,), "f4", maxshape=(None,), chunks=(2**28,))
 
 

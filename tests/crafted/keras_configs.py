@@ -99,7 +99,7 @@ def one(name: str, reason: str, *stack: Config, **how: Any) -> Crafted:
 
 
 def system(folder: Path, canary: Path) -> Path:
-    """Keras before 3.9 called any function that a file named."""
+    """Name a function: Keras before 3.9 called any function that a file named."""
     call = own("system", "os", name="evil", command=f"touch {canary}")
     return zip_file(folder / "model.keras", members(sequential(call)))
 

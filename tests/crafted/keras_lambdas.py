@@ -29,7 +29,7 @@ Maker = Callable[[Path, Path], Path]
 
 
 def old_lambda(canary: Path) -> Config:
-    """As Keras 2 writes it."""
+    """Return a Lambda as Keras 2 writes it."""
     code = [lambda_code(canary), None, None]
     return layer("Lambda", function=code, function_type="lambda", arguments={})
 
@@ -51,7 +51,7 @@ def zipped(stack: Callable[[Path], list[Config]]) -> Maker:
 
 
 def disabling(canary: Path) -> list[Config]:
-    """The first layer turns Keras' guard off, the second is what it guards from."""
+    """Disable Keras' guard in the first layer, and use code in the second."""
     return [
         own(
             "Activation",
@@ -63,7 +63,7 @@ def disabling(canary: Path) -> list[Config]:
 
 
 def weights_with_json(folder: Path, canary: Path) -> Path:
-    """The architecture lies beside the weights."""
+    """Write the architecture beside the weights."""
     with h5py.File(folder / "model.h5", "w") as file:
         fill(file)
 
@@ -73,7 +73,7 @@ def weights_with_json(folder: Path, canary: Path) -> Path:
 
 
 def renamed(canary: Path) -> list[Config]:
-    """A Dense by its class, a Lambda by the name that Keras looks up first."""
+    """Return a Dense by class with the name of a Lambda, which Keras looks up first."""
     return [new_lambda(canary) | {"class_name": "Dense", "registered_name": "x>Lambda"}]
 
 

@@ -1,4 +1,4 @@
-"""What crafted Keras files are put together from, without Keras.
+"""Parts of crafted Keras files, made without Keras.
 
 `lambda_code` is a real function as Keras marshals it: it writes to the canary when it
 is called.
@@ -26,12 +26,12 @@ KERAS_2, KERAS_3 = "2.15.0", "3.15.1"
 
 
 def layer(class_name: str, name: str = "evil", **config: Any) -> Config:
-    """A layer as files before Keras 3 write it, by its class alone."""
+    """Return a layer as files before Keras 3 write it, by its class alone."""
     return {"class_name": class_name, "config": {"name": name, **config}}
 
 
 def own(class_name: str, module: str = "keras.layers", **config: Any) -> Config:
-    """An object as Keras 3 writes it."""
+    """Return an object as Keras 3 writes it."""
     return {
         "module": module,
         "class_name": class_name,
@@ -76,7 +76,7 @@ def h5_file(
     version: str = KERAS_3,
     edit: Callable[[Any], None] | None = None,
 ) -> Path:
-    """A whole model whose weights are one small layer's; `edit` changes the file."""
+    """Write a model with the weights of one small layer; `edit` changes the file."""
     with h5py.File(path, "w") as file:
         text = config if isinstance(config, str) else json.dumps(config)
         file.attrs.update(model_config=text, keras_version=version)
@@ -88,7 +88,7 @@ def h5_file(
 
 
 def fill(weights: Any) -> None:
-    """Keras' own layout, with a layer `dense`."""
+    """Write Keras' own layout, with a layer `dense`."""
     weights.attrs["layer_names"] = np.array([b"dense"])
     group = weights.create_group("dense")
     group.attrs["weight_names"] = np.array([b"kernel"])
@@ -96,7 +96,7 @@ def fill(weights: Any) -> None:
 
 
 def weights_bytes(edit: Callable[[Any], None] | None = None) -> bytes:
-    """A `.keras` file's weights."""
+    """Return a `.keras` file's weights."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["layers/dense/vars/0"] = np.ones((4, 3), "float32")

@@ -73,14 +73,14 @@ def bomb(file: Any) -> None:
 
 
 def twice(folder: Path, canary: Path) -> Path:
-    """Keras reads the last, others the first."""
+    """Store a member twice: Keras reads the last, others the first."""
     path = zip_file(folder / "model.keras", good() | {"config.jso_": b"{}"})
     path.write_bytes(path.read_bytes().replace(b"config.jso_", b"config.json"))
     return path
 
 
 def encrypted(folder: Path, canary: Path) -> Path:
-    """Flagged so in the table of contents."""
+    """Flag a member as encrypted in the table of contents."""
     path = zip_file(folder / "model.keras", good())
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -89,7 +89,7 @@ def encrypted(folder: Path, canary: Path) -> Path:
 
 
 def shared_bytes(folder: Path, canary: Path) -> Path:
-    """Two members of the table lie in one place of the file."""
+    """Let two members share one place of the file."""
     more = {"assets/a": bytes(1000), "assets/b": bytes(1000)}
     path = zip_file(folder / "model.keras", good() | more)
     data = bytearray(path.read_bytes())

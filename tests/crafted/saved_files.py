@@ -1,4 +1,4 @@
-"""How crafted SavedModels are written: a good one, then changed."""
+"""Writing of crafted SavedModels: a good one, then changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PB = "saved_model.pb"
 
 
 def good(folder: Path) -> Path:
-    """A TF1 export of one variable; its saver stands in the graph itself."""
+    """Write a TF1 export of one variable; its saver is in the graph itself."""
 
     def build() -> tuple[dict[str, Any], dict[str, Any]]:
         x = rows("x", 2)
@@ -32,7 +32,7 @@ def good(folder: Path) -> Path:
 
 
 def modern(folder: Path) -> Path:
-    """A TF2 export of a variable and of a table that an asset fills."""
+    """Write a TF2 export of a variable and of a table that an asset fills."""
     words = folder / "words.txt"
     words.write_text("a\nb\n")
     whole, line = (
@@ -52,7 +52,7 @@ def modern(folder: Path) -> Path:
 
 
 def edited(edit: Edit, make: Callable[[Path], Path] = good) -> Make:
-    """`edit` changes the meta graph, and gets the canary's path."""
+    """Return a maker whose `edit` changes the meta graph, with the canary's path."""
 
     def made(folder: Path, canary: Path) -> Path:
         path = make(folder)
@@ -66,7 +66,7 @@ def edited(edit: Edit, make: Callable[[Path], Path] = good) -> Make:
 
 
 def beside(change: Callable[[Path, Path], None]) -> Make:
-    """`change` adds to the folder of a good model, or takes from it."""
+    """Return a maker whose `change` adds to or removes from a good model's folder."""
 
     def made(folder: Path, canary: Path) -> Path:
         path = good(folder)
@@ -77,7 +77,7 @@ def beside(change: Callable[[Path, Path], None]) -> Make:
 
 
 def text(nodes: Any, name: str, value: str) -> Any:
-    """Adds a constant of one string."""
+    """Add a constant of one string."""
     added = nodes.add(name=name, op="Const")
     added.attr["dtype"].type = tf.string.as_datatype_enum
     added.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
@@ -85,7 +85,10 @@ def text(nodes: Any, name: str, value: str) -> Any:
 
 
 def write_node(nodes: Any, canary: str, *, inside: bool = False) -> str:
-    """Adds what writes the canary; its name. `inside` a function outputs are named."""
+    """Add a node that writes the canary; return its name.
+
+    `inside` a function outputs have names.
+    """
     text(nodes, "song/path", canary)
     text(nodes, "song/text", "sung")
     ends = ("path:output:0", "text:output:0") if inside else ("path", "text")
@@ -98,6 +101,6 @@ def node(meta_graph: Any, name: str) -> Any:
 
 
 def body(meta_graph: Any, part: str) -> Any:
-    """The function whose name has `part` in it."""
+    """Return the function whose name has `part` in it."""
     functions = meta_graph.graph_def.library.function
     return next(each for each in functions if part in each.signature.name)

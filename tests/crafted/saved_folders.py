@@ -1,6 +1,6 @@
-"""SavedModel folders with what no export writes into them.
+"""SavedModel folders with entries that no export writes.
 
-Refused without TensorFlow, but for those in `PARSED`.
+Refused without TensorFlow, except those in `PARSED`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def oversized_graph(path: Path, canary: Path) -> None:
 
 
 def cut_weights(path: Path, canary: Path) -> None:
-    """The index declares more than there is."""
+    """Declare more in the index than there is."""
     os.truncate(next((path / "variables").glob("*.data-*")), 4)
 
 

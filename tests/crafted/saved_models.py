@@ -1,4 +1,4 @@
-"""SavedModels that would hurt when they are served, restored or started."""
+"""SavedModels that would do harm when they are served, restored or started."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def instead_of_restoring(meta_graph: Any, canary: str) -> None:
 
 
 def saving_as_restoring(meta_graph: Any, canary: str) -> None:
-    """The saver's own nodes, but those that write."""
+    """Restore by the saver's own nodes, which write."""
     saver = meta_graph.saver_def
     saver.restore_op_name = saver.save_tensor_name.partition(":")[0]
     saver.filename_tensor_name = ""
@@ -83,7 +83,7 @@ def behind_the_filename(meta_graph: Any, canary: str) -> None:
 
 
 def restoring_to_serve(meta_graph: Any, canary: str) -> None:
-    """Another model's weights as an answer."""
+    """Serve another model's weights as an output."""
     nodes = meta_graph.graph_def.node
     text(nodes, "theirs", "/models/other/variables/variables")
     restore = next(each for each in nodes if each.op == "RestoreV2")
@@ -108,7 +108,7 @@ def in_the_restorer(meta_graph: Any, canary: str) -> None:
 
 
 def another_file(meta_graph: Any, canary: str) -> None:
-    """The table is filled from any file, whose lines a client could then ask for."""
+    """Fill the table from any file, whose lines a client could then request."""
     function = body(meta_graph, "initializer")
     text(function.node_def, "theirs", "/etc/passwd")
     fill = next(n for n in function.node_def if n.op.startswith("InitializeTable"))
@@ -131,7 +131,7 @@ def splat(meta_graph: Any, canary: str) -> None:
 
 
 def default(meta_graph: Any, canary: str) -> None:
-    """A signature's default stands outside the graph."""
+    """Hide it in a signature's default, outside the graph."""
     swell(meta_graph.signature_def["serving_default"].defaults["x"])
 
 

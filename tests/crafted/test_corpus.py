@@ -1,4 +1,4 @@
-"""Every crafted file is refused, for the right reason, and nothing of it has run."""
+"""Every crafted file is refused, for the right reason, and no part of it runs."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ CORPUS: dict[str, list[Crafted]] = {
 CASES = [case for cases in CORPUS.values() for case in cases]
 
 
-def test_there_are_many_and_each_has_a_name() -> None:
+def test_corpus_names_are_unique() -> None:
     assert len(CASES) >= LEAST_CASES
     assert len({case.name for case in CASES}) == len(CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_it_is_refused_before_anything_is_run(case: Crafted, tmp_path: Path) -> None:
+def test_crafted_file_is_refused_before_it_runs(case: Crafted, tmp_path: Path) -> None:
     folder, canary = tmp_path / "files", tmp_path / "canary"
     folder.mkdir()
     path = case.make(folder, canary)
@@ -54,7 +54,7 @@ def test_it_is_refused_before_anything_is_run(case: Crafted, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("module", CORPUS)
-async def test_the_compilers_child_refuses_it(module: str, tmp_path: Path) -> None:
+async def test_compiler_child_refuses_crafted_file(module: str, tmp_path: Path) -> None:
     case = CORPUS[module][0]
     folder, canary = tmp_path / "files", tmp_path / "canary"
     folder.mkdir()
@@ -70,7 +70,7 @@ async def test_the_compilers_child_refuses_it(module: str, tmp_path: Path) -> No
 
 
 def state(path: Path) -> dict[str, bytes] | None:
-    """What is there: `None` for nothing, else the contents of all files."""
+    """Return the contents of all files there, `None` if there are none."""
     if not path.exists():
         return None
 

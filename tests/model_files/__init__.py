@@ -1,4 +1,4 @@
-"""Tiny real model files, each with the truth that its own framework computed.
+"""Tiny real model files, each with the outputs that its own framework computed.
 
 `build_all(root)` writes `<root>/<case>/model.*` for every name in `GOOD` and `BROKEN`.
 Importing this package needs neither TensorFlow nor Keras: every group of files is
@@ -42,13 +42,13 @@ SETTINGS = {
 
 
 def build_all(root: Path) -> None:
-    """Writes every case below `root`, two groups at a time."""
+    """Write every case below `root`, two groups at a time."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(partial(build_group, root), GROUPS))
 
 
 def build_group(root: Path, group: str) -> None:
-    """Writes one group in a child; `RuntimeError` carries what the child said."""
+    """Write one group in a child. Raise `RuntimeError` with the child's output."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.model_files", str(root), "--group", group],
         cwd=PROJECT,

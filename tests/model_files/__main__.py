@@ -1,4 +1,4 @@
-"""`python -m tests.model_files ROOT [--group GROUP]`: writes the test models."""
+"""Write the test models: `python -m tests.model_files ROOT [--group GROUP]`."""
 
 from __future__ import annotations
 

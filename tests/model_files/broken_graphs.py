@@ -1,4 +1,4 @@
-"""`.pb` files that are cut, empty, no graph, or not ready to be served."""
+"""`.pb` files that are truncated, empty, not graphs, or not ready to be served."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def written(folder: Path, made: Any) -> Path:
 
 
 def pb_empty(folder: Path) -> Path:
-    """No byte at all: a valid protobuf of no node."""
+    """Write zero bytes: a valid protobuf without nodes."""
     return written(folder, b"")
 
 
 def pb_without_nodes(folder: Path) -> Path:
-    """Versions and no node."""
+    """Write versions and no node."""
     return written(folder, graph(lambda: None))
 
 
@@ -50,7 +50,7 @@ def pb_garbage(folder: Path) -> Path:
 
 
 def pb_text(folder: Path) -> Path:
-    """A page that a failed download left."""
+    """Write a page that a failed download left."""
     return written(folder, b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n")
 
 
@@ -59,7 +59,7 @@ def pb_json(folder: Path) -> Path:
 
 
 def pb_cut_at_a_node(folder: Path) -> Path:
-    """The first nodes are gone: those left ask for inputs that aren't there."""
+    """Remove the first nodes: the rest need inputs that are missing."""
     whole = graph(dense)
     kept = [node for node in whole.node if node.name != "pixels"]
     del whole.node[:]
@@ -68,7 +68,7 @@ def pb_cut_at_a_node(folder: Path) -> Path:
 
 
 def pb_cut_before_its_weights(folder: Path) -> Path:
-    """Nodes in the order they were written in, the rest not downloaded."""
+    """Write nodes in their order, the last ones missing."""
     whole = graph(dense)
     kept = [node for node in whole.node if node.op != "Const"]
     del whole.node[:]
@@ -86,7 +86,7 @@ def pb_only_constants(folder: Path) -> Path:
 
 
 def pb_with_variables(folder: Path) -> Path:
-    """A graph that was written before its variables became constants."""
+    """Write a graph before its variables became constants."""
 
     def build() -> None:
         pixels = v1.placeholder(tf.float32, [None, 6], name="pixels")
@@ -106,14 +106,14 @@ def pb_with_resource_variables(folder: Path) -> Path:
 
 
 def pb_unknown_op(folder: Path) -> Path:
-    """An op of a library that isn't loaded."""
+    """Use an op of a library that isn't loaded."""
     whole = graph(dense)
     next(node for node in whole.node if node.name == "scores").op = "FancyPooling"
     return written(folder, whole)
 
 
 def pb_reads_a_file(folder: Path) -> Path:
-    """A live node that reads whatever file the client names."""
+    """Use a node that reads the file that the client names."""
 
     def build() -> None:
         name = v1.placeholder(tf.string, [], name="name")
@@ -123,7 +123,7 @@ def pb_reads_a_file(folder: Path) -> Path:
 
 
 def pb_checkpoint(folder: Path) -> Path:
-    """A checkpoint's data under a model's name."""
+    """Write a checkpoint's data under a model's name."""
     kernel = tf.Variable(ONES)
     written_to = tf.train.Checkpoint(kernel=kernel).write(str(folder / "part"))
     data = (folder / "part.data-00000-of-00001").read_bytes()
@@ -134,7 +134,7 @@ def pb_checkpoint(folder: Path) -> Path:
 
 
 def pb_events(folder: Path) -> Path:
-    """TensorBoard's log under a model's name."""
+    """Write a TensorBoard log under a model's name."""
     event = v1.Event(wall_time=1.0, file_version="brain.Event:2")
     with tf.io.TFRecordWriter(str(folder / "model.pb")) as writer:
         writer.write(event.SerializeToString())

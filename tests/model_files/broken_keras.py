@@ -1,4 +1,4 @@
-"""Keras files that can't be served, and HDF5 and zip files that are none."""
+"""Keras files that can't be served, and HDF5 and zip files that aren't Keras files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def zip_custom_layer(folder: Path) -> Path:
 
 
 def h5_custom_layer_inside(folder: Path) -> Path:
-    """The custom layer is in a model inside the model."""
+    """Put the custom layer into a nested model."""
     inner = chain(Gate(name="gate_7"))
     return saved(chain(inner, layers.Dense(1)), folder / "model.h5")
 
@@ -73,7 +73,7 @@ def h5_keras2_custom_layer(folder: Path) -> Path:
 
 
 def h5_custom_activation(folder: Path) -> Path:
-    """A built-in layer with a function that only its author has."""
+    """Give a built-in layer a function that only its author has."""
     path = saved(dense(), folder / "model.h5")
     with h5py.File(path, "a") as file:
         config = file.attrs["model_config"].replace('"linear"', '"swoosh"')
@@ -94,14 +94,14 @@ def zip_lambda(folder: Path) -> Path:
 
 
 def sidecar_signature_of_a_keras_file(folder: Path) -> Path:
-    """A Keras model's names are its layers'; a sidecar's must not be ignored."""
+    """Declare signatures, which mustn't be ignored: the model has its own."""
     text = '[signatures.serving_default]\ninputs = ["x"]\n'
     (folder / "model.toml").write_text(text)
     return saved(dense(), folder / "model.h5")
 
 
 def h5_keras1(folder: Path) -> Path:
-    """A layer that Keras 2 took away, so that nothing computes it."""
+    """Use a layer that Keras 2 removed."""
     path = saved(dense(), folder / "model.h5")
     old = {"name": "dense_1", "output_dim": 8, "init": "glorot_uniform"}
     old |= {"batch_input_shape": [None, 4], "activation": "relu", "bias": True}
@@ -121,14 +121,14 @@ def h5_weights_only(folder: Path) -> Path:
 
 
 def h5_keras2_weights_only(folder: Path) -> Path:
-    """Keras 2's layout: `layer_names` at the root."""
+    """Use Keras 2's layout: `layer_names` at the root."""
     model = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
     model.save_weights(folder / "model.h5")
     return folder / "model.h5"
 
 
 def h5_subclassed_weights(folder: Path) -> Path:
-    """A subclassed model has no architecture that could be written."""
+    """Save a subclassed model, which has no architecture to write."""
     model = Subclassed()
     model(np.zeros((1, 4), "float32"))
     model.save_weights(folder / "model.h5")
@@ -136,7 +136,7 @@ def h5_subclassed_weights(folder: Path) -> Path:
 
 
 def h5_weights_with_other_json(folder: Path) -> Path:
-    """The JSON beside the weights describes another model."""
+    """Put the JSON of another model beside the weights."""
     path = h5_weights_only(folder)
     other = chain(layers.Dense(5, name="hidden"), layers.Dense(2, name="y"))
     path.with_suffix(".json").write_text(other.to_json())

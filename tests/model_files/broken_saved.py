@@ -68,14 +68,14 @@ def saved_without_serve_tag(folder: Path) -> Path:
 
 
 def sidecar_constants_of_a_saved_model(folder: Path) -> Path:
-    """A sidecar's constants mean nothing to a SavedModel, and must not be ignored."""
+    """Set constants, which have no use here and mustn't be ignored."""
     path = half_plus_two(folder)
     (path / "model.toml").write_text("[constants]\nx = 1.0\n")
     return path
 
 
 def saved_as_text(folder: Path) -> Path:
-    """`saved_model.pbtxt` and no `saved_model.pb`."""
+    """Write `saved_model.pbtxt` and no `saved_model.pb`."""
     path = half_plus_two(folder)
     (path / "saved_model.pbtxt").write_text(str(parsed(path)))
     (path / "saved_model.pb").unlink()

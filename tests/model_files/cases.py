@@ -1,4 +1,4 @@
-"""A model file and its own framework's answers, as values without TensorFlow."""
+"""A model file and its own framework's outputs, as values without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One request as a client would send it, and the right answer.
+    """One request as a client would send it, and the right outputs.
 
     `signature` `""` is the model's default one. String tensors are object arrays of
     `bytes`.
@@ -29,11 +29,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A model at `path`, and examples that its source framework answered.
+    """A model at `path`, and examples that its source framework computed.
 
-    `optional` are the default signature's inputs that may be left out, with the value
-    they then have. `batchable` says whether its rows may be joined (`None`: not
-    settled here). `tolerance` is absolute.
+    `optional` are the default signature's optional inputs, with their defaults.
+    `batchable` says whether its rows may be joined (`None`: undecided here).
+    `tolerance` is absolute.
     """
 
     path: Path
@@ -51,7 +51,7 @@ Breaker = Callable[[Path], Path]
 
 
 def save_case(case: Case, root: Path, name: str) -> None:
-    """Writes the truth as `<name>.pickle` beside the case's folder."""
+    """Write the outputs as `<name>.pickle` beside the case's folder."""
     kept = replace(case, path=case.path.relative_to(root))
     (root / f"{name}.pickle").write_bytes(pickle.dumps(kept))
 
@@ -66,5 +66,5 @@ def save_broken(path: Path, root: Path, name: str) -> None:
 
 
 def load_broken(root: Path, name: str) -> Path:
-    """The file or folder that must be refused."""
+    """Return the file or folder that must be refused."""
     return root / (root / f"{name}.path").read_text()

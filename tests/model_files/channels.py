@@ -1,4 +1,4 @@
-"""A Keras model of pictures, series and movies, its channels first or last.
+"""A Keras model of images, series and videos, channels first or last.
 
 Takes either Keras, so that files of both hold the same layers.
 """
@@ -18,7 +18,7 @@ SHAPES = {"picture": (3, 9, 10), "series": (3, 12), "movie": (2, 5, 6, 7)}
 
 
 def channels_first_case(keras: Any, path: Path) -> Case:
-    """A file with channels first, whose right answer is that with channels last."""
+    """Write a channels-first file, whose right outputs are the channels-last ones."""
     random = np.random.default_rng(3)
     first, last = (_model(keras, data_format) for data_format in _FORMATS)
     shapes = [weight.shape for weight in last.get_weights()]

@@ -1,4 +1,4 @@
-"""Frozen graphs whose inputs and outputs are out of the ordinary."""
+"""Frozen graphs with unusual inputs and outputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ outputs = { scores = "scaled:0", names = "labels:0" }
 
 
 def frozen_time_major(folder: Path) -> Case:
-    """Dimension 0 is time, so rows of two requests must not be joined."""
+    """Dimension 0 is time, so rows of two requests mustn't be joined."""
     with tf.Graph().as_default():
         signal = v1.placeholder(tf.float32, [None, None, 3], name="signal")
         tf.cumsum(tf.tanh(signal * variable("gain", 3)), axis=0, name="levels")
@@ -47,7 +47,7 @@ def frozen_time_major(folder: Path) -> Case:
 
 
 def frozen_rows_interact(folder: Path) -> Case:
-    """Every row's answer depends on the others, though the shapes look batched."""
+    """Every row's outputs depend on the others, though the shapes look batched."""
     with tf.Graph().as_default():
         rows = v1.placeholder(tf.float32, [None, 3], name="rows")
         tf.subtract(rows, tf.reduce_mean(rows, 0), name="centred")
@@ -59,7 +59,7 @@ def frozen_rows_interact(folder: Path) -> Case:
 
 
 def frozen_unknown_rank(folder: Path) -> Case:
-    """It takes a scalar as well as a matrix."""
+    """A scalar is accepted as well as a matrix."""
     with tf.Graph().as_default():
         anything = v1.placeholder(tf.float32, None, name="anything")
         tf.add(anything * 2.0, 1.0, name="affine")
@@ -129,7 +129,7 @@ def frozen_strings(folder: Path) -> Case:
 
 
 def frozen_minimum_length(folder: Path) -> Case:
-    """Fewer than nine steps crash it, and the shapes don't say so."""
+    """Fewer than nine steps fail, and the shapes don't say so."""
     with tf.Graph().as_default():
         sound = v1.placeholder(tf.float32, [None, None, 2], name="sound")
         hidden = tf.nn.conv1d(sound, variable("filters", 9, 2, 3), 1, "VALID")

@@ -1,4 +1,4 @@
-"""Frozen graphs as TensorFlow 1 made them: v1 control flow, flags, loose ends."""
+"""Frozen graphs as TensorFlow 1 made them: v1 control flow, flags, side outputs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def floats(*shape: int) -> Array:
 
 
 def variable(name: str, *shape: int) -> Any:
-    """A TensorFlow 1 variable: a `VariableV2`, no resource."""
+    """Return a TensorFlow 1 variable: a `VariableV2`, not a resource."""
     source = np.random.default_rng(list(name.encode()))
     start = v1.constant_initializer(source.normal(scale=0.4, size=shape))
     return v1.get_variable(name, shape, initializer=start, use_resource=False)
 
 
 def dense(values: Any, name: str, *shape: int, activation: Any = tf.identity) -> Any:
-    """`activation(values @ kernel + bias)`, as the op called `name`."""
+    """Return `activation(values @ kernel + bias)`, as the op called `name`."""
     sums = tf.matmul(values, variable(f"{name}_kernel", *shape))
     return activation(sums + variable(f"{name}_bias", shape[1]), name=name)
 
@@ -46,7 +46,10 @@ def answer(
     inputs: Mapping[str, Array],
     fixed: Mapping[str, object] | None = None,
 ) -> Example:
-    """What the session says: `names` are output to tensor, `fixed` feeds it apart."""
+    """Return the session's outputs.
+
+    `names` maps outputs to tensors; `fixed` are extra feeds.
+    """
     feed = {f"{name}:0": value for name, value in inputs.items()} | dict(fixed or {})
     values = session.run(list(names.values()), feed)
     arrays = [np.asarray(value) for value in values]
@@ -54,7 +57,7 @@ def answer(
 
 
 def freeze(session: Any, path: Path, *nodes: str, producer: int = 0) -> Path:
-    """Writes the session's graph with constants for variables, down to `nodes`."""
+    """Write the session's graph with constants for variables, down to `nodes`."""
     frozen = v1.graph_util.convert_variables_to_constants(
         session, session.graph_def, list(nodes)
     )
@@ -64,7 +67,7 @@ def freeze(session: Any, path: Path, *nodes: str, producer: int = 0) -> Path:
 
 
 def opened() -> Any:
-    """A session whose variables have their values."""
+    """Yield a session whose variables are initialised."""
     session = v1.Session()
     session.run(v1.global_variables_initializer())
     return session
@@ -121,7 +124,7 @@ def recur(signal: Any) -> None:
 
 
 def frozen_training_flag(folder: Path) -> Case:
-    """Dropout unless `is_training` is false; it is true where nobody says."""
+    """Dropout unless `is_training` is false; it is true by default."""
     with tf.Graph().as_default():
         pixels = v1.placeholder(tf.float32, [None, 6], name="pixels")
         flag = v1.placeholder_with_default(True, [], name="is_training")
@@ -158,7 +161,7 @@ def frozen_keep_prob(folder: Path) -> Case:
 
 
 def frozen_default_input(folder: Path) -> Case:
-    """An optional input that is no flag: its own default holds, or what is sent."""
+    """An optional input that isn't a flag: its own default, or the sent value."""
     with tf.Graph().as_default():
         pixels = v1.placeholder(tf.float32, [None, 6], name="pixels")
         gain = v1.placeholder_with_default(2.5, [], name="gain")
@@ -190,7 +193,7 @@ def frozen_iterator_input(folder: Path) -> Case:
 
 
 def frozen_asserts_and_switches(folder: Path) -> Case:
-    """Sinks that are no outputs: an Assert, and a Switch that nothing reads."""
+    """Sinks that aren't outputs: an Assert, and a Switch without readers."""
     with tf.Graph().as_default():
         pixels = v1.placeholder(tf.float32, [None, 6], name="pixels")
         wide = tf.equal(tf.shape(pixels)[1], 6)

@@ -1,4 +1,4 @@
-"""Frozen graphs as TensorFlow 2 makes them, functions and all."""
+"""Frozen graphs as TensorFlow 2 makes them, with their functions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def frozen_dead_function(folder: Path) -> Case:
 
 
 def frozen(call: Any, values: Array) -> tuple[Any, Example]:
-    """The graph of `call` with constants for variables, and its answer."""
+    """Return the graph of `call` with constants for variables, and its outputs."""
     free = tf.TensorSpec([None, *values.shape[1:]], tf.float32, name="values")
     function = tf.function(call).get_concrete_function(free)
     constant = convert_variables_to_constants_v2(function)

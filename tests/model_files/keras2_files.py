@@ -1,4 +1,4 @@
-"""Files of Keras 1 and 2, written by tf_keras and aged by hand where it is too new."""
+"""Files of Keras 1 and 2, written by tf_keras and edited where it is too new."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def floats(*shape: int) -> Array:
 
 
 def settle(model: Any) -> Any:
-    """Gives every weight a value that a wrong reading would show."""
+    """Give every weight a value that a wrong reading would show."""
     source = rng()
     for weight in model.weights:
         value = source.normal(scale=0.6, size=weight.shape)
@@ -59,7 +59,7 @@ def settle(model: Any) -> Any:
 
 
 def answer(model: Any, names: list[str], **inputs: Array) -> Example:
-    """The model's own answer, its outputs called `names` in their order."""
+    """Return the model's own outputs, called `names` in their order."""
     feed: Any = list(inputs.values())
     made = model(feed[0] if len(feed) == 1 else feed, training=False)
     values = [made] if len(names) == 1 else made
@@ -70,7 +70,7 @@ def answer(model: Any, names: list[str], **inputs: Array) -> Example:
 
 
 def without_news(config: Any) -> Any:
-    """The config less the keys that later versions brought."""
+    """Return the config without the keys of later versions."""
     if isinstance(config, list):
         return [without_news(item) for item in config]
 
@@ -81,7 +81,7 @@ def without_news(config: Any) -> Any:
 
 
 def age(path: Path, version: str, change: Callable[[Any], Any]) -> None:
-    """Makes a file say `version`, with the model's config as it was written then."""
+    """Make a file say `version`, with the model's config as it was written then."""
     with h5py.File(path, "a") as file:
         config = change(without_news(json.loads(file.attrs["model_config"])))
         file.attrs["model_config"] = json.dumps(config).encode()
@@ -91,13 +91,13 @@ def age(path: Path, version: str, change: Callable[[Any], Any]) -> None:
 
 
 def without_input_layer(config: Any) -> Any:
-    """A Sequential of before Keras 2.2: a list, its shape in the first layer."""
+    """Return a Sequential of before Keras 2.2: a list, its shape in the first layer."""
     stack = config["config"]["layers"]
     return config | {"config": [x for x in stack if x["class_name"] != "InputLayer"]}
 
 
 def named_without_input_layer(config: Any) -> Any:
-    """A Sequential of Keras 2.2: a name and layers, its shape in the first layer."""
+    """Return a Sequential of Keras 2.2: name and layers, shape in the first layer."""
     stack = without_input_layer(config)["config"]
     return config | {"config": {"name": config["config"]["name"], "layers": stack}}
 
@@ -137,7 +137,7 @@ def h5_keras2_sequential_list(folder: Path) -> Case:
 
 
 def recurrent(path: Path, *layer_list: Any) -> Case:
-    """A functional model of Keras 2.2.4 with the layers, which keep the sequence."""
+    """Return a functional Keras 2.2.4 model of `layers`, which return sequences."""
     signal = hidden = layers.Input((6, 3), name="signal")
     for layer in layer_list:
         hidden = layer(hidden)
@@ -161,7 +161,7 @@ def gru(name: str) -> Any:
 
 
 def h5_keras2_hard_sigmoid(folder: Path) -> Case:
-    """Keras 3 reads it without a word, and answers other numbers."""
+    """Keras 3 reads it silently, with other outputs."""
     lstm = layers.LSTM(
         5, recurrent_activation="hard_sigmoid", return_sequences=True, name="lstm_1"
     )

@@ -26,7 +26,7 @@ def floats(*shape: int) -> Array:
 
 
 def settle(model: Any) -> Any:
-    """Gives every weight a value that a wrong reading would show."""
+    """Give every weight a value that a wrong reading would show."""
     source = rng()
     for weight in model.weights:
         if "float" not in str(weight.dtype):
@@ -39,7 +39,7 @@ def settle(model: Any) -> Any:
 
 
 def answer(model: Any, names: list[str], **inputs: Array) -> Example:
-    """The model's own answer, its outputs called `names` in their order."""
+    """Return the model's own outputs, called `names` in their order."""
     feed: Any = list(inputs.values())
     made = model(feed[0] if len(feed) == 1 else feed, training=False)
     values = [made] if len(names) == 1 else made

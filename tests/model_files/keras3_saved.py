@@ -1,4 +1,4 @@
-"""Keras 3 by `tf.saved_model.save`: no session's saver fills what it writes."""
+"""Keras 3 by `tf.saved_model.save`, whose variables no saver fills."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def example(outputs: dict[str, Any], **inputs: Array) -> Example:
 
 
 def saved_keras3_sequential(folder: Path) -> Case:
-    """With an optimizer, whose own variables lie in the checkpoint too."""
+    """With an optimizer, whose own variables are in the checkpoint too."""
     stack = [
         keras.Input((4,), name="measures"),
         layers.Dense(8, activation="relu", name="hidden"),
@@ -55,7 +55,7 @@ def saved_keras3_two_in_two_out(folder: Path) -> Case:
 
 
 def saved_keras3_subclassed(folder: Path) -> Case:
-    """A signature of the user's own, over a model that is no graph of layers."""
+    """A signature of the user's own, over a model that isn't a graph of layers."""
 
     class Doubler(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -77,7 +77,7 @@ def saved_keras3_subclassed(folder: Path) -> Case:
 
 
 def saved_keras3_layer_in_module(folder: Path) -> Case:
-    """Variables of both kinds: the session's saver fills TensorFlow's own alone."""
+    """Variables of both kinds: the session's saver fills only TensorFlow's own."""
     module, given = tf.Module(), floats(3, 4)
     module.layer = layers.Dense(3, name="dense")
     module.layer.build((None, 4))

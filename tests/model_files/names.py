@@ -1,4 +1,4 @@
-"""Which cases there are, and in which module the builder of that name stands."""
+"""The names of all cases, and the module of each case's builder."""
 
 from __future__ import annotations
 

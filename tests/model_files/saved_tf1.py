@@ -32,7 +32,7 @@ def variable(name: str, *shape: int, resource: bool = False) -> Any:
 def signature(
     inputs: Mapping[str, Any], outputs: Mapping[str, Any], method: str = "predict"
 ) -> Any:
-    """A SignatureDef, its method in TensorFlow Serving's words."""
+    """Return a SignatureDef, with TensorFlow Serving's method name."""
     infos = [
         {key: v1.saved_model.build_tensor_info(value) for key, value in side.items()}
         for side in (inputs, outputs)
@@ -64,7 +64,7 @@ def save(
 
 
 def vocabulary(folder: Path) -> Any:
-    """A table that a file in `assets/` fills when the main op runs."""
+    """Return a table that a file in `assets/` fills when the main op runs."""
     file = folder / "words.txt"
     file.write_text("\n".join(WORDS))
     name = tf.constant(str(file))
@@ -162,7 +162,7 @@ def saved_two_meta_graphs(folder: Path) -> Case:
 
 
 def affine(session: Any, builder: Any, tags: list[str], offset: float) -> Example:
-    """Adds a meta graph that multiplies by a variable and adds `offset`."""
+    """Add a meta graph that multiplies by a variable and adds `offset`."""
     rows = v1.placeholder(tf.float32, [None, 4], name="rows")
     made = {"y": rows * variable("gain", 4) + offset}
     session.run(v1.global_variables_initializer())

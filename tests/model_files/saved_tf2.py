@@ -26,7 +26,7 @@ inputs = { number = "doubled_x:0" }
 def export(
     path: Path, call: Any, *specs: Any, also: Any = None, **parts: Any
 ) -> dict[str, Any]:
-    """Saves a module whose default signature is `call`; the signatures by key."""
+    """Save a module whose default signature is `call`, with the signatures by key."""
     module = tf.Module()
     for name, value in parts.items():
         setattr(module, name, value)

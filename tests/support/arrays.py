@@ -1,4 +1,4 @@
-"""Comparing what a model gives with what it should give."""
+"""Comparison of a model's outputs with the right ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def assert_outputs(
     got: Mapping[str, Array], wanted: Mapping[str, Array], tolerance: float = 1e-5
 ) -> None:
-    """Same names, dtypes and shapes; floats within the absolute tolerance."""
+    """Assert equal names, dtypes and shapes, and floats within the tolerance."""
     assert got.keys() == wanted.keys()
 
     for name, value in wanted.items():

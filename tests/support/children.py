@@ -1,4 +1,4 @@
-"""Programs that stand where the compiler's child process would."""
+"""Programs in place of the compiler's child process."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def is_alive(pid: int) -> bool:
 
 
 def key_of(files: ModelFiles) -> str:
-    """Under what the cache keeps a model's artifact."""
+    """Return the cache's key of a model's artifact."""
     shaping = read_sidecar(files.sidecar).shaping() + Permissions().shaping()
     return artifact_key(digest_source(files.path), shaping)
 
 
 def put(cache: ArtifactCache, files: ModelFiles, artifact: Artifact) -> Artifact:
-    """Give the cache an artifact that was compiled before; returns its own copy."""
+    """Give the cache an artifact compiled before; return its own copy."""
     with cache.scratch() as folder:
         shutil.copytree(artifact.folder, folder, dirs_exist_ok=True)
         return cache.publish(folder, key_of(files), artifact.read_manifest())
@@ -88,7 +88,7 @@ PYTHON = sys.executable
 def install_greedy(
     folder: Path, monkeypatch: pytest.MonkeyPatch, what: str, argument: object = ""
 ) -> None:
-    """Have `greedy.py` run in the compiler's place, as confined as it is."""
+    """Have `greedy.py` run in the compiler's place, equally confined."""
     script = folder / "python"
     script.write_text(f'#!/bin/sh\nexec {PYTHON} -P {GREEDY} {what} "{argument}"\n')
     script.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The test models built and compiled in the background, as tests ask for them."""
+"""The test models, built and compiled in the background on demand."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ BUILD_GROUP_OF = {
 
 
 def sidecar_of(path: Path) -> Path | None:
-    """The TOML file that belongs to a case's model."""
+    """Return the TOML file of a case's model."""
     beside = path / "model.toml" if path.is_dir() else path.with_suffix(".toml")
     return beside if beside.is_file() else None
 
 
 class CompiledCases:
-    """Builds and compiles groups of cases, two children at a time, each once.
+    """Groups of cases, built and compiled once each, two children at a time.
 
-    `want` starts early what will be asked for; everything else waits for its group.
+    `want` starts a group early; everything else waits for its group.
     Several test processes may share the `folder`: the first to want a group makes it.
     """
 
@@ -99,23 +99,23 @@ class CompiledCases:
             )
 
     def case(self, name: str) -> Case:
-        """The model files of a good case and its truth."""
+        """Return the model files and the right outputs of a good case."""
         self._want_files(name).result()
         return load_case(self.root, name)
 
     def broken(self, name: str) -> Path:
-        """The file or folder of a case that must be refused."""
+        """Return the file or folder of a case that must be refused."""
         self._want_files(name).result()
         return load_broken(self.root, name)
 
     def artifact(self, name: str) -> Artifact:
-        """The compiled form; a case that didn't compile fails here with its error."""
+        """Return the compiled form; fail with the error if it didn't compile."""
         error = self.error(name)
         assert error is None, f"{name}: {error}"
         return Artifact(self._out / name)
 
     def error(self, name: str) -> tuple[str, str] | None:
-        """The class and the text of the error that compiling ended with."""
+        """Return the class and the text of the error of compiling."""
         self.want(name)
         self._compiled[GROUP_OF[name]].result()
         path = self._out / f"{name}.json"

@@ -1,4 +1,4 @@
-"""A Dockerfile as its stages and instructions, without building it."""
+"""A Dockerfile's stages and instructions, without building it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _EXEC_FORM = re.compile(r"\[.*\]$", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction: its word in capitals, and the rest of the line."""
+    """One instruction: its keyword in capitals, and the rest of the line."""
 
     word: str
     rest: str
 
     def command(self) -> list[str]:
-        """The list of its exec form; `AssertionError` where it is in shell form."""
+        """Return the list of its exec form; `AssertionError` if it is in shell form."""
         found = _EXEC_FORM.search(self.rest)
         assert found, f"{self.word} {self.rest} is not in exec form"
         words: list[str] = json.loads(found.group())
@@ -35,7 +35,7 @@ Stage = tuple[Instruction, ...]
 
 
 def read_stages(path: Path) -> list[Stage]:
-    """The stages, each from its FROM on; what stands before the first is left out."""
+    """Return the stages, each from its FROM on, without what is before the first."""
     stages: list[list[Instruction]] = []
 
     for instruction in _instructions(path.read_text()):
@@ -53,13 +53,13 @@ def every(stage: Stage, word: str) -> list[Instruction]:
 
 
 def only(stage: Stage, word: str) -> Instruction:
-    """The stage's one `word`; `ValueError` if there is none, or another."""
+    """Return the stage's one `word`; `ValueError` if there isn't exactly one."""
     (found,) = every(stage, word)
     return found
 
 
 def environment(stage: Stage) -> dict[str, str]:
-    """What the stage's ENV lines of the form `NAME=value` set."""
+    """Return the stage's ENV lines of the form `NAME=value`."""
     pairs = [pair for each in every(stage, "ENV") for pair in each.rest.split()]
     return dict(pair.split("=", 1) for pair in pairs)
 

@@ -1,4 +1,4 @@
-"""A small model of a real graph, its threads held at a gate."""
+"""A small model of a real graph, whose threads wait at a gate."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Held(Servable):
 
 
 def new() -> tuple[Model, list[ModelState]]:
-    """A model, and the states that it tells of."""
+    """Return a model, and the list of states that it reports."""
     states: list[ModelState] = []
     model = Model(ID, "echo.pb", changed=lambda: states.append(model.state))
     return model, states
@@ -86,7 +86,7 @@ def instance_of(servable: Servable, limits: Limits = TWO) -> Instance:
 
 @asynccontextmanager
 async def available(servable: Held, limits: Limits = TWO) -> AsyncIterator[Model]:
-    """A model that is served, and has nothing left at the end."""
+    """Yield a served model, and check that nothing is left at the end."""
     model, _ = new()
     model.succeed(prepared(servable, limits))
     instance = instance_of(servable, limits)
@@ -117,7 +117,7 @@ def request(number: float = 1.0, **choices: Any) -> PredictRequest:
 
 
 async def ask(model: Model, number: float = 1.0, **choices: Any) -> PredictResult:
-    """What an engine does for a request to a model in memory."""
+    """Return the response to a request, as an engine does for a loaded model."""
     wanted = request(number, **choices)
     arrived = anyio.current_time()
     deadline = model.deadline(arrived, wanted.timeout)

@@ -1,4 +1,4 @@
-"""Small graphs made in this process, and what the compiler makes of them."""
+"""Small graphs made in this process, and their compiled forms."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def floats(*shape: int) -> Array:
 
 
 def rows(name: str, *shape: int | None, dtype: str = "float32") -> Any:
-    """A placeholder of any number of rows."""
+    """Return a placeholder of any number of rows."""
     return tf1.placeholder(dtype, [None, *shape], name=name)
 
 
 @contextmanager
 def old_control_flow() -> Iterator[None]:
-    """Loops and branches as TensorFlow 1 made them: frames in the graph itself."""
+    """Build loops and branches as TensorFlow 1 did: frames in the graph itself."""
     tf1.disable_control_flow_v2()
 
     try:
@@ -45,7 +45,7 @@ def old_control_flow() -> Iterator[None]:
 
 
 def write_graph(path: Path, build: Build) -> Path:
-    """What `build` adds to the current graph, as a frozen graph's file."""
+    """Write a frozen graph's file of what `build` adds to the current graph."""
     with tf.Graph().as_default() as graph:
         build()
 
@@ -56,7 +56,7 @@ def write_graph(path: Path, build: Build) -> Path:
 def write_saved_model(
     folder: Path, build: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> Path:
-    """A SavedModel of the inputs and outputs that `build` gives, variables set."""
+    """Write a SavedModel of `build`'s inputs and outputs, variables initialised."""
     with tf.Graph().as_default(), tf1.Session() as session:
         inputs, outputs = build()
         session.run([tf1.global_variables_initializer(), tf1.tables_initializer()])
@@ -85,7 +85,7 @@ def compile_path(
     *,
     warmup: Path | None = None,
 ) -> Artifact:
-    """The artifact of a model, compiled in this process."""
+    """Return the artifact of a model, compiled in this process."""
     folder.mkdir()
     manifest = compile_model(
         path, sidecar, folder, lambda _: None, permissions=permissions, warmup=warmup
@@ -103,7 +103,7 @@ def compile_graph(
     allow_ops: tuple[str, ...] = (),
     warmup: Path | None = None,
 ) -> Artifact:
-    """The artifact, in `folder`/artifact, of the graph that `build` makes."""
+    """Return the artifact, in `folder`/artifact, of the graph that `build` makes."""
     beside = folder / "model.toml"
     beside.write_text(sidecar)
     path = write_graph(folder / "model.pb", build)

@@ -48,7 +48,7 @@ def take_time(request: CompileRequest) -> str:
 
 
 def interrupt(request: CompileRequest) -> str:
-    """What a terminal's Ctrl-C sends to all processes of its server."""
+    """Send the signal of a terminal's Ctrl-C, which reaches the whole process group."""
     os.kill(os.getpid(), signal.SIGINT)
     return "went on"
 

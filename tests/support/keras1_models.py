@@ -1,4 +1,4 @@
-"""Models of today's layers, each with the layers of Keras 1 that hold its weights."""
+"""Models of today's layers, each with the Keras 1 layers that hold its weights."""
 
 from __future__ import annotations
 
@@ -128,7 +128,10 @@ def one_dimension() -> tuple[Any, list[Layer]]:
 
 
 def channels_first_kernels() -> tuple[Any, list[Layer]]:
-    """Only what a CPU can build of channels first; the numbers are another test's."""
+    """Return the channels-first layers that a CPU can build.
+
+    Another test compares outputs.
+    """
     model = stack((5, 5, 2), L.SeparableConv2D(3, 2), L.GlobalAveragePooling2D())
     weights = model.layers[0].get_weights()
     return model, [
@@ -219,7 +222,7 @@ def without(layer: Layer, key: str) -> Layer:
 
 
 def fix_sequences(layers: list[Layer]) -> list[Layer]:
-    """The recurrent layers in the middle give whole sequences."""
+    """Let the recurrent layers in the middle return sequences."""
     for layer in layers:
         if layer.name in ("lstm", "gru"):
             layer.config["return_sequences"] = True

@@ -1,4 +1,4 @@
-"""Small models of Keras 3, what they answer, and what is read of their files."""
+"""Small models of Keras 3, their outputs, and those of their files when read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def flowers(*, middle: int = 64) -> Any:
-    """A Sequential of which the middle layer's kernel is the largest array."""
+    """Return a Sequential of which the middle layer's kernel is the largest array."""
     return keras.Sequential(
         [
             keras.Input((8,)),
@@ -35,7 +35,7 @@ def flowers(*, middle: int = 64) -> Any:
 
 
 def words() -> Any:
-    """A model whose vocabulary is an asset."""
+    """Return a model whose vocabulary is an asset."""
     lookup = L.TextVectorization(output_sequence_length=4)
     lookup.adapt(["a b c", "b d"])
     taken = keras.Input((1,), dtype="string")
@@ -44,7 +44,7 @@ def words() -> Any:
 
 
 def samples(model: Any) -> Array:
-    """Two rows for the one input of `model`."""
+    """Return two rows for the one input of `model`."""
     (taken,) = model.inputs
 
     dtype = tf.as_dtype(taken.dtype)
@@ -60,14 +60,14 @@ def samples(model: Any) -> Array:
 
 
 def answers(model: Any) -> Array:
-    """Return the model's own answer to its samples, as float32."""
+    """Return the model's own outputs for its samples, as float32."""
     given = model(tf.constant(samples(model)), training=False)
     found: Array = tf.cast(given, tf.float32).numpy()
     return found
 
 
 def read_answers(path: Path, model: Any) -> Array:
-    """Return the answer of what is read of `path` to the samples of `model`."""
+    """Return the outputs of the model read from `path` for the samples of `model`."""
     with open_source(path, Sidecar()) as source:
         signature = source.signatures["serving_default"]
         (name,) = signature.inputs
@@ -78,7 +78,7 @@ def read_answers(path: Path, model: Any) -> Array:
 
 
 def served_answers(path: Path, folder: Path, model: Any) -> Array:
-    """Return the answer of the artifact that is compiled of `path`."""
+    """Return the outputs of the artifact that is compiled of `path`."""
     folder.mkdir()
     artifact = Artifact(folder)
     manifest = compile_model(path, None, folder, lambda _: None)

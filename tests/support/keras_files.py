@@ -1,4 +1,4 @@
-"""Files of Keras 2 made of today's models, and what they answer."""
+"""Files of Keras 2 made of today's models, and their outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small graphs of pictures, each to be built channels first and channels last."""
+"""Small graphs of images, each to be built channels first and channels last."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class Form:
         self.name += "" if first else "C"
 
     def each(self, *values: Any, outer: Any = 1) -> list[Any]:
-        """`values` for the positions, `outer` for rows and channels."""
+        """Return `values` for the positions, `outer` for rows and channels."""
         return [outer, outer, *values] if self.first else [outer, *values, outer]
 
     def axes(self, *axes: int) -> list[int]:
-        """Dimensions counted channels first."""
+        """Return dimensions counted channels first."""
         last = len(self.name) - 1
         moved = {0: 0, 1: last} | {each: each - 1 for each in range(2, last + 1)}
         return list(axes) if self.first else [moved[each] for each in axes]
 
     def of_channels(self, values: Array) -> Array:
-        """A number for each channel, to be broadcast over a picture."""
+        """Return a number for each channel, to be broadcast over an image."""
         ones = (1,) * (len(self.name) - 2)
         return values.reshape(-1, *ones) if self.first else values
 
@@ -136,7 +136,7 @@ def of_any_rank(form: Form, x: Any) -> Any:
 
 
 def pooled_backwards(form: Form, x: Any) -> Any:
-    """Return what the picture has to do with the result, as Grad-CAM asks."""
+    """Return the gradient of the result by the image, as Grad-CAM does."""
     y = tf.nn.relu(convolved(form, x))
     made = tf.reduce_sum(pooled(form, y) ** 2)
     return tf1.gradients(made, y)[0]
@@ -148,7 +148,7 @@ def normed(form: Form, x: Any) -> Any:
 
 
 def statistics(form: Form, x: Any) -> Any:
-    """Return what else a batch norm gives: numbers for each channel."""
+    """Return a batch norm's other outputs: numbers for each channel."""
     norm = tf1.nn.fused_batch_norm
     return norm(x, *NORM[:2], data_format=form.name, is_training=True)[1]
 
@@ -175,7 +175,7 @@ def cubes_transposed(form: Form, x: Any) -> Any:
 
 
 def residual(form: Form, x: Any) -> Any:
-    """Return what networks are made of, all of it at hand channels last."""
+    """Return a residual block, all of it with channels-last forms."""
     ones = form.each(1, 1)
     y = tf.nn.conv2d(x, SAME_FILTERS, ones, "SAME", data_format=form.name)
     y = tf.nn.bias_add(y, floats(IN), data_format=form.name)
@@ -192,7 +192,7 @@ def residual(form: Form, x: Any) -> Any:
 
 
 def reduced(form: Form, x: Any) -> Any:
-    """Some ways to take positions, channels and rows together."""
+    """Return reductions over positions, channels and rows together."""
     y = convolved(form, x)
     channels = tf.reduce_max(y, form.axes(1))
     columns = tf.reduce_sum(y, form.axes(3, 1))
@@ -200,7 +200,7 @@ def reduced(form: Form, x: Any) -> Any:
 
 
 def rows_of_columns(form: Form, x: Any) -> Any:
-    """A dimension less, channels still first: what is left is a series."""
+    """Return a dimension less, channels still first."""
     return tf.reduce_min(convolved(form, x), form.axes(2))
 
 
@@ -225,7 +225,7 @@ def sized(form: Form, x: Any) -> Any:
 
 
 def grouped(form: Form, x: Any) -> Any:
-    """Something that must have channels first goes on having it."""
+    """Return an operation that must stay channels first."""
     y = convolved(form, x)
     y = y if form.first else tf.transpose(y, [0, 3, 1, 2])
     halves = tf.stack(tf.split(y, 2, 1), 1)

@@ -1,4 +1,4 @@
-"""A folder of models of all formats, compiled before, and engines that serve it."""
+"""A folder of models of all formats, compiled beforehand, and engines that serve it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAYOUT = {
 
 
 def fill_repository(compiled: CompiledCases, config: EngineConfig) -> None:
-    """Models of all formats in the repository, and their artifacts in the cache."""
+    """Fill the repository with models of all formats, and the cache."""
     for case, place in LAYOUT.values():
         source, target = compiled.case(case).path, config.repository / place
         target.parent.mkdir(parents=True, exist_ok=True)

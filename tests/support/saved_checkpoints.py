@@ -1,4 +1,4 @@
-"""Checkpoints as TensorFlow 1's saver writes them, and the session's own answers."""
+"""Checkpoints as TensorFlow 1's saver writes them, and the session's own outputs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def save(
     saver: Callable[[], Any] = lambda: tf1.train.Saver(),
     **options: Any,
 ) -> Array:
-    """Save what `build` makes of rows; the answer of the operation called `result`."""
+    """Save what `build` makes of rows; return the outputs of the operation `result`."""
     with old_control_flow(), tf.Graph().as_default(), tf1.Session() as session:
         tf.identity(build(rows("x", 4)), name="result")
         session.run([tf1.global_variables_initializer(), tf1.tables_initializer()])

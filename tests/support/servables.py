@@ -174,7 +174,7 @@ def call(
 
 
 class Ended:
-    """How calls ended that were submitted by tasks of their own: values or errors."""
+    """The outcomes of calls submitted by tasks of their own: values or errors."""
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher

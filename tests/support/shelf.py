@@ -104,7 +104,7 @@ class FakeLoader:
         )
 
     def latest(self, name: str, version: int = 1) -> Shelved:
-        """What was opened last of a version."""
+        """Return the last opened servable of a version."""
         wanted = ModelId(name, version)
         return next(each for of, each in reversed(self.opened) if of == wanted)
 
@@ -154,7 +154,7 @@ class Shelf:
         await self.manager.wait_settled()
 
     async def ask(self, name: str, number: float = 1.0, **of: Any) -> PredictResult:
-        """What an engine does for a request."""
+        """Return the response to a request, as an engine does."""
         model = self.catalog.find(ModelSpec(name=name, **of))
         now = anyio.current_time()
         deadline = model.deadline(now, None)
@@ -178,7 +178,7 @@ class Shelf:
         await anyio.wait_all_tasks_blocked()
 
     def _closing(self) -> list[Instance]:
-        """What nobody is given any more, and nobody holds."""
+        """Return the instances that get no new requests and that nothing holds."""
         instances = self.cache._instances.items()
         return [one for one, of in instances if of.instance is not one and one.idle]
 
@@ -231,7 +231,7 @@ def snapshot(
     pinned: Iterable[str] = (),
     source: Path | None = None,
 ) -> RepositorySnapshot:
-    """What was seen: each version's content stands for its files and fingerprint.
+    """Return a snapshot: each version's content stands for its files and fingerprint.
 
     With a `source`, the models' sidecar isn't that of their versions.
     """

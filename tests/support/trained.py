@@ -1,4 +1,4 @@
-"""Graphs frozen with what trains them left in, and their own answers."""
+"""Frozen graphs with their training parts left in, and their own outputs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def variable(name: str, value: float) -> Any:
 
 
 def normalised(x: Any, flag: Any, *, train_if: bool = True) -> Any:
-    """With the batch's moments or moving ones, which training updates in its branch."""
+    """Build a batch norm that updates its moving statistics in the training branch."""
     mean, variance = variable("mean", 0.5), variable("variance", 4.0)
     batch = tf.nn.moments(x, [0])
 
@@ -89,7 +89,7 @@ def fused(x: Any, flag: Any) -> Any:
 
 
 def nested(x: Any, flag: Any) -> Any:
-    """The branch that trains stands in one that the values steer."""
+    """Build a training branch inside one that the values select."""
     return tf1.cond(
         tf.reduce_sum(x) < 1000, lambda: normalised(x, flag) * 2.0, lambda: x
     )
@@ -98,7 +98,7 @@ def nested(x: Any, flag: Any) -> Any:
 def write_trained(
     path: Path, build: Callable[[Any], Any], feeds: Mapping[str, object] | None = None
 ) -> Array:
-    """Freeze the operation that `build` makes of rows; its answer with `feeds`."""
+    """Freeze the operation that `build` makes; return its outputs with `feeds`."""
     with old_control_flow(), tf.Graph().as_default(), tf1.Session() as session:
         # The variables of an average are made as this says.
         with tf1.variable_scope("", use_resource=False):

@@ -1,4 +1,4 @@
-"""Values that several signatures share are in the artifact once."""
+"""Values shared by several signatures are stored once in the artifact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WIDE, NARROW = floats(512, 512), floats(512, 3)
 
 
 class Exported(tf.Module):  # type: ignore[misc]
-    """As `model.export` of Keras writes one: a function for each signature."""
+    """A module like one that Keras' `model.export` writes: a function per signature."""
 
     def __init__(self, *shapes: tuple[int, ...]) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def dense(x: Any, weights: Any) -> Any:
 
 
 def convolved(x: Any, weights: Any) -> Any:
-    """With a batch norm's scale, which is folded into the kernel once a signature."""
+    """Build a convolution with a batch norm's scale, folded once per signature."""
     image = tf.reshape(x @ weights[0], [-1, 4, 4, 32])
     product = tf.nn.conv2d(image, tf.reshape(weights[1], [1, 1, 32, 512]), 1, "SAME")
     return tf.reduce_sum(product * tf.constant(np.linspace(1, 2, 512), tf.float32), 3)
@@ -76,7 +76,7 @@ def sums(path: Path) -> int:
     ],
 )
 @pytest.mark.parametrize("limit", [0, forms.FREEZE_LIMIT])
-def test_four_signatures_have_each_weight_once(
+def test_signatures_share_weights(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     call: Callable[..., Any],
@@ -102,7 +102,7 @@ def test_four_signatures_have_each_weight_once(
             np.testing.assert_allclose(y, wanted + number, rtol=1e-4, atol=1e-2)
 
 
-def test_an_exported_models_files_and_memory_are_those_of_its_weights(
+def test_export_takes_the_size_of_its_weights(
     tmp_path: Path,
 ) -> None:
     module = Exported((512, 2048), (2048, 512))
@@ -115,8 +115,8 @@ def test_an_exported_models_files_and_memory_are_those_of_its_weights(
     assert sum(value.nbytes for value in mapped.values()) == 8 * MIB
 
 
-def test_what_a_model_counts_up_is_not_shared(tmp_path: Path) -> None:
-    """Two variables that begin as equal, both written to."""
+def test_written_variables_are_not_shared(tmp_path: Path) -> None:
+    """Two written variables that start out equal."""
 
     def count(x: Any, weights: Any) -> Any:
         first, second = weights
@@ -182,7 +182,7 @@ def test_equal_small_constants_become_one_node() -> None:
         assert graph.get_tensor_by_name("kept:0") is not None
 
 
-def test_constants_of_loops_frames_stay_apart() -> None:
+def test_constants_of_loop_frames_are_not_shared() -> None:
     def build() -> None:
         x = tf1.placeholder(tf.float32, [3], name="x")
 
@@ -197,7 +197,7 @@ def test_constants_of_loops_frames_stay_apart() -> None:
     assert graph_def.SerializeToString(deterministic=True) == before
 
 
-def test_only_waits_for_what_is_ready_are_dropped() -> None:
+def test_only_redundant_control_inputs_are_dropped() -> None:
     def build() -> None:
         x = tf1.placeholder(tf.float32, [], name="x")
         handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name="v")

@@ -55,7 +55,7 @@ def heavy_constant() -> None:
 
 
 def of_every_dtype(*, variables: bool, values: dict[str, Array]) -> Any:
-    """Rows looked up in a table of each dtype, in the order of `ids`."""
+    """Build lookups in a table of each dtype, in the order of `ids`."""
     ids = rows("ids", dtype="int32")
     tables = {
         name: tf1.get_variable(name, dtype=kind_of(value), initializer=tensor(value))
@@ -76,7 +76,7 @@ def tensor(value: Array) -> Any:
 
 
 def only_weight(artifact: Artifact) -> Path:
-    """The one file that has weights."""
+    """Return the one file that has weights."""
     assert artifact.weights.read_bytes() == b""
     [path] = artifact.large_weights.iterdir()
     return path
@@ -88,7 +88,7 @@ def frozen_heavy(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 def mapped_kib(path: Path) -> dict[str, int]:
-    """What the kernel says of this process' mappings of a file, summed, in KiB."""
+    """Return the size of this process' mappings of a file by the kernel, in KiB."""
     totals: dict[str, int] = {}
     inside = False
 
@@ -103,7 +103,7 @@ def mapped_kib(path: Path) -> dict[str, int]:
     return totals
 
 
-def test_only_large_numbers_leave_the_graph() -> None:
+def test_only_large_values_leave_the_graph() -> None:
     with tf.Graph().as_default() as graph:
         tf1.constant(KERNEL, name="large")
         tf1.constant(1.5, shape=[2048], name="repeated")
@@ -124,7 +124,7 @@ def test_only_large_numbers_leave_the_graph() -> None:
     assert sources["large"] == ["v"], "equal to a variable that is only read"
 
 
-def test_equal_constants_are_one_variable() -> None:
+def test_equal_constants_share_a_variable() -> None:
     with tf.Graph().as_default() as graph:
         tf1.constant(KERNEL, name="one")
         tf1.constant(KERNEL, name="other")
@@ -140,7 +140,7 @@ def test_equal_constants_are_one_variable() -> None:
     assert [each.owner for each in values.large.values()] == ["v", "", "", ""]
 
 
-def test_a_constant_of_a_loops_frame_stays(tmp_path: Path) -> None:
+def test_constant_of_a_loop_frame_stays(tmp_path: Path) -> None:
     def loop() -> None:
         def turn(number: Any, value: Any) -> Any:
             # Made inside the body, so that it belongs to the loop's frame.
@@ -163,7 +163,7 @@ def test_a_constant_of_a_loops_frame_stays(tmp_path: Path) -> None:
     np.testing.assert_allclose(y, wanted, atol=1e-4)
 
 
-def test_the_graph_is_light_and_the_weights_hold_all(frozen_heavy: Artifact) -> None:
+def test_weights_are_stored_outside_the_graph(frozen_heavy: Artifact) -> None:
     manifest = frozen_heavy.read_manifest()
 
     assert manifest.graph_bytes < PAGE
@@ -226,8 +226,8 @@ def test_mapped_weights_are_views_of_the_file(frozen_heavy: Artifact) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/smaps")
-def test_a_loaded_model_shares_the_files_pages(frozen_heavy: Artifact) -> None:
-    """Its weights are the page cache's own: no copy, until it is closed."""
+def test_loaded_weights_share_the_page_cache(frozen_heavy: Artifact) -> None:
+    """Weights are mapped from the page cache, without a copy."""
     servable = Servable(frozen_heavy)
     servable.run("serving_default", {"x": floats(1, 64)})
     # TensorFlow drops arrays that were fed when another session runs.

@@ -55,7 +55,7 @@ def in_partitions(x: Any) -> Any:
 @pytest.mark.parametrize(
     "build", [dense, of_resources, with_a_loop, gathered, in_partitions]
 )
-def test_a_checkpoint_answers_as_its_session_did(tmp_path: Path, build: Build) -> None:
+def test_checkpoint_matches_its_session(tmp_path: Path, build: Build) -> None:
     right = save(tmp_path / "model.ckpt", build)
 
     with open_source(tmp_path / "model.ckpt.meta", Sidecar()) as source:
@@ -63,7 +63,7 @@ def test_a_checkpoint_answers_as_its_session_did(tmp_path: Path, build: Build) -
         np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
 
 
-def test_a_checkpoint_is_compiled_whole(tmp_path: Path) -> None:
+def test_checkpoint_is_compiled(tmp_path: Path) -> None:
     right = save(tmp_path / "model.ckpt", dense, global_step=1234)
     path = tmp_path / "model.ckpt-1234.meta"
     artifact = compile_path(path, tmp_path / "artifact")
@@ -79,7 +79,7 @@ def test_a_checkpoint_is_compiled_whole(tmp_path: Path) -> None:
 
 
 def trained(x: Any) -> Any:
-    """With its loss, its optimizer, a counter of steps and summaries."""
+    """Build a model with its loss, its optimizer, a step counter and summaries."""
     probabilities = dense(x)
     labels = tf1.placeholder(tf.int32, [None], "labels")
     chances = tf.gather(probabilities, labels, axis=1, batch_dims=1)
@@ -91,7 +91,7 @@ def trained(x: Any) -> Any:
     return probabilities
 
 
-def test_what_trains_and_saves_is_left_out(tmp_path: Path) -> None:
+def test_training_and_saving_operations_are_dropped(tmp_path: Path) -> None:
     right = save(tmp_path / "flowers", trained)
 
     with open_source(tmp_path / "flowers.meta", Sidecar()) as source:
@@ -101,7 +101,7 @@ def test_what_trains_and_saves_is_left_out(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
 
 
-def test_what_measures_against_labels_is_no_output(tmp_path: Path) -> None:
+def test_metrics_of_labels_are_not_outputs(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         probabilities = dense(x)
         labels = tf1.placeholder(tf.int64, [None], "labels")
@@ -118,7 +118,7 @@ def test_what_measures_against_labels_is_no_output(tmp_path: Path) -> None:
 
 
 def measured_and_added(x: Any) -> Any:
-    """A loss with a penalty, a switch handed on and a size, which nobody takes."""
+    """Build a loss with a penalty, a switch passed on and a size, without readers."""
     flag = tf1.placeholder(tf.bool, [], "is_training")
     noise = tf1.random_uniform(tf.shape(x))
     answer = dense(tf1.cond(flag, lambda: x * noise, lambda: x))
@@ -130,7 +130,7 @@ def measured_and_added(x: Any) -> Any:
     return answer
 
 
-def test_losses_sizes_and_switches_are_no_outputs(tmp_path: Path) -> None:
+def test_losses_sizes_and_switches_are_not_outputs(tmp_path: Path) -> None:
     feeds = {"is_training": False}
     right = save(tmp_path / "model.ckpt", measured_and_added, feeds=feeds)
 
@@ -141,14 +141,14 @@ def test_losses_sizes_and_switches_are_no_outputs(tmp_path: Path) -> None:
 
 
 def counted(x: Any) -> Any:
-    """A running measure keeps its counts in variables that no saver saves."""
+    """Build a running metric, which keeps its counts in unsaved variables."""
     answer = dense(x)
     _, update = tf1.metrics.mean(answer, name="running")
     tf.identity(update, name="mean")
     return answer
 
 
-def test_what_needs_a_variable_that_is_not_saved_is_no_output(tmp_path: Path) -> None:
+def test_outputs_of_unsaved_variables_are_dropped(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         result = counted(x)
         tf1.get_default_session().run(tf1.local_variables_initializer())
@@ -161,7 +161,7 @@ def test_what_needs_a_variable_that_is_not_saved_is_no_output(tmp_path: Path) ->
         np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
 
 
-def test_a_graph_with_a_loss_alone_is_refused_with_what_to_say(tmp_path: Path) -> None:
+def test_graph_with_only_a_loss_is_refused(tmp_path: Path) -> None:
     def loss(x: Any) -> Any:
         labels = tf1.placeholder_with_default(np.ones((3, 3), "float32"), [3, 3])
         tf1.placeholder(tf.float32, [None, 3], "labels")
@@ -244,7 +244,7 @@ def test_a_graph_that_compares_its_answer_with_labels_is_refused_by_its_name(
 
 
 def normalised(x: Any) -> Any:
-    """Its updates are in the branch that trains, and run with it."""
+    """Build a batch norm whose updates are in the training branch."""
     flag = tf1.placeholder(tf.bool, name="mode")
     mean = variable("mean", 4)
     batch = tf.reduce_mean(x, 0)
@@ -255,7 +255,7 @@ def normalised(x: Any) -> Any:
     return x - tf1.cond(flag, train, lambda: tf.identity(mean))
 
 
-def test_a_training_branch_is_cut(tmp_path: Path) -> None:
+def test_training_branch_is_cut(tmp_path: Path) -> None:
     right = save(tmp_path / "flowers", normalised, feeds={"mode": False})
 
     with open_source(tmp_path / "flowers.meta", Sidecar()) as source:
@@ -263,7 +263,7 @@ def test_a_training_branch_is_cut(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
 
 
-def test_a_saver_may_name_values_otherwise(tmp_path: Path) -> None:
+def test_saver_may_rename_values(tmp_path: Path) -> None:
     def saver() -> Any:
         first, second = tf1.global_variables()
         return tf1.train.Saver({"average/kernel": first, "b": second})
@@ -274,7 +274,7 @@ def test_a_saver_may_name_values_otherwise(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer(source, x=ROWS), right, atol=1e-5)
 
 
-def test_outputs_may_be_given(tmp_path: Path) -> None:
+def test_sidecar_may_name_outputs(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         hidden = tf.identity(x @ variable("kernel", 4, 3), name="hidden")
         return tf.nn.softmax(hidden)
@@ -293,7 +293,7 @@ def read(path: Path) -> None:
         pass
 
 
-def test_a_graph_with_weights_of_another_is_refused(tmp_path: Path) -> None:
+def test_weights_of_another_graph_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "flowers", dense)
     save(tmp_path / "other", lambda x: x @ variable("kernel", 4, 5))
 
@@ -304,7 +304,7 @@ def test_a_graph_with_weights_of_another_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "flowers.meta")
 
 
-def test_an_operation_that_reads_files_is_refused(tmp_path: Path) -> None:
+def test_file_reading_operation_is_refused(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         text = tf.io.read_file("/etc/hostname")
         return dense(x) + tf.cast(tf.strings.length(text), tf.float32)
@@ -315,7 +315,7 @@ def test_an_operation_that_reads_files_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "flowers.meta")
 
 
-def test_a_saver_that_reads_another_file_is_never_run(tmp_path: Path) -> None:
+def test_saver_operations_are_never_run(tmp_path: Path) -> None:
     right = save(tmp_path / "flowers", dense)
     path = tmp_path / "flowers.meta"
     meta_graph = tf1.MetaGraphDef.FromString(path.read_bytes())
@@ -331,7 +331,7 @@ def test_a_saver_that_reads_another_file_is_never_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{}", b"\x00\x01garbage", b"\x0a\x02\x08\x01"])
-def test_a_graph_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_invalid_graph_is_refused(tmp_path: Path, content: bytes) -> None:
     save(tmp_path / "flowers", dense)
     (tmp_path / "flowers.meta").write_bytes(content)
 
@@ -339,7 +339,7 @@ def test_a_graph_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None
         read(tmp_path / "flowers.meta")
 
 
-def test_weights_that_are_cut_are_refused(tmp_path: Path) -> None:
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "flowers", lambda x: x @ variable("kernel", 4, 300))
     data = tmp_path / "flowers.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:100])
@@ -348,7 +348,7 @@ def test_weights_that_are_cut_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "flowers.meta")
 
 
-def test_a_table_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_table_is_refused_with_remedy(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         filled = tf.lookup.KeyValueTensorInitializer([0, 1], [1.0, 2.0])
         table = tf.lookup.StaticHashTable(filled, 0.0)

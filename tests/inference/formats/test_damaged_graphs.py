@@ -1,4 +1,4 @@
-"""Files with bytes changed: judged before TensorFlow sees them, never failing."""
+"""Files with changed bytes: checked before TensorFlow sees them, without a crash."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def frames() -> None:
 
 
 def changed(content: bytes, chance: random.Random) -> bytes:
-    """Some bytes replaced, or by what numbers and references are made of, or gone."""
+    """Replace or remove some bytes, at random or by those of references."""
     damaged = bytearray(content)
 
     for _ in range(chance.choice([1, 1, 2, 4])):
@@ -52,7 +52,7 @@ def changed(content: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("build", [functions, frames])
-def test_a_damaged_graph_passes_or_is_refused(
+def test_damaged_graph_passes_or_is_refused(
     tmp_path: Path, build: Callable[[], Any]
 ) -> None:
     path = write_graph(tmp_path / "model.pb", build)

@@ -1,4 +1,4 @@
-"""Every kind of model file, compiled, against its own framework's answers."""
+"""Every kind of model file, compiled, against its own framework's outputs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ numpy.save(sys.argv[3], model(signal, training=False))
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_outputs_are_the_frameworks_own(compiled: CompiledCases, name: str) -> None:
+def test_outputs_match_the_framework(compiled: CompiledCases, name: str) -> None:
     case = compiled.case(name)
 
     with Servable(compiled.artifact(name)) as servable:
@@ -76,9 +76,7 @@ def test_outputs_are_the_frameworks_own(compiled: CompiledCases, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["h5_embedding_lstm", "zip_string_lookup"])
-def test_a_sample_is_known_that_the_model_takes(
-    compiled: CompiledCases, name: str
-) -> None:
+def test_stored_sample_is_accepted(compiled: CompiledCases, name: str) -> None:
     with Servable(compiled.artifact(name)) as servable:
         signature = servable.signatures["serving_default"]
         servable.warm_up()
@@ -89,9 +87,7 @@ def test_a_sample_is_known_that_the_model_takes(
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_the_signature_says_what_may_be_left_out(
-    compiled: CompiledCases, name: str
-) -> None:
+def test_signature_has_optional_inputs(compiled: CompiledCases, name: str) -> None:
     manifest = compiled.artifact(name).read_manifest()
     signature = signatures_of(manifest)[manifest.default_signature]
     defaults = {
@@ -103,9 +99,7 @@ def test_the_signature_says_what_may_be_left_out(
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_the_manifest_says_how_the_model_was_checked(
-    compiled: CompiledCases, name: str
-) -> None:
+def test_manifest_tells_the_verification(compiled: CompiledCases, name: str) -> None:
     manifest = compiled.artifact(name).read_manifest()
 
     assert manifest.source_format == FORMATS[name.partition("_")[0]]
@@ -123,9 +117,7 @@ def test_the_manifest_says_how_the_model_was_checked(
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_rows_are_joined_only_where_that_is_right(
-    compiled: CompiledCases, name: str
-) -> None:
+def test_only_batchable_rows_are_joined(compiled: CompiledCases, name: str) -> None:
     manifest = compiled.artifact(name).read_manifest()
     entry = manifest.signatures[manifest.default_signature]
     wanted = compiled.case(name).batchable
@@ -135,7 +127,7 @@ def test_rows_are_joined_only_where_that_is_right(
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_the_artifact_stands_alone(compiled: CompiledCases, name: str) -> None:
+def test_artifact_is_self_contained(compiled: CompiledCases, name: str) -> None:
     artifact = compiled.artifact(name)
 
     found = (path for path in artifact.folder.rglob("*") if path.is_file())
@@ -164,7 +156,7 @@ def test_signatures(compiled: CompiledCases, name: str) -> None:
         ("frozen_default_input", {"gain": np.array(7.0, "float32")}),
     ],
 )
-def test_an_optional_input_is_obeyed(
+def test_optional_input_changes_the_output(
     compiled: CompiledCases, name: str, sent: dict[str, Array]
 ) -> None:
     example = compiled.case(name).examples[0]
@@ -176,7 +168,7 @@ def test_an_optional_input_is_obeyed(
     assert difference.max() > 0.01
 
 
-def test_what_the_sidecar_fixes_is_no_input(compiled: CompiledCases) -> None:
+def test_fixed_placeholder_is_not_an_input(compiled: CompiledCases) -> None:
     manifest = compiled.artifact("frozen_sidecar").read_manifest()
     entry = manifest.signatures["serving_default"]
 
@@ -184,21 +176,21 @@ def test_what_the_sidecar_fixes_is_no_input(compiled: CompiledCases) -> None:
     assert set(entry.outputs) == {"scores", "names"}
 
 
-def test_dtypes_have_tensorflows_names(compiled: CompiledCases) -> None:
+def test_dtypes_have_tensorflow_names(compiled: CompiledCases) -> None:
     manifest = compiled.artifact("saved_dtypes").read_manifest()
     inputs = manifest.signatures["serving_default"].inputs
 
     assert {f"a_{tensor.dtype}" for tensor in inputs.values()} == set(inputs)
 
 
-def test_notes_tell_of_values_that_were_assumed(compiled: CompiledCases) -> None:
+def test_assumed_values_are_noted(compiled: CompiledCases) -> None:
     notes = compiled.artifact("frozen_keep_prob").read_manifest().notes
 
     assert any("keep_prob" in note and "1.0" in note for note in notes)
 
 
-def test_a_file_of_keras_2_is_read_by_keras_2(compiled: CompiledCases) -> None:
-    """Keras 3 loads it without a word and gives other numbers."""
+def test_keras_2_file_is_read_by_keras_2(compiled: CompiledCases) -> None:
+    """Keras 3 loads it silently with other outputs."""
     name = "h5_keras2_hard_sigmoid"
     case = compiled.case(name)
     example = case.examples[0]

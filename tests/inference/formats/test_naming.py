@@ -10,12 +10,12 @@ from tests.support.specs import signature, spec
 
 
 @pytest.mark.parametrize("name", ["x", "block/dense:1", "größe", "a b", "x" * MAX_NAME])
-def test_names_that_clients_can_write(name: str) -> None:
+def test_printable_names_are_accepted(name: str) -> None:
     check_names({name: replace(signature(spec(name)), name=name)})
 
 
 @pytest.mark.parametrize("name", ["", "\0", "a\nb", "\x1b[31m", "x" * (MAX_NAME + 1)])
-def test_names_that_they_cannot(name: str) -> None:
+def test_unprintable_names_are_refused(name: str) -> None:
     good = signature(spec("x"))
 
     for each in (signature(spec(name)), replace(good, name=name)):

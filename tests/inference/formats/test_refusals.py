@@ -1,4 +1,4 @@
-"""Files that can't be served, and what is said of them."""
+"""Files that can't be served, and their error messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_the_error_names_cause_and_cure(compiled: CompiledCases, name: str) -> None:
+def test_error_names_cause_and_remedy(compiled: CompiledCases, name: str) -> None:
     error = compiled.error(name)
     assert error is not None
     kind, text = error
@@ -38,7 +38,7 @@ def test_the_error_names_cause_and_cure(compiled: CompiledCases, name: str) -> N
         ("sidecar_unknown_tensor", InvalidSidecar),
     ],
 )
-async def test_the_error_comes_through_the_child_process(
+async def test_error_is_passed_on_from_the_child_process(
     compiled: CompiledCases, tmp_path: Path, name: str, error: type[Exception]
 ) -> None:
     path = compiled.broken(name)

@@ -25,7 +25,7 @@ def numbers(*shape: int) -> Array:
 
 
 def convolved(scale: Callable[[Any], Any]) -> Any:
-    """A GraphDef: `pixels` → depthwise convolution → `scale` → `scaled`."""
+    """Return a GraphDef: `pixels` → depthwise convolution → `scale` → `scaled`."""
     graph = tf.Graph()
 
     with graph.as_default():
@@ -62,7 +62,7 @@ def kinds(graph_def: Any) -> list[str]:
         pytest.param(lambda x: x * numbers(1, 1, 1, OUTPUTS), id="of rank 4"),
     ],
 )
-def test_a_scale_goes_into_the_filters(scale: Callable[[Any], Any]) -> None:
+def test_scale_is_folded_into_the_filters(scale: Callable[[Any], Any]) -> None:
     graph_def = convolved(scale)
     wanted = answer(graph_def)
 
@@ -82,7 +82,7 @@ def test_a_scale_goes_into_the_filters(scale: Callable[[Any], Any]) -> None:
         pytest.param(lambda x: x + numbers(OUTPUTS), id="no product"),
     ],
 )
-def test_what_can_not_be_folded_stays(scale: Callable[[Any], Any]) -> None:
+def test_other_multiplications_stay(scale: Callable[[Any], Any]) -> None:
     graph_def = convolved(scale)
     before = graph_def.SerializeToString(deterministic=True)
 
@@ -91,7 +91,7 @@ def test_what_can_not_be_folded_stays(scale: Callable[[Any], Any]) -> None:
     assert graph_def.SerializeToString(deterministic=True) == before
 
 
-def test_a_convolution_that_a_client_may_ask_for_stays() -> None:
+def test_fetched_convolution_stays() -> None:
     graph_def = convolved(lambda x: x * numbers(OUTPUTS))
 
     fold_scales(graph_def, ["pixels:0", "scaled:0", "depthwise:0"])
@@ -99,8 +99,8 @@ def test_a_convolution_that_a_client_may_ask_for_stays() -> None:
     assert "Mul" in kinds(graph_def)
 
 
-def test_nothing_stands_between_the_convolution_and_what_follows() -> None:
-    """So it can be fused where the machine knows how."""
+def test_convolution_is_followed_directly_by_its_reader() -> None:
+    """Then it can be fused with its reader."""
     graph_def = convolved(
         lambda x: tf.nn.relu6(x * numbers(OUTPUTS) + numbers(OUTPUTS))
     )
@@ -118,8 +118,8 @@ def test_nothing_stands_between_the_convolution_and_what_follows() -> None:
     np.testing.assert_allclose(answer(fused), wanted, rtol=0, atol=1e-5)
 
 
-def test_what_every_cpu_can_fuse_is_fused() -> None:
-    """TensorFlow fuses only nodes that are known to run on a CPU."""
+def test_cpu_fusions_are_made() -> None:
+    """TensorFlow fuses only nodes that are placed on a CPU."""
     graph = tf.Graph()
 
     with graph.as_default():

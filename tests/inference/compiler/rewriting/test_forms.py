@@ -46,7 +46,7 @@ def dense() -> None:
 
 
 def variables() -> tuple[dict[str, Any], dict[str, Any]]:
-    """One is read, of one rows are gathered, one is counted up and read."""
+    """Build a graph of a read, a gathered and a counting variable."""
     ids = rows("ids", dtype="int32")
     start = tf1.constant_initializer(floats(4, 3))
     read, gathered, counted = (
@@ -60,7 +60,7 @@ def variables() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def in_calls() -> None:
-    """A function that is called twice around a loop."""
+    """Build a function that is called twice around a loop."""
     twice = tf.function(lambda value: tf.tanh(value @ floats(4, 4)))
     loop = tf.while_loop(
         lambda turn, _: turn < 3,
@@ -97,7 +97,7 @@ def broken_form(source: Source, break_: Break) -> GraphForm:
 @pytest.mark.parametrize(
     "break_", [other_numbers, unknown_op, cut, two_dimensions_swapped]
 )
-def test_a_form_that_is_wrong_gives_way_to_the_next(
+def test_wrong_form_is_replaced_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_: Break
 ) -> None:
     def with_wrong(source: Source) -> Any:
@@ -117,7 +117,9 @@ def test_a_form_that_is_wrong_gives_way_to_the_next(
     np.testing.assert_allclose(y, np.maximum(x @ KERNEL + 1.0, 0.0), atol=1e-6)
 
 
-def test_no_form_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_correct_form_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def wrong(source: Source) -> Any:
         return [("wrong", partial(broken_form, source, other_numbers))]
 
@@ -136,7 +138,7 @@ def test_no_form_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 @pytest.mark.parametrize("raises", [True, False])
-def test_levels_fall_where_an_optimiser_fails(
+def test_failing_optimiser_lowers_the_level(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str, level: str, raises: bool
 ) -> None:
     right = forms.rewrite
@@ -161,7 +163,7 @@ def test_levels_fall_where_an_optimiser_fails(
     assert manifest.largest_difference < 1e-5
 
 
-def test_what_answers_at_random_is_served_as_it_was_written(tmp_path: Path) -> None:
+def test_random_outputs_are_served_without_optimisation(tmp_path: Path) -> None:
     def random() -> None:
         x = rows("x", 4)
         tf.add(x, tf.random.uniform(tf.shape(x)), name="y")
@@ -172,7 +174,7 @@ def test_what_answers_at_random_is_served_as_it_was_written(tmp_path: Path) -> N
     assert any("differently from call to call" in note for note in manifest.notes)
 
 
-def test_variables_become_constants_unless_more_is_done_than_reading(
+def test_only_read_variables_become_constants(
     tmp_path: Path,
 ) -> None:
     path = write_saved_model(tmp_path / "model", variables)
@@ -190,7 +192,7 @@ def test_variables_become_constants_unless_more_is_done_than_reading(
     assert changed == {("read",): "Const"}
 
 
-def test_a_model_that_counts_begins_anew_with_each_call(tmp_path: Path) -> None:
+def test_counter_starts_anew_with_each_call(tmp_path: Path) -> None:
     path = write_saved_model(tmp_path / "model", variables)
     ids = np.array([2, 0], "int32")
 
@@ -204,7 +206,7 @@ def test_a_model_that_counts_begins_anew_with_each_call(tmp_path: Path) -> None:
     np.testing.assert_allclose(second["count"], first["count"], atol=1e-5)
 
 
-def test_calls_are_inlined_and_loops_stay_whole(tmp_path: Path) -> None:
+def test_calls_are_inlined_and_loops_kept(tmp_path: Path) -> None:
     with source_of(tmp_path, in_calls) as source:
         before = {node.op for node in source.graph_def.node}
         graph_def = inline(source.graph_def, source.tensors())
@@ -218,7 +220,7 @@ def test_calls_are_inlined_and_loops_stay_whole(tmp_path: Path) -> None:
     assert loop.attr["_lower_using_switch_merge"].b
 
 
-def test_a_clean_copy_forgets_the_exporters_machine(tmp_path: Path) -> None:
+def test_clean_copy_has_no_exporter_metadata(tmp_path: Path) -> None:
     with source_of(tmp_path, dense) as source:
         node = source.graph_def.node[0]
         node.device = "/job:worker/device:GPU:3"
@@ -231,7 +233,7 @@ def test_a_clean_copy_forgets_the_exporters_machine(tmp_path: Path) -> None:
     assert node.device
 
 
-def test_heavy_models_are_never_frozen(
+def test_weights_above_the_limit_are_not_frozen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_saved_model(tmp_path / "model", variables)

@@ -1,4 +1,4 @@
-"""What the compiler's child can't do, tried by a child that does nothing else."""
+"""The confinement of the compiler's child, tested by a child that tries to break it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def listening() -> Iterator[int]:
         pytest.param("open_many", {}, "more than 1024 open files", id="open files"),
     ],
 )
-async def test_a_limit_that_is_hit(
+async def test_exceeded_limit_is_reported(
     run: Run, what: str, limits: dict[str, int], said: str
 ) -> None:
     event = await run(what, 300 * MIB, **limits)
@@ -95,28 +95,28 @@ async def test_a_limit_that_is_hit(
     assert not event.lasting
 
 
-async def test_a_limit_that_isnt_hit(run: Run) -> None:
+async def test_work_within_limits_succeeds(run: Run) -> None:
     event = await run("write_much", 299 * MIB, memory_bytes=300 * MIB)
 
     assert event.error == "wrote"
     assert event.lasting
 
 
-async def test_ctrl_c_is_not_for_it(run: Run) -> None:
+async def test_ctrl_c_is_ignored(run: Run) -> None:
     event = await run("interrupt")
 
     assert event.error == "went on"
 
 
 @LINUX
-async def test_no_connection_is_made(run: Run, listening: int) -> None:
+async def test_network_is_unreachable(run: Run, listening: int) -> None:
     event = await run("connect", listening)
 
     assert event.error == "PermissionError"
 
 
 @LINUX
-async def test_nothing_else_is_written(run: Run, tmp_path: Path) -> None:
+async def test_writes_elsewhere_are_denied(run: Run, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "old").write_text("canary")
@@ -132,12 +132,12 @@ async def test_nothing_else_is_written(run: Run, tmp_path: Path) -> None:
 
 
 @LINUX
-async def test_no_program_is_started(run: Run) -> None:
+async def test_programs_cannot_be_started(run: Run) -> None:
     assert (await run("start_a_program")).error == "PermissionError"
 
 
 @LINUX
-async def test_the_server_gets_no_signals(run: Run) -> None:
+async def test_server_cannot_be_signalled(run: Run) -> None:
     if _want_landlock() < 6:
         pytest.skip("this kernel's Landlock knows no signals")
 
@@ -145,7 +145,7 @@ async def test_the_server_gets_no_signals(run: Run) -> None:
 
 
 @LINUX
-async def test_what_it_can_do_is_little(run: Run) -> None:
+async def test_privileges_are_dropped(run: Run) -> None:
     # What cannot be printed in an error is escaped.
     told = ((await run("tell_status")).error or "").encode().decode("unicode_escape")
     status = dict(line.split(":\t", 1) for line in told.splitlines())
@@ -156,7 +156,7 @@ async def test_what_it_can_do_is_little(run: Run) -> None:
     assert int(status["CapPrm"], 16) & ~0b110 == 0
 
 
-async def test_its_surroundings(
+async def test_environment_is_minimal(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

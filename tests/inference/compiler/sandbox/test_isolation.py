@@ -1,4 +1,4 @@
-"""Each part of the confinement alone: what one would let through, another may hold."""
+"""Each part of the confinement alone, since the others could hide its failure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def port() -> Iterator[int]:
 
 
 def run(*parts: str, argument: object) -> list[str]:
-    """What the program printed; skips where the kernel refuses to raise the wall."""
+    """Return the program's output; skip if the kernel refuses the restriction."""
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(parts), str(argument)],
         capture_output=True,
@@ -84,7 +84,7 @@ def test_no_network(wall: str, how: set[str], port: int) -> None:
     assert after in how
 
 
-def test_landlock_lets_nothing_be_written(tmp_path: Path) -> None:
+def test_landlock_denies_writes(tmp_path: Path) -> None:
     program = """
 from pathlib import Path
 file = Path(sys.argv[1], "file")
@@ -98,8 +98,8 @@ except PermissionError as exc:
     assert run(CONNECT, LANDLOCK, program, argument=tmp_path) == ["before"]
 
 
-def test_a_refusing_kernel_is_told_of_and_nothing_more() -> None:
-    """A process under the filter may not leave its network's namespace."""
+def test_refused_restrictions_are_reported() -> None:
+    """A process under the filter may not leave its network namespace."""
     program = """
 import os, resource
 from inference.compiler.sandbox import confinement

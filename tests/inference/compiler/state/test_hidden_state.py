@@ -1,4 +1,4 @@
-"""State that loops, branches, generators and tables keep: no request sees another's."""
+"""State in loops, branches, generators and tables: no request sees another's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def servable(path: Path, folder: Path, sidecar: str = "") -> Servable:
 
 
 def ask(served: Servable, signature: str = "", /, **inputs: Array) -> dict[str, Array]:
-    """The answer, with the default of each input that isn't given."""
+    """Return the outputs, with the default of each input that isn't given."""
     name = signature or served.manifest.default_signature
     defaults = {
         each.name: each.default
@@ -51,7 +51,7 @@ def ask(served: Servable, signature: str = "", /, **inputs: Array) -> dict[str, 
 
 
 class Remembering(tf.Module):  # type: ignore[misc]
-    """Gives `x` and what it remembers, which `body` may have changed before."""
+    """A module that returns `x` and its state, which `body` may have changed before."""
 
     def __init__(self, body: Callable[[Any, Any], Any]) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def in_one_of_several(memory: Any, x: Any) -> None:
         in_one_of_several,
     ],
 )
-def test_what_is_written_there_is_the_calls_own(
+def test_hidden_writes_are_local_to_the_call(
     tmp_path: Path, body: Callable[[Any, Any], Any]
 ) -> None:
     module = Remembering(body)
@@ -127,7 +127,9 @@ def test_what_is_written_there_is_the_calls_own(
 
 
 @pytest.mark.parametrize("body", [in_both_branches, in_a_branch_of_a_loop])
-def test_it_can_be_carried_on(tmp_path: Path, body: Callable[[Any, Any], Any]) -> None:
+def test_hidden_state_can_be_carried(
+    tmp_path: Path, body: Callable[[Any, Any], Any]
+) -> None:
     module = Remembering(body)
     tf.saved_model.save(module, tmp_path / "model", signatures=module.answer)
     steps = [np.full((1, 2), value, "float32") for value in (1.0, 9.0, 2.0)]
@@ -142,7 +144,7 @@ def test_it_can_be_carried_on(tmp_path: Path, body: Callable[[Any, Any], Any]) -
             np.testing.assert_allclose(answer["y"], wanted, rtol=1e-6)
 
 
-def test_a_norm_that_is_trained_on_demand_forgets_it(tmp_path: Path) -> None:
+def test_batch_norm_update_on_demand_is_dropped(tmp_path: Path) -> None:
     layer = tf_keras.layers.BatchNormalization()
     layer.build((None, 2))
     module = tf.Module()
@@ -166,7 +168,7 @@ def test_a_norm_that_is_trained_on_demand_forgets_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first, again)
 
 
-def test_a_state_that_each_step_of_a_loop_writes(tmp_path: Path) -> None:
+def test_state_written_in_each_loop_step(tmp_path: Path) -> None:
     tf_keras.utils.set_random_seed(1)
     inner = tf_keras.layers.LSTM(2, stateful=True)
     inputs = tf_keras.Input(batch_shape=(1, 4, 3, 2), name="x")
@@ -183,7 +185,7 @@ def test_a_state_that_each_step_of_a_loop_writes(tmp_path: Path) -> None:
     np.testing.assert_allclose(answers, [wanted, wanted], rtol=1e-5, atol=1e-6)
 
 
-def test_dropout_that_stays_on_draws_anew_beside_a_state(tmp_path: Path) -> None:
+def test_dropout_beside_state_draws_new_numbers(tmp_path: Path) -> None:
     inputs = keras.Input(batch_shape=(2, 3, 40), name="x")
     dropped = keras.layers.Dropout(0.5, seed=1)(inputs, training=True)
     last = keras.layers.GRU(2, stateful=True)(inputs)
@@ -202,7 +204,7 @@ def test_dropout_that_stays_on_draws_anew_beside_a_state(tmp_path: Path) -> None
     np.testing.assert_allclose(second["last"], wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_a_state_that_no_answer_needs_has_no_name(tmp_path: Path) -> None:
+def test_unneeded_state_has_no_name(tmp_path: Path) -> None:
     layer = keras.layers.LSTM(2, stateful=True, dropout=0.5)
     first = keras.Input(batch_shape=(1, 3, 2), name="x")
     keras.Sequential([first, layer]).save(tmp_path / "model.keras")
@@ -231,7 +233,7 @@ class Shelf(tf.Module):  # type: ignore[misc]
         return {"y": x + self.kept[:2]}
 
 
-def test_a_signature_that_only_reads_takes_the_state_of_another(tmp_path: Path) -> None:
+def test_reading_signature_takes_another_signatures_state(tmp_path: Path) -> None:
     module = Shelf()
     signatures = {"put": module.put, "get": module.get}
     tf.saved_model.save(module, tmp_path / "model", signatures=signatures)
@@ -247,7 +249,7 @@ def test_a_signature_that_only_reads_takes_the_state_of_another(tmp_path: Path) 
     assert fresh["y"].tolist() == [[1.0, 1.0]]
 
 
-def test_a_state_too_large_to_be_sent(tmp_path: Path) -> None:
+def test_state_too_large_to_carry_is_refused(tmp_path: Path) -> None:
     module = Shelf(size=2**19)
     tf.saved_model.save(module, tmp_path / "model", signatures=module.put)
 
@@ -274,7 +276,7 @@ def branch_of_tensorflow_1(*, read: bool) -> Callable[[], Any]:
     return build
 
 
-def test_a_write_in_a_branch_of_tensorflow_1_is_dropped(tmp_path: Path) -> None:
+def test_write_in_a_tf1_branch_is_dropped(tmp_path: Path) -> None:
     with old_control_flow():
         write_saved_model(tmp_path / "model", branch_of_tensorflow_1(read=False))
 
@@ -287,7 +289,7 @@ def test_a_write_in_a_branch_of_tensorflow_1_is_dropped(tmp_path: Path) -> None:
     assert answers == [2.0, 10.0, 2.0]
 
 
-def test_one_that_is_read_afterwards_is_refused(tmp_path: Path) -> None:
+def test_tf1_branch_write_read_afterwards_is_refused(tmp_path: Path) -> None:
     with old_control_flow():
         write_saved_model(tmp_path / "model", branch_of_tensorflow_1(read=True))
 

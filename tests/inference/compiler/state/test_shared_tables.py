@@ -1,4 +1,4 @@
-"""Tables that a call changes are refused; those that it makes for itself aren't."""
+"""Tables that a call changes are refused, except those that it makes itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_table_that_requests_fill_is_refused(tmp_path: Path) -> None:
+def test_table_filled_by_requests_is_refused(tmp_path: Path) -> None:
     module = tf.Module()
     module.table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
 
@@ -33,7 +33,7 @@ def test_a_table_that_requests_fill_is_refused(tmp_path: Path) -> None:
         compile_path(tmp_path / "model", tmp_path / "artifact")
 
 
-def test_a_table_that_the_call_makes_may_be_filled(tmp_path: Path) -> None:
+def test_table_made_by_the_call_may_be_filled(tmp_path: Path) -> None:
     def seen(words: Any) -> dict[str, Any]:
         table = tf.raw_ops.AnonymousMutableHashTable(
             key_dtype=tf.string, value_dtype=tf.int64

@@ -1,4 +1,4 @@
-"""Models that keep state from call to call: each request is a fresh model's."""
+"""Models that keep state from call to call: each request starts from fresh state."""
 
 from __future__ import annotations
 
@@ -95,9 +95,7 @@ def only(answers: dict[str, Array]) -> Array:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_each_request_is_answered_as_by_a_fresh_model(
-    tmp_path: Path, name: str
-) -> None:
+def test_each_request_starts_from_fresh_state(tmp_path: Path, name: str) -> None:
     model = MODELS[name]()
     path = saved(model, tmp_path)
     first, other = rows(model), rows(model, seed=1)
@@ -111,7 +109,7 @@ def test_each_request_is_answered_as_by_a_fresh_model(
 
 
 @pytest.mark.parametrize("name", ["lstm_of_keras_2", "two_layers", "both_ways"])
-def test_a_client_may_carry_the_state_on(tmp_path: Path, name: str) -> None:
+def test_client_can_carry_the_state(tmp_path: Path, name: str) -> None:
     model = MODELS[name]()
     path = saved(model, tmp_path)
     steps = [rows(model, seed) for seed in range(3)]
@@ -138,7 +136,7 @@ PAIR = tf.TensorSpec([2], tf.float32, name="x")
 
 
 class Counter(tf.Module):  # type: ignore[misc]
-    """Counts its calls, twice in each: once before the answer, once after."""
+    """A module that counts its calls, once before and once after the output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +152,7 @@ class Counter(tf.Module):  # type: ignore[misc]
         return {"y": x * before + self.seen, "left": self.calls.read_value()}
 
 
-def test_reads_see_the_writes_of_their_own_call(tmp_path: Path) -> None:
+def test_reads_see_writes_of_the_same_call(tmp_path: Path) -> None:
     module = Counter()
     tf.saved_model.save(module, tmp_path / "model", signatures=module.count)
     inputs = np.ones((1, 2), "float32")
@@ -167,7 +165,7 @@ def test_reads_see_the_writes_of_their_own_call(tmp_path: Path) -> None:
             np.testing.assert_allclose(answers["left"], 7.0)
 
 
-def test_an_export_of_a_stateful_model_keeps_none(tmp_path: Path) -> None:
+def test_exported_stateful_model_keeps_no_state(tmp_path: Path) -> None:
     model = MODELS["gru_of_keras_3"]()
     inputs = rows(model)
     model.export(tmp_path / "model", verbose=False)
@@ -182,7 +180,7 @@ def test_an_export_of_a_stateful_model_keeps_none(tmp_path: Path) -> None:
 
 
 class Sometimes(tf.Module):  # type: ignore[misc]
-    """Writes in a branch that is taken for large inputs alone."""
+    """A module that writes in a branch taken only for large inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,7 +194,7 @@ class Sometimes(tf.Module):  # type: ignore[misc]
         return x * 2.0
 
 
-def test_writes_in_a_branch_that_nobody_reads(tmp_path: Path) -> None:
+def test_unread_writes_in_a_branch_are_dropped(tmp_path: Path) -> None:
     module = Sometimes()
     tf.saved_model.save(module, tmp_path / "model", signatures=module.note)
 
@@ -205,7 +203,7 @@ def test_writes_in_a_branch_that_nobody_reads(tmp_path: Path) -> None:
         np.testing.assert_allclose(only(answers), [2.0, 2.0])
 
 
-def test_state_that_is_not_there_can_not_be_carried(tmp_path: Path) -> None:
+def test_carry_state_without_state_is_refused(tmp_path: Path) -> None:
     path = saved(stack(keras, (2, 3), keras.layers.Dense(1)), tmp_path)
 
     with pytest.raises(InvalidSidecar, match="keeps none that could be carried"):

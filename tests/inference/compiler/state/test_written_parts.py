@@ -1,4 +1,4 @@
-"""Writes of a part of a variable, and reads of its rows, within one call."""
+"""Partial writes of a variable, and reads of its rows, within one call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAIR = tf.TensorSpec([1, 2], tf.float32, name="x")
 
 
 class Memory(tf.Module):  # type: ignore[misc]
-    """Writes `x` into rows of its memory, and gives rows of before and after."""
+    """A module that writes `x` into rows, and returns rows of before and after."""
 
     def __init__(self, write: Write) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def ask(served: Servable, **inputs: Array) -> dict[str, Array]:
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_part_is_written_and_carried_on(tmp_path: Path, name: str) -> None:
+def test_partial_write_is_carried(tmp_path: Path, name: str) -> None:
     module = Memory(WRITES[name])
     tf.saved_model.save(module, tmp_path / "model", signatures=module.answer)
     beside = tmp_path / "model.toml"
@@ -84,7 +84,7 @@ def test_a_part_is_written_and_carried_on(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(again[key], first[key])
 
 
-def test_more_writes_in_one_call_than_python_has_frames() -> None:
+def test_many_writes_exceed_no_recursion_limit() -> None:
     with tf.Graph().as_default() as graph:
         handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], name="sum")
         last = tf.no_op()
@@ -102,7 +102,7 @@ def test_more_writes_in_one_call_than_python_has_frames() -> None:
     assert sum(node.op == "AddV2" for node in graph_def.node) == 1200
 
 
-def test_a_write_that_has_no_other_form_is_refused(tmp_path: Path) -> None:
+def test_write_without_functional_form_is_refused(tmp_path: Path) -> None:
     module = Memory(lambda rows, x: rows.scatter_mul(tf.IndexedSlices(x, [1])))
     tf.saved_model.save(module, tmp_path / "model", signatures=module.answer)
 
@@ -110,7 +110,7 @@ def test_a_write_that_has_no_other_form_is_refused(tmp_path: Path) -> None:
         compile_path(tmp_path / "model", tmp_path / "artifact")
 
 
-def test_references_of_tensorflow_1_that_are_written_are_refused(
+def test_written_tf1_reference_is_refused(
     tmp_path: Path,
 ) -> None:
     def build() -> Any:

@@ -42,7 +42,7 @@ def array(kind: str, *values: object) -> Array:
 
 @pytest.fixture(scope="module")
 def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servable]:
-    """Gives back what it is given, in every dtype."""
+    """Build a graph that returns its inputs, in every dtype."""
     artifact = compile_graph(tmp_path_factory.mktemp("echo"), one_of_each)
 
     with Servable(artifact) as servable:
@@ -50,7 +50,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servable]:
 
 
 def answered(echo: Servable, kind: str, got: Array, wanted: Array) -> float | None:
-    """What comparing says where the model gives `got` and the source gave `wanted`."""
+    """Return the result of comparing outputs `got` with the source's `wanted`."""
     run = attempt_of(echo, kind, got, wanted)
     return compare(echo, run)
 
@@ -89,11 +89,13 @@ def attempt_of(echo: Servable, kind: str, got: Array, wanted: Array) -> SampleRu
         pytest.param("string", [b"\xff\x00"], [b"\xff\x00"], id="string"),
     ],
 )
-def test_close_enough(echo: Servable, kind: str, got: Any, wanted: Any) -> None:
+def test_outputs_within_tolerance_agree(
+    echo: Servable, kind: str, got: Any, wanted: Any
+) -> None:
     answered(echo, kind, array(kind, *got), array(kind, *wanted))
 
 
-def test_the_largest_difference_is_told(echo: Servable) -> None:
+def test_largest_difference_is_returned(echo: Servable) -> None:
     got = array("float32", 1e5, 0.5, np.inf, np.nan)
     wanted = array("float32", 1e5, 0.75, np.inf, np.nan)
 
@@ -121,23 +123,25 @@ def test_the_largest_difference_is_told(echo: Servable) -> None:
         pytest.param("float32", [1.0], [1.0, 1.0], id="another shape"),
     ],
 )
-def test_too_far(echo: Servable, kind: str, got: Any, wanted: Any) -> None:
+def test_outputs_beyond_tolerance_differ(
+    echo: Servable, kind: str, got: Any, wanted: Any
+) -> None:
     with pytest.raises(Mismatch, match="signature 'serving_default' differs by"):
         answered(echo, kind, array(kind, *got), array(kind, *wanted))
 
 
-def test_another_dtype_is_too_far(echo: Servable) -> None:
+def test_other_dtype_differs(echo: Servable) -> None:
     with pytest.raises(Mismatch):
         answered(echo, "float32", floats(2), floats(2).astype("float64"))
 
 
-def test_what_changes_from_call_to_call_is_run_and_not_compared(echo: Servable) -> None:
+def test_nondeterministic_outputs_are_not_compared(echo: Servable) -> None:
     run = attempt_of(echo, "float32", floats(2), floats(2) + 1)
 
     assert compare(echo, replace(run, deterministic=False)) is None
 
 
-def test_samples_are_found_where_only_some_sizes_fit(tmp_path: Path) -> None:
+def test_samples_of_fitting_sizes_are_found(tmp_path: Path) -> None:
     def picky() -> None:
         image = rows("image", None, None, 3)
         tf.reshape(tf.reshape(image, [-1, 224 * 224 * 3]), [-1], name="pixels")
@@ -153,7 +157,7 @@ def test_samples_are_found_where_only_some_sizes_fit(tmp_path: Path) -> None:
     )
 
 
-def test_a_source_that_takes_no_sample(tmp_path: Path) -> None:
+def test_source_rejects_every_sample(tmp_path: Path) -> None:
     def impossible() -> None:
         tf.reshape(rows("x", None), [7, 11, 13], name="y")
 
@@ -165,7 +169,7 @@ def test_a_source_that_takes_no_sample(tmp_path: Path) -> None:
     assert "1001" in refusal.reason
 
 
-def test_a_source_that_answers_at_random_isnt_steady(tmp_path: Path) -> None:
+def test_random_outputs_are_not_deterministic(tmp_path: Path) -> None:
     with source_of(tmp_path, random_op) as source:
         run = run_samples(source, source.signatures["serving_default"])
 
@@ -217,7 +221,7 @@ def one_answer() -> None:
 
 
 def pairs() -> None:
-    """Twice as many rows as went in."""
+    """Build a graph that returns twice as many rows as it gets."""
     x = rows("x", 4)
     tf.concat([x, x], 0, name="y")
 

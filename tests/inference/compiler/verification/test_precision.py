@@ -59,7 +59,7 @@ def called(x: Any) -> Any:
         pytest.param(tf.identity, 8, id="nothing"),
     ],
 )
-def test_the_narrowest_float_on_the_way_counts(
+def test_narrowest_float_on_the_path_counts(
     tmp_path: Path, build: Callable[[Any], Any], nbytes: int
 ) -> None:
     def graph() -> None:
@@ -70,7 +70,7 @@ def test_the_narrowest_float_on_the_way_counts(
         assert rounding(source.graph_def, signature)["y"] == nbytes
 
 
-def test_each_output_counts_for_itself(tmp_path: Path) -> None:
+def test_precision_is_found_per_output(tmp_path: Path) -> None:
     def graph() -> None:
         x = rows("x", 4)
         tf.identity(product(x, tf.float16), name="rough")
@@ -83,11 +83,10 @@ def test_each_output_counts_for_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
 @pytest.mark.parametrize("activation", [tf.nn.relu, tf.nn.gelu, tf.nn.silu])
-def test_mixed_precision_is_optimised_and_joined_on_any_machine(
+def test_mixed_precision_is_optimised_and_batchable(
     tmp_path: Path, kind: str, activation: Callable[[Any], Any]
 ) -> None:
-    """Its answers are float32, and right kernels differ by more than float32's last
-    digits."""
+    """Correct kernels differ by more than the rounding of the float32 outputs."""
     wide, head = floats(8, 64), floats(64, 2)
 
     def graph() -> None:

@@ -1,4 +1,4 @@
-"""Models without kernels on a CPU are refused, not served to fail at each call."""
+"""Models without CPU kernels are refused, not served to fail at each call."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def compiled(path: Path, folder: Path) -> Artifact:
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_what_can_not_run_is_refused_with_its_operation_and_a_cure(
+def test_missing_kernel_is_refused_with_operation_and_remedy(
     tmp_path: Path, name: str
 ) -> None:
     build, said = GRAPHS[name]
@@ -95,7 +95,7 @@ def test_what_can_not_run_is_refused_with_its_operation_and_a_cure(
 
 
 class Two(tf.Module):  # type: ignore[misc]
-    """A signature that runs, and one that only runs on a GPU."""
+    """A module with a signature that runs, and one that only runs on a GPU."""
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")]
@@ -110,7 +110,7 @@ class Two(tf.Module):  # type: ignore[misc]
         return {"y": recurrent(x)}
 
 
-def test_a_signature_that_can_not_run_leaves_the_others(tmp_path: Path) -> None:
+def test_signature_without_kernel_is_left_out(tmp_path: Path) -> None:
     module = Two()
     signatures = {"double": module.double, "serving_default": module.fast}
     tf.saved_model.save(module, tmp_path / "model", signatures=signatures)
@@ -122,9 +122,9 @@ def test_a_signature_that_can_not_run_leaves_the_others(tmp_path: Path) -> None:
 
 
 def behind(x: Any, work: Callable[[Any], Any]) -> Any:
-    """`work` in a function, which TensorFlow makes ready when it is called first.
+    """Build `work` in a function, which TensorFlow instantiates at its first call.
 
-    No made-up input passes what comes before.
+    No generated input passes the operations before it.
     """
     fits_none = tf.reshape(tf.reshape(x, [7, 4, 11]), [-1, 4])
     return tf.function(work)(fits_none)
@@ -157,7 +157,7 @@ UNREACHED: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", UNREACHED)
-def test_what_no_sample_reaches_is_refused_all_the_same(
+def test_missing_kernel_behind_rejected_samples_is_refused(
     tmp_path: Path, name: str
 ) -> None:
     work, said = UNREACHED[name]
@@ -183,9 +183,7 @@ RUNNING: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", RUNNING)
-def test_what_may_run_is_served_though_no_sample_fits(
-    tmp_path: Path, name: str
-) -> None:
+def test_model_without_accepted_sample_is_served(tmp_path: Path, name: str) -> None:
     path = frozen(tmp_path / "model.pb", lambda x: behind(x, RUNNING[name]))
     manifest = compiled(path, tmp_path).read_manifest()
 
@@ -200,8 +198,8 @@ BRANCHES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", BRANCHES)
-def test_a_branch_that_can_not_run_leaves_the_model(tmp_path: Path, name: str) -> None:
-    """The function of a branch is made ready when it is called, or never."""
+def test_missing_kernel_in_a_branch_is_accepted(tmp_path: Path, name: str) -> None:
+    """A branch's function is instantiated when it is first called, or never."""
     slow = tf.function(lambda x: tf.reduce_sum(recurrent(x)) + x)
 
     def build(x: Any) -> Any:
@@ -220,7 +218,7 @@ def compiled_model(folder: Path, build: Callable[[Any], Any]) -> Servable:
     return Servable(compiled(frozen(folder / "model.pb", build), folder))
 
 
-def test_an_error_of_the_inputs_is_none_of_the_machine() -> None:
+def test_input_error_is_not_a_missing_kernel() -> None:
     with tf.Graph().as_default(), tf1.Session() as session:
         x = tf1.placeholder(tf.float32, None, "x")
 

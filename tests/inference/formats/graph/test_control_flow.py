@@ -50,7 +50,7 @@ def scanned(x: Any) -> Any:
 
 
 def recurrent(x: Any) -> Any:
-    """Its counter and its state are left over: only the written rows are read."""
+    """Build a loop whose counter and state are unused: only its rows are read."""
     steps = tf.shape(x)[0]
     written = tf.TensorArray(tf.float32, steps)
     *_, written = tf.while_loop(
@@ -117,7 +117,7 @@ BODIES = [
 
 
 def freeze(path: Path, body: Body, *, lower: bool) -> Callable[[Array], Array]:
-    """Write what TensorFlow 2 freezes; gives its own answers."""
+    """Write a graph frozen by TensorFlow 2; return its own outputs."""
     function = tf.function(body).get_concrete_function(
         tf.TensorSpec([None, 3], tf.float32, name="x")
     )
@@ -132,7 +132,7 @@ def outputs_of(path: Path) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("lower", [True, False], ids=["lowered", "functional"])
 @pytest.mark.parametrize("body", BODIES)
-def test_only_the_result_of_control_flow_is_an_output(
+def test_only_results_of_control_flow_are_outputs(
     tmp_path: Path, body: Body, lower: bool
 ) -> None:
     freeze(tmp_path / "model.pb", body, lower=lower)
@@ -141,7 +141,7 @@ def test_only_the_result_of_control_flow_is_an_output(
 
 
 @pytest.mark.parametrize("body", [recurrent, chosen, loop_in_a_branch])
-def test_lowered_control_flow_answers_as_its_source(tmp_path: Path, body: Body) -> None:
+def test_lowered_control_flow_matches_its_source(tmp_path: Path, body: Body) -> None:
     right = freeze(tmp_path / "model.pb", body, lower=True)
     artifact = compile_path(tmp_path / "model.pb", tmp_path / "artifact")
 
@@ -154,7 +154,7 @@ def test_lowered_control_flow_answers_as_its_source(tmp_path: Path, body: Body) 
 
 
 def freeze_old(path: Path, body: Body, result: str) -> None:
-    """Write what TensorFlow 1 freezes down to the operation whose name begins so."""
+    """Write a graph frozen by TensorFlow 1 down to the operation with this prefix."""
     with old_control_flow():
         write_graph(path, lambda: tf.identity(body(rows("x", 3)), name="result"))
 
@@ -165,13 +165,13 @@ def freeze_old(path: Path, body: Body, result: str) -> None:
 
 
 @pytest.mark.parametrize("body", [mapped, branched, first_true, nested])
-def test_old_control_flow_has_its_result_as_output(tmp_path: Path, body: Body) -> None:
+def test_tf1_control_flow_result_is_the_output(tmp_path: Path, body: Body) -> None:
     freeze_old(tmp_path / "model.pb", body, "result")
 
     assert outputs_of(tmp_path / "model.pb") == ("result:0",)
 
 
-def test_the_end_of_an_old_loop_is_an_output_where_it_was_asked_for(
+def test_fetched_end_of_a_tf1_loop_is_an_output(
     tmp_path: Path,
 ) -> None:
     freeze_old(tmp_path / "model.pb", nested, "while/Exit")
@@ -179,7 +179,7 @@ def test_the_end_of_an_old_loop_is_an_output_where_it_was_asked_for(
     assert outputs_of(tmp_path / "model.pb") == ("while/Exit_1:0",)
 
 
-def test_the_number_of_the_branch_taken_is_no_output(tmp_path: Path) -> None:
+def test_branch_index_is_not_an_output(tmp_path: Path) -> None:
     with old_control_flow():
         write_graph(tmp_path / "model.pb", lambda: branched(rows("x", 3)))
 
@@ -187,7 +187,7 @@ def test_the_number_of_the_branch_taken_is_no_output(tmp_path: Path) -> None:
     assert output.endswith("Merge:0")
 
 
-def test_what_a_branch_leaves_unused_is_no_output(tmp_path: Path) -> None:
+def test_unused_branch_result_is_not_an_output(tmp_path: Path) -> None:
     def build() -> None:
         x = rows("x", 3)
 
@@ -206,9 +206,7 @@ def test_what_a_branch_leaves_unused_is_no_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body", [each for each in BODIES if each not in (recurrent, branched_by_variable)]
 )
-def test_what_is_left_over_in_a_graph_that_nobody_cut_down_is_no_output(
-    tmp_path: Path, body: Body
-) -> None:
+def test_unused_loop_variable_is_not_an_output(tmp_path: Path, body: Body) -> None:
     path = write_graph(
         tmp_path / "model.pb", lambda: tf.identity(body(rows("x", 3)), name="y")
     )
@@ -216,7 +214,7 @@ def test_what_is_left_over_in_a_graph_that_nobody_cut_down_is_no_output(
     assert outputs_of(path) == ("y:0",)
 
 
-def test_results_of_a_loop_are_outputs_where_nothing_reads_any(tmp_path: Path) -> None:
+def test_unread_loop_results_are_outputs(tmp_path: Path) -> None:
     def build() -> None:
         tf.while_loop(
             lambda step, _: step < 3,

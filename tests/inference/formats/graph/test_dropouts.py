@@ -1,4 +1,4 @@
-"""Numbers that set dropout: by default they are what keeps all."""
+"""Numbers that set dropout: by default they keep all elements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def kept(x: Any, setting: Any) -> Any:
 
 
 def kept_as_of_old(x: Any, setting: Any) -> Any:
-    """TensorFlow 1's own until 1.12."""
+    """Build dropout as TensorFlow 1 did until 1.12."""
     return x / setting * tf.floor(setting + tf.random.uniform(tf.shape(x)))
 
 
@@ -35,10 +35,10 @@ def lost(x: Any, setting: Any) -> Any:
     ("build", "value"), [(kept, 1.0), (kept_as_of_old, 1.0), (lost, 0.0)]
 )
 @pytest.mark.parametrize("name", ["p", "dropout"])
-def test_dropout_that_a_number_sets_keeps_all(
+def test_dropout_setting_keeps_all_by_default(
     tmp_path: Path, build: Build, value: float, shape: Any, name: str
 ) -> None:
-    """By its use: `dropout` is a name for both."""
+    """By its use: both kinds of settings are called `dropout`."""
     right = write_trained(
         tmp_path / "model.pb",
         lambda x: build(x, tf1.placeholder(tf.float32, shape, name)),
@@ -63,7 +63,7 @@ def test_dropout_that_a_number_sets_keeps_all(
         ("gain", None),
     ],
 )
-def test_a_setting_whose_use_is_unclear_is_told_by_its_name(
+def test_unclear_setting_is_judged_by_name(
     tmp_path: Path, name: str, value: float | None
 ) -> None:
     write_trained(
@@ -76,8 +76,8 @@ def test_a_setting_whose_use_is_unclear_is_told_by_its_name(
         assert defaults(source)[name] == value
 
 
-def test_chance_that_chooses_is_no_dropout(tmp_path: Path) -> None:
-    """As an agent explores: with 1 it would never do what it has learned."""
+def test_random_choice_is_not_dropout(tmp_path: Path) -> None:
+    """An agent explores so: with 1 it would never use what it has learned."""
 
     def build(x: Any) -> Any:
         share = tf1.placeholder(tf.float32, [], "share")

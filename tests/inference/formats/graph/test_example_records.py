@@ -19,7 +19,7 @@ KINDS = ("int64", "float32", "string")
 
 
 def parser(*, old: bool) -> Any:
-    """A graph that parses `FEATURES`, by the operation of TensorFlow 1 or 2."""
+    """Return a graph that parses `FEATURES`, by the operation of TensorFlow 1 or 2."""
     graph = tf.Graph()
 
     with graph.as_default():
@@ -49,7 +49,7 @@ def parser(*, old: bool) -> Any:
 
 
 @pytest.mark.parametrize("old", [True, False], ids=["ParseExample", "V2"])
-def test_records_are_parsed_by_the_graph_they_were_made_for(old: bool) -> None:
+def test_graph_parses_its_records(old: bool) -> None:
     graph = parser(old=old)
     (records,) = example_records(graph.as_graph_def())
 
@@ -63,7 +63,7 @@ def test_records_are_parsed_by_the_graph_they_were_made_for(old: bool) -> None:
     assert name.tolist() == [[b"a"], [b"b"]]
 
 
-def test_other_graphs_have_none() -> None:
+def test_other_graphs_have_no_records() -> None:
     graph = tf.Graph()
 
     with graph.as_default():
@@ -72,7 +72,7 @@ def test_other_graphs_have_none() -> None:
     assert example_records(graph.as_graph_def()) == []
 
 
-def test_records_differ_so_that_batching_can_be_proven() -> None:
+def test_records_of_one_operation_differ() -> None:
     (records,) = example_records(parser(old=False).as_graph_def())
 
     assert len(set(records)) == len(records) == 2

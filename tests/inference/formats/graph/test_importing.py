@@ -1,4 +1,4 @@
-"""Attributes beyond a node's operation: dropped where they are stale."""
+"""Attributes that a node's operation doesn't have: dropped if stale."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def write(path: Path, change: Change) -> None:
     "change",
     [wrong_size, too_few, too_many, gone_neighbour, new_empty_text, new_empty_list],
 )
-def test_what_is_stale_or_empty_is_dropped(tmp_path: Path, change: Change) -> None:
+def test_stale_or_empty_attributes_are_dropped(tmp_path: Path, change: Change) -> None:
     write(tmp_path / "model.pb", change)
 
     with open_source(tmp_path / "model.pb", Sidecar()) as source:
@@ -78,8 +78,8 @@ def test_what_is_stale_or_empty_is_dropped(tmp_path: Path, change: Change) -> No
     assert signature.outputs["y"].shape == (None, 1)
 
 
-def test_an_unknown_attribute_that_says_something_is_noted(tmp_path: Path) -> None:
-    """TensorFlow only has a line in its log for it."""
+def test_unknown_attribute_with_a_value_is_noted(tmp_path: Path) -> None:
+    """TensorFlow only writes a line to its log."""
 
     def change(nodes: Any) -> None:
         nodes["y"].attr["negated"].b = True
@@ -91,7 +91,7 @@ def test_an_unknown_attribute_that_says_something_is_noted(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("value", "taken"), [(True, True), (False, False)])
-def test_a_saved_model_says_what_the_default_of_a_new_attribute_is(
+def test_saved_model_has_the_default_of_a_new_attribute(
     tmp_path: Path, value: bool, taken: bool
 ) -> None:
     def sides() -> Any:

@@ -1,4 +1,4 @@
-"""Inputs that are the number of rows: the graph counts where nobody says."""
+"""Inputs that are the number of rows: counted by the graph unless sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def placed(x: Any, count: Any) -> Any:
 
 
 def joined(x: Any, count: Any) -> Any:
-    """As `zero_state` of TensorFlow 1 does it."""
+    """Build a state as `zero_state` of TensorFlow 1 does."""
     sizes = tf.concat([tf.expand_dims(count, 0), tf.constant([4])], 0)
     return tf.concat([x, tf.zeros(sizes)], 1)
 
@@ -75,7 +75,7 @@ def test_rows_are_counted(tmp_path: Path, build: Build, kind: str, name: str) ->
     np.testing.assert_allclose(given["result"], right, atol=1e-5)
 
 
-def test_a_request_may_set_it_and_rows_are_joined_where_none_does(
+def test_row_count_may_be_sent_and_is_optional(
     tmp_path: Path,
 ) -> None:
     artifact = compile_graph(
@@ -104,7 +104,7 @@ def test_a_request_may_set_it_and_rows_are_joined_where_none_does(
     assert artifact.read_manifest().signatures["serving_default"].batchable
 
 
-def test_the_sidecar_may_fix_it(tmp_path: Path) -> None:
+def test_row_count_may_be_fixed_by_the_sidecar(tmp_path: Path) -> None:
     write_trained(
         tmp_path / "model.pb",
         lambda x: placed(x, PLACEHOLDERS["scalar"]("batch_size")),
@@ -116,14 +116,14 @@ def test_the_sidecar_may_fix_it(tmp_path: Path) -> None:
 
 
 def stepped(x: Any, count: Any) -> Any:
-    """A number of steps sizes nothing by itself."""
+    """Build a number of steps, which isn't the size of anything by itself."""
     return tf.while_loop(
         lambda step, _: step < count, lambda step, value: (step + 1, value * 2), (0, x)
     )[1]
 
 
 def tiled(x: Any, count: Any) -> Any:
-    """It leads the sizes of what is filled, and does something else."""
+    """Build a size that is also used for something else."""
     return tf.fill([count, 4], 1.0) * tf.cast(count, tf.float32) + x
 
 
@@ -132,7 +132,7 @@ def widened(x: Any, count: Any) -> Any:
 
 
 @pytest.mark.parametrize("build", [stepped, tiled, widened])
-def test_another_number_must_be_sent(tmp_path: Path, build: Build) -> None:
+def test_other_numbers_are_required(tmp_path: Path, build: Build) -> None:
     write_trained(
         tmp_path / "model.pb",
         lambda x: build(x, PLACEHOLDERS["scalar"]("count")),

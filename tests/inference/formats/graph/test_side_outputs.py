@@ -1,4 +1,4 @@
-"""Ends of published graphs that answer nothing are no outputs."""
+"""Side outputs of published graphs aren't served."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def sized(x: Any) -> Any:
 
 @pytest.mark.parametrize("lowered", [True, False])
 @pytest.mark.parametrize("build", [asserted, asserted_twice, sized])
-def test_the_answer_is_the_one_output(
+def test_side_outputs_are_dropped(
     tmp_path: Path, build: Callable[[Any], Any], *, lowered: bool
 ) -> None:
     function = tf.function(build, input_signature=[ROWS]).get_concrete_function()

@@ -18,7 +18,7 @@ VALUES = np.array([10, 20, 30])
 
 
 def reference_table() -> Any:
-    """TensorFlow 1's: the handle is a reference to a string."""
+    """Build a table of TensorFlow 1, whose handle is a reference to a string."""
     table = tf.raw_ops.HashTable(
         key_dtype=tf.string, value_dtype=tf.int64, shared_name="/home/someone/words"
     )
@@ -59,9 +59,7 @@ def filled(table: Any, fill: Any) -> Any:
 @pytest.mark.parametrize(
     "make", [reference_table, static_table, mutable_table, dense_table]
 )
-def test_the_artifact_holds_keys_and_values(
-    tmp_path: Path, make: Callable[[], Any]
-) -> None:
+def test_artifact_has_keys_and_values(tmp_path: Path, make: Callable[[], Any]) -> None:
     def build() -> Any:
         words = rows("words", dtype="string")
         table, find = make()

@@ -44,7 +44,7 @@ def looked_up() -> None:
 
 
 def looked_up_as_keras_does() -> None:
-    """Negative ids count from the end; ids are cast to begin with."""
+    """Build a lookup with a cast, and ids from the end for negative ones."""
     wide = tf.cast(ids(), "int64")
     tf.gather(table(), tf.where(wide < 0, wide + TABLE, wide), name="y")
 
@@ -119,7 +119,7 @@ def test_ids_are_below_the_number_of_rows(build: Build) -> None:
     assert hint(build).count == TABLE
 
 
-def test_the_smallest_table_counts() -> None:
+def test_smallest_table_bounds_the_ids() -> None:
     def two() -> None:
         x = ids()
         tf.gather(table(), x)
@@ -128,7 +128,7 @@ def test_the_smallest_table_counts() -> None:
     assert hint(two).count == 7
 
 
-def test_a_table_of_unknown_size_says_nothing() -> None:
+def test_table_of_unknown_size_gives_no_hint() -> None:
     def unknown() -> None:
         handle = tf.raw_ops.VarHandleOp(dtype="float32", shape=None)
         x = ids()
@@ -138,7 +138,7 @@ def test_a_table_of_unknown_size_says_nothing() -> None:
     assert hint(unknown).count is None
 
 
-def test_what_is_computed_is_no_index_of_the_input() -> None:
+def test_computed_indices_give_no_hint() -> None:
     def hashed() -> None:
         tf.gather(table(), tf.math.floormod(ids() * 7, 11), name="y")
 
@@ -181,7 +181,7 @@ def turned_about(x: Any) -> Any:
         (turned_about, 30, None),
     ],
 )
-def test_the_range_is_the_asserted_one(
+def test_asserted_range_is_used(
     check: Any, low: float | None, high: float | None
 ) -> None:
     found = hint(asserted(check))
@@ -189,7 +189,7 @@ def test_the_range_is_the_asserted_one(
     assert (found.low, found.high) == (low, high)
 
 
-def test_without_an_assertion_a_comparison_bounds_nothing() -> None:
+def test_comparison_without_assertion_gives_no_bound() -> None:
     def rectified() -> None:
         x = rows("x", 4)
         tf.where(x > 0.0, x, 0.1 * x, name="y")
@@ -197,7 +197,7 @@ def test_without_an_assertion_a_comparison_bounds_nothing() -> None:
     assert hint(rectified) == Hint()
 
 
-def test_where_each_position_meets_each_lengths_are_bounded() -> None:
+def test_attention_bounds_lengths() -> None:
     def attention() -> None:
         x = rows("x", None, 4)
         tf.matmul(x, x, transpose_b=True, name="y")
@@ -205,7 +205,7 @@ def test_where_each_position_meets_each_lengths_are_bounded() -> None:
     assert hints(attention).largest == 1024
 
 
-def test_a_function_that_calls_itself_ends() -> None:
+def test_recursive_function_terminates() -> None:
     with tf.Graph().as_default() as graph:
         looked_up_in_a_function()
 
@@ -230,7 +230,7 @@ def test_a_function_that_calls_itself_ends() -> None:
         lambda node, body: [each.ClearField("attr") for each in body.node_def],
     ],
 )
-def test_a_damaged_graph_says_nothing(damage: Callable[[Any, Any], object]) -> None:
+def test_damaged_graph_gives_no_hints(damage: Callable[[Any, Any], object]) -> None:
     with tf.Graph().as_default() as graph:
         looked_up_in_a_function()
 

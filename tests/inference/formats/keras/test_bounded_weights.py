@@ -38,7 +38,7 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize("version", [KERAS_2, KERAS_3])
-def test_weights_are_refused_before_they_are_made(tmp_path: Path, version: str) -> None:
+def test_weights_are_refused_before_creation(tmp_path: Path, version: str) -> None:
     config = sequential(*HIDDEN)
 
     if version == KERAS_2:
@@ -54,7 +54,7 @@ def test_weights_are_refused_before_they_are_made(tmp_path: Path, version: str) 
         open_source(path, read_sidecar(None), Permissions()).__enter__()
 
 
-def test_a_zip_is_held_to_the_same(tmp_path: Path) -> None:
+def test_weights_of_a_zip_are_limited(tmp_path: Path) -> None:
     stack = [own(each["class_name"], **each["config"]) for each in HIDDEN]
     path = zip_file(tmp_path / "model.keras", members(sequential(*stack)))
 
@@ -63,7 +63,7 @@ def test_a_zip_is_held_to_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
-def test_all_weights_are_counted_exactly(library: ModuleType) -> None:
+def test_weights_are_counted_exactly(library: ModuleType) -> None:
     def build() -> None:
         stack = [library.layers.LSTM(3), library.layers.Dense(2)]
         library.Sequential(stack).build((None, 5, 4))

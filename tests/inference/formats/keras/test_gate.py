@@ -1,4 +1,4 @@
-"""The gate before Keras, where there is no Keras: importing it fails in a child."""
+"""The gate in front of Keras, tested in a child where importing Keras fails."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ print(json.dumps(said))
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the gate says of each crafted file, without Keras and TensorFlow."""
+    """Return the gate's error for each crafted file, without Keras and TensorFlow."""
     root = tmp_path_factory.mktemp("crafted")
     done = subprocess.run(
         [sys.executable, "-c", CHILD, root, *(module.__name__ for module in MODULES)],
@@ -94,23 +94,23 @@ def test_a_crafted_file_is_refused_without_keras(case, said) -> None:  # type: i
     assert text.startswith(("model.h5", "model.keras", "model.json", "The arch"))
 
 
-def test_a_plain_reader_takes_another_files_numbers(tmp_path: Path) -> None:
-    """So the danger is real, and silent: h5py follows the link."""
+def test_plain_reader_follows_external_links(tmp_path: Path) -> None:
+    """The danger is real and silent: h5py follows the link."""
     path = hdf5.edited(hdf5.external_link)(tmp_path, tmp_path / "canary")
 
     with h5py.File(path) as file:
         assert file[hdf5.KERNEL][0, 0] == 42.0
 
 
-def test_a_plain_reader_takes_another_files_bytes(tmp_path: Path) -> None:
+def test_plain_reader_reads_external_storage(tmp_path: Path) -> None:
     path = hdf5.edited(hdf5.external_storage)(tmp_path, tmp_path / "canary")
 
     with h5py.File(path) as file:
         assert file[hdf5.KERNEL][0, 0] == 42.0
 
 
-def test_the_code_in_a_lambda_is_alive(tmp_path: Path) -> None:
-    """What the corpus carries would write to the canary if anybody called it."""
+def test_code_in_a_lambda_can_run(tmp_path: Path) -> None:
+    """The corpus' code would write to the canary if it were called."""
     code = marshal.loads(base64.b64decode(lambda_code(tmp_path / "canary")))
     FunctionType(code, {})(1)
 
@@ -145,9 +145,10 @@ def test_a_harmless_layer_passes(tmp_path: Path, name: str) -> None:
     admit(zip_file(tmp_path / "model.keras", members(model)), Permissions())
 
 
-def test_how_the_model_was_trained_is_not_looked_at(tmp_path: Path) -> None:
-    """A zip is loaded with `compile=False`, so the loss is never looked up; of a JSON
-    beside weights it is taken out, as Keras would look it up there.
+def test_compile_config_is_not_screened(tmp_path: Path) -> None:
+    """The loss is never looked up.
+
+    A zip is loaded with `compile=False`, and a JSON beside weights without the loss.
     """
     loss = {"compile_config": {"loss": function("my_losses", "mine")}}
     model = sequential() | loss
@@ -159,7 +160,7 @@ def test_how_the_model_was_trained_is_not_looked_at(tmp_path: Path) -> None:
         assert "compile_config" not in admit(path, Permissions()).config
 
 
-def test_a_class_of_another_keras_package_may_be_allowed(tmp_path: Path) -> None:
+def test_class_of_another_keras_package_may_be_allowed(tmp_path: Path) -> None:
     module = "keras_hub.src.layers.modeling.rms_normalization"
     hub = own("RMSNorm", module, name="norm")
     named = hub | {"registered_name": "keras_hub>RMSNorm"}
@@ -173,7 +174,7 @@ def test_a_class_of_another_keras_package_may_be_allowed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("module", ["my_package.layers", None])
-def test_an_allowed_class_that_nobody_can_load_is_said_so(
+def test_allowed_class_that_cannot_be_loaded_is_refused(
     tmp_path: Path, module: str | None
 ) -> None:
     gate = own("Gate", name="gate") | {"module": module, "registered_name": "my>Gate"}
@@ -184,7 +185,7 @@ def test_an_allowed_class_that_nobody_can_load_is_said_so(
 
 
 @pytest.mark.parametrize("name", ["Lambda", "TFSMLayer", "TorchModuleWrapper"])
-def test_what_runs_code_is_never_allowed(tmp_path: Path, name: str) -> None:
+def test_code_is_never_allowed(tmp_path: Path, name: str) -> None:
     path = h5_file(tmp_path / "model.h5", sequential(own(name, name="evil")))
     entries = (name, f"keras.layers>{name}", f"None>{name}")
 
@@ -203,7 +204,7 @@ def test_an_operation_may_be_allowed(tmp_path: Path) -> None:
     admit(path, Permissions(allow_ops=("FancyOp",)))
 
 
-def test_lists_and_dicts_are_counted(
+def test_number_of_lists_and_dicts_is_limited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(screening, "MAX_PLACES", 50)
@@ -213,7 +214,7 @@ def test_lists_and_dicts_are_counted(
         admit(path, Permissions())
 
 
-def test_what_is_no_text_is_shown_as_text(tmp_path: Path) -> None:
+def test_invalid_text_is_shown_printable(tmp_path: Path) -> None:
     """An error crosses a pipe and a log: half a character would break both."""
     path = h5_file(tmp_path / "model.h5", sequential(layer("Ev\ud800il\n", "x")))
 

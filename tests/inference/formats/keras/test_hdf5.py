@@ -1,4 +1,4 @@
-"""What an HDF5 file may hold, beside the crafted files that it may not be."""
+"""The contents that an HDF5 file may have; `tests/crafted` has those that it mayn't."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def screened(
 
 
 def plain(file: Any) -> None:
-    """All that Keras has ever written."""
+    """Write all types that Keras has ever written."""
     file.attrs["model_config"] = "{}"
     file.attrs["fixed"] = np.bytes_(b"text")
     file.attrs["layer_names"] = np.array(["a", "b"], h5py.string_dtype())
@@ -52,14 +52,14 @@ def plain(file: Any) -> None:
     )
 
 
-def test_what_keras_writes_passes_and_is_counted(tmp_path: Path) -> None:
+def test_keras_files_pass_and_are_counted(tmp_path: Path) -> None:
     stored = screened(tmp_path, plain)
 
     assert stored.values == 12 + 5 + 1 + 2 + 2 + 4 + 64
     assert stored.declared_bytes == 48 + 10 + 8 + 2 + 10 + 8 + 512
 
 
-def test_hard_links_may_share_and_go_in_rings(tmp_path: Path) -> None:
+def test_shared_and_cyclic_hard_links_are_accepted(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         group = file.create_group("a")
         group["kernel"] = np.ones(3, "float32")
@@ -70,7 +70,7 @@ def test_hard_links_may_share_and_go_in_rings(tmp_path: Path) -> None:
     assert screened(tmp_path, fill).values == 3
 
 
-def test_the_sum_of_all_is_held_to_the_budget(tmp_path: Path) -> None:
+def test_sum_of_datasets_is_limited_by_the_budget(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         for name in ("a", "b", "c"):
             file[name] = np.ones(1000, "float32")
@@ -81,8 +81,8 @@ def test_the_sum_of_all_is_held_to_the_budget(tmp_path: Path) -> None:
         screened(tmp_path, fill, 11_999)
 
 
-def test_a_thousandth_must_be_stored(tmp_path: Path) -> None:
-    """One chunk of many is written: 4,000 of what is declared."""
+def test_expansion_is_limited(tmp_path: Path) -> None:
+    """One chunk of many is written: 4,000 of the declared bytes."""
 
     def partly(chunks: int) -> Callable[[Any], None]:
         def fill(file: Any) -> None:
@@ -97,7 +97,9 @@ def test_a_thousandth_must_be_stored(tmp_path: Path) -> None:
         screened(tmp_path, partly(1001))
 
 
-def test_objects_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_objects_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hdf5, "MAX_OBJECTS", 10)
 
     def groups(count: int) -> Callable[[Any], None]:
@@ -113,7 +115,7 @@ def test_objects_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         screened(tmp_path, groups(5))
 
 
-def test_an_enumeration_that_is_no_boolean_is_refused(tmp_path: Path) -> None:
+def test_non_boolean_enumeration_is_refused(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         kind = h5py.enum_dtype({"RED": 0, "GREEN": 1}, "i1")
         file.create_dataset("colours", data=[0, 1], dtype=kind)
@@ -123,8 +125,8 @@ def test_an_enumeration_that_is_no_boolean_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [600, 800, 1000, 1400, 2000])
-def test_a_damaged_file_is_refused_in_words(tmp_path: Path, at: int) -> None:
-    """Or passes, where what is damaged is a number: that is for checksums to find."""
+def test_damaged_file_is_refused(tmp_path: Path, at: int) -> None:
+    """It passes if only a number is damaged: checksums find those."""
     with h5py.File(tmp_path / "model.h5", "w") as file:
         plain(file)
 
@@ -139,7 +141,7 @@ def test_a_damaged_file_is_refused_in_words(tmp_path: Path, at: int) -> None:
         assert str(error)
 
 
-def test_no_filter_is_looked_for_outside_the_library(tmp_path: Path) -> None:
+def test_filter_plugins_are_not_loaded(tmp_path: Path) -> None:
     h5py.h5pl.append(str(tmp_path).encode())
 
     screened(tmp_path, plain)

@@ -1,4 +1,4 @@
-"""`.keras` files of Keras 2.12 to 2.15, whose models hold models."""
+"""`.keras` files of Keras 2.12 to 2.15 with nested models."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_models_in_models_are_read(tmp_path: Path, name: str) -> None:
+def test_nested_models_are_read(tmp_path: Path, name: str) -> None:
     model = filled(MODELS[name]())
     path = tmp_path / "model.keras"
     model.save(path)
@@ -86,7 +86,7 @@ def renamed(group: h5py.Group) -> None:
 
 
 def recounted(layers: h5py.Group) -> None:
-    """Count layers with weights twice, as a file of Keras 2.13.1 was seen to do."""
+    """Number layers with weights twice, as in a file of Keras 2.13.1."""
     weighted = [name for name in layers if "vars/0" in layers[name]]
 
     for name in sorted(weighted, reverse=True):
@@ -116,7 +116,7 @@ def as_of_2_13(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["functional", "sequential", "twice", "many"])
-def test_weights_by_their_older_names_are_read(tmp_path: Path, name: str) -> None:
+def test_weights_under_older_names_are_read(tmp_path: Path, name: str) -> None:
     model = filled(MODELS[name]())
     path = tmp_path / "model.keras"
     model.save(path)
@@ -125,7 +125,7 @@ def test_weights_by_their_older_names_are_read(tmp_path: Path, name: str) -> Non
     np.testing.assert_allclose(read_answers(path, model), answers(model), rtol=1e-6)
 
 
-def test_vocabularies_by_their_older_names_are_read(tmp_path: Path) -> None:
+def test_vocabularies_under_older_names_are_read(tmp_path: Path) -> None:
     lookup = L.TextVectorization(output_sequence_length=4)
     lookup.adapt(["a b c", "b d"])
     taken = L.Input((1,), dtype="string")

@@ -1,4 +1,4 @@
-"""Layers of packages that Keras doesn't come with: named, allowed, installed or not."""
+"""Layers of optional packages: named, allowed, installed or not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PACKAGES = {"keras_hub": "keras-hub", "keras_cv": "keras-cv", "keras_nlp": "kera
 
 @pytest.fixture(params=PACKAGES)
 def home(request: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[str]:
-    """A package of such a name, with a layer."""
+    """Install a package of that name, with a layer."""
     name: str = request.param
     (tmp_path / "site" / name).mkdir(parents=True)
     (tmp_path / "site" / name / "__init__.py").touch()
@@ -54,7 +54,7 @@ def home(request: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[str]:
 
 
 def forget(name: str) -> None:
-    """As a process that never imported it."""
+    """Remove it from the imported modules."""
     keras.saving.get_custom_objects().pop(f"{name}>Scale", None)
 
     for module in [each for each in sys.modules if each.partition(".")[0] == name]:
@@ -69,7 +69,7 @@ def scaled(home: str, path: Path) -> tuple[Path, Any]:
     return path, model
 
 
-def test_the_refusal_names_what_to_give(tmp_path: Path, home: str) -> None:
+def test_refusal_names_package_and_option(tmp_path: Path, home: str) -> None:
     path, _ = scaled(home, tmp_path / "model.keras")
 
     with pytest.raises(InvalidModel) as refused:
@@ -81,7 +81,7 @@ def test_the_refusal_names_what_to_give(tmp_path: Path, home: str) -> None:
     assert f"start with --allow-classes '{home}>Scale', or export" in text
 
 
-def test_all_classes_are_named_at_once(tmp_path: Path) -> None:
+def test_refusal_names_all_classes(tmp_path: Path) -> None:
     others = [
         own(name, "keras_hub.src.layers.some", name=name.lower())
         | {"registered_name": f"keras_hub>{name}"}
@@ -93,7 +93,7 @@ def test_all_classes_are_named_at_once(tmp_path: Path) -> None:
         admit(path, Permissions(allow_classes=("keras_hub>Known",)))
 
 
-def test_what_it_names_is_enough(tmp_path: Path, home: str) -> None:
+def test_allowing_the_named_classes_is_enough(tmp_path: Path, home: str) -> None:
     path, model = scaled(home, tmp_path / "model.keras")
     forget(home)
     allowed = Permissions(allow_classes=(f"{home}>Scale",))
@@ -106,7 +106,7 @@ def test_what_it_names_is_enough(tmp_path: Path, home: str) -> None:
     np.testing.assert_allclose(found, samples(model) * [1, 2, 3, 4], rtol=1e-6)
 
 
-def test_what_is_allowed_and_not_installed_is_said_so(
+def test_allowed_class_of_a_missing_package_is_refused(
     tmp_path: Path, home: str, monkeypatch: Any
 ) -> None:
     path, _ = scaled(home, tmp_path / "model.keras")

@@ -1,4 +1,4 @@
-"""Files of Keras 3 in narrow and quantized numbers, against their models' answers."""
+"""Files of Keras 3 in narrow and quantized dtypes, against their models' outputs."""
 
 from __future__ import annotations
 
@@ -90,17 +90,15 @@ NARROW: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NARROW)
-def test_narrow_numbers_are_read_as_they_were_written(
-    tmp_path: Path, name: str, kind: str
-) -> None:
+def test_narrow_floats_are_read_unchanged(tmp_path: Path, name: str, kind: str) -> None:
     model = NARROW[name]()
     path = saved(model, tmp_path / f"model{kind}")
 
     np.testing.assert_array_equal(read_answers(path, model), answers(model))
 
 
-def test_weights_alone_in_the_old_form(tmp_path: Path) -> None:
-    """As tools cut them out of an `.h5`: by the names of the layers."""
+def test_weights_only_file_of_the_old_form(tmp_path: Path) -> None:
+    """As tools extract them from an `.h5`: by the names of the layers."""
     model = dense(dtype="bfloat16")
     model.save(tmp_path / "whole.h5")
     path = tmp_path / "weights.h5"
@@ -170,7 +168,7 @@ def quantized(make: Callable[[], Any], mode: str) -> Any:
         (embedded, "int4"),
     ],
 )
-def test_quantized_models_answer_as_they_did(
+def test_quantized_models_match_their_outputs(
     tmp_path: Path, make: Callable[[], Any], mode: str
 ) -> None:
     model = quantized(make, mode)
@@ -180,7 +178,7 @@ def test_quantized_models_answer_as_they_did(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_quantized_models_are_served_as_they_answer(tmp_path: Path, mode: str) -> None:
+def test_served_quantized_models_match_their_outputs(tmp_path: Path, mode: str) -> None:
     model = quantized(dense, mode)
     path = saved(model, tmp_path / "model.keras")
 
@@ -199,7 +197,7 @@ def test_other_files_of_quantized_models(tmp_path: Path, mode: str, kind: str) -
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["int8", "int4"])
-def test_what_keras_quantizes_inside_a_layer_is_refused_with_a_cure(
+def test_quantized_inner_layer_is_refused_with_remedy(
     tmp_path: Path, mode: str, kind: str
 ) -> None:
     """Keras itself can't read such a file."""
@@ -210,7 +208,7 @@ def test_what_keras_quantizes_inside_a_layer_is_refused_with_a_cure(
         read_answers(path, model)
 
 
-def test_the_cure_of_that_refusal_works(tmp_path: Path) -> None:
+def test_remedy_for_quantized_inner_layer_works(tmp_path: Path) -> None:
     model = quantized(heads, "int8")
     model.export(tmp_path / "exported", verbose=False)
 
@@ -230,7 +228,7 @@ def test_an_h5_of_float8_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["GPTQConfig", "AWQConfig"])
-def test_what_keras_quantizes_with_samples_is_refused(name: str) -> None:
+def test_sample_based_quantization_is_refused(name: str) -> None:
     """Keras 3.15 writes one variable less than it reads."""
     config = {"class_name": name, "module": "keras.quantizers", "config": {}}
 

@@ -1,4 +1,4 @@
-"""What an architecture asks for, by its JSON alone."""
+"""The sizes that an architecture asks for, by its JSON alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Config = dict[str, Any]
 
 
 def asked(*stack: Config, stored: Stored = NOTHING) -> str:
-    """What is said of the layers above a file of few weights."""
+    """Return the error for the layers above a file of few weights."""
     with pytest.raises(InvalidModel) as caught:
         check_sizes(sequential(*stack), stored, "model.h5", None)
 
@@ -61,7 +61,7 @@ def test_features_follow_the_functional_graph() -> None:
         assert "'b' alone for 1,000,000" in asked(*stack[:2], stack[2] | nodes)
 
 
-def test_what_isnt_known_counts_for_one() -> None:
+def test_unknown_sizes_count_as_one() -> None:
     stack = [
         layer("Dense", "a", units=10_000),
         layer("Flatten", "f"),
@@ -76,7 +76,7 @@ def test_what_isnt_known_counts_for_one() -> None:
     check_sizes(sequential(*channels_first), NOTHING, "model.h5", None)
 
 
-def test_weights_in_the_file_make_room() -> None:
+def test_stored_weights_raise_the_limit() -> None:
     config = sequential(layer("Dense", units=10**6))
     check_sizes(config, Stored(values=4 * 10**6), "model.h5", None)
 
@@ -86,7 +86,7 @@ def test_weights_in_the_file_make_room() -> None:
     assert allowed_values(Stored(values=900_000)) == 3_600_000 + SLACK_VALUES
 
 
-def test_weights_are_held_to_the_budget() -> None:
+def test_weights_are_limited_by_the_budget() -> None:
     config = sequential(layer("Dense", "a", units=10**6))
 
     with pytest.raises(
@@ -107,7 +107,7 @@ def test_weights_are_held_to_the_budget() -> None:
     ],
     ids=lambda value: value["class_name"],
 )
-def test_shapes_are_held_to_the_budget(config: Config) -> None:
+def test_shapes_are_limited_by_the_budget(config: Config) -> None:
     check_sizes(sequential(config), NOTHING, "model.h5", None)
 
     with pytest.raises(InvalidModel, match="'r, .* need 1,000,000,000"):
@@ -115,6 +115,6 @@ def test_shapes_are_held_to_the_budget(config: Config) -> None:
 
 
 @pytest.mark.parametrize("units", [None, -5, 0, True, 2.5, "many", [], {}, [[]]])
-def test_what_is_no_size_is_kerass_to_refuse(units: Any) -> None:
+def test_invalid_sizes_are_left_to_keras(units: Any) -> None:
     config = layer("Dense", units=units, kernel_size=units, batch_input_shape=units)
     check_sizes(sequential(config), NOTHING, "model.h5", 10**6)

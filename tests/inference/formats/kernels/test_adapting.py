@@ -62,8 +62,8 @@ DAMAGES = (
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_graph_is_refused_or_left_to_the_importer(damage: Damage) -> None:
-    """Nobody has imported it when it is rewritten, so it may hold anything."""
+def test_damaged_graph_is_refused_or_unchanged(damage: Damage) -> None:
+    """The graph isn't imported yet when it is rewritten, so it may hold anything."""
     choose = random.Random(7)
     whole = [
         graph(build, PICTURES, first=True) for build in (residual, reduced, transposed)

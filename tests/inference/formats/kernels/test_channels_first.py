@@ -53,9 +53,7 @@ def kinds(graph_def: Any) -> Counter[str]:
     [(each, PICTURES) for each in TWO]
     + [(each, MOVIES) for each in (cubes, cubes_transposed)],
 )
-def test_channels_first_gives_what_channels_last_gives(
-    build: Build, pictures: Array
-) -> None:
+def test_channels_first_matches_channels_last(build: Build, pictures: Array) -> None:
     first = graph(build, pictures, first=True)
 
     notes = adapt(first, ["y:0"])
@@ -75,7 +73,7 @@ def test_transpositions_between_neighbours_cancel() -> None:
     assert kinds(first)["Transpose"] == 2
 
 
-def test_what_is_channels_last_stays_as_it_is() -> None:
+def test_channels_last_is_unchanged() -> None:
     last = graph(residual, PICTURES, first=False)
     before = last.SerializeToString(deterministic=True)
 
@@ -129,7 +127,7 @@ def test_loops_of_nodes_are_rewritten() -> None:
     np.testing.assert_allclose(answer(first, PICTURES), wanted, rtol=0, atol=1e-5)
 
 
-def test_every_output_of_an_operation_can_be_served() -> None:
+def test_all_outputs_of_an_operation_can_be_served() -> None:
     first = graph(statistics, PICTURES, first=True)
     wanted = answer(first_output_of_norm(first=False), PICTURES)
     named = [node.name for node in first.node if node.op == "FusedBatchNormV3"]
@@ -178,7 +176,7 @@ def test_a_frozen_graph_is_compiled_and_checked(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
 
 
-def test_the_functions_of_a_saved_model_are_rewritten(tmp_path: Path) -> None:
+def test_functions_of_a_saved_model_are_rewritten(tmp_path: Path) -> None:
     module = tf.Module()
     module.filters = tf.Variable(SAME_FILTERS)
     module.call = tf.function(
@@ -197,7 +195,7 @@ def test_the_functions_of_a_saved_model_are_rewritten(tmp_path: Path) -> None:
     assert any("Channels-first" in note for note in source.notes)
 
 
-def test_what_can_not_be_rewritten_is_refused_by_name(tmp_path: Path) -> None:
+def test_unsupported_operation_is_refused_by_name(tmp_path: Path) -> None:
     def gradient() -> None:
         x = rows("x", *PICTURES.shape[1:])
         norm = tf1.nn.fused_batch_norm(x, *NORM[:2], data_format="NCHW")[0]
@@ -210,8 +208,8 @@ def test_what_can_not_be_rewritten_is_refused_by_name(tmp_path: Path) -> None:
         pass
 
 
-def test_what_was_optimised_for_a_gpu_is_rewritten() -> None:
-    """TensorFlow's own fusions, which files of optimised graphs hold."""
+def test_fused_gpu_operations_are_rewritten() -> None:
+    """TensorFlow's own fusions, as in files of optimised graphs."""
     last = rewrite(graph(fusible, PICTURES, first=False), ["y:0"], PASSES)
     wanted = answer(last, PICTURES)
     fused = next(node for node in last.node if node.op == "_FusedConv2D")
@@ -234,8 +232,8 @@ def fusible(form: Form, x: Any) -> Any:
     return tf.nn.relu(y)
 
 
-def test_a_ring_of_nodes_ends() -> None:
-    """As no importer would take it; nobody has looked yet."""
+def test_cycle_of_nodes_terminates() -> None:
+    """No importer would take it, but nothing has imported it yet."""
     ring = graph(added_to_itself, PICTURES, first=True)
     placeholder = next(node for node in ring.node if node.op == "Placeholder")
     placeholder.op = "Identity"

@@ -29,7 +29,7 @@ CUBE_BACK = floats(2, 3, 2, 4, 3)
 def steps(
     filters: Array, rates: tuple[int, ...]
 ) -> Iterator[tuple[Any, tuple[int, ...]]]:
-    """Of each position in `filters`: its matrix, and where it meets a picture."""
+    """Yield for each position in `filters` its matrix, and where it meets an image."""
     for place in product(*map(range, filters.shape[: len(rates)])):
         yield filters[place], tuple(map(int.__mul__, place, rates))
 
@@ -63,7 +63,7 @@ def transposed(y: Array, filters: Array, rates: tuple[int, ...]) -> Array:
 
 
 def apart(x: Array, filters: Array, rates: tuple[int, ...]) -> Array:
-    """Depthwise: as one whose matrices take each channel to its own."""
+    """Return depthwise filters as plain ones, each channel to its own outputs."""
     high, wide, channels, times = filters.shape
     matrices = np.zeros((high, wide, channels, channels * times))
 
@@ -120,7 +120,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("build", "given", "truth", "filters", "rates"), CASES)
-def test_a_dilated_convolution_is_computed_on_any_cpu(
+def test_dilated_convolution_runs_on_any_cpu(
     build: Callable[[Any], Any],
     given: Array,
     truth: Callable[[Array, Array, tuple[int, ...]], Array],
@@ -141,7 +141,7 @@ def test_a_dilated_convolution_is_computed_on_any_cpu(
     np.testing.assert_allclose(answer(graph_def, given), wanted, rtol=0, atol=1e-4)
 
 
-def test_conv2d_has_a_kernel_and_stays(tmp_path: Path) -> None:
+def test_dilated_conv2d_is_unchanged(tmp_path: Path) -> None:
     filters = floats(3, 2, 3, 4)
 
     def build() -> None:
@@ -157,7 +157,7 @@ def test_conv2d_has_a_kernel_and_stays(tmp_path: Path) -> None:
     assert artifact.read_manifest().notes == ()
 
 
-def test_a_filter_does_not_grow_without_bounds() -> None:
+def test_large_dilation_is_unchanged() -> None:
     with tf.Graph().as_default() as made:
         x = tf1.placeholder(tf.float32, [1, 2000, 2000, 3])
         size = [1, 4000, 3000, 4]

@@ -26,7 +26,7 @@ def pixels(channels: int, dtype: str = "uint8") -> Any:
 
 
 def bmp(channels: int) -> bytes:
-    """Six rows of five pixels, from bottom to top."""
+    """Return six rows of five pixels, from bottom to top."""
     size = (channels * 5 + 3) // 4 * 4 * 6
     header = struct.pack("<2sIHHI", b"BM", 54 + size, 0, 0, 54)
     info = struct.pack("<IiiHHIIiiII", 40, 5, 6, 1, channels * 8, 0, size, 0, 0, 0, 0)
@@ -94,7 +94,7 @@ def graph(decode: Decode) -> Any:
 
 
 def answers(graph_def: Any, pictures: dict[str, bytes]) -> dict[str, Any]:
-    """By kind of picture: the numbers, or what was said instead."""
+    """Return by format of image the numbers, or the error."""
     with tf.Graph().as_default() as imported:
         tf.graph_util.import_graph_def(graph_def, name="")
 
@@ -110,7 +110,7 @@ def answer(session: Any, picture: bytes) -> Any:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_pictures_of_known_kinds_are_decoded_as_ever(decoder: str) -> None:
+def test_images_of_known_formats_are_decoded_as_before(decoder: str) -> None:
     graph_def = graph(DECODERS[decoder])
     wanted = answers(graph_def, PICTURES)
 
@@ -127,7 +127,7 @@ def test_pictures_of_known_kinds_are_decoded_as_ever(decoder: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_other_bytes_are_refused_before_they_are_decoded(decoder: str) -> None:
+def test_other_bytes_are_refused_before_decoding(decoder: str) -> None:
     graph_def = graph(DECODERS[decoder])
 
     adapt(graph_def, ["y:0"])
@@ -136,8 +136,8 @@ def test_other_bytes_are_refused_before_they_are_decoded(decoder: str) -> None:
         assert "it is no JPEG, PNG, GIF, BMP or still WebP" in said
 
 
-def test_a_bmp_that_runs_downwards_is_decoded_to_uint8_only() -> None:
-    """Its header alone."""
+def test_top_down_bmp_is_decoded_to_uint8_only() -> None:
+    """Tested by its header alone."""
     picture = {"BMP": struct.pack("<2sIHHIIii", b"BM", 54, 0, 0, 54, 40, 5, -6)}
     wide = graph(lambda x: tf.io.decode_image(x, channels=3, dtype=tf.uint16))
     narrow = graph(lambda x: tf.io.decode_image(x, channels=3))
@@ -150,7 +150,7 @@ def test_a_bmp_that_runs_downwards_is_decoded_to_uint8_only() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_number_of_channels_needs_no_check(channels: int) -> None:
+def test_fixed_channels_need_no_check(channels: int) -> None:
     graph_def = graph(lambda x: tf.io.decode_png(x, channels=channels))
     before = graph_def.SerializeToString(deterministic=True)
 
@@ -158,7 +158,7 @@ def test_a_number_of_channels_needs_no_check(channels: int) -> None:
     assert graph_def.SerializeToString(deterministic=True) == before
 
 
-def test_a_decoder_of_jpeg_xl_gets_its_number_of_channels() -> None:
+def test_jpeg_xl_decoder_gets_fixed_channels() -> None:
     graph_def = graph(lambda x: tf.raw_ops.DecodeJxl(contents=x))
 
     adapt(graph_def, ["y:0"])
@@ -196,8 +196,8 @@ def test_a_decoder_in_a_loop_is_guarded(tmp_path: Path) -> None:
     assert any("first bytes" in note for note in artifact.read_manifest().notes)
 
 
-def test_the_function_of_a_decoder_is_inlined(tmp_path: Path) -> None:
-    """Its model is only optimised then."""
+def test_function_with_a_decoder_is_inlined(tmp_path: Path) -> None:
+    """Otherwise its model isn't optimised."""
 
     def build() -> None:
         decode = tf.function(tf.io.decode_jpeg, autograph=False)

@@ -166,14 +166,14 @@ def answer(graph_def: Any, numbers: Array) -> Array:
 
 
 def narrowed(numbers: Array, dtype: str) -> tuple[Array, Array]:
-    """As a client would send them, and the same values in float64."""
+    """Return inputs as a client would send them, and the same values in float64."""
     given = numbers.astype(getattr(ml_dtypes, dtype, dtype))
     return given, given.astype("float64")
 
 
 @pytest.mark.parametrize("dtype", EPSILON)
 @pytest.mark.parametrize(("build", "truth"), SUMS)
-def test_many_halves_are_summed_right(
+def test_many_halves_are_summed_correctly(
     build: Callable[[Any], Any], truth: Callable[[Array], Array], dtype: str
 ) -> None:
     given, exact = narrowed(NUMBERS, dtype)
@@ -187,7 +187,7 @@ def test_many_halves_are_summed_right(
 
 @pytest.mark.parametrize("dtype", EPSILON)
 @pytest.mark.parametrize("build", PRODUCTS)
-def test_many_halves_are_multiplied_right(
+def test_many_halves_are_multiplied_correctly(
     build: Callable[[Any], Any], dtype: str
 ) -> None:
     given, exact = narrowed(NEAR_ONE, dtype)
@@ -200,7 +200,7 @@ def test_many_halves_are_multiplied_right(
     assert "float32" in notes[0]
 
 
-def test_what_has_no_kernel_is_computed_in_float32() -> None:
+def test_missing_narrow_kernels_are_computed_in_float32() -> None:
     given, exact = narrowed(NUMBERS, "float16")
     window = [50, 100]
     highest = graph(
@@ -221,7 +221,7 @@ def test_what_has_no_kernel_is_computed_in_float32() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_wide_sums_stay_as_they_are(dtype: str) -> None:
+def test_float32_sums_are_unchanged(dtype: str) -> None:
     graph_def = graph(lambda x: tf.reduce_mean(tf.cumsum(x), 0), dtype)
     before = graph_def.SerializeToString(deterministic=True)
 
@@ -229,7 +229,7 @@ def test_wide_sums_stay_as_they_are(dtype: str) -> None:
     assert graph_def.SerializeToString(deterministic=True) == before
 
 
-def test_sums_in_functions_are_widened_too() -> None:
+def test_sums_in_functions_are_widened() -> None:
     inner = tf.function(lambda x: tf.reduce_sum(x, 0), autograph=False)
     given, exact = narrowed(NUMBERS, "float16")
     graph_def = graph(inner, "float16")
@@ -240,7 +240,7 @@ def test_sums_in_functions_are_widened_too() -> None:
 
 
 @pytest.mark.parametrize("form", ["channels first", "channels last"])
-def test_a_mean_over_a_picture_is_compiled_right(tmp_path: Path, form: str) -> None:
+def test_mean_over_an_image_is_compiled_correctly(tmp_path: Path, form: str) -> None:
     last = form == "channels last"
 
     def build() -> None:

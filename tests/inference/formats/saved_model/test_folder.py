@@ -1,4 +1,4 @@
-"""What may lie in a SavedModel's folder, judged before anything is parsed."""
+"""Checks of a SavedModel's folder, before anything is parsed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ for path in sys.argv[1:]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """As an export leaves it, as far as names go."""
+    """Return a folder with the file names of an export."""
     path = tmp_path / "model"
     (path / "variables").mkdir(parents=True)
     (path / "saved_model.pb").write_bytes(b"?")
@@ -86,9 +86,7 @@ BESIDE = {
 
 
 @pytest.mark.parametrize("names", BESIDE.values(), ids=BESIDE)
-def test_files_that_the_graph_does_not_name_are_not_read(
-    folder: Path, names: tuple[str, ...]
-) -> None:
+def test_unreferenced_files_are_not_read(folder: Path, names: tuple[str, ...]) -> None:
     before = digest_source(folder)
 
     for name in names:
@@ -105,7 +103,7 @@ def test_files_that_the_graph_does_not_name_are_not_read(
     assert after.files == before.files
 
 
-def test_a_model_is_served_with_what_lies_beside_it(tmp_path: Path) -> None:
+def test_model_with_unreferenced_files_is_served(tmp_path: Path) -> None:
     path = good(tmp_path)
     canary = tmp_path / "canary"
     (path / "run.py").write_text(f"open({str(canary)!r}, 'w').write('sung')")
@@ -120,15 +118,15 @@ def test_a_model_is_served_with_what_lies_beside_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["saved_model.pbtxt", "saved_model.cpb"])
-def test_another_form_alone_is_named(folder: Path, name: str) -> None:
+def test_other_form_of_the_graph_is_named(folder: Path, name: str) -> None:
     (folder / "saved_model.pb").rename(folder / name)
 
     with pytest.raises(InvalidModel, match=rf"no saved_model.pb.*{name}"):
         check_folder(folder)
 
 
-def test_a_mounted_volume_is_made_of_links(folder: Path) -> None:
-    """As Kubernetes does it, so that all files change at once."""
+def test_links_of_a_mounted_volume_are_followed(folder: Path) -> None:
+    """Kubernetes mounts volumes so, to change all files at once."""
     real = folder / "..2026_01_01"
     real.mkdir()
     os.rename(folder / "saved_model.pb", real / "saved_model.pb")
@@ -140,13 +138,13 @@ def test_a_mounted_volume_is_made_of_links(folder: Path) -> None:
     check_folder(folder)
 
 
-def test_the_folder_itself_may_be_a_link(folder: Path) -> None:
+def test_folder_may_be_a_link(folder: Path) -> None:
     (folder.parent / "current").symlink_to(folder.name)
 
     check_folder(folder.parent / "current")
 
 
-def test_a_neighbour_with_a_longer_name_is_outside(folder: Path) -> None:
+def test_sibling_with_a_longer_name_is_outside(folder: Path) -> None:
     theirs = folder.parent / "model-other"
     theirs.mkdir()
     (theirs / "words").touch()
@@ -157,7 +155,9 @@ def test_a_neighbour_with_a_longer_name_is_outside(folder: Path) -> None:
         check_folder(folder)
 
 
-def test_there_is_a_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_entries_is_limited(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("inference.formats.saved_model.folder.MAX_ENTRIES", 2)
 
     with pytest.raises(InvalidModel, match="more than 2 files"):
@@ -165,7 +165,7 @@ def test_there_is_a_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_cant_be_looked_at_is_named(folder: Path) -> None:
+def test_unreadable_entry_is_named(folder: Path) -> None:
     (folder / "variables").chmod(0)
 
     try:

@@ -1,4 +1,4 @@
-"""A SavedModel without signatures: its functions are served if a sidecar asks."""
+"""SavedModels without signatures: their functions are served if a sidecar asks."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def opened(path: Path, default: str | None) -> Iterator[Source]:
         yield source
 
 
-def test_it_is_refused_with_the_functions_that_a_sidecar_may_name(saved: Path) -> None:
+def test_refusal_names_functions_for_the_sidecar(saved: Path) -> None:
     with (
         pytest.raises(InvalidModel, match=r"functions \(__call__, look, .*model\.toml"),
         opened(saved, None),
@@ -81,7 +81,7 @@ def test_it_is_refused_with_the_functions_that_a_sidecar_may_name(saved: Path) -
         pass
 
 
-def test_a_function_that_a_sidecar_names_is_served(
+def test_function_named_by_the_sidecar_is_served(
     saved: Path, made: Any, tmp_path: Path
 ) -> None:
     sidecar = tmp_path / "model.toml"
@@ -100,7 +100,7 @@ def test_a_function_that_a_sidecar_names_is_served(
     }
 
 
-def test_all_that_can_be_called_are_served_and_the_rest_say_why(saved: Path) -> None:
+def test_callable_functions_are_served_and_others_noted(saved: Path) -> None:
     with opened(saved, "pair") as source:
         served = {
             name: (list(signature.inputs), list(signature.outputs))
@@ -120,7 +120,7 @@ def test_all_that_can_be_called_are_served_and_the_rest_say_why(saved: Path) -> 
     assert len(variables) == 2  # shared by the functions that hold them
 
 
-def test_the_parts_of_a_ragged_input_are_known(saved: Path) -> None:
+def test_parts_of_a_ragged_input_are_labelled(saved: Path) -> None:
     with opened(saved, "ragged") as source:
         inputs = source.signatures["ragged"].inputs
         parts = [spec.part for spec in inputs.values()]
@@ -134,7 +134,7 @@ def test_the_parts_of_a_ragged_input_are_known(saved: Path) -> None:
     assert answer["output_0/values"].tolist() == [2.0, 4.0]
 
 
-def test_the_default_must_be_a_function_that_can_be_called(saved: Path) -> None:
+def test_default_function_must_be_callable(saved: Path) -> None:
     with (
         pytest.raises(InvalidSidecar, match=r"'twice', which can't .*2 graphs"),
         opened(saved, "twice"),
@@ -142,7 +142,7 @@ def test_the_default_must_be_a_function_that_can_be_called(saved: Path) -> None:
         pass
 
 
-def test_declared_signatures_come_before_functions(made: Any, tmp_path: Path) -> None:
+def test_declared_signatures_precede_functions(made: Any, tmp_path: Path) -> None:
     path = tmp_path / "m"
     tf.saved_model.save(made, str(path), signatures={"served": made.pair})
 
@@ -206,7 +206,7 @@ def hide_a_file(meta_graph: Any) -> None:
         (hide_a_file, "ReadFile"),
     ],
 )
-def test_functions_that_mislead_are_refused(
+def test_misleading_functions_are_refused(
     saved: Path, tmp_path: Path, change: Callable[[Any], None], reason: str
 ) -> None:
     path = edited(saved, tmp_path / "m", change)

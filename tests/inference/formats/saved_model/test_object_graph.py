@@ -1,4 +1,4 @@
-"""Variables that a session's saver leaves empty: had from the objects, or refused."""
+"""Variables that the saver doesn't fill: restored from the object graph, or refused."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def opened(path: Path) -> AbstractContextManager[Source]:
     return open_source(path, Sidecar())
 
 
-def test_variables_that_the_saver_leaves_empty_come_from_the_objects(
+def test_variables_without_saver_are_restored_from_objects(
     saved: Path,
 ) -> None:
     with opened(saved) as source:
@@ -106,7 +106,7 @@ def test_variables_that_the_saver_leaves_empty_come_from_the_objects(
 
 
 def renamed(objects: Any) -> None:
-    """As of another checkpoint: `parts` leads nowhere in this one."""
+    """Rename parts of the checkpoint's paths, as if it belonged to another model."""
     objects.nodes[0].children[0].local_name = "pieces"
 
 
@@ -116,7 +116,7 @@ def unbound(objects: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [renamed, unbound])
-def test_a_variable_without_a_value_is_named_with_a_cure(
+def test_variable_without_value_is_named_with_remedy(
     saved: Path, change: Callable[[Any], None]
 ) -> None:
     edit(saved, change)
@@ -128,7 +128,7 @@ def test_a_variable_without_a_value_is_named_with_a_cure(
         pass
 
 
-def test_a_saver_of_tf1_that_leaves_out_a_variable(tmp_path: Path) -> None:
+def test_variable_left_out_by_a_tf1_saver_is_named(tmp_path: Path) -> None:
     path = tmp_path / "m"
 
     with tf.Graph().as_default(), tf1.Session() as session:
@@ -168,7 +168,7 @@ def bind_nothing(objects: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [lead_astray, lead_in_circles, bind_nothing])
-def test_objects_that_mislead_are_refused(
+def test_misleading_objects_are_refused(
     saved: Path, change: Callable[[Any], None]
 ) -> None:
     edit(saved, change)
@@ -177,7 +177,7 @@ def test_objects_that_mislead_are_refused(
         pass
 
 
-def test_a_damaged_list_of_objects_is_refused(
+def test_damaged_object_list_is_refused(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_graph, "_GRAPH", "five/.ATTRIBUTES/VARIABLE_VALUE")

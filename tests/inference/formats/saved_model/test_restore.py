@@ -1,4 +1,4 @@
-"""How a SavedModel gets its values, from its own files only."""
+"""Restoring of a SavedModel, from its own files only."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def answers(path: Path) -> dict[str, Array]:
         return {name: value.tolist() for name, value in answer.items()}
 
 
-def test_an_asset_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_missing_asset_is_named(tmp_path: Path) -> None:
     path = two_tables_of_tf2(tmp_path)
     (path / "assets" / "plants.txt").unlink()
 
@@ -93,8 +93,8 @@ def test_an_asset_that_is_missing_is_named(tmp_path: Path) -> None:
         open_source(path, Sidecar()).__enter__()
 
 
-def test_a_table_of_two_minds_is_refused(tmp_path: Path) -> None:
-    """Two files for one function: none of them is surely meant."""
+def test_table_with_two_assets_is_refused(tmp_path: Path) -> None:
+    """Two files for one function: it is unclear which is meant."""
 
     def again(meta_graph: Any, canary: str) -> None:
         calls = [
@@ -117,7 +117,7 @@ def test_a_table_of_two_minds_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_the_models_own_checkpoint_is_restored(tmp_path: Path) -> None:
-    """Whatever the graph names: here another model's variables, as a constant."""
+    """Even if the graph names another model's variables in a constant."""
 
     def build() -> tuple[dict[str, Any], dict[str, Any]]:
         gain = tf1.get_variable("gain", initializer=[value, value])

@@ -1,4 +1,4 @@
-"""Signatures that can't be served: named with their reason, replaced by no other."""
+"""Signatures that can't be served: named with their reason, never replaced."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def module() -> Any:
 
 
 def save(folder: Path, **signatures: str) -> Path:
-    """A SavedModel of the functions that are named for each signature."""
+    """Write a SavedModel of the functions that are named for each signature."""
     made = module()
     functions = {key: getattr(made, name) for key, name in signatures.items()}
     tf.saved_model.save(made, str(folder), signatures=functions)
@@ -96,7 +96,7 @@ def opened(path: Path, **sidecar: Any) -> Iterator[Source]:
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Its default signature gives a variant; two others answer."""
+    """Write a model whose default signature returns a variant; two others work."""
     root = tmp_path_factory.mktemp("refused")
     path = save(root / "m", serving_default="variant", b="plain", a="mixed")
     return compile_path(path, root / "artifact")
@@ -112,7 +112,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         pytest.param("plain", encoded, "'y' is encoded as composite_te", id="encoded"),
     ],
 )
-def test_a_default_that_cant_be_served_stays_the_default(
+def test_unservable_default_stays_the_default(
     tmp_path: Path, default: str, change: Callable[[Any], None] | None, reason: str
 ) -> None:
     path = save(tmp_path / "m", serving_default=default, other="plain")
@@ -126,14 +126,14 @@ def test_a_default_that_cant_be_served_stays_the_default(
         assert any(reason in note for note in source.notes)
 
 
-def test_an_output_that_cant_be_had_leaves_the_others(tmp_path: Path) -> None:
+def test_unservable_output_is_left_out(tmp_path: Path) -> None:
     with opened(save(tmp_path / "m", serving_default="mixed")) as source:
         assert list(source.signatures["serving_default"].outputs) == ["y"]
         assert source.left_out == {}
         assert any("'items' is a variant" in note for note in source.notes)
 
 
-def test_without_serving_default_the_first_by_name_is_the_default(
+def test_first_name_is_default_without_serving_default(
     tmp_path: Path,
 ) -> None:
     path = save(tmp_path / "m", aaa="variant", score="plain", embed="plain")
@@ -143,7 +143,7 @@ def test_without_serving_default_the_first_by_name_is_the_default(
         assert list(source.left_out) == ["aaa"]
 
 
-def test_a_sidecar_chooses_among_those_that_are_served(tmp_path: Path) -> None:
+def test_sidecar_chooses_among_served_signatures(tmp_path: Path) -> None:
     path = save(tmp_path / "m", serving_default="variant", other="plain")
 
     with opened(path, default_signature="other") as source:
@@ -156,7 +156,7 @@ def test_a_sidecar_chooses_among_those_that_are_served(tmp_path: Path) -> None:
         pass
 
 
-def test_a_sidecar_may_name_another_output_of_what_was_left_out(tmp_path: Path) -> None:
+def test_sidecar_may_name_other_outputs_of_a_left_out_signature(tmp_path: Path) -> None:
     path = save(tmp_path / "m", serving_default="variant", other="plain")
     tensors = {"inputs": {"x": "other_x:0"}, "outputs": {"y": "other_x:0"}}
 
@@ -165,7 +165,7 @@ def test_a_sidecar_may_name_another_output_of_what_was_left_out(tmp_path: Path) 
         assert source.left_out == {}
 
 
-def test_nothing_to_serve_says_why_of_each(tmp_path: Path) -> None:
+def test_refusal_gives_reason_of_each_signature(tmp_path: Path) -> None:
     path = save(tmp_path / "m", serving_default="variant", other="resource")
 
     with (
@@ -177,7 +177,7 @@ def test_nothing_to_serve_says_why_of_each(tmp_path: Path) -> None:
         pass
 
 
-async def test_the_default_is_refused_and_the_others_answer_by_name(
+async def test_left_out_default_is_refused_by_request(
     refused: Artifact,
 ) -> None:
     with Held(refused) as servable:
@@ -205,7 +205,7 @@ async def test_the_default_is_refused_and_the_others_answer_by_name(
     assert list(status.left_out) == [status.default_signature] == ["serving_default"]
 
 
-def test_what_is_recorded_must_name_a_signature_that_is_served(
+def test_recorded_request_must_name_a_served_signature(
     refused: Artifact,
 ) -> None:
     def recorded(signature: str | None) -> list[RecordedRequest]:
@@ -219,7 +219,7 @@ def test_what_is_recorded_must_name_a_signature_that_is_served(
             replay(servable, recorded(None))
 
 
-def test_threads_are_measured_with_a_signature_that_is_served(
+def test_threads_are_tuned_with_a_served_signature(
     refused: Artifact,
 ) -> None:
     like = Tuning(concurrency=1, intra_op=2, reason="", measured={(1, 2): 1.0})
@@ -227,7 +227,7 @@ def test_threads_are_measured_with_a_signature_that_is_served(
     assert tune(refused, cpus=2, like=like).measured == like.measured
 
 
-def test_inspect_shows_a_command_that_names_its_signature(
+def test_inspect_command_names_its_signature(
     refused: Artifact, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = Precompiled(

@@ -1,4 +1,4 @@
-"""What may be served of a graph. The refusals themselves are in `tests/crafted`."""
+"""Graphs that may be served. The refusals themselves are in `tests/crafted`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def imported(path: Path) -> tf.Graph:
-    """The graph as TensorFlow takes it, screened by nobody."""
+    """Return the graph as TensorFlow imports it, without screening."""
     graph_def = tf1.GraphDef()
     graph_def.ParseFromString(path.read_bytes())
 
@@ -32,7 +32,7 @@ def imported(path: Path) -> tf.Graph:
     return graph
 
 
-def test_the_corpus_is_real_when_it_is_run(tmp_path: Path) -> None:
+def test_crafted_graphs_do_harm_when_run(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     path = behind_output(sing)(tmp_path, canary)
 
@@ -42,15 +42,15 @@ def test_the_corpus_is_real_when_it_is_run(tmp_path: Path) -> None:
     assert canary.read_text() == "sung"
 
 
-def test_the_corpus_is_real_when_it_is_imported(tmp_path: Path) -> None:
-    """No session is needed: TensorFlow computes shapes, and with them writes."""
+def test_crafted_graphs_do_harm_when_imported(tmp_path: Path) -> None:
+    """No session is needed: TensorFlow computes shapes, and writes while it does."""
     canary = tmp_path / "canary"
     imported(built(in_a_shape)(tmp_path, canary))
 
     assert any(canary.rglob("*"))
 
 
-def test_the_refusal_says_where_what_why_and_how_to_go_on(tmp_path: Path) -> None:
+def test_refusal_names_place_reason_and_remedy(tmp_path: Path) -> None:
     path = behind_output(sing)(tmp_path, tmp_path / "canary")
 
     with pytest.raises(InvalidModel) as caught:
@@ -64,7 +64,7 @@ def test_the_refusal_says_where_what_why_and_how_to_go_on(tmp_path: Path) -> Non
     )
 
 
-def test_all_operations_to_allow_are_named_at_once(tmp_path: Path) -> None:
+def test_refusal_names_all_operations_to_allow(tmp_path: Path) -> None:
     def build() -> None:
         text = tf.io.read_file(tf.io.matching_files("/etc/host*")[0])
         tf.strings.join([rows("x", dtype="string"), text], name="y")
@@ -75,7 +75,7 @@ def test_all_operations_to_allow_are_named_at_once(tmp_path: Path) -> None:
         open_source(path, Sidecar()).__enter__()
 
 
-def test_the_operators_word_is_the_last(tmp_path: Path) -> None:
+def test_allowed_operation_passes(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     path = behind_output(sing)(tmp_path, canary)
 
@@ -83,7 +83,7 @@ def test_the_operators_word_is_the_last(tmp_path: Path) -> None:
         assert "WriteFile" in {node.op for node in source.graph_def.node}
 
 
-def test_what_is_allowed_may_name_a_file(tmp_path: Path) -> None:
+def test_allowed_operation_may_name_a_file(tmp_path: Path) -> None:
     def build() -> None:
         sampled = tf.raw_ops.FixedUnigramCandidateSampler(
             true_classes=rows("x", 1, dtype="int64"),
@@ -109,7 +109,7 @@ def test_allowing_one_operation_allows_no_other(tmp_path: Path) -> None:
         open_source(path, Sidecar(), Permissions(allow_ops=("ReadFile",))).__enter__()
 
 
-def test_what_no_output_needs_is_no_reason_to_refuse(tmp_path: Path) -> None:
+def test_unneeded_operations_are_not_screened(tmp_path: Path) -> None:
     def reads_for_nobody() -> None:
         tf.io.read_file(tf.constant("/etc/hostname"), name="unused")
         tf.identity(rows("x", 2), name="y")
@@ -120,7 +120,7 @@ def test_what_no_output_needs_is_no_reason_to_refuse(tmp_path: Path) -> None:
         assert "ReadFile" not in {node.op for node in source.graph_def.node}
 
 
-def test_what_no_output_needs_is_not_imported(tmp_path: Path) -> None:
+def test_unneeded_operations_are_not_imported(tmp_path: Path) -> None:
     """TensorFlow would compute a shape of it, and write while it does."""
     canary = tmp_path / "canary"
 
@@ -139,7 +139,7 @@ def test_what_no_output_needs_is_not_imported(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-def test_a_sidecar_can_leave_out_what_may_not_be_served(tmp_path: Path) -> None:
+def test_sidecar_can_leave_out_unsafe_outputs(tmp_path: Path) -> None:
     def build() -> None:
         x = rows("x", 2)
         tf.identity(x, name="y")
@@ -157,7 +157,7 @@ def test_a_sidecar_can_leave_out_what_may_not_be_served(tmp_path: Path) -> None:
         assert source.signatures["serving_default"].outputs.keys() == {"y"}
 
 
-def test_the_writers_devices_are_dropped(tmp_path: Path) -> None:
+def test_devices_are_dropped(tmp_path: Path) -> None:
     def build() -> None:
         with tf.device("/job:worker/replica:0/task:3/device:GPU:1"):
             tf.identity(rows("x", 2) * 2.0, name="y")
@@ -171,7 +171,7 @@ def test_the_writers_devices_are_dropped(tmp_path: Path) -> None:
         assert answer["y"].tolist() == [[2.0, 4.0]]
 
 
-def test_what_pipelines_deliver_is_an_input(tmp_path: Path) -> None:
+def test_pipeline_values_are_inputs(tmp_path: Path) -> None:
     """The iterator behind it isn't run, so it needs no permission."""
     ones = np.ones((2, 3), "float32")
 

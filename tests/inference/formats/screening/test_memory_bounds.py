@@ -1,4 +1,4 @@
-"""What a model's values would take is known before they are made."""
+"""The memory that a model's values would take is known before they are made."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def weighted(path: Path, count: int) -> Path:
     return write_graph(path, lambda: tf.identity(rows("x", 1) * weights, name="y"))
 
 
-def test_the_smallest_bomb_never_reaches_tensorflow(
+def test_smallest_bomb_never_reaches_tensorflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def imports(*arguments: object, **options: object) -> None:
@@ -39,8 +39,8 @@ def test_the_smallest_bomb_never_reaches_tensorflow(
         open_source(path, Sidecar()).__enter__()
 
 
-def test_a_splat_of_a_model_is_no_bomb(tmp_path: Path) -> None:
-    """Zero states and biases stand in files as one value."""
+def test_constant_stored_as_one_value_is_not_a_bomb(tmp_path: Path) -> None:
+    """Zero states and biases are stored in files as one value."""
     path = write_graph(
         tmp_path / "model.pb",
         lambda: tf.identity(rows("x", 2**20) + tf.zeros([2**20]), name="y"),
@@ -50,7 +50,7 @@ def test_a_splat_of_a_model_is_no_bomb(tmp_path: Path) -> None:
         assert source.signatures
 
 
-def test_weights_that_are_stored_are_no_bomb_at_any_size(tmp_path: Path) -> None:
+def test_stored_weights_are_never_a_bomb(tmp_path: Path) -> None:
     path = weighted(tmp_path / "model.pb", 20 * 2**20)
 
     with open_source(path, Sidecar(), Permissions(memory_bytes=2**30)) as source:
@@ -67,7 +67,7 @@ def test_constants_over_the_budget_are_refused_with_both_numbers(
 
 
 def test_variables_count_with_the_constants(tmp_path: Path) -> None:
-    """The graph of it has constants of 96 bytes: names of files and of variables."""
+    """Its graph has constants of 96 bytes: names of files and of variables."""
     path = good(tmp_path)
 
     with pytest.raises(InvalidModel, match="take 104 bytes, but .* at most 100 bytes"):

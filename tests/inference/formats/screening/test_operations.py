@@ -1,4 +1,4 @@
-"""The list of operations, against TensorFlow's own and against what can hurt."""
+"""The list of operations, against TensorFlow's own and against dangerous ones."""
 
 from __future__ import annotations
 
@@ -56,25 +56,25 @@ def registered() -> set[str]:
     return {each.name for each in operations.op}
 
 
-def test_tensorflow_has_them_all() -> None:
+def test_tensorflow_has_all_listed_operations() -> None:
     assert safe_operations() - registered() == set()
 
 
-def test_what_is_dangerous_exists() -> None:
-    """A list of names that nobody has would look longer than it is."""
+def test_dangerous_operations_exist() -> None:
+    """A list of names that don't exist would look longer than it is."""
     assert set(DANGEROUS) - registered() == set()
 
 
 @pytest.mark.parametrize("name", DANGEROUS)
-def test_what_is_dangerous_is_not_among_them(name: str) -> None:
+def test_dangerous_operations_are_not_listed(name: str) -> None:
     assert name not in safe_operations()
 
 
-def test_no_family_that_reaches_outside_is_among_them() -> None:
+def test_families_with_outside_access_are_not_listed() -> None:
     assert [name for name in safe_operations() if FAMILIES.search(name)] == []
 
 
-def test_each_is_named_once() -> None:
+def test_each_operation_is_listed_once() -> None:
     text = (
         files("inference.formats.screening")
         .joinpath("allowed_ops.txt")

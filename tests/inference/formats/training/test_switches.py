@@ -43,9 +43,7 @@ BUILDS = [normalised, averaged, fused, nested, updated]
 
 @pytest.mark.parametrize("kind", FLAGS)
 @pytest.mark.parametrize("build", BUILDS)
-def test_a_training_branch_that_cannot_run_is_cut(
-    tmp_path: Path, build: Build, kind: str
-) -> None:
+def test_broken_training_branch_is_cut(tmp_path: Path, build: Build, kind: str) -> None:
     """Right is what the graph gave with the flag false, before it was frozen."""
     fixed = {} if kind.startswith("constant") else {"mode": False}
     right_kind = "constant false" if kind == "constant true" else kind
@@ -60,7 +58,7 @@ def test_a_training_branch_that_cannot_run_is_cut(
         assert any("'mode'" in note for note in source.notes)
 
 
-def test_what_is_left_of_a_cut_graph_is_compiled_whole(tmp_path: Path) -> None:
+def test_cut_graph_is_compiled(tmp_path: Path) -> None:
     right = write_trained(
         tmp_path / "model.pb",
         lambda x: nested(x, FLAGS["placeholder"]("mode")),
@@ -76,7 +74,7 @@ def test_what_is_left_of_a_cut_graph_is_compiled_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["placeholder", "true by default"])
-def test_a_flag_that_is_false_in_training_stays_true(tmp_path: Path, kind: str) -> None:
+def test_inference_flag_stays_true(tmp_path: Path, kind: str) -> None:
     right = write_trained(
         tmp_path / "model.pb",
         lambda x: normalised(x, FLAGS[kind]("serving"), train_if=False),
@@ -87,7 +85,7 @@ def test_a_flag_that_is_false_in_training_stays_true(tmp_path: Path, kind: str) 
         np.testing.assert_allclose(answer(source), right, atol=1e-5)
 
 
-def test_a_negated_flag_is_seen_through(tmp_path: Path) -> None:
+def test_negated_flag_is_followed(tmp_path: Path) -> None:
     right = write_trained(
         tmp_path / "model.pb",
         lambda x: normalised(x, tf.logical_not(FLAGS["placeholder"]("frozen"))),
@@ -104,7 +102,7 @@ def updated_either_way(x: Any, flag: Any) -> Any:
     return x - tf1.cond(flag, up, down)
 
 
-def test_a_flag_that_trains_either_way_must_be_given(tmp_path: Path) -> None:
+def test_flag_that_always_trains_is_required(tmp_path: Path) -> None:
     write_trained(
         tmp_path / "model.pb",
         lambda x: updated_either_way(x, FLAGS["placeholder"]("mode")),
@@ -118,7 +116,7 @@ def test_a_flag_that_trains_either_way_must_be_given(tmp_path: Path) -> None:
         pass
 
 
-def test_training_that_the_values_steer_must_be_decided(tmp_path: Path) -> None:
+def test_data_dependent_training_must_be_decided(tmp_path: Path) -> None:
     right = write_trained(
         tmp_path / "model.pb",
         lambda x: updated(x, tf.greater(tf.reduce_sum(x), 1e6, name="large")),
@@ -131,7 +129,7 @@ def test_training_that_the_values_steer_must_be_decided(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer(source), right, atol=1e-5)
 
 
-def test_the_sidecar_cannot_ask_for_a_branch_that_cannot_run(tmp_path: Path) -> None:
+def test_sidecar_cannot_select_a_broken_branch(tmp_path: Path) -> None:
     write_trained(
         tmp_path / "model.pb",
         lambda x: updated(x, FLAGS["placeholder"]("mode")),
@@ -153,7 +151,7 @@ def updated_always(x: Any) -> Any:
         return tf.identity(x - level)
 
 
-def test_an_update_that_nothing_reads_is_left_out(tmp_path: Path) -> None:
+def test_unread_update_is_dropped(tmp_path: Path) -> None:
     right = write_trained(tmp_path / "model.pb", updated_always)
 
     with opened(tmp_path) as source:
@@ -167,7 +165,7 @@ def read_after_update(x: Any) -> Any:
         return x - kept.read_value()
 
 
-def test_an_update_that_the_answer_needs_is_refused(tmp_path: Path) -> None:
+def test_update_needed_by_an_output_is_refused(tmp_path: Path) -> None:
     write_trained(tmp_path / "model.pb", read_after_update)
 
     with pytest.raises(InvalidModel, match="runs in every call"), opened(tmp_path):
@@ -198,7 +196,7 @@ def batch_statistics(x: Any, flag: Any) -> Any:
 @pytest.mark.parametrize(
     "build", [dropped, dropped_by_selection, dropped_by_negation, batch_statistics]
 )
-def test_a_training_branch_that_can_run_is_an_option(
+def test_working_training_branch_is_optional(
     tmp_path: Path, build: Build, kind: str
 ) -> None:
     right = write_trained(
@@ -214,7 +212,7 @@ def test_a_training_branch_that_can_run_is_an_option(
 
 
 @pytest.mark.parametrize("old", [True, False], ids=["frames", "functions"])
-def test_dropout_in_a_function_is_seen(tmp_path: Path, old: bool) -> None:
+def test_dropout_in_a_function_is_found(tmp_path: Path, old: bool) -> None:
     def build(x: Any) -> Any:
         if not old:
             tf1.enable_control_flow_v2()
@@ -227,7 +225,7 @@ def test_dropout_in_a_function_is_seen(tmp_path: Path, old: bool) -> None:
         assert defaults(source) == {"mode": False, "x": None}
 
 
-def test_a_constant_flag_is_switched_off_unless_the_sidecar_wants_it(
+def test_constant_flag_is_off_unless_the_sidecar_sets_it(
     tmp_path: Path,
 ) -> None:
     write_trained(
@@ -243,7 +241,7 @@ def test_a_constant_flag_is_switched_off_unless_the_sidecar_wants_it(
         np.testing.assert_allclose(answer(source), ROWS - ROWS.mean(0), atol=1e-5)
 
 
-def test_a_switch_that_trains_nothing_must_be_sent(tmp_path: Path) -> None:
+def test_switch_without_training_is_required(tmp_path: Path) -> None:
     def build(x: Any) -> Any:
         flag = FLAGS["placeholder"]("squared")
         return tf1.cond(flag, lambda: x * x, lambda: tf.identity(x))

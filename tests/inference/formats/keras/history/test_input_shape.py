@@ -1,4 +1,4 @@
-"""Sequential models that were saved before they knew the shape of their input."""
+"""Sequential models saved without the shape of their input."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 
 def unshaped(config: Config) -> None:
-    """Forget the shape of the model's own input, not of models inside it."""
+    """Remove the shape of the model's own input, not of nested models."""
     inner = config["config"]
     inner.pop("build_input_shape", None)
     config.pop("build_config", None)
@@ -54,9 +54,7 @@ def unshaped(config: Config) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_sidecar_gives_a_shape_that_the_file_lacks(
-    tmp_path: Path, name: str
-) -> None:
+def test_sidecar_gives_the_missing_shape(tmp_path: Path, name: str) -> None:
     model = filled(MODELS[name]())
     path = saved_as(tmp_path / "model.h5", model, config=unshaped)
     inputs = rows(model)
@@ -73,7 +71,7 @@ def test_the_sidecar_gives_a_shape_that_the_file_lacks(
     )
 
 
-def test_a_shape_for_a_file_that_has_one_is_refused(tmp_path: Path) -> None:
+def test_shape_for_a_file_with_a_shape_is_refused(tmp_path: Path) -> None:
     path = saved_as(tmp_path / "model.h5", MODELS["dense"]())
 
     with pytest.raises(InvalidModel, match=r"has its own\. Remove the key"):

@@ -63,7 +63,7 @@ ALL_LAYERS = """
 """Every layer of Keras 1.2.2's `keras/layers/*.py`."""
 
 
-def test_every_layer_of_keras_1_is_decided() -> None:
+def test_every_keras_1_layer_is_handled() -> None:
     refused = {"Lambda"} | REMOVED
     models = {"Model", "Sequential"}
     decided = LAYER_RULES.keys() | (UNCHANGED - models) | {"Merge"} | refused
@@ -85,16 +85,14 @@ def rows(shape: Any) -> Array:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_sequential_gives_the_numbers_of_its_weights(
-    tmp_path: Path, name: str
-) -> None:
+def test_sequential_matches_its_weights(tmp_path: Path, name: str) -> None:
     model, layers = CASES[name]()
 
     assert_same(write(tmp_path / "model.h5", fix_sequences(layers)), model)
 
 
-def test_kernels_of_theanos_order_are_turned_and_transposed(tmp_path: Path) -> None:
-    """Channels first: only a rewritten graph runs on a CPU, so the weights are told."""
+def test_theano_kernels_are_flipped_and_transposed(tmp_path: Path) -> None:
+    """Compares weights: channels first needs a rewritten graph to run on a CPU."""
     first = (
         np.random.default_rng(0).normal(size=(3, 2, 4, 4)).astype("float32"),
         np.zeros(3, "float32"),
@@ -143,7 +141,7 @@ def branches() -> tuple[Any, list[Layer], Any]:
     return model, layers, config
 
 
-def test_branches_that_begin_a_sequential_are_joined(tmp_path: Path) -> None:
+def test_leading_branches_of_a_sequential_are_joined(tmp_path: Path) -> None:
     model, layers, config = branches()
     path = write(tmp_path / "model.h5", layers, config)
 
@@ -151,7 +149,7 @@ def test_branches_that_begin_a_sequential_are_joined(tmp_path: Path) -> None:
 
 
 def functional(merge: dict[str, Any], layers: Sequence[Layer]) -> dict[str, Any]:
-    """Two Dense layers on one input, merged, as `Model.get_config` wrote it."""
+    """Return two Dense layers on one input, merged, as `Model.get_config` wrote it."""
     node: dict[str, list[list[list[Any]]]] = {
         "x": [],
         "a": [[["x", 0, 0]]],
@@ -198,7 +196,7 @@ def test_a_merge_in_a_model_computes_its_mode(tmp_path: Path, mode: str) -> None
     np.testing.assert_allclose(model(inputs), wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_a_model_inside_a_sequential_takes_its_weights(tmp_path: Path) -> None:
+def test_nested_model_takes_its_weights(tmp_path: Path) -> None:
     inner = tf_keras.Sequential(
         [
             L.Input((4, 3)),
@@ -229,7 +227,7 @@ def test_a_model_inside_a_sequential_takes_its_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(REMOVED))
-def test_a_layer_that_is_gone_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+def test_removed_layer_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / "model.h5", [weighted(kind, "old", (), output_dim=2)])
 
     with pytest.raises(InvalidModel, match=f"layer 'old' is a {kind}, which Keras 2"):
@@ -245,7 +243,7 @@ def test_a_layer_that_is_gone_is_refused_by_name(tmp_path: Path, kind: str) -> N
         ("Lambda", {"function": "x"}, "'old' is a Lambda: it holds Python code"),
     ],
 )
-def test_what_nobody_computes_is_refused_with_its_name(
+def test_unsupported_layer_is_refused_by_name(
     tmp_path: Path, kind: str, config: dict[str, Any], reason: str
 ) -> None:
     layer = Layer(kind=kind, name="old", config=config)
@@ -254,7 +252,7 @@ def test_what_nobody_computes_is_refused_with_its_name(
         admit(write(tmp_path / "model.h5", [layer]), Permissions())
 
 
-def test_a_size_that_strides_do_not_give_is_refused(tmp_path: Path) -> None:
+def test_output_size_against_the_strides_is_refused(tmp_path: Path) -> None:
     _, layers = deconvolution()
     layers[0].config["output_shape"] = [None, 10, 10, 3]
     path = write(tmp_path / "model.h5", layers)

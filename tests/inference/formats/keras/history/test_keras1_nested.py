@@ -1,4 +1,4 @@
-"""Models inside models of Keras 1 and 2, whose files keep all their weights in one row.
+"""Nested models of Keras 1 and 2, whose files keep all their weights in one list.
 
 The orders here are those that Keras 1.2.2 wrote, run on the arrays of today's layers.
 """
@@ -65,7 +65,7 @@ def nested(*inner: Layer) -> Config:
 
 
 def frozen(consume_less: str) -> tuple[Any, Config, list[Array]]:
-    """Return what isn't trained comes last, gates and all."""
+    """Return the weights with the non-trainable ones last, gates included."""
     inner = tf_keras.Sequential(
         [
             L.Input((4, 3)),
@@ -91,7 +91,7 @@ def frozen(consume_less: str) -> tuple[Any, Config, list[Array]]:
 
 
 def deep() -> tuple[Any, Config, list[Array]]:
-    """A model in a model in a model, and a wrapper of two ways."""
+    """Return a model in a model in a model, and a bidirectional wrapper."""
     core = tf_keras.Sequential([L.Input((4, 3)), lstm(), L.BatchNormalization()])
     both = L.Bidirectional(L.LSTM(2, **HARD))
     inner = tf_keras.Sequential([L.Input((4, 3)), core, L.BatchNormalization(), both])
@@ -116,7 +116,7 @@ def deep() -> tuple[Any, Config, list[Array]]:
 
 
 def each_step() -> tuple[Any, Config, list[Array]]:
-    """A model that a wrapper calls for each step."""
+    """Return a model that a wrapper calls for each step."""
     inner = tf_keras.Sequential([L.Input((4, 3)), L.BatchNormalization(), lstm()])
     model = stack((2, 4, 3), L.TimeDistributed(inner), L.Flatten(), L.Dense(2))
     norm, last = arrays(inner)
@@ -137,7 +137,7 @@ NESTED: dict[str, Callable[[], tuple[Any, Config, list[Array]]]] = {
 
 
 @pytest.mark.parametrize("name", NESTED)
-def test_weights_of_layers_inside_are_told_apart(tmp_path: Path, name: str) -> None:
+def test_nested_layers_get_their_own_weights(tmp_path: Path, name: str) -> None:
     model, inner, stored = NESTED[name]()
     flat = [{"class_name": "Flatten", "config": {"name": "f"}}]
     middle = flat if name == "each_step" else []
@@ -168,7 +168,7 @@ def weights_missing(
     return str(caught.value)
 
 
-def test_a_model_inside_with_other_weights_is_refused(tmp_path: Path) -> None:
+def test_nested_model_with_other_weights_is_refused(tmp_path: Path) -> None:
     assert "model.h5" in weights_missing(tmp_path, lambda stored: stored[:-1])
     assert "1 weights fewer" in weights_missing(
         tmp_path, lambda stored: [*stored, stored[-1]]
@@ -176,9 +176,7 @@ def test_a_model_inside_with_other_weights_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.0.8", "2.2.2"])
-def test_a_sequential_without_a_name_keeps_its_place_in_a_model(
-    tmp_path: Path, version: str
-) -> None:
+def test_unnamed_sequential_keeps_its_place(tmp_path: Path, version: str) -> None:
     """Keras before 2.2.3 wrote a Sequential as the list of its layers."""
     left, right = (
         tf_keras.Sequential([L.Input((3,)), L.Dense(3)], name=f"sequential_{number}")
@@ -194,7 +192,7 @@ def test_a_sequential_without_a_name_keeps_its_place_in_a_model(
     )
 
 
-def test_sequentials_without_names_are_told_apart_by_order(tmp_path: Path) -> None:
+def test_unnamed_sequentials_are_told_apart_by_order(tmp_path: Path) -> None:
     parts = [
         tf_keras.Sequential([L.Input((3,)), L.Dense(3)], name=f"sequential_{number}")
         for number in (2, 1)
@@ -217,7 +215,7 @@ def as_lists(config: Config) -> None:
             layer["config"][0]["config"]["batch_input_shape"] = shape
 
 
-def test_gates_of_theanos_order_are_turned_before_they_are_joined(
+def test_theano_gates_are_flipped_before_joining(
     tmp_path: Path,
 ) -> None:
     model = filled(stack((3, 5, 5, 2), L.ConvLSTM2D(2, 3, padding="same", **HARD)))
@@ -286,7 +284,7 @@ BRANCHES = ("config", 0, "config", "layers")
         ((*BRANCHES, 0, "config", "layers"), ["a"]),
     ],
 )
-def test_what_no_keras_wrote_is_refused(
+def test_invalid_architecture_is_refused(
     tmp_path: Path, place: Sequence[str | int], value: Any
 ) -> None:
     path = write(tmp_path / "model.h5", [], changed(place, value))

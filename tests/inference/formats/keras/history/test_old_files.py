@@ -1,4 +1,4 @@
-"""Files as Keras 1 and 2 wrote them, against the numbers of the models they hold."""
+"""Files as Keras 1 and 2 wrote them, against the outputs of their models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an 
 
 
 def of_theano(name: str, value: Array) -> Array:
-    """Turn what Theano convolves with; depthwise kernels it turned by itself."""
+    """Flip the kernels that Theano convolves with; it flipped depthwise ones itself."""
     kernel = name.endswith(("/kernel:0", "recurrent_kernel:0"))
     plain = "depthwise" in name or "separable" in name or "local" in name
     turned = kernel and not plain and value.ndim > 2
@@ -70,9 +70,7 @@ OF_THEANO: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", OF_THEANO)
-def test_kernels_that_theano_trained_give_its_numbers(
-    tmp_path: Path, name: str
-) -> None:
+def test_theano_kernels_give_theano_outputs(tmp_path: Path, name: str) -> None:
     model = filled(OF_THEANO[name]())
     path = saved_as(tmp_path / "model.h5", model, backend="theano", weights=of_theano)
     inputs = rows(model)
@@ -83,9 +81,7 @@ def test_kernels_that_theano_trained_give_its_numbers(
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "cntk"])
-def test_kernels_of_other_backends_stay_as_they_are(
-    tmp_path: Path, backend: str
-) -> None:
+def test_kernels_of_other_backends_are_unchanged(tmp_path: Path, backend: str) -> None:
     model = filled(OF_THEANO["conv2d"]())
     path = saved_as(tmp_path / "model.h5", model, backend=backend)
     inputs = rows(model)
@@ -153,9 +149,7 @@ HARD = "hard_sigmoid"
 
 
 @pytest.mark.parametrize("name", UNSAID)
-def test_what_a_file_does_not_say_means_what_it_meant(
-    tmp_path: Path, name: str
-) -> None:
+def test_missing_arguments_keep_their_old_defaults(tmp_path: Path, name: str) -> None:
     make, keys = UNSAID[name]
     model = filled(make())
     path = saved_as(
@@ -191,9 +185,7 @@ OWN = {"module": "my_code", "class_name": "Mine", "config": {}, "registered_name
         pytest.param("kernel_constraint", {"class_name": "C", "config": {}}, id="c"),
     ],
 )
-def test_what_filled_the_weights_does_not_matter(
-    tmp_path: Path, key: str, value: Any
-) -> None:
+def test_custom_initializer_is_ignored(tmp_path: Path, key: str, value: Any) -> None:
     model = filled(
         stack((6, 6, 2), L.DepthwiseConv2D(2), L.Conv2D(2, 2), L.Flatten(), L.Dense(2))
     )
@@ -218,9 +210,7 @@ def test_what_filled_the_weights_does_not_matter(
         {"class_name": "Popen", "config": {}, "module": "subprocess"},
     ],
 )
-def test_code_in_the_place_of_an_initializer_is_refused(
-    tmp_path: Path, value: Any
-) -> None:
+def test_code_as_initializer_is_refused(tmp_path: Path, value: Any) -> None:
     model = stack((6,), L.Dense(2))
     path = saved_as(
         tmp_path / "model.h5", model, config=custom("kernel_initializer", value)
@@ -230,7 +220,7 @@ def test_code_in_the_place_of_an_initializer_is_refused(
         admit(path, Permissions())
 
 
-def test_an_array_in_a_config_is_its_numbers(tmp_path: Path) -> None:
+def test_array_in_a_config_is_read_as_numbers(tmp_path: Path) -> None:
     model = stack((2,), L.Rescaling([2.0, 3.0], offset=[1.0, 0.0]))
     path = saved_as(
         tmp_path / "model.h5",
@@ -270,7 +260,7 @@ def test_an_array_of_no_dimensions_is_a_number(
 
 
 @pytest.mark.parametrize("name", ["relu6", "hard_swish", "hard_silu", "swish"])
-def test_activations_are_found_by_their_usual_names(tmp_path: Path, name: str) -> None:
+def test_activations_are_found_by_common_names(tmp_path: Path, name: str) -> None:
     model = filled(stack((4,), L.Dense(3, activation="relu"), L.Dense(2)))
     path = saved_as(tmp_path / "model.h5", model, config=rename_activation(name))
     inputs = rows(model)
@@ -296,7 +286,7 @@ def rename_activation(name: str) -> Callable[[Config], object]:
     return edit
 
 
-def test_dropout_of_efficientnet_is_a_dropout(tmp_path: Path) -> None:
+def test_efficientnet_dropout_is_a_dropout(tmp_path: Path) -> None:
     model = filled(stack((4,), L.Dropout(0.5, noise_shape=(None, 1)), L.Dense(2)))
 
     def rename(config: Config) -> None:
@@ -313,9 +303,7 @@ def test_dropout_of_efficientnet_is_a_dropout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_arrays_that_tf_keras_can_not_read_back_are_numbers(
-    tmp_path: Path, suffix: str
-) -> None:
+def test_tf_keras_arrays_are_read_as_numbers(tmp_path: Path, suffix: str) -> None:
     scale = np.arange(1, 3, dtype="float32")
     model = stack((2,), L.Rescaling(scale, offset=np.float32(1)))
     path = tmp_path / f"model{suffix}"

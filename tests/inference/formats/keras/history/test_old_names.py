@@ -1,4 +1,4 @@
-"""Names that tf.keras of TensorFlow 2 wrote once, and no longer knows."""
+"""Names that tf.keras of TensorFlow 2 wrote and tf_keras no longer knows."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an 
         ("dtype", {"class_name": "PolicyV1", "config": {"name": "float32"}}),
     ],
 )
-def test_names_of_tf_keras_2_mean_what_they_meant(
-    tmp_path: Path, key: str, value: Any
-) -> None:
+def test_old_names_keep_their_meaning(tmp_path: Path, key: str, value: Any) -> None:
     model = filled(stack((4,), L.Dense(3, activation="softmax")))
 
     def edit(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""Padding that Theano did in other places: what Keras 2.2.4 answered on it decides.
+"""Padding of Theano against TensorFlow's, by the outputs of Keras 2.2.4.
 
 The rows were run with Keras 2.2.4's own `theano_backend.py` over aesara 2.9.3, and its
 predictions compared with TensorFlow's: equal to 1.2e-6, or off by 1.7 and more.
@@ -59,12 +59,12 @@ def of_theano(folder: Path, model: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_layers_that_theano_padded_alike_are_read(tmp_path: Path, name: str) -> None:
+def test_layers_with_equal_theano_padding_are_read(tmp_path: Path, name: str) -> None:
     loaded(of_theano(tmp_path, ALIKE[name]()))
 
 
 @pytest.mark.parametrize("make", [*OTHERS.values(), *UNSURE.values()])
-def test_layers_that_theano_padded_elsewhere_are_refused(
+def test_layers_with_other_theano_padding_are_refused(
     tmp_path: Path, make: Callable[[], Any]
 ) -> None:
     with pytest.raises(InvalidModel, match=r"pads as 'same' with a window of .*Theano"):

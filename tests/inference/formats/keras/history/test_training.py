@@ -1,4 +1,4 @@
-"""Keras 3 files with what a model was trained with, which never matters to serving."""
+"""Keras 3 files with training settings, which never matter to serving."""
 
 from __future__ import annotations
 
@@ -128,9 +128,7 @@ def saved(model: Any, path: Path) -> Path:
 
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize("file", ["m.keras", "m.h5", "folder"])
-def test_how_a_model_was_compiled_changes_nothing(
-    tmp_path: Path, name: str, file: str
-) -> None:
+def test_compile_config_changes_nothing(tmp_path: Path, name: str, file: str) -> None:
     model = COMPILED[name]()
     path = saved(model, tmp_path / file)
 
@@ -140,7 +138,7 @@ def test_how_a_model_was_compiled_changes_nothing(
 
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("file", ["m.keras", "m.h5", "folder"])
-def test_what_filled_and_bounded_weights_is_left_out(
+def test_custom_training_parts_are_dropped(
     tmp_path: Path, name: str, file: str
 ) -> None:
     make, said = OWN[name]

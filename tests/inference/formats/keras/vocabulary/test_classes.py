@@ -1,4 +1,4 @@
-"""The names that are written down, held to the Keras and the tf_keras installed."""
+"""The listed names, against the installed Keras and tf_keras."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def public_classes(*modules: Any) -> set[str]:
 
 
 def old_layers() -> set[str]:
-    """All that tf_keras finds among its layers by a name alone."""
+    """Return all names that tf_keras finds among its layers."""
     serialization.populate_deserializable_objects()
     found = serialization.LOCAL.ALL_OBJECTS.items()
     return {name for name, value in found if inspect.isclass(value)}
@@ -78,7 +78,7 @@ def test_each_layer_of_keras_is_allowed_or_refused_with_a_reason() -> None:
     assert (LAYERS | old_layers()) - answered == set()
 
 
-def test_each_name_is_keras_own() -> None:
+def test_each_name_exists_in_keras() -> None:
     there = (
         LAYERS
         | old_layers()
@@ -152,7 +152,7 @@ def resolved(name: str, libraries: list[Any]) -> bool:
     ],
     ids=["losses", "metrics", "optimizers", "policies", "quantizers", "seeds"],
 )
-def test_what_a_model_has_beside_its_layers(
+def test_other_serialized_classes(
     names: frozenset[str], modules: tuple[Any, ...]
 ) -> None:
     unused = {
@@ -181,7 +181,7 @@ def test_layers_of_the_applications() -> None:
 
 @cache
 def operations_of_keras() -> dict[tuple[str, str], type]:
-    """All that may be a node of a Keras 3 model, with the modules that define it."""
+    """Return all possible nodes of a Keras 3 model, with their modules."""
     return {
         (name, module.__name__): value
         for module in modules_of_keras()
@@ -219,7 +219,7 @@ def test_each_operation_of_keras_is_allowed_or_refused_with_a_reason() -> None:
     )
 
 
-def test_each_operation_that_is_allowed_is_found_in_both_kinds_of_files() -> None:
+def test_allowed_operations_are_found_in_both_kinds_of_files() -> None:
     found = operation_classes(keras)
 
     assert {name.removeprefix("Operation>") for name in found} == ALL_OPERATIONS
@@ -232,7 +232,7 @@ def test_each_operation_that_is_allowed_is_found_in_both_kinds_of_files() -> Non
         assert looked_up is value
 
 
-def test_a_layer_named_as_an_operation_is_known_by_its_config() -> None:
+def test_layer_named_like_an_operation_is_told_by_config() -> None:
     layers = {name: getattr(keras.layers, name, None) for name in ALL_OPERATIONS}
     arguments: dict[str, Any] = {"Dot": {"axes": 1}, "Reshape": {"target_shape": (2,)}}
     both = {name: layer for name, layer in layers.items() if layer is not None}
@@ -248,7 +248,7 @@ def test_a_layer_named_as_an_operation_is_known_by_its_config() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED_OPERATIONS))
-def test_an_operation_that_takes_a_function_is_refused_for_that(name: str) -> None:
+def test_operation_that_takes_a_function_is_refused(name: str) -> None:
     config = {"class_name": name, "config": {"name": "node"}}
 
     for module in ("keras.src.ops.core", "keras.src.ops.linalg", None):
@@ -261,7 +261,7 @@ def test_an_operation_that_takes_a_function_is_refused_for_that(name: str) -> No
         screen_config(own, "m.keras", Permissions())
 
 
-def test_tensorflow_functions_are_there_and_take_no_function() -> None:
+def test_tensorflow_functions_exist_and_take_no_function() -> None:
     functions = {name: get_symbol_from_name(name) for name in TENSORFLOW_FUNCTIONS}
 
     assert {name for name, value in functions.items() if not callable(value)} == set()
@@ -272,7 +272,7 @@ def test_tensorflow_functions_are_there_and_take_no_function() -> None:
         assert not {"fn", "func", "function", "body", "filename"} & set(arguments), name
 
 
-def test_operations_of_tensorflow_are_those_of_a_graph() -> None:
+def test_tensorflow_op_layers_use_graph_operations() -> None:
     """A `TensorFlowOpLayer` is one of them."""
     assert {"AddV2", "MatMul", "Relu"} <= safe_operations()
     assert not {"WriteFile", "ReadFile", "PyFunc", "Abort"} & safe_operations()

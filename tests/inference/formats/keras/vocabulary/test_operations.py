@@ -121,7 +121,7 @@ def answers(model: Any, taken: list[Any]) -> list[Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_it_is_loaded_with_keras_own_answers(
+def test_operation_is_loaded_with_the_same_outputs(
     tmp_path: Path, make: Callable[[str], Any], name: str, suffix: str
 ) -> None:
     model = make(name)
@@ -141,7 +141,7 @@ def test_it_is_loaded_with_keras_own_answers(
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_graph_is_made_of_a_masked_attention(tmp_path: Path, suffix: str) -> None:
+def test_masked_attention_is_traced(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     masked("attention").save(path)
 
