@@ -223,10 +223,10 @@ def _reading(path: Path, permissions: Permissions) -> Iterator[Any]:
         check_budget(checkpoint_bytes(prefix), permissions, file=path.name)
         yield tf.train.load_checkpoint(str(prefix))
     except (tf.errors.OpError, OSError, ValueError, RuntimeError) as exc:
-        said = first_line(exc).replace(str(path.parent), "")
+        reason = first_line(exc).replace(str(path.parent), "")
         raise InvalidModel(
             f"{prefix.name}: its weights can't be read; they are damaged, truncated or "
-            f"of another graph ({said}). Copy or save the checkpoint again."
+            f"of another graph ({reason}). Copy or save the checkpoint again."
         ) from exc
 
 

@@ -241,8 +241,10 @@ CASES: list[Crafted] = [
     Crafted(
         name="unknown_dtype", make=edited(plain, unknown_dtype), reason="dtype 9999"
     ),
-    Crafted(name="far_output", make=edited(plain, far_output), reason="no output of"),
-    Crafted(name="dangling_input", make=edited(plain, dangling), reason="is cut"),
+    Crafted(
+        name="far_output", make=edited(plain, far_output), reason="isn't an output of"
+    ),
+    Crafted(name="dangling_input", make=edited(plain, dangling), reason="is truncated"),
     Crafted(name="cut_graph", make=cut, reason="neither HDF5.* nor a TensorFlow graph"),
     Crafted(name="empty_graph", make=written(b""), reason="is empty"),
     Crafted(name="graph_as_text", make=text, reason="it is text"),

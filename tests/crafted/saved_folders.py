@@ -108,7 +108,7 @@ BEFORE_PARSING = {
 }
 PARSED = {
     "cut_graph": (cut_graph, "saved_model.pb can't be parsed"),
-    "empty_graph": (empty_graph, "saved_model.pb holds no graph"),
+    "empty_graph": (empty_graph, "saved_model.pb has no graph"),
     "oversized_graph": (oversized_graph, "no graph file can have 2 GiB"),
     "cut_weights": (cut_weights, "declares variables of 8 bytes.* has 4 bytes"),
 }

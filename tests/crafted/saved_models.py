@@ -150,7 +150,7 @@ CASES: list[Crafted] = [
     Crafted(
         name="saved_two_main_ops",
         make=edited(two_main_ops),
-        reason="names 2 operations",
+        reason="names 2 startup operations",
     ),
     Crafted(name="saved_restoring", make=edited(behind_restoring), reason=WRITES),
     Crafted(

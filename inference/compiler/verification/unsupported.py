@@ -32,12 +32,14 @@ _NO_KERNEL = re.compile(
 _OP = re.compile(r"(?:Op '(\w+)'|node: \{\{node [^}]*\}\} = (\w+)\[)")
 _NODE = re.compile(r"\{\{node ([^}]+)\}\}|Node: '([^']+)'")
 
-_CURES = {
+_REMEDIES = {
     "Cudnn": "cuDNN's layers run on NVIDIA GPUs alone: build the model with plain LSTM "
     "and GRU layers, which take the same weights, and export it again.",
     "NHWC": "Export the model with its channels last (data_format='channels_last').",
 }
-_CURE = "Export the model without it, or with a dtype that TensorFlow computes on CPUs."
+_REMEDY = (
+    "Export the model without it, or with a dtype that TensorFlow computes on CPUs."
+)
 
 # `DEFAULT` kernels serve every device: core/framework/types.h of TensorFlow 2.21.
 _HERE = {"CPU", "DEFAULT"}
@@ -55,8 +57,8 @@ def missing_kernel_reason(error: Exception) -> str | None:
     Names the operation, the node or layer, and a remedy. `None` for other errors, which
     other inputs may not cause.
     """
-    said = str(getattr(error, "message", None) or error)
-    return _reason(error, said) if _NO_KERNEL.search(said) else None
+    message = str(getattr(error, "message", None) or error)
+    return _reason(error, message) if _NO_KERNEL.search(message) else None
 
 
 def unimplemented_reason(error: Exception) -> str | None:
@@ -70,22 +72,22 @@ def unimplemented_reason(error: Exception) -> str | None:
     return _reason(error, str(error.message))
 
 
-def remedy(said: str) -> str:
+def remedy(message: str) -> str:
     """Return what to do about an operation without a kernel, by its error message."""
-    return next((cure for word, cure in _CURES.items() if word in said), _CURE)
+    return next((text for word, text in _REMEDIES.items() if word in message), _REMEDY)
 
 
-def _reason(error: Exception, said: str) -> str:
+def _reason(error: Exception, message: str) -> str:
     node_def = getattr(error, "node_def", None)
-    op = node_def.op if node_def is not None else _first(_OP, said)
-    node = node_def.name if node_def is not None else _first(_NODE, said)
+    op = node_def.op if node_def is not None else _first(_OP, message)
+    node = node_def.name if node_def is not None else _first(_NODE, message)
     what = f"'{node}' ({op})" if op and node else f"'{node or op or 'an operation'}'"
     cause = first_line(error).rstrip(".")
-    return f"{what} can't run on this machine: {cause}. {remedy(op + said)}"
+    return f"{what} can't run on this machine: {cause}. {remedy(op + message)}"
 
 
-def _first(pattern: re.Pattern[str], said: str) -> str:
-    match = pattern.search(said)
+def _first(pattern: re.Pattern[str], message: str) -> str:
+    match = pattern.search(message)
     return next((each for each in match.groups() if each), "") if match else ""
 
 

@@ -56,8 +56,8 @@ def _conclusive_samples(
 def _dead(session: Any, signature: Signature, samples: list[GeneratedSample]) -> bool:
     """Return whether TensorFlow reports an output as dead."""
     # A failure on generated inputs proves nothing.
-    said = (_runs_dead(session, signature, each) for each in samples)
-    return next((each for each in said if each is not None), False)
+    outcomes = (_runs_dead(session, signature, each) for each in samples)
+    return next((each for each in outcomes if each is not None), False)
 
 
 def _runs_dead(session: Any, signature: Signature, made: GeneratedSample) -> bool | None:

@@ -137,7 +137,7 @@ def _texts(uses: Iterable[Use]) -> Iterator[Texts]:
 
     if wanted:
         kinds = dict.fromkeys((*wanted, *_ENCODERS))
-        sets = [_pictures(kind, side) for side in SIDES for kind in kinds]
+        sets = [_images(kind, side) for side in SIDES for kind in kinds]
 
     if "DecodeWav" in ops:
         sets += [tuple(wav(count, seed) for seed in (0, 1)) for count in _SOUNDS]
@@ -146,7 +146,7 @@ def _texts(uses: Iterable[Use]) -> Iterator[Texts]:
         yield tuple(map(_base64, texts)) if "DecodeBase64" in ops else texts
 
 
-def _pictures(kind: str, side: int) -> Texts:
+def _images(kind: str, side: int) -> Texts:
     return tuple(_ENCODERS[kind](picture(side, seed)) for seed in (0, 1))
 
 

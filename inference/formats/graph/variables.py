@@ -91,8 +91,8 @@ def _read(name: str, tensor: Any, session: Any) -> Array:
     except tf.errors.FailedPreconditionError as exc:
         raise InvalidModel(
             f"The variable '{name}' has no value: neither the saver nor the "
-            "objects of the SavedModel restore it from its checkpoint. Where the "
-            "model's code is at hand, export it again: model.export(path) for Keras 3, "
+            "objects of the SavedModel restore it from its checkpoint. If you have the "
+            "model's code, export it again: model.export(path) for Keras 3, "
             "else tf.saved_model.save with the variable as an attribute of the module."
         ) from exc
 

@@ -96,8 +96,8 @@ def _as_graph(
 def _cause(error: Exception) -> str:
     """Return the error behind Keras' own "Exception encountered when calling …"."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    said = lines[1] if lines[1:] and lines[0].startswith("Exception enc") else None
-    return f"{(said or first_line(error)).strip().rstrip('.')}."
+    reason = lines[1] if lines[1:] and lines[0].startswith("Exception enc") else None
+    return f"{(reason or first_line(error)).strip().rstrip('.')}."
 
 
 def _source(keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:

@@ -73,7 +73,7 @@ _NAMED = {
 }
 """Suffixes of keys whose strings Keras looks up, with the allowed values."""
 
-_CURE = "export the model as a SavedModel (model.export) and serve that."
+_REMEDY = "export the model as a SavedModel (model.export) and serve that."
 
 
 class _NotAllowed(Exception):
@@ -120,7 +120,7 @@ def screen_config(config: Config, name: str, permissions: Permissions) -> None:
             _screen(location, permissions)
         except _NotAllowed as exc:
             names = ",".join(classes_to_allow(config, permissions.allow_classes))
-            allow = f"start with --allow-classes '{shown(names)}', or {_CURE}"
+            allow = f"start with --allow-classes '{shown(names)}', or {_REMEDY}"
             raise InvalidModel(f"{name}, at {location.path()}: {exc} {allow}") from None
         except InvalidModel as exc:
             raise InvalidModel(f"{name}, at {location.path()}: {exc}") from None
@@ -183,7 +183,7 @@ def _screen_text(key: str, text: str, layer: str) -> None:
         if key.endswith(ending) and text not in allowed:
             raise InvalidModel(
                 f"layer '{layer}' names the {kind} '{shown(text)}', which Keras "
-                f"doesn't have. Where its code is at hand, {_CURE}"
+                f"doesn't have. If you have its code, {_REMEDY}"
             )
 
 
@@ -243,14 +243,14 @@ def _check_permission(value: Config, layer: str, permissions: Permissions) -> No
         raise InvalidModel(
             f"layer '{layer}' is of the custom class '{called}' of "
             f"{home}: it isn't one that Keras files may name, and its "
-            f"code isn't in the file. Where that code is at hand, {_CURE}"
+            f"code isn't in the file. If you have that code, {_REMEDY}"
         )
 
     if top_package(module) not in OWN_PACKAGES:
         raise InvalidModel(
             f"layer '{layer}' is of the class '{called}', which is allowed, but its "
             f"code can't be loaded: it is in {home}, and only "
-            f"{', '.join(OWN_PACKAGES)} are looked into. Where it is at hand, {_CURE}"
+            f"{', '.join(OWN_PACKAGES)} are searched. If you have it, {_REMEDY}"
         )
 
 
@@ -273,7 +273,7 @@ def _screen_function(value: Config, layer: str) -> None:
             f"layer '{layer}' names the function '{shown(name)}' of "
             f"{shown(module or 'no module')}, which isn't one of Keras' activations, "
             f"initializers, regularizers or constraints. Without it, save it again, or "
-            f"{_CURE}"
+            f"{_REMEDY}"
         )
 
 
@@ -296,12 +296,12 @@ def _screen_call(
     if not allowed:
         raise InvalidModel(
             f"layer '{layer}' calls TensorFlow's '{shown(called)}', which isn't among "
-            f"the functions that only compute. Use a built-in layer, or {_CURE}"
+            f"the functions that only compute. Use a built-in layer, or {_REMEDY}"
         )
 
 
 def _refusal(layer: str, class_name: str, reason: str) -> str:
     return (
         f"layer '{layer}' is a {shown(class_name)}: {reason}. Use a built-in layer in "
-        f"its place, or {_CURE}"
+        f"its place, or {_REMEDY}"
     )

@@ -87,16 +87,16 @@ def _check(*, open_: bool, wide: bool) -> Any:
         contents = tf1.placeholder(tf.string, [], name="contents")
         start = tf.strings.substr(contents, 0, _HEADER)
         header = tf.strings.join([start, tf.constant(b"\0" * _HEADER)])
-        said = tf.constant(_START)
+        text = tf.constant(_START)
 
         if open_:
-            said = tf.where(_is_known(header), said, _OPEN)
+            text = tf.where(_is_known(header), text, _OPEN)
 
         if wide:
-            said = tf.where(_runs_downwards(header), _DOWNWARDS, said)
+            text = tf.where(_runs_downwards(header), _DOWNWARDS, text)
 
         # A message isn't a number: `to_number` fails, and its error quotes the message.
-        start = tf.strings.to_number(said, tf.int32)
+        start = tf.strings.to_number(text, tf.int32)
         tf.strings.substr(contents, start, tf.int32.max, name=_CHECKED)
 
     return graph.as_graph_def()

@@ -147,9 +147,9 @@ class Layouts:
 
         if named:
             first.name = f"{node.name}/channels_first"
-            picture = self.scope.add(first, source)
+            image = self.scope.add(first, source)
             rest = (f"{last.name}:{each}" for each in range(1, len(kinds)))
-            self._become_all(node, [picture, *rest], kinds)
+            self._become_all(node, [image, *rest], kinds)
         else:
             for position, other in enumerate(others, 1):
                 self._moved[other] = f"{last.name}:{position}"

@@ -143,15 +143,15 @@ def drop_unsaved(operations: list[Operation], found: Found, unsaved: set[str]) -
     """
     feedable = feedable_tensors(operations)
     wires = {wire.name: wire for each in operations for wire in each.outputs}
-    told = [name for name in found.outputs if not _needs(wires[name].op, unsaved)]
+    kept = [name for name in found.outputs if not _needs(wires[name].op, unsaved)]
 
-    if not told:
+    if not kept:
         return found
 
     inputs = sorted(
-        {each.name for name in told for each in inputs_of([wires[name]], feedable)}
+        {each.name for name in kept for each in inputs_of([wires[name]], feedable)}
     )
-    return replace(found, inputs=tuple(inputs), outputs=tuple(told))
+    return replace(found, inputs=tuple(inputs), outputs=tuple(kept))
 
 
 def _needs(operation: Operation, names: set[str]) -> bool:

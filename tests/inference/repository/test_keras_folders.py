@@ -214,7 +214,7 @@ def no_places(path: Path) -> None:
         (other_architecture, "weights in x don't fit the architecture in it"),
         (cut_shard, r"x/m_00001\.weights\.h5 is a damaged or truncated HDF5 file"),
         (linked_shard, r"dense_1/vars/0 is an external link"),
-        (mapped("../m_00000.weights.h5"), "names '../m_00000.weights.h5', which is no"),
+        (mapped("../m_00000.weights.h5"), "names '../m_00000.weights.h5', which isn't"),
         (mapped("other.h5"), "names 'other.h5', which isn't one of its shards"),
         (mapped([["m_00000.weights.h5"]]), "which isn't one of its shards"),
         (no_places, r"m\.weights\.json isn't a map of weights"),

@@ -30,8 +30,8 @@ class Change:
     def applies(self, config: Config, origin: Origin) -> bool:
         """Return whether the change affects `config`."""
         silent = any(key not in config for key in self.missing)
-        told = bool(self.renamed or self.fixed or self.dropped & config.keys())
-        return origin.before(*self.until) and (silent or told)
+        changed = bool(self.renamed or self.fixed or self.dropped & config.keys())
+        return origin.before(*self.until) and (silent or changed)
 
     def applied_to(self, config: Config) -> Config:
         """Return `config` with its old meaning spelled out."""

@@ -56,12 +56,14 @@ def without_training(config: Config) -> tuple[Config, list[str]]:
     """
     notes: dict[str, None] = {}
     cleaned = _Cleaning(notes=notes).value(config, "the model", 0)
-    told = list(notes)
+    listed = list(notes)
 
-    if len(told) > MAX_NOTES:
-        told[MAX_NOTES:] = [f"So were {len(told) - MAX_NOTES} others of this kind."]
+    if len(listed) > MAX_NOTES:
+        listed[MAX_NOTES:] = [
+            f"{len(listed) - MAX_NOTES} more of this kind were left out."
+        ]
 
-    return cleaned, told
+    return cleaned, listed
 
 
 @dataclass(slots=True, kw_only=True)

@@ -223,7 +223,7 @@ OPTIONAL = {
     "keras_hub": "keras-hub",
     "keras_nlp": "keras-nlp",
 }
-"""Those of the packages that Keras doesn't come with, with their pip names."""
+"""The packages among them that Keras doesn't come with, with their pip names."""
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _HOMES = (
