@@ -68,9 +68,9 @@ def check_lengths(graph: Any) -> Any:
 
 @contextmanager
 def lengths_checked(source: Source) -> Iterator[None]:
-    """Let `source` refuse samples that are too short, until the block's end.
+    """Let `source` reject samples that are too short, until the block's end.
 
-    Its framework may answer them, and nothing that is compared with that can be right.
+    Its framework may accept them, with outputs that no correct form reproduces.
     """
     if not any(map(is_unpadded, all_nodes(source.graph_def))):
         yield
@@ -94,17 +94,17 @@ def lengths_checked(source: Source) -> Iterator[None]:
 
 
 def _flat(source: Source) -> Any:
-    # In functions no length is known, so that all would be checked.
+    # In functions no lengths are known, so all convolutions would be checked.
     try:
         return inline(source.graph_def, source.tensors())
     except Exception:
-        # TensorFlow's optimisers raise anything.
+        # TensorFlow's optimisers raise any exception.
         return clean(source.graph_def)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked:
-    """A source's answers to inputs that are long enough."""
+    """A source's outputs for inputs that are long enough."""
 
     lengths: Reference
     answers: Reference

@@ -40,8 +40,8 @@ STEPS = (
     Step(
         needed=may_be_misread,
         rewrite=fix_biases,
-        note="Biases that would be added to columns, since there are as many as "
-        "channels: {count}, added to the channels, as Keras means it.",
+        note="Biases that would be added to columns, since there are as many columns "
+        "as channels: {count}, added to the channels, as Keras means it.",
     ),
     Step(
         needed=is_channels_first,

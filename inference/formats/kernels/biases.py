@@ -1,10 +1,10 @@
 """Biases that Keras 3 adds along another dimension than its layers say.
 
-Its `add` (keras/src/backend/tensorflow/numpy.py, 3.15.1) squeezes what has one
-dimension that counts, and then goes by its size: where a picture with its channels
-first is as wide as it has channels, each column gets the bias of a channel. What it
-exports says so too. TensorFlow, where it fuses the bias with the convolution, adds it
-to the channels all the same.
+Its `add` (keras/src/backend/tensorflow/numpy.py, 3.15.1) squeezes an operand with one
+dimension other than 1, and then goes by its size: if a channels-first image is as wide
+as it has channels, each column gets the bias of a channel. Its exports do the same.
+TensorFlow adds the bias to the channels all the same where it fuses it with the
+convolution.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def may_be_misread(node: Any) -> bool:
 
 
 def fix_biases(scope: Scope) -> int:
-    """Add the biases in `scope` to the channels. Return how many it moved."""
+    """Add the biases in `scope` to the channels; return how many were changed."""
     found = [node for node in scope.nodes.values() if _is_misread(node, scope)]
 
     for node in found:
-        # Its kernel takes pictures of any number of dimensions.
+        # The NCHW kernel accepts images of any rank.
         node.attr["data_format"].s = b"NCHW"
 
     return len(found)
@@ -41,7 +41,7 @@ def _is_misread(node: Any, scope: Scope) -> bool:
 
 
 def _follows_channels_first(node: Any, scope: Scope) -> bool:
-    """Tell if `node` adds to a convolution whose channels come first."""
+    """Return whether `node` adds to a channels-first convolution."""
     convolution = scope.producer(node.input[0])
     return (
         convolution is not None
@@ -51,7 +51,7 @@ def _follows_channels_first(node: Any, scope: Scope) -> bool:
 
 
 def _was_squeezed(node: Any, scope: Scope) -> bool:
-    """Tell if the bias had its numbers along the channels before it was squeezed."""
+    """Return whether the bias was along the channels before it was squeezed."""
     squeeze = scope.producer(node.input[1])
 
     if squeeze is None or squeeze.op != "Squeeze":

@@ -56,15 +56,15 @@ NARROW = {
     "DepthwiseConv2dNative": _BOTH,
     "DepthwiseConv2dNativeBackpropInput": _BOTH,
 }
-"""By operation: the dtypes in which it is wrong, or fails.
+"""Dtypes in which an operation is wrong or missing.
 
 Some `Einsum`s are wrong, too. Matrix products, softmax, other convolutions, batch norm
-and sparse segments were right in both dtypes.
+and sparse segments were correct in both dtypes.
 """
 
 
 def is_narrow(node: Any) -> bool:
-    """Tell if `node` would lose terms of long sums."""
+    """Return whether `node` would lose terms of long sums."""
     if node.op == "Einsum":
         return attribute(node, "T").type in _FLOAT16 and _sums_one(_equation(node))
 
@@ -76,9 +76,9 @@ def _equation(node: Any) -> str:
 
 
 def _sums_one(equation: str) -> bool:
-    """Tell if an operand is summed along an index that no other has.
+    """Return whether an operand is summed along an index that no other has.
 
-    Those that two have are summed by a matrix product, which is right.
+    Indices of two operands are summed by a matrix product, which is correct.
     """
     operands, _, result = equation.replace(" ", "").replace("...", "").partition("->")
     terms = [set(operand) for operand in operands.split(",")]

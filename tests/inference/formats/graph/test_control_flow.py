@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 KERNEL = floats(3, 3)
 VARIABLE = tf.Variable(floats(3, 3))
-"""What reads one is waited for, and so are the branch and the loop that it is in."""
+"""Its readers are waited for, and so are the branch and the loop around them."""
 
 
 def positive(x: Any) -> Any:
