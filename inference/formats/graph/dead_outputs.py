@@ -60,7 +60,9 @@ def _dead(session: Any, signature: Signature, samples: list[GeneratedSample]) ->
     return next((each for each in outcomes if each is not None), False)
 
 
-def _runs_dead(session: Any, signature: Signature, made: GeneratedSample) -> bool | None:
+def _runs_dead(
+    session: Any, signature: Signature, made: GeneratedSample
+) -> bool | None:
     """Return whether an output has no value; `None` if the inputs are rejected."""
     try:
         SessionReference(session)(signature, made.draw(made.rows, seed=0))

@@ -26,11 +26,11 @@ _DESERIALIZING = re.compile(
     r"Exception encountered: (\S.*)",
     re.DOTALL,
 )
-"""Of both; the whole config stands between the class and what is wrong."""
+"""The message of both versions; the config stands between the class and the cause."""
 
 
 def load_error(reader: str, keras_file: KerasFile, error: Exception) -> str:
-    """Say why `reader`, such as "Keras 3.15.1", can't load the file."""
+    """Return why `reader`, such as "Keras 3.15.1", can't load the file."""
     name, reason = keras_file.path.name, _reason(error)
 
     if keras_file.stored.quantized and _is_about_weights(error):
@@ -49,9 +49,8 @@ def load_error(reader: str, keras_file: KerasFile, error: Exception) -> str:
 
     return (
         f"{reader} can't read {name}, written by Keras "
-        f"{keras_file.version}: {reason.rstrip('.')}. Where the model's code is at "
-        "hand, save it again as a .keras file, or export it as a SavedModel "
-        "(model.export)."
+        f"{keras_file.version}: {reason.rstrip('.')}. If you have the model's code, "
+        "save it again as a .keras file, or export it as a SavedModel (model.export)."
     )
 
 

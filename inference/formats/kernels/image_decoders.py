@@ -35,8 +35,8 @@ _CHECKED = "checked"
 _MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8"}
 _BMP = b"BM"
 _OPEN = (
-    f"{UNSAFE_IMAGE}it is no JPEG, PNG, GIF, BMP or still WebP, and the model leaves "
-    "the number of channels open. Send one of these, or export the model with "
+    f"{UNSAFE_IMAGE}it isn't a JPEG, PNG, GIF, BMP or still WebP, and the model "
+    "leaves the number of channels open. Send one of these, or export the model with "
     "channels=3."
 )
 _DOWNWARDS = (

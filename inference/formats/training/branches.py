@@ -99,7 +99,7 @@ def _check_number(operation: Operation) -> None:
 def with_sources(
     removed: set[Operation], keep: Collection[Operation] = ()
 ) -> set[Operation]:
-    """Return what is gone, and what only that needed, but for what is to be kept."""
+    """Return the removed operations and those that only they needed, without `keep`."""
     found = set(removed)
     waiting = list(removed)
 

@@ -90,9 +90,9 @@ def drop_metrics(operations: list[Operation], found: Found) -> Found:
         likely = _compared(operations, [wires[name].op for name in found.inputs])
         seen = f" It is computed from '{likely}'." if likely else ""
         raise InvalidModel(
-            f"Only a measure comes out of the graph ('{found.outputs[0]}'), such as a "
-            f"loss, of what it takes ({', '.join(found.inputs)}).{seen} Say in the "
-            "TOML file beside it what it is to answer: [signatures.serving_default] "
+            f"The only output of the graph is a metric ('{found.outputs[0]}'), such as "
+            f"a loss, of its inputs ({', '.join(found.inputs)}).{seen} Name the "
+            "outputs to serve in the TOML file beside it: [signatures.serving_default] "
             f'with outputs = ["{likely or "the name of a node"}"].'
         )
 
@@ -104,9 +104,9 @@ def drop_metrics(operations: list[Operation], found: Found) -> Found:
 
 
 def _compared(operations: list[Operation], inputs: list[Operation]) -> str | None:
-    """Return the node that labels are compared with, if one can be told.
+    """Return the node that labels are compared with, if it can be found.
 
-    Labels are the inputs that meet no variable before they meet what others gave.
+    Labels are the inputs that reach no variable before other inputs' results.
     """
     weights = _with_users(each for each in operations if each.type in _VARIABLES)
     weights -= _with_users(inputs)
@@ -119,7 +119,7 @@ def _compared(operations: list[Operation], inputs: list[Operation]) -> str | Non
 
 
 def _meets(users: set[Operation], weights: set[Operation]) -> bool:
-    """Tell if a weight is applied; what is added to a loss penalises it."""
+    """Return whether a weight is applied, other than as a penalty added to a loss."""
     return any(
         wire.op in weights
         for each in users
@@ -172,7 +172,7 @@ def _needs(operation: Operation, names: set[str]) -> bool:
 
 
 def _is_metric(operation: Operation, steps: int) -> bool:
-    """Tell a mean or a sum, named afterwards or computed with, as a loss is."""
+    """Return whether it is a mean or a sum, named or computed with, as a loss is."""
     if operation.type in _MEANS:
         return True
 
@@ -206,14 +206,14 @@ def _idle(operations: list[Operation]) -> set[Operation]:
 
 
 def _only_trains(operation: Operation) -> bool:
-    """Tell what updates, saves or reports, and what only waits for such."""
+    """Return whether it updates, saves or reports, or only waits for such."""
     kind = operation.type
     reports = kind in _SAVES or "Summary" in kind or kind == "NoOp"
     return reports or changes_state(operation)
 
 
 def _computed_from_inputs(operations: list[Operation]) -> set[Operation]:
-    """Return what a client's inputs reach: all but the name of the saver's file."""
+    """Return the operations that inputs reach, except the saver's file name."""
     reached = [_with_users([wire.op]) for wire in feedable_tensors(operations).values()]
     return {
         each
@@ -228,7 +228,7 @@ def _is_gradient(operation: Operation) -> bool:
 
 
 def _with_users(operations: Iterable[Operation]) -> set[Operation]:
-    """Return `operations` and all that is computed from them, such as clipped ones."""
+    """Return `operations` and all that is computed from them."""
     found: set[Operation] = set()
     waiting = list(operations)
 

@@ -133,7 +133,7 @@ def test_other_bytes_are_refused_before_decoding(decoder: str) -> None:
     adapt(graph_def, ["y:0"])
 
     for said in answers(graph_def, UNFIT).values():
-        assert "it is no JPEG, PNG, GIF, BMP or still WebP" in said
+        assert "it isn't a JPEG, PNG, GIF, BMP or still WebP" in said
 
 
 def test_top_down_bmp_is_decoded_to_uint8_only() -> None:
