@@ -1,4 +1,4 @@
-"""`asgi.py` in a process of its own: it changes what standard error is."""
+"""`asgi.py` in a process of its own, because it replaces standard error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ os.write(2, b"native words\\n")
 
 
 def run(script: str, **variables: str) -> str:
-    """What is said on standard error."""
+    """Run a script; return its standard error."""
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=PROJECT,
@@ -46,7 +46,7 @@ def test_a_misspelt_variable_is_named(tmp_path: Path) -> None:
     assert "TANDEM_SCAN_SECONDS" in said
 
 
-def test_our_own_lines_are_not_held_back_with_native_ones(tmp_path: Path) -> None:
+def test_our_lines_appear_while_native_ones_are_redirected(tmp_path: Path) -> None:
     said = run(SCRIPT, TANDEM_MODELS=str(tmp_path))
 
     assert "python's words" in said

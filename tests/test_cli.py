@@ -1,4 +1,4 @@
-"""The command line, without a model to compile; `tests/e2e` does the rest."""
+"""The command line without models to compile; the rest is in `tests/e2e`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_version() -> None:
         ),
     ],
 )
-def test_mistakes_are_told_and_end_with_2(args: list[str], words: str) -> None:
+def test_mistakes_are_explained_and_exit_with_2(args: list[str], words: str) -> None:
     result = CliRunner().invoke(main, args, env={"TANDEM_MODELS": None})
 
     assert result.exit_code == 2
@@ -53,7 +53,7 @@ def test_mistakes_are_told_and_end_with_2(args: list[str], words: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["inspect", "compile"])
-def test_a_folder_without_models_ends_with_1(tmp_path: Path, command: str) -> None:
+def test_a_folder_without_models_exits_with_1(tmp_path: Path, command: str) -> None:
     args = {
         "inspect": ["--cache-dir", str(tmp_path / "cache")],
         "compile": ["--output", str(tmp_path / "cache")],

@@ -113,7 +113,9 @@ def _text(error: HTTPException) -> str:
 
     if isinstance(error, MethodNotAllowed):
         methods = sorted(set(error.valid_methods or ()) - AUTOMATIC_METHODS)
-        return f"{request.method} is not allowed at {_path()}: use {_either(methods)}"
+        return (
+            f"{request.method} is not allowed at {_path()}: use {' or '.join(methods)}"
+        )
 
     if isinstance(error, RequestEntityTooLarge):
         return _too_large()
@@ -122,10 +124,6 @@ def _text(error: HTTPException) -> str:
         return _internal_error()
 
     return error.description or error.name
-
-
-def _either(methods: list[str]) -> str:
-    return " or ".join(methods)
 
 
 def _path() -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """The folder that the demo script filled, and what it said."""
+    """The folder that the demo script filled, and its output."""
 
     folder: Path
     stdout: str
@@ -24,7 +24,7 @@ class Made:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The demo models, trained by a child as `make serve` does it."""
+    """Train the demo models in a child process, as `make serve` does."""
     folder = tmp_path_factory.mktemp("demo") / "models"
     command = [sys.executable, "-m", "demo.make_models", str(folder)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)

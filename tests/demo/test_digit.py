@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DIGIT = PROJECT / "demo" / "digit.json"
 
 
-def test_the_committed_digit_is_what_the_script_writes(
+def test_the_committed_digit_equals_the_scripts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = tmp_path / "digit.json"
@@ -35,7 +35,7 @@ def test_the_committed_digit_is_a_held_out_seven() -> None:
     assert held_out.labels[CHOSEN] == 7
 
 
-def test_no_held_out_digit_is_learnt() -> None:
+def test_held_out_digits_are_not_trained_on() -> None:
     train, held_out = split_digits()
     learnt = {row.tobytes() for row in train.rows}
 

@@ -27,7 +27,7 @@ def test_other_users_may_read_the_folder(made: Made) -> None:
     assert made.folder.stat().st_mode & 0o055 == 0o055
 
 
-def test_says_how_each_model_does_and_nothing_more(made: Made) -> None:
+def test_prints_only_the_score_of_each_model(made: Made) -> None:
     names = [line.split()[0] for line in made.stdout.splitlines()]
 
     assert sorted(names) == MODELS
@@ -71,7 +71,7 @@ def test_an_interrupted_run_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wants_to_know_what_to_make(
+def test_a_folder_or_a_file_must_be_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""The demo models through the engine, as `make serve` serves them."""
+"""The demo models, served by the engine as `make serve` does."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ async def test_every_demo_model_is_served(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(("model", "output"), READERS)
-async def test_reads_digits_it_never_saw(
-    engine: Engine, model: str, output: str
-) -> None:
+async def test_reads_held_out_digits(engine: Engine, model: str, output: str) -> None:
     _, held_out = split_digits()
 
     answer = await ask(engine, model, {"image": held_out.rows})
@@ -63,7 +61,7 @@ async def test_reads_digits_it_never_saw(
 
 
 @pytest.mark.parametrize(("model", "output"), READERS)
-async def test_one_body_gets_its_seven_from_both(
+async def test_both_digit_models_answer_the_same_body(
     engine: Engine, model: str, output: str
 ) -> None:
     body = json.loads((PROJECT / "demo" / "digit.json").read_text())
@@ -83,13 +81,13 @@ async def test_the_frozen_graph_names_the_digit(engine: Engine) -> None:
     assert np.array_equal(answer["digit"], answer["scores"].argmax(axis=1))
 
 
-async def test_halves_and_adds_two(engine: Engine) -> None:
+async def test_half_plus_two(engine: Engine) -> None:
     answer = await ask(engine, "half_plus_two", {UNNAMED: [1.0, 2.0, 5.0]})
 
     assert answer["y"].tolist() == [2.5, 3.0, 4.5]
 
 
-async def test_knows_wines_it_never_tasted(engine: Engine) -> None:
+async def test_classifies_held_out_wines(engine: Engine) -> None:
     _, held_out = split_wines()
 
     answer = await ask(engine, "wine", {"measurements": held_out.rows})

@@ -1,4 +1,4 @@
-"""What the tests of a changing repository share: ready-compiled files, one server."""
+"""Fixtures for a changing repository: compiled files, and one server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stock(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files that multiply by what `SMALL` and `LARGE` say, compiled into `cache`."""
+    """Make files that multiply by `SMALL` and `LARGE`, compiled into `cache`."""
     folder = tmp_path_factory.mktemp("stock")
     small = [write_scale(folder / f"{name}.pb", of) for name, of in SMALL.items()]
     large = [
@@ -43,7 +43,7 @@ def stock(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def living(
     stock: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """One server for many tests: each uses names of its own."""
+    """Run one server for many tests; each uses names of its own."""
     root = tmp_path_factory.mktemp("living")
 
     with site(root, stock, cache, "--admin-token-file", str(root / "token")) as living:

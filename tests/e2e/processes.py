@@ -1,4 +1,4 @@
-"""`tandem` as a user runs it: a process of its own, on a free port."""
+"""`tandem` as users run it: in its own process, on a free port."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Server:
     log: Path
 
     def stop(self) -> int:
-        """End it as Kubernetes does; returns its exit status."""
+        """Stop it as Kubernetes does; return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_SECONDS)
 
@@ -53,7 +53,7 @@ def run_tandem(*args: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def running(command: list[str], port: int, log: Path, **env: str) -> Iterator[Server]:
-    """A server process, killed at the end if it still runs."""
+    """Run a server process; kill it at the end if it still runs."""
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -68,7 +68,7 @@ def running(command: list[str], port: int, log: Path, **env: str) -> Iterator[Se
 
 
 async def first_answer(client: httpx.AsyncClient, path: str) -> httpx.Response:
-    """Ask until the port is open. Waiting for another process is polling."""
+    """Poll until the port is open, and return the answer."""
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             try:
@@ -78,7 +78,7 @@ async def first_answer(client: httpx.AsyncClient, path: str) -> httpx.Response:
 
 
 async def ready(client: httpx.AsyncClient) -> dict[str, Any]:
-    """Wait for `/readyz` to be 200; returns what it says."""
+    """Wait for `/readyz` to be 200; return its body."""
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             response = await first_answer(client, "/readyz")

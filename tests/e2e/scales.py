@@ -1,7 +1,7 @@
-"""Frozen graphs that multiply by a number: an answer tells which file gave it.
+"""Frozen graphs that multiply by a number, which tells the file from an answer.
 
-`python -m tests.e2e.scales CACHE FILE...` compiles files into a cache, all in one
-process, as every other compiler pays seconds for TensorFlow.
+`python -m tests.e2e.scales CACHE FILE...` compiles files into a cache, in one process
+because TensorFlow takes seconds to start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def write_scale(path: Path, factor: int, *, weights_bytes: int = 16) -> Path:
-    """A model that gives `factor` times its input, if that isn't negative."""
+    """Write a model that returns `factor` times its input, if that isn't negative."""
     table = np.random.default_rng(factor).random(weights_bytes // 4, np.float32)
     table[0] = factor
 
@@ -40,7 +40,7 @@ def write_scale(path: Path, factor: int, *, weights_bytes: int = 16) -> Path:
 
 
 def compile_ahead(cache: Path, paths: Iterable[Path]) -> None:
-    """Compile `paths` into `cache`, where a server then finds them."""
+    """Compile `paths` into `cache`, where a server finds them."""
     command = [sys.executable, "-m", "tests.e2e.scales", str(cache)]
     subprocess.run([*command, *map(str, paths)], cwd=PROJECT, check=True)
 

@@ -1,4 +1,4 @@
-"""A running server whose repository changes, and what is asked of it."""
+"""A running server whose repository changes, and a client of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Site:
     token: Path
 
     def bring(self, stock: str, name: str) -> Path:
-        """A whole file in one step, as a mover of finished files does."""
+        """Add a complete file in one step, as a rename does."""
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         hidden = target.with_name(f".{target.name}")
@@ -49,14 +49,14 @@ class Site:
         return target
 
     def version(self, stock: str, name: str, number: int) -> Path:
-        """A version's folder, in one step."""
+        """Add a version's folder in one step."""
         hidden = self.bring(stock, f"{name}/.{number}/model.pb").parent
         target = self.folder / name / str(number)
         os.rename(hidden, target)
         return target / "model.pb"
 
     def events(self, event: str, model: str | None = None) -> list[dict[str, Any]]:
-        """Return what the log has of a model, or of anything, by now."""
+        """Return the log lines of a model, or all."""
         lines = self.server.log.read_text().splitlines()
         told = [json.loads(line) for line in lines if line[:1] == "{"]
         return [
@@ -68,7 +68,7 @@ class Site:
 
 @contextmanager
 def site(root: Path, stock: Path, cache: Path, *flags: str) -> Iterator[Site]:
-    """A server of an empty folder below `root`, with what is in `cache`."""
+    """Run a server of an empty folder below `root`, with `cache`."""
     folder, link, token = root / "models", root / "link", root / "token"
     folder.mkdir()
     link.symlink_to(folder)
@@ -83,7 +83,7 @@ def site(root: Path, stock: Path, cache: Path, *flags: str) -> Iterator[Site]:
 
 
 class Client(httpx.AsyncClient):
-    """Asks one server."""
+    """A client of one server."""
 
     async def ask(
         self, name: str, value: float = 3.0, place: str = ""
@@ -93,14 +93,14 @@ class Client(httpx.AsyncClient):
         return await self.post(f"/v1/models/{name}{place}:predict", json=body)
 
     async def factor(self, name: str, place: str = "") -> float:
-        """Which file answers."""
+        """Return the factor of the file that answers."""
         response = await self.ask(name, place=place)
         assert response.status_code == 200, response.text
         [value] = response.json()["predictions"]
         return float(value) / 3
 
     async def models(self) -> dict[str, dict[int, dict[str, Any]]]:
-        """The index: versions by model and number."""
+        """Return the index's versions by model and number."""
         response = await self.get("/v1/models")
         assert response.status_code == 200, response.text
         return {
@@ -109,11 +109,11 @@ class Client(httpx.AsyncClient):
         }
 
     async def version(self, name: str, number: int = 1) -> dict[str, Any]:
-        """What the index says of a version; nothing if it isn't there."""
+        """Return the index's entry of a version, empty if there is none."""
         return (await self.models()).get(name, {}).get(number, {})
 
     async def until(self, name: str, number: int = 1, **wanted: Any) -> dict[str, Any]:
-        """Ask until the index says so. Waiting for another process is polling."""
+        """Poll the index until a version has the `wanted` values."""
         found: Mapping[str, Any] = {}
 
         with anyio.move_on_after(PATIENCE_SECONDS):
@@ -134,7 +134,7 @@ class Client(httpx.AsyncClient):
         await self.eventually(lambda models: number not in models.get(name, {}))
 
     async def until_factor(self, name: str, factor: float) -> None:
-        """Ask until another file answers; every answer must be one."""
+        """Poll until another file answers; every answer must be of one of them."""
         with anyio.fail_after(PATIENCE_SECONDS):
             while await self.factor(name) != factor:
                 await anyio.sleep(0.05)
@@ -147,13 +147,13 @@ class Client(httpx.AsyncClient):
     async def eventually(
         self, holds: Callable[[dict[str, dict[int, dict[str, Any]]]], bool]
     ) -> None:
-        """Ask until `holds` is true of the index."""
+        """Poll until `holds` is true of the index."""
         with anyio.fail_after(PATIENCE_SECONDS):
             while not holds(await self.models()):
                 await anyio.sleep(0.05)
 
     async def metrics(self) -> dict[str, float]:
-        """Each figure by its name with its labels."""
+        """Return the metrics by name with labels."""
         text = (await self.get("/metrics")).text
         lines = [line.rsplit(" ", 1) for line in text.splitlines() if line[:1] != "#"]
         return {name: float(value) for name, value in lines}
@@ -163,7 +163,7 @@ class Client(httpx.AsyncClient):
         return (await self.metrics())[f"{name}{labels}"]
 
     async def admin(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """An admin call with the token."""
+        """Send an admin call with the token."""
         return await self.request(
             method, f"/v1/admin/{path}", json=body, headers=AUTHORIZED
         )

@@ -1,4 +1,4 @@
-"""Admin calls of a real server: over HTTP, and by the commands of `tandem`."""
+"""Admin calls to a real server, over HTTP and by the commands of `tandem`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def admin(client: Client, living: Site) -> None:
 
 
 async def tandem(site: Site, *args: str) -> Result:
-    """Run a command, which blocks, beside the loop."""
+    """Run a command in a thread, because it blocks."""
     env = {"TANDEM_SERVER": site.server.url, "TANDEM_ADMIN_TOKEN_FILE": str(site.token)}
 
     def run() -> Result:
@@ -51,7 +51,7 @@ async def tandem(site: Site, *args: str) -> Result:
 
 
 @pytest.mark.parametrize("header", [None, "Bearer another-token-than-that", TOKEN])
-async def test_no_call_is_taken_without_the_token(
+async def test_calls_without_the_token_are_refused(
     client: Client, header: str | None
 ) -> None:
     headers = {"Authorization": header} if header else {}
@@ -112,16 +112,14 @@ async def test_labels_pins_and_concurrency(client: Client, living: Site) -> None
     assert [set_by_command[key] for key in wanted] == [["stable"], True, 3]
     assert [set_by_call[key] for key in wanted] == [[], False, 1]
     assert (await tandem(living, "concurrency", "admin", "0")).exit_code == 1
-    # What was set holds though the version is loaded anew.
+    # Settings survive a reload of the version.
     await client.admin("PUT", "models/admin/concurrency", {"concurrency": 4})
     await client.admin("POST", "models/admin/unload")
     await client.admin("POST", "models/admin/load")
     assert (await client.version("admin"))["concurrency"] == 4
 
 
-async def test_rescan_takes_up_what_is_new_at_once(
-    client: Client, living: Site
-) -> None:
+async def test_rescan_finds_new_models_at_once(client: Client, living: Site) -> None:
     living.bring("two", "rescanned.pb")
     (living.folder / "-bad-.pb").write_bytes(b"")
 
@@ -134,7 +132,7 @@ async def test_rescan_takes_up_what_is_new_at_once(
     assert json.loads(command.output)["problems"] == answer["problems"]
 
 
-async def test_draining_is_not_ready_and_still_serves(
+async def test_a_draining_server_is_not_ready_but_serves(
     client: Client, living: Site
 ) -> None:
     assert (await tandem(living, "drain")).output == "draining\n"
@@ -148,7 +146,7 @@ async def test_draining_is_not_ready_and_still_serves(
     assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_commands_end_with_a_code_for_each_failure(living: Site) -> None:
+async def test_each_failure_of_a_command_has_its_exit_code(living: Site) -> None:
     wrong = living.token.with_name("wrong")
     wrong.write_text("another-token-than-that")
 

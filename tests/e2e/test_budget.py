@@ -1,4 +1,4 @@
-"""Ten models that are all asked at once, and memory for three of them."""
+"""Ten models under load, with memory for three."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_the_process_grows_by_no_more_than_the_budget(tmp_path: Path) -> N
     command = [*TANDEM, "serve", str(repository), "--port", str(port)]
     command += ["--cache-dir", str(tmp_path / "cache"), "--scan-seconds", "0.2"]
     command += ["--memory-budget", str(BUDGET), "--log-level", "warning"]
-    # What is measured otherwise depends on the machine.
+    # Measured values would depend on the machine.
     command += ["--concurrency", "2", "--intra-op-threads", "1"]
 
     with running(command, port, tmp_path / "log") as server:
@@ -49,7 +49,7 @@ async def test_the_process_grows_by_no_more_than_the_budget(tmp_path: Path) -> N
 
             with Sampler(server.process.pid) as sampler:
                 for name in NAMES:
-                    # All the same, so that it is compiled once.
+                    # Equal files, so that they are compiled once.
                     (repository / f"{name}.pb").hardlink_to(tmp_path / "wide.pb")
 
                 await available(client)
@@ -67,7 +67,7 @@ def evictions(text: str) -> float:
 
 
 async def ask(port: int, names: list[str], units: int, seed: int) -> None:
-    """All models in a random order; every answer must be right."""
+    """Ask all models in random order; every answer must be right."""
     exchanges = [one for name in names for one in wide.exchanges(name, units, seed)]
     tally = await run_requests(
         port,

@@ -1,4 +1,4 @@
-"""What the operator allows, and how much memory: ahead of time as on the server."""
+"""Permissions and memory limits of compilation, ahead of time and on the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A graph that prints what it is given."""
+    """Write a graph that prints its input."""
     path = tmp_path_factory.mktemp("permissions") / "telling.pb"
 
     with tf.Graph().as_default() as graph:

@@ -1,4 +1,4 @@
-"""Four models and room for two: who is asked is loaded, and the rest makes room."""
+"""Four models with memory for two: requests load one and evict another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 def tight(
     stock: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """A server with room for two of the large models, and without a token."""
+    """Run a server with memory for two of the large models, without a token."""
     root = tmp_path_factory.mktemp("tight")
 
     with site(root, stock, cache, "--memory-budget", str(BUDGET)) as tight:
@@ -52,7 +52,7 @@ async def client(tight: Site) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_all_answers_are_right_while_models_make_room(client: Client) -> None:
+async def test_answers_are_right_during_evictions(client: Client) -> None:
     before = await client.metrics()
     memory: list[float] = []
 
@@ -82,7 +82,7 @@ async def test_all_answers_are_right_while_models_make_room(client: Client) -> N
         assert after[name] > before[name]
 
 
-async def test_a_storm_on_one_evicted_model_loads_it_once(client: Client) -> None:
+async def test_concurrent_requests_load_an_evicted_model_once(client: Client) -> None:
     *others, name = LARGE
 
     for other in others[-2:]:

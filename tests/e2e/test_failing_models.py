@@ -1,4 +1,4 @@
-"""What fails says why, is left alone for a while, and hurts nobody else."""
+"""Failing models report why, back off, and don't affect others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_a_refused_model_is_not_compiled_at_every_request(
 async def test_a_model_that_fails_to_load_is_not_loaded_at_every_request(
     client: Client, living: Site, cache: Path
 ) -> None:
-    """Its compiled form is lost, and can't be made again."""
+    """Its artifact is lost, and can't be rebuilt."""
     living.bring("three", "lost.pb")
     await client.serves("lost")
     await client.admin("POST", "models/lost/unload")
@@ -64,7 +64,7 @@ async def test_a_model_that_fails_to_load_is_not_loaded_at_every_request(
 
 @contextmanager
 def lost(folder: Path) -> Iterator[None]:
-    """A file lies where the folder was."""
+    """Put a file in place of the folder."""
     away = folder.rename(folder.with_name("away"))
     folder.touch()
 
@@ -75,7 +75,7 @@ def lost(folder: Path) -> Iterator[None]:
         away.rename(folder)
 
 
-async def test_a_damaged_artifact_is_made_again(
+async def test_a_damaged_artifact_is_rebuilt(
     client: Client, living: Site, cache: Path, tmp_path: Path
 ) -> None:
     known = set(cache.iterdir())
@@ -92,7 +92,7 @@ async def test_a_damaged_artifact_is_made_again(
     assert await client.factor("damaged") == 7.0
 
 
-async def test_a_killed_compiler_is_told_and_the_next_try_works(
+async def test_a_killed_compiler_is_reported_and_retried(
     client: Client, living: Site, tmp_path: Path
 ) -> None:
     write_scale(tmp_path / "killed.pb", 9).rename(living.folder / "killed.pb")
@@ -116,11 +116,11 @@ async def test_a_killed_compiler_is_told_and_the_next_try_works(
 
 
 def compilers(parent: int) -> list[int]:
-    """The compilers among a process's children."""
+    """Return the compilers among a process's children."""
     found = []
 
     for folder in Path("/proc").glob("[0-9]*"):
-        # A process may end while it is looked at.
+        # A process may end while it is inspected.
         with suppress(OSError):
             after_name = (folder / "stat").read_text().rpartition(") ")[2].split()
             command = (folder / "cmdline").read_bytes()

@@ -1,4 +1,4 @@
-"""A repository of links, as KServe's storage initialiser makes them, and their swap."""
+"""A repository of links, made and changed as KServe's storage initialiser does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def point(link: Path, target: Path) -> None:
-    """In one step: whoever looks finds a link, the old or the new."""
+    """Set a link atomically: readers find the old one or the new one."""
     hidden = link.with_name(f".{link.name}")
     hidden.symlink_to(target)
     os.replace(hidden, link)
@@ -50,14 +50,14 @@ async def test_links_into_a_named_folder_are_served_and_watched(
             point(living.folder / "bare.pb", store / "deep/2/model.pb")
             await client.until_factor("bare", 2.0)
 
-            # Where it leads to now is refused: what was served goes on.
+            # The new target is refused, so the old files are still served.
             point(living.folder / "bare.pb", stock / "three.pb")
             point(living.folder / "after.pb", store / "deep/1/model.pb")
             await client.serves("after")
             assert await client.factor("bare") == 2.0
 
 
-def test_inspecting_and_compiling_follow_them_too(
+def test_inspect_and_compile_follow_links_too(
     stock: Path, cache: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "models"

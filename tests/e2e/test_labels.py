@@ -1,4 +1,4 @@
-"""Labels move while requests come by them, and not one request fails."""
+"""Labels move under load, and no request fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 async def flip(client: Client, name: str, **labels: int | None) -> httpx.Response:
-    """Set labels; once more where a version was just on its way out."""
+    """Set labels; retry once if a version was just unloading."""
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             answer = await client.admin("PUT", f"models/{name}/labels", labels)
@@ -69,7 +69,7 @@ async def test_a_label_flips_under_load(
     assert factors == {1.0, 2.0}
 
 
-async def test_a_label_is_taken_away(client: Client, living: Site) -> None:
+async def test_a_label_is_removed(client: Client, living: Site) -> None:
     living.version("one", "bare_label", 1)
     living.version("two", "bare_label", 2)
     await client.serves("bare_label", 2)
@@ -84,11 +84,11 @@ async def test_a_label_is_taken_away(client: Client, living: Site) -> None:
     assert refused.status_code == 404
     assert "its labels are: canary" in refused.json()["error"]
     assert await client.factor("bare_label", "/labels/canary") == 2.0
-    # Nothing else asks for the older version.
+    # Nothing else uses the older version.
     await client.gone("bare_label", 1)
 
 
-async def test_a_label_of_what_is_not_there_changes_nothing(
+async def test_a_label_of_an_unknown_version_changes_nothing(
     client: Client, living: Site
 ) -> None:
     living.version("one", "kept_label", 1)

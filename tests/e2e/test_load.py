@@ -1,4 +1,4 @@
-"""A real server whose model is as slow as a client asks: refusals and deadlines."""
+"""Refusals and deadlines of a server whose model is as slow as a client asks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def write_turns(path: Path) -> None:
-    """A frozen graph that counts, turn by turn, to the largest of what it is given."""
+    """Write a frozen graph that counts, turn by turn, to the largest of its inputs."""
     with tf.Graph().as_default() as graph:
         wanted = tf1.placeholder(tf.int64, [None], name="turns")
         last = tf.reduce_max(wanted)
@@ -75,7 +75,7 @@ async def load(client: httpx.AsyncClient) -> dict[str, int]:
 
 
 async def until(client: httpx.AsyncClient, **wanted: int) -> None:
-    """Waiting for another process is polling."""
+    """Poll until the model's load has the `wanted` values."""
     with anyio.fail_after(60):
         while wanted.items() - (await load(client)).items():
             await anyio.sleep(0.02)
@@ -102,7 +102,7 @@ async def test_a_busy_model_refuses_and_recovers(client: httpx.AsyncClient) -> N
     assert alive.status_code == 200
     assert answers[0].status_code == 504
 
-    # TensorFlow has ended the loop by itself; the next request finds a free token.
+    # TensorFlow has ended the loop by itself; the next request gets a token.
     await until(client, tokens=0)
     response = await client.post(PATH, json={"instances": [3]})
     assert response.json() == {"predictions": [3]}

@@ -1,6 +1,6 @@
-"""Fifty clients at once load, unload and ask one model, and nothing breaks.
+"""Fifty concurrent clients load, unload and ask one model without errors.
 
-They do so for 5 seconds, or for as many as `TANDEM_TEST_THREADS_SECONDS` says.
+They run for `TANDEM_TEST_THREADS_SECONDS`, by default 5.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def choose(chance: random.Random) -> Callable[[httpx.Client], Act]:
 
 
 def work(url: str, until: float, seed: int) -> Counter[Act]:
-    """One client's answers, by what it did. A deadlock is a client's timeout."""
+    """Return one client's answers by action. A deadlock shows as a timeout."""
     chance = random.Random(seed)
     seen: Counter[Act] = Counter()
 
@@ -92,6 +92,6 @@ async def test_no_deadlock_and_no_failure_but_503(client: Client, living: Site) 
 
 
 def errors(living: Site) -> list[str]:
-    """What the log has against this model, or against none."""
+    """Return the log's errors of this model, or of none."""
     lines = living.server.log.read_text().splitlines()
     return [line for line in lines if f'"model":"{NAME}"' in line]

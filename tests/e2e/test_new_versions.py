@@ -1,4 +1,4 @@
-"""A version comes, and takes the place of the one before only once it answers."""
+"""A new version replaces the one before only once it answers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.timeout(300)
 
 @asynccontextmanager
 async def asking(client: Client, name: str) -> AsyncIterator[list[float]]:
-    """Ask from four sides; every answer must be one."""
+    """Ask from four tasks; every answer must be one."""
     factors: list[float] = []
 
     async def ask() -> None:
         while True:
             factors.append(await client.factor(name))
-            # Leaves the compiler, which has the lowest priority, some time.
+            # Leave some time to the compiler, which has the lowest priority.
             await anyio.sleep(0.02)
 
     async with anyio.create_task_group() as tasks:
@@ -40,9 +40,7 @@ async def asking(client: Client, name: str) -> AsyncIterator[list[float]]:
         tasks.cancel_scope.cancel()
 
 
-async def test_a_new_version_is_switched_to_and_the_old_one_ends(
-    client: Client, living: Site
-) -> None:
+async def test_a_new_version_replaces_the_old_one(client: Client, living: Site) -> None:
     living.version("one", "new", 1)
     await client.serves("new", 1)
 
@@ -80,7 +78,7 @@ async def test_a_new_version_must_answer_its_recorded_requests_first(
     assert await client.factor("warm") == 2.0
 
 
-async def test_a_broken_version_leaves_the_old_one_and_is_named(
+async def test_a_broken_version_is_reported_and_the_old_one_serves(
     client: Client, living: Site
 ) -> None:
     living.version("one", "break", 1)
@@ -104,7 +102,7 @@ async def test_a_broken_version_leaves_the_old_one_and_is_named(
     assert failed["error"] in refused.json()["error"]
     assert (await client.get("/readyz")).status_code == 200
 
-    # Its files change: it is tried again.
+    # Its files change, so it is retried.
     living.bring("three", "break/2/model.pb")
     await client.serves("break", 2)
     assert await client.factor("break") == 3.0
@@ -120,7 +118,7 @@ async def test_a_half_copied_version_is_never_loaded(
     half = len(content) // 2
     number = 2
 
-    # Where this process itself was held up, its file looked finished to the server.
+    # If this process itself was held up, the file looked complete to the server.
     while await grow(client, living, number, content[:half]) > float(SCAN_SECONDS):
         number += 1
 
@@ -135,7 +133,7 @@ async def test_a_half_copied_version_is_never_loaded(
 
 
 async def grow(client: Client, living: Site, number: int, content: bytes) -> float:
-    """Write a version's file bit by bit, over eight scans; returns the longest rest."""
+    """Write a version's file bit by bit over eight scans; return the longest pause."""
     target = living.folder / f"half/{number}/model.pb"
     target.parent.mkdir()
     steps = 30 * 8

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-# A model's name → where it would lie, and what is said of that.
+# A model's name → its path, and the problem that is reported.
 LATE = {
     "late_graph": (
         "late_graph/1",
@@ -37,7 +37,7 @@ PLACES = {place for place, _ in (*LATE.values(), *BESIDE.values())}
 
 
 def lay(living: Site) -> None:
-    """Each in one step, as a mover of finished files does it."""
+    """Add each entry in one step, as a rename does."""
     away = living.folder / ".away"
 
     for name in ("late_tflite/2/late.tflite", "late_two/a.h5", "late_two/b.keras"):
@@ -72,7 +72,7 @@ def remove(folder: Path) -> None:
 
 
 async def told(living: Site, event: str, key: str, count: int) -> list[str]:
-    """Return what is logged of late entries, once there is as much of it."""
+    """Return the log lines of late entries, once there are as many."""
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             said = [each[key] for each in living.events(event)]

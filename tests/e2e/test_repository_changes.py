@@ -1,4 +1,4 @@
-"""Files are overwritten or removed; the repository goes away and comes back."""
+"""Files are overwritten or removed; the repository disappears and comes back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(300)
 
 
-async def test_an_overwrite_in_place_is_seen_by_content(
+async def test_an_overwrite_in_place_is_detected_by_content(
     client: Client, living: Site
 ) -> None:
     path = living.bring("one", "place.pb")
@@ -34,11 +34,11 @@ async def test_an_overwrite_in_place_is_seen_by_content(
     assert path.stat().st_ino == before.st_ino
 
 
-async def test_a_touched_file_is_not_loaded_again(client: Client, living: Site) -> None:
+async def test_a_touched_file_is_not_reloaded(client: Client, living: Site) -> None:
     path = living.bring("one", "touched.pb")
     await client.serves("touched")
     os.utime(path)
-    # What comes after it was seen after it.
+    # Later changes are detected later.
     living.bring("two", "touched_after.pb")
     await client.serves("touched_after")
 
@@ -60,7 +60,7 @@ async def test_deletion_unloads(client: Client, living: Site) -> None:
 
     assert (await client.ask("bare")).status_code == 404
     assert not any('model="bare"' in name for name in await client.metrics())
-    # The newest of what is there.
+    # The newest version present.
     await client.serves("deep", 1)
     assert await client.factor("deep") == 1.0
 
@@ -76,7 +76,7 @@ def restored(living: Site) -> Iterator[None]:
 
 
 def point(living: Site, target: str) -> None:
-    """Let the path that the server was given lead elsewhere, in one step."""
+    """Point the server's path elsewhere, in one step."""
     other = living.link.with_name("other")
     other.symlink_to(target)
     os.replace(other, living.link)
@@ -117,7 +117,7 @@ async def test_an_emptied_repository_unloads_nothing(
     empty.mkdir()
 
     point(living, str(empty))
-    # Two rescans are two looks: what is missing twice would be gone.
+    # Two rescans: models missing in both would be removed.
     problems = [await client.admin("POST", "rescan") for _ in range(2)][-1].json()
 
     assert "holds no model now" in problems["problems"][-1]

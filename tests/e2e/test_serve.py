@@ -1,4 +1,4 @@
-"""One folder, four formats, one server: what the README promises."""
+"""One folder, four formats, one server, as the README promises."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cases(compiled: CompiledCases) -> dict[str, Case]:
 
 @pytest.fixture(scope="module")
 def folder(cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One model of each format, Keras 2 among them, and a broken one."""
+    """Write a model of each format, Keras 2 included, and a broken one."""
     root = tmp_path_factory.mktemp("repository")
 
     for name, case in cases.items():
@@ -70,7 +70,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path, cache: Path) -> Iterator[Server]:
-    """A server on an empty cache: it compiles what it serves."""
+    """Run a server with an empty cache, so that it compiles."""
     port = free_port()
     command = [*TANDEM, "serve", str(folder), "--port", str(port)]
     command += ["--cache-dir", str(cache), "--screen"]
@@ -91,7 +91,7 @@ def body(case: Case) -> dict[str, Any]:
 
 
 def check(case: Case, response: httpx.Response) -> None:
-    """The answer is the source framework's own."""
+    """Compare the answer with the source framework's."""
     assert response.status_code == 200, response.text
     wanted = case.examples[0].outputs
     got = response.json()["outputs"]
@@ -136,7 +136,7 @@ async def test_all_formats_answer_at_once(
         check(case, response)
 
 
-async def test_a_broken_model_is_shown_and_stops_nobody(
+async def test_a_broken_model_is_shown_and_others_serve(
     client: httpx.AsyncClient,
 ) -> None:
     state = await ready(client)
@@ -196,7 +196,7 @@ async def test_the_screen_shows_commands_that_work(
     assert len(commands) == len(CASES)
 
     for command in commands:
-        # As a shell sends it, but for curl itself, which need not be installed.
+        # As a shell runs it, but without curl, which needn't be installed.
         response = await client.post(shlex.split(command)[-1], content=sent(command))
         assert response.status_code == 200, (command, response.text)
 
@@ -212,10 +212,10 @@ def sent(command: str) -> bytes:
     ).stdout
 
 
-async def test_sigterm_ends_it_and_a_second_start_compiles_nothing(
+async def test_sigterm_stops_the_server_and_a_restart_compiles_nothing(
     client: httpx.AsyncClient, server: Server, folder: Path, cache: Path
 ) -> None:
-    """Last: it ends the server that the tests above share. Two workers take over."""
+    """Run last: it stops the shared server. Two workers take over."""
     await ready(client)
     server.stop()
     kept = sorted(cache.glob("*/manifest.json"))
@@ -298,7 +298,7 @@ def test_inspect_refuses_with_the_reason(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_compile_makes_what_serve_takes(folder: Path, tmp_path: Path) -> None:
+def test_serve_uses_compiled_artifacts(folder: Path, tmp_path: Path) -> None:
     path, output = folder / "frozen.pb", tmp_path / "artifacts"
 
     first = run_tandem("compile", str(path), "--output", str(output))
@@ -311,9 +311,7 @@ def test_compile_makes_what_serve_takes(folder: Path, tmp_path: Path) -> None:
     assert names - {"portable.pb.gz"} == {"graph.pb", "weights.bin", "manifest.json"}
 
 
-def test_a_taken_port_is_told_before_anything_is_loaded(
-    folder: Path, cache: Path
-) -> None:
+def test_a_taken_port_is_reported_before_loading(folder: Path, cache: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run_tandem(

@@ -26,14 +26,14 @@ def test_processes_share_the_memory_budget(workers: int, share: int) -> None:
     assert config(memory_budget="4GiB", workers=workers).memory_budget == share
 
 
-def test_processes_share_what_there_is_where_none_is_set() -> None:
+def test_processes_share_the_default_budget() -> None:
     whole = EngineConfig(repository=Path("/"), cache=Path("/")).budget
 
     assert config().memory_budget == whole
     assert config(workers=2).memory_budget == whole // 2
 
 
-def test_what_the_operator_allows_reaches_the_engine() -> None:
+def test_permissions_reach_the_engine() -> None:
     made = config(allow_ops="A,B", allow_classes="m>C", scan_seconds=0.5)
 
     assert made.permissions.allow_ops == ("A", "B")

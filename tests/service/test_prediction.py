@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HALF = ModelSpec(name="half")
 
 
-async def test_the_answer_has_the_form_of_the_question() -> None:
+async def test_the_answer_has_the_form_of_the_request() -> None:
     engine = FakeEngine(FakeModel())
 
     rows = await predict(engine, HALF, b'{"instances": [1.0, 2.0]}')
@@ -75,7 +75,7 @@ async def test_long_answers_come_in_pieces() -> None:
 
 
 class Noting(DecoderPool):
-    """Real ones that note the sizes of what they are given, and call `before`."""
+    """A pool that records the sizes of its bodies, and calls `before`."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -110,7 +110,7 @@ def decoders(running: Noting) -> Noting:
 
 
 def document(value: Any, size: int) -> bytes:
-    """Rows of `value`, and spaces up to the size."""
+    """Return rows of `value`, padded with spaces to the size."""
     return json.dumps({"instances": [value] * 9}).encode().ljust(size)
 
 
@@ -126,7 +126,7 @@ def document(value: Any, size: int) -> bytes:
         pytest.param([1, 2**70], ON_LOOP_BYTES + 1, True, id="odd numbers"),
     ],
 )
-async def test_where_bodies_are_decoded(
+async def test_long_irregular_bodies_are_decoded_elsewhere(
     decoders: Noting, value: Any, size: int, elsewhere: bool
 ) -> None:
     body = document(value, size)
@@ -141,7 +141,7 @@ async def test_where_bodies_are_decoded(
 @pytest.mark.parametrize(
     ("size", "elsewhere"), [(SINGLE_MODEL_BYTES, False), (SINGLE_MODEL_BYTES + 1, True)]
 )
-async def test_a_model_that_is_alone_keeps_nobody_waiting(
+async def test_longer_bodies_are_decoded_on_the_loop_for_a_single_model(
     decoders: Noting, size: int, elsewhere: bool
 ) -> None:
     decoders.traffic = TrafficMonitor(iter([0.0, 9.0]).__next__)
@@ -214,7 +214,7 @@ async def test_a_place_is_kept_while_a_body_is_decoded(decoders: Noting) -> None
 
 
 @pytest.mark.parametrize("size", [ON_LOOP_BYTES + 1, REGULAR_BYTES + 1])
-async def test_what_a_busy_model_refuses_is_not_decoded(
+async def test_bodies_refused_by_a_busy_model_are_not_decoded(
     decoders: Noting, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(prediction, "decode_regular", None)
@@ -226,10 +226,10 @@ async def test_what_a_busy_model_refuses_is_not_decoded(
     assert decoders.sizes == []
 
 
-async def test_nothing_slow_is_done_on_the_loop(
+async def test_the_slow_path_is_not_taken_on_the_loop(
     decoders: Noting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Numbers that turn out to need the slow way, when they are bound at last."""
+    """These numbers turn out to need the slow path when they are bound."""
     monkeypatch.setattr("service.codecs.tfserving.request.decode_slowly", None)
     model = FakeModel(signatures=(signature(tensor("x", "int8")),))
     body = document(300, ON_LOOP_BYTES + 1)

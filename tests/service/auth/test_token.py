@@ -30,7 +30,7 @@ def test_white_space_around_the_token_is_not_part_of_it(tmp_path: Path) -> None:
         pytest.param("sécret-of-some-length", "one word of ASCII", id="not ASCII"),
     ],
 )
-def test_what_is_no_token(tmp_path: Path, content: str, words: str) -> None:
+def test_unusable_tokens_are_refused(tmp_path: Path, content: str, words: str) -> None:
     file = write_token(tmp_path / "token", content)
 
     with pytest.raises(ValueError, match=words) as caught:
@@ -40,7 +40,7 @@ def test_what_is_no_token(tmp_path: Path, content: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gone", "."])
-def test_what_can_not_be_read(tmp_path: Path, name: str) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="can't be read: "):
         read_token(tmp_path / name)
 
@@ -61,7 +61,7 @@ def test_check_token_names_the_place() -> None:
 @pytest.mark.parametrize(
     ("mode", "warned"), [(0o600, False), (0o640, False), (0o644, True)]
 )
-def test_a_token_that_everybody_may_read_is_said(
+def test_a_token_that_everybody_may_read_is_warned_of(
     tmp_path: Path, mode: int, warned: bool
 ) -> None:
     file = write_token(tmp_path / "token")
@@ -73,7 +73,7 @@ def test_a_token_that_everybody_may_read_is_said(
     assert [line["fix"] for line in lines] == [f"chmod o-r {file}"] * warned
 
 
-async def test_the_file_is_read_anew(tmp_path: Path) -> None:
+async def test_the_file_is_reread(tmp_path: Path) -> None:
     token = AdminToken(write_token(tmp_path / "token"))
     write_token(tmp_path / "token", "another-token-of-length")
 

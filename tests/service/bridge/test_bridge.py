@@ -59,7 +59,9 @@ async def test_a_generator_application_may_start_late() -> None:
     [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")],
 )
 @pytest.mark.parametrize("make", [Body, lambda *pieces: ListBody(pieces)])
-async def test_no_body_where_none_belongs(method: str, status: str, make: Any) -> None:
+async def test_a_body_is_dropped_where_http_forbids_one(
+    method: str, status: str, make: Any
+) -> None:
     body = make(b"body")
     exchange = await drive(answering(body, status), method=method)
     assert exchange.status == int(status[:3])
@@ -169,7 +171,7 @@ class TestErrors:
         assert caplog.records == []
 
 
-async def test_a_body_that_is_not_read_is_not_received() -> None:
+async def test_an_unread_body_is_not_received() -> None:
     messages = [body_message(b"x", more=True) for _ in range(100)]
     exchange = await drive(answering([b"no"]), *messages, method="POST")
     assert exchange.received == 0

@@ -27,7 +27,7 @@ variable: ContextVar[str] = ContextVar("variable", default="unset")
 
 
 class Room:
-    """Views that wait for each other; lives on the server's loop."""
+    """Views that wait for each other, on the server's loop."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -132,7 +132,7 @@ async def client(server: Address) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def raw(server: Address, data: bytes) -> bytes:
-    """Everything the server answers to `data` until it closes the connection."""
+    """Return all that the server sends after `data`, until it closes the connection."""
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(data)
     answer = await reader.read()
@@ -178,7 +178,9 @@ async def test_head(client: httpx.AsyncClient) -> None:
     assert (await client.get("/stream")).text == "0123456789"
 
 
-async def test_broken_stream_is_broken_off(client: httpx.AsyncClient) -> None:
+async def test_a_failing_stream_closes_the_connection(
+    client: httpx.AsyncClient,
+) -> None:
     async with client.stream("GET", "/broken-stream") as response:
         assert response.headers["x-latin"] == "é"
         with pytest.raises(httpx.RemoteProtocolError):
@@ -213,7 +215,7 @@ def many_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("many_files")
 @pytest.mark.parametrize("http", ["httptools"])
-async def test_a_crowd_waits_without_threads(
+async def test_many_requests_wait_without_threads(
     server: Address, client: httpx.AsyncClient
 ) -> None:
     before = (await client.get("/threads")).text
@@ -234,7 +236,7 @@ async def test_a_crowd_waits_without_threads(
 
 
 @pytest.mark.parametrize("http", ["httptools"])
-async def test_keep_alive_hammer(server: Address) -> None:
+async def test_many_requests_on_kept_connections(server: Address) -> None:
     bad: list[Any] = []
 
     async def hammer(number: int) -> None:

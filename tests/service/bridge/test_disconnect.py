@@ -1,4 +1,4 @@
-"""A client that goes away in the middle of a request."""
+"""Clients that disconnect during a request."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ async def test_closes_the_sequence() -> None:
     assert body.closed == 1
 
 
-async def test_watches_start_late_and_only_where_needed(
+async def test_watchers_start_late_and_only_where_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A timer for all; nobody watches for a request that has ended."""
+    """One timer serves all; ended requests aren't watched."""
     timer, started = WatchTimer(), []
     loop = asyncio.get_running_loop()
     timers: list[Any] = []

@@ -86,7 +86,7 @@ async def test_runs_in_the_awaiting_task_and_thread() -> None:
     assert await call(lambda: await_(where())) == expected
 
 
-async def test_context_is_its_own() -> None:
+async def test_a_call_runs_in_its_context() -> None:
     async def set_inside() -> None:
         await asyncio.sleep(0)
         variable.set("inside")
@@ -99,7 +99,7 @@ async def test_context_is_its_own() -> None:
     assert variable.get() == "unset"
 
 
-async def test_outside_sees_the_other_context() -> None:
+async def test_await_outside_runs_in_the_other_context() -> None:
     async def get() -> str:
         await asyncio.sleep(0)
         return variable.get()
@@ -140,7 +140,7 @@ async def test_cancellation_reaches_the_function() -> None:
     assert seen == ["cancelled"]
 
 
-async def test_greenlets_are_used_again() -> None:
+async def test_greenlets_are_reused() -> None:
     seen = [await call(getcurrent) for _ in range(3)]
     assert len(set(map(id, seen))) == 1
 
@@ -158,7 +158,7 @@ async def test_a_greenlet_survives_exceptions(error: type[BaseException]) -> Non
     assert await call(lambda: await_(double(1))) == 2
 
 
-async def test_greenlets_that_wait_are_not_shared() -> None:
+async def test_waiting_greenlets_are_not_reused() -> None:
     gate = anyio.Event()
     seen = []
 
@@ -180,7 +180,7 @@ async def test_greenlets_that_wait_are_not_shared() -> None:
     assert len(set(seen)) == 5
 
 
-async def test_an_idle_greenlet_keeps_nothing_of_a_call() -> None:
+async def test_an_idle_greenlet_keeps_no_reference() -> None:
     class Kept:
         pass
 
@@ -205,7 +205,7 @@ async def test_idle_greenlets_are_limited() -> None:
     assert len(pool.idle) == MAX_IDLE
 
 
-async def test_threads_have_greenlets_of_their_own() -> None:
+async def test_each_thread_has_its_own_greenlets() -> None:
     def in_thread() -> Any:
         return anyio.run(call, getcurrent)
 
@@ -229,7 +229,7 @@ async def test_a_forgotten_call_is_unwound() -> None:
     assert unwound
 
 
-async def test_waiting_is_announced_once() -> None:
+async def test_on_wait_is_called_once() -> None:
     waits: list[str] = []
     announce = partial(waits.append, "wait")
     function = lambda: await_(double(1)) + await_(double(2))  # noqa: E731
@@ -237,7 +237,7 @@ async def test_waiting_is_announced_once() -> None:
     assert waits == ["wait"]
 
 
-async def test_no_wait_no_announcement() -> None:
+async def test_on_wait_is_not_called_without_a_wait() -> None:
     waits: list[str] = []
     call = GreenletCall(lambda: 1, copy_context(), partial(waits.append, "wait"))
     assert await call == 1

@@ -1,4 +1,4 @@
-"""How long the event loop is held by bodies and answers of 20 MB."""
+"""The times that bodies and answers of 20 MB hold the event loop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLIENTS = 2
 
 @pytest.fixture(autouse=True)
 def frozen() -> Iterator[None]:
-    """As a server is after its loads, lest TensorFlow's objects are looked through."""
+    """Freeze the garbage collector's objects, as a server does after loading."""
     gc.collect()
     gc.freeze()
     yield
@@ -41,9 +41,9 @@ def frozen() -> Iterator[None]:
 
 @dataclass
 class Hold:
-    """The longest that nothing else could run, in seconds.
+    """The longest time that the loop was held, in seconds.
 
-    `computing` leaves out the time in which the machine did something else.
+    `computing` leaves out the time in which other processes ran.
     """
 
     longest: float = 0.0
@@ -74,7 +74,7 @@ def numbers() -> bytes:
 
 
 def objects() -> bytes:
-    """So short that they are read the slow way."""
+    """Return objects so short that they take the slow path."""
     rows = [{"x": row} for row in RANDOM.random((400_000, 4)).round(7).tolist()]
     return orjson.dumps({"instances": rows})
 

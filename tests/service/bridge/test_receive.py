@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Sender:
-    """A `receive` that the test feeds."""
+    """A `receive` that the test feeds with messages."""
 
     def __init__(self, *messages: Message) -> None:
         self.waiting = 0
@@ -126,7 +126,7 @@ async def test_stream_in_a_thread(calls: list[str], expected: list[bytes]) -> No
     assert await anyio.to_thread.run_sync(read) == expected
 
 
-async def test_pieces_are_given_away_as_they_came() -> None:
+async def test_pieces_are_returned_as_they_arrived() -> None:
     piece = b"abcd" * 1000
     stream = stream_of(body_message(piece, more=True), body_message(b"efg"))
 
@@ -144,7 +144,7 @@ async def test_a_whole_body_in_one_message_is_not_copied() -> None:
     assert await anyio.to_thread.run_sync(stream.read) is piece
 
 
-async def test_looking_ahead_takes_nothing() -> None:
+async def test_peek_consumes_nothing() -> None:
     stream = stream_of(body_message(b"abc"))
 
     def read() -> list[bytes]:

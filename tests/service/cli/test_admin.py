@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Operator:
-    """Runs commands against one server."""
+    """A runner of commands against one server."""
 
     def __init__(self, engine: FakeEngine, url: str, token: Path) -> None:
         self.engine = engine
@@ -64,7 +64,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     )
     token = write_token(tmp_path / "token")
     app = make_app(engine, admin_token_file=token)
-    # The server's log would be taken for the commands' output.
+    # The server's log would be mixed with the commands' output.
     with capture_logs(), serve(Bridge(app)) as address:
         yield Operator(engine, address.url, token)
 
@@ -82,7 +82,7 @@ def test_models_is_a_table(operator: Operator) -> None:
     assert "! bad/1: no layer" in result.output
 
 
-def test_what_a_server_says_does_not_move_the_cursor(operator: Operator) -> None:
+def test_texts_of_the_server_are_escaped(operator: Operator) -> None:
     result = operator.run("models")
 
     assert "ranking/4: its present files aren't served: cut \\x1b[2J short" in (
@@ -104,7 +104,7 @@ def test_no_models(operator: Operator) -> None:
     assert operator.run("models").output == "There is no model.\n"
 
 
-def test_an_unreadable_repository_is_told(operator: Operator) -> None:
+def test_an_unreadable_repository_is_reported(operator: Operator) -> None:
     operator.engine.unreadable = "Input/output error"
 
     assert "can't be read: Input/output error" in operator.run("models").output
@@ -190,11 +190,11 @@ def test_failures(operator: Operator, args: list[str], code: int, words: str) ->
     assert result.exit_code == code
     assert words in result.output
     assert "Traceback" not in result.output
-    # A mistake on the line has the usage, too.
+    # A usage error prints the usage too.
     assert code == 2 or len(result.output.splitlines()) == 1
 
 
-def test_nobody_there() -> None:
+def test_an_unreachable_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -218,7 +218,7 @@ def test_nobody_there() -> None:
         pytest.param({"TANDEM_ADMIN_TOKEN_FILE": "/none/there"}, 2, id="no file"),
     ],
 )
-def test_where_the_token_comes_from(
+def test_sources_of_the_token(
     operator: Operator, env: dict[str, str], code: int
 ) -> None:
     result = operator.run("rescan", env={"TANDEM_ADMIN_TOKEN_FILE": "", **env})
@@ -227,9 +227,7 @@ def test_where_the_token_comes_from(
     assert "wrongwrong" not in result.output
 
 
-def test_a_token_file_that_is_named_goes_first(
-    operator: Operator, tmp_path: Path
-) -> None:
+def test_a_given_token_file_has_priority(operator: Operator, tmp_path: Path) -> None:
     wrong = write_token(tmp_path / "wrong", "wrong-token-of-length")
 
     assert operator.run("rescan", "--token-file", str(wrong)).exit_code == 4

@@ -1,4 +1,4 @@
-"""Against sockets that answer as a test says; the commands' test has a server."""
+"""The client against sockets with prepared answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Peer:
-    """A socket that sends one answer, or none at all; `heard` is what it got."""
+    """A socket that sends one answer, or none; `heard` is the request."""
 
     def __init__(self, answer: bytes | None, ending: bytes) -> None:
         self._answer = answer
@@ -29,7 +29,7 @@ class Peer:
     def serve(self) -> None:
         connection, _ = self._listener.accept()
         with connection:
-            # All of it: what lies unread at the close would be a reset.
+            # Read all of it: unread bytes at the close would cause a reset.
             while not self.heard.endswith(self._ending):
                 self.heard += connection.recv(65536)
 
@@ -45,9 +45,9 @@ class Peer:
 
 @contextmanager
 def peer(answer: bytes | None, ending: bytes = b"\r\n\r\n") -> Iterator[Peer]:
-    """`answer` is a status line and what follows; `None` keeps the client waiting.
+    """Serve one answer, sent once the request has ended with `ending`.
 
-    It is given once the request has ended with `ending`.
+    `answer` starts with the status line; `None` keeps the client waiting.
     """
     peer = Peer(answer, ending)
     thread = threading.Thread(target=peer.serve)
@@ -130,12 +130,12 @@ def test_other_servers(answer: bytes, words: str) -> None:
         AdminClient(url=server.url).call("GET", "/")
 
 
-def test_who_does_not_answer_is_not_waited_for_longer_than_said() -> None:
+def test_the_timeout_is_kept() -> None:
     with peer(None) as server, pytest.raises(Unreachable, match="no answer in time"):
         AdminClient(url=server.url, timeout=0.05).call("GET", "/")
 
 
-def test_nobody_there() -> None:
+def test_an_unreachable_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -155,6 +155,6 @@ def test_nobody_there() -> None:
         "http://[",
     ],
 )
-def test_what_is_no_url(url: str) -> None:
+def test_invalid_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="isn't a server's URL"):
         AdminClient(url=url)

@@ -28,7 +28,7 @@ def test_every_setting_has_a_flag_and_is_unset_by_default() -> None:
     assert given() == dict.fromkeys(Settings.model_fields.keys() - {"models"})
 
 
-def test_flags_are_passed_on_as_they_came() -> None:
+def test_flags_are_passed_on_unchanged() -> None:
     flags = given("--port", "80", "--no-screen", "--log-format", "json")
 
     assert {name: value for name, value in flags.items() if value is not None} == {
@@ -38,7 +38,7 @@ def test_flags_are_passed_on_as_they_came() -> None:
     }
 
 
-def test_lists_may_be_given_again() -> None:
+def test_list_flags_may_be_repeated() -> None:
     folders = ("--follow-links-to", "/a", "--follow-links-to", "/b,/c")
     flags = given(*folders, "--allow-ops", "A,B")
 
@@ -47,7 +47,7 @@ def test_lists_may_be_given_again() -> None:
     assert flags["allow_classes"] is None
 
 
-def test_help_tells_flag_variable_default_and_meaning() -> None:
+def test_help_shows_flag_variable_default_and_meaning() -> None:
     text = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
 
     for name, field in Settings.model_fields.items():

@@ -62,7 +62,7 @@ def test_refusals_say_what_to_send(
     assert ". Send for example {" in str(caught.value)
 
 
-def test_a_refusal_is_short_however_much_is_wrong() -> None:
+def test_a_refusal_of_many_mistakes_is_short() -> None:
     labels = ", ".join(f'"{"é" * 500}{n}": 1' for n in range(100))
 
     with pytest.raises(InvalidRequest) as caught:

@@ -129,7 +129,7 @@ async def test_large_bodies_and_arrays(decoders: DecoderPool) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the file in /proc")
-async def test_the_memory_of_a_large_body_is_given_back() -> None:
+async def test_the_memory_of_a_large_body_is_freed() -> None:
     body = b'{"instances": [%s]}' % b" ".join([b"1"] + [b" " * KEPT_BYTES])
 
     async with DecoderPool(1) as decoders:
@@ -192,7 +192,9 @@ async def test_a_lost_process_fails_its_body_and_is_replaced(tmp_path: Path) -> 
         pytest.param((sys.executable, "-c", "print('hello')"), id="talks nonsense"),
     ],
 )
-async def test_no_process(command: tuple[str, ...]) -> None:
+async def test_a_process_that_cannot_start_fails_its_body(
+    command: tuple[str, ...],
+) -> None:
     async with DecoderPool(1, command=command) as decoders:
         for _ in range(2):
             with pytest.raises(Unavailable, match="was lost"):
@@ -217,14 +219,14 @@ async def test_a_process_ends_with_its_server() -> None:
 
 
 def noting(folder: Path) -> tuple[str, ...]:
-    """The real command in a process that notes its number first."""
+    """Return the real command, in a process that records its id first."""
     note = f"open({str(folder / 'pids')!r}, 'a').write(f'{{os.getpid()}} ')"
     run = "runpy.run_module('service.decoding.worker', run_name='__main__')"
     return (sys.executable, "-P", "-c", f"import os, runpy; {note}; {run}")
 
 
 def buffer_bytes(fd: str) -> int:
-    # One of another test may be closed meanwhile.
+    # Another test's descriptor may be closed meanwhile.
     with suppress(OSError):
         if "tandem-buffer" in os.readlink(f"/proc/self/fd/{fd}"):
             return os.fstat(int(fd)).st_size
@@ -236,7 +238,7 @@ def pids(folder: Path) -> list[int]:
     return [int(word) for word in (folder / "pids").read_text().split()]
 
 
-def test_alone_once_one_model_has_been_asked_for_a_while() -> None:
+def test_single_model_after_a_while_without_others() -> None:
     now = [100.0]
     traffic = TrafficMonitor(lambda: now[0])
 
@@ -256,5 +258,5 @@ def test_alone_once_one_model_has_been_asked_for_a_while() -> None:
     assert not traffic.single_model()
 
 
-def test_alone_before_any_request() -> None:
+def test_single_model_before_any_request() -> None:
     assert TrafficMonitor().single_model()

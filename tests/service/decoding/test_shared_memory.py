@@ -26,14 +26,14 @@ def buffer(
 
 @pytest.fixture
 def other(buffer: SharedBuffer) -> Iterator[SharedBuffer]:
-    """The same memory, as the other process has it."""
+    """Return the same memory as the other process maps it."""
     other = SharedBuffer(os.dup(buffer.fd))
     yield other
     other.close()
 
 
 @pytest.mark.parametrize("offset", [0, 64, 3 << 20])
-def test_what_one_writes_the_other_reads(
+def test_either_side_reads_the_others_bytes(
     buffer: SharedBuffer, other: SharedBuffer, offset: int
 ) -> None:
     buffer.write(offset, b"one")
@@ -50,7 +50,7 @@ def test_either_side_makes_it_larger(buffer: SharedBuffer, other: SharedBuffer) 
     assert buffer.read(0, 5) == b"small"
 
 
-def test_nothing_is_read_of_nothing(buffer: SharedBuffer) -> None:
+def test_zero_bytes(buffer: SharedBuffer) -> None:
     assert buffer.read(0, 0) == b""
     buffer.write(0, b"")
 
@@ -63,16 +63,16 @@ def test_bytes_are_copied(buffer: SharedBuffer) -> None:
     assert target.tolist() == [1, 2, 3, 4]
 
 
-def test_what_is_usual_is_not_large(buffer: SharedBuffer) -> None:
+def test_usual_sizes_are_not_large(buffer: SharedBuffer) -> None:
     assert not buffer.is_large
     buffer.write(0, b"usual")
     assert not buffer.is_large
 
 
-def test_what_was_large_is_given_back_and_can_be_used_again(
+def test_a_cleared_buffer_is_usable_again(
     buffer: SharedBuffer, other: SharedBuffer
 ) -> None:
-    """The other side's mapping then ends beyond the file."""
+    """The other side's map then extends beyond the file."""
     far = KEPT_BYTES + (1 << 20)
     buffer.write(far, b"large")
     assert other.read(far, 5) == b"large"

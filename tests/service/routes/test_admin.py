@@ -1,4 +1,4 @@
-"""What the admin calls do; who may call them is in `test_admin_access`."""
+"""The effects of admin calls; access to them is in `test_admin_access`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_unload(tmp_path: Path, path: str, states: list[str]) -> None:
     assert engine.models()[0].state == "AVAILABLE"
 
 
-async def test_load_brings_back_what_was_unloaded(tmp_path: Path) -> None:
+async def test_load_after_unload(tmp_path: Path) -> None:
     engine = FakeEngine(FakeModel())
 
     async with admin_client(engine, tmp_path) as client:
@@ -90,7 +90,7 @@ async def test_a_load_that_fails_says_why(tmp_path: Path) -> None:
     assert "the file is cut" in response.json()["error"]
 
 
-async def test_labels_are_set_and_taken_away(tmp_path: Path) -> None:
+async def test_labels_are_set_and_removed(tmp_path: Path) -> None:
     one, two = ranking()
     one.labels = ("canary", "old", "stable")
 
@@ -106,7 +106,7 @@ async def test_labels_are_set_and_taken_away(tmp_path: Path) -> None:
     assert [version["labels"] for version in versions] == [["old"], ["stable"]]
 
 
-async def test_labels_of_a_version_that_is_not_there_change_nothing(
+async def test_labels_of_an_unknown_version_change_nothing(
     tmp_path: Path,
 ) -> None:
     one, two = ranking()
@@ -159,7 +159,7 @@ async def test_concurrency(tmp_path: Path, path: str, calls: list[int]) -> None:
     assert [version["concurrency"] for version in versions] == calls
 
 
-async def test_rescan_tells_what_is_there_and_what_is_wrong(tmp_path: Path) -> None:
+async def test_rescan_returns_models_and_problems(tmp_path: Path) -> None:
     engine = FakeEngine(FakeModel())
     engine.found = [FakeModel(name="new")]
     engine.scan_problems = ["notes: holds no model."]
@@ -170,7 +170,7 @@ async def test_rescan_tells_what_is_there_and_what_is_wrong(tmp_path: Path) -> N
     assert [model["name"] for model in response.json()["models"]] == ["half", "new"]
 
 
-async def test_a_repository_that_can_not_be_read_is_told(tmp_path: Path) -> None:
+async def test_an_unreadable_repository_is_reported(tmp_path: Path) -> None:
     engine = FakeEngine(FakeModel())
     engine.unreadable = "Input/output error"
 
@@ -183,7 +183,7 @@ async def test_a_repository_that_can_not_be_read_is_told(tmp_path: Path) -> None
     assert listed.json()["repository_error"] == "Input/output error"
 
 
-async def test_while_it_drains_it_is_not_ready_and_serves_on(tmp_path: Path) -> None:
+async def test_a_draining_server_is_not_ready_but_serves(tmp_path: Path) -> None:
     async with admin_client(FakeEngine(FakeModel()), tmp_path) as client:
         drain = await client.put("/v1/admin/drain", json={"draining": True})
         draining = await client.get("/readyz")
@@ -212,7 +212,7 @@ async def test_while_it_drains_it_is_not_ready_and_serves_on(tmp_path: Path) -> 
         ("GET", "/rescan", None, 405, "use POST"),
     ],
 )
-async def test_mistakes_are_told(
+async def test_mistakes_are_explained(
     tmp_path: Path, method: str, path: str, body: Any, status: int, words: str
 ) -> None:
     response = await ask(FakeEngine(*ranking()), tmp_path, method, path, body)
@@ -222,7 +222,7 @@ async def test_mistakes_are_told(
 
 
 async def test_urls_of_the_answer_are_below_the_root(tmp_path: Path) -> None:
-    """The entry is that of the list: a program may follow it."""
+    """The entry is the list's, with URLs that a program may follow."""
     async with admin_client(FakeEngine(FakeModel()), tmp_path) as client:
         entry = (await client.post(f"{MODELS}/half/load")).json()
         listed = (await client.get("/v1/models")).json()["models"]

@@ -1,4 +1,4 @@
-"""Who may call the admin calls, and what the log says of it."""
+"""Access to the admin calls, and its log lines."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_refused(tmp_path: Path, header: Any, told: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-async def test_a_scheme_is_the_same_in_either_case(tmp_path: Path, scheme: str) -> None:
+async def test_the_scheme_is_case_insensitive(tmp_path: Path, scheme: str) -> None:
     async with admin_client(FakeEngine(FakeModel()), tmp_path, token=None) as client:
         headers = {"Authorization": f"{scheme}  {TOKEN}"}
         response = await client.post(UNLOAD, headers=headers)
@@ -96,7 +96,7 @@ async def test_a_token_may_have_an_equals_sign_inside(tmp_path: Path) -> None:
     assert response.status_code == 200
 
 
-async def test_who_is_refused_has_no_body_read(tmp_path: Path) -> None:
+async def test_a_refused_body_is_not_read(tmp_path: Path) -> None:
     async def unread() -> AsyncIterator[bytes]:
         raise AssertionError("the body must not be read")
         yield b""
@@ -108,7 +108,7 @@ async def test_who_is_refused_has_no_body_read(tmp_path: Path) -> None:
     assert response.status_code == 401
 
 
-async def test_a_token_that_is_rotated_counts_at_once(tmp_path: Path) -> None:
+async def test_a_rotated_token_is_valid_at_once(tmp_path: Path) -> None:
     later = "another-token-of-some-length"
     async with admin_client(FakeEngine(FakeModel()), tmp_path) as client:
         before = await client.post(UNLOAD)
@@ -176,7 +176,7 @@ async def test_a_refused_act_is_logged_with_its_reason(
     assert "wrong-token-of-length" not in json.dumps(lines)
 
 
-async def test_an_act_whose_client_has_gone_is_logged(tmp_path: Path) -> None:
+async def test_an_abandoned_act_is_logged(tmp_path: Path) -> None:
     model = FakeModel(state=ModelState.END, gate=anyio.Event())
     app = make_app(FakeEngine(model), admin_token_file=write_token(tmp_path / "token"))
     driven = HandDriven(

@@ -1,4 +1,4 @@
-"""Requests by label; where they differ from TensorFlow Serving is on purpose."""
+"""Requests by label; differences from TensorFlow Serving are deliberate."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_metadata_is_that_of_the_labels_version() -> None:
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", ":predict"), ("GET", ""), ("GET", "/metadata")]
 )
-async def test_a_label_that_is_not_there(method: str, path: str) -> None:
+async def test_an_unknown_label(method: str, path: str) -> None:
     """25; TensorFlow Serving says 400."""
     async with make_client(FakeEngine(*ENGINE_MODELS)) as client:
         response = await client.request(method, f"/v1/models/half/labels/gone{path}")
@@ -89,7 +89,7 @@ async def test_a_label_that_is_not_there(method: str, path: str) -> None:
         pytest.param("half/versions/1/labels/stable:predict", id="14"),
     ],
 )
-async def test_what_is_no_label_is_no_url(path: str) -> None:
+async def test_an_invalid_label_is_an_unknown_url(path: str) -> None:
     async with make_client(FakeEngine(*ENGINE_MODELS)) as client:
         response = await client.post(f"/v1/models/{path}", json={"inputs": [0]})
 

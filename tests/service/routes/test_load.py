@@ -1,4 +1,4 @@
-"""What a client sees of a busy model: refusals, deadlines, room for bodies."""
+"""Busy models as clients see them: refusals, deadlines, the body budget."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_a_full_model_refuses_before_the_body_is_read() -> None:
     assert response.json() == {"error": "model half/1 is busy"}
 
 
-async def test_one_full_model_is_not_anothers_concern() -> None:
+async def test_a_full_model_does_not_affect_another() -> None:
     models = FakeModel(full=True), FakeModel(name="free")
 
     async with make_client(FakeEngine(*models)) as client:
@@ -55,7 +55,7 @@ async def test_one_full_model_is_not_anothers_concern() -> None:
         pytest.param("respond-async", None, id="another preference"),
     ],
 )
-async def test_the_engine_hears_how_long_a_client_waits(
+async def test_the_clients_wait_reaches_the_engine(
     prefer: str | None, seconds: float | None
 ) -> None:
     engine = FakeEngine(FakeModel())
@@ -68,7 +68,7 @@ async def test_the_engine_hears_how_long_a_client_waits(
     assert request.timeout == (seconds and pytest.approx(seconds, abs=1))
 
 
-async def test_a_wait_that_is_no_time_is_refused() -> None:
+async def test_an_invalid_wait_is_refused() -> None:
     async with make_client(FakeEngine(FakeModel())) as client:
         response = await client.post(PATH, content=BODY, headers={"Prefer": "wait=x"})
 
@@ -93,7 +93,7 @@ async def chunked() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("body", [BODY, None], ids=["its length told", "chunked"])
-async def test_bodies_beyond_the_servers_room_are_refused_until_there_is_some(
+async def test_bodies_over_the_budget_are_refused_until_some_end(
     body: bytes | None,
 ) -> None:
     gate = anyio.Event()

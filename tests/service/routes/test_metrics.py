@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 AVAILABLE = 'tandem_model_state{model="half",state="AVAILABLE",version="1"}'
 
 
-async def test_metrics_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+async def test_metrics_are_collected_at_each_request(tmp_path: Path) -> None:
     async with admin_client(FakeEngine(FakeModel()), tmp_path) as client:
         before = await client.get("/metrics")
         await client.post("/v1/admin/models/half/unload")
@@ -25,7 +25,7 @@ async def test_metrics_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
     assert f"{AVAILABLE} 0.0\n" in after.text
 
 
-async def test_metrics_need_no_token_and_are_logged_as_probes_are() -> None:
+async def test_metrics_need_no_token_and_are_logged_like_probes() -> None:
     with structlog.testing.capture_logs() as lines:
         async with make_client(FakeEngine()) as client:
             response = await client.get("/metrics")

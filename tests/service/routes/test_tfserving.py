@@ -1,8 +1,8 @@
 """TensorFlow Serving's conformance cases, by number, where this server has the route.
 
-Different on purpose: answers are compact; wrong methods are 405 and unknown URLs 404;
-a model that loads or failed to is 503, not 404; text after the JSON value, `NaN` and
-shapes that don't fit the signature are refused.
+Deliberate differences: answers are compact; wrong methods are 405, unknown URLs 404; a
+model that is loading or has failed is 503, not 404; text after the JSON value, `NaN`
+and shapes that don't fit the signature are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HALF = FakeModel(version=123)
 
 
 def fixed(**outputs: Array) -> FakeModel:
-    """A model with one input `x` of any kind that always answers `outputs`."""
+    """Return a model with one input `x` of any kind that always answers `outputs`."""
     return FakeModel(
         signatures=(signature(tensor("x"), outputs=tuple(outputs)),),
         function=lambda inputs: outputs,
@@ -180,7 +180,7 @@ async def test_predict(model: FakeModel, path: str, body: Any, answer: Any) -> N
     assert response.headers["content-type"] == "application/json"
 
 
-async def test_not_finite_numbers_are_bare_tokens() -> None:
+async def test_non_finite_numbers_are_bare_tokens() -> None:
     values = np.array([np.nan, np.inf, 3, -np.inf], np.float32)
 
     response = await predict(fixed(y=values), {"instances": [1]})
@@ -322,7 +322,7 @@ async def test_a_query_string_is_ignored() -> None:
     assert response.json() == {"predictions": [2.5]}
 
 
-async def test_a_loading_model_asks_to_come_again() -> None:
+async def test_a_loading_model_asks_for_a_retry() -> None:
     model = FakeModel(state=ModelState.LOADING)
     response = await predict(model, {"instances": [1.0]})
 

@@ -1,5 +1,7 @@
-"""Status, metadata, list of models; URLs that aren't there. Numbers are those of
-TensorFlow Serving's conformance cases."""
+"""Status, metadata, list of models, unknown URLs.
+
+Numbers are those of TensorFlow Serving's conformance cases.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ async def test_the_status_of_a_broken_version_has_its_error() -> None:
 
 @pytest.mark.parametrize("rest", ["", "/metadata"])
 @pytest.mark.parametrize("path", ["foo", "half/versions/99"])
-async def test_status_and_metadata_of_what_is_not_there(path: str, rest: str) -> None:
+async def test_status_and_metadata_of_unknown_models(path: str, rest: str) -> None:
     async with make_client(FakeEngine(OLD)) as client:
         response = await client.get(f"/v1/models/{path}{rest}")  # 37
 
@@ -100,7 +102,7 @@ async def test_metadata(path: str) -> None:
         ),
     ],
 )
-async def test_metadata_of_what_is_not_loaded(model: FakeModel, message: str) -> None:
+async def test_metadata_of_an_unloaded_model(model: FakeModel, message: str) -> None:
     async with make_client(FakeEngine(model)) as client:
         response = await client.get("/v1/models/half/metadata")
 

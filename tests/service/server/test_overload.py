@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-async def test_a_turn_begins_so_many_and_keeps_the_order() -> None:
+async def test_a_turn_starts_a_few_in_order() -> None:
     loop = asyncio.get_running_loop()
     start_limiter = StartLimiter(per_turn=2)
     begun: list[int] = []
@@ -50,7 +50,7 @@ async def test_a_turn_begins_so_many_and_keeps_the_order() -> None:
     assert begun[-1] == 5
 
 
-async def test_who_comes_later_does_not_pass_the_line() -> None:
+async def test_later_requests_do_not_overtake_the_queue() -> None:
     loop = asyncio.get_running_loop()
     start_limiter = StartLimiter(per_turn=1)
     begun: list[int] = []
@@ -67,7 +67,7 @@ async def test_who_comes_later_does_not_pass_the_line() -> None:
     assert begun == [0, 1, 2, 3]
 
 
-async def test_the_line_is_full_at_its_length() -> None:
+async def test_the_queue_is_full_at_its_limit() -> None:
     loop = asyncio.get_running_loop()
     start_limiter = StartLimiter(per_turn=1, min_queue=2)
     fullness = []
@@ -79,7 +79,7 @@ async def test_the_line_is_full_at_its_length() -> None:
     assert fullness == [False, False, False, True]
 
 
-def test_the_line_is_as_long_as_its_time_allows() -> None:
+def test_the_queue_limit_follows_the_measured_rate() -> None:
     start_limiter = StartLimiter(min_queue=10)
 
     for seconds, max_queue in ((0.001, 100), (1.0, 10), (1e-9, MAX_QUEUE)):
@@ -114,7 +114,7 @@ def idle() -> None:
         pytest.param(TARGET + b"?x=1", busy, False, id="another target"),
     ],
 )
-def test_what_is_known(noted: bytes, check: Callable[[], None], refused: bool) -> None:
+def test_refusal(noted: bytes, check: Callable[[], None], refused: bool) -> None:
     known = KnownRefusals()
     known.record(noted, check)
 
@@ -122,7 +122,7 @@ def test_what_is_known(noted: bytes, check: Callable[[], None], refused: bool) -
         assert (known.refusal(TARGET) is not None) is refused
 
 
-def test_it_is_asked_again_each_time() -> None:
+def test_the_model_is_checked_each_time() -> None:
     model, known = FakeModel(full=True), KnownRefusals()
     engine = FakeEngine(model)
     known.record(TARGET, lambda: engine.admit(ModelSpec(name="half")))
@@ -134,7 +134,7 @@ def test_it_is_asked_again_each_time() -> None:
     assert known.refusal(TARGET) is not None
 
 
-def test_clients_choose_targets_but_not_how_much_is_kept() -> None:
+def test_recorded_targets_are_bounded() -> None:
     known = KnownRefusals()
     known.record(b"x" * (MAX_TARGET + 1), busy)
     assert known.refusal(b"x" * (MAX_TARGET + 1)) is None
@@ -146,7 +146,7 @@ def test_clients_choose_targets_but_not_how_much_is_kept() -> None:
     assert known.refusal(b"%d" % MAX_TARGETS) is not None
 
 
-def test_the_second_refusal_is_the_first_one_without_the_application() -> None:
+def test_a_repeated_refusal_needs_no_application() -> None:
     model = FakeModel(name="m", full=True)
     application = Bridge(make_app(FakeEngine(model)))
     asked: list[str] = []
@@ -176,7 +176,7 @@ def test_the_second_refusal_is_the_first_one_without_the_application() -> None:
     assert len(asked) == 2
 
 
-def test_other_models_are_still_heard() -> None:
+def test_other_models_still_answer() -> None:
     engine = FakeEngine(FakeModel(name="m", full=True), FakeModel(name="half"))
 
     class Protocol(JsonErrorProtocol):

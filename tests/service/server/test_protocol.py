@@ -1,4 +1,4 @@
-"""What uvicorn answers itself, over real sockets."""
+"""Answers of the protocol itself, over real sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BODY = b"x" * 200_000
 
 
 class Busy(JsonErrorProtocol):
-    """The loop can begin nothing."""
+    """A protocol whose loop can start nothing."""
 
     start_limiter = StartLimiter(min_queue=0)
 
@@ -37,7 +37,7 @@ async def alive(scope: Any, receive: Any, send: Any) -> None:
 
 @contextmanager
 def serving(app: Any, protocol: type[JsonErrorProtocol]) -> Iterator[socket.socket]:
-    """A client connected to a uvicorn that runs in a thread."""
+    """Connect a client to a uvicorn that runs in a thread."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
@@ -54,7 +54,7 @@ def serving(app: Any, protocol: type[JsonErrorProtocol]) -> Iterator[socket.sock
 
 
 def read_answer(client: socket.socket) -> tuple[bytes, bytes]:
-    """Head and body of one answer, whose head has the body's length."""
+    """Read head and body of one answer with a Content-Length."""
     head, body = b"", b""
 
     while b"\r\n\r\n" not in head:
@@ -74,7 +74,7 @@ def post(*headers: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\ncontent-length: %d\r\n\r\n" % len(BODY)
 
 
-def test_what_is_not_http_is_answered_in_json() -> None:
+def test_malformed_http_is_answered_in_json() -> None:
     with serving(never, JsonErrorProtocol) as client:
         client.sendall(b"this is not HTTP\r\n\r\n")
         head, body = read_answer(client)
@@ -85,7 +85,7 @@ def test_what_is_not_http_is_answered_in_json() -> None:
     assert json.loads(body) == {"error": "Invalid HTTP request received."}
 
 
-def test_what_is_too_much_is_refused_before_its_body_has_come() -> None:
+def test_excess_requests_are_refused_before_their_body() -> None:
     with serving(never, Busy) as client:
         for _ in range(2):  # the connection stays good
             client.sendall(post())
@@ -110,7 +110,7 @@ def test_probes_are_never_refused() -> None:
             assert read_answer(client)[1] == b"ok"
 
 
-def test_requests_that_come_one_by_one_are_not_refused() -> None:
+def test_sequential_requests_are_not_refused() -> None:
     class Narrow(JsonErrorProtocol):
         start_limiter = StartLimiter(per_turn=1, min_queue=1)
 

@@ -30,7 +30,7 @@ def test_a_free_port_is_found_and_can_be_connected_to() -> None:
             pass
 
 
-def test_a_taken_port_is_told_with_the_cure() -> None:
+def test_a_taken_port_is_explained() -> None:
     with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
 
@@ -38,6 +38,6 @@ def test_a_taken_port_is_told_with_the_cure() -> None:
             listen("127.0.0.1", port)
 
 
-def test_an_address_of_another_machine_is_told() -> None:
+def test_an_address_of_another_machine_is_explained() -> None:
     with pytest.raises(CannotListen, match=r"192\.0\.2\.1, .*--host"):
         listen("192.0.2.1", 0)

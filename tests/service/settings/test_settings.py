@@ -39,7 +39,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.cache_dir == default_cache_dir()
 
 
-def test_flags_go_before_environment_before_file_before_defaults(
+def test_flags_override_environment_file_and_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write(tmp_path / "c.toml", "port = 1\nworkers = 1\nhost = 'file'\n")
@@ -128,7 +128,7 @@ def test_every_error_has_a_line(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_admin_calls_and_several_processes_exclude_each_other(tmp_path: Path) -> None:
+def test_admin_calls_need_a_single_process(tmp_path: Path) -> None:
     token = write_token(tmp_path / "token")
     load_settings(models=tmp_path, admin_token_file=token, workers=1)
 
@@ -153,7 +153,7 @@ def test_admin_calls_and_several_processes_exclude_each_other(tmp_path: Path) ->
 def test_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: Any, size: int | None
 ) -> None:
-    """Another process hears the number of bytes, whatever the unit was."""
+    """Another process gets the number of bytes, whatever the unit was."""
     settings = load_settings(models=tmp_path, memory_budget=text)
     assert settings.memory_budget == size
     for name, value in settings.to_environment().items():
@@ -267,7 +267,7 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         load_settings(models=tmp_path).port = 1
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
 
@@ -297,7 +297,7 @@ def test_keys_of_the_file_may_be_written_as_flags(tmp_path: Path) -> None:
     assert (settings.log_format, settings.log_level) == ("json", "debug")
 
 
-def test_variables_that_are_nearly_a_settings() -> None:
+def test_misspelt_variables_are_found() -> None:
     names = (
         "TANDEM_MEMORY_BUGDET",
         "TANDEM_PRT",

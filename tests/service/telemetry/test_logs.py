@@ -37,7 +37,7 @@ def lines(stream: io.StringIO) -> list[Any]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_our_lines_and_others_go_through_one_chain() -> None:
+def test_all_loggers_share_one_chain() -> None:
     stream = io.StringIO()
     configure_logging("json", "info", stream)
     request_id.set("abc")
@@ -55,7 +55,7 @@ def test_our_lines_and_others_go_through_one_chain() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_the_level_holds_for_both(form: Any) -> None:
+def test_the_level_applies_to_all_loggers(form: Any) -> None:
     stream = io.StringIO()
     configure_logging(form, "warning", stream)
 
@@ -65,7 +65,7 @@ def test_the_level_holds_for_both(form: Any) -> None:
     assert stream.getvalue() == ""
 
 
-def test_what_is_logged_can_be_asked() -> None:
+def test_is_logged() -> None:
     configure_logging("json", "warning", io.StringIO())
     asked = [is_logged(level) for level in (logging.INFO, logging.WARNING)]
     configure_logging("json", "debug", io.StringIO())
@@ -88,7 +88,7 @@ def fail(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_tracebacks_are_whole_but_show_no_values(form: Any) -> None:
+def test_tracebacks_are_complete_without_values(form: Any) -> None:
     stream = io.StringIO()
     configure_logging(form, "info", stream)
     try:
@@ -108,7 +108,7 @@ def test_tracebacks_are_whole_but_show_no_values(form: Any) -> None:
 
 @pytest.mark.parametrize("path", ["/a\nb", "/\x1b[2J", "/\u2028b"])
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_what_clients_send_stays_on_one_line(form: Any, path: str) -> None:
+def test_client_input_stays_on_one_line(form: Any, path: str) -> None:
     stream = io.StringIO()
     configure_logging(form, "info", stream)
 
@@ -164,7 +164,7 @@ def test_the_access_log_of_uvicorn_is_off() -> None:
 
     access.info("GET /")
 
-    # uvicorn asks this, to know whether to log at all.
+    # uvicorn checks this before it logs.
     assert not access.hasHandlers()
     assert stream.getvalue() == ""
 

@@ -39,7 +39,7 @@ def families(*models: FakeModel, overview: EngineStatus = OVERVIEW) -> list[Metr
 
 
 def figures(*models: FakeModel, **kwargs: EngineStatus) -> Mapping[str, float]:
-    """Values by name, and by name and version of a model where they are one's."""
+    """Return values by name, and those of models by name and version too."""
     return {
         "/".join([sample.name, *labels_of(sample)]): sample.value
         for family in families(*models, **kwargs)
@@ -77,11 +77,11 @@ def labels_of(sample: Sample) -> list[str]:
         ("tandem_draining", 0),
     ],
 )
-def test_figures(name: str, value: float) -> None:
+def test_metrics(name: str, value: float) -> None:
     assert figures(SERVING, BROKEN)[name] == value
 
 
-def test_an_unreadable_repository_and_a_drain_are_figures() -> None:
+def test_an_unreadable_repository_and_a_drain_are_metrics() -> None:
     overview = EngineStatus(memory_budget=1, repository_error="EIO", draining=True)
 
     found = figures(overview=overview)
@@ -97,7 +97,7 @@ def test_one_state_of_each_version_is_1() -> None:
     assert len(states) == 2 * len(ModelState)
 
 
-def test_no_text_of_an_error_is_a_label() -> None:
+def test_error_texts_are_not_labels() -> None:
     names = {
         name
         for family in families(SERVING, BROKEN)
@@ -109,7 +109,7 @@ def test_no_text_of_an_error_is_a_label() -> None:
     assert names == {"model", "version", "state"}
 
 
-def test_all_say_what_they_are() -> None:
+def test_every_metric_has_a_help_text() -> None:
     ours = [f for f in families(SERVING) if f.name.startswith("tandem_")]
 
     assert len(ours) == 16
@@ -119,7 +119,7 @@ def test_all_say_what_they_are() -> None:
     assert kinds["tandem_model_waiting"] == "gauge"
 
 
-def test_openmetrics_for_who_asks_for_it() -> None:
+def test_openmetrics_by_accept_header() -> None:
     snapshot = Snapshot(models=[SERVING.status], overview=OVERVIEW)
 
     text, content_type = encode(snapshot, "application/openmetrics-text; version=1.0.0")
@@ -129,5 +129,5 @@ def test_openmetrics_for_who_asks_for_it() -> None:
     assert b"\ntandem_model_reloads_total 4.0\n" in text
 
 
-def test_the_process_own_figures_are_there() -> None:
+def test_process_metrics_are_included() -> None:
     assert figures()["process_resident_memory_bytes"] > 0

@@ -1,4 +1,4 @@
-"""The commands that we tell users to paste, run as a shell would run them."""
+"""The example commands, run as a shell would run them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def part(name: str, dtype: str, shape: Shape) -> TensorSpec:
 
 
 def sent(command: str) -> dict[str, Any]:
-    """The body that a shell would send: what stands behind `-d`, or what is piped."""
+    """Return the body that a shell would send, given by `-d` or piped."""
     words = shlex.split(command)
     assert words[-1] == URL
 
@@ -185,7 +185,7 @@ def test_a_signature_that_is_not_the_default_is_named(size: int) -> None:
     assert "signature_name" not in sent(curl(URL, signature))
 
 
-def test_open_sizes_are_those_that_the_model_took() -> None:
+def test_unknown_sizes_are_those_of_the_sample() -> None:
     sampled = replace(
         make(tensor("x", shape=(None, None))),
         sample=Sample(shapes={"x": (1, 16)}),

@@ -44,7 +44,7 @@ def test_a_model_shows_its_format_signature_url_and_command() -> None:
     assert f"curl -d @- {URL}/v1/models/digits:predict\n" in text or "curl -d '" in text
 
 
-def test_a_default_that_cant_be_served_is_said_and_another_is_shown_by_name() -> None:
+def test_an_unserved_default_is_reported_and_another_shown_by_name() -> None:
     text = shown(
         replace(
             available("digits"),
@@ -58,7 +58,7 @@ def test_a_default_that_cant_be_served_is_said_and_another_is_shown_by_name() ->
 
 
 def test_no_line_is_cut_or_wrapped() -> None:
-    """A command that a terminal's width broke could not be pasted."""
+    """A wrapped command couldn't be pasted."""
     text = shown(available("a-rather-long-name-for-a-model-of-digits"))
 
     command = next(line for line in text.splitlines() if "curl" in line)
@@ -115,17 +115,17 @@ def test_a_model_without_signatures_shows_its_state() -> None:
     assert "● big  END\n" in shown(unloaded)
 
 
-def test_what_was_passed_over_is_said() -> None:
+def test_problems_are_shown() -> None:
     assert "! notes: holds no model." in shown(problems=("notes: holds no model.",))
 
 
-def test_an_empty_repository_is_said() -> None:
+def test_an_empty_repository_is_reported() -> None:
     text = shown()
     assert "There is no model in /." in text
     assert "the running server will find them." in text
 
 
-def test_what_is_looked_at_once_must_be_started_again(
+def test_without_scans_a_restart_is_advised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TANDEM_SCAN_SECONDS", "0")

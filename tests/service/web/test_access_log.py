@@ -100,7 +100,7 @@ async def test_probes_are_logged_for_debugging_only() -> None:
     assert [line["log_level"] for line in lines] == ["debug", "debug", "info"]
 
 
-async def test_requests_side_by_side_keep_their_ids() -> None:
+async def test_concurrent_requests_keep_their_ids() -> None:
     gate = anyio.Event()
 
     def log_and_answer(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -141,7 +141,7 @@ async def test_lines_from_worker_threads_have_the_id_too() -> None:
     assert [line["request_id"] for line in lines] == ["mine", "mine"]
 
 
-async def test_after_a_request_its_id_is_gone() -> None:
+async def test_an_id_ends_with_its_request() -> None:
     async with make_client(FakeEngine()) as client:
         await client.get("/livez")
 
@@ -157,7 +157,7 @@ def warnings_only() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("warnings_only")
-async def test_a_line_that_is_not_written_is_not_made(
+async def test_lines_below_the_level_are_not_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service.web.access_log.describe", None)

@@ -46,7 +46,7 @@ async def get_all(app: ConcurrentFlask, paths: list[str]) -> list[str]:
 
 
 class Barrier:
-    """Opens when `count` tasks are inside."""
+    """A barrier that opens when `count` tasks are inside."""
 
     def __init__(self, count: int) -> None:
         self._missing = count

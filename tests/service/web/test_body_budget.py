@@ -1,4 +1,4 @@
-"""How many bytes of bodies may be answered at a time."""
+"""The limit on bytes of request bodies held at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from service.web.body_budget import BodyBudget
 
 
-def test_bytes_come_back_when_the_request_ends() -> None:
+def test_bytes_are_freed_when_the_request_ends() -> None:
     budget = BodyBudget(10)
 
     with budget.reservation() as first, budget.reservation() as second:
@@ -20,7 +20,7 @@ def test_bytes_come_back_when_the_request_ends() -> None:
     assert budget.taken == 0
 
 
-def test_what_is_over_the_limit_is_refused_and_takes_nothing() -> None:
+def test_a_refused_body_reserves_nothing() -> None:
     budget = BodyBudget(10)
 
     with budget.reservation() as first:
@@ -37,7 +37,7 @@ def test_what_is_over_the_limit_is_refused_and_takes_nothing() -> None:
         assert ("Retry-After", "1") in caught.value.get_headers()
 
 
-def test_one_body_alone_may_be_larger_than_the_limit() -> None:
+def test_a_single_body_may_exceed_the_limit() -> None:
     budget = BodyBudget(10)
 
     with budget.reservation() as reservation:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inference import Array
 
-# Answered as their bases are, and meant to be.
+# Deliberately answered as their bases are.
 INHERITED = {
     inference.UnknownSignature: 400,
     inference.InputMismatch: 400,
@@ -59,7 +59,7 @@ def test_inherited_statuses(error: type[InferenceError], status: int) -> None:
     assert status_of(error) == status
 
 
-def test_an_error_without_an_entry_is_ours_to_explain() -> None:
+def test_an_error_without_a_status_is_500() -> None:
     class Unheard(InferenceError):
         pass
 
@@ -97,7 +97,7 @@ async def test_retry_after_is_in_whole_seconds_and_not_too_soon() -> None:
     assert (response.status_code, response.headers["Retry-After"]) == (429, "3")
 
 
-async def test_an_unknown_url_tells_which_there_are() -> None:
+async def test_an_unknown_url_lists_the_known_ones() -> None:
     async with make_client(FakeEngine()) as client:
         response = await client.get("/v1/foo")
 
@@ -107,14 +107,14 @@ async def test_an_unknown_url_tells_which_there_are() -> None:
     assert "POST /v1/models/<name>/versions/<version>:predict" in text
 
 
-async def test_a_long_url_is_cut() -> None:
+async def test_a_long_url_is_truncated() -> None:
     async with make_client(FakeEngine()) as client:
         response = await client.get("/" + "x" * 10_000)
 
     assert len(response.text) < 1000
 
 
-async def test_a_wrong_method_tells_the_right_one() -> None:
+async def test_a_wrong_method_names_the_right_one() -> None:
     async with make_client(FakeEngine()) as client:
         response = await client.get("/v1/models/half:predict")
 
@@ -126,7 +126,7 @@ async def test_a_wrong_method_tells_the_right_one() -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_large_body_tells_the_limit(chunked: bool) -> None:
+async def test_a_large_body_names_the_limit(chunked: bool) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield b" " * 51
         yield b" " * 50
@@ -161,7 +161,7 @@ async def test_other_http_errors_keep_status_and_text() -> None:
     assert (response.status_code, response.json()) == (409, {"error": "twice"})
 
 
-async def test_a_bug_is_logged_whole_and_told_by_its_id() -> None:
+async def test_a_bug_is_logged_and_answered_with_the_request_id() -> None:
     def fail(inputs: Mapping[str, Array]) -> dict[str, Array]:
         raise RuntimeError("secret")
 
@@ -189,7 +189,7 @@ async def test_a_bug_is_logged_whole_and_told_by_its_id() -> None:
         pytest.param(inference.LoadFailed, False, id="known since loading"),
     ],
 )
-async def test_which_errors_of_the_engine_are_logged(
+async def test_server_errors_of_the_engine_are_logged(
     error: type[InferenceError], logged: bool
 ) -> None:
     def fail(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -203,7 +203,7 @@ async def test_which_errors_of_the_engine_are_logged(
     assert [str(cause) for cause in causes] == ["the cause"] * logged
 
 
-async def test_a_client_that_left_while_sending_is_no_bad_request() -> None:
+async def test_a_disconnect_while_sending_is_not_a_bad_request() -> None:
     app = make_app(FakeEngine())
 
     @app.get("/gone")

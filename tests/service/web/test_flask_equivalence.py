@@ -1,6 +1,6 @@
-"""The same requests to plain Flask and to ours give the same answers.
+"""The same requests to plain Flask and to our application give the same answers.
 
-Each request is made three times, because ours remembers.
+Each request is made three times, because ours caches matches.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ async def ask_flask(app: Flask, wanted: httpx.Request) -> Any:
         )
         return answer.status_code, headers_of(answer.headers.items()), answer.data
 
-    # Flask's own way with coroutines wants a thread without a loop.
+    # Flask runs coroutines itself in a thread without a loop.
     return await anyio.to_thread.run_sync(ask)
 
 
@@ -108,7 +108,7 @@ async def ask_ours(app: Flask, wanted: httpx.Request) -> Any:
 
 
 def headers_of(items: Any) -> list[tuple[str, str]]:
-    # A date in seconds, which the two may fall on either side of.
+    # A date in seconds, in which the two may differ by one.
     named = ((name.lower(), value) for name, value in items)
     return sorted((name, "" if name == "date" else value) for name, value in named)
 
@@ -133,7 +133,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[Flask, Flask]:
 
 
 @pytest.mark.parametrize(("method", "url", "kwargs"), REQUESTS, ids=show)
-async def test_the_same(
+async def test_responses_equal_flasks(
     pair: tuple[Flask, Flask], method: str, url: str, kwargs: dict[str, Any]
 ) -> None:
     plain, ours = pair

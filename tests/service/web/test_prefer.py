@@ -1,4 +1,4 @@
-"""`Prefer: wait=…`, as RFC 7240 writes it and as clients do."""
+"""`Prefer: wait=…`, as in RFC 7240 and as clients write it."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def test_wait(header: str | None, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "0", "-1", "nan", "inf", "1e999", "10s"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="no number of seconds above zero"):
         waits(f"wait={text}")

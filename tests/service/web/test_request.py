@@ -67,9 +67,7 @@ def test_without_a_server_that_ends_the_input() -> None:
     "length",
     [None, "", "0", "17", "+17", "-17", " 17", "1_7", "١٧", "²", "x", "9" * 30],
 )
-def test_length_is_what_flask_makes_of_it(
-    length: str | None, coding: str | None
-) -> None:
+def test_content_length_equals_flasks(length: str | None, coding: str | None) -> None:
     environ = build_environ(http_scope(), io.BytesIO())
     if length is not None:
         environ["CONTENT_LENGTH"] = length
@@ -81,7 +79,7 @@ def test_length_is_what_flask_makes_of_it(
     assert ours == Request(environ).content_length
 
 
-def test_a_broken_off_body_is_a_client_that_has_gone() -> None:
+def test_a_truncated_body_is_a_disconnect() -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             raise ClientDisconnected
@@ -106,7 +104,7 @@ def test_lines() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["view", "a.view", "a.b.view", "a.b.c.view"])
-def test_blueprints_are_flask_s_own(endpoint: str) -> None:
+def test_blueprints_equal_flasks(endpoint: str) -> None:
     environ = build_environ(http_scope(), io.BytesIO())
     ours, plain = BoundedRequest(environ), Request(environ)
     assert ours.blueprints == plain.blueprints == []
@@ -115,7 +113,7 @@ def test_blueprints_are_flask_s_own(endpoint: str) -> None:
     assert ours.blueprint == plain.blueprint
 
 
-def test_the_limit_is_the_request_s_or_the_application_s() -> None:
+def test_limit_of_the_request_or_the_application() -> None:
     request = BoundedRequest(build_environ(http_scope(), io.BytesIO()))
     assert request.max_content_length is None
     application = Flask("limits")

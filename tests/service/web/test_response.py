@@ -1,4 +1,4 @@
-"""Our responses have the headers that Werkzeug would have given them."""
+"""Our responses have the headers that Werkzeug would give them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Looked(BaseConverter):
-    """A converter whose answers change."""
+    """A converter whose values change."""
 
     calls = 0
 
@@ -47,7 +47,7 @@ def app() -> ConcurrentFlask:
 
 
 def match(app: Flask, path: str = "/a", **environ: Any) -> Any:
-    """What Flask would match the request to: the endpoint and its arguments."""
+    """Match the request as Flask does; return the endpoint and its arguments."""
     context = app.request_context(create_environ(path, **environ))
     try:
         assert context.url_adapter is not None
@@ -61,7 +61,7 @@ def known(app: ConcurrentFlask, path: str = "/a", **environ: Any) -> bool:
     return app.url_map.lookup(create_environ(path, **environ)) is not None
 
 
-def test_a_match_is_remembered(app: ConcurrentFlask) -> None:
+def test_a_match_is_cached(app: ConcurrentFlask) -> None:
     assert not known(app)
     assert match(app) == match(app) == ("name", {"name": "a"})
     assert known(app)
@@ -82,7 +82,7 @@ def test_arguments_belong_to_the_request(app: ConcurrentFlask) -> None:
         pytest.param("/folder", "GET", RequestRedirect, id="redirect"),
     ],
 )
-def test_errors_are_not_remembered(
+def test_errors_are_not_cached(
     app: ConcurrentFlask, path: str, method: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -103,7 +103,7 @@ def test_errors_are_not_remembered(
         pytest.param({"headers": {"Upgrade": "websocket"}}, id="upgrade"),
     ],
 )
-def test_other_requests_are_others(app: ConcurrentFlask, environ: Any) -> None:
+def test_different_requests_are_told_apart(app: ConcurrentFlask, environ: Any) -> None:
     match(app)
     assert not known(app, **environ)
 
@@ -116,12 +116,12 @@ def test_other_requests_are_others(app: ConcurrentFlask, environ: Any) -> None:
         pytest.param({"path": f"/{'a' * MAX_KEY_CHARS}"}, id="long"),
     ],
 )
-def test_what_is_not_remembered(app: ConcurrentFlask, environ: Any) -> None:
+def test_unusual_requests_are_not_cached(app: ConcurrentFlask, environ: Any) -> None:
     match(app, **environ)
     assert not known(app, **environ)
 
 
-def test_without_a_host_nothing_is_remembered(app: ConcurrentFlask) -> None:
+def test_without_a_host_nothing_is_cached(app: ConcurrentFlask) -> None:
     environ = create_environ("/a")
     del environ["HTTP_HOST"]
     for _ in range(2):
@@ -132,28 +132,28 @@ def test_without_a_host_nothing_is_remembered(app: ConcurrentFlask) -> None:
     assert request_key(environ) is None
 
 
-def test_a_new_rule_makes_it_forget(app: ConcurrentFlask) -> None:
+def test_a_new_rule_clears_the_cache(app: ConcurrentFlask) -> None:
     match(app)
     app.url_map.add(Rule("/a", endpoint="new"))
     assert not known(app)
     assert match(app) == ("new", {})
 
 
-def test_it_is_bounded(app: ConcurrentFlask) -> None:
+def test_the_cache_is_bounded(app: ConcurrentFlask) -> None:
     for number in range(MAX_ADAPTERS + 1):
         match(app, f"/{number}")
 
     assert [known(app, f"/{n}") for n in (0, MAX_ADAPTERS)] == [False, True]
 
 
-def test_converters_may_look_things_up(app: ConcurrentFlask) -> None:
+def test_custom_converters_are_not_cached(app: ConcurrentFlask) -> None:
     app.url_map.converters["looked"] = Looked
     app.add_url_rule("/looked/<looked:value>", "looked")
     first, second = (match(app, "/looked/x") for _ in range(2))
     assert first != second
 
 
-def test_values_that_can_be_changed_are_new(app: ConcurrentFlask) -> None:
+def test_mutable_values_are_new_each_time(app: ConcurrentFlask) -> None:
     app.url_map.converters["repeated"] = Repeated
     app.add_url_rule("/repeated/<repeated:value>", "repeated")
     for _ in range(2):
@@ -162,7 +162,7 @@ def test_values_that_can_be_changed_are_new(app: ConcurrentFlask) -> None:
         values["value"].append("y")
 
 
-def test_other_questions_are_asked_anew(app: ConcurrentFlask) -> None:
+def test_other_matches_are_not_cached(app: ConcurrentFlask) -> None:
     match(app)
     adapter = app.url_map.lookup(create_environ("/a"))
     assert adapter is not None
@@ -171,7 +171,7 @@ def test_other_questions_are_asked_anew(app: ConcurrentFlask) -> None:
     assert adapter.build("name", {"name": "b"}) == "/b"
 
 
-def test_trusted_hosts_are_asked_each_time(app: ConcurrentFlask) -> None:
+def test_trusted_hosts_are_checked_each_time(app: ConcurrentFlask) -> None:
     match(app)
     app.config["TRUSTED_HOSTS"] = ["other"]
     context = app.request_context(create_environ("/a"))
@@ -251,7 +251,7 @@ def test_list_urls(url_map: Map) -> None:
     ]
 
 
-def test_list_urls_of_the_operator_too(url_map: Map) -> None:
+def test_list_urls_with_admin_calls(url_map: Map) -> None:
     listed = list_urls(url_map, admin=True)
 
     assert set(listed) - set(list_urls(url_map)) == {"POST /v1/admin/rescan"}

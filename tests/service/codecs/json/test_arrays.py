@@ -15,7 +15,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def text_of(name: str, array: Any) -> bytes:
-    """Written at once, which is no other than in pieces, though these be small."""
+    """Encode at once; pieces of any size must give the same."""
     text = arrays.text(name, array)
     assert b"".join(arrays.pieces(name, array)) == text
     for size in (1, 2, 3, 130):
@@ -88,7 +88,7 @@ def test_outputs_called_bytes_are_base64() -> None:
     ]
 
 
-def test_numbers_come_back_equal() -> None:
+def test_numbers_round_trip() -> None:
     array = np.random.default_rng(1).normal(size=1000).astype(np.float32)
     array[::7] = NAN
 
@@ -99,7 +99,7 @@ def test_numbers_come_back_equal() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "datetime64[s]"])
-def test_what_json_cannot_carry(dtype: str) -> None:
+def test_dtypes_that_json_cannot_carry_are_refused(dtype: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(f"tensor type: {dtype}")):
         arrays.text("y", np.zeros(1, dtype))
 

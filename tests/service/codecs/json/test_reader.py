@@ -1,4 +1,4 @@
-"""Two ways to read a body, one for all texts and one that is fast: their answers."""
+"""The fast and the slow path of reading a body must agree."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ODD_BYTES = [b"", b"\xff", *(bytes([byte]) for byte in b'[],"{}:0\x00\\-.e ')]
 def outcome(
     read: Callable[[bytes], PredictCall], body: bytes, wanted: Signature
 ) -> tuple[Any, ...]:
-    """All that can be told apart: each array to the bit, or the error's words."""
+    """Return each array to the bit, or the error's text."""
     try:
         call = read(body)
         bound = bind(wanted, call.inputs)
@@ -92,7 +92,7 @@ spaces = st.sampled_from(["", "", "", " ", "\n", "\t \r"])
 
 @st.composite
 def tensors(draw: st.DrawFn, leaves: st.SearchStrategy[str] = numbers) -> str:
-    """A regular nested list, sometimes with one leaf of it made into something else."""
+    """Draw a regular nested list, sometimes with one leaf replaced."""
     shape = draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))
     count = int(np.prod(shape))
     one_kind = draw(st.sampled_from([leaves, integers.map(str), floats.map(repr)]))
@@ -130,7 +130,7 @@ def objects(draw: st.DrawFn) -> str:
 
 @st.composite
 def rows(draw: st.DrawFn) -> str:
-    """Objects that are mostly alike, long enough to be read fast."""
+    """Draw mostly similar objects, long enough to be read fast."""
     keys = draw(st.lists(names, min_size=1, max_size=2, unique=True))
     shape = draw(st.lists(st.integers(1, 3), max_size=2))
     leaves = draw(st.sampled_from([numbers, integers.map(str), floats.map(repr)]))
@@ -183,7 +183,7 @@ def documents(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A document that was cut off, or had a few bytes of it changed."""
+    """Draw a document that is truncated or has a few bytes changed."""
     body = bytearray(draw(documents()))
     if draw(st.booleans()):
         del body[draw(st.integers(0, len(body))) :]
@@ -261,7 +261,7 @@ def test_halfway_cases_are_rounded_alike() -> None:
                      id="large"),
     ],
 )  # fmt: skip
-def test_what_is_read_fast(body: bytes) -> None:
+def test_regular_documents_are_read_fast(body: bytes) -> None:
     values = list(decode(body).inputs.values())
 
     assert any(isinstance(value, FlatNumbers) for value in values)
@@ -308,7 +308,7 @@ def test_what_is_read_fast(body: bytes) -> None:
         ),
     ],
 )
-def test_what_is_read_slowly(body: bytes) -> None:
+def test_other_documents_are_read_slowly(body: bytes) -> None:
     try:
         values = list(decode(body).inputs.values())
     except InferenceError:
@@ -318,7 +318,7 @@ def test_what_is_read_slowly(body: bytes) -> None:
     compare(body, "float32")
 
 
-def test_empty_lists_are_no_ones() -> None:
+def test_empty_lists_are_not_read_as_ones() -> None:
     """Their brackets and commas are the same."""
     compare(b'{"instances": [[1], []]}')
     compare(b'{"instances": [[[1]], [[]]]}')
@@ -332,8 +332,8 @@ def test_outlines(shape: tuple[int, ...]) -> None:
     assert outline_size(shape) == len(text)
 
 
-def test_numbers_of_several_requests_wait_side_by_side() -> None:
-    """The parser holds one text: what waits in it isn't overwritten."""
+def test_numbers_of_several_requests_are_kept_apart() -> None:
+    """A parser holds one text: numbers that aren't bound yet stay intact."""
     calls = [decode(b'{"instances": [%d, %d]}' % (i, i + 1)) for i in range(5)]
 
     bound = [bind(signature(tensor("x")), call.inputs)["x"] for call in calls]
@@ -341,7 +341,7 @@ def test_numbers_of_several_requests_wait_side_by_side() -> None:
     assert [array.tolist() for array in bound] == [[i, i + 1] for i in range(5)]
 
 
-def test_the_slow_way_is_gone_once_for_all_inputs(
+def test_the_slow_path_is_taken_once_for_all_inputs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     parsed: list[bytes] = []

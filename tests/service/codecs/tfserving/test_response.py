@@ -199,5 +199,5 @@ def test_rows_of_long_and_short_outputs_come_in_pieces() -> None:
         pytest.param({"s": SPARSE}, True, id="sparse"),
     ],
 )
-def test_what_is_small(outputs: dict[str, Any], small: bool) -> None:
+def test_is_small(outputs: dict[str, Any], small: bool) -> None:
     assert is_small(outputs) is small

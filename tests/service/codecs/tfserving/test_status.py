@@ -50,7 +50,7 @@ def test_status_is_tensorflow_servings_newest_first() -> None:
     }
 
 
-def test_what_answers_is_ok_even_if_its_files_could_not_be_taken_up() -> None:
+def test_a_serving_version_is_ok_despite_a_failed_update() -> None:
     status = replace(OLD, update_error="the file is cut")
 
     [entry] = status_document([status])["model_version_status"]
@@ -109,7 +109,7 @@ def test_readiness_names_each_version() -> None:
     }
 
 
-def test_the_engines_figures_keep_their_names() -> None:
+def test_engine_document_keeps_the_names() -> None:
     overview = EngineStatus(memory_budget=7, reloads=2, repository_error="EIO")
 
     document = engine_document(overview)
