@@ -159,24 +159,7 @@ def time_keras(
     contender: str, path: Path, threads: int, rows: int, seconds: float
 ) -> float:
     """Time one way of Keras; to be called in a child process."""
-    import tensorflow as tf
-
-    model = _keras_model(path, threads)
-    array = _keras_rows(model, rows)
-    traced = _traced(path, threads)
-
-    if contender == "model.predict":
-        call: Callable[[], Any] = partial(model.predict, array, verbose=0)
-    elif contender == "model(x)":
-        call = lambda: model(array).numpy()  # noqa: E731
-    elif contender == TRACED:
-        call = lambda: traced(array).numpy()  # noqa: E731
-    else:
-        spec = tf.TensorSpec((None, *array.shape[1:]), tf.float32)
-        concrete, tensor = traced.get_concrete_function(spec), tf.constant(array)
-        call = lambda: concrete(tensor).numpy()  # noqa: E731
-
-    return _warm_seconds(call, seconds)
+    return _warm_seconds(_keras_call(contender, path, threads, rows), seconds)
 
 
 def time_ours(folder: Path, threads: int, rows: int, seconds: float) -> float:
@@ -194,6 +177,28 @@ def answer_traced(path: Path, threads: int, rows: int) -> Array:
 def answer_ours(folder: Path, threads: int, rows: int) -> Array:
     """Ask our runtime with the same."""
     return models.servable_call(folder, threads, rows)()
+
+
+def _keras_call(
+    contender: str, path: Path, threads: int, rows: int
+) -> Callable[[], object]:
+    import tensorflow as tf
+
+    model, traced = _keras_model(path, threads), _traced(path, threads)
+    array = _keras_rows(model, rows)
+
+    if contender == "model.predict":
+        return partial(model.predict, array, verbose=0)
+
+    if contender == "model(x)":
+        return lambda: model(array).numpy()
+
+    if contender == TRACED:
+        return lambda: traced(array).numpy()
+
+    spec = tf.TensorSpec((None, *array.shape[1:]), tf.float32)
+    concrete, tensor = traced.get_concrete_function(spec), tf.constant(array)
+    return lambda: concrete(tensor).numpy()
 
 
 def _warm_seconds(call: Callable[[], object], seconds: float) -> float:

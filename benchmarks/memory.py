@@ -39,9 +39,6 @@ OF_KERAS, OF_GRAPH = 0.5, 0.2
 PRIVATE, LEFT, SHARED, REPEATED = 0.15, 0.05, 1.05, 1.02
 UNITS = 5000
 """Width of the large layer: 100 MB."""
-BACKBONE, SQUARE = 2000, 512
-"""Width of the backbone that two versions share, 16 MB, and of the matrix that four
-signatures read, 1 MiB."""
 CHUNK = 1 << 20
 INTRODUCTION = """\
 A dense layer of {size:.0f} MB as `.h5`, `.pb` and SavedModel. Seconds are from the
@@ -58,15 +55,6 @@ class Load:
     before: Memory
     after: Memory
     answer: Array
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeated:
-    """Model files, the bytes of their distinct weights, and each weight's uses."""
-
-    paths: dict[str, Path]
-    distinct: int
-    times: int
 
 
 def measure(run: Run) -> Report:
@@ -214,7 +202,7 @@ def _shared(artifacts: dict[str, Path], weights: int) -> Outcome:
 def _repeated(folder: Path) -> Outcome:
     """Compare repeated weights' bytes, on disk and mapped, to the distinct ones."""
     with child() as writer:
-        found = writer.call(write_repeated, folder)
+        found = writer.call(models.write_repeated, folder)
 
     figures: list[Figure] = []
     rows: list[tuple[str, ...]] = []
@@ -343,56 +331,3 @@ def _timed(load: Callable[[], tuple[Array, Any]]) -> Load:
     answer, _model = load()
     seconds = time.perf_counter() - started
     return Load(seconds=seconds, before=before, after=process_memory(), answer=answer)
-
-
-def write_repeated(folder: Path) -> dict[str, Repeated]:
-    """Write models whose weights repeat. Imports Keras: for a child process."""
-    exported = models.export_mobilenet(folder / "exported")
-    return {
-        "MobileNetV2, as Keras 3 exports it": Repeated(
-            paths={"exported": folder / "exported"}, distinct=exported, times=2
-        ),
-        "four signatures over 1 MiB": Repeated(
-            paths={"four": _write_signatures(folder / "four")},
-            distinct=SQUARE * SQUARE * 4,
-            times=4,
-        ),
-        "two versions of one backbone": _write_versions(folder),
-    }
-
-
-def _write_signatures(path: Path) -> Path:
-    import tensorflow as tf
-
-    module: Any = tf.Module()
-    module.matrix = tf.Variable(models.rows_for((SQUARE,), SQUARE))
-    spec = tf.TensorSpec([None, SQUARE], tf.float32, name="values")
-    module.functions = [
-        tf.function(lambda x, n=number: {"y": x @ module.matrix + n})
-        for number in range(4)
-    ]
-    names = ("serving_default", "one", "two", "three")
-    signatures = {
-        name: function.get_concrete_function(spec)
-        for name, function in zip(names, module.functions, strict=True)
-    }
-    tf.saved_model.save(module, str(path), signatures=signatures)
-    return path
-
-
-def _write_versions(folder: Path) -> Repeated:
-    import keras
-
-    keras.utils.set_random_seed(models.SEED)
-    backbone = keras.layers.Dense(BACKBONE, activation="relu")
-    paths, distinct = {}, 0
-
-    for number in range(2):
-        given = keras.Input((BACKBONE,), name="values")
-        model = keras.Model(given, keras.layers.Dense(4)(backbone(given)))
-        paths[f"version {number}"] = folder / f"{number}.keras"
-        model.save(paths[f"version {number}"])
-        distinct += models.weights_bytes(model)
-
-    shared = (BACKBONE * BACKBONE + BACKBONE) * 4
-    return Repeated(paths=paths, distinct=distinct - shared, times=2)

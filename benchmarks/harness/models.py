@@ -6,6 +6,7 @@ Functions that import Keras or TensorFlow are to be called in a child process.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
 
 COMPILE_SECONDS = 900.0
 SEED = 7
+BACKBONE, SQUARE = 2000, 512
+"""Width of the backbone that two versions share, 16 MB, and of the matrix that four
+signatures read, 1 MiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """Model files, the bytes of their distinct weights, and each weight's uses."""
+
+    paths: dict[str, Path]
+    distinct: int
+    times: int
 
 
 def write_dense(path: Path, seed: int = SEED) -> None:
@@ -80,6 +93,22 @@ def write_pair(folder: Path) -> dict[str, Path]:
     save(_dense(), paths["dense"])
     _freeze(_dense(SEED + 1), paths["graph"])
     return paths
+
+
+def write_repeated(folder: Path) -> dict[str, Repeated]:
+    """Write models whose weights repeat, by description."""
+    exported = export_mobilenet(folder / "exported")
+    return {
+        "MobileNetV2, as Keras 3 exports it": Repeated(
+            paths={"exported": folder / "exported"}, distinct=exported, times=2
+        ),
+        "four signatures over 1 MiB": Repeated(
+            paths={"four": _write_signatures(folder / "four")},
+            distinct=SQUARE * SQUARE * 4,
+            times=4,
+        ),
+        "two versions of one backbone": _write_versions(folder),
+    }
 
 
 def rows_for(shape: Sequence[int], rows: int, seed: int = SEED) -> Array:
@@ -199,6 +228,43 @@ def _mobilenet() -> Any:
         layer.momentum = 0.999
 
     return model
+
+
+def _write_signatures(path: Path) -> Path:
+    import tensorflow as tf
+
+    module: Any = tf.Module()
+    module.matrix = tf.Variable(rows_for((SQUARE,), SQUARE))
+    spec = tf.TensorSpec([None, SQUARE], tf.float32, name="values")
+    module.functions = [
+        tf.function(lambda x, n=number: {"y": x @ module.matrix + n})
+        for number in range(4)
+    ]
+    names = ("serving_default", "one", "two", "three")
+    signatures = {
+        name: function.get_concrete_function(spec)
+        for name, function in zip(names, module.functions, strict=True)
+    }
+    tf.saved_model.save(module, str(path), signatures=signatures)
+    return path
+
+
+def _write_versions(folder: Path) -> Repeated:
+    import keras
+
+    keras.utils.set_random_seed(SEED)
+    backbone = keras.layers.Dense(BACKBONE, activation="relu")
+    paths, distinct = {}, 0
+
+    for number in range(2):
+        given = keras.Input((BACKBONE,), name="values")
+        model = keras.Model(given, keras.layers.Dense(4)(backbone(given)))
+        paths[f"version {number}"] = folder / f"{number}.keras"
+        model.save(paths[f"version {number}"])
+        distinct += weights_bytes(model)
+
+    shared = (BACKBONE * BACKBONE + BACKBONE) * 4
+    return Repeated(paths=paths, distinct=distinct - shared, times=2)
 
 
 def _freeze(model: Any, path: Path) -> None:
