@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from benchmarks import peers
@@ -75,7 +76,10 @@ def report_of(results: Results, notes: Sequence[str]) -> Report:
     """Compare the results to their targets; make tables and plots of them."""
 
     def draw(folder: Path) -> dict[str, str]:
-        # matplotlib belongs to an extra of its own.
+        if find_spec("matplotlib") is None:
+            say("No plots: matplotlib is absent. Install the extra `bench`.")
+            return {}
+
         from benchmarks.load.plots import draw_all
 
         return draw_all(results, folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.load import campaign
 from benchmarks.load.campaign import report_of
 from benchmarks.load.results import Key
 from benchmarks.load.servers import NAMES
@@ -105,6 +106,16 @@ def test_a_page_has_every_table_and_plot(tmp_path: Path) -> None:
         "mobilenet.png",
         "throughput.png",
     ]
+
+
+def test_a_page_without_matplotlib_has_no_plots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "find_spec", lambda name: None)
+    report_of(results(), []).publish(tmp_path / "README.md")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert "![" not in (tmp_path / "README.md").read_text()
 
 
 def test_every_server_has_a_colour() -> None:
