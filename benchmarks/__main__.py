@@ -14,7 +14,7 @@ from benchmarks import budget, calls, cycles, memory, reload, soak
 from benchmarks.harness.report import about_run, print_figures
 from benchmarks.harness.run import Run, default_peers, say
 from benchmarks.load import campaign
-from benchmarks.load.servers import PEERS
+from benchmarks.load.contenders import PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -47,7 +47,7 @@ others is there. Growth is over that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class BudgetOutcome:
     """Bytes of `budget` and `growth`; in `longest` seconds no sample was taken."""
 
     budget: int
@@ -77,7 +77,7 @@ def measure(run: Run) -> Report:
     )
 
 
-def _serve(folder: Path, requests: int) -> Outcome:
+def _serve(folder: Path, requests: int) -> BudgetOutcome:
     """Serve models that are made in `folder`, and ask them all."""
     repository, staged = folder / "models", folder / "staged"
     names = [f"wide{number}" for number in range(MODELS)]
@@ -105,7 +105,7 @@ def _serve(folder: Path, requests: int) -> Outcome:
             tally = _ask(port, chosen, requests)
             seconds = time.perf_counter() - started
 
-        return Outcome(
+        return BudgetOutcome(
             budget=budget,
             growth=sampler.growth,
             samples=len(sampler.samples),
@@ -167,7 +167,7 @@ def _counts(server: Server) -> dict[str, float]:
     return {name: totals[name] for name in COUNTS}
 
 
-def _rows(outcome: Outcome) -> list[tuple[str, str]]:
+def _rows(outcome: BudgetOutcome) -> list[tuple[str, str]]:
     tally, seconds = outcome.tally, np.asarray(outcome.tally.seconds)
     return [
         ("budget, MiB", f"{outcome.budget / MIB:.1f}"),
@@ -183,7 +183,7 @@ def _rows(outcome: Outcome) -> list[tuple[str, str]]:
     ]
 
 
-def _figures(outcome: Outcome) -> list[Figure]:
+def _figures(outcome: BudgetOutcome) -> list[Figure]:
     tally = outcome.tally
     growth = outcome.growth / outcome.budget
     return [

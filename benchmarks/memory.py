@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.harness.run import Run
     from inference.types import Array
 
-    Outcome = tuple[list[Figure], Table]
+    Section = tuple[list[Figure], Table]
 
 RUNTIME = "inference.runtime.servable"
 KERAS, GRAPH, SAVED = "keras.models.load_model", "import_graph_def", "saved_model.load"
@@ -82,7 +82,7 @@ def measure(run: Run) -> Report:
 
 def _seconds(
     files: dict[str, Path], artifacts: dict[str, Path], rounds: int
-) -> Outcome:
+) -> Section:
     ours = {
         f"artifact of {form}": partial(_fresh, RUNTIME, load_ours, folder)
         for form, folder in artifacts.items()
@@ -144,7 +144,7 @@ def _row(name: str, loads: list[Load]) -> tuple[str, ...]:
     )
 
 
-def _held(artifacts: dict[str, Path], weights: int) -> Outcome:
+def _held(artifacts: dict[str, Path], weights: int) -> Section:
     """Load and unload each artifact in a process of its own."""
     figures, rows = [], []
 
@@ -172,7 +172,7 @@ def _held(artifacts: dict[str, Path], weights: int) -> Outcome:
     )
 
 
-def _shared(artifacts: dict[str, Path], weights: int) -> Outcome:
+def _shared(artifacts: dict[str, Path], weights: int) -> Section:
     """Map each artifact's weights in two processes at once."""
     figures, rows = [], []
 
@@ -199,7 +199,7 @@ def _shared(artifacts: dict[str, Path], weights: int) -> Outcome:
     )
 
 
-def _repeated(folder: Path) -> Outcome:
+def _repeated(folder: Path) -> Section:
     """Compare repeated weights' bytes, on disk and mapped, to the distinct ones."""
     with child() as writer:
         found = writer.call(models.write_repeated, folder)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from benchmarks.harness.run import Run
     from inference.types import Array
 
-    Window = tuple[float, float]
+    Period = tuple[float, float]
 
 LIGHT, HEAVY = "dense", "wide"
 RATIO = 1.5
@@ -92,9 +92,9 @@ class Measured:
 
     def latencies(self, name: str) -> Array:
         """Return the seconds of requests due at a stage, or at `REST` or `DURING`."""
-        windows = self._windows(DURING if name == REST else name)
+        periods = self._periods(DURING if name == REST else name)
         return np.concatenate(
-            [_latencies(each, windows, name != REST) for each in self.recordings]
+            [_latencies(each, periods, name != REST) for each in self.recordings]
         )
 
     def p99(self, name: str) -> float:
@@ -102,9 +102,9 @@ class Measured:
 
     def seconds(self, name: str) -> list[float]:
         """Return how long each round's stage took."""
-        return [end - begin for begin, end in self._windows(name)]
+        return [end - begin for begin, end in self._periods(name)]
 
-    def _windows(self, name: str) -> list[Window]:
+    def _periods(self, name: str) -> list[Period]:
         if name == DURING:
             # Until files are quiet the server only looks at them, as at rest.
             return [(stages[0].end, stages[-1].end) for stages in self.stages]
@@ -258,13 +258,13 @@ class ReloadWatch:
         }
 
 
-def _latencies(recording: Recording, windows: Sequence[Window], inside: bool) -> Array:
-    """Return the seconds of requests due inside, or outside, of all windows."""
+def _latencies(recording: Recording, periods: Sequence[Period], inside: bool) -> Array:
+    """Return the seconds of requests due inside, or outside, of all periods."""
     intended, ended = np.asarray(recording.intended), np.asarray(recording.ended)
     due = intended + recording.origin
     chosen = np.zeros(len(due), bool)
 
-    for begin, end in windows:
+    for begin, end in periods:
         chosen |= (due >= begin) & (due < end)
 
     fine = (np.asarray(recording.statuses) == OK) & (intended >= STRETCH.settle)

@@ -79,7 +79,7 @@ those of a saturated machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class SoakOutcome:
     """`left_over` has the server's gauges at the end; empty if it doesn't tell."""
 
     requests: int
@@ -116,7 +116,7 @@ def soak(folder: Path, requests: int, connections: int) -> Report:
         say(f"warm; {requests:,} requests over {connections} connections")
         started = time.perf_counter()
         tally = _send(server, exchanges, requests, connections)
-        outcome = Outcome(
+        outcome = SoakOutcome(
             requests=requests,
             seconds=time.perf_counter() - started,
             tally=tally,
@@ -175,7 +175,7 @@ def _counts(load: Any) -> dict[str, int]:
     return {name: value for name, value in load.items() if name in GAUGES}
 
 
-def _figures(outcome: Outcome) -> list[Figure]:
+def _figures(outcome: SoakOutcome) -> list[Figure]:
     tally, before, after = outcome.tally, outcome.before, outcome.after
     settled = len(tally.seconds) + tally.left
     # A server that doesn't tell hasn't shown that nothing is left.
@@ -195,7 +195,7 @@ def _figures(outcome: Outcome) -> list[Figure]:
     ]
 
 
-def _table(outcome: Outcome) -> Table:
+def _table(outcome: SoakOutcome) -> Table:
     tally, before, after = outcome.tally, outcome.before, outcome.after
     seconds = np.asarray(tally.seconds)
     rows = [

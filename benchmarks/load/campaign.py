@@ -15,10 +15,10 @@ from benchmarks.harness.generator import generating
 from benchmarks.harness.report import Report
 from benchmarks.harness.run import say
 from benchmarks.harness.servers import NotReady
+from benchmarks.load.contenders import NAMES, OURS, TANDEM, running
 from benchmarks.load.meter import Meter
 from benchmarks.load.results import Results
 from benchmarks.load.self_check import generator_rate
-from benchmarks.load.servers import NAMES, OURS, TANDEM, running
 from benchmarks.load.tables import tables
 from benchmarks.load.targets import figures
 from benchmarks.load.workloads import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness.run import Run
-    from benchmarks.load.servers import Running, Server
+    from benchmarks.load.contenders import Contender, Running
     from benchmarks.load.workloads import Workbench, Workload
 
 MODELS = sorted({workload.model for workload in WORKLOADS})
@@ -95,7 +95,7 @@ def report_of(results: Results, notes: Sequence[str]) -> Report:
     )
 
 
-def _present(run: Run, notes: list[str]) -> list[Server]:
+def _present(run: Run, notes: list[str]) -> list[Contender]:
     """Return the peers that can be started; note the versions, and the others."""
     present = [
         peer
@@ -122,7 +122,7 @@ class Campaign:
 
     bench: Workbench
     meter: Meter
-    peers: Sequence[Server]
+    peers: Sequence[Contender]
     rounds: int
     notes: list[str] = field(default_factory=list)
 
@@ -157,7 +157,7 @@ class Campaign:
                 for server in OURS
                 for started in stack.enter_context(self._started(server, "dense"))
             ]
-            ours = [one for one in both if one.server.name == TANDEM]
+            ours = [one for one in both if one.contender.name == TANDEM]
 
             for workload in WORKLOADS:
                 self._closed(both, workload)
@@ -173,7 +173,7 @@ class Campaign:
             if last:
                 self._overloads(both)
 
-    def _measure_peer(self, peer: Server) -> None:
+    def _measure_peer(self, peer: Contender) -> None:
         for model in MODELS:
             with self._started(peer, model) as started:
                 for workload in WORKLOADS:
@@ -181,13 +181,15 @@ class Campaign:
                         self._closed(started, workload)
 
     @contextmanager
-    def _started(self, server: Server, model: str) -> Iterator[list[Running]]:
+    def _started(self, contender: Contender, model: str) -> Iterator[list[Running]]:
         """Start a server; yield none, and note it, if it doesn't come up."""
         with ExitStack() as stack:
             try:
-                started = [stack.enter_context(running(server, self.bench, model))]
+                started = [stack.enter_context(running(contender, self.bench, model))]
             except NotReady as exc:
-                text = f"`{server.name}` was left out for {model}: it didn't come up."
+                text = (
+                    f"`{contender.name}` was left out for {model}: it didn't come up."
+                )
                 self.notes.append(text)
                 say(str(exc))
                 started = []

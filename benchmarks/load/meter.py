@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from benchmarks.harness.generator import Generator, Stream
     from benchmarks.harness.recording import Recording
+    from benchmarks.load.contenders import Running
     from benchmarks.load.results import Results
-    from benchmarks.load.servers import Running
     from benchmarks.load.workloads import Workload
 
 ENOUGH = 300
@@ -55,23 +55,23 @@ class Meter:
     def closed(self, running: Running, workload: Workload, connections: int) -> None:
         """Measure throughput: every connection always has a request open."""
         stream = _closed(running, workload.model, connections, workload.rows)
-        key = Key(workload.name, "closed", connections, running.server.name)
+        key = Key(workload.name, "closed", connections, running.contender.name)
         self._saturate(running, [stream], [key])
 
     def tail(self, running: Running, workload: Workload, percent: int) -> None:
         """Measure latencies at a fixed rate below the server's capacity."""
-        key = Key(workload.name, "tail", percent, running.server.name)
+        key = Key(workload.name, "tail", percent, running.contender.name)
         self._open(running, workload, key, percent / 100, settle=0.5)
 
     def overload(self, running: Running, workload: Workload, times: int) -> None:
         """Measure goodput and refusals at a fixed rate above it."""
-        key = Key(workload.name, "overload", times, running.server.name)
+        key = Key(workload.name, "overload", times, running.contender.name)
         self._open(running, workload, key, times, settle=OVERLOAD_SETTLE)
         _calm(running, workload)
 
     def pair(self, running: Running, model: str) -> None:
         """Measure a `.h5` and its `.pb`, each alone and both at once."""
-        total, server = PAIRED[model], running.server.name
+        total, server = PAIRED[model], running.contender.name
         names = [model, f"{model}{FROZEN}"]
 
         for name in names:
@@ -84,7 +84,7 @@ class Meter:
 
     def fairness(self, running: Running) -> None:
         """Measure a trickle to a light model, alone and beside a heavy one."""
-        server = running.server.name
+        server = running.contender.name
         light = Open(
             port=running.port,
             exchanges=running.exchanges(LIGHT, 1),
@@ -110,7 +110,7 @@ class Meter:
         *,
         settle: float,
     ) -> None:
-        capacity = self.results.capacity(workload.name, running.server.name)
+        capacity = self.results.capacity(workload.name, running.contender.name)
 
         if not capacity:
             return
@@ -146,9 +146,9 @@ class Meter:
         *,
         asked: float | None = None,
     ) -> None:
-        used = running.process.cpu_seconds()
+        used = running.server.cpu_seconds()
         recordings = self.generator.run(streams, span)
-        used = running.process.cpu_seconds() - used
+        used = running.server.cpu_seconds() - used
         answers = sum(map(_answers, recordings))
 
         for key, recording in zip(keys, recordings, strict=True):
@@ -187,7 +187,7 @@ def _calm(running: Running, workload: Workload) -> None:
 
     while monotonic() < end:
         started = monotonic()
-        running.process.wait_ready(exchange)
+        running.server.wait_ready(exchange)
 
         if monotonic() - started < BOUND_SECONDS:
             return

@@ -12,8 +12,8 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
+from benchmarks.load.contenders import BOUND, LOGGED, TANDEM
 from benchmarks.load.results import Key, standard
-from benchmarks.load.servers import BOUND, LOGGED, TANDEM
 from benchmarks.load.workloads import (
     BOUND_SECONDS,
     DENSE,

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from benchmarks.load.servers import BOUND, TANDEM
+from benchmarks.load.contenders import BOUND, TANDEM
 
 if TYPE_CHECKING:
     from benchmarks.harness.recording import Window

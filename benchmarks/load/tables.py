@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness.recording import OK, REFUSED
 from benchmarks.harness.report import Table
+from benchmarks.load.contenders import TANDEM
 from benchmarks.load.results import Key, ratio, standard
-from benchmarks.load.servers import TANDEM
 from benchmarks.load.targets import beside
 from benchmarks.load.workloads import (
     BOUND_SECONDS,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness.figure import at_least, at_most
 from benchmarks.harness.recording import OK, REFUSED
+from benchmarks.load.contenders import BOUND, TANDEM
 from benchmarks.load.results import Key, ratio, standard
-from benchmarks.load.servers import BOUND, TANDEM
 from benchmarks.load.workloads import (
     DENSE,
     FAIRNESS,

@@ -11,12 +11,12 @@ import pytest
 from benchmarks import peers
 from benchmarks.harness.exchanges import Exchange
 from benchmarks.harness.servers import NotReady, free_port, serving
-from benchmarks.load.servers import PEERS
+from benchmarks.load.contenders import PEERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.load.servers import Server
+    from benchmarks.load.contenders import Contender
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 PARENT = """\
@@ -69,7 +69,7 @@ def test_a_peer_is_there_when_its_environment_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
-def test_every_environment_has_requirements(peer: Server) -> None:
+def test_every_environment_has_requirements(peer: Contender) -> None:
     assert not peer.environment or peers.REQUIREMENTS[peer.environment]
 
 

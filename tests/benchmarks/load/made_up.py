@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.harness.recording import Window
+from benchmarks.load.contenders import NAMES, TANDEM
 from benchmarks.load.results import Key, Kind, Point, Results
-from benchmarks.load.servers import NAMES, TANDEM
 from benchmarks.load.workloads import (
     FAIRNESS,
     HEAVY_CONNECTIONS,

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.load import campaign
 from benchmarks.load.campaign import report_of
+from benchmarks.load.contenders import NAMES
 from benchmarks.load.results import Key
-from benchmarks.load.servers import NAMES
 from benchmarks.load.tables import tables
 from benchmarks.load.targets import figures
 from benchmarks.load.workloads import DENSE

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, and how it is asked."""
+"""The servers that are compared: their commands, paths and forms of requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness.exchanges import Exchange, Form
-    from benchmarks.harness.servers import Server as Process
+    from benchmarks.harness.servers import Server
     from benchmarks.load.workloads import Workbench
 
 TANDEM, LOGGED, BOUND = "tandem", "tandem-log", "bound"
@@ -26,7 +26,7 @@ ENVIRONMENTS = {"flask": peers.SHARED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Contender:
     """A server by name; `path` may have `{model}` in it.
 
     `command` takes the workbench, a model's name and three free ports, of which the
@@ -48,23 +48,23 @@ class Server:
 class Running:
     """A server that answers."""
 
+    contender: Contender
     server: Server
-    process: Process
     bench: Workbench
 
     @property
     def port(self) -> int:
-        return self.process.port
+        return self.server.port
 
     def exchanges(self, model: str, rows: int) -> list[Exchange]:
         """Return requests to `model` of `rows` rows each."""
-        path = self.server.path.format(model=model)
-        return self.bench.exchanges(model, rows, self.server.form, path)
+        path = self.contender.path.format(model=model)
+        return self.bench.exchanges(model, rows, self.contender.form, path)
 
 
 @contextmanager
-def running(server: Server, bench: Workbench, model: str) -> Iterator[Running]:
-    """Start `server` with `model`, and wait for its first answer.
+def running(contender: Contender, bench: Workbench, model: str) -> Iterator[Running]:
+    """Start `contender` with `model`, and wait for its first answer.
 
     Raises `NotReady`.
     """
@@ -78,16 +78,16 @@ def running(server: Server, bench: Workbench, model: str) -> Iterator[Running]:
     }
 
     with serving(
-        server.command(bench, model, ports),
+        contender.command(bench, model, ports),
         ports[0],
-        bench.logs / f"{server.name}.log",
+        bench.logs / f"{contender.name}.log",
         cpus=bench.run.server_cpus,
-        environment=environment if server.environment else None,
-    ) as process:
-        started = Running(server=server, process=process, bench=bench)
+        environment=environment if contender.environment else None,
+    ) as server:
+        started = Running(contender=contender, server=server, bench=bench)
 
-        for name in [model] if server.environment else bench.files:
-            process.wait_ready(started.exchanges(name, 1)[0])
+        for name in [model] if contender.environment else bench.files:
+            server.wait_ready(started.exchanges(name, 1)[0])
 
         yield started
 
@@ -107,7 +107,7 @@ def _bound(bench: Workbench, model: str, ports: list[int]) -> list[str]:
 
 def _peer(
     name: str, *arguments: str, path: str = "/predict", form: Form = "instances"
-) -> Server:
+) -> Contender:
     """Describe a server that is installed; `{port}` and `{folder}`, which is for files
     of its own, are filled in."""
     environment = ENVIRONMENTS.get(name, name)
@@ -119,7 +119,7 @@ def _peer(
         filled = [each.format(port=ports[0], folder=folder) for each in arguments]
         return [str(binaries / filled[0]), *filled[1:]]
 
-    return Server(
+    return Contender(
         name=name, command=command, form=form, path=path, environment=environment
     )
 
@@ -150,9 +150,9 @@ _BENTOML = ("bentoml", "serve", "benchmarks.peers.bentoml_app:Predict")
 _MODULE = ("python", "-m")
 _PORT = ("--port", "{port}")
 
-OURS = (Server(name=TANDEM, command=_tandem), Server(name=BOUND, command=_bound))
+OURS = (Contender(name=TANDEM, command=_tandem), Contender(name=BOUND, command=_bound))
 PEERS = (
-    Server(name=LOGGED, command=_logged),
+    Contender(name=LOGGED, command=_logged),
     _peer("flask", *_FLASK, *_PORT),
     _peer("litserve", *_MODULE, "benchmarks.peers.litserve_app"),
     _peer("bentoml", *_BENTOML, *_PORT, form="bare"),
