@@ -238,7 +238,7 @@ class Engine:
             model.resize(concurrency)
 
     def drain(self, draining: bool) -> None:
-        """Report not ready while draining, so that clients are sent elsewhere."""
+        """Report not ready while `draining`; requests are still answered."""
         self._draining = draining
         self._notify()
 

@@ -55,13 +55,13 @@ class PartEntry(_Value):
 class TensorEntry(_Value):
     """A `TensorSpec` in JSON.
 
-    `default` is its shape and its bytes in base64, since JSON has no infinities,
-    complex numbers or small floats; strings are latin-1.
+    `default` is its shape and its bytes in base64; strings are latin-1.
     """
 
     tensor: str
     dtype: str
     shape: tuple[int | None, ...] | None
+    # Not numbers: JSON has no infinities, complex numbers or small floats.
     default: Any = None
     part: PartEntry | None = None
 

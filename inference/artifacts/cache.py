@@ -47,11 +47,7 @@ class CachedRefusal(BaseModel):
 
 
 class ArtifactCache:
-    """Artifacts by key. Several processes may use one folder at once.
-
-    An artifact is written under a temporary name and renamed, so that a folder named by
-    a key is complete.
-    """
+    """Artifacts by key. Several processes may use one folder at once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -93,6 +89,7 @@ class ArtifactCache:
         share_weights(folder, self.folder)
         published = self.folder / key
 
+        # Renamed when it is complete: a folder named by a key always is.
         try:
             os.rename(folder, published)
         except OSError:

@@ -59,9 +59,8 @@ class ModelCache:
     async def instance(self, model: Model, deadline: float) -> Instance:
         """Return the version in memory, after a load if it isn't there.
 
-        `deadline` is on anyio's clock.
-
-        Raises `DeadlineExceeded`, `LoadFailed`, and what `Model.check` raises.
+        `deadline` is on anyio's clock. Raises `DeadlineExceeded`, `LoadFailed`, and
+        what `Model.check` raises.
         """
         while model.instance is None:
             model.check()
@@ -95,9 +94,10 @@ class ModelCache:
             self._tasks.start_soon(before.end)
 
     async def unload(self, model: Model) -> None:
-        """Return when the version is out of memory, even if the caller is cancelled.
+        """Unload a version; return once its memory is free.
 
-        No request may ask for it meanwhile.
+        The unload goes on if the caller is cancelled. No request may ask for the
+        version meanwhile.
         """
         unloaded = anyio.Event()
         self._tasks.start_soon(self._unload, model, unloaded)

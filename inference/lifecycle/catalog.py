@@ -170,7 +170,7 @@ class Entry:
         return model is not None and model.state is ModelState.AVAILABLE
 
     def _replaced(self) -> bool:
-        """Return whether the wanted versions are there, so that the rest may go."""
+        """Return whether the wanted versions are there, to replace the rest."""
         # Versions that only labels ask for replace none that the policy asks for.
         numbers = wanted(self.found, self.declaration.table, ()) or self.wanted()
         models = [self.versions[each] for each in numbers if each in self.versions]
@@ -204,7 +204,7 @@ class Catalog:
         return self._entries[name]
 
     def note(self, passed_over: Mapping[str, Sequence[str]]) -> None:
-        """Keep what isn't served for error messages, by the names it would have."""
+        """Keep problems for error messages, by the names that models would have."""
         self._passed_over = {}
 
         for name, problems in passed_over.items():

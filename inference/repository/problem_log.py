@@ -28,7 +28,7 @@ class ProblemLog:
         entries = {_entry(problem) for problem in found}
 
         for entry in self._logged.keys() - entries:
-            log.info("entry passed over no more", entry=entry)
+            log.info("entry no longer passed over", entry=entry)
             del self._logged[entry]
 
         for entry, logged in self._logged.items():

@@ -56,11 +56,12 @@ class Prepared:
 
 
 class Loader:
-    """Loader of one model at a time, so that none disturbs another's measurement."""
+    """Loader of prepared versions, one at a time."""
 
     def __init__(self, builder: ArtifactBuilder, limits: Limits) -> None:
         self._builder = builder
         self._limits = limits
+        # One at a time: a load would disturb another's measurements.
         self._limiter = anyio.CapacityLimiter(1)
         self._serving = False
         self._tunings: dict[str, _Tuned] = {}

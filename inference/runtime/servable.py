@@ -70,8 +70,7 @@ class Servable:
     `Artifact.map_weights`, which are then in memory once.
 
     After `time_limit` seconds a run ends at its loop's next turn, or at once in an
-    operation that waits for a queue or a data set. TensorFlow checks the clock nowhere
-    else: other graphs may be slow, but not stuck, as each operation runs once.
+    operation that waits for a queue or a data set.
     """
 
     def __init__(
@@ -187,6 +186,8 @@ class Servable:
         if not self._threads.inter_op and not self.manifest.control_flow:
             options.run_options.inter_op_thread_pool = _CALLER_THREAD
 
+        # TensorFlow checks the clock only in loops and waits. Other graphs may be slow,
+        # but not stuck, as each of their operations runs once.
         if self._time_limit is not None:
             # At least 1: TensorFlow takes 0 for no limit.
             limit_ms = max(1, math.ceil(self._time_limit * 1000))

@@ -143,7 +143,8 @@ def _file(artifact: Artifact, *, cpus: int, rows: int) -> TuningFile:
 
 
 def _given(cpus: int, concurrency: int | None, intra_op: int | None) -> Tuning:
-    """Derive the value that isn't given, so that together they fill the CPUs."""
+    """Derive the value that isn't given."""
+    # Together they fill the CPUs.
     calls = concurrency or max(1, cpus // (intra_op or cpus))
     threads = intra_op or max(1, cpus // calls)
     only = concurrency is None and intra_op is None

@@ -108,7 +108,7 @@ async def test_late_entries_are_logged_once_and_named_in_the_404(
     assert "no version 2; served: 1. Passed over: late_v2/v2: not" in answer.text
 
     remove(living.folder)
-    mended = await told(living, "entry passed over no more", "entry", len(PLACES))
+    mended = await told(living, "entry no longer passed over", "entry", len(PLACES))
 
     assert set(mended) == PLACES
     assert await told(living, "entry passed over", "problem", 0) == said

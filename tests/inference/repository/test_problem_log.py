@@ -37,7 +37,7 @@ LOOKS = {
 
 
 def said(lines: Iterable[Mapping[str, Any]]) -> list[str]:
-    words = {"entry passed over": "", "entry passed over no more": "-"}
+    words = {"entry passed over": "", "entry no longer passed over": "-"}
     return [
         words[line["event"]] + (line.get("problem") or line["entry"]) for line in lines
     ]
