@@ -16,9 +16,8 @@ from benchmarks.harness import models, wide
 from benchmarks.harness.children import child
 from benchmarks.harness.client import Tally, run_requests
 from benchmarks.harness.clocks import percentile, wait_until
-from benchmarks.harness.figure import at_least, at_most
 from benchmarks.harness.memory import MB, MIB, Sampler
-from benchmarks.harness.report import Report, Table
+from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
 from benchmarks.harness.servers import free_port, serving, tandem
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness.exchanges import Exchange
-    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
     from benchmarks.harness.servers import Server
 

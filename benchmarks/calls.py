@@ -12,8 +12,7 @@ import numpy as np
 from benchmarks.harness import models
 from benchmarks.harness.children import child
 from benchmarks.harness.clocks import alternate, median_ratio, median_seconds
-from benchmarks.harness.figure import at_least
-from benchmarks.harness.report import Report, Table
+from benchmarks.harness.report import Report, Table, at_least
 from benchmarks.harness.run import say
 from inference import available_cpus
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness.children import Child
-    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
     from inference.types import Array
 

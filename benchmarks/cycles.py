@@ -15,9 +15,8 @@ import structlog
 
 from benchmarks.harness import wide
 from benchmarks.harness.children import child
-from benchmarks.harness.figure import at_least, at_most
 from benchmarks.harness.memory import MB, MIB, Usage, usage
-from benchmarks.harness.report import Report, Table
+from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
 from inference import Engine, EngineConfig, ModelSpec, PredictRequest
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
 
     Keep = Callable[[list[Any], Any], object]

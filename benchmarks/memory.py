@@ -15,9 +15,8 @@ import numpy as np
 from benchmarks.harness import models
 from benchmarks.harness.children import child
 from benchmarks.harness.clocks import alternate
-from benchmarks.harness.figure import at_most
 from benchmarks.harness.memory import MB, Memory, mapped_memory, process_memory
-from benchmarks.harness.report import Report, Table
+from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
 from inference import available_cpus
 from inference.artifacts.artifact import Artifact
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
     from inference.types import Array
 

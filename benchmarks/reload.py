@@ -19,11 +19,10 @@ from benchmarks.harness import models, wide
 from benchmarks.harness.children import child
 from benchmarks.harness.clocks import percentile, wait_until
 from benchmarks.harness.exchanges import predict_path, predictions, rounded
-from benchmarks.harness.figure import at_most
 from benchmarks.harness.generator import Open, Span, generating
 from benchmarks.harness.memory import MB
 from benchmarks.harness.recording import OK, RESET
-from benchmarks.harness.report import Report, Table
+from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
 from benchmarks.harness.servers import free_port, serving, tandem
 
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness.exchanges import Exchange
-    from benchmarks.harness.figure import Figure
     from benchmarks.harness.generator import Generator
     from benchmarks.harness.recording import Recording
+    from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
     from inference.types import Array
 

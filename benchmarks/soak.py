@@ -26,9 +26,8 @@ from benchmarks.harness.exchanges import (
     predictions,
     rounded,
 )
-from benchmarks.harness.figure import at_most
 from benchmarks.harness.memory import MB, Usage, usage
-from benchmarks.harness.report import Report, Table
+from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
 from benchmarks.harness.servers import HOST, free_port, serving
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
     from benchmarks.harness.servers import Server
     from inference.types import Array

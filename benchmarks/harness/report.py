@@ -1,4 +1,4 @@
-"""The outcome of a benchmark: figures and tables, as a page of Markdown or as JSON."""
+"""Figures against their targets, and tables: printed, as a page, or as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -22,12 +22,48 @@ from inference import available_cpus
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from benchmarks.harness.figure import Figure
-
-PACKAGES = ("tensorflow", "keras", "numpy", "uvicorn", "flask", "orjson", "anyio")
+PACKAGES = (
+    *("tensorflow", "keras", "numpy", "uvicorn", "flask", "uvloop", "httptools"),
+    *("pysimdjson", "orjson", "anyio"),
+)
 COLUMNS = ("figure", "target", "measured", "verdict")
 LOG_WIDTH = 120
 STYLES = {"PASS": "green", "MISS": "bold red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A measurement that must be at least or at most its target.
+
+    A missing measurement is NaN, which misses every target.
+    """
+
+    name: str
+    target: float
+    compared: Literal["at least", "at most"]
+    measured: float
+
+    @property
+    def passed(self) -> bool:
+        if self.compared == "at least":
+            return self.measured >= self.target
+
+        return self.measured <= self.target
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """Name, target, measurement and verdict, as text."""
+        verdict = "PASS" if self.passed else "MISS"
+        target = f"{self.compared} {self.target:.4g}"
+        return self.name, target, f"{self.measured:.4g}", verdict
+
+
+def at_least(target: float, name: str, measured: float) -> Figure:
+    return Figure(name=name, target=target, compared="at least", measured=measured)
+
+
+def at_most(target: float, name: str, measured: float) -> Figure:
+    return Figure(name=name, target=target, compared="at most", measured=measured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from math import nan
 from typing import TYPE_CHECKING
 
-from benchmarks.harness.figure import at_least, at_most
 from benchmarks.harness.recording import OK, REFUSED
+from benchmarks.harness.report import at_least, at_most
 from benchmarks.load.contenders import BOUND, TANDEM
 from benchmarks.load.results import Key, ratio, standard
 from benchmarks.load.workloads import (
@@ -20,7 +20,7 @@ from benchmarks.load.workloads import (
 )
 
 if TYPE_CHECKING:
-    from benchmarks.harness.figure import Figure
+    from benchmarks.harness.report import Figure
     from benchmarks.load.results import Results
     from benchmarks.load.workloads import Workload
 

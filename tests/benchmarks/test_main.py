@@ -10,8 +10,7 @@ from click.testing import CliRunner
 
 from benchmarks import __main__ as command
 from benchmarks import cycles, soak
-from benchmarks.harness.figure import at_least
-from benchmarks.harness.report import Report
+from benchmarks.harness.report import Report, at_least
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from benchmarks.harness.figure import Figure, at_least, at_most
-from benchmarks.harness.report import Report, Table, print_figures, table_lines
+from benchmarks.harness.report import (
+    Figure,
+    Report,
+    Table,
+    at_least,
+    at_most,
+    print_figures,
+    table_lines,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
