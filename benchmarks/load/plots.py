@@ -172,13 +172,11 @@ def _bars(axes: Axes, results: Results, workload: Workload) -> None:
     limit = results.limit(workload.model)
 
     if limit is not None:
-        label = f"in process: {limit:,.0f}"
-        axes.axvline(limit, color=INK, linestyle=(0, (4, 3)), label=label)
-        axes.legend(loc="lower right", fontsize=8.5)
+        axes.axvline(limit, color=INK, linestyle=(0, (4, 3)))
 
     axes.set_xlim(0, max([*rates, limit or 0]) * 1.12)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("rows a second")
+    axes.set_xlabel(f"rows a second (dashed: in process, {limit or nan:,.0f})")
 
 
 def _percentiles(axes: Axes, results: Results, workload: Workload) -> None:
