@@ -173,6 +173,7 @@ def _verified(
     artifact = Artifact(folder)
     artifact.manifest.write_text(manifest.model_dump_json())
 
+    # Freed memory that malloc still holds would distort the measurement.
     trim_memory()
     before = resident_bytes()
 

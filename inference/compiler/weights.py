@@ -63,21 +63,14 @@ def externalize(
     constants read one variable, which may be one of `variables` that isn't among the
     `written`. Return the values of all variables.
     """
-    values = Values()
+    values = _variable_values(variables, written)
     handles: dict[Identity, str] = {}
     added = []
     framed = any(node.op == "Enter" for node in graph_def.node)
 
-    for name, value in variables.items():
-        if not _mappable(value):
-            values.small[name] = value
-        elif name in written:
-            values.large[name] = ExternalValue(
-                value=value, identity=_identity(value), owner=name
-            )
-        else:
-            values.large[name] = ExternalValue(value=value, identity=_identity(value))
-            handles.setdefault(values.large[name].identity, name)
+    for name, large in values.large.items():
+        if not large.owner:
+            handles.setdefault(large.identity, name)
 
     for node in graph_def.node:
         constant = _large_constant(node, framed=framed)
@@ -96,6 +89,23 @@ def externalize(
         become_read(node, handles[identity], node.attr["dtype"].type)
 
     graph_def.node.extend(added)
+    return values
+
+
+def _variable_values(variables: dict[str, Array], written: Collection[str]) -> Values:
+    values = Values()
+
+    for name, value in variables.items():
+        if not _mappable(value):
+            values.small[name] = value
+            continue
+
+        values.large[name] = ExternalValue(
+            value=value,
+            identity=_identity(value),
+            owner=name if name in written else "",
+        )
+
     return values
 
 
@@ -163,6 +173,7 @@ class WeightWriter:
         if key in self._offsets:
             return self._offsets[key]
 
+        # Rounded up to a page, so that the value can be mapped.
         offset = -(-self._end // PAGE) * PAGE
 
         with self._artifact.weights.open("r+b") as file:

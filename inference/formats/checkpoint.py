@@ -168,6 +168,7 @@ def _served(meta_graph: Any, sidecar: Sidecar, unsaved: set[str]) -> Any:
     roots = named_tensors(sidecar, nodes_by_name(graph_def))
     configs = sidecar.signatures.values()
 
+    # Named outputs need no discovery: the graph is pruned to them.
     if not configs or not all(each.outputs for each in configs):
         drop_training_ends(graph_def, map(node_of, called))
         operations = read_operations(graph_def)

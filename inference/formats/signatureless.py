@@ -45,6 +45,7 @@ def prune_and_screen(
     """Return a copy with only what `roots` need, safe to import and to run."""
     pruned = prune(graph_def, roots)
     cut_pipelines(pruned, {node.name for node in pruned.node})
+    # Cutting pipelines leaves their iterators and queues without readers.
     pruned = prune(pruned, roots)
     screen(pruned, permissions, file=file, also=PIPELINE)
     clear_placement(pruned)

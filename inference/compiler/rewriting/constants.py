@@ -23,6 +23,7 @@ def share_constants(graph_def: Any, kept: Collection[str]) -> None:
         if node.op != "Const" or node.input or node.name in kept:
             continue
 
+        # Maps inside equal protobufs may otherwise be serialised in any order.
         value = node.attr["value"].tensor.SerializeToString(deterministic=True)
         first = firsts.setdefault(value, node.name)
 

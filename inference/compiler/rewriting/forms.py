@@ -99,6 +99,7 @@ def strip_metadata(graph_def: Any) -> None:
 def inline(graph_def: Any, tensors: Sequence[str]) -> Any:
     """Return a flat copy: calls replaced by bodies, loops and branches left whole."""
     flat = clean(graph_def)
+    # The inliner would lower loops and branches to Switch and Merge nodes.
     lowered = _set_lowering(flat, value=False)
     inlined = rewrite(flat, tensors, ("function",))
 

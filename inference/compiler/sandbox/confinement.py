@@ -92,6 +92,7 @@ def die_with_parent(parent: int | None) -> None:
 
 def _restrict_process(request: CompileRequest, refused: list[str]) -> None:
     """Apply the restrictions that need no privileges, after dropping those."""
+    # Imported late: only Linux has these calls.
     from inference.compiler.sandbox.landlock import restrict
     from inference.compiler.sandbox.seccomp import refuse_calls
     from inference.compiler.sandbox.syscalls import (

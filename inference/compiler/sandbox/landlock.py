@@ -37,6 +37,7 @@ class _Ruleset(ctypes.Structure):
 
 
 class _PathBeneath(ctypes.Structure):
+    # The kernel declares its struct as packed.
     _pack_ = 1
     _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
@@ -60,6 +61,7 @@ def restrict(writable: Sequence[Path]) -> None:
     rules = syscall(_CREATE_RULESET, ctypes.byref(ruleset), size, 0)
 
     try:
+        # Libraries open /dev/null for writing.
         _allow(rules, os.devnull, changing & (_WRITE_FILE | _TRUNCATE))
 
         for folder in writable:

@@ -65,6 +65,7 @@ def _bpf_program(architecture: _Architecture) -> bytes:
     lines = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, architecture.audit),
+        # Another architecture numbers its calls differently.
         (_RETURN, 0, 0, _KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER_AT),
         (_AT_LEAST, len(refused) + 1, 0, _SECOND_NUMBERS),

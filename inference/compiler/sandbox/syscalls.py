@@ -29,6 +29,7 @@ def syscall(number: int, *arguments: object) -> int:
 
 def keep_capabilities(mask: int) -> None:
     """Drop all of root's capabilities except those in `mask`, which may be absent."""
+    # _LINUX_CAPABILITY_VERSION_3, for this process.
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)()
     _check_result(_libc.capget(header, data))

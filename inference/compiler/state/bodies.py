@@ -15,7 +15,7 @@ from inference.backend import tf1
 from inference.formats.graph.graphdef import node_of, tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,15 +82,11 @@ def to_function(
     """
     made = type(function)()
     made.CopyFrom(function)
-    taken = {each.name for each in function.signature.input_arg}
-    names = {tensor_of(name): name for name in taken}
-    names |= {each.tensor: each.name for each in arguments}
-    given = taken | {node_of(each.tensor) for each in arguments}
-    nodes = [node for node in body.graph_def.node if node.name not in given]
-
-    for node in nodes:
-        names |= dict(zip(_numbered(node.name), _outputs(node, library), strict=False))
-
+    taken = {tensor_of(each.name): each.name for each in function.signature.input_arg}
+    taken |= {each.tensor: each.name for each in arguments}
+    placeholders = {node_of(tensor) for tensor in taken}
+    nodes = [node for node in body.graph_def.node if node.name not in placeholders]
+    names = taken | _names(nodes, library)
     del made.node_def[:]
 
     for node in nodes:
@@ -109,6 +105,16 @@ def to_function(
 
     _keep_controls(made, {node.name for node in nodes})
     return made
+
+
+def _names(nodes: Iterable[Any], library: Mapping[str, Any]) -> dict[str, str]:
+    """Return a function's names for the tensors of `nodes`, by a graph's names."""
+    names: dict[str, str] = {}
+
+    for node in nodes:
+        names |= dict(zip(_numbered(node.name), _outputs(node, library), strict=False))
+
+    return names
 
 
 def _nested(tensor: str, names: Mapping[str, str]) -> str:

@@ -144,10 +144,22 @@ class _Hoisting:
         """
         made = f"{name}/handed_{'_'.join(map(str, places))}"
 
-        if made in self._library:
-            return made
+        if made not in self._library:
+            function = self._library[name]
+            finished = self._extended(function, places, kinds, returning=returning)
+            finished.signature.name = made
+            self._library[made] = self.made[made] = finished
 
-        function = self._library[name]
+        return made
+
+    def _extended(
+        self,
+        function: Any,
+        places: list[int],
+        kinds: list[_VariableType],
+        *,
+        returning: bool,
+    ) -> Any:
         body = to_graph(function, self._library)
         names = [function.signature.input_arg[place].name for place in places]
         inner = dict(zip(names, kinds, strict=True))
@@ -155,30 +167,24 @@ class _Hoisting:
         self.hoist(body.graph_def, inner)
         others = self.written(body.graph_def) - inner.keys()
         state = localize(
-            body.graph_def,
-            {"": body.roots()},
-            carried=True,
-            kept=others,
-            also=names,
+            body.graph_def, {"": body.roots()}, carried=True, kept=others, also=names
         )
         tensors = [(state.first[each], state.last.get(("", each))) for each in names]
         before = _added("before", [first for first, _ in tensors], kinds)
         after = _added("after", [last or first for first, last in tensors], kinds)
-        finished = to_function(
+        extended = to_function(
             function,
             body,
             self._library,
             arguments=before,
             results=after if returning else [],
         )
-        finished.signature.name = made
 
-        if "_input_shapes" in finished.attr:
-            shapes = finished.attr["_input_shapes"].list.shape
+        if "_input_shapes" in extended.attr:
+            shapes = extended.attr["_input_shapes"].list.shape
             shapes.extend(kind.shape.shape for kind in kinds)
 
-        self._library[made] = self.made[made] = finished
-        return made
+        return extended
 
     def _calls(self, node: Any) -> bool:
         return any(name in self._library for name in callees(node))

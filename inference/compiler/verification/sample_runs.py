@@ -163,6 +163,7 @@ class SampleSearch:
     ) -> SampleRun | None:
         try:
             outputs = self._source.reference(self._signature, inputs)
+            # A second run tells whether the outputs are deterministic.
             again = self._source.reference(self._signature, inputs)
         except Exception as exc:
             # Frameworks raise any exception; the next candidate may be accepted.

@@ -96,6 +96,7 @@ class Dataflow:
         waiting = [(self._root, node_of(tensor), _index(tensor))]
         seen = set(waiting)
 
+        # A graph can be crafted to have more paths than could be followed.
         while waiting and len(seen) < MAX_STEPS:
             frame, name, index = waiting.pop()
             found = list(_leaving(frame, name))

@@ -45,6 +45,7 @@ def parse(path: Path) -> Any:
             f"{_describe(content)}. Copy or export it again."
         ) from exc
 
+    # A SavedModel may parse as a GraphDef without nodes.
     if not graph_def.node:
         raise InvalidModel(
             _SAVED_MODEL.format(name=path.name)

@@ -109,6 +109,7 @@ def _with_default(
 
 def checked_default(name: str, value: Array) -> Array:
     """Return `value`. Raise `InvalidModel` if it is too large for a manifest's JSON."""
+    # `nbytes` of an object array counts pointers alone.
     strings = value.reshape(-1) if value.dtype == object else ()
     size = max(value.nbytes, sum(map(len, strings)))
 

@@ -74,6 +74,7 @@ def read_operations(graph_def: Any) -> list[Operation]:
         made[node.name] = _operation(node, bodies)
         count += len(made[node.name].outputs)
 
+        # An attribute can declare any number of outputs.
         if count > MAX_OUTPUTS:
             raise InvalidModel(
                 f"The graph's nodes have more than {MAX_OUTPUTS:,} outputs, which no "
@@ -142,6 +143,7 @@ def _dtypes(node: Any, definition: Any) -> Iterator[Any]:
 def _position(tensor: str, node: Any) -> int:
     text = tensor.partition(":")[2] or "0"
 
+    # `int` would accept signs, spaces and other digits, and be slow for huge numbers.
     if text.isascii() and text.isdecimal() and len(text) < len(str(MAX_OUTPUTS)):
         return int(text)
 

@@ -156,6 +156,7 @@ def _jpeg(pixels: Array) -> bytes:
 
 @cache
 def _jpegs(content: bytes, shape: tuple[int, ...]) -> bytes:
+    # The results are cached: each encoding starts a session.
     with tf.Graph().as_default(), tf1.Session() as session:
         pixels = tf.reshape(tf.io.decode_raw(content, tf.uint8), shape)
         encoded: bytes = session.run(tf.io.encode_jpeg(pixels))

@@ -50,6 +50,7 @@ def opened_archive(path: Path, memory_bytes: int | None) -> Iterator[zipfile.Zip
             _screen_members(archive.infolist(), path, memory_bytes)
             yield archive
     except (
+        # zipfile raises any of these for a damaged file.
         zipfile.BadZipFile,
         zlib.error,
         NotImplementedError,

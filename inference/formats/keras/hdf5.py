@@ -290,5 +290,6 @@ def _attribute_bytes(identifier: Any, where: str) -> int:
 
 def _forget_plugins() -> None:
     """Remove all paths of filter plugins, whatever the environment names."""
+    # HDF5 would load libraries from these paths.
     while h5py.h5pl.size():
         h5py.h5pl.remove(0)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 def import_keras(generation: int) -> Any:
     """Import the Keras that reads files of that generation."""
+    # Keras reads it when it is first imported.
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
     with quiet_stderr():

@@ -214,6 +214,7 @@ def _screen_object(value: Config, layer: str, permissions: Permissions) -> None:
         _screen_function(value, layer)
         return
 
+    # A registered name is "package>class".
     reason = REFUSED_CLASSES.get(class_name.rpartition(">")[2])
 
     if reason := reason or refused_operation(class_name, module):

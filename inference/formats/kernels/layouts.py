@@ -145,6 +145,7 @@ class Layouts:
         named = self.scope.roots.intersection(others)
         first = self._transpose(node.name, source, to_first(rank), kinds[0])
 
+        # Fetched outputs keep their names, so the node stays and passes all of them on.
         if named:
             first.name = f"{node.name}/channels_first"
             image = self.scope.add(first, source)

@@ -70,6 +70,7 @@ class Scope:
         `near` is a tensor of the loop, if any, that `node` belongs to.
         """
         if node.op == "Const" and self.framed:
+            # Without an input the constant would be outside the loop's frame.
             node.input.append(f"^{node_of(near)}")
 
         node.name = self._named(node.name)
@@ -222,6 +223,7 @@ def _write(scope: Scope, nodes: Any) -> None:
     # Unchanged nodes aren't copied: a graph's constants may take gigabytes.
     old = {node.name for node in nodes}
 
+    # From the end, so that positions stay valid.
     for place in reversed(range(len(nodes))):
         if nodes[place].name not in scope.nodes:
             del nodes[place]

@@ -84,6 +84,7 @@ class AssetFiles:
         """Return the function and the tensor in it that `tensor` passes on."""
         self._looks += 1
 
+        # A crafted graph can call functions in cycles, or branch at each step.
         if steps <= 0 or self._looks > _MAX_LOOKS:
             return None
 

@@ -86,6 +86,7 @@ def _entries(folder: Path, real: str) -> Iterator[os.DirEntry[str]]:
             for entry in entries:
                 yield entry
 
+                # Links can form cycles.
                 if level < MAX_LEVELS and entry.is_dir() and _is_new(entry, real):
                     waiting.append((entry.path, level + 1))
 

@@ -113,6 +113,7 @@ def _functions(nodes: Any) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
 
     for child in nodes[0].children if nodes else ():
+        # The number may be out of range in a damaged file.
         node = nodes[child.node_id] if 0 <= child.node_id < len(nodes) else nodes[0]
         kind = node.WhichOneof("kind")
 

@@ -126,6 +126,7 @@ def _matched(nodes: Any, others: Any) -> Iterator[tuple[int, int]]:
     while waiting:
         number, other = waiting.pop()
 
+        # Objects can refer to each other in cycles.
         if number in seen:
             continue
 

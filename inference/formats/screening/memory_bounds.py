@@ -104,6 +104,7 @@ def checkpoint_bytes(prefix: Path) -> int:
     declared: int = sum(
         _count(shape) * dtypes[name].size
         for name, shape in shapes.items()
+        # The size of strings isn't in the index.
         if dtypes[name] != tf.string
     )
     stored = sum(

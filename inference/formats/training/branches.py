@@ -121,6 +121,7 @@ def with_sources(
 
 
 def remove(graph_def: Any, names: set[str]) -> None:
+    # From the end, so that positions stay valid.
     for position in reversed(range(len(graph_def.node))):
         if graph_def.node[position].name in names:
             del graph_def.node[position]

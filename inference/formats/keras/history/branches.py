@@ -85,6 +85,7 @@ def _input(first: Any, joined: list[Config]) -> str:
         )
 
     name = f"{config.get('name')}_input"
+    # Keras 1 gave an Embedding integers and all other layers floats.
     ids = first.get("class_name") == "Embedding"
     made = {"name": name, _SHAPE: config[_SHAPE]}
     made["dtype"] = "int32" if ids else "float32"
