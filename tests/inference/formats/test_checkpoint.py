@@ -344,7 +344,7 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     data = tmp_path / "flowers.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:100])
 
-    with pytest.raises(InvalidModel, match="cut"):
+    with pytest.raises(InvalidModel, match="truncated"):
         read(tmp_path / "flowers.meta")
 
 
