@@ -65,6 +65,7 @@ class _RandomUses:
                 if self._draws(node):
                     drawn = True
                 elif node.op in WRITES:
+                    # Its value is stored in another variable.
                     if handle_of(node.input[0], self._nodes) != handle:
                         return False
                 elif node.name not in seen:

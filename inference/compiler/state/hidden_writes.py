@@ -108,6 +108,8 @@ class _Flow:
     def _rereads(self, uses: list[_Use]) -> bool:
         readers = {use.node for use in uses if not use.writes}
         looped = {use.writes for use in uses if use.framed}
+        # With a read and a write in loops, a later step reads what an earlier one
+        # wrote.
         return len(looped) == 2 or any(
             readers & self._after(use.node) for use in uses if use.writes
         )

@@ -96,6 +96,7 @@ class _Hoisting:
     ) -> None:
         writes = self._written_places(node)
         given = {place: kinds[handle] for place, handle in handles.items()}
+        # A loop returns what it takes, so one attribute has the types of both.
         first = len(node.attr["T" if node.op in _LOOPS else "Tout"].list.type)
         self._rename_functions(node, given)
         _widen(node, list(given.values()))

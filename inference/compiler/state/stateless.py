@@ -172,6 +172,7 @@ def _needed(
     needed: dict[str, None] = {}
 
     while waiting:
+        # Control inputs carry no values.
         run = reachable(nodes, waiting, controls=False)
         found = [
             handle

@@ -70,6 +70,7 @@ def _close(wanted: Array, got: Array, rounded: int) -> bool:
 
     bound = TOLERANCE.get(min(_float_bytes(wanted), rounded), 1e-5)
     finite = _finite(wanted)
+    # Relative to the largest output, absolute where that is below 1.
     scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
     near = np.isclose(
         _wide(got), _wide(wanted), rtol=0, atol=bound * scale, equal_nan=True

@@ -100,6 +100,7 @@ def _kept_where(operation: Operation) -> Linear:
     forms = [_linear(wire) for wire in operation.inputs]
 
     if operation.type == "Floor" and len(forms) == 1:
+        # `floor(x)` keeps an element from 1 on, so where `x - 1` is at least 0.
         return forms[0].plus(Linear(offset=-1.0))
 
     if len(forms) != 2:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def source_session(graph: Any = None) -> Iterator[Any]:
     """Yield a session without graph rewriting: it computes what the graph says."""
     config = config_pb2.ConfigProto()
+    # Grappler's rewrites are what the reference is there to check.
     config.graph_options.rewrite_options.disable_meta_optimizer = True
 
     with tf1.Session(graph=graph or tf.Graph(), config=config) as session:

@@ -172,6 +172,7 @@ def _ends(operations: list[Operation], reached: set[Operation]) -> list[Operatio
         and not flow.depths.get(operation)
         and any(_servable(tensor) for tensor in operation.outputs)
     ]
+    # An operation in a branch has no value when the other branch is taken.
     settled = [each for each in candidates if flow.is_unconditional(each)]
     return _last(settled) or _last(candidates)
 

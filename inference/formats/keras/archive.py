@@ -33,6 +33,7 @@ _FLOOR = 2**20
 """Bytes below which no member counts as a zip bomb, however well compressed."""
 
 ASSETS = "assets/"
+# Flags: encrypted, strongly encrypted, headers masked.
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BLOCK = 2**20

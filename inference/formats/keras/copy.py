@@ -66,6 +66,7 @@ def _add_members(path: Path, new: zipfile.ZipFile, *, change: bool) -> None:
 
             with (
                 old.open(member) as source,
+                # zipfile must know beforehand that a member may exceed 2 GiB.
                 new.open(_member(member.filename), "w", force_zip64=True) as copy,
             ):
                 shutil.copyfileobj(source, copy, _BLOCK)

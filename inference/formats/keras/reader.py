@@ -144,6 +144,7 @@ def _listed(outputs: Any) -> list[Any]:
 
 def _layer_names(tensors: list[Any]) -> list[str]:
     """Return the names of the layers that make `tensors`, with numbers if repeated."""
+    # Both versions of Keras have the maker of a tensor under this private name only.
     makers = [tensor._keras_history[0].name for tensor in tensors]
     names: list[str] = []
 

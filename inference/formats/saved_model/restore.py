@@ -118,6 +118,7 @@ def _read(graph_def: Any, function: Any, node: Any, position: int, path: str) ->
 def _init_op(meta_graph: Any) -> str:
     signature = meta_graph.signature_def
 
+    # TensorFlow 2 names the operation in a signature, TensorFlow 1 in a collection.
     if _INIT in signature and _INIT in signature[_INIT].outputs:
         return str(signature[_INIT].outputs[_INIT].name)
 
