@@ -49,9 +49,9 @@ class Server:
 
     def wait_ready(self, exchange: Exchange, seconds: float = START_SECONDS) -> None:
         """Repeat a request until it gets a 200. Raises `NotReady`."""
-        wait_until(lambda: self._ended() or self._answers(exchange), seconds)
+        ready = wait_until(lambda: self._ended() or self._answers(exchange), seconds)
 
-        if self._ended() or not self._answers(exchange):
+        if self._ended() or not ready:
             text = self.log.read_text(errors="replace")[-_LOG_BYTES:]
             raise NotReady(f"{self.log.stem} isn't ready:\n{text}")
 
