@@ -167,10 +167,14 @@ def _measure(bench: Bench, name: str, cpus: Sequence[int]) -> Measured:
     stream = Open(port=port, exchanges=bench.exchanges, rate=RATE, pace="constant")
     measured = Measured(name=name, recordings=[], stages=[])
 
-    with serving(command, port, folder / "log", cpus=cpus) as server:
+    with (
+        serving(command, port, folder / "log", cpus=cpus) as server,
+        # One client: another for each look would take CPU from what is measured.
+        httpx.Client(base_url=server.url) as client,
+    ):
         server.wait_ready(bench.exchanges[0])
         bench.generator.run([stream], Span(seconds=bench.rest))
-        watch = ReloadWatch(server.url, HEAVY, cache)
+        watch = ReloadWatch(client, HEAVY, cache)
 
         for version, path in enumerate(bench.staged, 1):
             put = partial(_put, repository / HEAVY / str(version), path)
@@ -216,8 +220,8 @@ def _put(place: Path, source: Path) -> None:
 class ReloadWatch:
     """The stages of one model's reloads, seen by its server's status and cache."""
 
-    def __init__(self, url: str, model: str, cache: Path) -> None:
-        self._url = f"{url}/v1/models"
+    def __init__(self, client: httpx.Client, model: str, cache: Path) -> None:
+        self._client = client
         self._model = model
         self._cache = cache
 
@@ -251,7 +255,7 @@ class ReloadWatch:
     def _states(self) -> dict[int, Any]:
         return {
             int(version["version"]): version["state"]
-            for model in httpx.get(self._url).json()["models"]
+            for model in self._client.get("/v1/models").json()["models"]
             if model["name"] == self._model
             for version in model["versions"]
         }
