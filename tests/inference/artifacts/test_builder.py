@@ -233,7 +233,7 @@ async def test_at_most_two_children_run_at_once(
     builder, changed = new(cache), anyio.Event()
     stages: dict[str, str] = {}
 
-    def hear(name: str, stage: str) -> None:
+    def record(name: str, stage: str) -> None:
         nonlocal changed
         stages[name] = stage
         changed.set()
@@ -245,7 +245,7 @@ async def test_at_most_two_children_run_at_once(
         files = ModelFiles(id=ModelId(name, 1), path=path)
 
         with pytest.raises(InvalidModel, match="not today"):
-            await builder.build(files, lambda stage: hear(name, stage))
+            await builder.build(files, lambda stage: record(name, stage))
 
     async with anyio.create_task_group() as tasks:
         for name in "abc":

@@ -120,13 +120,13 @@ def test_any_manifest_survives_the_round_trip(
 ) -> None:
     sent = CompileEvent(manifest=manifest(each, largest_difference=gap, notes=notes))
     line = sent.model_dump_json()
-    heard = CompileEvent.model_validate_json(line)
+    received = CompileEvent.model_validate_json(line)
 
     assert "\n" not in line
-    assert heard == sent
-    assert heard.manifest is not None
-    assert_same(signatures_of(heard.manifest)[each.name], each)
-    kept = Manifest.model_validate_json(heard.manifest.model_dump_json())
+    assert received == sent
+    assert received.manifest is not None
+    assert_same(signatures_of(received.manifest)[each.name], each)
+    kept = Manifest.model_validate_json(received.manifest.model_dump_json())
     assert kept == sent.manifest
 
 
@@ -153,10 +153,10 @@ def test_any_event_survives_the_round_trip(
 def test_infinite_difference_survives(gap: float) -> None:
     each = Signature(name="s", inputs={}, outputs={})
     sent = CompileEvent(manifest=manifest(each, largest_difference=gap))
-    heard = CompileEvent.model_validate_json(sent.model_dump_json())
+    received = CompileEvent.model_validate_json(sent.model_dump_json())
 
-    assert heard.manifest is not None
-    assert heard.manifest.largest_difference == pytest.approx(gap, nan_ok=True)
+    assert received.manifest is not None
+    assert received.manifest.largest_difference == pytest.approx(gap, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -177,10 +177,10 @@ def test_a_default_keeps_every_bit(value: Any) -> None:
     )
     each = Signature(name="s", inputs={"x": spec}, outputs={})
     sent = CompileEvent(manifest=manifest(each))
-    heard = CompileEvent.model_validate_json(sent.model_dump_json())
+    received = CompileEvent.model_validate_json(sent.model_dump_json())
 
-    assert heard.manifest is not None
-    found = signatures_of(heard.manifest)["s"].inputs["x"].default
+    assert received.manifest is not None
+    found = signatures_of(received.manifest)["s"].inputs["x"].default
     assert found is not None
     assert (found.dtype, found.shape) == (array.dtype, array.shape)
     assert found.tobytes() == array.tobytes()

@@ -189,7 +189,7 @@ async def test_expired_call_of_a_failed_batch_is_not_rerun(clock: Clock) -> None
             await anyio.wait_all_tasks_blocked()
             servable.let_through(2)
             await servable.until_ran(3)
-            # Nothing tells the batcher: it looks before it runs the next.
+            # No timer wakes the batcher: it checks the time before the next run.
             clock.now += 5
             servable.let_through(3)
 

@@ -100,9 +100,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_mismatched_sample_is_refused(tmp_path: Path, kind: str) -> None:
-    arrays, said = REFUSED[kind]
+    arrays, message = REFUSED[kind]
 
-    with pytest.raises(InvalidSidecar, match=f"^model.toml: .*{said}"):
+    with pytest.raises(InvalidSidecar, match=f"^model.toml: .*{message}"):
         compiled(tmp_path, odd_length, **arrays)
 
 

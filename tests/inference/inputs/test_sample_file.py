@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("missing.npz", "isn't there"),
         ("../sample.npz", "isn't in the sidecar's folder"),
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_sample_outside_the_sidecars_folder_is_refused(
-    tmp_path: Path, name: str, said: str
+    tmp_path: Path, name: str, message: str
 ) -> None:
     folder, outside = tmp_path / "model", tmp_path / "outside"
     folder.mkdir()
@@ -39,7 +39,7 @@ def test_sample_outside_the_sidecars_folder_is_refused(
     (folder / "out.npz").symlink_to(tmp_path / "sample.npz")
     (folder / "linked").symlink_to(outside)
 
-    with pytest.raises(InvalidSidecar, match=said):
+    with pytest.raises(InvalidSidecar, match=message):
         sample_path(folder / "model.toml", name)
 
 

@@ -85,9 +85,9 @@ def test_string_keeps_trailing_zero_bytes(
 
     with source_of(tmp_path, passed_on) as source:
         signature = source.signatures["serving_default"]
-        said = source.reference(signature, bind(signature, SENT))
+        answer = source.reference(signature, bind(signature, SENT))
 
-    assert said["ended_by_zero"].item() == PICTURE + b"\0"
+    assert answer["ended_by_zero"].item() == PICTURE + b"\0"
 
 
 def test_the_optimised_graph_was_compared_with_the_source(servable: Servable) -> None:

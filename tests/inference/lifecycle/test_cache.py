@@ -153,10 +153,12 @@ async def test_failed_load_backs_off() -> None:
         it.loader.stuck[ModelId("b", 1)] = LoadFailed("the disk is gone.")
 
         for _ in range(3):
-            with pytest.raises(LoadFailed, match="gone. The next retry is in") as told:
+            with pytest.raises(
+                LoadFailed, match="gone. The next retry is in"
+            ) as caught:
                 await it.ask("b")
 
-            assert 0 < (told.value.retry_after or 0) <= 5
+            assert 0 < (caught.value.retry_after or 0) <= 5
 
         assert it.cache.load_failures == 1
         assert it.in_memory() == []

@@ -34,12 +34,12 @@ def found(*numbers: int) -> Mapping[int, FoundVersion]:
 def entry(states: Mapping[int, ModelState], *on_disk: int, **fields: Any) -> Entry:
     """Make model a with versions in these states, all on disk by default."""
     files = found(*(on_disk or states))
-    said = Declaration(
+    declared = Declaration(
         table=fields.pop("table", VersionsTable(latest=1)),
         labels=fields.pop("declared", {}),
         pinned=fields.pop("declared_pin", False),
     )
-    made = Entry(name="a", declaration=said, found=files, **fields)
+    made = Entry(name="a", declaration=declared, found=files, **fields)
 
     for number, state in states.items():
         made.versions[number] = model(number, state)

@@ -76,7 +76,7 @@ def test_checkpoints_are_found(
 
 @pytest.mark.parametrize("inside", ["", "flowers/", "flowers/2/"])
 @pytest.mark.parametrize(
-    ("pieces", "said"),
+    ("pieces", "message"),
     [
         ([f"f.{DATA}", "f.index"], "f.meta isn't beside them"),
         (["f.meta", f"f.{DATA}"], "f.index isn't beside it"),
@@ -90,13 +90,13 @@ def test_checkpoints_are_found(
     ],
 )
 def test_missing_part_is_named(
-    tmp_path: Path, inside: str, pieces: list[str], said: str
+    tmp_path: Path, inside: str, pieces: list[str], message: str
 ) -> None:
     root = lay(tmp_path / "models", *(f"{inside}{each}" for each in pieces))
     scan = scan_repository(root)
 
     assert versions(scan) == []
-    assert any(said in problem for problem in scan.problems), scan.problems
+    assert any(message in problem for problem in scan.problems), scan.problems
     assert any("Saver().save" in problem for problem in scan.problems)
 
 

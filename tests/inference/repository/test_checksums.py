@@ -208,7 +208,7 @@ def test_valid_lines_are_parsed(tmp_path: Path, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         pytest.param("{digest}  m.h5\nhello", "line 2: isn't a SHA-256", id="no sum"),
         pytest.param("{short}  m.h5", "line 1: isn't a SHA-256", id="MD5"),
@@ -223,14 +223,14 @@ def test_valid_lines_are_parsed(tmp_path: Path, name: str, text: str) -> None:
         pytest.param("", "doesn't list m.h5", id="empty"),
     ],
 )
-def test_invalid_lines_are_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_lines_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "m.h5"
     path.write_bytes(b"model")
     sums = tmp_path / "SHA256SUMS"
     value = digest(b"model")
     sums.write_text(text.format(digest=value, short=value[:32], other="0" * 64))
 
-    with pytest.raises(InvalidModel, match=f"SHA256SUMS.*{said}"):
+    with pytest.raises(InvalidModel, match=f"SHA256SUMS.*{message}"):
         verify(ModelFiles(id=ModelId("m", 1), path=path, sums=sums))
 
 

@@ -51,9 +51,9 @@ def test_missing_version_quotes_its_problem() -> None:
     catalog.note({"a": ["a/3: holds no model."]})
     made = Entry(name="a", declaration=LATEST)
     catalog.add(made)
-    said = r"no version 3; served: none. Passed over: a/3: holds no model."
+    message = r"no version 3; served: none. Passed over: a/3: holds no model."
 
-    with pytest.raises(VersionNotFound, match=said):
+    with pytest.raises(VersionNotFound, match=message):
         made.pick(ModelSpec(name="a", version=3))
 
 

@@ -70,10 +70,10 @@ async def test_call_runs_in_a_daemon_thread() -> None:
 
 @pytest.mark.parametrize("kind", [OSError, TimeoutError, ValueError])
 async def test_error_is_raised(kind: type[Exception]) -> None:
-    def look() -> None:
+    def call() -> None:
         raise kind("of its own")
 
-    daemon = DaemonCall(look, timeout_seconds=LONG_SECONDS)
+    daemon = DaemonCall(call, timeout_seconds=LONG_SECONDS)
 
     for _ in range(2):
         with pytest.raises(kind, match="of its own"):
@@ -98,16 +98,16 @@ async def test_result_of_an_earlier_call_is_dropped() -> None:
     daemon = DaemonCall(slow, timeout_seconds=LONG_SECONDS)
     seen: list[int] = []
 
-    async def look() -> None:
+    async def call() -> None:
         seen.append(await daemon.call())
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
+        tasks.start_soon(call)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
+        tasks.start_soon(call)
         await anyio.wait_all_tasks_blocked()
         assert slow.entered.wait(LONG_SECONDS)
         assert slow.begun == 1
@@ -121,12 +121,12 @@ async def test_each_caller_gets_its_own_call() -> None:
     daemon = DaemonCall(slow, timeout_seconds=LONG_SECONDS)
     seen: list[int] = []
 
-    async def look() -> None:
+    async def call() -> None:
         seen.append(await daemon.call())
 
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
-            tasks.start_soon(look)
+            tasks.start_soon(call)
 
         await anyio.wait_all_tasks_blocked()
         assert slow.entered.wait(LONG_SECONDS)
@@ -155,13 +155,13 @@ def test_call_that_ends_after_its_loop() -> None:
     gate = Event()
     threads = []
 
-    def look() -> None:
+    def call() -> None:
         threads.append(current_thread())
         gate.wait(LONG_SECONDS)
 
     async def main() -> None:
         with pytest.raises(TimeoutError):
-            await DaemonCall(look, timeout_seconds=SHORT_SECONDS).call()
+            await DaemonCall(call, timeout_seconds=SHORT_SECONDS).call()
 
     anyio.run(main)
     gate.set()

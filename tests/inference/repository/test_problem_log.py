@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 A, B, OTHER = "m/1: holds no model.", "m/1: can't be read.", "n.onnx: no format."
 
-# The problems that looks find one after another → what each look says.
-LOOKS = {
-    "once for all looks": ([[A], [A], [A]], [[A], [], []]),
-    "a new one at the second look": ([[], [A], [A], [A]], [[], [], [A], []]),
-    "not what was there for a moment": ([[], [A], [], [A], []], [[]] * 5),
-    "anew when its reason changes": ([[A], [B], [B], [B]], [[A], [], [B], []]),
-    "anew when it comes back": ([[A], [B], [B], [A], [A]], [[A], [], [B], [], [A]]),
-    "that it is mended": ([[A], [], []], [[A], ["-m/1"], []]),
-    "anew after it was mended": ([[A], [], [A], [A]], [[A], ["-m/1"], [], [A]]),
-    "that it is mended after its reason changed": (
+# The problems of consecutive scans → the log of each scan.
+SCANS = {
+    "once for all scans": ([[A], [A], [A]], [[A], [], []]),
+    "a new one at the second scan": ([[], [A], [A], [A]], [[], [], [A], []]),
+    "not a momentary one": ([[], [A], [], [A], []], [[]] * 5),
+    "again when its reason changes": ([[A], [B], [B], [B]], [[A], [], [B], []]),
+    "again when it comes back": ([[A], [B], [B], [A], [A]], [[A], [], [B], [], [A]]),
+    "repaired": ([[A], [], []], [[A], ["-m/1"], []]),
+    "again after it was repaired": ([[A], [], [A], [A]], [[A], ["-m/1"], [], [A]]),
+    "repaired after its reason changed": (
         [[A], [B], []],
         [[A], [], ["-m/1"]],
     ),
-    "each for itself": (
+    "each separately": (
         [[A], [A, OTHER], [OTHER], [OTHER]],
         [[A], [], ["-m/1", OTHER], []],
     ),
@@ -36,27 +36,27 @@ LOOKS = {
 }
 
 
-def said(lines: Iterable[Mapping[str, Any]]) -> list[str]:
+def logged(lines: Iterable[Mapping[str, Any]]) -> list[str]:
     words = {"entry passed over": "", "entry no longer passed over": "-"}
     return [
         words[line["event"]] + (line.get("problem") or line["entry"]) for line in lines
     ]
 
 
-@pytest.mark.parametrize(("looks", "told"), LOOKS.values(), ids=LOOKS)
-def test_problems_are_logged_once_and_when_mended(
-    looks: list[list[str]], told: list[list[str]]
+@pytest.mark.parametrize(("scans", "expected"), SCANS.values(), ids=SCANS)
+def test_problems_are_logged_once_and_when_repaired(
+    scans: list[list[str]], expected: list[list[str]]
 ) -> None:
     problems = ProblemLog()
-    heard = []
+    actual = []
 
-    for number, look in enumerate(looks):
+    for number, scan in enumerate(scans):
         with capture_logs() as lines:
-            problems.update(look, at_once=number == 0)
+            problems.update(scan, at_once=number == 0)
 
-        heard.append(said(lines))
+        actual.append(logged(lines))
 
-    assert heard == told
+    assert actual == expected
 
 
 def test_rescan_logs_at_once() -> None:
@@ -67,4 +67,4 @@ def test_rescan_logs_at_once() -> None:
         problems.update([A], at_once=True)
         problems.update([A], at_once=True)
 
-    assert said(lines) == [A]
+    assert logged(lines) == [A]

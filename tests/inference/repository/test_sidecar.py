@@ -196,9 +196,9 @@ def test_errors_name_the_key(
     with pytest.raises(InvalidSidecar) as caught:
         read_sidecar(written(tmp_path, text))
 
-    told = str(caught.value)
-    assert told.startswith("flowers.toml: ")
-    assert [word for word in words if word not in told] == []
+    message = str(caught.value)
+    assert message.startswith("flowers.toml: ")
+    assert [word for word in words if word not in message] == []
 
 
 def test_missing_sidecar_is_invalid(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def count_servables(monkeypatch: pytest.MonkeyPatch) -> list[Servable]:
 
 
 @pytest.mark.parametrize(
-    ("beside", "warmup", "said"),
+    ("beside", "warmup", "logged"),
     [
         pytest.param(
             TFS_WARMUP,
@@ -92,7 +92,7 @@ def count_servables(monkeypatch: pytest.MonkeyPatch) -> list[Servable]:
     ],
 )
 async def test_requests_recorded_for_another_server_are_logged_as_ignored(
-    tmp_path: Path, beside: str, warmup: str | None, said: list[str]
+    tmp_path: Path, beside: str, warmup: str | None, logged: list[str]
 ) -> None:
     version = prepared(tmp_path, warmup=warmup)
     folder = tmp_path / "saved"
@@ -105,7 +105,7 @@ async def test_requests_recorded_for_another_server_are_logged_as_ignored(
 
     loaded.servable.close()
     event = "recorded requests not read"
-    assert [line["file"] for line in lines if line["event"] == event] == said
+    assert [line["file"] for line in lines if line["event"] == event] == logged
 
 
 async def test_broken_warm_up_closes_the_servable(
