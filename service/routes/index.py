@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, current_app, request
 
-from service.codecs.tfserving.status import engine_document, models_document
+from service.codecs.tfserving.status import models_document
 from service.web.context import current_serving
 from service.web.response import json_response
 from service.web.routing import list_urls
@@ -30,7 +31,7 @@ async def index() -> Response:
         {
             "name": DISTRIBUTION,
             "version": VERSION,
-            "engine": engine_document(engine.overview()),
+            "engine": asdict(engine.overview()),
             "models": models,
             "urls": list_urls(current_app.url_map, admin=admin),
         }

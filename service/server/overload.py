@@ -56,13 +56,15 @@ class StartLimiter:
         """Return whether one more would wait for too long."""
         return len(self._queue) >= self.max_queue
 
-    def start(self, begin: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
-        """Call `begin` in this turn or in a later one."""
+    def start(
+        self, function: Callable[[], None], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """Call `function` in this turn or in a later one."""
         if self._started < self._per_turn:
             self._started += 1
-            begin()
+            function()
         else:
-            self._queue.append(begin)
+            self._queue.append(function)
 
         if self._since is None:
             self._since = loop.time()

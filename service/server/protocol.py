@@ -90,9 +90,13 @@ class JsonErrorProtocol(HttpToolsProtocol):
         if self.url in PROBES:
             super()._start_asgi_task(cycle, app)
         else:
-            self.start_limiter.start(partial(self._begin, cycle, app), self.loop)
+            self.start_limiter.start(
+                partial(self._start_if_connected, cycle, app), self.loop
+            )
 
-    def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _start_if_connected(
+        self, cycle: RequestResponseCycle, app: ASGI3Application
+    ) -> None:
         # Skip requests whose client disconnected while queued.
         if not cycle.disconnected:
             super()._start_asgi_task(cycle, app)

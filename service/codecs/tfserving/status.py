@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inference import EngineStatus, ModelStatus
+    from inference import ModelStatus
 
 
 def status_document(versions: Iterable[ModelStatus]) -> dict[str, Any]:
@@ -79,11 +79,6 @@ def _moment(seconds: float | None) -> str | None:
 
     moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     return moment.replace("+00:00", "Z")
-
-
-def engine_document(overview: EngineStatus) -> dict[str, Any]:
-    """Return the status of the engine, with the names of `EngineStatus`."""
-    return asdict(overview)
 
 
 def readiness_document(

@@ -19,3 +19,14 @@ async def test_index() -> None:
     assert "GET /readyz" in document["urls"]
     assert answer.json() == {"predictions": [2.5]}
     assert response.text.endswith("}\n")
+
+
+async def test_index_has_the_engines_status_by_name() -> None:
+    engine = FakeEngine(FakeModel())
+    engine.unreadable = "EIO"
+    async with make_client(engine) as client:
+        document = (await client.get("/")).json()["engine"]
+
+    assert document["memory_budget"] == 1 << 30
+    assert document["reloads"] == 2
+    assert document["repository_error"] == "EIO"

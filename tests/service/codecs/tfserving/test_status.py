@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from inference import EngineStatus, ModelState, QueueStats
+from inference import ModelState, QueueStats
 from service.codecs.tfserving.status import (
-    engine_document,
     models_document,
     readiness_document,
     status_document,
@@ -107,13 +106,3 @@ def test_readiness_names_each_version() -> None:
             "b/1": {"state": "LOADING", "stage": "optimising", "error": None},
         },
     }
-
-
-def test_engine_document_keeps_the_names() -> None:
-    overview = EngineStatus(memory_budget=7, reloads=2, repository_error="EIO")
-
-    document = engine_document(overview)
-
-    assert document["memory_budget"] == 7
-    assert document["reloads"] == 2
-    assert document["repository_error"] == "EIO"
