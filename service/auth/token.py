@@ -62,10 +62,10 @@ def check_token(token: bytes, place: str) -> None:
 
 
 class AdminToken:
-    """The token that clients must send, read from the file for each call.
+    """The token that clients must send, read from its file for each call.
 
-    So a Kubernetes secret may be rotated. While the file is unusable, the last usable
-    token stays valid. Raises `ValueError` if there is none at first.
+    While the file is unusable, the last usable token stays valid. Raises `ValueError`
+    if there is none at first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,6 +76,7 @@ class AdminToken:
 
     async def matches(self, sent: bytes) -> bool:
         """Return whether `sent` is the token, in constant time."""
+        # Read each time, because Kubernetes rotates secrets in place.
         await anyio.to_thread.run_sync(self._refresh, limiter=self._limiter)
         return hmac.compare_digest(self._token, sent)
 

@@ -16,12 +16,13 @@ GRACE_SECONDS = 0.05
 
 
 class WatchTimer:
-    """Starts watchers that were armed a while ago and haven't ended.
+    """A timer that starts watchers that were armed a while ago and haven't ended.
 
-    All requests of an event loop share one timer: a timer for each took 4 % of a fast
-    request, and most requests end before it is due. For one event loop at a time.
+    For one event loop at a time.
     """
 
+    # One for all requests: a timer for each took 4 % of a fast request, and most
+    # requests end before it is due.
     def __init__(self) -> None:
         self._new: list[DisconnectWatcher] = []
         self._waiting: list[DisconnectWatcher] = []
@@ -50,11 +51,12 @@ class WatchTimer:
 class DisconnectWatcher:
     """Cancels `scope` when the client disconnects, from a task in `group`.
 
-    A context manager that stops watching on exit. The task costs up to a tenth of a
-    fast request, and most requests end before it could be of use, so a `WatchTimer`
-    starts it once the request has waited for a while.
+    A context manager that stops watching on exit. A `WatchTimer` starts the task once
+    the request has waited for a while.
     """
 
+    # The task costs up to a tenth of a fast request, and most requests end before it
+    # could be of use.
     def __init__(
         self,
         receiver: RequestReceiver,

@@ -35,10 +35,9 @@ pool = IdleGreenlets()
 
 
 class BridgeGreenlet(greenlet):  # type: ignore[misc]
-    """Calls one function after another; `await_` tells by the type where it runs.
+    """A greenlet that calls functions one after another, and that `await_` knows."""
 
-    Greenlets are reused: a new one maps and unmaps a chunk of stack, 12 µs and not 1.
-    """
+    # Reused, because a new greenlet maps and unmaps a chunk of stack: 12 µs, not 1.
 
     gr_context: Context | None
     caller: Any = None

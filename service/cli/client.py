@@ -45,7 +45,7 @@ class AdminClient:
             )
 
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Return the answer's JSON object. Raises `CallFailed`, `Unreachable`."""
+        """Return the answer's JSON object. Raise `CallFailed`, `Unreachable`."""
         try:
             response = self._send(method, path, body)
         except httpx.TimeoutException:

@@ -34,10 +34,8 @@ MAX_TARGET = 512
 class StartLimiter:
     """Starts at most `per_turn` requests in a turn of the loop, in order of arrival.
 
-    Requests that arrive in one turn start in the next. If all of them started, each
-    turn would be longer than the last under overload, and no request be answered in
-    time. Short turns let the excess be refused within one. The queue holds as many as
-    can start in `QUEUE_SECONDS` by the measured rate. For one event loop.
+    The others queue, as many as can start in `QUEUE_SECONDS` by the measured rate. For
+    one event loop.
     """
 
     def __init__(
@@ -60,6 +58,8 @@ class StartLimiter:
         self, function: Callable[[], None], loop: asyncio.AbstractEventLoop
     ) -> None:
         """Call `function` in this turn or in a later one."""
+        # If all requests that arrived in one turn started in the next, each turn would
+        # be longer than the last under overload, and no request be answered in time.
         if self._started < self._per_turn:
             self._started += 1
             function()
@@ -98,11 +98,11 @@ class StartLimiter:
 class KnownRefusals:
     """Checks, by method and target, whether a model that refused is still too busy.
 
-    Under overload nearly all requests are for targets that were just refused. A check
-    costs 3 µs; the same answer from Flask costs several hundred. The targets are
-    learned from the application, so any of its URLs will do. For one event loop.
+    The application records the targets, so any of its URLs will do. For one event loop.
     """
 
+    # Under overload nearly all requests are for targets that were just refused. A check
+    # costs 3 µs; the same answer from Flask costs several hundred.
     def __init__(self) -> None:
         self._checks: dict[bytes, Callable[[], None]] = {}
 

@@ -21,11 +21,9 @@ Folders = Annotated[
 
 
 class CompilerSettings(BaseSettings):
-    """The settings of compilation; the descriptions are the flags' help.
+    """The settings of compilation; the descriptions are the flags' help."""
 
-    The permissions shape the artifacts, so compiling ahead of time needs those of the
-    server.
-    """
+    # Permissions shape the artifacts, so compiling ahead of time needs the server's.
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True

@@ -15,11 +15,10 @@ from service.web.context import current_application
 
 
 class BoundedStream(LimitedStream):
-    """A stream of at most `limit` bytes; raises `RequestEntityTooLarge` beyond.
+    """A stream of at most `limit` bytes; raises `RequestEntityTooLarge` beyond."""
 
-    Werkzeug's own stream silently truncates a longer body in `read()`, and refuses one
-    of exactly the limit in `read(size)`. It also copies bodies three times.
-    """
+    # Werkzeug's own stream silently truncates a longer body in `read()`, and refuses
+    # one of exactly the limit in `read(size)`. It also copies bodies three times.
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
         super().__init__(stream, limit, is_max=True)

@@ -31,11 +31,10 @@ class InMemoryBody(list[bytes]):
 
 
 class DirectResponse(Response):
-    """A response that gives the bridge a body in memory as a list, to send at once.
+    """A response that gives the bridge a body in memory as a list, to send at once."""
 
-    Werkzeug wraps lists and generators into the same iterator, which the bridge would
-    have to pull in a thread.
-    """
+    # Werkzeug wraps lists and generators into the same iterator, which the bridge would
+    # have to pull in a thread.
 
     def get_app_iter(self, environ: WSGIEnvironment) -> Iterable[bytes]:
         # Not decided by Content-Length: files may have one, and reading them blocks.
