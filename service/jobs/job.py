@@ -1,0 +1,114 @@
+"""Asynchronous predictions: a request that is answered later, and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class JobStatus(StrEnum):
+    """`queued → running → succeeded | failed | canceled`.
+
+    A job whose server died goes back to `queued`, with one more attempt.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing changes any more."""
+        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """The synchronous call that a job makes: a POST of `body` to `path`.
+
+    `headers` are those that decide its answer, by lower-case name.
+    """
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """The answer of the synchronous call, to the byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A job to accept.
+
+    `digest` is that of the request's content: the same `id` or `key` with another
+    digest is another job, and refused. `queue_seconds` bounds the wait for a server,
+    `result_seconds` how long the result is kept.
+    """
+
+    id: str
+    key: str | None
+    digest: str
+    model: str
+    version: int | None
+    signature: str | None
+    request: JobRequest
+    total: int
+    unit: str
+    queue_seconds: float
+    result_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How much is done, in `unit`s (requests or rows)."""
+
+    done: int
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as its store has it. Times are seconds since 1970, UTC.
+
+    `revision` grows with each change. `error` says why it failed.
+    """
+
+    id: str
+    model: str
+    version: int | None
+    signature: str | None
+    status: JobStatus
+    progress: Progress
+    created_at: float
+    started_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    attempts: int = 0
+    error: str | None = None
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A job that one server runs, until its lease ends.
+
+    `attempt` tells this run from an earlier one of the same job.
+    """
+
+    job: Job
+    attempt: int
+    lease_seconds: float = field(compare=False)

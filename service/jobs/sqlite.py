@@ -1,0 +1,577 @@
+"""Jobs in one SQLite database, shared by the processes of one machine.
+
+Each call is one transaction in a worker thread. Whoever writes begins with
+`BEGIN IMMEDIATE`: a transaction that begins by reading can't wait for a writer.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from service.jobs.blobs import INLINE_BYTES, Blobs
+from service.jobs.job import (
+    Claim,
+    Job,
+    JobRequest,
+    JobResult,
+    JobStatus,
+    Progress,
+)
+from service.jobs.store import (
+    JobConflict,
+    JobExpired,
+    JobNotFound,
+    JobsFull,
+    StoreUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from service.jobs.job import Submission
+
+T = TypeVar("T")
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    key TEXT UNIQUE,
+    digest TEXT NOT NULL,
+    model TEXT NOT NULL,
+    version INTEGER,
+    signature TEXT,
+    status TEXT NOT NULL,
+    done INTEGER NOT NULL DEFAULT 0,
+    total INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    queued_until REAL NOT NULL,
+    result_seconds REAL NOT NULL,
+    started_at REAL,
+    completed_at REAL,
+    expires_at REAL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    worker TEXT,
+    leased_until REAL,
+    error TEXT,
+    revision INTEGER NOT NULL DEFAULT 1,
+    bytes INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    body BLOB,
+    result_status INTEGER,
+    result_headers TEXT,
+    result BLOB
+) STRICT;
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
+CREATE TABLE IF NOT EXISTS expired (id TEXT PRIMARY KEY, forget_at REAL NOT NULL)
+STRICT;
+"""
+
+BUSY_SECONDS = 10.0
+"""How long a transaction waits for another process'."""
+
+REMEMBERED_SECONDS = 24 * 3600.0
+"""How long an expired job is told from one that never was."""
+
+ORPHAN_SECONDS = 3600.0
+"""The age of a file without a job that is removed: a younger one may get its job."""
+
+_RUNNABLE = (
+    # Those of dead servers first: their clients have waited longest.
+    (JobStatus.RUNNING, "leased_until < :now"),
+    (JobStatus.QUEUED, "queued_until >= :now"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the store takes: unfinished jobs, bytes of bodies and results, attempts."""
+
+    jobs: int = 10_000
+    nbytes: int = 4 * 1024**3
+    attempts: int = 3
+
+
+class SqliteStore:
+    """A `JobStore` in a folder: `jobs.sqlite3`, and `blobs/` for what is large.
+
+    Use it as a context manager. `clock` gives seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._bounds = bounds or Bounds()
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        # SQLite serialises writers anyway, and a connection is one thread's at a time.
+        self._limiter = anyio.CapacityLimiter(1)
+
+    async def __aenter__(self) -> SqliteStore:
+        await self._in_thread(self._open)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._in_thread(self._close)
+
+    async def submit(self, submission: Submission) -> Job:
+        return await self._in_thread(partial(self._submit, submission))
+
+    async def get(self, id: str) -> Job:
+        return _job(await self._in_thread(partial(self._row, id)))
+
+    async def request(self, id: str) -> JobRequest:
+        return await self._in_thread(partial(self._request, id))
+
+    async def result(self, id: str) -> JobResult | None:
+        return await self._in_thread(partial(self._result, id))
+
+    async def page(
+        self,
+        *,
+        status: JobStatus | None = None,
+        model: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> Sequence[Job]:
+        wanted = {"status": status, "model": model, "before": before, "limit": limit}
+        return await self._in_thread(partial(self._page, wanted))
+
+    async def claim(
+        self, worker: str, *, lease_seconds: float, skip: Sequence[str] = ()
+    ) -> Claim | None:
+        return await self._in_thread(partial(self._claim, worker, lease_seconds, skip))
+
+    async def renew(self, claim: Claim) -> bool:
+        until = self._clock() + claim.lease_seconds
+        change = partial(self._change, claim, "leased_until = :until", until=until)
+        return await self._in_thread(change)
+
+    async def advance(self, claim: Claim, done: int) -> bool:
+        change = partial(
+            self._change, claim, "done = :done, revision = revision + 1", done=done
+        )
+        return await self._in_thread(change)
+
+    async def complete(
+        self, claim: Claim, result: JobResult, *, error: str | None = None
+    ) -> bool:
+        return await self._in_thread(partial(self._complete, claim, result, error))
+
+    async def give_back(self, claim: Claim) -> None:
+        back = (
+            "status = 'queued', attempts = attempts - 1, worker = NULL, done = 0, "
+            "started_at = NULL, leased_until = NULL, revision = revision + 1"
+        )
+        await self._in_thread(partial(self._change, claim, back))
+
+    async def cancel(self, id: str) -> Job:
+        return await self._in_thread(partial(self._cancel, id))
+
+    async def delete(self, id: str) -> None:
+        await self._in_thread(partial(self._delete, id))
+
+    async def counts(self) -> Mapping[JobStatus, int]:
+        return await self._in_thread(self._counts)
+
+    async def oldest_queued(self) -> float | None:
+        sql = "SELECT min(created_at) FROM jobs WHERE status = 'queued'"
+        ((oldest,),) = await self._in_thread(partial(self._all, sql))
+        return None if oldest is None else float(oldest)
+
+    async def purge(self) -> None:
+        await self._in_thread(self._purge)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        except (sqlite3.Error, OSError) as exc:
+            raise StoreUnavailable(
+                f"The job store in {self._folder} can't be used: {exc}. Make room, or "
+                "let the server's user write there."
+            ) from exc
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._blobs = Blobs(self._folder / "blobs")
+        connection = sqlite3.connect(
+            self._folder / "jobs.sqlite3",
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A job that was accepted outlives a power cut, too.
+        connection.execute("PRAGMA synchronous = FULL")
+        self._connection = connection
+
+        with self._writing() as database:
+            for statement in filter(str.strip, SCHEMA.split(";")):
+                database.execute(statement)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        assert self._connection is not None, "the store isn't entered"
+        return self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        database = self._database
+        database.execute("BEGIN IMMEDIATE")
+
+        try:
+            yield database
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+
+        database.execute("COMMIT")
+
+    def _all(self, sql: str, **values: Any) -> list[sqlite3.Row]:
+        # All at once: a statement that isn't finished holds its snapshot open.
+        return self._database.execute(sql, values).fetchall()
+
+    def _submit(self, submission: Submission) -> Job:
+        request = submission.request
+        large = len(request.body) > INLINE_BYTES
+        known = self._known(submission)
+
+        if known is not None:
+            return known
+
+        if large:
+            # Before the row: what is accepted has its body.
+            self._blobs.write(_body_name(submission.id), request.body)
+
+        with self._writing() as database:
+            # Another process may have been faster.
+            known = self._known(submission)
+
+            if known is not None:
+                return known
+
+            self._check_room(len(request.body))
+            now = self._clock()
+            database.execute(
+                "INSERT INTO jobs (id, key, digest, model, version, signature, status,"
+                " total, unit, created_at, queued_until, result_seconds, bytes, path,"
+                " headers, body) VALUES (:id, :key, :digest, :model, :version,"
+                " :signature, 'queued', :total, :unit, :now, :until, :seconds, :bytes,"
+                " :path, :headers, :body)",
+                {
+                    "id": submission.id,
+                    "key": submission.key,
+                    "digest": submission.digest,
+                    "model": submission.model,
+                    "version": submission.version,
+                    "signature": submission.signature,
+                    "total": submission.total,
+                    "unit": submission.unit,
+                    "now": now,
+                    "until": now + submission.queue_seconds,
+                    "seconds": submission.result_seconds,
+                    "bytes": len(request.body),
+                    "path": request.path,
+                    "headers": json.dumps(dict(request.headers)),
+                    "body": None if large else request.body,
+                },
+            )
+
+        return _job(self._row(submission.id))
+
+    def _known(self, submission: Submission) -> Job | None:
+        """Return the job that has this id or key. Raise `JobConflict` for another."""
+        found = self._all(
+            "SELECT * FROM jobs WHERE id = :id OR (key IS NOT NULL AND key = :key)",
+            id=submission.id,
+            key=submission.key,
+        )
+
+        if not found:
+            return None
+
+        if any(row["digest"] != submission.digest for row in found):
+            raise JobConflict(
+                "A job with this id or Idempotency-Key has another content. Send what "
+                "was sent before, or choose a new id or key."
+            )
+
+        return _job(found[0])
+
+    def _check_room(self, nbytes: int) -> None:
+        ((jobs,),) = self._all(
+            "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')"
+        )
+        ((stored,),) = self._all("SELECT coalesce(sum(bytes), 0) FROM jobs")
+
+        if jobs >= self._bounds.jobs:
+            raise JobsFull(
+                f"{jobs} jobs are unfinished, and --max-jobs allows no more."
+            )
+
+        if stored + nbytes > self._bounds.nbytes:
+            raise JobsFull(
+                f"The jobs' bodies and results take {stored} bytes; with {nbytes} more "
+                f"they would be over --max-jobs-bytes ({self._bounds.nbytes})."
+            )
+
+    def _row(self, id: str) -> sqlite3.Row:
+        found = self._all("SELECT * FROM jobs WHERE id = :id", id=id)
+
+        if found and not _is_over(found[0], self._clock()):
+            return found[0]
+
+        if found or self._all("SELECT 1 FROM expired WHERE id = :id", id=id):
+            raise JobExpired(f"The job '{id}' has expired; its result is gone.")
+
+        raise JobNotFound(f"There is no job '{id}'.")
+
+    def _request(self, id: str) -> JobRequest:
+        row = self._row(id)
+        body = row["body"]
+        return JobRequest(
+            path=row["path"],
+            headers=json.loads(row["headers"]),
+            body=self._blobs.read(_body_name(id)) if body is None else body,
+        )
+
+    def _result(self, id: str) -> JobResult | None:
+        row = self._row(id)
+
+        if row["result_status"] is None:
+            return None
+
+        body = row["result"]
+        return JobResult(
+            status=row["result_status"],
+            headers=json.loads(row["result_headers"]),
+            body=self._blobs.read(_result_name(row)) if body is None else body,
+        )
+
+    def _page(self, wanted: Mapping[str, Any]) -> list[Job]:
+        found = self._all(
+            "SELECT * FROM jobs WHERE (:status IS NULL OR status = :status)"
+            " AND (:model IS NULL OR model = :model)"
+            " AND (expires_at IS NULL OR expires_at > :now)"
+            " AND (:before IS NULL"
+            "      OR number < (SELECT number FROM jobs WHERE id = :before))"
+            " ORDER BY number DESC LIMIT :limit",
+            now=self._clock(),
+            **wanted,
+        )
+        return [_job(row) for row in found]
+
+    def _claim(
+        self, worker: str, lease_seconds: float, skip: Sequence[str]
+    ) -> Claim | None:
+        with self._writing() as database:
+            now = self._clock()
+            row = self._next(now, skip)
+
+            while row is not None and row["attempts"] >= self._bounds.attempts:
+                poisoned = _poisoned(row["attempts"])
+                self._end(database, row["id"], JobStatus.FAILED, poisoned)
+                row = self._next(now, skip)
+
+            if row is None:
+                return None
+
+            database.execute(
+                "UPDATE jobs SET status = 'running', attempts = attempts + 1, done = 0,"
+                " worker = :worker, leased_until = :until, revision = revision + 1,"
+                " started_at = :now WHERE id = :id",
+                {
+                    "worker": worker,
+                    "until": now + lease_seconds,
+                    "now": now,
+                    "id": row["id"],
+                },
+            )
+
+        job = _job(self._row(row["id"]))
+        return Claim(job=job, attempt=job.attempts, lease_seconds=lease_seconds)
+
+    def _next(self, now: float, skip: Sequence[str]) -> sqlite3.Row | None:
+        for status, condition in _RUNNABLE:
+            found = self._all(
+                f"SELECT * FROM jobs WHERE status = :status AND {condition}"
+                " AND model NOT IN (SELECT value FROM json_each(:skip))"
+                " ORDER BY number LIMIT 1",
+                status=status,
+                now=now,
+                skip=json.dumps(list(skip)),
+            )
+
+            if found:
+                return found[0]
+
+        return None
+
+    def _change(self, claim: Claim, change: str, **values: Any) -> bool:
+        with self._writing() as database:
+            return self._update(database, claim, change, **values)
+
+    def _update(
+        self, database: sqlite3.Connection, claim: Claim, change: str, **values: Any
+    ) -> bool:
+        """Change the job, if the claim still holds."""
+        done = database.execute(
+            f"UPDATE jobs SET {change} WHERE id = :id AND attempts = :attempt"
+            " AND status = 'running'",
+            {"id": claim.job.id, "attempt": claim.attempt, **values},
+        )
+        return done.rowcount == 1
+
+    def _complete(self, claim: Claim, result: JobResult, error: str | None) -> bool:
+        large = len(result.body) > INLINE_BYTES
+        name = f"{claim.job.id}.{claim.attempt}.result"
+
+        if large:
+            self._blobs.write(name, result.body)
+
+        with self._writing() as database:
+            now = self._clock()
+            held = self._update(
+                database,
+                claim,
+                "status = :status, error = :error, done = total, completed_at = :now,"
+                " expires_at = :now + result_seconds, worker = NULL,"
+                " leased_until = NULL, revision = revision + 1, body = NULL,"
+                " bytes = :bytes, result_status = :code, result_headers = :headers,"
+                " result = :body",
+                status=JobStatus.SUCCEEDED if error is None else JobStatus.FAILED,
+                error=error,
+                now=now,
+                bytes=len(result.body),
+                code=result.status,
+                headers=json.dumps(dict(result.headers)),
+                body=None if large else result.body,
+            )
+
+        # Either nobody needs the body any more, or another run has the result.
+        self._blobs.remove(_body_name(claim.job.id) if held else name)
+        return held
+
+    def _end(
+        self,
+        database: sqlite3.Connection,
+        id: str,
+        status: JobStatus,
+        error: str | None = None,
+    ) -> None:
+        now = self._clock()
+        database.execute(
+            "UPDATE jobs SET status = :status, error = :error, completed_at = :now,"
+            " expires_at = :now + result_seconds, worker = NULL, leased_until = NULL,"
+            " body = NULL, bytes = 0, revision = revision + 1 WHERE id = :id",
+            {"status": status, "error": error, "now": now, "id": id},
+        )
+
+    def _cancel(self, id: str) -> Job:
+        with self._writing() as database:
+            job = _job(self._row(id))
+
+            if not job.status.ended:
+                self._end(database, id, JobStatus.CANCELED)
+
+        self._blobs.remove(_body_name(id))
+        return _job(self._row(id))
+
+    def _delete(self, id: str) -> None:
+        with self._writing() as database:
+            row = self._row(id)
+            database.execute("DELETE FROM jobs WHERE id = :id", {"id": id})
+
+        self._blobs.remove(_body_name(id))
+        self._blobs.remove(_result_name(row))
+
+    def _counts(self) -> dict[JobStatus, int]:
+        counts = dict.fromkeys(JobStatus, 0)
+        sql = "SELECT status, count(*) FROM jobs GROUP BY status"
+        return counts | {JobStatus(status): count for status, count in self._all(sql)}
+
+    def _purge(self) -> None:
+        with self._writing() as database:
+            now = self._clock()
+            late = self._all(
+                "SELECT id FROM jobs WHERE status = 'queued' AND queued_until < :now",
+                now=now,
+            )
+
+            for row in late:
+                self._end(database, row["id"], JobStatus.FAILED, _TOO_LATE)
+
+            over = self._all("SELECT id FROM jobs WHERE expires_at <= :now", now=now)
+            database.executemany(
+                "INSERT OR REPLACE INTO expired VALUES (?, ?)",
+                [(row["id"], now + REMEMBERED_SECONDS) for row in over],
+            )
+            database.execute("DELETE FROM jobs WHERE expires_at <= ?", (now,))
+            database.execute("DELETE FROM expired WHERE forget_at <= ?", (now,))
+            kept = {row["id"] for row in self._all("SELECT id FROM jobs")}
+
+        self._blobs.remove_others(kept, older_seconds=ORPHAN_SECONDS)
+
+
+_TOO_LATE = "No server had time for it before its time in the queue was over."
+
+
+def _poisoned(attempts: int) -> str:
+    return (
+        f"The server ended {attempts} times while it ran this job, which isn't tried "
+        "again."
+    )
+
+
+def _is_over(row: sqlite3.Row, now: float) -> bool:
+    return row["expires_at"] is not None and row["expires_at"] <= now
+
+
+def _body_name(id: str) -> str:
+    return f"{id}.body"
+
+
+def _result_name(row: sqlite3.Row) -> str:
+    # Named by the run as well: a late one must not replace what was kept.
+    return f"{row['id']}.{row['attempts']}.result"
+
+
+def _job(row: sqlite3.Row) -> Job:
+    return Job(
+        id=row["id"],
+        model=row["model"],
+        version=row["version"],
+        signature=row["signature"],
+        status=JobStatus(row["status"]),
+        progress=Progress(done=row["done"], total=row["total"], unit=row["unit"]),
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        completed_at=row["completed_at"],
+        expires_at=row["expires_at"],
+        attempts=row["attempts"],
+        error=row["error"],
+        revision=row["revision"],
+    )
