@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from service.auth.token import AdminToken
 from service.routes import admin, health, index, metrics, tfserving
+from service.routes import jobs as job_routes
 from service.web.access_log import install_request_log
 from service.web.application import ConcurrentFlask
 from service.web.body_budget import BodyBudget
@@ -16,11 +17,15 @@ from service.web.routing import register_converters
 if TYPE_CHECKING:
     from inference import Engine
     from service.decoding.pool import DecoderPool
+    from service.jobs.jobs import Jobs
     from service.settings.settings import Settings
 
 
 def create_app(
-    engine: Engine, settings: Settings, decoders: DecoderPool | None = None
+    engine: Engine,
+    settings: Settings,
+    decoders: DecoderPool | None = None,
+    jobs: Jobs | None = None,
 ) -> ConcurrentFlask:
     """Return the application around `engine`; serve it through `service.bridge`.
 
@@ -35,6 +40,7 @@ def create_app(
         decoders=decoders,
         body_budget=BodyBudget(settings.max_bodies_bytes),
         admin_token=None if path is None else AdminToken(path),
+        jobs=jobs,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not one to redirect.
@@ -43,7 +49,7 @@ def create_app(
     # Installed first, so that its `after_request` runs last and logs what is sent.
     install_request_log(app)
     register_error_handlers(app)
-    for blueprint in (index.bp, health.bp, metrics.bp, tfserving.bp, admin.bp):
-        app.register_blueprint(blueprint)
+    for routes in (index, health, metrics, tfserving, job_routes, admin):
+        app.register_blueprint(routes.bp)
 
     return app

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,6 +24,10 @@ from inference import (
 from service.app import create_app
 from service.bridge.bridge import Bridge
 from service.decoding.pool import DecoderPool
+from service.jobs.calls import call
+from service.jobs.jobs import Jobs, JobsConfig
+from service.jobs.runner import JobRunner, RunnerConfig
+from service.jobs.sqlite import Bounds, SqliteStore
 from service.settings.settings import find_misspelt
 from service.telemetry.logs import configure_logging
 from service.terminal.screen import is_wanted, show
@@ -53,18 +58,44 @@ def compose(settings: Settings) -> Bridge:
 
     engine = Engine(engine_config(settings))
     decoders = DecoderPool()
+    jobs = Jobs(partial(open_store, settings), jobs_config(settings))
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with engine, decoders, anyio.create_task_group() as tasks:
+        async with engine, decoders, jobs, anyio.create_task_group() as tasks:
             sys.setswitchinterval(SWITCH_SECONDS)
+            tasks.start_soon(runner.run)
             if is_wanted(settings) and _is_first():
                 tasks.start_soon(show, engine, settings)
 
             yield
             tasks.cancel_scope.cancel()
 
-    return Bridge(create_app(engine, settings, decoders), lifespan)
+    bridge = Bridge(create_app(engine, settings, decoders, jobs), lifespan)
+    runner = JobRunner(
+        jobs,
+        partial(call, bridge),
+        partial(busy_models, engine),
+        RunnerConfig(concurrency=settings.job_concurrency),
+    )
+    return bridge
+
+
+def open_store(settings: Settings) -> SqliteStore:
+    bounds = Bounds(jobs=settings.max_jobs, nbytes=settings.max_jobs_bytes)
+    return SqliteStore(settings.data_dir, bounds)
+
+
+def jobs_config(settings: Settings) -> JobsConfig:
+    return JobsConfig(
+        queue_seconds=settings.job_queue_seconds,
+        result_seconds=settings.job_result_seconds,
+    )
+
+
+def busy_models(engine: Engine) -> list[str]:
+    """Return the models whose synchronous requests wait: jobs give way to those."""
+    return [each.id.name for each in engine.models() if each.queue.waiting]
 
 
 def engine_config(settings: Settings) -> EngineConfig:

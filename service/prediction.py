@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from inference import DeadlineExceeded, PredictRequest, bind, put_together
+from inference import (
+    DeadlineExceeded,
+    PredictRequest,
+    UnknownSignature,
+    bind,
+    put_together,
+)
 from service.codecs.json.numbers import Irregular
 from service.codecs.tfserving.request import decode, decode_regular
 from service.codecs.tfserving.response import encode, encode_pieces, is_small
@@ -63,6 +69,34 @@ async def predict(
     )
     result = await engine.predict(request)
     return await _encode(put_together(result.signature, result.outputs), call.form)
+
+
+async def check(
+    engine: Engine,
+    model: ModelSpec,
+    body: Sequence[bytes],
+    decoders: DecoderPool | None = None,
+) -> str | None:
+    """Raise what `predict` would raise for this body, without running the model.
+
+    Return the name of its signature; `None` while the model isn't loaded, when only
+    the body's form is checked.
+    """
+    call = await _decode(engine, model, body, decoders, math.inf)
+    status = engine.status(model)
+    name = call.signature or status.default_signature
+
+    if not status.signatures or name is None:
+        return name
+
+    if name not in status.signatures:
+        raise UnknownSignature(
+            f"The model has no signature '{name}'; it has: "
+            f"{', '.join(sorted(status.signatures))}."
+        )
+
+    bind(status.signatures[name], call.inputs)
+    return name
 
 
 async def _decode(

@@ -10,10 +10,11 @@ from inference import LoadFailed, ModelLoading, ModelSpec, ModelState, ModelUnlo
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.prediction import predict
+from service.routes.jobs import respond_async
 from service.server.overload import admit
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
-from service.web.prefer import wait_seconds
+from service.web.prefer import responds_async, wait_seconds
 from service.web.response import encoded_json_response, json_response
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ async def predict_model(
 
     with serving.body_budget.reservation() as reservation:
         body = read_json_body(this, reservation)
+
+        if responds_async(this):
+            return await respond_async(this, spec, body, wait)
+
         answer = await predict(serving.engine, spec, body, serving.decoders, wait=wait)
 
     return encoded_json_response(answer)

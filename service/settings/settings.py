@@ -59,6 +59,12 @@ def default_cache_dir() -> Path:
     return (root if root.is_absolute() else Path.home() / ".cache") / "tandem"
 
 
+def default_data_dir() -> Path:
+    """Return the state folder of the XDG base directory specification."""
+    root = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (root if root.is_absolute() else Path.home() / ".local/state") / "tandem"
+
+
 class Environment(EnvSettingsSource):
     """The environment, without the variables of Kubernetes."""
 
@@ -107,6 +113,27 @@ class Settings(CompilerSettings):
     )
     cache_dir: Annotated[Path, AfterValidator(folder_path)] = Field(
         default_factory=default_cache_dir, description="The folder of compiled models."
+    )
+    data_dir: Annotated[Path, AfterValidator(folder_path)] = Field(
+        default_factory=default_data_dir,
+        description="The folder of jobs: asynchronous predictions and their results.",
+    )
+    job_concurrency: int = Field(
+        default=1, ge=0, description="Jobs that a process runs at a time; 0 runs none."
+    )
+    job_queue_seconds: float = Field(
+        default=3600, gt=0, description="Seconds that a job may wait for a server."
+    )
+    job_result_seconds: float = Field(
+        default=3600, gt=0, description="Seconds that a job's result is kept."
+    )
+    max_jobs: int = Field(
+        default=10_000, ge=1, description="Jobs that may be unfinished at a time."
+    )
+    max_jobs_bytes: int = Field(
+        default=4 * 1024 * MIB,
+        ge=1,
+        description="Bytes of all jobs' bodies and results.",
     )
     concurrency: Annotated[int | None, BeforeValidator(unless_auto)] = Field(
         default=None,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inference import Engine
     from service.auth.token import AdminToken
     from service.decoding.pool import DecoderPool
+    from service.jobs.jobs import Jobs
     from service.web.body_budget import BodyBudget
 
 SERVING = "serving"
@@ -33,13 +34,14 @@ class Serving:
     """The parts that views serve requests with.
 
     Without `decoders` bodies are decoded on the event loop; without `admin_token`
-    there are no admin calls.
+    there are no admin calls; without `jobs` predictions aren't asynchronous.
     """
 
     engine: Engine
     decoders: DecoderPool | None
     body_budget: BodyBudget
     admin_token: AdminToken | None
+    jobs: Jobs | None = None
     # Thousands of figures take long to write, and can wait: one writer at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 

@@ -30,6 +30,14 @@ from inference import (
     Overloaded,
     Unavailable,
 )
+from service.jobs.store import (
+    JobConflict,
+    JobError,
+    JobExpired,
+    JobNotFound,
+    JobsFull,
+    StoreUnavailable,
+)
 from service.web.response import json_response
 from service.web.routing import ADMIN, AUTOMATIC_METHODS, list_urls
 
@@ -55,6 +63,16 @@ STATUSES: Mapping[type[InferenceError], int] = {
 }
 
 
+JOB_STATUSES: Mapping[type[JobError], int] = {
+    JobNotFound: 404,
+    JobExpired: 410,
+    JobConflict: 422,
+    JobsFull: 429,
+    StoreUnavailable: 503,
+}
+JOB_RETRY_SECONDS = 5
+
+
 def status_of(error: type[InferenceError]) -> int:
     """Return the status of an error class, or of its nearest base with one."""
     entries = (STATUSES[base] for base in error.__mro__ if base in STATUSES)
@@ -63,6 +81,7 @@ def status_of(error: type[InferenceError]) -> int:
 
 def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(InferenceError, handle_inference_error)
+    app.register_error_handler(JobError, handle_job_error)
     app.register_error_handler(HTTPException, handle_http_exception)
     app.register_error_handler(Exception, handle_exception)
 
@@ -76,6 +95,16 @@ def handle_inference_error(error: InferenceError) -> Response:
     if error.retry_after is not None:
         # HTTP has whole seconds only.
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+
+    return response
+
+
+def handle_job_error(error: JobError) -> Response:
+    status = JOB_STATUSES.get(type(error), 500)
+    response = error_response(str(error), status)
+
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(JOB_RETRY_SECONDS)
 
     return response
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flask import Request
 
 WAIT = "wait"
+RESPOND_ASYNC = "respond-async"
 
 
 def wait_seconds(request: Request) -> float | None:
@@ -20,19 +21,28 @@ def wait_seconds(request: Request) -> float | None:
     Fractions are accepted, beyond RFC 7240. Raise `BadRequest` unless it is a number
     above zero. Other preferences are ignored, as the RFC allows.
     """
+    value = _preferences(request).get(WAIT)
+    return None if value is None else _seconds(value)
+
+
+def responds_async(request: Request) -> bool:
+    """Return whether the client prefers an answer at once, and the result later."""
+    return RESPOND_ASYNC in _preferences(request)
+
+
+def _preferences(request: Request) -> dict[str, str]:
     header = request.environ.get("HTTP_PREFER")
+    found: dict[str, str] = {}
 
     if header is None:
-        return None
+        return found
 
     for preference in parse_list_header(header):
         name, _, value = preference.partition(";")[0].partition("=")
-
         # The first of several counts; names are case-insensitive.
-        if name.strip().lower() == WAIT:
-            return _seconds(value.strip().strip('"'))
+        found.setdefault(name.strip().lower(), value.strip().strip('"'))
 
-    return None
+    return found
 
 
 def _seconds(text: str) -> float:

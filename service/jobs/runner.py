@@ -1,0 +1,175 @@
+"""Runs jobs: claims them from the store, makes their calls, keeps their results."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from service.jobs.store import JobError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from service.jobs.job import Claim, JobRequest, JobResult
+    from service.jobs.jobs import Jobs
+
+    Call = Callable[[JobRequest, str], Awaitable[JobResult]]
+
+log = structlog.get_logger("tandem.jobs")
+
+TRY_LATER = {429, 503}
+"""Statuses of a call that says nothing of the job: it is made again."""
+
+_RENEWALS = 4
+_PURGE_SECONDS = 30.0
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerConfig:
+    """How a process runs jobs.
+
+    It runs `concurrency` jobs at a time, and looks for those of other servers every
+    `poll_seconds`. Another server takes a job over once its lease of `lease_seconds`
+    hasn't been renewed.
+    """
+
+    concurrency: int = 2
+    poll_seconds: float = 0.5
+    lease_seconds: float = 30.0
+
+
+class JobRunner:
+    """The workers of one process; `run` them in a task group.
+
+    `call` makes a job's request. `busy` names the models whose synchronous requests
+    wait: jobs give way to those.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        call: Call,
+        busy: Callable[[], Sequence[str]],
+        config: RunnerConfig | None = None,
+    ) -> None:
+        self._jobs = jobs
+        self._call = call
+        self._busy = busy
+        self._config = config or RunnerConfig()
+        self._worker = f"{socket.gethostname()}:{os.getpid()}"
+
+    async def run(self) -> None:
+        """Run jobs until cancelled; what runs then is given back to the store."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._purge)
+
+            for _ in range(self._config.concurrency):
+                tasks.start_soon(self._work)
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                pause = await self._run_one()
+            except StoreUnavailable as exc:
+                log.warning("job store unavailable", reason=str(exc))
+                pause = self._config.poll_seconds
+
+            if pause is None:
+                await self._jobs.wait_for_work(self._config.poll_seconds)
+            elif pause:
+                await anyio.sleep(pause)
+
+    async def _run_one(self) -> float | None:
+        """Run a job; return the seconds to pause, `None` if there was no job."""
+        store = await self._jobs.store()
+        claim = await store.claim(
+            self._worker,
+            lease_seconds=self._config.lease_seconds,
+            skip=self._busy(),
+        )
+        return None if claim is None else await self._run(claim)
+
+    async def _run(self, claim: Claim) -> float:
+        store = await self._jobs.store()
+
+        try:
+            request = await store.request(claim.job.id)
+        except JobError:
+            # It was deleted just now.
+            return 0.0
+
+        try:
+            result = await self._called(claim, request)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await store.give_back(claim)
+
+            raise
+
+        if result is None:
+            return 0.0
+
+        if result.status in TRY_LATER:
+            await store.give_back(claim)
+            return _pause(result)
+
+        await store.complete(claim, result, error=_error(result))
+        self._jobs.announce(claim.job.id)
+        return 0.0
+
+    async def _called(self, claim: Claim, request: JobRequest) -> JobResult | None:
+        """Make the call while the lease is renewed; `None` if the claim is lost."""
+        result: JobResult | None = None
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(self._renew, claim, tasks.cancel_scope))
+            result = await self._call(request, claim.job.id)
+            tasks.cancel_scope.cancel()
+
+        return result
+
+    async def _renew(self, claim: Claim, scope: anyio.CancelScope) -> None:
+        while True:
+            await anyio.sleep(claim.lease_seconds / _RENEWALS)
+
+            try:
+                held = await (await self._jobs.store()).renew(claim)
+            except StoreUnavailable:
+                # It may be back before the lease ends.
+                continue
+
+            if not held:
+                scope.cancel()
+                return
+
+    async def _purge(self) -> None:
+        while True:
+            try:
+                await (await self._jobs.store()).purge()
+            except StoreUnavailable as exc:
+                log.warning("job store unavailable", reason=str(exc))
+
+            await anyio.sleep(_PURGE_SECONDS)
+
+
+def _error(result: JobResult) -> str | None:
+    if result.status < 400:
+        return None
+
+    try:
+        return str(json.loads(result.body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"The call was answered with status {result.status}."
+
+
+def _pause(result: JobResult) -> float:
+    told = result.headers.get("retry-after", "")
+    return min(float(told), _LONGEST_PAUSE) if told.isdecimal() else 1.0

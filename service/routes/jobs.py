@@ -1,0 +1,296 @@
+"""Asynchronous predictions: where a job stands, its result, and its end."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import TYPE_CHECKING
+
+import orjson
+from flask import Blueprint, request
+from werkzeug.exceptions import BadRequest, ServiceUnavailable
+
+from inference import ModelSpec
+from service.codecs.jobs import job_document, jobs_document
+from service.jobs.job import JobRequest, JobStatus, Submission
+from service.prediction import check
+from service.web.context import current_request, current_serving
+from service.web.json_body import JSON, read_json_body
+from service.web.prefer import wait_seconds
+from service.web.response import encoded_json_response, json_response
+
+if TYPE_CHECKING:
+    from flask import Request, Response
+
+    from service.jobs.job import Job
+    from service.jobs.jobs import Jobs
+
+DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
+LONGEST_WAIT = 60.0
+MOST_KEY_CHARS = 255
+RETRY_SECONDS = 1
+
+bp = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
+
+
+@bp.get("")
+async def list_jobs() -> Response:
+    jobs = current_jobs()
+    limit = _limit(request.args.get("limit"))
+    found = await (await jobs.store()).page(
+        status=_status(request.args.get("status")),
+        model=request.args.get("model"),
+        limit=limit,
+        before=request.args.get("before"),
+    )
+    return json_response(jobs_document(found, limit, request.script_root))
+
+
+@bp.get("/<id>")
+async def show_job(id: str) -> Response:
+    """Answer with the job; with `Prefer: wait=N` once it has changed, if it may."""
+    this, jobs = current_request(), current_jobs()
+    job = await (await jobs.store()).get(id)
+    wait = wait_seconds(this)
+
+    if wait is not None and not job.status.ended and _knows(this, job):
+        job = await jobs.wait(job, min(wait, LONGEST_WAIT))
+
+    response = job_response(job)
+    response.headers["ETag"] = _tag(job)
+    response.make_conditional(this)
+    return response
+
+
+@bp.put("/<id>")
+async def put_job(id: str) -> Response:
+    """Accept a job under the client's own id: a predict body that names its model."""
+    this, serving = current_request(), current_serving()
+    _check_id(id)
+
+    with serving.body_budget.reservation() as reservation:
+        body = b"".join(read_json_body(this, reservation))
+        model, rest = _named_model(body)
+        job = await accept(this, model, [rest], path=_path(model), id=id)
+
+    return accepted(job)
+
+
+@bp.get("/<id>/result")
+async def show_result(id: str) -> Response:
+    """Answer with the very response of the synchronous call, once there is one."""
+    this, jobs = current_request(), current_jobs()
+    store = await jobs.store()
+    job = await store.get(id)
+    wait = wait_seconds(this)
+
+    if wait is not None:
+        job = await jobs.wait_until_ended(job, min(wait, LONGEST_WAIT))
+
+    return await result_response(jobs, job)
+
+
+@bp.post("/<id>/cancel")
+async def cancel_job(id: str) -> Response:
+    jobs = current_jobs()
+    job = await (await jobs.store()).cancel(id)
+    jobs.announce(id)
+    return job_response(job)
+
+
+@bp.delete("/<id>")
+async def delete_job(id: str) -> Response:
+    jobs = current_jobs()
+    await (await jobs.store()).delete(id)
+    jobs.announce(id)
+    response = encoded_json_response(b"", 204)
+    del response.headers["Content-Type"]
+    return response
+
+
+async def respond_async(
+    this: Request, model: ModelSpec, body: list[bytes], wait: float | None
+) -> Response:
+    """Accept a prediction as a job; answer with its result if it ends within `wait`."""
+    job = await accept(this, model, body, path=this.path)
+
+    if wait is not None:
+        jobs = current_jobs()
+        job = await jobs.wait_until_ended(job, min(wait, LONGEST_WAIT))
+
+        if job.status.ended:
+            response = await result_response(jobs, job)
+            response.headers["Preference-Applied"] = f"respond-async, wait={wait:g}"
+            return response
+
+    response = accepted(job)
+    response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+async def accept(
+    this: Request,
+    model: ModelSpec,
+    body: list[bytes],
+    *,
+    path: str,
+    id: str | None = None,
+) -> Job:
+    """Check a predict body as a synchronous call does, and keep it as a job."""
+    serving, jobs = current_serving(), current_jobs()
+    signature = await check(serving.engine, model, body, serving.decoders)
+    whole = b"".join(body)
+    digest = hashlib.sha256(path.encode() + b"\n" + whole).hexdigest()
+    return await jobs.submit(
+        Submission(
+            id=id or str(uuid.uuid4()),
+            key=_key(this),
+            digest=digest,
+            model=model.name,
+            version=model.version,
+            signature=signature,
+            request=JobRequest(path=path, headers={"content-type": JSON}, body=whole),
+            total=1,
+            unit="requests",
+            queue_seconds=jobs.config.queue_seconds,
+            result_seconds=jobs.config.result_seconds,
+        )
+    )
+
+
+def accepted(job: Job) -> Response:
+    response = job_response(job, 202)
+    response.headers["Location"] = f"{request.script_root}/v1/jobs/{job.id}"
+    return response
+
+
+def job_response(job: Job, status: int = 200) -> Response:
+    response = json_response(job_document(job, request.script_root), status)
+
+    if not job.status.ended:
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+
+    return response
+
+
+async def result_response(jobs: Jobs, job: Job) -> Response:
+    if job.status is JobStatus.CANCELED:
+        text = f"The job '{job.id}' was canceled, so it has no result."
+        return json_response({"error": text}, 409)
+
+    result = await (await jobs.store()).result(job.id)
+
+    if result is not None:
+        response = encoded_json_response(result.body, result.status)
+        response.headers.update(result.headers)
+        return response
+
+    if job.status is JobStatus.FAILED:
+        return json_response({"error": job.error}, 500)
+
+    return job_response(job, 202)
+
+
+def current_jobs() -> Jobs:
+    jobs = current_serving().jobs
+
+    if jobs is None:
+        raise ServiceUnavailable(
+            "this server keeps no jobs: start it with --data-dir FOLDER, or send the"
+            " request without 'Prefer: respond-async'"
+        )
+
+    return jobs
+
+
+def _knows(this: Request, job: Job) -> bool:
+    """Tell if the client has seen this state: only then it waits for the next."""
+    return not this.if_none_match or this.if_none_match.contains_weak(str(job.revision))
+
+
+def _tag(job: Job) -> str:
+    return f'W/"{job.revision}"'
+
+
+def _check_id(id: str) -> None:
+    try:
+        known = str(uuid.UUID(id)) == id.lower()
+    except ValueError:
+        known = False
+
+    if not known:
+        raise BadRequest(
+            f"a job's id is a UUID, such as {uuid.uuid4()}; '{id[:60]}' is none"
+        )
+
+
+def _named_model(body: bytes) -> tuple[ModelSpec, bytes]:
+    """Split a job's body into the model it names and the predict body."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise BadRequest(f"the body isn't JSON: {exc}") from exc
+
+    if not isinstance(document, dict) or not isinstance(document.get("model"), str):
+        raise BadRequest(
+            'the body needs "model", and "version" or "label" if it isn\'t the newest,'
+            ' beside what a predict call has: {"model": "flowers", "instances": [...]}'
+        )
+
+    version, label = document.pop("version", None), document.pop("label", None)
+    model = document.pop("model")
+
+    if not (isinstance(version, int | None) and isinstance(label, str | None)):
+        raise BadRequest('"version" must be a whole number, "label" a string')
+
+    spec = ModelSpec(name=model, version=version, label=label)
+    return spec, orjson.dumps(document)
+
+
+def _path(model: ModelSpec) -> str:
+    if model.version is not None:
+        return f"/v1/models/{model.name}/versions/{model.version}:predict"
+
+    if model.label is not None:
+        return f"/v1/models/{model.name}/labels/{model.label}:predict"
+
+    return f"/v1/models/{model.name}:predict"
+
+
+def _key(this: Request) -> str | None:
+    """Return the `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header)."""
+    key = this.headers.get("Idempotency-Key")
+
+    if key is None:
+        return None
+
+    # A structured field's string; clients also send it bare.
+    key = key.strip().removeprefix('"').removesuffix('"')
+
+    if not 0 < len(key) <= MOST_KEY_CHARS:
+        raise BadRequest(
+            f"the header Idempotency-Key needs 1 to {MOST_KEY_CHARS} characters"
+        )
+
+    return key
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_PAGE
+
+    if text.isascii() and text.isdecimal() and 0 < int(text) <= LARGEST_PAGE:
+        return int(text)
+
+    raise BadRequest(f"limit must be a whole number from 1 to {LARGEST_PAGE}")
+
+
+def _status(text: str | None) -> JobStatus | None:
+    if text is None:
+        return None
+
+    try:
+        return JobStatus(text)
+    except ValueError:
+        known = ", ".join(JobStatus)
+        raise BadRequest(f"status must be one of {known}") from None
