@@ -28,7 +28,7 @@ from service.jobs.calls import call
 from service.jobs.jobs import Jobs, JobsConfig
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import Bounds, SqliteStore
-from service.settings.settings import find_misspelt
+from service.settings.settings import default_data_dir, find_misspelt
 from service.telemetry.logs import configure_logging
 from service.terminal.screen import is_wanted, show
 
@@ -83,7 +83,8 @@ def compose(settings: Settings) -> Bridge:
 
 def open_store(settings: Settings) -> SqliteStore:
     bounds = Bounds(jobs=settings.max_jobs, nbytes=settings.max_jobs_bytes)
-    return SqliteStore(settings.data_dir, bounds)
+    folder = settings.data_dir or default_data_dir(settings.models)
+    return SqliteStore(folder, bounds)
 
 
 def jobs_config(settings: Settings) -> JobsConfig:

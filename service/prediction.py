@@ -90,8 +90,11 @@ async def check(
         return name
 
     if name not in status.signatures:
+        why = status.left_out.get(name)
         raise UnknownSignature(
-            f"The model has no signature '{name}'; it has: "
+            f"The signature '{name}' can't be served: {why}."
+            if why
+            else f"{status.id.title} has no signature '{name}'; it has: "
             f"{', '.join(sorted(status.signatures))}."
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 import tomllib
@@ -59,10 +60,15 @@ def default_cache_dir() -> Path:
     return (root if root.is_absolute() else Path.home() / ".cache") / "tandem"
 
 
-def default_data_dir() -> Path:
-    """Return the state folder of the XDG base directory specification."""
+def default_data_dir(models: Path) -> Path:
+    """Return a folder for the jobs of these models, by the XDG specification.
+
+    Servers of other models have folders of their own, as none may run another's jobs.
+    """
     root = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (root if root.is_absolute() else Path.home() / ".local/state") / "tandem"
+    state = root if root.is_absolute() else Path.home() / ".local/state"
+    place = hashlib.sha256(os.fsencode(models.resolve())).hexdigest()[:12]
+    return state / "tandem" / f"{models.resolve().name or 'models'}-{place}"
 
 
 class Environment(EnvSettingsSource):
@@ -114,8 +120,8 @@ class Settings(CompilerSettings):
     cache_dir: Annotated[Path, AfterValidator(folder_path)] = Field(
         default_factory=default_cache_dir, description="The folder of compiled models."
     )
-    data_dir: Annotated[Path, AfterValidator(folder_path)] = Field(
-        default_factory=default_data_dir,
+    data_dir: Annotated[Path, AfterValidator(folder_path)] | None = Field(
+        default=None,
         description="The folder of jobs: asynchronous predictions and their results.",
     )
     job_concurrency: int = Field(

@@ -1,0 +1,328 @@
+"""Asynchronous predictions over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+
+from service.app import create_app
+from service.bridge.bridge import Bridge
+from service.jobs.calls import call
+from service.jobs.jobs import Jobs
+from service.jobs.runner import JobRunner, RunnerConfig
+from service.jobs.sqlite import Bounds, SqliteStore
+from service.settings.settings import load_settings
+from tests.support.fakes import FakeEngine, FakeModel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+PREDICT = "/v1/models/half:predict"
+BODY = {"instances": [1.0, 2.0]}
+ANSWER = {"predictions": [2.5, 3.0]}
+ASYNC = {"Prefer": "respond-async"}
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, *models: FakeModel, runs: bool = True, **bounds: int
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server with jobs; without `runs` they only queue."""
+    engine = FakeEngine(*(models or (FakeModel(),)))
+    settings = load_settings(models="/")
+    config = RunnerConfig(concurrency=1, poll_seconds=0.01)
+
+    async with (
+        Jobs(partial(SqliteStore, folder, Bounds(**bounds))) as jobs,
+        anyio.create_task_group() as tasks,
+    ):
+        bridge = Bridge(create_app(engine, settings, None, jobs))
+        runner = JobRunner(jobs, partial(call, bridge), lambda: [], config)
+
+        if runs:
+            tasks.start_soon(runner.run)
+
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(bridge), base_url="http://tandem"
+        ) as client:
+            yield client
+
+        tasks.cancel_scope.cancel()
+
+
+async def ended(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    """Wait for a job's end by long polls."""
+    seen: dict[str, str] = {}
+
+    while True:
+        response = await client.get(url, headers={"Prefer": "wait=30", **seen})
+        job: dict[str, Any] = response.json()
+
+        if job["status"] not in ("queued", "running"):
+            return job
+
+        seen = {"If-None-Match": response.headers["ETag"]}
+
+
+async def test_a_prediction_is_answered_later(tmp_path: Path) -> None:
+    async with serving(tmp_path) as client:
+        accepted = await client.post(PREDICT, json=BODY, headers=ASYNC)
+
+        assert accepted.status_code == 202
+        assert accepted.headers["Preference-Applied"] == "respond-async"
+        assert accepted.headers["Retry-After"]
+        place = accepted.headers["Location"]
+        assert accepted.json()["urls"]["self"] == place
+
+        job = await ended(client, place)
+        result = await client.get(f"{place}/result")
+
+    assert (job["status"], job["attempts"]) == ("succeeded", 1)
+    assert job["progress"] == {"done": 1, "total": 1, "unit": "requests"}
+    assert (result.status_code, result.json()) == (200, ANSWER)
+
+
+async def test_the_result_is_that_of_the_synchronous_call(tmp_path: Path) -> None:
+    async with serving(tmp_path) as client:
+        at_once = await client.post(PREDICT, json=BODY)
+        later = await client.post(
+            PREDICT, json=BODY, headers={"Prefer": "respond-async, wait=30"}
+        )
+
+    assert later.status_code == at_once.status_code == 200
+    assert later.content == at_once.content
+    assert later.headers["Content-Type"] == at_once.headers["Content-Type"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/v1/models/half:predict",
+        "/v1/models/half/versions/1:predict",
+        "/v1/models/half/labels/stable:predict",
+    ],
+)
+async def test_every_predict_url_has_it(tmp_path: Path, url: str) -> None:
+    async with serving(tmp_path, FakeModel(labels=("stable",))) as client:
+        accepted = await client.post(url, json=BODY, headers=ASYNC)
+        await ended(client, accepted.headers["Location"])
+        result = await client.get(accepted.json()["urls"]["result"])
+
+    assert result.json() == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("body", "url", "status"),
+    [
+        ({"instances": ["a"]}, PREDICT, 400),
+        ({"instances": [1.0], "signature_name": "no"}, PREDICT, 400),
+        ({}, PREDICT, 400),
+        (BODY, "/v1/models/unknown:predict", 404),
+    ],
+)
+async def test_what_a_synchronous_call_refuses_is_refused_now(
+    tmp_path: Path, body: Any, url: str, status: int
+) -> None:
+    async with serving(tmp_path) as client:
+        at_once = await client.post(url, json=body)
+        later = await client.post(url, json=body, headers=ASYNC)
+        jobs = (await client.get("/v1/jobs")).json()["jobs"]
+
+    assert later.status_code == at_once.status_code == status
+    assert later.json()["error"]
+    assert jobs == []
+
+
+async def test_a_result_that_is_not_there_yet(tmp_path: Path) -> None:
+    async with serving(tmp_path, runs=False) as client:
+        place = (await client.post(PREDICT, json=BODY, headers=ASYNC)).headers[
+            "Location"
+        ]
+        result = await client.get(f"{place}/result")
+        shown = await client.get(place)
+
+    assert result.status_code == 202
+    assert result.headers["Retry-After"] == shown.headers["Retry-After"]
+    assert result.json()["status"] == "queued"
+
+
+async def test_a_job_that_has_not_changed_is_not_sent_again(tmp_path: Path) -> None:
+    async with serving(tmp_path, runs=False) as client:
+        place = (await client.post(PREDICT, json=BODY, headers=ASYNC)).headers[
+            "Location"
+        ]
+        tag = (await client.get(place)).headers["ETag"]
+        again = await client.get(place, headers={"If-None-Match": tag})
+
+    assert again.status_code == 304
+
+
+async def test_a_waiting_client_hears_of_a_cancellation(tmp_path: Path) -> None:
+    async with serving(tmp_path, runs=False) as client:
+        place = (await client.post(PREDICT, json=BODY, headers=ASYNC)).headers[
+            "Location"
+        ]
+        found: list[dict[str, Any]] = []
+
+        async def wait() -> None:
+            found.append(await ended(client, place))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            canceled = await client.post(f"{place}/cancel")
+
+        result = await client.get(f"{place}/result")
+
+    assert canceled.json()["status"] == found[0]["status"] == "canceled"
+    assert result.status_code == 409
+
+
+async def test_a_deleted_job_is_not_found(tmp_path: Path) -> None:
+    async with serving(tmp_path) as client:
+        place = (await client.post(PREDICT, json=BODY, headers=ASYNC)).headers[
+            "Location"
+        ]
+        deleted = await client.delete(place)
+
+        assert (deleted.status_code, deleted.content) == (204, b"")
+        assert (await client.get(place)).status_code == 404
+        assert (await client.delete(place)).status_code == 404
+
+
+async def test_the_same_key_is_the_same_job(tmp_path: Path) -> None:
+    keyed = {**ASYNC, "Idempotency-Key": '"mine"'}
+
+    async with serving(tmp_path) as client:
+        first = await client.post(PREDICT, json=BODY, headers=keyed)
+        again = await client.post(PREDICT, json=BODY, headers=keyed)
+        other = await client.post(PREDICT, json={"instances": [9.0]}, headers=keyed)
+
+    assert first.json()["id"] == again.json()["id"]
+    assert other.status_code == 422
+
+
+async def test_a_client_chooses_the_id(tmp_path: Path) -> None:
+    url = f"/v1/jobs/{uuid.uuid4()}"
+
+    async with serving(tmp_path) as client:
+        first = await client.put(url, json={"model": "half", **BODY})
+        again = await client.put(url, json={"model": "half", **BODY})
+        other = await client.put(url, json={"model": "half", "instances": [9.0]})
+        await ended(client, url)
+        result = await client.get(f"{url}/result")
+
+    assert first.status_code == again.status_code == 202
+    assert first.headers["Location"] == url
+    assert other.status_code == 422
+    assert result.json() == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("id", "body", "wanted"),
+    [
+        ("mine", {"model": "half", **BODY}, "UUID"),
+        (str(uuid.uuid4()), BODY, '"model"'),
+        (str(uuid.uuid4()), {"model": "half", "version": "1", **BODY}, '"version"'),
+        (str(uuid.uuid4()), {"model": "half", "instances": ["a"]}, "input 'x'"),
+    ],
+)
+async def test_a_job_that_can_not_be_put(
+    tmp_path: Path, id: str, body: Any, wanted: str
+) -> None:
+    async with serving(tmp_path) as client:
+        response = await client.put(f"/v1/jobs/{id}", json=body)
+
+    assert response.status_code == 400
+    assert wanted in response.json()["error"]
+
+
+async def test_a_busy_model_makes_a_job_wait_and_not_fail(tmp_path: Path) -> None:
+    model = FakeModel(full=True)
+
+    async with serving(tmp_path, FakeModel(name="other"), model, runs=False) as client:
+        refused = await client.post(PREDICT, json=BODY, headers=ASYNC)
+
+    assert refused.status_code == 429
+
+
+async def test_jobs_over_the_bound_are_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, runs=False, jobs=1) as client:
+        await client.post(PREDICT, json=BODY, headers=ASYNC)
+        refused = await client.post(PREDICT, json=BODY, headers=ASYNC)
+
+    assert refused.status_code == 429
+    assert "--max-jobs" in refused.json()["error"]
+    assert refused.headers["Retry-After"]
+
+
+async def test_a_server_without_a_disk_answers_at_once_all_the_same(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "file"
+    place.write_text("no folder")
+
+    async with serving(place, runs=False) as client:
+        refused = await client.post(PREDICT, json=BODY, headers=ASYNC)
+        at_once = await client.post(PREDICT, json=BODY)
+
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"]
+    assert at_once.json() == ANSWER
+
+
+async def test_jobs_are_listed_in_pages(tmp_path: Path) -> None:
+    async with serving(tmp_path, runs=False) as client:
+        for _ in range(3):
+            await client.post(PREDICT, json=BODY, headers=ASYNC)
+
+        first = (await client.get("/v1/jobs?limit=2")).json()
+        rest = (await client.get(first["next"])).json()
+        none = (await client.get("/v1/jobs?status=failed")).json()
+
+    ids = [job["id"] for job in first["jobs"] + rest["jobs"]]
+    assert len(set(ids)) == 3
+    assert rest["next"] is None
+    assert none == {"jobs": [], "next": None}
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=1001", "status=done"])
+async def test_a_list_that_can_not_be_had(tmp_path: Path, query: str) -> None:
+    async with serving(tmp_path) as client:
+        response = await client.get(f"/v1/jobs?{query}")
+
+    assert response.status_code == 400
+
+
+async def test_unknown_jobs_are_not_found(tmp_path: Path) -> None:
+    url = f"/v1/jobs/{uuid.uuid4()}"
+
+    async with serving(tmp_path) as client:
+        for path, method in (
+            (url, "GET"),
+            (f"{url}/result", "GET"),
+            (f"{url}/cancel", "POST"),
+            (url, "DELETE"),
+        ):
+            assert (await client.request(method, path)).status_code == 404
+
+
+async def test_a_failing_call_is_a_failed_job_with_its_answer(tmp_path: Path) -> None:
+    def fail(inputs: Any) -> Any:
+        raise RuntimeError("no")
+
+    async with serving(tmp_path, FakeModel(function=fail)) as client:
+        accepted = await client.post(PREDICT, json=BODY, headers=ASYNC)
+        job = await ended(client, accepted.headers["Location"])
+        result = await client.get(job["urls"]["result"])
+
+    assert job["status"] == "failed"
+    assert result.status_code == 500
+    assert result.json()["error"] == job["error"]
