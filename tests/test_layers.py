@@ -38,6 +38,7 @@ FLOORS = (
     {"service.decoding", "service.telemetry", "service.terminal"},
     {"service.codecs.tfserving", "service.settings"},
     {"service.codecs", "service.codecs.json", "service.auth"},
+    {"service.jobs"},
     {"inference"},
     {"inference.engine"},
     {"inference.lifecycle"},
