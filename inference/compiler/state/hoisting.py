@@ -14,6 +14,8 @@ from inference.compiler.state.state import READ, localize
 from inference.compiler.state.written_values import ASSIGN, WRITES
 from inference.errors import InvalidModel
 from inference.formats.graph.graphdef import (
+    BRANCHES,
+    CALLS,
     callees,
     handle_of,
     nodes_by_name,
@@ -23,8 +25,6 @@ from inference.formats.graph.graphdef import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
-_BRANCHES = {"If", "StatelessIf", "Case", "StatelessCase"}
 _LOOPS = {"While", "StatelessWhile"}
 
 
@@ -122,7 +122,7 @@ class _Hoisting:
 
     def _rename_functions(self, node: Any, given: Mapping[int, _VariableType]) -> None:
         """Let `node` call functions that take the values at the places `given` too."""
-        places = [place - (node.op in _BRANCHES) for place in given]
+        places = [place - (node.op in BRANCHES) for place in given]
 
         for function in _function_attributes(node):
             # A loop's condition takes the state and doesn't return it.
@@ -194,7 +194,7 @@ class _Hoisting:
         """Raise `InvalidModel` for a call that can't take more arguments."""
         writing = node.op in _LOOPS and self._writes(node.attr["cond"].func.name)
 
-        if writing or node.op not in _CALLS | _BRANCHES | _LOOPS:
+        if writing or node.op not in CALLS | BRANCHES | _LOOPS:
             raise InvalidModel(
                 f"'{node.name}' ({node.op}) uses a variable that the model writes in a "
                 "way that can't be kept within one call: requests would share state. "
@@ -203,7 +203,7 @@ class _Hoisting:
 
     def _written_places(self, node: Any) -> set[int]:
         """Return the inputs of `node` that its functions write."""
-        shift = node.op in _BRANCHES
+        shift = node.op in BRANCHES
         return {place + shift for name in callees(node) for place in self._writes(name)}
 
     def _writes(self, name: str) -> frozenset[int]:
@@ -275,7 +275,7 @@ def _run_after(graph_def: Any, name: str, after: str) -> None:
 
 def _function_attributes(node: Any) -> Iterator[Any]:
     """Yield the functions in the attributes of a call, to be read or renamed."""
-    if node.op not in _CALLS | _BRANCHES | _LOOPS:
+    if node.op not in CALLS | BRANCHES | _LOOPS:
         return
 
     for value in node.attr.values():

@@ -14,7 +14,13 @@ from tensorflow.python.framework import kernels
 
 from inference.backend import tf
 from inference.errors import first_line
-from inference.formats.graph.graphdef import callees, function_names, node_of, reachable
+from inference.formats.graph.graphdef import (
+    BRANCHES,
+    callees,
+    function_names,
+    node_of,
+    reachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,9 +49,6 @@ _REMEDY = (
 
 # `DEFAULT` kernels serve every device: core/framework/types.h of TensorFlow 2.21.
 _HERE = {"CPU", "DEFAULT"}
-_BRANCHES = {"If", "StatelessIf", "Case", "StatelessCase"}
-"""Operations whose functions may never run, so their kernels don't matter."""
-
 _COMPILED = "_XlaMustCompile"
 _REPLACED = {"AccumulateNV2"}
 """Replaced before TensorFlow looks for kernels: accumulate_n_optimizer.cc."""
@@ -124,7 +127,8 @@ def _always(graph_def: Any, signature: Signature) -> Iterator[Any]:
         node = waiting.pop()
         yield node
 
-        if node.op in _BRANCHES or _is_compiled(node.attr):
+        # A branch may never run, and then its kernels don't matter.
+        if node.op in BRANCHES or _is_compiled(node.attr):
             continue
 
         for name in {*callees(node)} - seen:

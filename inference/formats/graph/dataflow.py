@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from inference.formats.graph.graphdef import callees, node_of
+from inference.formats.graph.graphdef import BRANCHES, callees, node_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,6 @@ _PASSING = frozenset(
 _FORWARDING = frozenset(
     "Cast Enter Identity ReadVariableOp Snapshot StopGradient Switch".split()
 )
-_IF = {"If", "StatelessIf", "Case", "StatelessCase"}
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -117,7 +116,7 @@ class Dataflow:
 
         for name in callees(node):
             inner = self._enter(frame, node, name)
-            argument = position - (node.op in _IF)
+            argument = position - (node.op in BRANCHES)
 
             if inner is None or argument < 0:
                 continue
@@ -168,7 +167,7 @@ def _argument_source(frame: Frame, tensor: str) -> tuple[Frame, str] | None:
     if node_of(tensor) not in names:
         return None
 
-    return _input(outer, node, names.index(node_of(tensor)) + (node.op in _IF))
+    return _input(outer, node, names.index(node_of(tensor)) + (node.op in BRANCHES))
 
 
 def _input(frame: Frame, node: Any, position: int) -> tuple[Frame, str] | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 REF_VARIABLES = {"Variable", "VariableV2", "AutoReloadVariable"}
 VARIABLES = REF_VARIABLES | {"VarHandleOp"}
 FORWARDS = {"Identity", "IdentityN"}
+CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+BRANCHES = {"If", "StatelessIf", "Case", "StatelessCase"}
+"""Operations that run one of several functions; their first input selects it."""
 
 
 def node_of(tensor: str) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inference.formats.graph.graphdef import callees, located_nodes, node_of, tensor_of
+from inference.formats.graph.graphdef import (
+    CALLS,
+    callees,
+    located_nodes,
+    node_of,
+    tensor_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _ASSIGNS = {"Assign", "AssignVariableOp"}
 _MAX_STEPS = 64
 _MAX_LOOKS = 10_000
@@ -106,7 +111,7 @@ class AssetFiles:
         """Return the place that all callers of `function` give it."""
         given = {
             self._origin(node.input[position], caller, steps)
-            if node.op in (*_CALLS, function) and position < len(node.input)
+            if node.op in (*CALLS, function) and position < len(node.input)
             else None
             for caller, node in self._callers.get(function, [])
         }

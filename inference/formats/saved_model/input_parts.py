@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
 
 from inference.backend import tf
-from inference.formats.graph.graphdef import node_of, nodes_by_name
+from inference.formats.graph.graphdef import CALLS, node_of, nodes_by_name
 from inference.formats.graph.tensors import shape_of
 from inference.types import Part
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from inference.types import Shape, Signature, TensorSpec
 
-CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 SPARSE_ROLES = ("indices", "values", "shape")
 
 

@@ -15,12 +15,12 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from inference.backend import tf
+from inference.formats.graph.graphdef import CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "VARIABLE_VALUE"
 
@@ -77,7 +77,7 @@ def _bound_variables(graph_def: Any, functions: Any) -> dict[str, int]:
     bound: dict[str, int] = {}
 
     for node in graph_def.node:
-        called = node.attr["f"].func.name if node.op in _CALLS else ""
+        called = node.attr["f"].func.name if node.op in CALLS else ""
 
         if called not in functions:
             continue
