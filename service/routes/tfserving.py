@@ -74,7 +74,7 @@ async def predict_model(
     with serving.body_budget.reservation() as reservation:
         body = read_json_body(this, reservation)
 
-        if responds_async(this):
+        if serving.jobs is not None and responds_async(this):
             return await respond_async(this, spec, body, wait)
 
         answer = await predict(serving.engine, spec, body, serving.decoders, wait=wait)

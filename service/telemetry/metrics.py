@@ -95,12 +95,25 @@ COUNTERS: Mapping[str, tuple[str, Callable[[EngineStatus], float]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFigures:
+    """Jobs by status, and the age of the oldest queued one, in seconds."""
+
+    counts: Mapping[str, int]
+    oldest_queued_seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Snapshot(Collector):
-    """The state of the engine at one moment, as a collector."""
+    """The state of the engine at one moment, as a collector.
+
+    `jobs` are `None` where the store can't be read; `keeps_jobs` says if there is one.
+    """
 
     models: Sequence[ModelStatus]
     overview: EngineStatus
+    keeps_jobs: bool = False
+    jobs: JobFigures | None = None
 
     def collect(self) -> Iterator[Metric]:
         yield self._states()
@@ -117,6 +130,29 @@ class Snapshot(Collector):
 
         for name, (text, figure) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=float(figure(self.overview)))
+
+        if self.keeps_jobs:
+            yield from self._jobs()
+
+    def _jobs(self) -> Iterator[Metric]:
+        up = float(self.jobs is not None)
+        yield GaugeMetricFamily(
+            "tandem_job_store_up", "1 while the store of jobs can be read.", value=up
+        )
+
+        if self.jobs is None:
+            return
+
+        gauge = GaugeMetricFamily("tandem_jobs", "Jobs by status.", labels=("status",))
+        for status, count in self.jobs.counts.items():
+            gauge.add_metric([str(status)], float(count))
+
+        yield gauge
+        yield GaugeMetricFamily(
+            "tandem_jobs_oldest_queued_seconds",
+            "Age of the oldest job that waits for a server; 0 when none waits.",
+            value=self.jobs.oldest_queued_seconds,
+        )
 
     def _states(self) -> Metric:
         text = "1 for the state that the version is in, 0 for the others."

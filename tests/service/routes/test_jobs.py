@@ -314,6 +314,28 @@ async def test_unknown_jobs_are_not_found(tmp_path: Path) -> None:
             assert (await client.request(method, path)).status_code == 404
 
 
+async def test_metrics_count_jobs_by_status(tmp_path: Path) -> None:
+    async with serving(tmp_path, runs=False) as client:
+        await client.post(PREDICT, json=BODY, headers=ASYNC)
+        text = (await client.get("/metrics")).text
+
+    assert 'tandem_jobs{status="queued"} 1.0' in text
+    assert 'tandem_jobs{status="failed"} 0.0' in text
+    assert "tandem_job_store_up 1.0" in text
+    assert "tandem_jobs_oldest_queued_seconds" in text
+
+
+async def test_metrics_tell_a_store_that_can_not_be_read(tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("no folder")
+
+    async with serving(place, runs=False) as client:
+        text = (await client.get("/metrics")).text
+
+    assert "tandem_job_store_up 0.0" in text
+    assert "tandem_jobs{" not in text
+
+
 async def test_a_failing_call_is_a_failed_job_with_its_answer(tmp_path: Path) -> None:
     def fail(inputs: Any) -> Any:
         raise RuntimeError("no")
