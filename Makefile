@@ -30,7 +30,7 @@ serve: $(INSTALLED) ## Serve models/, filled with demo models if empty (ARGS="--
 	$(BIN)/tandem serve $(MODELS) $(ARGS)
 
 check: lint ## Check style and types, run the fast tests
-	$(BIN)/pytest -q -m "not slow" $(ARGS)
+	$(BIN)/pytest -q $(PARALLEL) -m "not slow" $(ARGS)
 
 test: lint ## Check style and types, run the tests (ARGS="-k digits")
 	$(BIN)/pytest $(PARALLEL) $(ARGS)

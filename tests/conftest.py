@@ -5,11 +5,47 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import PROJECT
 from tests.support.compiled_cases import GROUP_OF, CompiledCases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+SLOW = tuple(
+    PROJECT / "tests" / name
+    for name in (
+        *("benchmarks", "crafted", "demo", "e2e", "test_asgi.py"),
+        *("inference/artifacts", "inference/compiler", "inference/formats"),
+        *("inference/inputs", "inference/runtime"),
+        *("inference/test_dtypes.py", "inference/test_engine.py"),
+        *("inference/lifecycle/test_instance.py", "inference/lifecycle/test_model.py"),
+        *("inference/repository/test_keras_folders.py", "inference/system"),
+        *("service/bridge/test_loop_holds.py", "service/codecs/json/test_reader.py"),
+    )
+)
+"""Tests that start TensorFlow, a server or a compiler, or take long otherwise."""
+
+SLOW_FIXTURES = {"compiled"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # To import a slow module is to import TensorFlow.
+    fast = config.getoption("-m") == "not slow"
+    return True if fast and _is_slow(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+
+        if _is_slow(item.path) or fixtures & SLOW_FIXTURES:
+            item.add_marker(pytest.mark.slow)
+
+
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(each) for each in SLOW)
 
 
 @pytest.fixture(scope="session")
