@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from service.terminal.examples import curl, primary_signature
-from service.terminal.tables import model_facts, signature_table
+from service.terminal.tables import FILE_WIDTH, model_facts, signature_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,13 @@ def progress() -> Iterator[Callable[[ModelId, str], None]]:
 
 def print_inspection(done: Precompilation) -> None:
     """Print each model: its source, its inputs and outputs, how to call it."""
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    console = Console(
+        highlight=False,
+        soft_wrap=not terminal,
+        # Names that are folded can't be copied, nor found by grep.
+        width=None if terminal else FILE_WIDTH,
+    )
 
     for model in done.models:
         console.print(Text(f"\n{model.id.name}", style="bold"))

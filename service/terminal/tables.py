@@ -78,10 +78,15 @@ def model_facts(model: Precompiled) -> list[tuple[str, str]]:
         ("file", f"{model.path} ({show_bytes(manifest.source_bytes)})"),
         ("format", f"{manifest.source_format}, written by {manifest.source_writer}"),
         ("graph", f"{manifest.optimization} optimisation, {checked} from the source"),
-        ("weights", f"{show_bytes(manifest.weights_bytes)} mapped from a file"),
+        ("weights", _weights(manifest.weights_bytes)),
         ("artifact", str(model.folder)),
         *(("note", note) for note in manifest.notes),
     ]
+
+
+def _weights(nbytes: int) -> str:
+    # Small ones stand in the graph itself.
+    return f"{show_bytes(nbytes)} mapped from a file" if nbytes else "in the graph"
 
 
 def _unbroken(shape: Shape) -> str:

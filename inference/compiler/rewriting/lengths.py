@@ -17,7 +17,7 @@ from tensorflow.python.framework import op_def_registry
 from inference.backend import tf, tf1
 from inference.compiler.rewriting.forms import clean, inline
 from inference.formats.graph.graphdef import all_nodes, node_of
-from inference.formats.graph.session import SessionReference, source_session
+from inference.formats.graph.session import SessionReference, background_session
 from inference.formats.kernels.rebuilding import rebuild
 from inference.formats.kernels.scopes import (
     Scope,
@@ -85,7 +85,7 @@ def lengths_checked(source: Source) -> Iterator[None]:
         yield
         return
 
-    with source_session() as session:
+    with background_session() as session:
         rebuild(session, replace(source, graph_def=checked))
         source.reference = _Checked(
             lengths=SessionReference(session), answers=source.reference

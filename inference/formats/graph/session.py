@@ -16,13 +16,26 @@ if TYPE_CHECKING:
 
 @contextmanager
 def source_session(graph: Any = None) -> Iterator[Any]:
-    """Yield a session without graph rewriting: it computes what the graph says."""
+    """Yield a session without graph rewriting: it computes what the graph says.
+
+    It is the default one, with its graph, until the block's end.
+    """
+    with background_session(graph) as session, session:
+        yield session
+
+
+@contextmanager
+def background_session(graph: Any = None) -> Iterator[Any]:
+    """Yield such a session beside code that runs eagerly, as Keras does."""
     config = config_pb2.ConfigProto()
     # Grappler's rewrites are what the reference is there to check.
     config.graph_options.rewrite_options.disable_meta_optimizer = True
+    session = tf1.Session(graph=graph or tf.Graph(), config=config)
 
-    with tf1.Session(graph=graph or tf.Graph(), config=config) as session:
+    try:
         yield session
+    finally:
+        session.close()
 
 
 class SessionReference:

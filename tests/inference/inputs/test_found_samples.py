@@ -212,7 +212,9 @@ def of_large_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    "build", [pictures(in_base64), of_sounds, of_large_pictures], ids=str
+    "build",
+    [pictures(in_base64), of_sounds, of_large_pictures],
+    ids=["base64", "sounds", "large pictures"],
 )
 def test_files_as_graphs_want_them(tmp_path: Path, build: Build) -> None:
     entry = only(tmp_path, build)

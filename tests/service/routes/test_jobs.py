@@ -28,6 +28,7 @@ PREDICT = "/v1/models/half:predict"
 BODY = {"instances": [1.0, 2.0]}
 ANSWER = {"predictions": [2.5, 3.0]}
 ASYNC = {"Prefer": "respond-async"}
+UUID = "0a6e1fd2-3f0b-4b4c-9d5e-6a7b8c9d0e1f"
 
 
 @asynccontextmanager
@@ -229,9 +230,9 @@ async def test_a_client_chooses_the_id(tmp_path: Path) -> None:
     ("id", "body", "wanted"),
     [
         ("mine", {"model": "half", **BODY}, "UUID"),
-        (str(uuid.uuid4()), BODY, '"model"'),
-        (str(uuid.uuid4()), {"model": "half", "version": "1", **BODY}, '"version"'),
-        (str(uuid.uuid4()), {"model": "half", "instances": ["a"]}, "input 'x'"),
+        (UUID, BODY, '"model"'),
+        (UUID, {"model": "half", "version": "1", **BODY}, '"version"'),
+        (UUID, {"model": "half", "instances": ["a"]}, "input 'x'"),
     ],
 )
 async def test_a_job_that_can_not_be_put(

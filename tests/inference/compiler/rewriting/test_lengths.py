@@ -12,7 +12,7 @@ from inference.formats.graph.graphdef import all_nodes
 from inference.formats.graph.session import source_session
 from inference.runtime.guards import CHECK, explain
 from inference.runtime.servable import Servable
-from tests.support.graphs import compile_graph
+from tests.support.graphs import compile_graph, compile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,6 +229,37 @@ def test_a_filter_of_unknown_shape_is_measured_when_it_is_run() -> None:
         run(2, 5)
 
     assert "needs 5 positions" in str(explain(told.value))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't")
+@pytest.mark.parametrize("saved", ["model.keras", "exported"])
+def test_keras_models_of_open_lengths_are_optimised_and_joined(
+    tmp_path: Path, saved: str
+) -> None:
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            layers.Conv2D(4, 3, strides=2, activation="relu"),
+            layers.DepthwiseConv2D(3, strides=2),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2),
+        ]
+    )
+
+    if saved == "exported":
+        model.export(str(tmp_path / saved), verbose=False)
+    else:
+        model.save(tmp_path / saved)
+
+    manifest = compile_path(tmp_path / saved, tmp_path / "artifact").read_manifest()
+    entry = manifest.signatures["serving_default"]
+
+    assert manifest.optimization == "full"
+    assert entry.batchable, entry.batchable_reason
+    assert not any("sample inputs" in note for note in manifest.notes)
 
 
 def test_other_errors_are_not_explained() -> None:
