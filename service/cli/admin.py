@@ -72,8 +72,13 @@ def find_token(file: Path | None) -> str:
     return token
 
 
-def client_command(*, token: bool) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a command of a function that takes a client and the options of a call."""
+def client_command(
+    *, token: bool, prints: bool = True
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command of a function that takes a client and the options of a call.
+
+    A command that `prints` an answer takes `--json`.
+    """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
@@ -84,7 +89,9 @@ def client_command(*, token: bool) -> Callable[[Callable[..., None]], click.Comm
                 found = find_token(token_file) if token else None
                 function(AdminClient(url=server, token=found, timeout=timeout), **rest)
 
-        for option in reversed(OPTIONS[: None if token else -1]):
+        options = [*CALL_OPTIONS, *[JSON_OPTION] * prints, *[TOKEN_OPTION] * token]
+
+        for option in reversed(options):
             run = option(run)
 
         return click.command()(run)
@@ -92,7 +99,7 @@ def client_command(*, token: bool) -> Callable[[Callable[..., None]], click.Comm
     return decorate
 
 
-OPTIONS = (
+CALL_OPTIONS = (
     click.option(
         "--server",
         envvar="TANDEM_SERVER",
@@ -108,13 +115,13 @@ OPTIONS = (
         show_default=True,
         help="Seconds to wait for the answer.",
     ),
-    click.option("--json", "for_machines", is_flag=True, help="Print JSON."),
-    click.option(
-        "--token-file",
-        type=click.Path(path_type=Path),
-        help="A file with the server's token. Without it, "
-        f"{TOKEN_FILE_VARIABLE} names the file, or {TOKEN_VARIABLE} holds the token.",
-    ),
+)
+JSON_OPTION = click.option("--json", "for_machines", is_flag=True, help="Print JSON.")
+TOKEN_OPTION = click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="A file with the server's token. Without it, "
+    f"{TOKEN_FILE_VARIABLE} names the file, or {TOKEN_VARIABLE} holds the token.",
 )
 
 

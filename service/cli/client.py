@@ -1,17 +1,23 @@
-"""A client for the command line: JSON in, JSON out, with time limits."""
+"""A client for the command line: JSON in, JSON or a file out, with time limits."""
 
 from __future__ import annotations
 
 import json
 import ssl
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
 CONNECT_SECONDS = 10.0
 SHOWN_BYTES = 200
+ACCEPTED = 202
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -46,8 +52,39 @@ class AdminClient:
 
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """Return the answer's JSON object. Raise `CallFailed`, `Unreachable`."""
+        content = None if body is None else json.dumps(body).encode()
+
+        with self._exchange(method, path, content=content) as response:
+            return self._read(response.status_code, response.read())
+
+    def download(
+        self, path: str, write: Callable[[bytes], object], *, wait: float
+    ) -> bool:
+        """Give an answer's body to `write`, in pieces; return `False` for a 202.
+
+        The server waits `wait` seconds for what isn't there. Raise as `call` does.
+        """
+        headers = {"Prefer": f"wait={wait:g}", "Accept": "*/*"}
+
+        with self._exchange("GET", path, headers=headers) as response:
+            if response.status_code >= 300:
+                self._read(response.status_code, response.read())
+
+            if response.status_code == ACCEPTED:
+                return False
+
+            for piece in response.iter_bytes():
+                write(piece)
+
+        return True
+
+    @contextmanager
+    def _exchange(
+        self, method: str, path: str, **sent: Any
+    ) -> Iterator[httpx.Response]:
         try:
-            response = self._send(method, path, body)
+            with self._send(method, path, **sent) as response:
+                yield response
         except httpx.TimeoutException:
             raise Unreachable(
                 f"{self.url} gave no answer in time; it may still be working on"
@@ -59,17 +96,21 @@ class AdminClient:
                 "another with --server or TANDEM_SERVER"
             ) from exc
 
-        return self._read(response.status_code, response.content)
-
-    def _send(self, method: str, path: str, body: Any) -> httpx.Response:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AbstractContextManager[httpx.Response]:
         parts = urlsplit(self.url)
         root = parts.path.rstrip("/")
         url = parts._replace(path=f"{root}{path}", query="", fragment="").geturl()
-        return httpx.request(
+        return httpx.stream(
             method,
             url,
-            content=None if body is None else json.dumps(body).encode(),
-            headers=HEADERS,
+            content=content,
+            headers={**HEADERS, **(headers or {})},
             auth=self._authorize,
             timeout=httpx.Timeout(self.timeout, connect=CONNECT_SECONDS),
             # The machine's certificate authorities, not those that httpx brings.

@@ -14,6 +14,7 @@ import click
 from inference import Permissions, Precompilation, precompile
 from service.cli.admin import COMMANDS
 from service.cli.flags import settings_flags
+from service.cli.jobs import jobs
 from service.server.server import CannotListen, run_server
 from service.settings.compiler import CompilerSettings
 from service.settings.settings import (
@@ -37,7 +38,7 @@ def main() -> None:
     """Serve TensorFlow and Keras model files side by side over HTTP."""
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, jobs):
     main.add_command(command)
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from service.jobs.job import Job
 
 
-def jobs_document(jobs: Sequence[Job], limit: int, root: str) -> dict[str, Any]:
+def jobs_document(
+    jobs: Sequence[Job], limit: int, root: str, filters: Mapping[str, str]
+) -> dict[str, Any]:
     """Return a page of jobs; `next` is the URL of the following one, if any."""
-    following = f"{root}/v1/jobs?limit={limit}&before={jobs[-1].id}" if jobs else None
+    more = len(jobs) == limit
+    query = (
+        urlencode({**filters, "limit": limit, "before": jobs[-1].id}) if more else ""
+    )
     return {
         "jobs": [job_document(job, root) for job in jobs],
-        "next": following if len(jobs) == limit else None,
+        "next": f"{root}/v1/jobs?{query}" if more else None,
     }
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from service.jobs.jobs import Jobs
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
+FILTERS = ("status", "model")
 LONGEST_WAIT = 60.0
 MOST_KEY_CHARS = 255
 RETRY_SECONDS = 1
@@ -43,7 +44,8 @@ async def list_jobs() -> Response:
         limit=limit,
         before=request.args.get("before"),
     )
-    return json_response(jobs_document(found, limit, request.script_root))
+    filters = {name: request.args[name] for name in FILTERS if name in request.args}
+    return json_response(jobs_document(found, limit, request.script_root, filters))
 
 
 @bp.get("/<id>")

@@ -43,7 +43,7 @@ def outputs(specs: Mapping[str, TensorSpec]) -> str:
 
 def signature_table(signatures: Iterable[Signature], default: str | None) -> Table:
     """Return a row for each signature: inputs, outputs, and if it batches."""
-    table = _table(SIGNATURE_HEADINGS)
+    table = plain_table(SIGNATURE_HEADINGS)
 
     for signature in signatures:
         mark = "\n(default)" if signature.name == default else ""
@@ -57,7 +57,8 @@ def signature_table(signatures: Iterable[Signature], default: str | None) -> Tab
     return table
 
 
-def _table(headings: Iterable[str]) -> Table:
+def plain_table(headings: Iterable[str]) -> Table:
+    """Return an empty table without lines."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -115,14 +116,18 @@ def _default(spec: TensorSpec) -> str:
 def print_models(models: Iterable[Entry]) -> None:
     """Print a row for each version of `GET /v1/models`, then all errors."""
     models = list(models)
-    terminal = sys.stdout.isatty()
-    console = Console(highlight=False, width=None if terminal else FILE_WIDTH)
     if not models:
-        console.print("There is no model.")
+        Console().print("There is no model.")
         return
 
-    console.print(model_table(models))
+    print_table(model_table(models))
     print_problems(problems(models))
+
+
+def print_table(table: Table) -> None:
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else FILE_WIDTH)
+    console.print(table)
 
 
 def print_problems(lines: Iterable[str]) -> None:
@@ -132,7 +137,7 @@ def print_problems(lines: Iterable[str]) -> None:
 
 
 def model_table(models: Iterable[Entry]) -> Table:
-    table = _table(MODEL_HEADINGS)
+    table = plain_table(MODEL_HEADINGS)
     for model in models:
         for version in model["versions"]:
             table.add_row(Text(printable(model["name"])), *_cells(version))
@@ -176,7 +181,9 @@ def _memory(version: Entry) -> str:
 
 
 def _last_use(moment: str | None) -> str:
-    if moment is None:
-        return "never"
+    return "never" if moment is None else local_time(moment)
 
+
+def local_time(moment: str) -> str:
+    """Return a time of RFC 3339 as the clock on the wall shows it, to the second."""
     return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

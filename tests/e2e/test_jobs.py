@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from tests.e2e.processes import (
     first_answer,
     free_port,
     ready,
+    run_tandem,
     running,
 )
 
@@ -136,3 +138,22 @@ async def test_a_server_that_is_stopped_gives_its_jobs_back(
                 assert await result(client, id) == {
                     "predictions": [FACTOR * float(number)]
                 }
+
+
+async def test_jobs_are_seen_and_fetched_from_the_command_line(
+    models: Path, cache: Path
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    with server(models, cache, port):
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
+            await ready(client)
+            id = await submit(client, 21)
+
+        assert id is not None
+        fetched = run_tandem("jobs", "result", id, "--server", url)
+        listed = run_tandem("jobs", "list", "--status", "succeeded", "--server", url)
+
+    assert json.loads(fetched.stdout) == {"predictions": [42.0]}, fetched.stderr
+    assert id in listed.stdout, listed.stderr

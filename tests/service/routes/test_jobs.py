@@ -291,7 +291,21 @@ async def test_jobs_are_listed_in_pages(tmp_path: Path) -> None:
     ids = [job["id"] for job in first["jobs"] + rest["jobs"]]
     assert len(set(ids)) == 3
     assert rest["next"] is None
+    assert first["next"] == f"/v1/jobs?limit=2&before={ids[1]}"
     assert none == {"jobs": [], "next": None}
+
+
+async def test_the_next_page_has_the_same_filters(tmp_path: Path) -> None:
+    models = FakeModel(), FakeModel(name="other")
+
+    async with serving(tmp_path, *models, runs=False) as client:
+        for name in ("half", "other", "half"):
+            await client.post(f"/v1/models/{name}:predict", json=BODY, headers=ASYNC)
+
+        first = (await client.get("/v1/jobs?model=half&limit=1")).json()
+        rest = (await client.get(first["next"])).json()
+
+    assert [job["model"] for job in first["jobs"] + rest["jobs"]] == ["half", "half"]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=1001", "status=done"])

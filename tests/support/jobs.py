@@ -1,0 +1,42 @@
+"""A server with jobs, whose engine is a fake, for a real uvicorn."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+
+from service.app import create_app
+from service.bridge.bridge import Bridge
+from service.jobs.calls import call
+from service.jobs.jobs import Jobs
+from service.jobs.runner import JobRunner, RunnerConfig
+from service.jobs.sqlite import SqliteStore
+from service.settings.settings import load_settings
+from tests.support.fakes import FakeEngine, FakeModel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+def make_job_app(folder: Path, *models: FakeModel, runs: bool = True) -> Bridge:
+    """Return an application that keeps jobs in `folder`; without `runs` they queue."""
+    engine = FakeEngine(*(models or (FakeModel(),)))
+    jobs = Jobs(partial(SqliteStore, folder))
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with jobs, anyio.create_task_group() as tasks:
+            if runs:
+                tasks.start_soon(runner.run)
+
+            yield
+            tasks.cancel_scope.cancel()
+
+    bridge = Bridge(create_app(engine, load_settings(models="/"), None, jobs), lifespan)
+    config = RunnerConfig(concurrency=1, poll_seconds=0.01)
+    runner = JobRunner(jobs, partial(call, bridge), lambda: [], config)
+    return bridge
