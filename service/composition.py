@@ -28,6 +28,7 @@ from service.jobs.calls import call
 from service.jobs.jobs import Jobs, JobsConfig
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import Bounds, SqliteStore
+from service.routes.job_events import JobEvents
 from service.settings.settings import default_data_dir, find_misspelt
 from service.telemetry.logs import configure_logging
 from service.terminal.screen import is_wanted, show
@@ -49,7 +50,7 @@ SWITCH_SECONDS = 0.0005
 FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 
 
-def compose(settings: Settings) -> Bridge:
+def compose(settings: Settings) -> JobEvents:
     """Return the ASGI application of one server process; it runs the engine."""
     configure_logging(settings.log_format, settings.log_level)
     keep_freed_memory()
@@ -78,7 +79,7 @@ def compose(settings: Settings) -> Bridge:
         partial(busy_models, engine),
         RunnerConfig(concurrency=settings.job_concurrency),
     )
-    return bridge
+    return JobEvents(bridge, jobs)
 
 
 def open_store(settings: Settings) -> SqliteStore:

@@ -49,6 +49,7 @@ def job_document(job: Job, root: str) -> dict[str, Any]:
         "urls": {
             "self": place,
             "result": f"{place}/result",
+            "events": f"{place}/events",
             "cancel": f"{place}/cancel",
         },
     }

@@ -14,6 +14,7 @@ from inference import ModelSpec
 from service.codecs.jobs import job_document, jobs_document
 from service.jobs.job import JobRequest, JobStatus, Submission
 from service.prediction import check
+from service.routes.job_events import EVENT_STREAM, revision
 from service.web.context import current_request, current_serving
 from service.web.json_body import JSON, read_json_body
 from service.web.prefer import wait_seconds
@@ -90,6 +91,27 @@ async def show_result(id: str) -> Response:
         job = await jobs.wait_until_ended(job, min(wait, LONGEST_WAIT))
 
     return await result_response(jobs, job)
+
+
+@bp.get("/<id>/events")
+async def show_events(id: str) -> Response:
+    """Answer with the head of a stream; `JobEvents` sends the events themselves."""
+    this = current_request()
+    job = await (await current_jobs().store()).get(id)
+    response = encoded_json_response(b"")
+    response.content_type = EVENT_STREAM
+    response.headers["Cache-Control"] = "no-store"
+    # nginx would keep the events until its buffer is full.
+    response.headers["X-Accel-Buffering"] = "no"
+
+    if (
+        job.status.ended
+        and revision(this.headers.get("Last-Event-ID", "")) >= job.revision
+    ):
+        # Nothing more will happen: this keeps a browser from coming again.
+        response.status_code = 204
+
+    return response
 
 
 @bp.post("/<id>/cancel")

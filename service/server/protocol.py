@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from inference import Overloaded
 
+STOPPING = "tandem.stopping"
+"""Key in the scope of a request that runs while the server is to stop."""
+
 PROBES = frozenset({b"/livez", b"/readyz"})
 
 
@@ -106,6 +109,13 @@ class JsonErrorProtocol(HttpToolsProtocol):
 
         if self.cycle is REFUSED:
             self._end_refused()
+
+    def shutdown(self) -> None:
+        # uvicorn waits for all requests: one that could go on for hours looks for this.
+        if not self._is_idle():
+            cast("dict[str, Any]", self.cycle.scope)[STOPPING] = True
+
+        super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         status = HTTPStatus.BAD_REQUEST

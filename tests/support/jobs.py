@@ -14,6 +14,7 @@ from service.jobs.calls import call
 from service.jobs.jobs import Jobs
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
+from service.routes.job_events import COMMENT_SECONDS, JobEvents
 from service.settings.settings import load_settings
 from tests.support.fakes import FakeEngine, FakeModel
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def make_job_app(folder: Path, *models: FakeModel, runs: bool = True) -> Bridge:
+def make_job_app(
+    folder: Path,
+    *models: FakeModel,
+    runs: bool = True,
+    comment_seconds: float = COMMENT_SECONDS,
+) -> JobEvents:
     """Return an application that keeps jobs in `folder`; without `runs` they queue."""
     engine = FakeEngine(*(models or (FakeModel(),)))
     jobs = Jobs(partial(SqliteStore, folder))
@@ -39,4 +45,4 @@ def make_job_app(folder: Path, *models: FakeModel, runs: bool = True) -> Bridge:
     bridge = Bridge(create_app(engine, load_settings(models="/"), None, jobs), lifespan)
     config = RunnerConfig(concurrency=1, poll_seconds=0.01)
     runner = JobRunner(jobs, partial(call, bridge), lambda: [], config)
-    return bridge
+    return JobEvents(bridge, jobs, comment_seconds=comment_seconds)
