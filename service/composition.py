@@ -24,10 +24,11 @@ from inference import (
 from service.app import create_app
 from service.bridge.bridge import Bridge
 from service.decoding.pool import DecoderPool
+from service.jobs.bounds import Bounds
 from service.jobs.calls import call
 from service.jobs.jobs import Jobs, JobsConfig
 from service.jobs.runner import JobRunner, RunnerConfig
-from service.jobs.sqlite import Bounds, SqliteStore
+from service.jobs.sqlite import SqliteStore
 from service.routes.job_events import JobEvents
 from service.settings.settings import default_data_dir, find_misspelt
 from service.telemetry.logs import configure_logging
@@ -35,7 +36,9 @@ from service.terminal.screen import is_wanted, show
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
+    from service.jobs.store import JobStore
     from service.settings.settings import Settings
 
 log = structlog.get_logger("tandem.settings")
@@ -82,10 +85,16 @@ def compose(settings: Settings) -> JobEvents:
     return JobEvents(bridge, jobs)
 
 
-def open_store(settings: Settings) -> SqliteStore:
+def open_store(settings: Settings) -> AbstractAsyncContextManager[JobStore]:
     bounds = Bounds(jobs=settings.max_jobs, nbytes=settings.max_jobs_bytes)
-    folder = settings.data_dir or default_data_dir(settings.models)
-    return SqliteStore(folder, bounds)
+
+    if settings.redis is not None:
+        # Its package is an extra of ours.
+        from service.jobs.redis import RedisStore
+
+        return RedisStore(settings.redis, bounds)
+
+    return SqliteStore(settings.data_dir or default_data_dir(settings.models), bounds)
 
 
 def jobs_config(settings: Settings) -> JobsConfig:

@@ -7,7 +7,7 @@ import os
 import socket
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
@@ -64,6 +64,7 @@ class JobRunner:
         self._call = call
         self._busy = busy
         self._config = config or RunnerConfig()
+        self._away = False
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
 
     async def run(self) -> None:
@@ -78,14 +79,24 @@ class JobRunner:
         while True:
             try:
                 pause = await self._run_one()
+                self._note(None)
             except StoreUnavailable as exc:
-                log.warning("job store unavailable", reason=str(exc))
+                self._note(exc)
                 pause = self._config.poll_seconds
 
             if pause is None:
                 await self._jobs.wait_for_work(self._config.poll_seconds)
             elif pause:
                 await anyio.sleep(pause)
+
+    def _note(self, reason: StoreUnavailable | None) -> None:
+        """Log that the store is away, or there again, once each."""
+        if reason is not None and not self._away:
+            log.warning("job store unavailable", reason=str(reason))
+        elif reason is None and self._away:
+            log.info("job store available")
+
+        self._away = reason is not None
 
     async def _run_one(self) -> float | None:
         """Run a job; return the seconds to pause, `None` if there was no job."""
@@ -102,6 +113,9 @@ class JobRunner:
 
         try:
             request = await store.request(claim.job.id)
+        except StoreUnavailable:
+            await self._insist(claim, partial(store.give_back, claim))
+            return 0.0
         except JobError:
             # It was deleted just now.
             return 0.0
@@ -118,12 +132,24 @@ class JobRunner:
             return 0.0
 
         if result.status in TRY_LATER:
-            await store.give_back(claim)
+            await self._insist(claim, partial(store.give_back, claim))
             return _pause(result)
 
-        await store.complete(claim, result, error=_error(result))
+        complete = partial(store.complete, claim, result, error=_error(result))
+        await self._insist(claim, complete)
         self._jobs.announce(claim.job.id)
         return 0.0
+
+    async def _insist(self, claim: Claim, note: Callable[[], Awaitable[Any]]) -> None:
+        """Tell the store, again and again while it is away and the lease lasts."""
+        with anyio.move_on_after(claim.lease_seconds):
+            while True:
+                try:
+                    await note()
+                    return
+                except StoreUnavailable as exc:
+                    log.warning("job not ended", job=claim.job.id, reason=str(exc))
+                    await anyio.sleep(self._config.poll_seconds)
 
     async def _called(self, claim: Claim, request: JobRequest) -> JobResult | None:
         """Make the call while the lease is renewed; `None` if the claim is lost."""
@@ -155,7 +181,7 @@ class JobRunner:
             try:
                 await (await self._jobs.store()).purge()
             except StoreUnavailable as exc:
-                log.warning("job store unavailable", reason=str(exc))
+                self._note(exc)
 
             await anyio.sleep(_PURGE_SECONDS)
 

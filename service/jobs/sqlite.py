@@ -10,7 +10,6 @@ import json
 import sqlite3
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from service.jobs.blobs import INLINE_BYTES, Blobs
+from service.jobs.bounds import POISONED, REMEMBERED_SECONDS, TOO_LATE, Bounds
 from service.jobs.job import (
     Claim,
     Job,
@@ -30,7 +30,6 @@ from service.jobs.store import (
     JobConflict,
     JobExpired,
     JobNotFound,
-    JobsFull,
     StoreUnavailable,
 )
 
@@ -82,9 +81,6 @@ STRICT;
 BUSY_SECONDS = 10.0
 """How long a transaction waits for another process'."""
 
-REMEMBERED_SECONDS = 24 * 3600.0
-"""How long an expired job is told from one that never was."""
-
 ORPHAN_SECONDS = 3600.0
 """The age of a file without a job that is removed: a younger one may get its job."""
 
@@ -93,15 +89,6 @@ _RUNNABLE = (
     (JobStatus.RUNNING, "leased_until < :now"),
     (JobStatus.QUEUED, "queued_until >= :now"),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What the store takes: unfinished jobs, bytes of bodies and results, attempts."""
-
-    jobs: int = 10_000
-    nbytes: int = 4 * 1024**3
-    attempts: int = 3
 
 
 class SqliteStore:
@@ -327,16 +314,7 @@ class SqliteStore:
         )
         ((stored,),) = self._all("SELECT coalesce(sum(bytes), 0) FROM jobs")
 
-        if jobs >= self._bounds.jobs:
-            raise JobsFull(
-                f"{jobs} jobs are unfinished, and --max-jobs allows no more."
-            )
-
-        if stored + nbytes > self._bounds.nbytes:
-            raise JobsFull(
-                f"The jobs' bodies and results take {stored} bytes; with {nbytes} more "
-                f"they would be over --max-jobs-bytes ({self._bounds.nbytes})."
-            )
+        self._bounds.check(jobs=jobs, stored=stored, nbytes=nbytes)
 
     def _row(self, id: str) -> sqlite3.Row:
         found = self._all("SELECT * FROM jobs WHERE id = :id", id=id)
@@ -392,7 +370,7 @@ class SqliteStore:
             row = self._next(now, skip)
 
             while row is not None and row["attempts"] >= self._bounds.attempts:
-                poisoned = _poisoned(row["attempts"])
+                poisoned = POISONED % row["attempts"]
                 self._end(database, row["id"], JobStatus.FAILED, poisoned)
                 row = self._next(now, skip)
 
@@ -522,7 +500,7 @@ class SqliteStore:
             )
 
             for row in late:
-                self._end(database, row["id"], JobStatus.FAILED, _TOO_LATE)
+                self._end(database, row["id"], JobStatus.FAILED, TOO_LATE)
 
             over = self._all("SELECT id FROM jobs WHERE expires_at <= :now", now=now)
             database.executemany(
@@ -534,16 +512,6 @@ class SqliteStore:
             kept = {row["id"] for row in self._all("SELECT id FROM jobs")}
 
         self._blobs.remove_others(kept, older_seconds=ORPHAN_SECONDS)
-
-
-_TOO_LATE = "No server had time for it before its time in the queue was over."
-
-
-def _poisoned(attempts: int) -> str:
-    return (
-        f"The server ended {attempts} times while it ran this job, which isn't tried "
-        "again."
-    )
 
 
 def _is_over(row: sqlite3.Row, now: float) -> bool:

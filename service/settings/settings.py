@@ -29,6 +29,7 @@ from pydantic_settings import (
 from service.settings.compiler import PREFIX, CompilerSettings
 from service.settings.values import (
     byte_size,
+    check_redis,
     existing_path,
     folder_path,
     token_file,
@@ -124,6 +125,11 @@ class Settings(CompilerSettings):
         default=None,
         description="The folder of jobs: asynchronous predictions and their results.",
     )
+    redis: str | None = Field(
+        default=None,
+        description="The URL of a Redis that keeps the jobs of several servers: "
+        "redis://HOST:PORT/DATABASE.",
+    )
     job_concurrency: int = Field(
         default=1, ge=0, description="Jobs that a process runs at a time; 0 runs none."
     )
@@ -207,6 +213,14 @@ class Settings(CompilerSettings):
         description="Show the models and how to call them at start; by default on a "
         "terminal.",
     )
+
+    @model_validator(mode="after")
+    def _redis_can_be_used(self) -> Self:
+        # Not the field's own check: its error would show the URL, with its password.
+        if self.redis is not None:
+            check_redis(self.redis)
+
+        return self
 
     @model_validator(mode="after")
     def _one_process_has_admin_calls(self) -> Self:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from service.auth.token import read_token
+
+REDIS_SCHEMES = {"redis", "rediss", "unix"}
 
 
 def existing_path(path: Path) -> Path:
@@ -36,6 +40,22 @@ def token_file(path: Path) -> Path:
     path = Path(os.path.abspath(path.expanduser()))
     read_token(path)
     return path
+
+
+def check_redis(url: str) -> None:
+    """Raise `ValueError`, without the URL: a password may be in it."""
+    parts = urlsplit(url)
+    if not (parts.scheme in REDIS_SCHEMES and (parts.hostname or parts.path)):
+        raise ValueError(
+            "--redis or TANDEM_REDIS must be a URL such as redis://HOST:6379/0, "
+            "rediss:// for TLS, or unix:///run/redis.sock"
+        )
+
+    if find_spec("redis") is None:
+        raise ValueError(
+            "--redis needs a package that isn't installed: "
+            "pip install 'tandem-serving[redis]'"
+        )
 
 
 def unless_auto(value: object) -> object:

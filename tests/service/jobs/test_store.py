@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import pytest
 
+from service.jobs.bounds import Bounds
 from service.jobs.job import JobRequest, JobResult, JobStatus, Submission
-from service.jobs.sqlite import Bounds, SqliteStore
+from service.jobs.redis import RedisStore
+from service.jobs.sqlite import SqliteStore
 from service.jobs.store import JobConflict, JobExpired, JobNotFound, JobsFull
 
 if TYPE_CHECKING:
@@ -56,9 +58,24 @@ class SqlitePlace:
         return SqliteStore(self._folder, Bounds(**bounds), self.clock)
 
 
-@pytest.fixture(params=["sqlite"])
+class RedisPlace:
+    """Keys of its own in a Redis that all tests share."""
+
+    def __init__(self, url: str) -> None:
+        self.clock = Clock()
+        self._url = url
+        self._prefix = f"test-{uuid.uuid4()}"
+
+    def open(self, **bounds: int) -> AbstractAsyncContextManager[JobStore]:
+        return RedisStore(self._url, Bounds(**bounds), self.clock, prefix=self._prefix)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return {"sqlite": SqlitePlace}[request.param](tmp_path / "jobs")
+    if request.param == "sqlite":
+        return SqlitePlace(tmp_path / "jobs")
+
+    return RedisPlace(request.getfixturevalue("redis").url)
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import pytest
 
 from service.app import create_app
 from service.bridge.bridge import Bridge
+from service.jobs.bounds import Bounds
 from service.jobs.calls import call
 from service.jobs.jobs import Jobs
 from service.jobs.runner import JobRunner, RunnerConfig
-from service.jobs.sqlite import Bounds, SqliteStore
+from service.jobs.sqlite import SqliteStore
 from service.settings.settings import load_settings
 from tests.support.fakes import FakeEngine, FakeModel
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +313,27 @@ def test_misspelt_variables_are_found() -> None:
         "TANDEM_MEMORY_BUGDET": "TANDEM_MEMORY_BUDGET",
         "TANDEM_PRT": "TANDEM_PORT",
     }
+
+
+@pytest.mark.parametrize(
+    "url", ["redis.example:6379", "http://me:secret@h", "redis://"]
+)
+def test_redis_is_named_by_its_url(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match=r"URL such as redis://HOST:6379") as caught:
+        load_settings(models=tmp_path, redis=url)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_redis_needs_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "redis://me:secret@127.0.0.1:6379/0"
+    assert load_settings(models=tmp_path, redis=url).redis == url
+    # As where it isn't installed.
+    monkeypatch.setitem(sys.modules, "redis", None)
+
+    with pytest.raises(SettingsError, match=r"pip install .*\[redis\]") as caught:
+        load_settings(models=tmp_path, redis=url)
+
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,314 @@
+"""Jobs in Redis, shared by all servers that reach it.
+
+Each verb is one call of the script `verbs.lua`, and so one transaction. Queued work is
+a stream with a consumer group. When a lease ends is kept beside it, by Redis' clock:
+`XAUTOCLAIM` goes by how long the server that looks would wait, not by what the one that
+runs the job was given.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import anyio
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import RedisError
+
+from service.jobs.bounds import POISONED, REMEMBERED_SECONDS, TOO_LATE, Bounds
+from service.jobs.job import (
+    Claim,
+    Job,
+    JobRequest,
+    JobResult,
+    JobStatus,
+    Progress,
+)
+from service.jobs.store import (
+    JobConflict,
+    JobExpired,
+    JobNotFound,
+    StoreUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from redis.commands.core import AsyncScript
+
+    from service.jobs.job import Submission
+
+    Value = str | bytes | float
+
+ANSWER_SECONDS = 0.2
+"""How long Redis may take to say that it is there."""
+
+TRANSFER_SECONDS = 20.0
+"""How long one write or read may take, of the largest body too. Nothing blocks."""
+
+GONE_SECONDS = 3600.0
+"""How long a server was silent that is no longer known in the group."""
+
+CONNECTIONS = 32
+PREFIX = "tandem"
+
+
+class RedisStore:
+    """A `JobStore` in a Redis database of version 7 or newer.
+
+    Use it as a context manager; it connects when it is asked something, and again after
+    Redis was away. `clock` gives seconds since 1970, by default it is that of Redis.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] | None = None,
+        *,
+        prefix: str = PREFIX,
+    ) -> None:
+        self._url = url
+        self._bounds = bounds or Bounds()
+        self._clock = clock
+        self._prefix = prefix
+
+    async def __aenter__(self) -> RedisStore:
+        self._pool = BlockingConnectionPool.from_url(
+            self._url,
+            max_connections=CONNECTIONS,
+            socket_connect_timeout=ANSWER_SECONDS,
+            socket_timeout=TRANSFER_SECONDS,
+            # A client's own retries would keep the caller waiting.
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._client = Redis.from_pool(self._pool)
+        script = files("service.jobs").joinpath("verbs.lua").read_text("utf-8")
+        self._script: AsyncScript = self._client.register_script(script)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._client.aclose()
+
+    async def submit(self, submission: Submission) -> Job:
+        bounds, body = self._bounds, submission.request.body
+        kind, *rest = await self._call(
+            "submit", body, bounds.jobs, bounds.nbytes, *_fields(submission)
+        )
+
+        if kind == b"conflict":
+            raise JobConflict(
+                "A job with this id or Idempotency-Key has another content. Send what "
+                "was sent before, or choose a new id or key."
+            )
+
+        if kind == b"full":
+            jobs, stored = rest
+            bounds.check(jobs=jobs, stored=stored, nbytes=len(body))
+
+        return _job(_table(rest[0]))
+
+    async def get(self, id: str) -> Job:
+        table, *_ = await self._found("get", id)
+        return _job(table)
+
+    async def request(self, id: str) -> JobRequest:
+        table, body = await self._found("read", id, "body")
+
+        if body is None:
+            raise JobExpired(f"The job '{id}' has ended; its body is gone.")
+
+        return JobRequest(
+            path=table["path"], headers=json.loads(table["headers"]), body=body
+        )
+
+    async def result(self, id: str) -> JobResult | None:
+        table, body = await self._found("read", id, "result")
+
+        if body is None:
+            return None
+
+        return JobResult(
+            status=int(table["result_status"]),
+            headers=json.loads(table["result_headers"]),
+            body=body,
+        )
+
+    async def page(
+        self,
+        *,
+        status: JobStatus | None = None,
+        model: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> Sequence[Job]:
+        index = "jobs" if status is None else f"status:{status}"
+        after = () if before is None else (before,)
+        found = await self._call("page", index, model or "", limit, *after)
+        return [_job(_table(flat)) for flat in found]
+
+    async def claim(
+        self, worker: str, *, lease_seconds: float, skip: Sequence[str] = ()
+    ) -> Claim | None:
+        kind, *rest = await self._call(
+            "claim", worker, lease_seconds, self._bounds.attempts, POISONED, *skip
+        )
+
+        if kind == b"none":
+            return None
+
+        job = _job(_table(rest[0]))
+        return Claim(job=job, attempt=job.attempts, lease_seconds=lease_seconds)
+
+    async def renew(self, claim: Claim) -> bool:
+        return await self._change("renew", claim, claim.lease_seconds)
+
+    async def advance(self, claim: Claim, done: int) -> bool:
+        return await self._change("advance", claim, done)
+
+    async def complete(
+        self, claim: Claim, result: JobResult, *, error: str | None = None
+    ) -> bool:
+        status = JobStatus.SUCCEEDED if error is None else JobStatus.FAILED
+        fields: dict[str, str | float | None] = {
+            "result_status": result.status,
+            "result_headers": json.dumps(dict(result.headers)),
+            "error": error,
+        }
+        return await self._change(
+            "complete", claim, status, result.body, *_flat(fields)
+        )
+
+    async def give_back(self, claim: Claim) -> None:
+        await self._change("give_back", claim)
+
+    async def cancel(self, id: str) -> Job:
+        table, *_ = await self._found("cancel", id)
+        return _job(table)
+
+    async def delete(self, id: str) -> None:
+        await self._found("delete", id)
+
+    async def counts(self) -> Mapping[JobStatus, int]:
+        counts = await self._call("count", *JobStatus)
+        return dict(zip(JobStatus, counts, strict=True))
+
+    async def oldest_queued(self) -> float | None:
+        oldest = await self._call("oldest")
+        return None if oldest is None else float(oldest)
+
+    async def purge(self) -> None:
+        # Some at a time: nobody else is served meanwhile.
+        while await self._call("purge", TOO_LATE, REMEMBERED_SECONDS):
+            pass
+
+        await self._call("sweep", GONE_SECONDS)
+
+    async def _change(
+        self, verb: str, claim: Claim, *args: str | bytes | float
+    ) -> bool:
+        held = await self._call(verb, claim.job.id, claim.attempt, *args)
+        return bool(held)
+
+    async def _found(self, verb: str, id: str, *args: str) -> tuple[Any, ...]:
+        """Return the job's table, and what else the verb gives. Raise as `get` does."""
+        kind, *rest = await self._call(verb, id, *args)
+
+        if kind == b"unknown":
+            raise JobNotFound(f"There is no job '{id}'.")
+
+        if kind == b"expired":
+            raise JobExpired(f"The job '{id}' has expired; its result is gone.")
+
+        return (_table(rest[0]), *rest[1:]) if rest else ()
+
+    async def _call(self, verb: str, *args: Value) -> Any:
+        """Run a verb of the script. Raise `StoreUnavailable`."""
+        now = "" if self._clock is None else self._clock()
+
+        try:
+            # Asked first: a body may take longer than a client is to wait for a 503.
+            with anyio.fail_after(ANSWER_SECONDS):
+                await self._ping()
+
+            return await self._script(keys=[self._prefix], args=[verb, now, *args])
+        except (RedisError, OSError) as exc:
+            reason = str(exc).rstrip(".") or "it does not answer"
+            raise StoreUnavailable(
+                f"The job store at {place(self._url)} can't be used: {reason}. Start "
+                "it, or correct --redis."
+            ) from exc
+
+    async def _ping(self) -> None:
+        try:
+            await self._client.ping()
+        except Disconnected:
+            # It may have been restarted: then the other connections are dead as well.
+            await self._pool.disconnect(inuse_connections=False)
+            await self._client.ping()
+
+
+def place(url: str) -> str:
+    """Return a URL without its user and password, for logs and clients."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
+def _fields(submission: Submission) -> list[str]:
+    request = submission.request
+    return _flat(
+        {
+            "id": submission.id,
+            "key": submission.key,
+            "digest": submission.digest,
+            "model": submission.model,
+            "version": submission.version,
+            "signature": submission.signature,
+            "path": request.path,
+            "headers": json.dumps(dict(request.headers)),
+            "total": submission.total,
+            "unit": submission.unit,
+            "queue_seconds": submission.queue_seconds,
+            "result_seconds": submission.result_seconds,
+        }
+    )
+
+
+def _flat(fields: Mapping[str, str | float | None]) -> list[str]:
+    """Return names and values in turn, as Redis takes a hash; `None` is left out."""
+    given = [(name, str(value)) for name, value in fields.items() if value is not None]
+    return [text for pair in given for text in pair]
+
+
+def _table(flat: Sequence[bytes]) -> dict[str, str]:
+    texts = iter([each.decode() for each in flat])
+    return dict(zip(texts, texts, strict=True))
+
+
+def _job(table: Mapping[str, str]) -> Job:
+    def moment(name: str) -> float | None:
+        return float(table[name]) if name in table else None
+
+    return Job(
+        id=table["id"],
+        model=table["model"],
+        version=int(table["version"]) if "version" in table else None,
+        signature=table.get("signature"),
+        status=JobStatus(table["status"]),
+        progress=Progress(
+            done=int(table["done"]), total=int(table["total"]), unit=table["unit"]
+        ),
+        created_at=float(table["created_at"]),
+        started_at=moment("started_at"),
+        completed_at=moment("completed_at"),
+        expires_at=moment("expires_at"),
+        attempts=int(table["attempts"]),
+        error=table.get("error"),
+        revision=int(table["revision"]),
+    )

@@ -1,0 +1,203 @@
+"""Servers that share their jobs through Redis, and what ends one of them."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from tests.e2e.processes import PATIENCE_SECONDS, TANDEM, free_port, ready, running
+from tests.support.redis_servers import running_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.processes import Server
+    from tests.support.redis_servers import RedisServer
+
+PREDICT = "/v1/models/double:predict"
+FACTOR = 2
+JOBS = 200
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with running_redis(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def models(stock: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(stock / "two.pb", folder / "double.pb")
+    return folder
+
+
+@contextmanager
+def server(models: Path, cache: Path, redis: RedisServer) -> Iterator[Server]:
+    port = free_port()
+    command = [
+        *(*TANDEM, "serve", str(models), "--port", str(port), "--no-screen"),
+        *("--cache-dir", str(cache), "--redis", redis.url),
+    ]
+
+    with running(command, port, models.parent / f"{port}.log") as started:
+        yield started
+
+
+def client_of(server: Server) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=server.url, timeout=PATIENCE_SECONDS)
+
+
+async def submit(client: httpx.AsyncClient, number: int) -> httpx.Response:
+    return await client.post(
+        PREDICT,
+        json={"instances": [float(number)]},
+        headers={"Prefer": "respond-async", "Idempotency-Key": f"job {number}"},
+    )
+
+
+async def check_results(client: httpx.AsyncClient, accepted: dict[int, str]) -> None:
+    for number, id in accepted.items():
+        response = await client.get(
+            f"/v1/jobs/{id}/result", headers={"Prefer": "wait=60"}
+        )
+        assert response.status_code == 200, response.text
+        assert response.json() == {"predictions": [FACTOR * float(number)]}
+
+
+async def kill_at_work(redis: Redis, server: Server) -> None:
+    """Kill a server for good while it runs a job."""
+    while True:
+        server.process.send_signal(signal.SIGSTOP)
+
+        if await held(redis, server):
+            server.process.kill()
+            server.process.wait()
+            return
+
+        server.process.send_signal(signal.SIGCONT)
+        await anyio.sleep(0.01)
+
+
+async def held(redis: Redis, server: Server) -> int:
+    """Return how many jobs a server has claimed and not ended."""
+    consumers = await redis.xinfo_consumers("tandem:queue", "servers")
+    own = f":{server.process.pid}".encode()
+    return sum(each["pending"] for each in consumers if each["name"].endswith(own))
+
+
+async def test_another_server_finishes_the_jobs_of_one_that_was_killed(
+    models: Path, cache: Path, redis: RedisServer
+) -> None:
+    accepted: dict[int, str] = {}
+    many = anyio.Event()
+
+    async def submit_all(first: int, *clients: httpx.AsyncClient) -> None:
+        for number in range(first, JOBS, 2):
+            accepted[number] = await submit_to_any(number, *clients)
+
+            if len(accepted) >= JOBS // 4:
+                many.set()
+
+    with server(models, cache, redis) as dead, server(models, cache, redis) as alive:
+        async with client_of(dead) as one, client_of(alive) as other:
+            await ready(one)
+            await ready(other)
+
+            async with (
+                anyio.create_task_group() as tasks,
+                Redis.from_url(redis.url) as looking,
+            ):
+                tasks.start_soon(submit_all, 0, one, other)
+                tasks.start_soon(submit_all, 1, other)
+                await many.wait()
+                await kill_at_work(looking, dead)
+
+            await check_results(other, accepted)
+            answer = await other.get("/v1/jobs?status=succeeded&limit=1000")
+            jobs = answer.json()["jobs"]
+            assert len(jobs) == len(accepted) == JOBS
+            assert {job["id"] for job in jobs} == set(accepted.values())
+            assert max(job["attempts"] for job in jobs) == 2
+
+
+async def submit_to_any(number: int, *clients: httpx.AsyncClient) -> str:
+    """Submit a job to the first server that lives, as a load balancer does."""
+    for client in clients:
+        try:
+            response = await submit(client, number)
+        except httpx.TransportError:
+            continue
+
+        assert response.status_code == 202, response.text
+        id: str = response.json()["id"]
+        return id
+
+    pytest.fail("no server lives")
+
+
+async def test_redis_may_be_away_while_jobs_are_submitted(
+    models: Path, cache: Path, redis: RedisServer
+) -> None:
+    accepted: dict[int, str] = {}
+    many, refused, back = anyio.Event(), anyio.Event(), anyio.Event()
+    sync_calls = 0
+
+    async def submit_all(client: httpx.AsyncClient, first: int) -> None:
+        for number in range(first, JOBS, 4):
+            while (response := await submit(client, number)).status_code == 503:
+                assert response.headers["Retry-After"]
+                refused.set()
+                await back.wait()
+
+            assert response.status_code == 202, response.text
+            accepted[number] = response.json()["id"]
+
+            if len(accepted) >= JOBS // 4:
+                many.set()
+
+    async def call_on(client: httpx.AsyncClient) -> None:
+        nonlocal sync_calls
+
+        while True:
+            response = await client.post(PREDICT, json={"instances": [4.0]})
+            assert response.status_code == 200, response.text
+            assert response.json() == {"predictions": [8.0]}
+            sync_calls += 1
+
+    with server(models, cache, redis) as one:
+        async with client_of(one) as client, anyio.create_task_group() as calls:
+            await ready(client)
+            calls.start_soon(call_on, client)
+
+            async with anyio.create_task_group() as tasks:
+                for first in range(4):
+                    tasks.start_soon(submit_all, client, first)
+
+                await many.wait()
+                redis.kill()
+                await refused.wait()
+                before = sync_calls
+
+                while sync_calls < before + 20:
+                    await anyio.sleep(0.01)
+
+                assert (await submit(client, JOBS)).status_code == 503
+                await anyio.to_thread.run_sync(redis.start)
+                back.set()
+
+            await check_results(client, accepted)
+            assert len(set(accepted.values())) == JOBS
+            calls.cancel_scope.cancel()
