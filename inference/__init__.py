@@ -30,6 +30,7 @@ from inference.inputs.composites import (
     put_together,
     whole_shape,
 )
+from inference.inputs.selection import select_outputs
 from inference.limits import Batching, Limits
 from inference.permissions import Permissions
 from inference.repository.sidecar import LABEL, VersionNumber
@@ -105,6 +106,7 @@ __all__ = [
     "keep_freed_memory",
     "precompile",
     "put_together",
+    "select_outputs",
     "show_bytes",
     "show_shape",
     "whole_shape",

@@ -79,7 +79,8 @@ class TensorSpec:
 
     `name` is the client's name, `tensor` the graph's (`"x:0"`). `dtype` is TensorFlow's
     (`"float32"`, `"bfloat16"`, `"string"`). `default` is the value of an optional
-    input; a required one has none. `part` is its role in a ragged or sparse tensor.
+    input; a required one has none. `part` is its role in a ragged or sparse tensor. An
+    output `on_request` is computed only for a request that names it.
     """
 
     name: str
@@ -88,6 +89,7 @@ class TensorSpec:
     shape: Shape
     default: Array | None = None
     part: Part | None = None
+    on_request: bool = False
 
     @property
     def required(self) -> bool:
@@ -112,8 +114,10 @@ class Signature:
 
     `batchable` says that rows of several requests may be joined along dimension 0;
     `batchable_reason` says why not. `sample` is `None` if the model took no generated
-    inputs. `takes_parts` and `gives_parts` say that an input or output is ragged or
-    sparse.
+    inputs. A request that names an output of `alone` isn't joined with others.
+
+    `usual` are the outputs of a request that names none. `takes_parts` and
+    `gives_parts` say that an input or output is ragged or sparse.
     """
 
     name: str
@@ -122,11 +126,15 @@ class Signature:
     batchable: bool = False
     batchable_reason: str = "not tried"
     sample: Sample | None = None
+    alone: tuple[str, ...] = ()
+    usual: tuple[str, ...] = field(init=False, repr=False, compare=False)
     takes_parts: bool = field(init=False, repr=False, compare=False)
     gives_parts: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Needed at each call, so computed once.
+        usual = tuple(k for k, spec in self.outputs.items() if not spec.on_request)
+        object.__setattr__(self, "usual", usual)
         object.__setattr__(self, "takes_parts", _in_parts(self.inputs))
         object.__setattr__(self, "gives_parts", _in_parts(self.outputs))
 
@@ -204,8 +212,9 @@ class PredictRequest:
 
     A value is an array of the signature's dtype, or nested lists with `bool`, `int`,
     `float`, `str` or `bytes` at the leaves, or `Numbers`. The only key may be
-    `UNNAMED`. `outputs` selects outputs; `None` asks for all. `signature` `None` is the
-    model's default. `timeout` is in seconds, at most and by default the model's.
+    `UNNAMED`. `outputs` selects outputs; `None` asks for the usual ones. `signature`
+    `None` is the model's default. `timeout` is in seconds, at most and by default the
+    model's.
     """
 
     model: ModelSpec

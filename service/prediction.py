@@ -18,6 +18,7 @@ from inference import (
     UnknownSignature,
     bind,
     put_together,
+    select_outputs,
 )
 from service.codecs.json.numbers import Irregular
 from service.codecs.tfserving.request import decode, decode_regular
@@ -65,6 +66,7 @@ async def predict(
         model=model,
         inputs=call.inputs,
         signature=call.signature,
+        outputs=call.options.outputs,
         timeout=None if wait is None else ends - anyio.current_time(),
     )
     result = await engine.predict(request)
@@ -98,7 +100,9 @@ async def check(
             f"{', '.join(sorted(status.signatures))}."
         )
 
-    bind(status.signatures[name], call.inputs)
+    signature = status.signatures[name]
+    bind(signature, call.inputs)
+    select_outputs(signature, call.options.outputs)
     return name
 
 

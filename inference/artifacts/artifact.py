@@ -64,6 +64,7 @@ class TensorEntry(_Value):
     # Not numbers: JSON has no infinities, complex numbers or small floats.
     default: Any = None
     part: PartEntry | None = None
+    on_request: bool = False
 
 
 class SampleEntry(_Value):
@@ -80,6 +81,7 @@ class SignatureEntry(_Value):
     batchable: bool
     batchable_reason: str
     sample: SampleEntry | None
+    alone: tuple[str, ...] = ()
 
 
 class Manifest(_Value):
@@ -88,8 +90,9 @@ class Manifest(_Value):
     `left_out` are signatures of the source that can't be served, with the reason: the
     default one may be among them. `largest_difference` is between the source's outputs
     and the artifact's, over all samples that the source took, in the outputs' own unit;
-    `None` if it took none. `memory_bytes` is the compiler's memory for loading and
-    running it, `weights_bytes` the length of the files that hold `weights`.
+    `None` if it took none. `layers` are the inner outputs that the sidecar may name,
+    with their shapes. `memory_bytes` is the compiler's memory for loading and running
+    it, `weights_bytes` the length of the files that hold `weights`.
 
     `machine` is where it was verified; each sample ran there, if it `warms_up`. A
     `native` graph has operations that TensorFlow fused for that machine, and may not
@@ -118,6 +121,7 @@ class Manifest(_Value):
     native: bool = False
     warms_up: bool = False
     portable: PortableGraph | None = None
+    layers: dict[str, tuple[int | None, ...] | None] = Field(default_factory=dict)
     memory_bytes: int = 0
     compile_seconds: float = 0.0
 
@@ -219,6 +223,7 @@ def signatures_of(manifest: Manifest) -> dict[str, Signature]:
             batchable=entry.batchable,
             batchable_reason=entry.batchable_reason,
             sample=_sample(entry.sample),
+            alone=entry.alone,
         )
         for name, entry in manifest.signatures.items()
     }
@@ -232,6 +237,7 @@ def signature_entry(signature: Signature) -> SignatureEntry:
         batchable=signature.batchable,
         batchable_reason=signature.batchable_reason,
         sample=_sample_entry(signature.sample),
+        alone=signature.alone,
     )
 
 
@@ -261,6 +267,7 @@ def _tensors(specs: Mapping[str, TensorSpec]) -> dict[str, TensorEntry]:
             shape=spec.shape,
             default=to_json(spec.default),
             part=None if spec.part is None else PartEntry(**asdict(spec.part)),
+            on_request=spec.on_request,
         )
         for name, spec in specs.items()
     }
@@ -275,6 +282,7 @@ def _specs(tensors: Mapping[str, TensorEntry]) -> dict[str, TensorSpec]:
             shape=tensor.shape,
             default=from_json(tensor.default, tensor.dtype),
             part=None if tensor.part is None else Part(**tensor.part.model_dump()),
+            on_request=tensor.on_request,
         )
         for name, tensor in tensors.items()
     }

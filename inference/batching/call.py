@@ -50,7 +50,7 @@ class Call:
         self.signature = signature.name
         self.inputs = inputs
         self.outputs = outputs
-        self.rows = joinable_rows(signature, inputs)
+        self.rows = joinable_rows(signature, inputs, outputs)
         self.group = self._group() if self.rows else None
         self.arrived = arrived
         self.deadline = deadline
@@ -89,13 +89,16 @@ class Call:
         return (self.signature, self.outputs, shapes)
 
 
-def joinable_rows(signature: Signature, inputs: Mapping[str, Array]) -> int:
+def joinable_rows(
+    signature: Signature, inputs: Mapping[str, Array], outputs: tuple[str, ...] = ()
+) -> int:
     """Return the number of rows that may be joined to others; 0 to run alone.
 
     Calls run alone if their signature isn't proven batchable, if they set an optional
-    input (one value for the whole run), or if their inputs differ in row counts.
+    input (one value for the whole run), if they ask for an output whose rows can't be
+    joined, or if their inputs differ in row counts.
     """
-    if not signature.batchable:
+    if not signature.batchable or any(name in signature.alone for name in outputs):
         return 0
 
     rows: int | None = None

@@ -205,6 +205,7 @@ def _manifest(source: Source, form: GraphForm, written: GraphFile) -> Manifest:
         optimization=form.level,
         control_flow=any(node.op in CONTROL_FLOW for node in all_nodes(form.graph_def)),
         notes=tuple(source.notes),
+        layers=source.layers,
         weights=written.weights,
         graph_bytes=len(written.content),
         graph_sha256=written.sha256,

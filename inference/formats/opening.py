@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import h5py
 
-from inference.errors import InvalidModel
+from inference.errors import InvalidModel, InvalidSidecar
 from inference.formats.checkpoint import open_checkpoint
 from inference.formats.frozen_graph import open_frozen_graph
 from inference.formats.keras.reader import open_keras_file
@@ -32,9 +32,12 @@ def open_source(
     """Open the source in `path`, file or SavedModel folder. Raise `InvalidModel`."""
     allowed = permissions or Permissions()
 
+    if path.is_dir() and is_keras_folder(path):
+        return open_keras_file(path, sidecar, allowed)
+
     if path.is_dir():
-        open_folder = open_keras_file if is_keras_folder(path) else open_saved_model
-        return open_folder(path, sidecar, allowed)
+        _refuse_layers(sidecar)
+        return open_saved_model(path, sidecar, allowed)
 
     if not path.is_file():
         raise InvalidModel(
@@ -45,6 +48,7 @@ def open_source(
         raise InvalidModel(f"{path.name} is empty (0 bytes). Copy or save it again.")
 
     if is_graph(path):
+        _refuse_layers(sidecar)
         return open_checkpoint(path, sidecar, allowed)
 
     if h5py.is_hdf5(path) or zipfile.is_zipfile(path):
@@ -56,4 +60,13 @@ def open_source(
             "or another kind of file. Copy or save it again."
         )
 
+    _refuse_layers(sidecar)
     return open_frozen_graph(path, sidecar, allowed)
+
+
+def _refuse_layers(sidecar: Sidecar) -> None:
+    if sidecar.layers:
+        raise InvalidSidecar(
+            "'layers' is for Keras files. Of a graph, name the tensors as outputs of "
+            'a signature: [signatures.serving_default] outputs = { name = "node:0" }.'
+        )

@@ -12,6 +12,7 @@ from inference.batching.batcher import Batcher
 from inference.batching.call import Call
 from inference.errors import UnknownSignature
 from inference.inputs.binding import bind
+from inference.inputs.selection import select_outputs
 from inference.types import PredictResult
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Instance:
             call = Call(
                 signature,
                 bind(signature, request.inputs),
-                _output_names(signature, request.outputs),
+                select_outputs(signature, request.outputs),
                 arrived=arrived,
                 deadline=deadline,
             )
@@ -137,20 +138,3 @@ def _missing_signature(model: ModelId, wanted: str, manifest: Manifest) -> str:
         f"The signature '{wanted}' of model '{model.name}'{default} can't be served: "
         f"{reason}. Name another in the request"
     )
-
-
-def _output_names(
-    signature: Signature, names: tuple[str, ...] | None
-) -> tuple[str, ...]:
-    if names is None:
-        return tuple(signature.outputs)
-
-    unknown = [name for name in names if name not in signature.outputs]
-
-    if unknown:
-        raise UnknownSignature(
-            f"Signature '{signature.name}' has no output '{unknown[0]}'; it has: "
-            f"{', '.join(signature.outputs)}."
-        )
-
-    return names

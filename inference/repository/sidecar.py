@@ -120,6 +120,15 @@ def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+def _layers(value: object) -> object:
+    names = value if isinstance(value, list | tuple) else None
+
+    if value != "all" and (names is None or not all(isinstance(n, str) for n in names)):
+        raise ValueError('must be a list of names of layers, or "all"')
+
+    return value
+
+
 _SHAPING = (
     "default_signature",
     "signatures",
@@ -128,6 +137,7 @@ _SHAPING = (
     "backend",
     "carry_state",
     "sample",
+    "layers",
 )
 """The keys that the compiled artifact depends on."""
 
@@ -138,7 +148,8 @@ class Sidecar(BaseModel):
     The compiled artifact depends on the keys in `_SHAPING` alone. `versions`, `labels`
     and `pinned` are read from the model's sidecar, not from a version's. `input_shape`
     and `backend` are for Keras files that don't state them; a size of -1 is open.
-    `sample` names a file of inputs that the model takes.
+    `sample` names a file of inputs that the model takes, `layers` a Keras model's inner
+    layers whose outputs requests may ask for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -150,6 +161,7 @@ class Sidecar(BaseModel):
     backend: Literal["cntk", "tensorflow", "theano"] | None = None
     carry_state: bool = False
     sample: str | None = None
+    layers: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_layers)] = ()
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     intra_op_threads: int | None = Field(default=None, ge=1, le=1024)
     max_queue: int | None = Field(default=None, ge=0, le=MAX_COUNT)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # TensorFlow's value for running operations in the calling thread.
 _CALLER_THREAD = -1
 
+_MAX_CALLABLES = 64
+
 _CLIENT_ERRORS = (
     # Bytes that can't be decoded: a served graph reads no files.
     tf.errors.DataLossError,
@@ -104,14 +106,14 @@ class Servable:
         inputs: Mapping[str, Array],
         outputs: Sequence[str] | None = None,
     ) -> dict[str, Array]:
-        """Return the named outputs, by default all, for arrays of the right dtypes.
+        """Return the named outputs, by default the usual, for arrays of right dtypes.
 
         Optional inputs may be left out. Raises `UnknownSignature`, `InputMismatch` if
         TensorFlow blames the input, `DeadlineExceeded` past the time limit, and
         `ExecutionFailed` otherwise.
         """
         found = self._signature(signature)
-        names = tuple(found.outputs) if outputs is None else tuple(outputs)
+        names = found.usual if outputs is None else tuple(outputs)
         call = self._callables.get((signature, names)) or self._make(found, names)
         feeds = [
             inputs[name] if name in inputs else spec.default
@@ -171,6 +173,10 @@ class Servable:
             key = (signature.name, names)
 
             if key not in self._callables:
+                if len(self._callables) >= _MAX_CALLABLES:
+                    # Clients choose the outputs; the oldest choice makes room.
+                    del self._callables[next(iter(self._callables))]
+
                 self._callables[key] = self._callable(signature, names)
 
             return self._callables[key]

@@ -24,7 +24,13 @@ from service.settings.settings import (
     load_compiler_settings,
     load_settings,
 )
-from service.terminal.report import as_json, print_inspection, print_paths, progress
+from service.terminal.report import (
+    as_json,
+    print_inspection,
+    print_layers,
+    print_paths,
+    progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,19 +79,24 @@ def serve(**flags: Any) -> None:
 @click.argument("path", type=EXISTING)
 @click.option("--json", "for_machines", is_flag=True, help="Print JSON.")
 @click.option(
+    "--layers", is_flag=True, help="List a Keras model's inner layers with shapes."
+)
+@click.option(
     "--cache-dir",
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder of compiled models.",
 )
 @settings_flags(CompilerSettings)
 def inspect(
-    path: Path, for_machines: bool, cache_dir: Path | None, **flags: Any
+    path: Path, for_machines: bool, layers: bool, cache_dir: Path | None, **flags: Any
 ) -> None:
     """Show the inputs and outputs of a model and how to call it."""
     done = _compile(path, cache_dir or default_cache_dir(), flags)
 
     if for_machines:
         click.echo(as_json(done))
+    elif layers:
+        print_layers(done)
     else:
         print_inspection(done)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.codecs.tfserving.request import Form
+from service.codecs.tfserving.request import NO_OPTIONS, Form, Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +55,7 @@ class Answer:
     offset: int = 0
     form: Form = Form.ROWS
     signature: str | None = None
+    options: Options = NO_OPTIONS
     tensors: Sequence[Tensor] = ()
     error: tuple[str, str] | None = None
 

@@ -156,7 +156,9 @@ class DecoderPool:
         answer = await process.ask(job.pieces, job.task)
         inputs = await process.arrays(answer)
         if answer.error is None:
-            job.call = PredictCall(answer.form, inputs, answer.signature)
+            job.call = PredictCall(
+                answer.form, inputs, answer.signature, answer.options
+            )
         else:
             job.error = _error(*answer.error)
 

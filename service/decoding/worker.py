@@ -76,6 +76,7 @@ def decode_task(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
         offset=aligned(len(body)),
         form=call.form,
         signature=call.signature,
+        options=call.options,
         tensors=tensors,
     )
     return answer, [buffer for _, buffers in packed for buffer in buffers]

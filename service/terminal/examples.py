@@ -70,7 +70,7 @@ def _in_rows(signature: Signature, specs: list[TensorSpec]) -> bool:
         and len(spec.shape) > 0
         and spec.shape[0] is None
         and spec.part is None
-        for spec in (*specs, *signature.outputs.values())
+        for spec in (*specs, *(signature.outputs[name] for name in signature.usual))
     )
 
 

@@ -13,7 +13,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from service.terminal.examples import curl, primary_signature
-from service.terminal.tables import FILE_WIDTH, model_facts, signature_table
+from service.terminal.tables import (
+    FILE_WIDTH,
+    layer_table,
+    model_facts,
+    signature_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +57,23 @@ def print_inspection(done: Precompilation) -> None:
             console.print(Text(f"  {name:9}{value}", style=style))
 
         _print_calls(console, model)
+
+    _print_problems(console, done)
+
+
+def print_layers(done: Precompilation) -> None:
+    """Print the inner outputs that each model's sidecar may name in `layers`."""
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    for model in done.models:
+        console.print(Text(f"\n{model.id.name}", style="bold"))
+
+        if model.manifest is None:
+            console.print(Text(f"  {model.error}", style="red"))
+        elif model.manifest.layers:
+            console.print(Padding(layer_table(model), INDENT))
+        else:
+            console.print("  It has no layers to name: only Keras files do.")
 
     _print_problems(console, done)
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from inference import ModelState
 from service.terminal.examples import curl, primary_signature
-from service.terminal.tables import outputs, tensors
+from service.terminal.tables import answered, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,7 +126,7 @@ def _call(versions: list[ModelStatus], url: str) -> list[RenderableType]:
     signature, name = primary_signature(newest.signatures, newest.default_signature)
     target = f"{url}/v1/models/{newest.id.name}:predict"
     inputs = tensors(signature.inputs).replace("\n", ", ")
-    given = outputs(signature.outputs).replace("\n", ", ")
+    given = answered(signature).replace("\n", ", ")
     return [
         title,
         Text(f"  {inputs} → {given}"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Entry = Mapping[str, Any]
 
 SIGNATURE_HEADINGS = ("signature", "inputs", "outputs", "batches")
+LAYER_HEADINGS = ("layer", "output", "served")
 MODEL_HEADINGS = ("name", "version", "state", "labels", "format", "memory", "last use")
 FILE_WIDTH = 250
 STYLES = {"AVAILABLE": "green", "LOADING": "yellow", "START": "yellow", "END": "dim"}
@@ -50,11 +51,31 @@ def signature_table(signatures: Iterable[Signature], default: str | None) -> Tab
         table.add_row(
             Text(signature.name + mark),
             Text(tensors(signature.inputs)),
-            Text(outputs(signature.outputs)),
+            Text(answered(signature)),
             Text("yes" if signature.batchable else f"no: {signature.batchable_reason}"),
         )
 
     return table
+
+
+def layer_table(model: Precompiled) -> Table:
+    """Return a row for each layer that the sidecar of `model` may name."""
+    table = plain_table(LAYER_HEADINGS)
+    outputs = {name for each in model.signatures.values() for name in each.outputs}
+    layers = model.manifest.layers if model.manifest else {}
+
+    for name, shape in layers.items():
+        served = "yes" if name in outputs else ""
+        table.add_row(Text(name), Text(_unbroken(shape)), Text(served))
+
+    return table
+
+
+def answered(signature: Signature) -> str:
+    """Return a line for each usual output, and one for those on request."""
+    usual = {name: signature.outputs[name] for name in signature.usual}
+    others = len(signature.outputs) - len(usual)
+    return f"{outputs(usual)}\n(+ {others} on request)" if others else outputs(usual)
 
 
 def plain_table(headings: Iterable[str]) -> Table:

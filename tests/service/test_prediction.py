@@ -20,7 +20,13 @@ from inference import (
 )
 from service import prediction
 from service.decoding.pool import DecoderPool, TrafficMonitor
-from service.prediction import ON_LOOP_BYTES, REGULAR_BYTES, SINGLE_MODEL_BYTES, predict
+from service.prediction import (
+    ON_LOOP_BYTES,
+    REGULAR_BYTES,
+    SINGLE_MODEL_BYTES,
+    check,
+    predict,
+)
 from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
 
 if TYPE_CHECKING:
@@ -54,6 +60,14 @@ async def test_the_request_that_the_engine_gets() -> None:
     assert request.signature == "serving_default"
     assert request.inputs["x"].lists() == [1]
     assert request.outputs is None
+
+
+async def test_a_check_refuses_unknown_outputs() -> None:
+    engine = FakeEngine(FakeModel())
+
+    assert await check(engine, HALF, [b'{"inputs": 1, "outputs": ["y"]}'])
+    with pytest.raises(UnknownSignature, match="no output 'z'"):
+        await check(engine, HALF, [b'{"inputs": 1, "outputs": ["z"]}'])
 
 
 async def test_a_bad_body_is_refused_before_the_model_is_looked_up() -> None:

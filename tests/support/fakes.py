@@ -32,6 +32,7 @@ from inference import (
     UnknownSignature,
     VersionNotFound,
     bind,
+    select_outputs,
 )
 
 if TYPE_CHECKING:
@@ -208,10 +209,13 @@ class FakeEngine(Engine):
         model = self._find(request.model)
         chosen = model.signature(request.signature)
         inputs = bind(chosen, request.inputs)
+        names = select_outputs(chosen, request.outputs)
         await model.wait()
-        return PredictResult(
-            model=model.status.id, signature=chosen, outputs=model.function(inputs)
+        answered = model.function(inputs)
+        outputs = (
+            answered if request.outputs is None else {k: answered[k] for k in names}
         )
+        return PredictResult(model=model.status.id, signature=chosen, outputs=outputs)
 
     def overview(self) -> EngineStatus:
         return EngineStatus(

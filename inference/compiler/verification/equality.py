@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +21,12 @@ from inference.runtime.servable import sample_inputs
 from inference.types import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from inference.runtime.servable import Servable
     from inference.types import Array, Shape, Signature
+
+    Answer = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 _MAX_PROOFS = 3
 _MIXED = "a row changes the answers of those that it is run with"
@@ -39,7 +42,7 @@ def compare(servable: Servable, run: SampleRun) -> float | None:
 
     `None` if the source's own outputs change from call to call.
     """
-    answered = servable.run(run.signature.name, run.inputs)
+    answered = servable.run(run.signature.name, run.inputs, tuple(run.outputs))
 
     if not run.deterministic:
         return None
@@ -57,26 +60,43 @@ def prove_batchable(servable: Servable, run: SampleRun | SampleRejection) -> Sig
     """Return the signature, marked as batchable or with the reason why it isn't.
 
     Rows may be joined if every tensor has an open leading dimension and running rows
-    together gives the outputs of running them apart, for rows that differ.
+    together gives the outputs of running them apart, for rows that differ. Where that
+    holds for the usual outputs only, the others are answered `alone`.
     """
     signature = servable.signatures[run.signature.name]
-    reason = _why_unbatchable(signature)
-
-    if not reason and isinstance(run, SampleRejection):
-        reason = "the model accepted no sample inputs, so it could not be tried"
-    elif not reason and isinstance(run, SampleRun) and not run.deterministic:
-        reason = "the outputs change from call to call"
-
-    if not reason and isinstance(run, SampleRun):
-        reason = _why_not_joinable(servable, signature, run)
+    others = tuple(name for name in signature.outputs if name not in signature.usual)
+    reason = _why_not(servable, signature, run, signature.usual)
+    alone = not reason and others and _why_not(servable, signature, run, others)
 
     return replace(
         signature,
         batchable=not reason,
+        alone=others if alone else (),
         batchable_reason=reason
         or "rows run together gave the outputs of rows run apart, to rounding",
         sample=None if isinstance(run, SampleRejection) else _sample_row(servable, run),
     )
+
+
+def _why_not(
+    servable: Servable,
+    signature: Signature,
+    run: SampleRun | SampleRejection,
+    outputs: tuple[str, ...],
+) -> str:
+    """Return why rows of these outputs can't be joined, `""` if they can."""
+    reason = _why_unbatchable(signature, outputs)
+
+    if reason:
+        return reason
+
+    if isinstance(run, SampleRejection):
+        return "the model accepted no sample inputs, so it could not be tried"
+
+    if not run.deterministic:
+        return "the outputs change from call to call"
+
+    return _why_not_joinable(servable, signature, run, outputs)
 
 
 def _sample_row(servable: Servable, run: SampleRun) -> Sample:
@@ -108,13 +128,13 @@ def _first_numbers(row: Mapping[str, Array]) -> dict[str, float]:
     }
 
 
-def _why_unbatchable(signature: Signature) -> str:
+def _why_unbatchable(signature: Signature, outputs: tuple[str, ...]) -> str:
     required = [spec for spec in signature.inputs.values() if spec.required]
 
     if not required:
         return "it has no required input"
 
-    for spec in (*required, *signature.outputs.values()):
+    for spec in (*required, *(signature.outputs[name] for name in outputs)):
         if spec.part is not None:
             return f"'{spec.part.of}' is {spec.part.kind}"
 
@@ -128,44 +148,46 @@ def _leads_unknown(shape: Shape) -> bool:
     return shape is not None and len(shape) > 0 and shape[0] is None
 
 
-def _why_not_joinable(servable: Servable, signature: Signature, run: SampleRun) -> str:
+def _why_not_joinable(
+    servable: Servable, signature: Signature, run: SampleRun, outputs: tuple[str, ...]
+) -> str:
     """Return why rows can't be joined, `""` if they can.
 
     Draws other rows while all rows have the same outputs.
     """
     reason = ""
 
+    answer = partial(servable.run, signature.name, outputs=outputs)
+
     for number in range(_MAX_PROOFS):
         draws = [run.candidate.draw(rows, seed=2 * number + rows) for rows in (1, 2)]
-        reason = _compare_joined(servable, signature, draws, run.rounding)
+        reason = _compare_joined(answer, signature, draws, run.rounding)
 
         if reason != _PROVES_NOTHING:
             break
 
-    return reason or _why_extremes_disturb(servable, signature, run)
+    return reason or _why_extremes_disturb(answer, signature, run)
 
 
-def _why_extremes_disturb(
-    servable: Servable, signature: Signature, run: SampleRun
-) -> str:
+def _why_extremes_disturb(answer: Answer, signature: Signature, run: SampleRun) -> str:
     """Tell why not, if a row of unusual values changes the answers of others."""
     if not run.extremes:
         return ""
 
     row = run.candidate.draw(1, seed=0)
-    rows, apart = [row], [servable.run(signature.name, row)]
+    rows, apart = [row], [answer(row)]
     count = 1
 
     for value in run.extremes:
         extreme = filled_with(value, signature, row)
 
         with suppress(InferenceError):
-            apart.append(servable.run(signature.name, extreme))
+            apart.append(answer(extreme))
             rows.append(extreme)
             count += value in USUAL
 
     try:
-        together = servable.run(signature.name, _joined(signature, rows))
+        together = answer(_joined(signature, rows))
     except InferenceError as exc:
         return f"rows can't be run together: {first_line(exc)}"
 
@@ -179,14 +201,14 @@ def _why_extremes_disturb(
 
 
 def _compare_joined(
-    servable: Servable,
+    answer: Answer,
     signature: Signature,
     draws: Sequence[Mapping[str, Array]],
     rounded: Mapping[str, int],
 ) -> str:
     try:
-        apart = [servable.run(signature.name, rows) for rows in draws]
-        together = servable.run(signature.name, _joined(signature, draws))
+        apart = [answer(rows) for rows in draws]
+        together = answer(_joined(signature, draws))
         expected = {
             name: np.concatenate([part[name] for part in apart]) for name in together
         }

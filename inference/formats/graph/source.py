@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference.types import Array, Signature
+    from inference.types import Array, Shape, Signature
 
 
 class Reference(Protocol):
@@ -43,7 +43,8 @@ class Source:
     nodes with the values in `variables` (by node name); its tables have those in
     `tables`. `texts` are sets of strings that it is likely to accept, used as samples.
     `left_out` are the file's signatures that can't be served, with the reason; the
-    default one may be among them.
+    default one may be among them. `layers` are the inner outputs that the sidecar may
+    name, with their shapes.
     """
 
     format: str
@@ -57,6 +58,7 @@ class Source:
     tables: list[Table] = field(default_factory=list)
     texts: list[tuple[bytes, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    layers: dict[str, Shape] = field(default_factory=dict)
 
     def leave_out(self, reasons: Mapping[str, str]) -> None:
         """Remove the signatures named in `reasons`, and note why."""

@@ -8,6 +8,7 @@ decides which Keras reads it.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.backend import tf
@@ -20,6 +21,7 @@ from inference.formats.graph.tables import table_texts
 from inference.formats.graph.tensors import as_array, dtype_name, shape_of
 from inference.formats.keras.gate import admit
 from inference.formats.keras.loading import import_keras, load_model
+from inference.formats.keras.outputs import chosen_layers, layer_shapes, with_layers
 from inference.formats.kernels.rebuilding import adapted
 from inference.formats.screening.graph import screen
 from inference.types import Signature, TensorSpec
@@ -42,7 +44,8 @@ def open_keras_file(
     if sidecar.signatures or sidecar.constants:
         raise InvalidSidecar(
             "A Keras model has its own inputs and outputs: of the sidecar's keys only "
-            "input_shape and backend, and those of how it is served, apply to it."
+            "input_shape, backend and layers, and those of how it is served, apply to "
+            "it."
         )
 
     keras_file = admit(path, permissions, sidecar)
@@ -80,7 +83,7 @@ def _as_graph(
     keras: Any, keras_file: KerasFile, model: Any, sidecar: Sidecar
 ) -> Source:
     try:
-        return _source(keras_file, model, sidecar)
+        return _source(keras, keras_file, model, sidecar)
     except InferenceError:
         raise
     except Exception as exc:
@@ -100,12 +103,18 @@ def _cause(error: Exception) -> str:
     return f"{(reason or first_line(error)).strip().rstrip('.')}."
 
 
-def _source(keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:
+def _source(keras: Any, keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:
+    answers = dict(zip(_layer_names(model.outputs), model.outputs, strict=True))
+    layers = chosen_layers(sidecar.layers, model, answers)
+    shapes = layer_shapes(model)
+    model = with_layers(keras, model, layers)
     captured = captured_graph(_traced(model), model)
+    outputs = _specs([*answers, *layers], captured.outputs)
+    on_request = {name: replace(outputs[name], on_request=True) for name in layers}
     signature = Signature(
         name="serving_default",
         inputs=_specs(_layer_names(model.inputs), captured.inputs),
-        outputs=_specs(_layer_names(model.outputs), captured.outputs),
+        outputs={**outputs, **on_request},
     )
     signatures = {signature.name: signature}
     source = Source(
@@ -119,6 +128,7 @@ def _source(keras_file: KerasFile, model: Any, sidecar: Sidecar) -> Source:
         default_signature=default_signature(signatures, sidecar),
         reference=KerasReference(model),
         notes=list(keras_file.notes),
+        layers=shapes,
     )
     source.graph_def = prune(source.graph_def, source.tensors())
     return source

@@ -43,10 +43,10 @@ def read(body: bytes, *, lists: bool = True) -> dict[str, Any] | None:
     """Return the object that a text holds, with `FlatNumbers` for lists.
 
     Its values are strings, numbers, `true`, `false`, `null`, lists of numbers (nested
-    or not, regular, not empty), objects of such values, or lists of objects with the
-    same keys, which become `Stacked`. Return `None` for any other text: not JSON, with
-    a repeated key, with an irregular or empty list. If `lists` is false, numbers that
-    need the slow path raise `Irregular` later.
+    or not, regular, not empty), objects of such values, lists of objects with the same
+    keys, which become `Stacked`, or lists of strings at the top. Return `None` for any
+    other text: not JSON, with a repeated key, with an irregular or empty list. If
+    `lists` is false, numbers that need the slow path raise `Irregular` later.
     """
     outline = body.translate(None, _CONTENT)
     if _is_unsuitable(outline, len(body) // (LONG_ROW if lists else VERY_LONG_ROW)):
@@ -148,6 +148,9 @@ class _Reader:
         if kind is _List and len(path) == 1 and value and type(value[0]) is _Object:
             return self._read_rows(value, path)
 
+        if kind is _List and len(path) == 1 and value and type(value[0]) is str:
+            return self._read_strings(value)
+
         if kind is _List:
             return self._read_numbers(value, path)
 
@@ -180,6 +183,14 @@ class _Reader:
                 stacked[key] = FlatColumn(lists, shape, self._text, (*path, key))
 
         return stacked
+
+    def _read_strings(self, value: Any) -> list[str]:
+        strings: list[str] = list(value)
+        if any(type(each) is not str for each in strings):
+            raise Irregular
+
+        self._written.append(b"[" + b",".join([b'""'] * len(strings)) + b"]")
+        return strings
 
     def _read_numbers(self, value: Any, path: tuple[str, ...]) -> FlatNumbers:
         shape = shape_of(value)

@@ -50,7 +50,8 @@ def metadata_document(status: ModelStatus) -> dict[str, Any]:
 def _signature(signature: Signature) -> dict[str, Any]:
     return {
         "inputs": _tensors(signature.inputs),
-        "outputs": _outputs(signature.outputs),
+        # What an answer holds: clients may ask for further outputs by name.
+        "outputs": _outputs({k: signature.outputs[k] for k in signature.usual}),
         "method_name": PREDICT_METHOD,
         "defaults": {
             name: _tensor_proto(spec.dtype, spec.default)

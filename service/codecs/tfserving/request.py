@@ -1,7 +1,8 @@
 """TensorFlow Serving's predict requests: rows (`instances`) or columns (`inputs`).
 
 Shapes and error texts follow its `util/json_tensor.cc`. Deliberate differences:
-trailing text, `NaN` and repeated keys are refused; rows may omit optional inputs.
+trailing text, `NaN` and repeated keys are refused; rows may omit optional inputs;
+`outputs` names the outputs to answer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SIGNATURE_KEY = "signature_name"
+OUTPUTS_KEY = "outputs"
 
 
 class Form(enum.StrEnum):
@@ -28,15 +30,30 @@ class Form(enum.StrEnum):
     COLUMNS = "inputs"
 
 
+MAX_OUTPUTS = 1024
+
 ROWS, COLUMNS = Form  # access to an enumeration's members is slow
 
 
+class Options(NamedTuple):
+    """What a body asks for beside its values: outputs by name."""
+
+    outputs: tuple[str, ...] | None = None
+
+
+NO_OPTIONS = Options()
+
+
 class PredictCall(NamedTuple):
-    """A decoded body: values by input name, or one under `UNNAMED`."""
+    """A decoded body: values by input name, or one under `UNNAMED`.
+
+    `options` are the keys beside the values.
+    """
 
     form: Form
     inputs: Mapping[str, Any]
     signature: str | None = None
+    options: Options = NO_OPTIONS
 
 
 def decode(body: bytes) -> PredictCall:
@@ -57,18 +74,22 @@ def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
         return None
 
     signature = document.pop(SIGNATURE_KEY, "")
-    if type(signature) is not str or len(document) != 1:
+    if type(signature) is not str:
+        return None
+
+    options = NO_OPTIONS if len(document) == 1 else _pop_options(document)
+    if len(document) != 1:
         return None
 
     key, value = document.popitem()
     if key == ROWS and type(value) is FlatNumbers:
-        return PredictCall(ROWS, {UNNAMED: value}, signature or None)
+        return PredictCall(ROWS, {UNNAMED: value}, signature or None, options)
 
     if key == ROWS and type(value) is Stacked:
-        return PredictCall(ROWS, value, signature or None)
+        return PredictCall(ROWS, value, signature or None, options)
 
     if key == COLUMNS and type(value) is not Stacked:
-        return PredictCall(COLUMNS, _columns(value), signature or None)
+        return PredictCall(COLUMNS, _columns(value), signature or None, options)
 
     return None
 
@@ -89,8 +110,27 @@ def decode_slowly(body: bytes) -> PredictCall:
     if b'"b64"' in body:
         value = decode_base64(value)
 
+    options = _pop_options(document)
     inputs = _rows(value) if form is ROWS else _columns(value)
-    return PredictCall(form=form, inputs=inputs, signature=signature)
+    return PredictCall(form, inputs, signature, options)
+
+
+def _pop_options(document: dict[str, Any]) -> Options:
+    """Take the options out of `document`. Raise `InvalidRequest`."""
+    names = document.pop(OUTPUTS_KEY, None)
+    return Options(outputs=None if names is None else _output_names(names))
+
+
+def _output_names(names: Any) -> tuple[str, ...]:
+    strings = type(names) is list and all(type(name) is str for name in names)
+    if strings and 0 < len(names) <= MAX_OUTPUTS:
+        return tuple(names)
+
+    raise InvalidRequest(
+        f"'{OUTPUTS_KEY}' must be a list of 1 to {MAX_OUTPUTS} names of outputs, got"
+        f' {show(names)}: send {{"{OUTPUTS_KEY}": ["name"]}}, or leave it out for the'
+        " usual ones"
+    )
 
 
 def _signature(document: dict[str, Any]) -> str | None:
@@ -126,7 +166,8 @@ def _expected_keys(document: dict[str, Any], form: Form) -> Mapping[str, int]:
 
     Inputs of the same name are counted too, as keys one level down.
     """
-    expected = Counter(key for key in (*Form, SIGNATURE_KEY) if key in document)
+    keys = (*Form, SIGNATURE_KEY, OUTPUTS_KEY)
+    expected = Counter(key for key in keys if key in document)
     value = document[form]
     for item in value if type(value) is list else [value]:
         if type(item) is dict:

@@ -41,6 +41,13 @@ def test_joinable_rows_by_signature_and_inputs(
     assert joinable_rows(replace(found, batchable=False), inputs) == 0
 
 
+def test_a_call_for_an_output_that_joins_no_rows_runs_alone() -> None:
+    found = replace(signature(spec("x")), batchable=True, alone=("inner",))
+
+    assert joinable_rows(found, {"x": ONE}, ("y",)) == 3
+    assert joinable_rows(found, {"x": ONE}, ("y", "inner")) == 0
+
+
 @pytest.mark.parametrize(
     ("other", "same"),
     [

@@ -186,6 +186,11 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             id="an inner key of batching",
         ),
         pytest.param(
+            'layers = "hidden"',
+            ["'layers'", "a list of names", "'hidden'"],
+            id="layers",
+        ),
+        pytest.param(
             "port = 1\nhost = 2", ["'port'", "'host'"], id="all of what is wrong"
         ),
     ],
@@ -234,6 +239,8 @@ def test_limits_leave_the_artifact_unchanged(other: Sidecar) -> None:
         Sidecar(default_signature="a"),
         Sidecar(signatures={"a": SignatureConfig()}),
         Sidecar(constants={"a": 1}),
+        Sidecar(layers="all"),
+        Sidecar(layers=("a",)),
     ],
 )
 def test_shaping_keys_change_the_artifact(other: Sidecar) -> None:

@@ -7,6 +7,7 @@ and shapes that don't fit the signature are refused.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -311,6 +312,60 @@ async def test_unknown_models_and_versions(path: str, message: str) -> None:
 
     assert response.status_code == 404
     assert message in response.json()["error"]
+
+
+def layered() -> FakeModel:
+    """Return a model with the output `y`, and `inner` on request."""
+    one = signature(tensor("x"), outputs=("y", "inner"))
+    inner = replace(one.outputs["inner"], on_request=True)
+    return FakeModel(
+        signatures=(replace(one, outputs={**one.outputs, "inner": inner}),),
+        function=lambda inputs: {"y": inputs["x"] * 2, "inner": inputs["x"] * 3},
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        pytest.param(
+            {"instances": [1.0], "outputs": ["inner"]},
+            {"predictions": [3.0]},
+            id="rows, one",
+        ),
+        pytest.param(
+            {"instances": [1.0], "outputs": ["y", "inner"]},
+            {"predictions": [{"y": 2.0, "inner": 3.0}]},
+            id="rows, several",
+        ),
+        pytest.param(
+            {"inputs": [1.0], "outputs": ["inner"]}, {"outputs": [3.0]}, id="columns"
+        ),
+        pytest.param(
+            {"inputs": [1.0], "outputs": ["y", "inner"]},
+            {"outputs": {"y": [2.0], "inner": [3.0]}},
+            id="columns, several",
+        ),
+    ],
+)
+async def test_a_request_names_its_outputs(body: Any, answer: Any) -> None:
+    response = await predict(layered(), body)
+
+    assert response.json() == answer
+
+
+async def test_an_unknown_output_is_refused_with_the_nearest() -> None:
+    response = await predict(layered(), {"instances": [1.0], "outputs": ["iner"]})
+
+    assert response.status_code == 400
+    assert "no output 'iner'; the nearest are: inner" in response.json()["error"]
+
+
+async def test_metadata_shows_the_outputs_of_an_answer() -> None:
+    async with make_client(FakeEngine(layered())) as client:
+        response = await client.get("/v1/models/half/metadata")
+
+    (shown,) = response.json()["metadata"]["signature_def"]["signature_def"].values()
+    assert list(shown["outputs"]) == ["y"]
 
 
 async def test_a_query_string_is_ignored() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from inference import UNNAMED, InvalidRequest
 from service.codecs.json.numbers import FlatNumbers
-from service.codecs.tfserving.request import Form, decode
+from service.codecs.tfserving.request import Form, decode, decode_regular
 
 
 def plain(value: Any) -> Any:
@@ -103,8 +103,49 @@ def test_decode_signature(name: str, signature: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"instances": [[1.5], [2.5]]}, id="rows"),
+        pytest.param({"instances": ["a", "b"]}, id="rows of texts"),
+        pytest.param({"inputs": {"x": [[1.5]]}}, id="columns"),
+        pytest.param({"inputs": ["a", "b"]}, id="columns of texts"),
+    ],
+)
+def test_outputs_are_read_beside_values(body: dict[str, Any]) -> None:
+    asked = orjson.dumps({"outputs": ["pool", "block/conv@1"], **body})
+    call = decode(asked)
+    alone = decode(orjson.dumps(body))
+
+    assert call.options.outputs == ("pool", "block/conv@1")
+    assert alone.options.outputs is None
+    assert {k: plain(v) for k, v in call.inputs.items()} == {
+        k: plain(v) for k, v in alone.inputs.items()
+    }
+
+
+def test_outputs_dont_slow_the_reading_of_numbers() -> None:
+    assert decode_regular(b'{"instances": [[1.5]], "outputs": ["a"]}') is not None
+
+
+@pytest.mark.parametrize(
     ("body", "message"),
     [
+        pytest.param(
+            b'{"instances": [1], "outputs": "pool"}',
+            "'outputs' must be a list of 1 to 1024 names",
+            id="outputs as text",
+        ),
+        pytest.param(
+            b'{"instances": [1], "outputs": []}', "'outputs' must be", id="no outputs"
+        ),
+        pytest.param(
+            b'{"instances": [1], "outputs": ["a", 1]}', "got [", id="a number"
+        ),
+        pytest.param(
+            b'{"inputs": 1, "outputs": ["a"], "outputs": ["b"]}',
+            'key "outputs" is there twice',
+            id="outputs twice",
+        ),
         pytest.param(b"", "JSON Parse error: The document is empty", id="tfs 22"),
         pytest.param(b"instances = [1, 2]", "Invalid value. at offset: 0", id="23"),
         pytest.param(
