@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,14 @@ def _is_slow(path: Path) -> bool:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def fresh_layer_names() -> None:
+    """Let Keras count its layers' names anew, whatever ran before in this process."""
+    for name in ("keras.src.utils.naming", "tf_keras.src.backend"):
+        if name in sys.modules:
+            sys.modules[name].reset_uids()
 
 
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
