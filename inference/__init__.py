@@ -31,6 +31,7 @@ from inference.inputs.composites import (
     whole_shape,
 )
 from inference.inputs.selection import select_outputs
+from inference.inputs.top_k import check_top_k
 from inference.limits import Batching, Limits
 from inference.permissions import Permissions
 from inference.repository.sidecar import LABEL, VersionNumber
@@ -103,6 +104,7 @@ __all__ = [
     "available_cpus",
     "bind",
     "by_whole",
+    "check_top_k",
     "keep_freed_memory",
     "precompile",
     "put_together",

@@ -212,7 +212,8 @@ class PredictRequest:
 
     A value is an array of the signature's dtype, or nested lists with `bool`, `int`,
     `float`, `str` or `bytes` at the leaves, or `Numbers`. The only key may be
-    `UNNAMED`. `outputs` selects outputs; `None` asks for the usual ones. `signature`
+    `UNNAMED`. `outputs` selects outputs; `None` asks for the usual ones. With `top_k`
+    the result has that many of the best `classes` and their `scores`. `signature`
     `None` is the model's default. `timeout` is in seconds, at most and by default the
     model's.
     """
@@ -221,6 +222,7 @@ class PredictRequest:
     inputs: Mapping[str, Any]
     signature: str | None = None
     outputs: tuple[str, ...] | None = None
+    top_k: int | None = None
     timeout: float | None = None
 
 

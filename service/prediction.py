@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+import structlog
 
 from inference import (
     DeadlineExceeded,
     PredictRequest,
     UnknownSignature,
     bind,
+    check_top_k,
     put_together,
     select_outputs,
 )
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from inference import Engine, ModelSpec, ModelStatus, Output
     from service.codecs.tfserving.request import Form, PredictCall
     from service.decoding.pool import DecoderPool
+
+log = structlog.get_logger("tandem.requests")
 
 ON_LOOP_BYTES = 1 << 16
 """Up to this size any body is decoded on the loop: 2 to 4 ms at worst."""
@@ -67,9 +71,17 @@ async def predict(
         inputs=call.inputs,
         signature=call.signature,
         outputs=call.options.outputs,
+        top_k=call.options.top_k,
         timeout=None if wait is None else ends - anyio.current_time(),
     )
+    if call.options.ignored:
+        log.debug("arguments ignored", model=model.name, names=call.options.ignored)
+
     result = await engine.predict(request)
+
+    if request.top_k is not None:
+        return await _encode(result.outputs, call.form)
+
     return await _encode(put_together(result.signature, result.outputs), call.form)
 
 
@@ -102,7 +114,11 @@ async def check(
 
     signature = status.signatures[name]
     bind(signature, call.inputs)
-    select_outputs(signature, call.options.outputs)
+    outputs = select_outputs(signature, call.options.outputs)
+
+    if call.options.top_k is not None:
+        check_top_k(signature, outputs, call.options.top_k)
+
     return name
 
 

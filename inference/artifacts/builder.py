@@ -89,7 +89,7 @@ class ArtifactBuilder:
         memory_limit: int | None = None,
     ) -> None:
         self._cache = cache
-        self._permissions = permissions or Permissions()
+        self.permissions = permissions or Permissions()
         self._timeout = timeout_seconds
         self._memory = memory_limit or _default_memory()
         # A compiler mostly imports, on one CPU, but takes many times the model's size.
@@ -116,7 +116,7 @@ class ArtifactBuilder:
 
         await self._sweep()
         source, integrity = await self._read(files, sidecar)
-        shaping = sidecar.shaping() + self._permissions.shaping()
+        shaping = sidecar.shaping() + self.permissions.shaping()
         build = _Build(
             files=files,
             sidecar=sidecar,
@@ -152,7 +152,7 @@ class ArtifactBuilder:
                 _digest_and_verify,
                 files,
                 sidecar,
-                self._permissions.follow_links_to,
+                self.permissions.follow_links_to,
                 limiter=self._readers,
             )
         except OSError as exc:
@@ -240,7 +240,7 @@ class ArtifactBuilder:
             sidecar=str(files.sidecar.absolute()) if files.sidecar else None,
             warmup=str(files.warmup.absolute()) if files.warmup else None,
             folder=str(folder.absolute()),
-            permissions=self._permissions,
+            permissions=self.permissions,
             memory_bytes=self._memory,
             cpu_seconds=cpu_seconds,
             background=build.background,
@@ -272,7 +272,7 @@ class ArtifactBuilder:
     def _circumstances(self, build: _Build) -> str:
         """Return the conditions of an error besides the files' content."""
         sidecar = build.files.sidecar.name if build.files.sidecar else None
-        bound, links = self._permissions.memory_bytes, self._permissions.follow_links_to
+        bound, links = self.permissions.memory_bytes, self.permissions.follow_links_to
         folder = f"{build.source.listing} {sorted(map(str, links))}"
         return f"{build.files.path.name} {sidecar} {bound} {folder} {own_version()}"
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inference.errors import InvalidSidecar
+from inference.repository.beside import path_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from inference.types import Array
 
@@ -29,37 +29,8 @@ def sample_path(sidecar: Path, name: str, follow: Iterable[Path] = ()) -> Path:
     Symlinks may lead into the folders of `follow` as well. Raises `InvalidSidecar` if
     it is elsewhere or missing.
     """
-    folder = sidecar.parent
-    path = folder / name
-
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InvalidSidecar(
-            f"'sample' names '{name}', which isn't in the sidecar's folder. Put the "
-            "file there, and name it without a path."
-        )
-
-    try:
-        real = Path(os.path.realpath(path, strict=True))
-    except (OSError, ValueError):
-        raise InvalidSidecar(
-            f"'sample' names '{name}', which isn't there. {_HOW.format(name)}"
-        ) from None
-
-    roots = [Path(os.path.realpath(each)) for each in (folder, *follow)]
-
-    if not any(real.is_relative_to(root) for root in roots):
-        raise InvalidSidecar(
-            f"'sample' names '{name}', a link out of the sidecar's folder, which isn't "
-            "followed. Put the file itself there."
-        )
-
-    if not real.is_file() or real.stat().st_size > MAX_BYTES:
-        raise InvalidSidecar(
-            f"'sample' names '{name}', which isn't a file of at most {MAX_BYTES:,} "
-            "bytes. A row or two are enough."
-        )
-
-    return path
+    cure = f"{_HOW.format(name)} A row or two are enough."
+    return path_beside(sidecar, "sample", name, follow, max_bytes=MAX_BYTES, cure=cure)
 
 
 def read_sample(path: Path) -> dict[str, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,16 +14,17 @@ from inference.batching.call import Call
 from inference.errors import UnknownSignature
 from inference.inputs.binding import bind
 from inference.inputs.selection import select_outputs
+from inference.inputs.top_k import LARGE, best_classes, check_top_k
 from inference.types import PredictResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from anyio.abc import TaskStatus
 
     from inference.artifacts.artifact import Manifest
     from inference.runtime.opening import Loaded
-    from inference.types import ModelId, PredictRequest, Signature
+    from inference.types import Array, ModelId, PredictRequest, Signature, TensorSpec
 
 
 class Instance:
@@ -44,6 +46,7 @@ class Instance:
         self._idle: anyio.Event | None = None
         self._scope = anyio.CancelScope()
         self._closed = anyio.Event()
+        self._sorting = anyio.CapacityLimiter(1)
 
     @property
     def idle(self) -> bool:
@@ -79,16 +82,35 @@ class Instance:
         """
         with self:
             signature = self._signature(model, request.signature)
+            names = select_outputs(signature, request.outputs)
+
+            if request.top_k is not None:
+                check_top_k(signature, names, request.top_k)
+
             call = Call(
                 signature,
                 bind(signature, request.inputs),
-                select_outputs(signature, request.outputs),
+                names,
                 arrived=arrived,
                 deadline=deadline,
             )
             outputs = await self.batcher.submit(call)
 
+            if request.top_k is not None:
+                spec = signature.outputs[names[0]]
+                outputs = await self._best(spec, outputs[names[0]], request.top_k)
+
         return PredictResult(model=model, signature=signature, outputs=outputs)
+
+    async def _best(
+        self, spec: TensorSpec, scores: Array, k: int
+    ) -> Mapping[str, Array]:
+        best = partial(best_classes, spec, scores, k, self.loaded.classes)
+
+        if scores.size <= LARGE:
+            return best()
+
+        return await anyio.to_thread.run_sync(best, limiter=self._sorting)
 
     def _signature(self, model: ModelId, name: str | None) -> Signature:
         servable = self.loaded.servable

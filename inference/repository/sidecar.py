@@ -149,7 +149,8 @@ class Sidecar(BaseModel):
     and `pinned` are read from the model's sidecar, not from a version's. `input_shape`
     and `backend` are for Keras files that don't state them; a size of -1 is open.
     `sample` names a file of inputs that the model takes, `layers` a Keras model's inner
-    layers whose outputs requests may ask for.
+    layers whose outputs requests may ask for. `classes` names a file of the classes'
+    names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -172,6 +173,7 @@ class Sidecar(BaseModel):
         Field(default_factory=dict)
     )
     pinned: bool = False
+    classes: str | None = None
 
     def shaping(self) -> str:
         """Return the keys that shape the artifact, as text for a hash."""

@@ -10,8 +10,10 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from inference.artifacts.artifact import DamagedArtifact
+from inference.artifacts.artifact import DamagedArtifact, signatures_of
 from inference.errors import LoadFailed
+from inference.inputs.top_k import check_classes
+from inference.repository.classes import read_classes
 from inference.repository.sidecar import limits_with, read_sidecar, sidecar_errors
 from inference.runtime.footprint import expected_bytes
 from inference.runtime.opening import ForeignArtifact, open_artifact
@@ -33,14 +35,15 @@ log = structlog.get_logger("tandem.engine")
 class Prepared:
     """A version that can be loaded at any time: its artifact and its limits.
 
-    `plans` has each signature's batching; `nbytes` is the memory that it is expected
-    to take.
+    `plans` has each signature's batching, `classes` the names of the classes that it
+    tells; `nbytes` is the memory that it is expected to take.
     """
 
     files: ModelFiles
     compiled: Compiled
     limits: Limits
     plans: Mapping[str, Batching]
+    classes: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -48,10 +51,11 @@ class Prepared:
 
     def same_as(self, other: Prepared) -> bool:
         """Return whether loading it gives the same as loading `other`."""
-        return (self.compiled.artifact, self.limits, self.plans) == (
+        return (self.compiled.artifact, self.limits, self.plans, self.classes) == (
             other.compiled.artifact,
             other.limits,
             other.plans,
+            other.classes,
         )
 
 
@@ -78,6 +82,9 @@ class Loader:
 
         with sidecar_errors(files.sidecar):
             limits = limits_with(sidecar, self._limits)
+            classes = read_classes(
+                files.sidecar, sidecar, self._builder.permissions.follow_links_to
+            )
 
         # Until the first model serves, there are no requests to make way for.
         compiled = await self._builder.build(
@@ -86,8 +93,11 @@ class Loader:
 
         with sidecar_errors(files.sidecar):
             plans = limits.plans(compiled.manifest.signatures)
+            check_classes(classes, signatures_of(compiled.manifest).values())
 
-        return Prepared(files=files, compiled=compiled, limits=limits, plans=plans)
+        return Prepared(
+            files=files, compiled=compiled, limits=limits, plans=plans, classes=classes
+        )
 
     async def open(self, prepared: Prepared) -> Loaded:
         """Load the prepared version.

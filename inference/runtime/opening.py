@@ -38,7 +38,8 @@ log = structlog.get_logger("tandem.engine")
 class Loaded:
     """A servable in memory, with its limits and each signature's batching in `plans`.
 
-    `seconds` is the time for measuring, mapping and warm-up, `nbytes` the memory.
+    `seconds` is the time for measuring, mapping and warm-up, `nbytes` the memory,
+    `classes` the names of the classes that it tells.
     """
 
     servable: Servable
@@ -47,6 +48,7 @@ class Loaded:
     concurrency: int
     seconds: float
     nbytes: int = 0
+    classes: tuple[str, ...] = ()
 
 
 class ForeignArtifact(Exception):
@@ -174,6 +176,7 @@ def _open(
         concurrency=tuning.concurrency,
         seconds=time.monotonic() - started,
         nbytes=max(prepared.nbytes, resident_bytes() - before),
+        classes=prepared.classes,
     )
     return loaded, tuning
 

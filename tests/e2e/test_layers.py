@@ -1,4 +1,4 @@
-"""Inner layers of a Keras file, from its sidecar to answers over HTTP."""
+"""Inner layers and classes of a Keras file, from its sidecar to answers over HTTP."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ pytestmark = [
 
 
 def save(folder: Path) -> Any:
-    """Save a model that offers its layer `hidden`, and return it."""
+    """Save a model that offers its layer `hidden` and has names for its classes."""
     x = keras.Input((4,), name="x")
     hidden = keras.layers.Dense(3, activation="tanh", name="hidden")(x)
     model = keras.Model(x, keras.layers.Dense(2, name="scores")(hidden))
     folder.mkdir()
     model.save(folder / "irises.keras")
-    (folder / "irises.toml").write_text('layers = ["hidden"]')
+    (folder / "irises.toml").write_text('layers = ["hidden"]\nclasses = "names.txt"')
+    (folder / "names.txt").write_text("setosa\nvirginica\n")
     return model
 
 
-async def test_a_layer_is_listed_and_served(tmp_path: Path) -> None:
+async def test_layers_are_listed_and_served_and_classes_told(tmp_path: Path) -> None:
     folder, cache, port = tmp_path / "models", str(tmp_path / "cache"), free_port()
     model, x = save(folder), floats(2, 4)
     listed = run_tandem("inspect", str(folder), "--layers", "--cache-dir", cache)
@@ -43,11 +44,22 @@ async def test_a_layer_is_listed_and_served(tmp_path: Path) -> None:
             await ready(client)
             body = {"instances": x.tolist(), "outputs": ["hidden"]}
             asked = await client.post("/v1/models/irises:predict", json=body)
-            del body["outputs"]
+            body = {"instances": x.tolist()}
             usual = await client.post("/v1/models/irises:predict", json=body)
+            body = {"instances": x.tolist(), "top_k": 1, "batch_size": 32}
+            best = await client.post("/v1/models/irises:predict", json=body)
 
     shown = [line.split() for line in listed.stdout.splitlines()]
     hidden = keras.Model(model.inputs[0], model.get_layer("hidden").output)
     assert ["hidden", "[?,3]", "yes"] in shown
     np.testing.assert_allclose(asked.json()["predictions"], hidden(x), atol=1e-5)
     np.testing.assert_allclose(usual.json()["predictions"], model(x), atol=1e-5)
+    names = np.array(["setosa", "virginica"])[np.argmax(model(x), axis=-1)]
+    assert [row["classes"] for row in best.json()["predictions"]] == [
+        [n] for n in names
+    ]
+    np.testing.assert_allclose(
+        [row["scores"] for row in best.json()["predictions"]],
+        np.max(model(x), axis=-1, keepdims=True),
+        atol=1e-5,
+    )

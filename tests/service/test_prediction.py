@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from inference import (
     InferenceError,
@@ -68,6 +69,28 @@ async def test_a_check_refuses_unknown_outputs() -> None:
     assert await check(engine, HALF, [b'{"inputs": 1, "outputs": ["y"]}'])
     with pytest.raises(UnknownSignature, match="no output 'z'"):
         await check(engine, HALF, [b'{"inputs": 1, "outputs": ["z"]}'])
+
+
+async def test_a_check_refuses_classes_that_cant_be_told() -> None:
+    two = signature(tensor("x"), outputs=("a", "b"))
+
+    with pytest.raises(InvalidRequest, match="this answer has 2"):
+        await check(
+            FakeEngine(FakeModel(signatures=(two,))),
+            HALF,
+            [b'{"signature_name": "main", "inputs": 1, "top_k": 1}'],
+        )
+
+
+async def test_ignored_arguments_are_logged() -> None:
+    with capture_logs() as lines:
+        body = b'{"instances": [1.0], "batch_size": 32, "verbose": 0}'
+        await predict(FakeEngine(FakeModel()), HALF, body)
+
+    (line,) = lines
+    assert line["event"] == "arguments ignored"
+    assert line["log_level"] == "debug"
+    assert line["names"] == ("batch_size", "verbose")
 
 
 async def test_a_bad_body_is_refused_before_the_model_is_looked_up() -> None:

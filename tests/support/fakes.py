@@ -32,8 +32,10 @@ from inference import (
     UnknownSignature,
     VersionNotFound,
     bind,
+    check_top_k,
     select_outputs,
 )
+from inference.inputs.top_k import best_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -94,6 +96,7 @@ class FakeModel:
     broken: str | None = None
     signatures: tuple[Signature, ...] = (X,)
     function: Function = half_plus_two
+    classes: tuple[str, ...] = ()
     full: bool = False
     gate: anyio.Event | None = None
     started: anyio.Event = field(default_factory=anyio.Event)
@@ -210,11 +213,19 @@ class FakeEngine(Engine):
         chosen = model.signature(request.signature)
         inputs = bind(chosen, request.inputs)
         names = select_outputs(chosen, request.outputs)
+        k = request.top_k
+        if k is not None:
+            check_top_k(chosen, names, k)
+
         await model.wait()
-        answered = model.function(inputs)
-        outputs = (
-            answered if request.outputs is None else {k: answered[k] for k in names}
-        )
+        outputs = model.function(inputs)
+        if request.outputs is not None:
+            outputs = {name: outputs[name] for name in names}
+
+        if k is not None:
+            scores = chosen.outputs[names[0]]
+            outputs = best_classes(scores, outputs[names[0]], k, model.classes)
+
         return PredictResult(model=model.status.id, signature=chosen, outputs=outputs)
 
     def overview(self) -> EngineStatus:

@@ -2,7 +2,7 @@
 
 Shapes and error texts follow its `util/json_tensor.cc`. Deliberate differences:
 trailing text, `NaN` and repeated keys are refused; rows may omit optional inputs;
-`outputs` names the outputs to answer.
+`outputs` names the outputs to answer, `top_k` asks for the best classes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 SIGNATURE_KEY = "signature_name"
 OUTPUTS_KEY = "outputs"
+TOP_K_KEY = "top_k"
+IGNORED_KEYS = (
+    *("batch_size", "steps", "verbose"),
+    *("max_queue_size", "use_multiprocessing", "workers"),
+)
+"""Arguments of Keras' `predict`: the server batches requests itself."""
 
 
 class Form(enum.StrEnum):
@@ -36,9 +42,15 @@ ROWS, COLUMNS = Form  # access to an enumeration's members is slow
 
 
 class Options(NamedTuple):
-    """What a body asks for beside its values: outputs by name."""
+    """What a body asks for beside its values.
+
+    `outputs` are names; `top_k` is a number of classes. `ignored` are arguments of
+    Keras' `predict` that mean nothing to a server.
+    """
 
     outputs: tuple[str, ...] | None = None
+    top_k: int | None = None
+    ignored: tuple[str, ...] = ()
 
 
 NO_OPTIONS = Options()
@@ -77,7 +89,12 @@ def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
     if type(signature) is not str:
         return None
 
-    options = NO_OPTIONS if len(document) == 1 else _pop_options(document)
+    try:
+        options = NO_OPTIONS if len(document) == 1 else _pop_options(document)
+    except InvalidRequest:
+        # The slow path shows what was sent.
+        return None
+
     if len(document) != 1:
         return None
 
@@ -118,7 +135,25 @@ def decode_slowly(body: bytes) -> PredictCall:
 def _pop_options(document: dict[str, Any]) -> Options:
     """Take the options out of `document`. Raise `InvalidRequest`."""
     names = document.pop(OUTPUTS_KEY, None)
-    return Options(outputs=None if names is None else _output_names(names))
+    k = document.pop(TOP_K_KEY, None)
+    ignored = tuple(key for key in IGNORED_KEYS if key in document)
+    for key in ignored:
+        del document[key]
+
+    return Options(
+        outputs=None if names is None else _output_names(names),
+        top_k=None if k is None else _top_k(k),
+        ignored=ignored,
+    )
+
+
+def _top_k(k: Any) -> int:
+    if type(k) is int and 0 < k < 2**31:
+        return k
+
+    raise InvalidRequest(
+        f"'{TOP_K_KEY}' must be a whole number of classes, 1 or more, got {show(k)}"
+    )
 
 
 def _output_names(names: Any) -> tuple[str, ...]:
@@ -166,7 +201,7 @@ def _expected_keys(document: dict[str, Any], form: Form) -> Mapping[str, int]:
 
     Inputs of the same name are counted too, as keys one level down.
     """
-    keys = (*Form, SIGNATURE_KEY, OUTPUTS_KEY)
+    keys = (*Form, SIGNATURE_KEY, OUTPUTS_KEY, TOP_K_KEY)
     expected = Counter(key for key in keys if key in document)
     value = document[form]
     for item in value if type(value) is list else [value]:

@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 from inference.artifacts.artifact import Artifact, Manifest
 from inference.artifacts.builder import Compiled
 from inference.backend import tf
-from inference.errors import InvalidModel, LoadFailed
+from inference.errors import InvalidModel, InvalidSidecar, LoadFailed
 from inference.inputs.recorded_requests import TFS_WARMUP
 from inference.limits import Limits
+from inference.permissions import Permissions
 from inference.repository.scan import ModelFiles
 from inference.runtime.footprint import expected_bytes, resident_bytes
 from inference.runtime.loader import Loader, Prepared
@@ -247,6 +248,8 @@ async def test_versions_are_loaded_one_at_a_time(
 class Again:
     """A builder that restores the artifact, or finds changed files."""
 
+    permissions = Permissions()
+
     def __init__(self, version: Prepared, backup: Path) -> None:
         self._version = version
         self._backup = shutil.copytree(version.compiled.artifact.folder, backup)
@@ -281,3 +284,36 @@ async def test_damaged_artifact_of_changed_files_is_refused(tmp_path: Path) -> N
 
     with pytest.raises(LoadFailed, match="files that it was made of have changed"):
         await Loader(builder, LIMITS).open(version)
+
+
+async def with_classes(folder: Path, version: Prepared, text: str) -> Prepared:
+    """Prepare `version` again, with a file of classes beside it."""
+    builder: Any = Again(version, folder / "backup")
+    shutil.rmtree(version.compiled.artifact.folder)
+    sidecar = folder / "model.toml"
+    sidecar.write_text('classes = "labels.txt"')
+    (folder / "labels.txt").write_text(text)
+    files = replace(version.files, sidecar=sidecar)
+    return await Loader(builder, LIMITS).prepare(files, lambda _: None)
+
+
+async def test_a_version_is_loaded_with_the_names_of_its_classes(
+    tmp_path: Path,
+) -> None:
+    version = prepared(tmp_path)
+    found = await with_classes(tmp_path, version, "cat\ndog\n")
+    loaded = await opened(found)
+    loaded.servable.close()
+
+    assert loaded.classes == ("cat", "dog")
+    assert not found.same_as(version)
+
+
+async def test_other_numbers_of_classes_than_of_scores_are_refused(
+    tmp_path: Path,
+) -> None:
+    def build() -> object:
+        return tf.identity(rows("x", 3), name="y")
+
+    with pytest.raises(InvalidSidecar, match="model.toml: .* 2 lines.* y has 3"):
+        await with_classes(tmp_path, prepared(tmp_path, build), "cat\ndog\n")

@@ -360,6 +360,77 @@ async def test_an_unknown_output_is_refused_with_the_nearest() -> None:
     assert "no output 'iner'; the nearest are: inner" in response.json()["error"]
 
 
+def told(*scores: list[float], classes: tuple[str, ...] = ()) -> FakeModel:
+    """Return a classifier of `scores`, whatever the input."""
+    one = signature(tensor("x"))
+    y = replace(one.outputs["y"], shape=(None, len(scores[0])))
+    return FakeModel(
+        signatures=(replace(one, outputs={"y": y}),),
+        function=lambda inputs: {"y": np.array(scores, "float32")},
+        classes=classes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "body", "answer"),
+    [
+        pytest.param(
+            ("cat", "dog", "öwl"),
+            {"instances": [1], "top_k": 2},
+            {"predictions": [{"classes": ["öwl", "cat"], "scores": [0.75, 0.25]}]},
+            id="rows, with names",
+        ),
+        pytest.param(
+            (),
+            {"instances": [1], "top_k": 1},
+            {"predictions": [{"classes": [2], "scores": [0.75]}]},
+            id="rows, indices",
+        ),
+        pytest.param(
+            ("cat", "dog", "öwl"),
+            {"inputs": [1], "top_k": 3, "outputs": ["y"], "batch_size": 32},
+            {
+                "outputs": {
+                    "classes": [["öwl", "cat", "dog"]],
+                    "scores": [[0.75, 0.25, 0.0]],
+                }
+            },
+            id="columns",
+        ),
+    ],
+)
+async def test_the_best_classes(
+    classes: tuple[str, ...], body: Any, answer: Any
+) -> None:
+    response = await predict(told([0.25, 0.0, 0.75], classes=classes), body)
+
+    assert response.json() == answer
+
+
+@pytest.mark.parametrize(
+    ("model", "k", "message"),
+    [
+        pytest.param(
+            told([0.5, 0.5]), 3, "must be 1 or more to 2, the scores", id="too many"
+        ),
+        pytest.param(told([0.5, 0.5]), 0, "must be a whole number", id="none"),
+        pytest.param(
+            FakeModel(signatures=(signature(tensor("x"), outputs=("a", "b")),)),
+            1,
+            "is for one output, and this answer has 2",
+            id="two outputs",
+        ),
+    ],
+)
+async def test_best_classes_that_cant_be_told(
+    model: FakeModel, k: int, message: str
+) -> None:
+    response = await predict(model, {"instances": [1], "top_k": k})
+
+    assert response.status_code == 400
+    assert message in response.json()["error"]
+
+
 async def test_metadata_shows_the_outputs_of_an_answer() -> None:
     async with make_client(FakeEngine(layered())) as client:
         response = await client.get("/v1/models/half/metadata")

@@ -8,7 +8,7 @@ import pytest
 
 from inference import UNNAMED, InvalidRequest
 from service.codecs.json.numbers import FlatNumbers
-from service.codecs.tfserving.request import Form, decode, decode_regular
+from service.codecs.tfserving.request import Form, Options, decode, decode_regular
 
 
 def plain(value: Any) -> Any:
@@ -123,8 +123,30 @@ def test_outputs_are_read_beside_values(body: dict[str, Any]) -> None:
     }
 
 
-def test_outputs_dont_slow_the_reading_of_numbers() -> None:
-    assert decode_regular(b'{"instances": [[1.5]], "outputs": ["a"]}') is not None
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param({"outputs": ["a"]}, id="outputs"),
+        pytest.param({"top_k": 5}, id="the best"),
+        pytest.param({"batch_size": 32, "verbose": 0, "steps": None}, id="ignored"),
+    ],
+)
+def test_options_dont_slow_the_reading_of_numbers(keys: dict[str, Any]) -> None:
+    assert decode_regular(orjson.dumps({"instances": [[1.5]], **keys})) is not None
+
+
+def test_arguments_of_keras_predict_are_ignored_and_named() -> None:
+    call = decode(b'{"inputs": [1], "verbose": "auto", "batch_size": 32}')
+
+    assert call.options.ignored == ("batch_size", "verbose")
+    assert plain(call.inputs[UNNAMED]) == [1]
+
+
+def test_inputs_may_be_called_like_options() -> None:
+    call = decode(b'{"inputs": {"batch_size": 1, "top_k": 2, "outputs": 3}}')
+
+    assert call.inputs == {"batch_size": 1, "top_k": 2, "outputs": 3}
+    assert call.options == Options()
 
 
 @pytest.mark.parametrize(
@@ -145,6 +167,14 @@ def test_outputs_dont_slow_the_reading_of_numbers() -> None:
             b'{"inputs": 1, "outputs": ["a"], "outputs": ["b"]}',
             'key "outputs" is there twice',
             id="outputs twice",
+        ),
+        *(
+            pytest.param(
+                b'{"instances": [1], "top_k": %b}' % k.encode(),
+                f"'top_k' must be a whole number of classes, 1 or more, got {k}",
+                id=f"the best {k}",
+            )
+            for k in ("0", "-1", "2.5", "true", '"5"', "[5]")
         ),
         pytest.param(b"", "JSON Parse error: The document is empty", id="tfs 22"),
         pytest.param(b"instances = [1, 2]", "Invalid value. at offset: 0", id="23"),

@@ -1,0 +1,59 @@
+"""Files that a sidecar names, in its folder or below."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.errors import InvalidSidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def path_beside(
+    sidecar: Path,
+    key: str,
+    name: str,
+    follow: Iterable[Path] = (),
+    *,
+    max_bytes: int,
+    cure: str,
+) -> Path:
+    """Return the path of the file that the sidecar's `key` names.
+
+    Symlinks may lead into the folders of `follow` as well. Raise `InvalidSidecar` if it
+    is elsewhere, missing (`cure` says how to make it) or larger than `max_bytes`.
+    """
+    folder = sidecar.parent
+    path = folder / name
+
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InvalidSidecar(
+            f"'{key}' names '{name}', which isn't in the sidecar's folder. Put the "
+            "file there, and name it without a path."
+        )
+
+    try:
+        real = Path(os.path.realpath(path, strict=True))
+    except (OSError, ValueError):
+        raise InvalidSidecar(
+            f"'{key}' names '{name}', which isn't there. {cure}"
+        ) from None
+
+    roots = [Path(os.path.realpath(each)) for each in (folder, *follow)]
+
+    if not any(real.is_relative_to(root) for root in roots):
+        raise InvalidSidecar(
+            f"'{key}' names '{name}', a link out of the sidecar's folder, which isn't "
+            "followed. Put the file itself there."
+        )
+
+    if not real.is_file() or real.stat().st_size > max_bytes:
+        raise InvalidSidecar(
+            f"'{key}' names '{name}', which isn't a file of at most {max_bytes:,} "
+            f"bytes. {cure}"
+        )
+
+    return path
