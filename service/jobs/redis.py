@@ -9,6 +9,7 @@ runs the job was given.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,14 +22,8 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
 from service.jobs.bounds import POISONED, REMEMBERED_SECONDS, TOO_LATE, Bounds
-from service.jobs.job import (
-    Claim,
-    Job,
-    JobRequest,
-    JobResult,
-    JobStatus,
-    Progress,
-)
+from service.jobs.hashes import fields_of, flat, job_of, table_of
+from service.jobs.job import Claim, JobRequest, JobResult, JobStatus
 from service.jobs.store import (
     JobConflict,
     JobExpired,
@@ -37,16 +32,19 @@ from service.jobs.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from redis.commands.core import AsyncScript
 
-    from service.jobs.job import Submission
+    from service.jobs.job import Job, Submission
 
     Value = str | bytes | float
 
 ANSWER_SECONDS = 0.2
-"""How long Redis may take to say that it is there."""
+"""How long Redis may take to say that it is there, when a client submits a job."""
+
+PATIENCE_SECONDS = 2.0
+"""The same for all else: a busy machine is slow as well, and isn't away."""
 
 TRANSFER_SECONDS = 20.0
 """How long one write or read may take, of the largest body too. Nothing blocks."""
@@ -72,17 +70,19 @@ class RedisStore:
         clock: Callable[[], float] | None = None,
         *,
         prefix: str = PREFIX,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._url = url
         self._bounds = bounds or Bounds()
         self._clock = clock
         self._prefix = prefix
+        self._answer_seconds = answer_seconds
 
     async def __aenter__(self) -> RedisStore:
         self._pool = BlockingConnectionPool.from_url(
             self._url,
             max_connections=CONNECTIONS,
-            socket_connect_timeout=ANSWER_SECONDS,
+            socket_connect_timeout=PATIENCE_SECONDS,
             socket_timeout=TRANSFER_SECONDS,
             # A client's own retries would keep the caller waiting.
             retry=Retry(NoBackoff(), 0),
@@ -98,8 +98,9 @@ class RedisStore:
 
     async def submit(self, submission: Submission) -> Job:
         bounds, body = self._bounds, submission.request.body
-        kind, *rest = await self._call(
-            "submit", body, bounds.jobs, bounds.nbytes, *_fields(submission)
+        await self._reach(self._answer_seconds)
+        kind, *rest = await self._run(
+            "submit", body, bounds.jobs, bounds.nbytes, *fields_of(submission)
         )
 
         if kind == b"conflict":
@@ -112,11 +113,11 @@ class RedisStore:
             jobs, stored = rest
             bounds.check(jobs=jobs, stored=stored, nbytes=len(body))
 
-        return _job(_table(rest[0]))
+        return job_of(table_of(rest[0]))
 
     async def get(self, id: str) -> Job:
         table, *_ = await self._found("get", id)
-        return _job(table)
+        return job_of(table)
 
     async def request(self, id: str) -> JobRequest:
         table, body = await self._found("read", id, "body")
@@ -151,7 +152,7 @@ class RedisStore:
         index = "jobs" if status is None else f"status:{status}"
         after = () if before is None else (before,)
         found = await self._call("page", index, model or "", limit, *after)
-        return [_job(_table(flat)) for flat in found]
+        return [job_of(table_of(each)) for each in found]
 
     async def claim(
         self, worker: str, *, lease_seconds: float, skip: Sequence[str] = ()
@@ -163,7 +164,7 @@ class RedisStore:
         if kind == b"none":
             return None
 
-        job = _job(_table(rest[0]))
+        job = job_of(table_of(rest[0]))
         return Claim(job=job, attempt=job.attempts, lease_seconds=lease_seconds)
 
     async def renew(self, claim: Claim) -> bool:
@@ -181,16 +182,14 @@ class RedisStore:
             "result_headers": json.dumps(dict(result.headers)),
             "error": error,
         }
-        return await self._change(
-            "complete", claim, status, result.body, *_flat(fields)
-        )
+        return await self._change("complete", claim, status, result.body, *flat(fields))
 
     async def give_back(self, claim: Claim) -> None:
         await self._change("give_back", claim)
 
     async def cancel(self, id: str) -> Job:
         table, *_ = await self._found("cancel", id)
-        return _job(table)
+        return job_of(table)
 
     async def delete(self, id: str) -> None:
         await self._found("delete", id)
@@ -226,18 +225,28 @@ class RedisStore:
         if kind == b"expired":
             raise JobExpired(f"The job '{id}' has expired; its result is gone.")
 
-        return (_table(rest[0]), *rest[1:]) if rest else ()
+        return (table_of(rest[0]), *rest[1:]) if rest else ()
 
     async def _call(self, verb: str, *args: Value) -> Any:
-        """Run a verb of the script. Raise `StoreUnavailable`."""
+        """Run a verb of the script once Redis is there. Raise `StoreUnavailable`."""
+        await self._reach(PATIENCE_SECONDS)
+        return await self._run(verb, *args)
+
+    async def _reach(self, seconds: float) -> None:
+        """Ask if Redis is there: a body may take longer than anyone is to wait."""
+        with self._errors(), anyio.fail_after(seconds):
+            await self._ping()
+
+    async def _run(self, verb: str, *args: Value) -> Any:
         now = "" if self._clock is None else self._clock()
 
-        try:
-            # Asked first: a body may take longer than a client is to wait for a 503.
-            with anyio.fail_after(ANSWER_SECONDS):
-                await self._ping()
-
+        with self._errors():
             return await self._script(keys=[self._prefix], args=[verb, now, *args])
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except (RedisError, OSError) as exc:
             reason = str(exc).rstrip(".") or "it does not answer"
             raise StoreUnavailable(
@@ -258,57 +267,3 @@ def place(url: str) -> str:
     """Return a URL without its user and password, for logs and clients."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-
-
-def _fields(submission: Submission) -> list[str]:
-    request = submission.request
-    return _flat(
-        {
-            "id": submission.id,
-            "key": submission.key,
-            "digest": submission.digest,
-            "model": submission.model,
-            "version": submission.version,
-            "signature": submission.signature,
-            "path": request.path,
-            "headers": json.dumps(dict(request.headers)),
-            "total": submission.total,
-            "unit": submission.unit,
-            "queue_seconds": submission.queue_seconds,
-            "result_seconds": submission.result_seconds,
-        }
-    )
-
-
-def _flat(fields: Mapping[str, str | float | None]) -> list[str]:
-    """Return names and values in turn, as Redis takes a hash; `None` is left out."""
-    given = [(name, str(value)) for name, value in fields.items() if value is not None]
-    return [text for pair in given for text in pair]
-
-
-def _table(flat: Sequence[bytes]) -> dict[str, str]:
-    texts = iter([each.decode() for each in flat])
-    return dict(zip(texts, texts, strict=True))
-
-
-def _job(table: Mapping[str, str]) -> Job:
-    def moment(name: str) -> float | None:
-        return float(table[name]) if name in table else None
-
-    return Job(
-        id=table["id"],
-        model=table["model"],
-        version=int(table["version"]) if "version" in table else None,
-        signature=table.get("signature"),
-        status=JobStatus(table["status"]),
-        progress=Progress(
-            done=int(table["done"]), total=int(table["total"]), unit=table["unit"]
-        ),
-        created_at=float(table["created_at"]),
-        started_at=moment("started_at"),
-        completed_at=moment("completed_at"),
-        expires_at=moment("expires_at"),
-        attempts=int(table["attempts"]),
-        error=table.get("error"),
-        revision=int(table["revision"]),
-    )

@@ -115,7 +115,7 @@ end
 
 local function forget(job)
   leave_queue(job)
-  call('INCRBY', key('bytes'), -job.bytes)
+  call('DECRBY', key('bytes'), job.bytes)
 
   for _, kind in ipairs({'ended', 'jobs', 'status:' .. job.status}) do
     call('ZREM', key(kind), job.id)
@@ -233,6 +233,22 @@ function verbs.page(index, model, limit, before)
   return found
 end
 
+-- Returns the jobs whose lease is over, by number.
+local function abandoned()
+  local found = {}
+
+  for _, id in ipairs(
+    call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. seconds(now))
+  ) do
+    found[#found + 1] = load(id)
+  end
+
+  table.sort(found, function(one, other)
+    return tonumber(one.number) < tonumber(other.number)
+  end)
+  return found
+end
+
 function verbs.claim(worker, lasting, most_attempts, poisoned, ...)
   local skipped = {}
 
@@ -240,10 +256,8 @@ function verbs.claim(worker, lasting, most_attempts, poisoned, ...)
     skipped[model] = true
   end
 
-  -- Those of dead servers.
-  for _, id in ipairs(call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. seconds(now))) do
-    local job = load(id)
-
+  -- Those of dead servers, the oldest first.
+  for _, job in ipairs(abandoned()) do
     if not skipped[job.model] then
       if tonumber(job.attempts) < tonumber(most_attempts) then
         return take(job, worker, lasting)

@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from service.jobs import redis as module
+from service.jobs.job import JobStatus
 from service.jobs.redis import RedisStore
 from service.jobs.store import StoreUnavailable
 from tests.service.jobs.test_store import DONE, LEASE, claimed, submission
@@ -46,7 +47,7 @@ async def client(redis: RedisServer) -> AsyncIterator[Redis]:
 async def test_redis_may_go_and_come_back(own: RedisServer) -> None:
     sent, late = submission(), submission()
 
-    async with RedisStore(own.url) as store:
+    async with RedisStore(own.url, answer_seconds=60) as store:
         await store.submit(sent)
         running = await claimed(store)
         own.kill()
@@ -66,7 +67,7 @@ async def test_redis_may_go_and_come_back(own: RedisServer) -> None:
 async def test_a_store_opens_while_redis_is_away(own: RedisServer) -> None:
     own.kill()
 
-    async with RedisStore(own.url) as store:
+    async with RedisStore(own.url, answer_seconds=60) as store:
         with pytest.raises(StoreUnavailable):
             await store.counts()
 
@@ -84,6 +85,29 @@ async def test_a_redis_that_does_not_answer_is_not_waited_for() -> None:
                     await store.submit(submission())
 
 
+async def test_a_full_redis_takes_no_job_and_lets_the_others_end(
+    own: RedisServer,
+) -> None:
+    sent, running = submission(), submission()
+
+    async with (
+        RedisStore(own.url, answer_seconds=60) as store,
+        Redis.from_url(own.url) as client,
+    ):
+        await store.submit(running)
+        await store.submit(sent)
+        claim = await claimed(store)
+        await client.config_set("maxmemory", 1)
+
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
+            await store.submit(submission())
+
+        assert await store.complete(claim, DONE)
+        assert await store.complete(await claimed(store), DONE)
+        counts = await store.counts()
+        assert counts[JobStatus.SUCCEEDED] == sum(counts.values()) == 2
+
+
 async def test_errors_keep_the_password() -> None:
     async with RedisStore("redis://me:secret@127.0.0.1:1/0") as store:
         with pytest.raises(StoreUnavailable) as caught:
@@ -96,7 +120,7 @@ async def test_errors_keep_the_password() -> None:
 async def test_times_are_those_of_redis(
     redis: RedisServer, client: Redis, prefix: str
 ) -> None:
-    async with RedisStore(redis.url, prefix=prefix) as store:
+    async with RedisStore(redis.url, prefix=prefix, answer_seconds=60) as store:
         before = await moment(client)
         job = await store.submit(submission())
         after = await moment(client)
@@ -115,7 +139,7 @@ async def test_bodies_and_results_go_though_no_server_is_left(
     sent = submission(queue_seconds=60, result_seconds=60)
     body, result = (f"{prefix}:{kind}:{sent.id}" for kind in ("body", "result"))
 
-    async with RedisStore(redis.url, prefix=prefix) as store:
+    async with RedisStore(redis.url, prefix=prefix, answer_seconds=60) as store:
         await store.submit(sent)
         assert await client.ttl(body) > 60
         await store.complete(await claimed(store), DONE)
@@ -129,7 +153,7 @@ async def test_nothing_is_left_of_deleted_jobs(
 ) -> None:
     sent = [submission(key=name) for name in ("queued", "running", "ended")]
 
-    async with RedisStore(redis.url, prefix=prefix) as store:
+    async with RedisStore(redis.url, prefix=prefix, answer_seconds=60) as store:
         for each in reversed(sent):
             await store.submit(each)
 
@@ -152,7 +176,7 @@ async def test_servers_that_have_gone_are_forgotten(
 ) -> None:
     monkeypatch.setattr(module, "GONE_SECONDS", 0)
 
-    async with RedisStore(redis.url, prefix=prefix) as store:
+    async with RedisStore(redis.url, prefix=prefix, answer_seconds=60) as store:
         await store.submit(submission())
         await store.submit(submission())
         await store.complete(await claimed(store, "gone"), DONE)
@@ -168,7 +192,7 @@ async def test_jobs_that_were_passed_over_keep_their_turn(
 ) -> None:
     sent = [submission(model=name) for name in ("busy", "busy", "idle", "busy")]
 
-    async with RedisStore(redis.url, prefix=prefix) as store:
+    async with RedisStore(redis.url, prefix=prefix, answer_seconds=60) as store:
         for each in sent:
             await store.submit(each)
 

@@ -42,7 +42,7 @@ async def test_a_job_ends_once_though_the_store_was_away_meanwhile(
             return left.pop(0)
 
         async with (
-            Jobs(partial(RedisStore, redis.url)) as jobs,
+            Jobs(partial(RedisStore, redis.url, answer_seconds=60)) as jobs,
             anyio.create_task_group() as tasks,
         ):
             config = RunnerConfig(concurrency=1, poll_seconds=0.01)

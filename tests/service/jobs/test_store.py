@@ -67,7 +67,14 @@ class RedisPlace:
         self._prefix = f"test-{uuid.uuid4()}"
 
     def open(self, **bounds: int) -> AbstractAsyncContextManager[JobStore]:
-        return RedisStore(self._url, Bounds(**bounds), self.clock, prefix=self._prefix)
+        return RedisStore(
+            self._url,
+            Bounds(**bounds),
+            self.clock,
+            prefix=self._prefix,
+            # However busy the machine is.
+            answer_seconds=60,
+        )
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -312,6 +319,17 @@ async def test_a_deleted_job_is_forgotten(store: JobStore) -> None:
         await store.get(sent.id)
     with pytest.raises(JobNotFound):
         await store.delete(sent.id)
+
+
+async def test_a_canceled_job_can_be_deleted(store: JobStore) -> None:
+    sent = submission()
+    await store.submit(sent)
+    await store.cancel(sent.id)
+
+    await store.delete(sent.id)
+
+    with pytest.raises(JobNotFound):
+        await store.get(sent.id)
 
 
 @pytest.mark.parametrize("purged", [True, False])
