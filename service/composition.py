@@ -27,6 +27,7 @@ from service.decoding.pool import DecoderPool
 from service.jobs.bounds import Bounds
 from service.jobs.calls import call
 from service.jobs.jobs import Jobs, JobsConfig
+from service.jobs.large import Chunks
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
 from service.routes.job_events import JobEvents
@@ -80,7 +81,7 @@ def compose(settings: Settings) -> JobEvents:
         jobs,
         partial(call, bridge),
         partial(busy_models, engine),
-        RunnerConfig(concurrency=settings.job_concurrency),
+        runner_config(settings),
     )
     return JobEvents(bridge, jobs)
 
@@ -102,6 +103,11 @@ def jobs_config(settings: Settings) -> JobsConfig:
         queue_seconds=settings.job_queue_seconds,
         result_seconds=settings.job_result_seconds,
     )
+
+
+def runner_config(settings: Settings) -> RunnerConfig:
+    chunks = Chunks(rows=settings.max_rows, row_bytes=settings.max_body_bytes)
+    return RunnerConfig(concurrency=settings.job_concurrency, chunks=chunks)
 
 
 def busy_models(engine: Engine) -> list[str]:

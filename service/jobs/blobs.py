@@ -39,6 +39,24 @@ class Blobs:
 
         self._sync_folder()
 
+    def extend(self, name: str, start: int, piece: bytes) -> None:
+        """Write a piece from byte `start` on, in place of what is there. Not synced."""
+        with (self._folder / name).open("ab") as file:
+            file.truncate(start)
+            file.write(piece)
+
+    def sync(self, name: str) -> None:
+        """Let a file that was extended outlive a crash."""
+        with (self._folder / name).open("rb") as file:
+            os.fsync(file.fileno())
+
+        self._sync_folder()
+
+    def read_piece(self, name: str, start: int, nbytes: int) -> bytes:
+        with (self._folder / name).open("rb") as file:
+            file.seek(start)
+            return file.read(nbytes)
+
     def read(self, name: str) -> bytes:
         return (self._folder / name).read_bytes()
 

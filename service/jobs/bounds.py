@@ -28,6 +28,10 @@ class Bounds:
                 f"{jobs} jobs are unfinished, and --max-jobs allows no more."
             )
 
+        self.check_bytes(stored=stored, nbytes=nbytes)
+
+    def check_bytes(self, *, stored: int, nbytes: int) -> None:
+        """Raise `JobsFull` if `nbytes` more have no room."""
         if stored + nbytes > self.nbytes:
             raise JobsFull(
                 f"The jobs' bodies and results take {stored} bytes; with {nbytes} more "

@@ -32,21 +32,35 @@ class JobStatus(StrEnum):
 class JobRequest:
     """The synchronous call that a job makes: a POST of `body` to `path`.
 
-    `headers` are those that decide its answer, by lower-case name.
+    `headers` are those that decide its answer, by lower-case name. A body that was kept
+    in pieces before has `kept_bytes`, and an empty `body`.
     """
 
     path: str
     headers: Mapping[str, str]
     body: bytes
+    kept_bytes: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.body) if self.kept_bytes is None else self.kept_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """The answer of the synchronous call, to the byte."""
+    """The answer of the synchronous call, to the byte.
+
+    A body that was kept in pieces has `kept_bytes`, and an empty `body`.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    kept_bytes: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.body) if self.kept_bytes is None else self.kept_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
 
-from service.jobs.store import JobError, StoreUnavailable
+from service.jobs.answers import TRY_LATER, error_of, pause_of
+from service.jobs.large import Chunks, LargeRun
+from service.jobs.store import JobError, PieceStore, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("tandem.jobs")
 
-TRY_LATER = {429, 503}
-"""Statuses of a call that says nothing of the job: it is made again."""
-
 _RENEWALS = 4
 _PURGE_SECONDS = 30.0
-_LONGEST_PAUSE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +35,13 @@ class RunnerConfig:
 
     It runs `concurrency` jobs at a time, and looks for those of other servers every
     `poll_seconds`. Another server takes a job over once its lease of `lease_seconds`
-    hasn't been renewed.
+    hasn't been renewed. Large work is cut into `chunks`.
     """
 
     concurrency: int = 2
     poll_seconds: float = 0.5
     lease_seconds: float = 30.0
+    chunks: Chunks = field(default_factory=Chunks)
 
 
 class JobRunner:
@@ -133,9 +131,9 @@ class JobRunner:
 
         if result.status in TRY_LATER:
             await self._insist(claim, partial(store.give_back, claim))
-            return _pause(result)
+            return pause_of(result)
 
-        complete = partial(store.complete, claim, result, error=_error(result))
+        complete = partial(store.complete, claim, result, error=error_of(result))
         await self._insist(claim, complete)
         self._jobs.announce(claim.job.id)
         return 0.0
@@ -157,10 +155,19 @@ class JobRunner:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(self._renew, claim, tasks.cancel_scope))
-            result = await self._call(request, claim.job.id)
+            result = await self._answer(claim, request)
             tasks.cancel_scope.cancel()
 
         return result
+
+    async def _answer(self, claim: Claim, request: JobRequest) -> JobResult | None:
+        if request.kept_bytes is None:
+            return await self._call(request, claim.job.id)
+
+        store, chunks = await self._jobs.store(), self._config.chunks
+        assert isinstance(store, PieceStore), "it kept the body"
+        run = LargeRun(store, self._call, self._busy, claim, request, chunks)
+        return await run.run()
 
     async def _renew(self, claim: Claim, scope: anyio.CancelScope) -> None:
         while True:
@@ -184,18 +191,3 @@ class JobRunner:
                 self._note(exc)
 
             await anyio.sleep(_PURGE_SECONDS)
-
-
-def _error(result: JobResult) -> str | None:
-    if result.status < 400:
-        return None
-
-    try:
-        return str(json.loads(result.body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"The call was answered with status {result.status}."
-
-
-def _pause(result: JobResult) -> float:
-    told = result.headers.get("retry-after", "")
-    return min(float(told), _LONGEST_PAUSE) if told.isdecimal() else 1.0

@@ -69,9 +69,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     path TEXT NOT NULL,
     headers TEXT NOT NULL,
     body BLOB,
+    kept_bytes INTEGER,
     result_status INTEGER,
     result_headers TEXT,
-    result BLOB
+    result BLOB,
+    result_kept_bytes INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
 CREATE TABLE IF NOT EXISTS expired (id TEXT PRIMARY KEY, forget_at REAL NOT NULL)
@@ -121,6 +123,15 @@ class SqliteStore:
     async def submit(self, submission: Submission) -> Job:
         return await self._in_thread(partial(self._submit, submission))
 
+    async def keep_body(self, id: str, start: int, piece: bytes) -> None:
+        await self._in_thread(partial(self._keep, _body_name(id), start, piece))
+
+    async def drop_body(self, id: str) -> None:
+        await self._in_thread(partial(self._blobs.remove, _body_name(id)))
+
+    async def body_piece(self, id: str, start: int, nbytes: int) -> bytes:
+        return await self._in_thread(partial(self._body_piece, id, start, nbytes))
+
     async def get(self, id: str) -> Job:
         return _job(await self._in_thread(partial(self._row, id)))
 
@@ -129,6 +140,9 @@ class SqliteStore:
 
     async def result(self, id: str) -> JobResult | None:
         return await self._in_thread(partial(self._result, id))
+
+    async def result_piece(self, id: str, start: int, nbytes: int) -> bytes:
+        return await self._in_thread(partial(self._result_piece, id, start, nbytes))
 
     async def page(
         self,
@@ -156,6 +170,9 @@ class SqliteStore:
             self._change, claim, "done = :done, revision = revision + 1", done=done
         )
         return await self._in_thread(change)
+
+    async def keep_result(self, claim: Claim, start: int, piece: bytes) -> None:
+        await self._in_thread(partial(self._keep, _run_name(claim), start, piece))
 
     async def complete(
         self, claim: Claim, result: JobResult, *, error: str | None = None
@@ -243,14 +260,17 @@ class SqliteStore:
 
     def _submit(self, submission: Submission) -> Job:
         request = submission.request
-        large = len(request.body) > INLINE_BYTES
+        kept = request.kept_bytes is not None
+        large = kept or len(request.body) > INLINE_BYTES
         known = self._known(submission)
 
         if known is not None:
             return known
 
-        if large:
-            # Before the row: what is accepted has its body.
+        # Before the row: what is accepted has its body.
+        if kept:
+            self._blobs.sync(_body_name(submission.id))
+        elif large:
             self._blobs.write(_body_name(submission.id), request.body)
 
         with self._writing() as database:
@@ -260,14 +280,15 @@ class SqliteStore:
             if known is not None:
                 return known
 
-            self._check_room(len(request.body))
+            self._check_room(request.nbytes)
             now = self._clock()
             database.execute(
                 "INSERT INTO jobs (id, key, digest, model, version, signature, status,"
                 " total, unit, created_at, queued_until, result_seconds, bytes, path,"
-                " headers, body) VALUES (:id, :key, :digest, :model, :version,"
-                " :signature, 'queued', :total, :unit, :now, :until, :seconds, :bytes,"
-                " :path, :headers, :body)",
+                " headers, body, kept_bytes)"
+                " VALUES (:id, :key, :digest, :model, :version, :signature, 'queued',"
+                " :total, :unit, :now, :until, :seconds, :bytes, :path, :headers,"
+                " :body, :kept)",
                 {
                     "id": submission.id,
                     "key": submission.key,
@@ -280,7 +301,8 @@ class SqliteStore:
                     "now": now,
                     "until": now + submission.queue_seconds,
                     "seconds": submission.result_seconds,
-                    "bytes": len(request.body),
+                    "bytes": request.nbytes,
+                    "kept": request.kept_bytes,
                     "path": request.path,
                     "headers": json.dumps(dict(request.headers)),
                     "body": None if large else request.body,
@@ -288,6 +310,34 @@ class SqliteStore:
             )
 
         return _job(self._row(submission.id))
+
+    def _keep(self, name: str, start: int, piece: bytes) -> None:
+        nbytes = start + len(piece)
+        self._bounds.check_bytes(stored=self._stored(), nbytes=nbytes)
+        self._blobs.extend(name, start, piece)
+
+    def _body_piece(self, id: str, start: int, nbytes: int) -> bytes:
+        return self._piece(self._row(id), "kept_bytes", _body_name(id), start, nbytes)
+
+    def _result_piece(self, id: str, start: int, nbytes: int) -> bytes:
+        row = self._row(id)
+        name = _result_name(row)
+        return self._piece(row, "result_kept_bytes", name, start, nbytes)
+
+    def _piece(
+        self, row: sqlite3.Row, column: str, name: str, start: int, nbytes: int
+    ) -> bytes:
+        try:
+            if row[column] is None:
+                raise FileNotFoundError
+
+            # Not to the file's end: an earlier run may have got further.
+            left = max(0, row[column] - start)
+            return self._blobs.read_piece(name, start, min(nbytes, left))
+        except FileNotFoundError:
+            raise JobNotFound(
+                f"The job '{row['id']}' has no such body or result in pieces."
+            ) from None
 
     def _known(self, submission: Submission) -> Job | None:
         """Return the job that has this id or key. Raise `JobConflict` for another."""
@@ -312,9 +362,12 @@ class SqliteStore:
         ((jobs,),) = self._all(
             "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')"
         )
-        ((stored,),) = self._all("SELECT coalesce(sum(bytes), 0) FROM jobs")
 
-        self._bounds.check(jobs=jobs, stored=stored, nbytes=nbytes)
+        self._bounds.check(jobs=jobs, stored=self._stored(), nbytes=nbytes)
+
+    def _stored(self) -> int:
+        ((stored,),) = self._all("SELECT coalesce(sum(bytes), 0) FROM jobs")
+        return int(stored)
 
     def _row(self, id: str) -> sqlite3.Row:
         found = self._all("SELECT * FROM jobs WHERE id = :id", id=id)
@@ -329,11 +382,16 @@ class SqliteStore:
 
     def _request(self, id: str) -> JobRequest:
         row = self._row(id)
-        body = row["body"]
+        kept, body = row["kept_bytes"], row["body"]
+
+        if kept is not None:
+            body = b""
+
         return JobRequest(
             path=row["path"],
             headers=json.loads(row["headers"]),
             body=self._blobs.read(_body_name(id)) if body is None else body,
+            kept_bytes=kept,
         )
 
     def _result(self, id: str) -> JobResult | None:
@@ -342,11 +400,16 @@ class SqliteStore:
         if row["result_status"] is None:
             return None
 
-        body = row["result"]
+        kept, body = row["result_kept_bytes"], row["result"]
+
+        if kept is not None:
+            body = b""
+
         return JobResult(
             status=row["result_status"],
             headers=json.loads(row["result_headers"]),
             body=self._blobs.read(_result_name(row)) if body is None else body,
+            kept_bytes=kept,
         )
 
     def _page(self, wanted: Mapping[str, Any]) -> list[Job]:
@@ -424,10 +487,13 @@ class SqliteStore:
         return done.rowcount == 1
 
     def _complete(self, claim: Claim, result: JobResult, error: str | None) -> bool:
-        large = len(result.body) > INLINE_BYTES
-        name = f"{claim.job.id}.{claim.attempt}.result"
+        kept = result.kept_bytes is not None
+        large = kept or len(result.body) > INLINE_BYTES
+        name = _run_name(claim)
 
-        if large:
+        if kept:
+            self._blobs.sync(name)
+        elif large:
             self._blobs.write(name, result.body)
 
         with self._writing() as database:
@@ -439,11 +505,12 @@ class SqliteStore:
                 " expires_at = :now + result_seconds, worker = NULL,"
                 " leased_until = NULL, revision = revision + 1, body = NULL,"
                 " bytes = :bytes, result_status = :code, result_headers = :headers,"
-                " result = :body",
+                " result = :body, result_kept_bytes = :kept",
                 status=JobStatus.SUCCEEDED if error is None else JobStatus.FAILED,
                 error=error,
                 now=now,
-                bytes=len(result.body),
+                bytes=result.nbytes,
+                kept=result.kept_bytes,
                 code=result.status,
                 headers=json.dumps(dict(result.headers)),
                 body=None if large else result.body,
@@ -451,6 +518,11 @@ class SqliteStore:
 
         # Either nobody needs the body any more, or another run has the result.
         self._blobs.remove(_body_name(claim.job.id) if held else name)
+
+        if held and not large:
+            # What a run kept before it failed.
+            self._blobs.remove(name)
+
         return held
 
     def _end(
@@ -470,12 +542,16 @@ class SqliteStore:
 
     def _cancel(self, id: str) -> Job:
         with self._writing() as database:
-            job = _job(self._row(id))
+            row = self._row(id)
+            ended = _job(row).status.ended
 
-            if not job.status.ended:
+            if not ended:
                 self._end(database, id, JobStatus.CANCELED)
 
-        self._blobs.remove(_body_name(id))
+        if not ended:
+            self._blobs.remove(_body_name(id))
+            self._blobs.remove(_result_name(row))
+
         return _job(self._row(id))
 
     def _delete(self, id: str) -> None:
@@ -525,6 +601,10 @@ def _body_name(id: str) -> str:
 def _result_name(row: sqlite3.Row) -> str:
     # Named by the run as well: a late one must not replace what was kept.
     return f"{row['id']}.{row['attempts']}.result"
+
+
+def _run_name(claim: Claim) -> str:
+    return f"{claim.job.id}.{claim.attempt}.result"
 
 
 def _job(row: sqlite3.Row) -> Job:

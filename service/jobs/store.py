@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,4 +123,42 @@ class JobStore(Protocol):
 
     async def purge(self) -> None:
         """Fail jobs that waited too long, and drop results whose time is over."""
+        ...
+
+
+@runtime_checkable
+class PieceStore(JobStore, Protocol):
+    """A job store that also keeps bodies and results in pieces, for large work."""
+
+    async def keep_body(self, id: str, start: int, piece: bytes) -> None:
+        """Keep a piece of a large body, from byte `start` on, before its `submit`.
+
+        Pieces follow one another. Raise `JobsFull`, `StoreUnavailable`.
+        """
+        ...
+
+    async def drop_body(self, id: str) -> None:
+        """Forget a kept body that isn't submitted. Without one, do nothing."""
+        ...
+
+    async def body_piece(self, id: str, start: int, nbytes: int) -> bytes:
+        """Return up to `nbytes` of a kept body, nothing at its end.
+
+        Raise as `get` does; `JobNotFound` also once nobody needs the body.
+        """
+        ...
+
+    async def keep_result(self, claim: Claim, start: int, piece: bytes) -> None:
+        """Keep a piece of a large result, from byte `start` on, before its `complete`.
+
+        Pieces follow one another; at 0 a new result begins. Only the claim that
+        completes has its pieces read. Raise `JobsFull`, `StoreUnavailable`.
+        """
+        ...
+
+    async def result_piece(self, id: str, start: int, nbytes: int) -> bytes:
+        """Return up to `nbytes` of a kept result, nothing at its end.
+
+        Raise as `get` does; `JobNotFound` also before there is a result.
+        """
         ...

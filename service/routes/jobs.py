@@ -11,20 +11,26 @@ from flask import Blueprint, request
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
 from inference import ModelSpec
+from service.bridge.greenlets import await_
 from service.codecs.jobs import job_document, jobs_document
 from service.jobs.job import JobRequest, JobStatus, Submission
+from service.jobs.large import PIECE_BYTES
+from service.jobs.store import PieceStore
 from service.prediction import check
 from service.routes.job_events import EVENT_STREAM, revision
-from service.web.context import current_request, current_serving
+from service.web.context import current_application, current_request, current_serving
 from service.web.json_body import JSON, read_json_body
 from service.web.prefer import wait_seconds
 from service.web.response import encoded_json_response, json_response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flask import Request, Response
 
-    from service.jobs.job import Job
+    from service.jobs.job import Job, JobResult
     from service.jobs.jobs import Jobs
+    from service.jobs.store import JobStore
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 FILTERS = ("status", "model")
@@ -132,12 +138,8 @@ async def delete_job(id: str) -> Response:
     return response
 
 
-async def respond_async(
-    this: Request, model: ModelSpec, body: list[bytes], wait: float | None
-) -> Response:
-    """Accept a prediction as a job; answer with its result if it ends within `wait`."""
-    job = await accept(this, model, body, path=this.path)
-
+async def respond_async(job: Job, wait: float | None) -> Response:
+    """Answer with a job that was accepted, or its result if it ends within `wait`."""
     if wait is not None:
         jobs = current_jobs()
         job = await jobs.wait_until_ended(job, min(wait, LONGEST_WAIT))
@@ -168,7 +170,7 @@ async def accept(
     return await jobs.submit(
         Submission(
             id=id or str(uuid.uuid4()),
-            key=_key(this),
+            key=idempotency_key(this),
             digest=digest,
             model=model.name,
             version=model.version,
@@ -205,7 +207,7 @@ async def result_response(jobs: Jobs, job: Job) -> Response:
     result = await (await jobs.store()).result(job.id)
 
     if result is not None:
-        response = encoded_json_response(result.body, result.status)
+        response = _result_body(await jobs.store(), job, result)
         response.headers.update(result.headers)
         return response
 
@@ -213,6 +215,27 @@ async def result_response(jobs: Jobs, job: Job) -> Response:
         return json_response({"error": job.error}, 500)
 
     return job_response(job, 202)
+
+
+def _result_body(store: JobStore, job: Job, result: JobResult) -> Response:
+    if result.kept_bytes is None:
+        return encoded_json_response(result.body, result.status)
+
+    assert isinstance(store, PieceStore), "it kept the result"
+    response = current_application().response_class(
+        _result_pieces(store, job.id), status=result.status
+    )
+    response.content_length = result.kept_bytes
+    return response
+
+
+def _result_pieces(store: PieceStore, id: str) -> Iterator[bytes]:
+    """Yield a kept result, read while it is sent: in the bridge's threads."""
+    start = 0
+
+    while piece := await_(store.result_piece(id, start, PIECE_BYTES)):
+        yield piece
+        start += len(piece)
 
 
 def current_jobs() -> Jobs:
@@ -281,7 +304,7 @@ def _path(model: ModelSpec) -> str:
     return f"/v1/models/{model.name}:predict"
 
 
-def _key(this: Request) -> str | None:
+def idempotency_key(this: Request) -> str | None:
     """Return the `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header)."""
     key = this.headers.get("Idempotency-Key")
 

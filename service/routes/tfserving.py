@@ -9,8 +9,10 @@ from flask import Blueprint, request
 from inference import LoadFailed, ModelLoading, ModelSpec, ModelState, ModelUnloaded
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
+from service.jobs.rows import ROW_TYPES
 from service.prediction import predict
-from service.routes.jobs import respond_async
+from service.routes.jobs import accept, respond_async
+from service.routes.rows import accept_rows
 from service.server.overload import admit
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
@@ -70,12 +72,17 @@ async def predict_model(
     wait = wait_seconds(this)
     # Refuse before the body is read.
     admit(this, serving.engine, spec)
+    later = serving.jobs is not None and responds_async(this)
+
+    if later and this.mimetype in ROW_TYPES:
+        return await respond_async(await accept_rows(this, spec), wait)
 
     with serving.body_budget.reservation() as reservation:
         body = read_json_body(this, reservation)
 
-        if serving.jobs is not None and responds_async(this):
-            return await respond_async(this, spec, body, wait)
+        if later:
+            job = await accept(this, spec, body, path=this.path)
+            return await respond_async(job, wait)
 
         answer = await predict(serving.engine, spec, body, serving.decoders, wait=wait)
 

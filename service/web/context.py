@@ -44,6 +44,8 @@ class Serving:
     jobs: Jobs | None = None
     # Thousands of figures take long to write, and can wait: one writer at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    # Rows of large work are checked beside the loop, which a piece would hold for 1 ms.
+    rows_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
 
 
 def resolver(proxy: T) -> Callable[[], T]:

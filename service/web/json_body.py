@@ -69,7 +69,8 @@ def check_media_type(request: Request) -> None:
 
     raise UnsupportedMediaType(
         f"the body is of type {request.mimetype!r}: send JSON, with the header"
-        " 'Content-Type: application/json'"
+        " 'Content-Type: application/json', or rows as a job, with the header"
+        " 'Prefer: respond-async'"
     )
 
 

@@ -1,0 +1,158 @@
+"""Large work as it arrives: its rows are checked and kept, never held."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+from werkzeug.exceptions import BadRequest
+
+from service.jobs.job import JobRequest, Submission
+from service.jobs.large import PIECE_BYTES
+from service.jobs.rows import BadRows, predict_body, row_reader
+from service.jobs.store import PieceStore
+from service.prediction import check
+from service.routes.jobs import current_jobs, idempotency_key
+from service.web.context import (
+    current_application,
+    current_globals,
+    current_serving,
+)
+from service.web.json_body import check_content_encoding
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from flask import Request
+
+    from inference import ModelSpec
+    from service.jobs.job import Job
+
+
+async def accept_rows(this: Request, model: ModelSpec) -> Job:
+    """Keep a body of rows as a job, while it arrives.
+
+    The first row is checked as a synchronous call does. Raise `BadRequest` for a body
+    that isn't what its type says.
+    """
+    check_content_encoding(this)
+    id, jobs = str(uuid.uuid4()), current_jobs()
+    store = await jobs.store()
+
+    if not isinstance(store, PieceStore):
+        raise NotImplementedError(
+            "this server's store of jobs keeps no large work: send fewer rows at a"
+            " time, as JSON"
+        )
+
+    arrival = Arrival(this, model)
+
+    try:
+        await arrival.keep(store, id)
+        job = await jobs.submit(
+            Submission(
+                id=id,
+                key=idempotency_key(this),
+                digest=arrival.digest,
+                model=model.name,
+                version=model.version,
+                signature=arrival.signature,
+                request=JobRequest(
+                    path=this.path,
+                    headers={"content-type": this.mimetype},
+                    body=b"",
+                    kept_bytes=arrival.nbytes,
+                ),
+                total=arrival.rows,
+                unit="rows",
+                queue_seconds=jobs.config.queue_seconds,
+                result_seconds=jobs.config.result_seconds,
+            )
+        )
+    except BaseException:
+        await _drop(store, id)
+        raise
+
+    if job.id != id:
+        # The same work was sent before.
+        await _drop(store, id)
+
+    return job
+
+
+class Arrival:
+    """A body of rows, and what is known of it so far."""
+
+    def __init__(self, this: Request, model: ModelSpec) -> None:
+        row_bytes = current_application().config["MAX_CONTENT_LENGTH"]
+        self.rows = self.nbytes = 0
+        self.signature = this.args.get("signature_name")
+        self._this = this
+        self._model = model
+        self._serving = current_serving()
+        self._reader = row_reader(this.mimetype, row_bytes)
+        self._hash = hashlib.sha256(f"{this.full_path}\n{this.mimetype}\n".encode())
+        # Not the bound of a body that is held: the store has its own.
+        this.max_content_length = sys.maxsize
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    async def keep(self, store: PieceStore, id: str) -> None:
+        """Read, check and keep the body. Raise `BadRequest` and what the store does."""
+        async for piece in self._pieces():
+            await self._take(piece)
+            await store.keep_body(id, self.nbytes, piece)
+            self.nbytes += len(piece)
+
+        await self._take(None)
+
+        if not self.rows:
+            raise BadRequest("the body has no row: send an instance a line")
+
+        current_globals().bytes_in = self.nbytes
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        # Read in this greenlet, where a read waits without a thread.
+        while piece := self._this.stream.read(PIECE_BYTES):
+            yield piece
+
+    async def _take(self, piece: bytes | None) -> None:
+        """Count and check the rows of a piece, or those of the end."""
+        try:
+            rows = await anyio.to_thread.run_sync(
+                self._cut, piece, limiter=self._serving.rows_limiter
+            )
+        except BadRows as exc:
+            raise BadRequest(str(exc)) from None
+
+        if rows and not self.rows:
+            await self._check_first(rows[:1])
+
+        self.rows += len(rows)
+
+    def _cut(self, piece: bytes | None) -> list[bytes]:
+        if piece is None:
+            rows = self._reader.end()
+        else:
+            self._hash.update(piece)
+            rows = self._reader.feed(piece)
+
+        self._reader.check(rows, self.rows + 1)
+        return rows
+
+    async def _check_first(self, rows: list[bytes]) -> None:
+        body = predict_body(self._reader, rows, self.signature)
+        engine, decoders = self._serving.engine, self._serving.decoders
+        known = await check(engine, self._model, [body], decoders)
+        self.signature = self.signature or known
+
+
+async def _drop(store: PieceStore, id: str) -> None:
+    with anyio.CancelScope(shield=True):
+        await store.drop_body(id)

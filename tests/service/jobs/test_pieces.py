@@ -1,0 +1,155 @@
+"""The contract of a store that keeps bodies and results in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from service.jobs.sqlite import Bounds, SqliteStore
+from service.jobs.store import JobNotFound, JobsFull, PieceStore
+from tests.service.jobs.test_store import DONE, LEASE, Clock, claimed, submission
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from service.jobs.job import Submission
+
+
+class Place(Protocol):
+    """Where jobs are kept; each server opens a store of its own on it."""
+
+    clock: Clock
+
+    def open(self, **bounds: int) -> AbstractAsyncContextManager[PieceStore]: ...
+
+
+class SqlitePlace:
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self._folder = folder
+
+    def open(self, **bounds: int) -> AbstractAsyncContextManager[PieceStore]:
+        return SqliteStore(self._folder, Bounds(**bounds), self.clock)
+
+
+@pytest.fixture(params=["sqlite"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return {"sqlite": SqlitePlace}[request.param](tmp_path / "jobs")
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[PieceStore]:
+    async with place.open() as opened:
+        yield opened
+
+
+async def test_it_is_known_to_keep_pieces(store: PieceStore) -> None:
+    assert isinstance(store, PieceStore)
+
+
+def kept(nbytes: int, **changes: object) -> Submission:
+    """A submission whose body of `nbytes` is kept already."""
+    made = submission(b"", **changes)
+    return replace(made, request=replace(made.request, kept_bytes=nbytes))
+
+
+async def test_a_large_body_is_kept_in_pieces(place: Place) -> None:
+    large = kept(6)
+
+    async with place.open() as store:
+        await store.keep_body(large.id, 0, b"one")
+        await store.keep_body(large.id, 3, b"two")
+        await store.submit(large)
+
+    async with place.open() as store:
+        request = await store.request(large.id)
+        pieces = [await store.body_piece(large.id, start, 4) for start in (0, 4, 6)]
+
+    assert (request.kept_bytes, request.body) == (6, b"")
+    assert pieces == [b"onet", b"wo", b""]
+
+
+async def test_a_piece_replaces_what_was_kept_from_there_on(store: PieceStore) -> None:
+    large = kept(5)
+    await store.keep_body(large.id, 0, b"first try")
+    await store.keep_body(large.id, 0, b"one")
+    await store.keep_body(large.id, 3, b"2nd")
+    await store.keep_body(large.id, 3, b"22")
+    await store.submit(large)
+
+    assert await store.body_piece(large.id, 0, 100) == b"one22"
+
+
+async def test_a_dropped_body_is_gone(store: PieceStore) -> None:
+    large = kept(3)
+    await store.keep_body(large.id, 0, b"one")
+    await store.drop_body(large.id)
+    await store.drop_body(large.id)
+
+    with pytest.raises(JobNotFound):
+        await store.body_piece(large.id, 0, 3)
+
+
+async def test_a_large_result_is_kept_in_pieces(place: Place) -> None:
+    large = kept(3)
+    done = replace(DONE, body=b"", kept_bytes=4)
+
+    async with place.open() as store:
+        await store.keep_body(large.id, 0, b"one")
+        await store.submit(large)
+        claim = await claimed(store)
+        await store.keep_result(claim, 0, b"an")
+        await store.keep_result(claim, 2, b"sw")
+
+        with pytest.raises(JobNotFound):
+            await store.result_piece(large.id, 0, 4)
+
+        held = await store.complete(claim, done)
+
+    async with place.open() as store:
+        result = await store.result(large.id)
+        piece = await store.result_piece(large.id, 1, 100)
+
+        with pytest.raises(JobNotFound):
+            await store.body_piece(large.id, 0, 3)
+
+    assert (held, result, piece) == (True, done, b"nsw")
+
+
+async def test_a_late_run_does_not_change_a_large_result(place: Place) -> None:
+    large = kept(3)
+
+    async with place.open() as dead, place.open() as living:
+        await dead.keep_body(large.id, 0, b"one")
+        await dead.submit(large)
+        late = await claimed(dead)
+        await dead.keep_result(late, 0, b"late")
+        place.clock.now += LEASE + 1
+        claim = await claimed(living)
+        await living.keep_result(claim, 0, b"first")
+        await living.complete(claim, replace(DONE, body=b"", kept_bytes=5))
+        await dead.keep_result(late, 4, b"er")
+        held = await dead.complete(late, replace(DONE, body=b"", kept_bytes=6))
+
+        assert not held
+        assert await living.result_piece(large.id, 0, 100) == b"first"
+
+
+async def test_bytes_of_kept_bodies_and_results_are_bounded(place: Place) -> None:
+    large = kept(6)
+
+    async with place.open(nbytes=10) as store:
+        await store.keep_body(large.id, 0, b"123456")
+        await store.submit(large)
+        claim = await claimed(store)
+        await store.keep_result(claim, 0, b"1234")
+
+        with pytest.raises(JobsFull, match="--max-jobs-bytes"):
+            await store.keep_result(claim, 4, b"5")
+
+        with pytest.raises(JobsFull, match="--max-jobs-bytes"):
+            await store.keep_body("another", 0, b"12345")
