@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from service.jobs.sqlite import Bounds, SqliteStore
+from service.jobs.bounds import Bounds
+from service.jobs.sqlite import SqliteStore
 from service.jobs.store import JobNotFound, JobsFull, PieceStore
 from tests.service.jobs.test_store import DONE, LEASE, Clock, claimed, submission
 
