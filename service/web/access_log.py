@@ -84,10 +84,17 @@ def describe(status: int, response: Response | None) -> dict[str, Any]:
         "milliseconds": round((time.perf_counter() - state.started) * 1000, 3),
     }
     if response is not None:
-        line["bytes_out"] = response.calculate_content_length()
+        line["bytes_out"] = size_of(response)
 
     model = (this.view_args or {}).get("name")
     if model is not None:
         line["model"] = model
 
     return line
+
+
+def size_of(response: Response) -> int | None:
+    """Return the bytes of a body, if they are known without making it."""
+    # Werkzeug would read a stream to its end, into memory.
+    whole = response.is_sequence
+    return response.calculate_content_length() if whole else response.content_length

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 import structlog
+from flask import Response
 from structlog.testing import capture_logs
 
 from service.bridge.bridge import Bridge
@@ -63,6 +64,32 @@ async def test_a_line_a_request() -> None:
         "request_id": "my-id",
     }
     assert response.headers["X-Request-ID"] == "my-id"
+
+
+async def test_a_streamed_answer_is_not_read_to_be_logged() -> None:
+    happened: list[str] = []
+
+    def pieces() -> Iterator[bytes]:
+        happened.append("read")
+        yield b"piece"
+
+    def note(_: object, __: str, line: Any) -> Any:
+        happened.append("logged")
+        return line
+
+    app = make_app(FakeEngine())
+    app.add_url_rule(
+        "/stream",
+        view_func=lambda: Response(pieces(), headers={"Content-Length": "5"}),
+    )
+
+    with capture_logs(processors=[note]) as lines:
+        async with open_client(app) as client:
+            response = await client.get("/stream")
+
+    assert response.content == b"piece"
+    assert happened == ["logged", "read"]
+    assert lines[0]["bytes_out"] == 5
 
 
 async def test_chunked_bodies_are_counted() -> None:
