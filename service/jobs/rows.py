@@ -211,7 +211,8 @@ def predict_body(reader: RowReader, rows: Sequence[bytes], name: str | None) -> 
 
 def result_lines(answer: bytes, count: int) -> bytes:
     """Return the `count` predictions of an answer as lines. Raise `BadRows`."""
-    predictions = _loads(answer).get("predictions")
+    document = load_json(answer)
+    predictions = document.get("predictions") if isinstance(document, dict) else None
 
     if not isinstance(predictions, list) or len(predictions) != count:
         raise BadRows(
@@ -220,6 +221,14 @@ def result_lines(answer: bytes, count: int) -> bytes:
         )
 
     return b"".join(map(_line, predictions))
+
+
+def load_json(text: bytes) -> Any:
+    """Decode JSON as the model's answers have it: with NaN, which is none."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
 
 
 def error_line(text: str) -> bytes:
@@ -238,16 +247,6 @@ def chunk_length(rows: Sequence[bytes], most_rows: int, most_bytes: int) -> int:
             return count
 
     return min(len(rows), most_rows)
-
-
-def _loads(text: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # TensorFlow Serving's JSON has NaN, which is none.
-        document = json.loads(text)
-
-    return document if isinstance(document, dict) else {}
 
 
 def _line(value: Any) -> bytes:

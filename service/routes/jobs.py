@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 from flask import Blueprint, request
-from werkzeug.exceptions import BadRequest, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, NotAcceptable, ServiceUnavailable
 
 from inference import ModelSpec
 from service.bridge.greenlets import await_
 from service.codecs.jobs import job_document, jobs_document
+from service.jobs.array import ArrayWriter
 from service.jobs.job import JobRequest, JobStatus, Submission
 from service.jobs.large import PIECE_BYTES
+from service.jobs.rows import NDJSON, NPY, BadRows
 from service.jobs.store import PieceStore
 from service.prediction import check
 from service.routes.job_events import EVENT_STREAM, revision
@@ -207,9 +209,7 @@ async def result_response(jobs: Jobs, job: Job) -> Response:
     result = await (await jobs.store()).result(job.id)
 
     if result is not None:
-        response = _result_body(await jobs.store(), job, result)
-        response.headers.update(result.headers)
-        return response
+        return _result(await jobs.store(), job, result)
 
     if job.status is JobStatus.FAILED:
         return json_response({"error": job.error}, 500)
@@ -217,16 +217,31 @@ async def result_response(jobs: Jobs, job: Job) -> Response:
     return job_response(job, 202)
 
 
-def _result_body(store: JobStore, job: Job, result: JobResult) -> Response:
+def _result(store: JobStore, job: Job, result: JobResult) -> Response:
     if result.kept_bytes is None:
-        return encoded_json_response(result.body, result.status)
+        response = encoded_json_response(result.body, result.status)
+        response.headers.update(result.headers)
+        return response
 
     assert isinstance(store, PieceStore), "it kept the result"
-    response = current_application().response_class(
-        _result_pieces(store, job.id), status=result.status
-    )
-    response.content_length = result.kept_bytes
+    pieces, array = _result_pieces(store, job.id), _wants_array()
+
+    if array:
+        pieces = _array_pieces(pieces, job.progress.total)
+
+    response = current_application().response_class(pieces, headers=result.headers)
+    response.headers["Vary"] = "Accept"
+
+    if array:
+        response.content_type = NPY
+    else:
+        response.content_length = result.kept_bytes
+
     return response
+
+
+def _wants_array() -> bool:
+    return request.accept_mimetypes.best_match((NDJSON, NPY)) == NPY
 
 
 def _result_pieces(store: PieceStore, id: str) -> Iterator[bytes]:
@@ -236,6 +251,29 @@ def _result_pieces(store: PieceStore, id: str) -> Iterator[bytes]:
     while piece := await_(store.result_piece(id, start, PIECE_BYTES)):
         yield piece
         start += len(piece)
+
+
+def _array_pieces(lines: Iterator[bytes], rows: int) -> Iterator[bytes]:
+    """Return lines as an array, in pieces. Raise `NotAcceptable` if they make none.
+
+    What is found later breaks the connection off: the head is sent by then.
+    """
+    writer = ArrayWriter(rows)
+
+    try:
+        first = writer.feed(next(lines))
+    except BadRows as exc:
+        raise NotAcceptable(f"the result can't be had as an array: {exc}") from None
+
+    def pieces() -> Iterator[bytes]:
+        yield first
+
+        for piece in lines:
+            yield writer.feed(piece)
+
+        yield writer.end()
+
+    return pieces()
 
 
 def current_jobs() -> Jobs:

@@ -81,6 +81,28 @@ async def test_an_array_is_answered_row_by_row(tmp_path: Path) -> None:
     assert values(result) == halves(ROWS)
 
 
+async def test_the_result_can_be_had_as_an_array(tmp_path: Path) -> None:
+    async with serving(tmp_path) as client:
+        job, lines_first = await finished(client, lines(list(range(ROWS))))
+        result = await client.get(job["urls"]["result"], headers={"Accept": NPY})
+
+    assert lines_first.headers["Content-Type"] == NDJSON
+    assert result.headers["Content-Type"] == NPY
+    assert np.load(io.BytesIO(result.content)).tolist() == halves(ROWS)
+
+
+async def test_a_result_without_numbers_is_no_array(tmp_path: Path) -> None:
+    def names(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {"y": np.full(inputs["x"].shape, b"name", dtype=object)}
+
+    async with serving(tmp_path, FakeModel(function=names)) as client:
+        job, _ = await finished(client, b"1\n2\n")
+        refused = await client.get(job["urls"]["result"], headers={"Accept": NPY})
+
+    assert refused.status_code == 406
+    assert "no numbers" in refused.json()["error"]
+
+
 async def test_a_body_without_a_length_is_kept_as_it_comes(tmp_path: Path) -> None:
     text = lines([float(value) for value in range(3 * PIECE_BYTES // 8)])
 
