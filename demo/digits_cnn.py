@@ -20,6 +20,8 @@ def write_digits_cnn(path: Path) -> str:
     model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
     model.fit(train.rows, train.labels, batch_size=32, epochs=12, verbose=0)
     model.save(path)
+    # Requests may ask for this layer's output, too.
+    path.with_suffix(".toml").write_text('layers = ["features"]\n', "utf-8")
     probabilities = model.predict(held_out.rows, verbose=0)
     return score(probabilities.argmax(axis=1), held_out)
 
@@ -33,7 +35,7 @@ def _network() -> Any:
     values = layers.Conv2D(32, 3, activation="relu")(values)
     values = layers.MaxPooling2D()(values)
     values = layers.Flatten()(values)
-    values = layers.Dense(64, activation="relu")(values)
+    values = layers.Dense(64, activation="relu", name="features")(values)
     values = layers.Dropout(0.3)(values)
     probabilities = layers.Dense(10, activation="softmax", name="probabilities")(values)
     return keras.Model(image, probabilities, name="digits_cnn")

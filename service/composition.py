@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
+    from flask import Blueprint
+
     from service.jobs.store import JobStore
     from service.settings.settings import Settings
 
@@ -54,8 +56,11 @@ SWITCH_SECONDS = 0.0005
 FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 
 
-def compose(settings: Settings) -> JobEvents:
-    """Return the ASGI application of one server process; it runs the engine."""
+def compose(settings: Settings, *blueprints: Blueprint) -> JobEvents:
+    """Return the ASGI application of one server process; it runs the engine.
+
+    `blueprints` are routes of an application of the caller's own beside ours.
+    """
     configure_logging(settings.log_format, settings.log_level)
     keep_freed_memory()
     if _is_first():
@@ -76,7 +81,11 @@ def compose(settings: Settings) -> JobEvents:
             yield
             tasks.cancel_scope.cancel()
 
-    bridge = Bridge(create_app(engine, settings, decoders, jobs), lifespan)
+    app = create_app(engine, settings, decoders, jobs)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+
+    bridge = Bridge(app, lifespan)
     runner = JobRunner(
         jobs,
         partial(call, bridge),

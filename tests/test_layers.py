@@ -29,6 +29,7 @@ FLOORS = (
     {"inference.formats.screening", "inference.formats.keras.history"},
     {"inference.formats.graph", "inference.formats.keras.vocabulary"},
     # The server's side.
+    {"service.embedding"},
     {"service.composition"},
     {"service.app"},
     {"service.cli", "service.routes"},

@@ -140,6 +140,15 @@ async def delete_job(id: str) -> Response:
     return response
 
 
+async def predict_later(model: ModelSpec, body: bytes) -> Response:
+    """Keep a predict body as a job of `model`; return 202 with the job.
+
+    For views of applications that embed this one. Raise what a synchronous call raises
+    for the body, and `JobError` where no job can be kept.
+    """
+    return accepted(await accept(current_request(), model, [body], path=_path(model)))
+
+
 async def respond_async(job: Job, wait: float | None) -> Response:
     """Answer with a job that was accepted, or its result if it ends within `wait`."""
     if wait is not None:

@@ -16,7 +16,8 @@ MODELS = ["digits.pb", "digits_cnn.h5", "half_plus_two", "wine.keras"]
 
 
 def test_makes_a_model_of_each_format(made: Made) -> None:
-    assert sorted(path.name for path in made.folder.iterdir()) == MODELS
+    files = sorted(path.name for path in made.folder.iterdir())
+    assert files == sorted([*MODELS, "digits_cnn.toml"])
 
 
 def test_leaves_nothing_else_behind(made: Made) -> None:
