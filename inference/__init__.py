@@ -30,14 +30,15 @@ from inference.inputs.composites import (
     put_together,
     whole_shape,
 )
-from inference.inputs.selection import select_outputs
-from inference.inputs.top_k import check_top_k
+from inference.inputs.seeds import MAX_SEED
+from inference.inputs.selection import check_request, select_outputs
 from inference.limits import Batching, Limits
 from inference.permissions import Permissions
 from inference.repository.sidecar import LABEL, VersionNumber
 from inference.system.cpus import available_cpus
 from inference.system.memory import keep_freed_memory, show_bytes
 from inference.types import (
+    NO_SAMPLING,
     UNNAMED,
     Array,
     EngineStatus,
@@ -51,6 +52,7 @@ from inference.types import (
     PredictResult,
     QueueStats,
     Sample,
+    Sampling,
     Shape,
     Signature,
     TensorSpec,
@@ -58,6 +60,8 @@ from inference.types import (
 
 __all__ = [
     "LABEL",
+    "MAX_SEED",
+    "NO_SAMPLING",
     "UNNAMED",
     "WIDENED",
     "Array",
@@ -93,6 +97,7 @@ __all__ = [
     "QueueStats",
     "Ragged",
     "Sample",
+    "Sampling",
     "Shape",
     "Signature",
     "Sparse",
@@ -104,7 +109,7 @@ __all__ = [
     "available_cpus",
     "bind",
     "by_whole",
-    "check_top_k",
+    "check_request",
     "keep_freed_memory",
     "precompile",
     "put_together",

@@ -114,7 +114,8 @@ class Signature:
 
     `batchable` says that rows of several requests may be joined along dimension 0;
     `batchable_reason` says why not. `sample` is `None` if the model took no generated
-    inputs. A request that names an output of `alone` isn't joined with others.
+    inputs. A request that names an output of `alone` isn't joined with others. `seed`
+    is the optional input that random masks depend on.
 
     `usual` are the outputs of a request that names none. `takes_parts` and
     `gives_parts` say that an input or output is ragged or sparse.
@@ -127,6 +128,7 @@ class Signature:
     batchable_reason: str = "not tried"
     sample: Sample | None = None
     alone: tuple[str, ...] = ()
+    seed: str | None = None
     usual: tuple[str, ...] = field(init=False, repr=False, compare=False)
     takes_parts: bool = field(init=False, repr=False, compare=False)
     gives_parts: bool = field(init=False, repr=False, compare=False)
@@ -207,6 +209,23 @@ class ModelStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Dropout at inference: `samples` calls with masks drawn from `seed` and on.
+
+    `None` leaves `training` and `seed` to the inputs; without either, masks are fresh.
+    The result has `mean` and `std`, with `keep` all `samples`.
+    """
+
+    training: bool | None = None
+    seed: int | None = None
+    samples: int | None = None
+    keep: bool = False
+
+
+NO_SAMPLING = Sampling()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictRequest:
     """Named inputs for one signature of one model.
 
@@ -223,6 +242,7 @@ class PredictRequest:
     signature: str | None = None
     outputs: tuple[str, ...] | None = None
     top_k: int | None = None
+    sampling: Sampling = NO_SAMPLING
     timeout: float | None = None
 
 

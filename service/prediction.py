@@ -18,7 +18,7 @@ from inference import (
     PredictRequest,
     UnknownSignature,
     bind,
-    check_top_k,
+    check_request,
     put_together,
     select_outputs,
 )
@@ -66,20 +66,15 @@ async def predict(
     pieces = [body] if isinstance(body, bytes) else body
     ends = math.inf if wait is None else anyio.current_time() + wait
     call = await _decode(engine, model, pieces, decoders, ends)
-    request = PredictRequest(
-        model=model,
-        inputs=call.inputs,
-        signature=call.signature,
-        outputs=call.options.outputs,
-        top_k=call.options.top_k,
-        timeout=None if wait is None else ends - anyio.current_time(),
-    )
+    timeout = None if wait is None else ends - anyio.current_time()
+    request = _request(model, call, timeout)
     if call.options.ignored:
         log.debug("arguments ignored", model=model.name, names=call.options.ignored)
 
     result = await engine.predict(request)
 
-    if request.top_k is not None:
+    if request.top_k is not None or request.sampling.samples:
+        # No output of the signature any more.
         return await _encode(result.outputs, call.form)
 
     return await _encode(put_together(result.signature, result.outputs), call.form)
@@ -115,11 +110,22 @@ async def check(
     signature = status.signatures[name]
     bind(signature, call.inputs)
     outputs = select_outputs(signature, call.options.outputs)
-
-    if call.options.top_k is not None:
-        check_top_k(signature, outputs, call.options.top_k)
-
+    check_request(signature, outputs, _request(model, call))
     return name
+
+
+def _request(
+    model: ModelSpec, call: PredictCall, timeout: float | None = None
+) -> PredictRequest:
+    return PredictRequest(
+        model=model,
+        inputs=call.inputs,
+        signature=call.signature,
+        outputs=call.options.outputs,
+        top_k=call.options.top_k,
+        sampling=call.options.sampling,
+        timeout=timeout,
+    )
 
 
 async def _decode(

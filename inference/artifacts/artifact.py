@@ -82,6 +82,7 @@ class SignatureEntry(_Value):
     batchable_reason: str
     sample: SampleEntry | None
     alone: tuple[str, ...] = ()
+    seed: str | None = None
 
 
 class Manifest(_Value):
@@ -224,6 +225,7 @@ def signatures_of(manifest: Manifest) -> dict[str, Signature]:
             batchable_reason=entry.batchable_reason,
             sample=_sample(entry.sample),
             alone=entry.alone,
+            seed=entry.seed,
         )
         for name, entry in manifest.signatures.items()
     }
@@ -238,6 +240,7 @@ def signature_entry(signature: Signature) -> SignatureEntry:
         batchable_reason=signature.batchable_reason,
         sample=_sample_entry(signature.sample),
         alone=signature.alone,
+        seed=signature.seed,
     )
 
 

@@ -36,7 +36,7 @@ def open_source(
         return open_keras_file(path, sidecar, allowed)
 
     if path.is_dir():
-        _refuse_layers(sidecar)
+        _refuse_keras_keys(sidecar)
         return open_saved_model(path, sidecar, allowed)
 
     if not path.is_file():
@@ -48,7 +48,7 @@ def open_source(
         raise InvalidModel(f"{path.name} is empty (0 bytes). Copy or save it again.")
 
     if is_graph(path):
-        _refuse_layers(sidecar)
+        _refuse_keras_keys(sidecar)
         return open_checkpoint(path, sidecar, allowed)
 
     if h5py.is_hdf5(path) or zipfile.is_zipfile(path):
@@ -60,11 +60,14 @@ def open_source(
             "or another kind of file. Copy or save it again."
         )
 
-    _refuse_layers(sidecar)
+    _refuse_keras_keys(sidecar)
     return open_frozen_graph(path, sidecar, allowed)
 
 
-def _refuse_layers(sidecar: Sidecar) -> None:
+def _refuse_keras_keys(sidecar: Sidecar) -> None:
+    if sidecar.training:
+        raise InvalidSidecar("'training' is for Keras files.")
+
     if sidecar.layers:
         raise InvalidSidecar(
             "'layers' is for Keras files. Of a graph, name the tensors as outputs of "

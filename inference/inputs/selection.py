@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from inference.errors import UnknownSignature
+from inference.errors import InvalidRequest, UnknownSignature
 from inference.inputs.composites import by_whole
+from inference.inputs.seeds import check_sampling
+from inference.inputs.top_k import check_top_k
 
 if TYPE_CHECKING:
-    from inference.types import Signature
+    from inference.types import PredictRequest, Signature
 
 MAX_COMPARED = 80  # difflib takes a name's length squared
 MAX_LISTED = 10
@@ -40,6 +42,21 @@ def select_outputs(
         if whole in wanted or any(spec.name in wanted for spec in parts)
         for spec in parts
     )
+
+
+def check_request(
+    signature: Signature, outputs: tuple[str, ...], request: PredictRequest
+) -> None:
+    """Raise `InvalidRequest` if the answer can't be given in the form asked for."""
+    check_sampling(signature, outputs, request.sampling)
+
+    if request.top_k is None:
+        return
+
+    if request.sampling.samples:
+        raise InvalidRequest("'top_k' and 'samples' don't go together: leave one out.")
+
+    check_top_k(signature, outputs, request.top_k)
 
 
 def _unknown(signature: Signature, name: str) -> UnknownSignature:

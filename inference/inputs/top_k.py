@@ -96,5 +96,8 @@ def _in_rows(shape: Shape) -> bool:
 
 
 def _wrong_k(name: str, k: int, count: int | None) -> InvalidRequest:
-    most = "" if count is None else f" to {count}, the scores that '{name}' has a row"
-    return InvalidRequest(f"'top_k' must be 1 or more{most}, got {k}.")
+    bounds = "1 or more"
+    if count is not None:
+        bounds = f"from 1 to {count}, the number of scores of '{name}' a row"
+
+    return InvalidRequest(f"'top_k' must be {bounds}, got {k}.")

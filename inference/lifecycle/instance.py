@@ -13,18 +13,27 @@ from inference.batching.batcher import Batcher
 from inference.batching.call import Call
 from inference.errors import UnknownSignature
 from inference.inputs.binding import bind
-from inference.inputs.selection import select_outputs
-from inference.inputs.top_k import LARGE, best_classes, check_top_k
+from inference.inputs.seeds import samples_of, with_masks
+from inference.inputs.selection import check_request, select_outputs
+from inference.inputs.statistics import Statistics
+from inference.inputs.top_k import LARGE, best_classes
 from inference.types import PredictResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from anyio.abc import TaskStatus
 
     from inference.artifacts.artifact import Manifest
     from inference.runtime.opening import Loaded
-    from inference.types import Array, ModelId, PredictRequest, Signature, TensorSpec
+    from inference.types import (
+        Array,
+        ModelId,
+        PredictRequest,
+        Sampling,
+        Signature,
+        TensorSpec,
+    )
 
 
 class Instance:
@@ -83,24 +92,36 @@ class Instance:
         with self:
             signature = self._signature(model, request.signature)
             names = select_outputs(signature, request.outputs)
-
-            if request.top_k is not None:
-                check_top_k(signature, names, request.top_k)
-
-            call = Call(
-                signature,
-                bind(signature, request.inputs),
-                names,
-                arrived=arrived,
-                deadline=deadline,
+            check_request(signature, names, request)
+            bound = bind(signature, request.inputs)
+            inputs = with_masks(signature, bound, request.sampling)
+            call = partial(
+                Call, signature, outputs=names, arrived=arrived, deadline=deadline
             )
-            outputs = await self.batcher.submit(call)
+
+            if request.sampling.samples:
+                calls = map(call, samples_of(signature, inputs, request.sampling))
+                outputs = await self._collect(calls, request.sampling)
+            else:
+                outputs = await self.batcher.submit(call(inputs))
 
             if request.top_k is not None:
                 spec = signature.outputs[names[0]]
                 outputs = await self._best(spec, outputs[names[0]], request.top_k)
 
         return PredictResult(model=model, signature=signature, outputs=outputs)
+
+    async def _collect(
+        self, calls: Iterable[Call], sampling: Sampling
+    ) -> Mapping[str, Array]:
+        """Run calls one after the other; return the statistics of their answers."""
+        found = Statistics(sampling.samples or 0, keep=sampling.keep)
+
+        for call in calls:
+            (sample,) = (await self.batcher.submit(call)).values()
+            found.add(sample)
+
+        return found.outputs()
 
     async def _best(
         self, spec: TensorSpec, scores: Array, k: int

@@ -138,6 +138,7 @@ _SHAPING = (
     "carry_state",
     "sample",
     "layers",
+    "training",
 )
 """The keys that the compiled artifact depends on."""
 
@@ -150,7 +151,7 @@ class Sidecar(BaseModel):
     and `backend` are for Keras files that don't state them; a size of -1 is open.
     `sample` names a file of inputs that the model takes, `layers` a Keras model's inner
     layers whose outputs requests may ask for. `classes` names a file of the classes'
-    names.
+    names. `training` adds an input that switches a Keras model's dropout on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -163,6 +164,7 @@ class Sidecar(BaseModel):
     carry_state: bool = False
     sample: str | None = None
     layers: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_layers)] = ()
+    training: Literal["optional"] | None = None
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     intra_op_threads: int | None = Field(default=None, ge=1, le=1024)
     max_queue: int | None = Field(default=None, ge=0, le=MAX_COUNT)

@@ -32,7 +32,7 @@ from inference import (
     UnknownSignature,
     VersionNotFound,
     bind,
-    check_top_k,
+    check_request,
     select_outputs,
 )
 from inference.inputs.top_k import best_classes
@@ -214,9 +214,7 @@ class FakeEngine(Engine):
         inputs = bind(chosen, request.inputs)
         names = select_outputs(chosen, request.outputs)
         k = request.top_k
-        if k is not None:
-            check_top_k(chosen, names, k)
-
+        check_request(chosen, names, request)
         await model.wait()
         outputs = model.function(inputs)
         if request.outputs is not None:

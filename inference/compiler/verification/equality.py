@@ -42,18 +42,33 @@ def compare(servable: Servable, run: SampleRun) -> float | None:
 
     `None` if the source's own outputs change from call to call.
     """
-    answered = servable.run(run.signature.name, run.inputs, tuple(run.outputs))
+    pairs = [(run.inputs, run.outputs)]
+
+    if run.masked_inputs:
+        pairs.append((run.masked_inputs, run.masked_outputs))
+
+    found = [_difference(servable, run, *pair) for pair in pairs]
+    return max((each for each in found if each is not None), default=None)
+
+
+def _difference(
+    servable: Servable,
+    run: SampleRun,
+    inputs: Mapping[str, Array],
+    outputs: Mapping[str, Array],
+) -> float | None:
+    name = run.signature.name
+    answered = servable.run(name, inputs, tuple(outputs))
 
     if not run.deterministic:
         return None
 
-    if not outputs_agree(run.outputs, answered, run.rounding):
-        name = run.signature.name
-        raise Mismatch(
-            f"signature '{name}' differs by {max_difference(run.outputs, answered)}"
-        )
+    difference = max_difference(outputs, answered)
 
-    return max_difference(run.outputs, answered)
+    if not outputs_agree(outputs, answered, run.rounding):
+        raise Mismatch(f"signature '{name}' differs by {difference}")
+
+    return difference
 
 
 def prove_batchable(servable: Servable, run: SampleRun | SampleRejection) -> Signature:

@@ -21,6 +21,7 @@ from inference.compiler.verification.unsupported import (
 from inference.errors import InvalidSidecar, first_line
 from inference.formats.graph.value_hints import hints_of
 from inference.inputs.samples import candidates
+from inference.inputs.seeds import switched_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,8 @@ class SampleRun:
 
     `deterministic` says that a second call gave the same outputs. `rounding` has the
     bytes of the narrowest float used on the way to an output, by output. `extremes` are
-    values that may decide what the graph does.
+    values that may decide what the graph does. `masked_inputs` and `masked_outputs` are
+    the same with dropout on, if the signature has that.
     """
 
     signature: Signature
@@ -54,6 +56,8 @@ class SampleRun:
     deterministic: bool
     rounding: Mapping[str, int] = field(default_factory=dict)
     extremes: tuple[float, ...] = ()
+    masked_inputs: dict[str, Array] = field(default_factory=dict)
+    masked_outputs: dict[str, Array] = field(default_factory=dict)
 
     @property
     def is_conclusive(self) -> bool:
@@ -161,10 +165,17 @@ class SampleSearch:
     def _answered(
         self, candidate: Candidate, inputs: dict[str, Array]
     ) -> SampleRun | None:
+        masked_inputs = switched_on(self._signature, inputs)
+
         try:
             outputs = self._source.reference(self._signature, inputs)
             # A second run tells whether the outputs are deterministic.
             again = self._source.reference(self._signature, inputs)
+            masked_outputs = (
+                self._source.reference(self._signature, masked_inputs)
+                if masked_inputs
+                else {}
+            )
         except Exception as exc:
             # Frameworks raise any exception; the next candidate may be accepted.
             self._refused(exc)
@@ -178,6 +189,8 @@ class SampleSearch:
             deterministic=outputs_agree(outputs, again, self._rounding),
             rounding=self._rounding,
             extremes=self._extremes,
+            masked_inputs=masked_inputs,
+            masked_outputs=masked_outputs,
         )
 
     def best(self) -> SampleRun | SampleRejection:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from inference.backend import tf
 from inference.errors import InferenceError, InvalidModel, InvalidSidecar, first_line
 from inference.formats.graph.function import captured_graph
@@ -19,11 +21,18 @@ from inference.formats.graph.sidecar_signatures import default_signature
 from inference.formats.graph.source import Source
 from inference.formats.graph.tables import table_texts
 from inference.formats.graph.tensors import as_array, dtype_name, shape_of
+from inference.formats.keras.draws import (
+    check_draws,
+    check_inputs,
+    drawn_from,
+    freeze_statistics,
+)
 from inference.formats.keras.gate import admit
 from inference.formats.keras.loading import import_keras, load_model
 from inference.formats.keras.outputs import chosen_layers, layer_shapes, with_layers
 from inference.formats.kernels.rebuilding import adapted
 from inference.formats.screening.graph import screen
+from inference.inputs.seeds import SEED, TRAINING
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -44,8 +53,8 @@ def open_keras_file(
     if sidecar.signatures or sidecar.constants:
         raise InvalidSidecar(
             "A Keras model has its own inputs and outputs: of the sidecar's keys only "
-            "input_shape, backend and layers, and those of how it is served, apply to "
-            "it."
+            "input_shape, backend, layers and training, and those of how it is served, "
+            "apply to it."
         )
 
     keras_file = admit(path, permissions, sidecar)
@@ -60,19 +69,31 @@ def open_keras_file(
 
 
 class KerasReference:
-    """The model's own outputs, by `model(x, training=False)`."""
+    """The model's own outputs, by `model(x, training=False)`.
 
-    def __init__(self, model: Any) -> None:
+    With an input `training` that is true, by `training=True` and masks of `seed`.
+    """
+
+    def __init__(self, keras: Any, model: Any) -> None:
+        self._keras = keras
         self._model = model
 
     def __call__(
         self, signature: Signature, inputs: Mapping[str, Array]
     ) -> dict[str, Array]:
-        tensors = [
+        given = [
             tf.constant(inputs[name], dtype=spec.dtype)
             for name, spec in signature.inputs.items()
         ]
-        outputs = _listed(self._model(tensors, training=False))
+        count = len(self._model.inputs)
+        tensors, switches = given[:count], given[count:]
+
+        if switches and bool(switches[0]):
+            with drawn_from(self._keras, switches[1]):
+                outputs = _listed(self._model(tensors, training=True))
+        else:
+            outputs = _listed(self._model(tensors, training=False))
+
         return {
             name: as_array(output.numpy())
             for name, output in zip(signature.outputs, outputs, strict=True)
@@ -108,12 +129,20 @@ def _source(keras: Any, keras_file: KerasFile, model: Any, sidecar: Sidecar) -> 
     layers = chosen_layers(sidecar.layers, model, answers)
     shapes = layer_shapes(model)
     model = with_layers(keras, model, layers)
-    captured = captured_graph(_traced(model), model)
+    inputs, switched = _layer_names(model.inputs), sidecar.training == "optional"
+
+    if switched:
+        check_inputs(inputs)
+        freeze_statistics(keras, model)
+
+    traced = _switched(keras, model) if switched else _traced(model)
+    captured = captured_graph(traced, model)
     outputs = _specs([*answers, *layers], captured.outputs)
     on_request = {name: replace(outputs[name], on_request=True) for name in layers}
     signature = Signature(
         name="serving_default",
-        inputs=_specs(_layer_names(model.inputs), captured.inputs),
+        inputs=_inputs(inputs, captured.inputs),
+        seed=SEED if switched else None,
         outputs={**outputs, **on_request},
     )
     signatures = {signature.name: signature}
@@ -126,26 +155,70 @@ def _source(keras: Any, keras_file: KerasFile, model: Any, sidecar: Sidecar) -> 
         texts=table_texts(captured.tables),
         signatures=signatures,
         default_signature=default_signature(signatures, sidecar),
-        reference=KerasReference(model),
+        reference=KerasReference(keras, model),
         notes=list(keras_file.notes),
         layers=shapes,
     )
     source.graph_def = prune(source.graph_def, source.tensors())
+
+    if switched:
+        check_draws(source.graph_def)
+
     return source
 
 
 def _traced(model: Any) -> Any:
     """Return a `ConcreteFunction` that takes the model's inputs in their order."""
-    specs = [
-        tf.TensorSpec(tuple(tensor.shape), _dtype(tensor), name=f"input_{position}")
-        for position, tensor in enumerate(model.inputs)
-    ]
     function = tf.function(
         lambda *tensors: _listed(model(list(tensors), training=False)),
-        input_signature=specs,
+        input_signature=_input_specs(model),
         autograph=False,
     )
     return function.get_concrete_function()
+
+
+def _switched(keras: Any, model: Any) -> Any:
+    """Return a `ConcreteFunction` that takes `training` and `seed` as well."""
+
+    def trained(tensors: list[Any], seed: Any) -> list[Any]:
+        with drawn_from(keras, seed):
+            return _listed(model(tensors, training=True))
+
+    def call(*given: Any) -> Any:
+        *tensors, training, seed = given
+        return tf.cond(
+            training,
+            lambda: trained(tensors, seed),
+            lambda: _listed(model(tensors, training=False)),
+        )
+
+    specs = [
+        *_input_specs(model),
+        tf.TensorSpec((), tf.bool, name=TRAINING),
+        tf.TensorSpec((), tf.int64, name=SEED),
+    ]
+    function = tf.function(call, input_signature=specs, autograph=False)
+    return function.get_concrete_function()
+
+
+def _input_specs(model: Any) -> list[Any]:
+    return [
+        tf.TensorSpec(tuple(tensor.shape), _dtype(tensor), name=f"input_{position}")
+        for position, tensor in enumerate(model.inputs)
+    ]
+
+
+def _inputs(names: list[str], tensors: list[Any]) -> dict[str, TensorSpec]:
+    """Return the inputs by name, optional ones after the model's own."""
+    if len(tensors) == len(names):
+        return _specs(names, tensors)
+
+    specs = _specs([*names, TRAINING, SEED], tensors)
+    defaults = {TRAINING: np.array(False), SEED: np.array(0, np.int64)}
+    optional = {
+        name: replace(specs[name], default=value) for name, value in defaults.items()
+    }
+    return {**specs, **optional}
 
 
 def _listed(outputs: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import enum
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inference import UNNAMED, InvalidRequest
+from inference import MAX_SEED, NO_SAMPLING, UNNAMED, InvalidRequest, Sampling
 from service.codecs.json.numbers import FlatNumbers
 from service.codecs.json.reader import Stacked, read
 from service.codecs.json.values import decode_base64, parse, refuse_duplicates, show
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SIGNATURE_KEY = "signature_name"
 OUTPUTS_KEY = "outputs"
 TOP_K_KEY = "top_k"
+SAMPLING_KEYS = ("training", "all_samples", "seed", "samples")
 IGNORED_KEYS = (
     *("batch_size", "steps", "verbose"),
     *("max_queue_size", "use_multiprocessing", "workers"),
@@ -37,6 +38,7 @@ class Form(enum.StrEnum):
 
 
 MAX_OUTPUTS = 1024
+MAX_SAMPLES = 1000
 
 ROWS, COLUMNS = Form  # access to an enumeration's members is slow
 
@@ -44,12 +46,14 @@ ROWS, COLUMNS = Form  # access to an enumeration's members is slow
 class Options(NamedTuple):
     """What a body asks for beside its values.
 
-    `outputs` are names; `top_k` is a number of classes. `ignored` are arguments of
+    `outputs` are names; `top_k` is a number of classes; `sampling` is dropout at
+    inference. `ignored` are arguments of
     Keras' `predict` that mean nothing to a server.
     """
 
     outputs: tuple[str, ...] | None = None
     top_k: int | None = None
+    sampling: Sampling = NO_SAMPLING
     ignored: tuple[str, ...] = ()
 
 
@@ -136,6 +140,10 @@ def _pop_options(document: dict[str, Any]) -> Options:
     """Take the options out of `document`. Raise `InvalidRequest`."""
     names = document.pop(OUTPUTS_KEY, None)
     k = document.pop(TOP_K_KEY, None)
+    sampling = NO_SAMPLING
+    if any(key in document for key in SAMPLING_KEYS):
+        sampling = _pop_sampling(document)
+
     ignored = tuple(key for key in IGNORED_KEYS if key in document)
     for key in ignored:
         del document[key]
@@ -143,7 +151,31 @@ def _pop_options(document: dict[str, Any]) -> Options:
     return Options(
         outputs=None if names is None else _output_names(names),
         top_k=None if k is None else _top_k(k),
+        sampling=sampling,
         ignored=ignored,
+    )
+
+
+def _pop_sampling(document: dict[str, Any]) -> Sampling:
+    training, keep, seed, samples = (document.pop(key, None) for key in SAMPLING_KEYS)
+    for key, value in (("training", training), ("all_samples", keep)):
+        if type(value) not in (bool, type(None)):
+            raise InvalidRequest(f"'{key}' must be true or false, got {show(value)}")
+
+    _check_whole("seed", seed, 0, MAX_SEED - 1)
+    _check_whole("samples", samples, 1, MAX_SAMPLES)
+    if keep and samples is None:
+        raise InvalidRequest("'all_samples' says nothing without a number of 'samples'")
+
+    return Sampling(training=training, seed=seed, samples=samples, keep=bool(keep))
+
+
+def _check_whole(key: str, value: Any, least: int, most: int) -> None:
+    if value is None or (type(value) is int and least <= value <= most):
+        return
+
+    raise InvalidRequest(
+        f"'{key}' must be a whole number from {least} to {most}, got {show(value)}"
     )
 
 
@@ -201,7 +233,7 @@ def _expected_keys(document: dict[str, Any], form: Form) -> Mapping[str, int]:
 
     Inputs of the same name are counted too, as keys one level down.
     """
-    keys = (*Form, SIGNATURE_KEY, OUTPUTS_KEY, TOP_K_KEY)
+    keys = (*Form, SIGNATURE_KEY, OUTPUTS_KEY, TOP_K_KEY, *SAMPLING_KEYS)
     expected = Counter(key for key in keys if key in document)
     value = document[form]
     for item in value if type(value) is list else [value]:

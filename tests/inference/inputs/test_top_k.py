@@ -77,7 +77,7 @@ def test_scores_found_too_few_at_run_time_are_refused(scores: Array, k: int) -> 
 @pytest.mark.parametrize(
     ("outputs", "k", "message"),
     [
-        pytest.param([SCORES], 4, "1 or more to 3, the scores", id="too many"),
+        pytest.param([SCORES], 4, "from 1 to 3, the number of scores", id="too many"),
         pytest.param([SCORES], 0, "got 0", id="none"),
         pytest.param([SCORES, spec("z")], 1, "name the one with scores", id="two"),
         pytest.param([spec("y", "string", (None, 3))], 1, "a score", id="texts"),

@@ -241,6 +241,7 @@ def test_limits_leave_the_artifact_unchanged(other: Sidecar) -> None:
         Sidecar(constants={"a": 1}),
         Sidecar(layers="all"),
         Sidecar(layers=("a",)),
+        Sidecar(training="optional"),
     ],
 )
 def test_shaping_keys_change_the_artifact(other: Sidecar) -> None:

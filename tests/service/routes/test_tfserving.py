@@ -411,7 +411,10 @@ async def test_the_best_classes(
     ("model", "k", "message"),
     [
         pytest.param(
-            told([0.5, 0.5]), 3, "must be 1 or more to 2, the scores", id="too many"
+            told([0.5, 0.5]),
+            3,
+            "must be from 1 to 2, the number of scores",
+            id="too many",
         ),
         pytest.param(told([0.5, 0.5]), 0, "must be a whole number", id="none"),
         pytest.param(

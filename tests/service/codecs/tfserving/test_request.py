@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from inference import UNNAMED, InvalidRequest
+from inference import UNNAMED, InvalidRequest, Sampling
 from service.codecs.json.numbers import FlatNumbers
 from service.codecs.tfserving.request import Form, Options, decode, decode_regular
 
@@ -140,6 +140,54 @@ def test_arguments_of_keras_predict_are_ignored_and_named() -> None:
 
     assert call.options.ignored == ("batch_size", "verbose")
     assert plain(call.inputs[UNNAMED]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sampling"),
+    [
+        pytest.param({"training": True}, Sampling(training=True), id="on"),
+        pytest.param(
+            {"training": False, "seed": None}, Sampling(training=False), id="off"
+        ),
+        pytest.param(
+            {"samples": 20, "seed": 7}, Sampling(samples=20, seed=7), id="samples"
+        ),
+        pytest.param(
+            {"samples": 20, "all_samples": True},
+            Sampling(samples=20, keep=True),
+            id="all samples",
+        ),
+    ],
+)
+@pytest.mark.parametrize("value", [[[1.5]], ["a"]], ids=["fast", "slow"])
+def test_dropout_is_read_beside_values(
+    value: Any, keys: dict[str, Any], sampling: Sampling
+) -> None:
+    call = decode(orjson.dumps({"instances": value, **keys}))
+
+    assert call.options.sampling == sampling
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"training": 1}, "'training' must be true or false, got 1"),
+        ({"all_samples": "yes", "samples": 1}, "'all_samples' must be true or false"),
+        ({"all_samples": True}, "says nothing without a number of 'samples'"),
+        ({"samples": 0}, "'samples' must be a whole number from 1 to 1000, got 0"),
+        ({"samples": 1001}, "from 1 to 1000, got 1001"),
+        ({"samples": True}, "from 1 to 1000, got true"),
+        ({"samples": [1]}, "from 1 to 1000, got [1]"),
+        ({"seed": -1}, "'seed' must be a whole number from 0 to 9007199254740991"),
+        ({"seed": 2**53}, "to 9007199254740991, got 9007199254740992"),
+        ({"seed": 1.5}, "to 9007199254740991, got 1.5"),
+    ],
+)
+def test_wrong_words_about_dropout_are_refused(
+    keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(message)):
+        decode(orjson.dumps({"instances": [[1.5]], **keys}))
 
 
 def test_inputs_may_be_called_like_options() -> None:
