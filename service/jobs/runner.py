@@ -99,12 +99,25 @@ class JobRunner:
     async def _run_one(self) -> float | None:
         """Run a job; return the seconds to pause, `None` if there was no job."""
         store = await self._jobs.store()
-        claim = await store.claim(
-            self._worker,
-            lease_seconds=self._config.lease_seconds,
-            skip=self._busy(),
-        )
-        return None if claim is None else await self._run(claim)
+
+        # A claim whose answer is lost would last until its lease is over.
+        with anyio.CancelScope(shield=True):
+            claim = await store.claim(
+                self._worker,
+                lease_seconds=self._config.lease_seconds,
+                skip=self._busy(),
+            )
+
+        if claim is None:
+            return None
+
+        try:
+            return await self._run(claim)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await store.give_back(claim)
+
+            raise
 
     async def _run(self, claim: Claim) -> float:
         store = await self._jobs.store()
@@ -118,13 +131,7 @@ class JobRunner:
             # It was deleted just now.
             return 0.0
 
-        try:
-            result = await self._called(claim, request)
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await store.give_back(claim)
-
-            raise
+        result = await self._called(claim, request)
 
         if result is None:
             return 0.0

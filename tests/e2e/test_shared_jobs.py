@@ -78,14 +78,15 @@ async def check_results(client: httpx.AsyncClient, accepted: dict[int, str]) -> 
         assert response.json() == {"predictions": [FACTOR * float(number)]}
 
 
-async def kill_at_work(redis: Redis, server: Server) -> None:
-    """Kill a server for good while it runs a job."""
+async def end_at_work(redis: Redis, server: Server, end: signal.Signals) -> None:
+    """Send a server its last signal while it runs a job."""
     while True:
         server.process.send_signal(signal.SIGSTOP)
 
         if await held(redis, server):
-            server.process.kill()
-            server.process.wait()
+            server.process.send_signal(end)
+            server.process.send_signal(signal.SIGCONT)
+            await anyio.to_thread.run_sync(server.process.wait)
             return
 
         server.process.send_signal(signal.SIGCONT)
@@ -99,8 +100,16 @@ async def held(redis: Redis, server: Server) -> int:
     return sum(each["pending"] for each in consumers if each["name"].endswith(own))
 
 
-async def test_another_server_finishes_the_jobs_of_one_that_was_killed(
-    models: Path, cache: Path, redis: RedisServer
+@pytest.mark.parametrize(
+    ("end", "attempts"),
+    [
+        pytest.param(signal.SIGKILL, 2, id="killed"),
+        # It gives back what it runs, which then was not begun.
+        pytest.param(signal.SIGTERM, 1, id="stopped"),
+    ],
+)
+async def test_another_server_finishes_the_jobs_of_one_that_ends(
+    models: Path, cache: Path, redis: RedisServer, end: signal.Signals, attempts: int
 ) -> None:
     accepted: dict[int, str] = {}
     many = anyio.Event()
@@ -112,8 +121,11 @@ async def test_another_server_finishes_the_jobs_of_one_that_was_killed(
             if len(accepted) >= JOBS // 4:
                 many.set()
 
-    with server(models, cache, redis) as dead, server(models, cache, redis) as alive:
-        async with client_of(dead) as one, client_of(alive) as other:
+    with (
+        server(models, cache, redis) as ending,
+        server(models, cache, redis) as staying,
+    ):
+        async with client_of(ending) as one, client_of(staying) as other:
             await ready(one)
             await ready(other)
 
@@ -124,14 +136,14 @@ async def test_another_server_finishes_the_jobs_of_one_that_was_killed(
                 tasks.start_soon(submit_all, 0, one, other)
                 tasks.start_soon(submit_all, 1, other)
                 await many.wait()
-                await kill_at_work(looking, dead)
+                await end_at_work(looking, ending, end)
 
             await check_results(other, accepted)
             answer = await other.get("/v1/jobs?status=succeeded&limit=1000")
             jobs = answer.json()["jobs"]
             assert len(jobs) == len(accepted) == JOBS
             assert {job["id"] for job in jobs} == set(accepted.values())
-            assert max(job["attempts"] for job in jobs) == 2
+            assert max(job["attempts"] for job in jobs) == attempts
 
 
 async def submit_to_any(number: int, *clients: httpx.AsyncClient) -> str:

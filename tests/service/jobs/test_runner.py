@@ -1,4 +1,4 @@
-"""The runner of jobs, where the store goes away."""
+"""The runner of jobs, where it is stopped, and where the store goes away."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from service.jobs.job import JobResult, JobStatus
 from service.jobs.jobs import Jobs
 from service.jobs.redis import RedisStore
 from service.jobs.runner import JobRunner, RunnerConfig
+from service.jobs.sqlite import SqliteStore
 from tests.service.jobs.test_store import DONE, submission
 from tests.support.redis_servers import running_redis
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from service.jobs.job import JobRequest
+    from service.jobs.job import Claim, JobRequest
 
 LATER = JobResult(status=503, headers={"retry-after": "0"}, body=b"{}")
 
@@ -56,3 +58,59 @@ async def test_a_job_ends_once_though_the_store_was_away_meanwhile(
             assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 1)
             assert left == []
             tasks.cancel_scope.cancel()
+
+
+class Halting(SqliteStore):
+    """Waits at the end of one verb until it may go on."""
+
+    def __init__(self, folder: Path, verb: str) -> None:
+        super().__init__(folder)
+        self._verb = verb
+        self.reached, self.going_on = anyio.Event(), anyio.Event()
+
+    async def halt(self, verb: str) -> None:
+        if verb == self._verb:
+            self.reached.set()
+            await self.going_on.wait()
+
+    async def claim(
+        self, worker: str, *, lease_seconds: float, skip: Sequence[str] = ()
+    ) -> Claim | None:
+        claim = await super().claim(worker, lease_seconds=lease_seconds, skip=skip)
+        await self.halt("claim")
+        return claim
+
+    async def request(self, id: str) -> JobRequest:
+        request = await super().request(id)
+        await self.halt("request")
+        return request
+
+    async def complete(
+        self, claim: Claim, result: JobResult, *, error: str | None = None
+    ) -> bool:
+        await self.halt("complete")
+        return await super().complete(claim, result, error=error)
+
+
+@pytest.mark.parametrize("verb", ["claim", "request", "call", "complete"])
+async def test_a_runner_that_is_stopped_gives_its_job_back(
+    tmp_path: Path, verb: str
+) -> None:
+    sent, store = submission(), Halting(tmp_path, verb)
+
+    async def call(request: JobRequest, id: str) -> JobResult:
+        await store.halt("call")
+        return DONE
+
+    async with Jobs(lambda: store) as jobs:
+        await jobs.submit(sent)
+
+        async with anyio.create_task_group() as tasks:
+            config = RunnerConfig(concurrency=1)
+            tasks.start_soon(JobRunner(jobs, call, lambda: [], config).run)
+            await store.reached.wait()
+            tasks.cancel_scope.cancel()
+            store.going_on.set()
+
+        job = await store.get(sent.id)
+        assert (job.status, job.attempts) == (JobStatus.QUEUED, 0)
