@@ -26,6 +26,7 @@ def fields_of(submission: Submission) -> list[str]:
             "signature": submission.signature,
             "path": request.path,
             "headers": json.dumps(dict(request.headers)),
+            "kept_bytes": request.kept_bytes,
             "total": submission.total,
             "unit": submission.unit,
             "queue_seconds": submission.queue_seconds,
@@ -67,3 +68,7 @@ def job_of(table: Mapping[str, str]) -> Job:
         error=table.get("error"),
         revision=int(table["revision"]),
     )
+
+
+def kept_bytes(table: Mapping[str, str], name: str) -> int | None:
+    return int(table[name]) if name in table else None

@@ -24,7 +24,7 @@ from service.jobs.rows import (
     result_lines,
     row_reader,
 )
-from service.jobs.store import JobError, JobsFull
+from service.jobs.store import JobError, JobsFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -110,8 +110,11 @@ class LargeRun:
             return _failure(507, str(exc))
         except BadRows as exc:
             return _failure(500, str(exc))
+        except StoreUnavailable as exc:
+            # The runner gives the job back once the store is there.
+            return _failure(503, str(exc))
         except JobError as exc:
-            # Canceled, or the store is away: then the job is run again.
+            # Canceled.
             log.info("large work left", id=self._claim.job.id, reason=str(exc))
             return None
 

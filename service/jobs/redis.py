@@ -22,12 +22,13 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
 from service.jobs.bounds import POISONED, REMEMBERED_SECONDS, TOO_LATE, Bounds
-from service.jobs.hashes import fields_of, flat, job_of, table_of
+from service.jobs.hashes import fields_of, flat, job_of, kept_bytes, table_of
 from service.jobs.job import Claim, JobRequest, JobResult, JobStatus
 from service.jobs.store import (
     JobConflict,
     JobExpired,
     JobNotFound,
+    JobsFull,
     StoreUnavailable,
 )
 
@@ -55,9 +56,12 @@ GONE_SECONDS = 3600.0
 CONNECTIONS = 32
 PREFIX = "tandem"
 
+MOST_BYTES = 512 * 1024**2
+"""The longest text that Redis holds."""
+
 
 class RedisStore:
-    """A `JobStore` in a Redis database of version 7 or newer.
+    """A `PieceStore` in a Redis database of version 7 or newer.
 
     Use it as a context manager; it connects when it is asked something, and again after
     Redis was away. `clock` gives seconds since 1970, by default it is that of Redis.
@@ -111,9 +115,28 @@ class RedisStore:
 
         if kind == b"full":
             jobs, stored = rest
-            bounds.check(jobs=jobs, stored=stored, nbytes=len(body))
+            nbytes = submission.request.nbytes
+            bounds.check(jobs=jobs, stored=stored, nbytes=nbytes)
+
+        if kind == b"lost":
+            raise StoreUnavailable("The job's body is no longer kept. Send it again.")
 
         return job_of(table_of(rest[0]))
+
+    async def keep_body(self, id: str, start: int, piece: bytes) -> None:
+        await self._keep("body", id, start, piece)
+
+    async def drop_body(self, id: str) -> None:
+        await self._call("drop", id)
+
+    async def body_piece(self, id: str, start: int, nbytes: int) -> bytes:
+        return await self._piece("body", id, start, nbytes)
+
+    async def keep_result(self, claim: Claim, start: int, piece: bytes) -> None:
+        await self._keep("run", f"{claim.job.id}:{claim.attempt}", start, piece)
+
+    async def result_piece(self, id: str, start: int, nbytes: int) -> bytes:
+        return await self._piece("result", id, start, nbytes)
 
     async def get(self, id: str) -> Job:
         table, *_ = await self._found("get", id)
@@ -126,19 +149,23 @@ class RedisStore:
             raise JobExpired(f"The job '{id}' has ended; its body is gone.")
 
         return JobRequest(
-            path=table["path"], headers=json.loads(table["headers"]), body=body
+            path=table["path"],
+            headers=json.loads(table["headers"]),
+            body=body,
+            kept_bytes=kept_bytes(table, "kept_bytes"),
         )
 
     async def result(self, id: str) -> JobResult | None:
         table, body = await self._found("read", id, "result")
 
-        if body is None:
+        if body is None or "result_status" not in table:
             return None
 
         return JobResult(
             status=int(table["result_status"]),
             headers=json.loads(table["result_headers"]),
             body=body,
+            kept_bytes=kept_bytes(table, "result_kept_bytes"),
         )
 
     async def page(
@@ -180,6 +207,7 @@ class RedisStore:
         fields: dict[str, str | float | None] = {
             "result_status": result.status,
             "result_headers": json.dumps(dict(result.headers)),
+            "result_kept_bytes": result.kept_bytes,
             "error": error,
         }
         return await self._change("complete", claim, status, result.body, *flat(fields))
@@ -215,17 +243,46 @@ class RedisStore:
         held = await self._call(verb, claim.job.id, claim.attempt, *args)
         return bool(held)
 
-    async def _found(self, verb: str, id: str, *args: str) -> tuple[Any, ...]:
-        """Return the job's table, and what else the verb gives. Raise as `get` does."""
-        kind, *rest = await self._call(verb, id, *args)
+    async def _keep(self, kind: str, name: str, start: int, piece: bytes) -> None:
+        nbytes = start + len(piece)
 
-        if kind == b"unknown":
+        if nbytes > MOST_BYTES:
+            raise JobsFull(
+                f"Redis holds no body or result over {MOST_BYTES} bytes. Send fewer "
+                "rows at a time."
+            )
+
+        bounds = self._bounds
+        said, *rest = await self._call("keep", kind, name, start, piece, bounds.nbytes)
+
+        if said == b"full":
+            bounds.check_bytes(stored=rest[0], nbytes=nbytes)
+
+    async def _piece(self, kind: str, id: str, start: int, nbytes: int) -> bytes:
+        said, *rest = await self._asked("piece", id, kind, start, nbytes)
+
+        if said == b"nothing":
+            raise JobNotFound(f"The job '{id}' has no such body or result in pieces.")
+
+        piece: bytes = rest[0]
+        return piece
+
+    async def _found(self, verb: str, id: str, *args: Value) -> tuple[Any, ...]:
+        """Return the job's table, and what else the verb gives. Raise as `get` does."""
+        _, *rest = await self._asked(verb, id, *args)
+        return (table_of(rest[0]), *rest[1:]) if rest else ()
+
+    async def _asked(self, verb: str, id: str, *args: Value) -> Any:
+        """Return what a verb says of a job. Raise as `get` does."""
+        said = await self._call(verb, id, *args)
+
+        if said[0] == b"unknown":
             raise JobNotFound(f"There is no job '{id}'.")
 
-        if kind == b"expired":
+        if said[0] == b"expired":
             raise JobExpired(f"The job '{id}' has expired; its result is gone.")
 
-        return (table_of(rest[0]), *rest[1:]) if rest else ()
+        return said
 
     async def _call(self, verb: str, *args: Value) -> Any:
         """Run a verb of the script once Redis is there. Raise `StoreUnavailable`."""

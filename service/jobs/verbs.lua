@@ -7,6 +7,7 @@
 --   job:ID         hash    the job
 --   body:ID        string  its request's body, until it ends
 --   result:ID      string  its result's body
+--   run:ID:N       string  the result of its attempt N, so far; of large work only
 --   key:KEY        string  the id of the job with this Idempotency-Key
 --   queue          stream  the jobs that haven't ended; entry NUMBER-0 has the id
 --   returned       zset    number by id: handed to a server, and queued all the same
@@ -21,6 +22,7 @@
 local GROUP = 'servers'
 -- Redis' own expiry only backs up the purge, should no server be left for that.
 local SPARE_SECONDS = 24 * 3600
+local ORPHAN_MS = 3600 * 1000
 local PURGED_AT_A_TIME = 500
 
 local call, verbs = redis.call, {}
@@ -73,6 +75,10 @@ local function find(id)
   return nil, {'unknown'}
 end
 
+local function stored()
+  return tonumber(call('GET', key('bytes')) or 0)
+end
+
 -- Returns the job if this run of it still holds.
 local function held(id, attempt)
   local job = load(id)
@@ -98,7 +104,7 @@ local function leave_queue(job)
     call('ZREM', key(kind), job.id)
   end
 
-  call('DEL', key('body', job.id))
+  call('DEL', key('body', job.id), key('run', job.id .. ':' .. job.attempts))
 end
 
 local function finish(job, status, bytes, ...)
@@ -166,10 +172,14 @@ function verbs.submit(body, most_jobs, most_bytes, ...)
 
   local jobs = call('ZCARD', key('status', 'queued'))
     + call('ZCARD', key('status', 'running'))
-  local stored = tonumber(call('GET', key('bytes')) or 0)
+  local size = tonumber(new.kept_bytes or #body)
 
-  if jobs >= tonumber(most_jobs) or stored + #body > tonumber(most_bytes) then
-    return {'full', jobs, stored}
+  if jobs >= tonumber(most_jobs) or stored() + size > tonumber(most_bytes) then
+    return {'full', jobs, stored()}
+  end
+
+  if new.kept_bytes and call('STRLEN', key('body', new.id)) < size then
+    return {'lost'}
   end
 
   local id, number = new.id, call('INCR', key('number'))
@@ -177,11 +187,15 @@ function verbs.submit(body, most_jobs, most_bytes, ...)
   call(
     'HSET', key('job', id), 'number', number, 'status', 'queued', 'done', 0,
     'attempts', 0, 'revision', 1, 'created_at', seconds(now),
-    'queued_until', late, 'bytes', #body, ...
+    'queued_until', late, 'bytes', size, ...
   )
-  call('SET', key('body', id), body)
+
+  if not new.kept_bytes then
+    call('SET', key('body', id), body)
+  end
+
   keep('body', id, new.queue_seconds)
-  call('INCRBY', key('bytes'), #body)
+  call('INCRBY', key('bytes'), size)
   call('ZADD', key('jobs'), number, id)
   call('ZADD', key('status', 'queued'), number, id)
   call('ZADD', key('waiting'), late, id)
@@ -203,9 +217,63 @@ function verbs.get(id)
   return job and shown(id) or refusal
 end
 
+-- Returns how many bytes were kept in pieces, or nothing if it was whole.
+local function kept_bytes(job, kind)
+  return job[kind == 'body' and 'kept_bytes' or 'result_kept_bytes']
+end
+
 function verbs.read(id, kind)
   local job, refusal = find(id)
-  return job and shown(id, call('GET', key(kind, id))) or refusal
+
+  if not job then
+    return refusal
+  end
+
+  return shown(id, kept_bytes(job, kind) and '' or call('GET', key(kind, id)))
+end
+
+-- Keeps a piece from byte `start` on, of a body or of a run's result.
+function verbs.keep(kind, name, start, piece, most_bytes)
+  local place, at = key(kind, name), tonumber(start)
+
+  if stored() + at + #piece > tonumber(most_bytes) then
+    return {'full', stored()}
+  end
+
+  if call('STRLEN', place) ~= at then
+    call('SET', place, at > 0 and call('GETRANGE', place, 0, at - 1) or '')
+  end
+
+  call('APPEND', place, piece)
+  call('PEXPIRE', place, ORPHAN_MS)
+  return {'kept'}
+end
+
+function verbs.drop(id)
+  if call('EXISTS', key('job', id)) == 0 then
+    call('DEL', key('body', id))
+  end
+
+  return 0
+end
+
+function verbs.piece(id, kind, start, nbytes)
+  local job, refusal = find(id)
+
+  if not job then
+    return refusal
+  end
+
+  local kept, at = kept_bytes(job, kind), tonumber(start)
+
+  if not kept or call('EXISTS', key(kind, id)) == 0 then
+    return {'nothing'}
+  end
+
+  -- Not to the end: an earlier try may have got further.
+  local count = math.min(tonumber(nbytes), kept - at)
+  local piece = count > 0 and call('GETRANGE', key(kind, id), at, at + count - 1)
+  return {'piece', piece or ''}
 end
 
 function verbs.page(index, model, limit, before)
@@ -326,14 +394,25 @@ function verbs.advance(id, attempt, done)
 end
 
 function verbs.complete(id, attempt, status, body, ...)
-  local job = held(id, attempt)
+  local job, run = held(id, attempt), key('run', id .. ':' .. attempt)
+  local kept = tonumber(table_of({...}).result_kept_bytes)
 
-  if not job then
+  if not job or (kept and call('STRLEN', run) < kept) then
+    call('DEL', run)
     return 0
   end
 
-  finish(job, status, #body, 'done', job.total, ...)
-  call('SET', key('result', id), body)
+  if kept then
+    call('RENAME', run, key('result', id))
+  end
+
+  -- It frees memory first: a full Redis refuses a script that begins by taking some.
+  finish(job, status, kept or #body, 'done', job.total, ...)
+
+  if not kept then
+    call('SET', key('result', id), body)
+  end
+
   keep('result', id, job.result_seconds)
   return 1
 end

@@ -37,7 +37,10 @@ class RedisServer:
         self._process = subprocess.Popen(
             [
                 *(PROGRAM, "--port", str(self._port), "--bind", "127.0.0.1"),
-                *("--dir", str(self._folder), "--appendonly", "yes", "--save", ""),
+                *("--dir", str(self._folder), "--save", "", "--appendonly", "yes"),
+                # Each second isn't enough: while a sync runs, Redis answers before it
+                # has written, and a kill loses what it has answered.
+                *("--appendfsync", "always"),
                 *("--logfile", str(self._folder / "redis.log")),
             ]
         )

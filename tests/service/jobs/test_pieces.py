@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from service.jobs.bounds import Bounds
+from service.jobs.redis import RedisStore
 from service.jobs.sqlite import SqliteStore
 from service.jobs.store import JobNotFound, JobsFull, PieceStore
 from tests.service.jobs.test_store import DONE, LEASE, Clock, claimed, submission
@@ -28,6 +30,22 @@ class Place(Protocol):
     def open(self, **bounds: int) -> AbstractAsyncContextManager[PieceStore]: ...
 
 
+class RedisPlace:
+    def __init__(self, url: str) -> None:
+        self.clock = Clock()
+        self._url = url
+        self._prefix = f"test-{uuid.uuid4()}"
+
+    def open(self, **bounds: int) -> AbstractAsyncContextManager[PieceStore]:
+        return RedisStore(
+            self._url,
+            Bounds(**bounds),
+            self.clock,
+            prefix=self._prefix,
+            answer_seconds=60,
+        )
+
+
 class SqlitePlace:
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
@@ -37,9 +55,12 @@ class SqlitePlace:
         return SqliteStore(self._folder, Bounds(**bounds), self.clock)
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "redis"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return {"sqlite": SqlitePlace}[request.param](tmp_path / "jobs")
+    if request.param == "sqlite":
+        return SqlitePlace(tmp_path / "jobs")
+
+    return RedisPlace(request.getfixturevalue("redis").url)
 
 
 @pytest.fixture

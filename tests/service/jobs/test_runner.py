@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from service.jobs.jobs import Jobs
 from service.jobs.redis import RedisStore
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
+from service.jobs.store import PieceStore
 from tests.service.jobs.test_store import DONE, submission
 from tests.support.redis_servers import running_redis
 
@@ -57,6 +59,42 @@ async def test_a_job_ends_once_though_the_store_was_away_meanwhile(
             job = await jobs.wait_until_ended(job, 60)
             assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 1)
             assert left == []
+            tasks.cancel_scope.cancel()
+
+
+async def test_large_work_goes_on_though_the_store_was_away_meanwhile(
+    tmp_path: Path,
+) -> None:
+    called = anyio.Event()
+    made = submission(b"")
+    headers = {"content-type": "application/x-ndjson"}
+    request = replace(made.request, headers=headers, kept_bytes=2)
+
+    with running_redis(tmp_path / "redis") as redis:
+
+        async def call(request: JobRequest, id: str) -> JobResult:
+            if not called.is_set():
+                redis.kill()
+                called.set()
+
+            return DONE
+
+        async with (
+            Jobs(partial(RedisStore, redis.url, answer_seconds=60)) as jobs,
+            anyio.create_task_group() as tasks,
+        ):
+            store = await jobs.store()
+            assert isinstance(store, PieceStore)
+            await store.keep_body(made.id, 0, b"1\n")
+            job = await jobs.submit(replace(made, request=request))
+            config = RunnerConfig(concurrency=1, poll_seconds=0.01)
+            tasks.start_soon(JobRunner(jobs, call, lambda: [], config).run)
+            await called.wait()
+            await anyio.to_thread.run_sync(redis.start)
+
+            job = await jobs.wait_until_ended(job, 60)
+            assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 1)
+            assert await store.result_piece(job.id, 0, 100) == b"2\n"
             tasks.cancel_scope.cancel()
 
 
