@@ -9,21 +9,15 @@ runs the job was given.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import anyio
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import RedisError
+import structlog
 
 from service.jobs.bounds import POISONED, REMEMBERED_SECONDS, TOO_LATE, Bounds
+from service.jobs.durability import LOOKED_AT, risks_of
 from service.jobs.hashes import fields_of, flat, job_of, kept_bytes, table_of
 from service.jobs.job import Claim, JobRequest, JobResult, JobStatus
+from service.jobs.script import Script
 from service.jobs.store import (
     JobConflict,
     JobExpired,
@@ -33,27 +27,19 @@ from service.jobs.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from redis.commands.core import AsyncScript
+    from collections.abc import Callable, Mapping, Sequence
 
     from service.jobs.job import Job, Submission
+    from service.jobs.script import Value
 
-    Value = str | bytes | float
+log = structlog.get_logger("tandem.jobs")
 
-ANSWER_SECONDS = 0.2
+ANSWER_SECONDS = 0.15
 """How long Redis may take to say that it is there, when a client submits a job."""
-
-PATIENCE_SECONDS = 2.0
-"""The same for all else: a busy machine is slow as well, and isn't away."""
-
-TRANSFER_SECONDS = 20.0
-"""How long one write or read may take, of the largest body too. Nothing blocks."""
 
 GONE_SECONDS = 3600.0
 """How long a server was silent that is no longer known in the group."""
 
-CONNECTIONS = 32
 PREFIX = "tandem"
 
 MOST_BYTES = 512 * 1024**2
@@ -76,35 +62,24 @@ class RedisStore:
         prefix: str = PREFIX,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self._url = url
+        self._script = Script(url, prefix)
         self._bounds = bounds or Bounds()
         self._clock = clock
-        self._prefix = prefix
         self._answer_seconds = answer_seconds
+        self._warned = False
 
     async def __aenter__(self) -> RedisStore:
-        self._pool = BlockingConnectionPool.from_url(
-            self._url,
-            max_connections=CONNECTIONS,
-            socket_connect_timeout=PATIENCE_SECONDS,
-            socket_timeout=TRANSFER_SECONDS,
-            # A client's own retries would keep the caller waiting.
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._client = Redis.from_pool(self._pool)
-        script = files("service.jobs").joinpath("verbs.lua").read_text("utf-8")
-        self._script: AsyncScript = self._client.register_script(script)
+        await self._script.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._client.aclose()
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._script.__aexit__(*exc_info)
 
     async def submit(self, submission: Submission) -> Job:
         bounds, body = self._bounds, submission.request.body
-        await self._reach(self._answer_seconds)
-        kind, *rest = await self._run(
-            "submit", body, bounds.jobs, bounds.nbytes, *fields_of(submission)
+        args: list[Value] = [body, bounds.jobs, bounds.nbytes, *fields_of(submission)]
+        kind, *rest = await self._script.call(
+            "submit", self._now(), *args, answer_seconds=self._answer_seconds
         )
 
         if kind == b"conflict":
@@ -236,10 +211,19 @@ class RedisStore:
             pass
 
         await self._call("sweep", GONE_SECONDS)
+        await self._warn_of_risks()
 
-    async def _change(
-        self, verb: str, claim: Claim, *args: str | bytes | float
-    ) -> bool:
+    async def _warn_of_risks(self) -> None:
+        """Log what this Redis may lose, once; some hosts don't let us see it."""
+        if self._warned:
+            return
+
+        for risk in risks_of(await self._script.settings(*LOOKED_AT)):
+            log.warning("Redis may lose jobs", risk=risk)
+
+        self._warned = True
+
+    async def _change(self, verb: str, claim: Claim, *args: Value) -> bool:
         held = await self._call(verb, claim.job.id, claim.attempt, *args)
         return bool(held)
 
@@ -285,42 +269,7 @@ class RedisStore:
         return said
 
     async def _call(self, verb: str, *args: Value) -> Any:
-        """Run a verb of the script once Redis is there. Raise `StoreUnavailable`."""
-        await self._reach(PATIENCE_SECONDS)
-        return await self._run(verb, *args)
+        return await self._script.call(verb, self._now(), *args)
 
-    async def _reach(self, seconds: float) -> None:
-        """Ask if Redis is there: a body may take longer than anyone is to wait."""
-        with self._errors(), anyio.fail_after(seconds):
-            await self._ping()
-
-    async def _run(self, verb: str, *args: Value) -> Any:
-        now = "" if self._clock is None else self._clock()
-
-        with self._errors():
-            return await self._script(keys=[self._prefix], args=[verb, now, *args])
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (RedisError, OSError) as exc:
-            reason = str(exc).rstrip(".") or "it does not answer"
-            raise StoreUnavailable(
-                f"The job store at {place(self._url)} can't be used: {reason}. Start "
-                "it, or correct --redis."
-            ) from exc
-
-    async def _ping(self) -> None:
-        try:
-            await self._client.ping()
-        except Disconnected:
-            # It may have been restarted: then the other connections are dead as well.
-            await self._pool.disconnect(inuse_connections=False)
-            await self._client.ping()
-
-
-def place(url: str) -> str:
-    """Return a URL without its user and password, for logs and clients."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    def _now(self) -> float | None:
+        return None if self._clock is None else self._clock()

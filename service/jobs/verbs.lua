@@ -1,8 +1,9 @@
 -- The verbs of the job store on Redis. One call is one transaction: Redis runs nothing
 -- else meanwhile, and a script that can't begin to write has changed nothing.
 --
--- KEYS[1] begins all keys. ARGV is the verb, the time in seconds since 1970, and what
--- the verb takes. Without a time it is that of Redis, so that all servers have one.
+-- KEYS[1] begins all keys, as `tandem:`. ARGV is the verb, the time in seconds since
+-- 1970, and what the verb takes. Without a time it is that of Redis, so that all
+-- servers have one.
 --
 --   job:ID         hash    the job
 --   body:ID        string  its request's body, until it ends
@@ -34,7 +35,7 @@ if not now then
 end
 
 local function key(kind, name)
-  return KEYS[1] .. ':' .. kind .. (name and ':' .. name or '')
+  return KEYS[1] .. kind .. (name and ':' .. name or '')
 end
 
 local function seconds(time)

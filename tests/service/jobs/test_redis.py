@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from service.jobs import redis as module
 from service.jobs.job import JobStatus
@@ -203,3 +204,42 @@ async def test_jobs_that_were_passed_over_keep_their_turn(
         order = [(await claimed(store)).job.id for _ in sent]
 
     assert order == [each.id for each in sent]
+
+
+@pytest.mark.parametrize(("fsync", "risks"), [("always", 0), ("everysec", 1)])
+async def test_a_redis_that_may_lose_jobs_is_warned_of_once(
+    own: RedisServer, fsync: str, risks: int
+) -> None:
+    async with RedisStore(own.url) as store, Redis.from_url(own.url) as client:
+        await client.config_set("appendfsync", fsync)
+
+        with capture_logs() as lines:
+            await store.purge()
+            await store.purge()
+
+    assert [line["event"] for line in lines] == ["Redis may lose jobs"] * risks
+
+
+async def test_a_redis_that_hides_its_settings_is_used_all_the_same(
+    own: RedisServer,
+) -> None:
+    async with Redis.from_url(own.url) as client:
+        await client.acl_setuser(
+            "tandem",
+            enabled=True,
+            passwords=["+secret"],
+            keys=["tandem:*"],
+            categories=["+@all"],
+            commands=["-config"],
+        )
+
+    url = own.url.replace("//", "//tandem:secret@")
+
+    async with RedisStore(url, answer_seconds=60) as store:
+        await store.submit(submission())
+
+        with capture_logs() as lines:
+            await store.purge()
+
+        assert lines == []
+        assert await store.complete(await claimed(store), DONE)
