@@ -130,14 +130,15 @@ def _calls(model: Any) -> Iterator[tuple[str, Any]]:
     graph = getattr(model, "_functional", None) or model
     depths = getattr(graph, "_nodes_by_depth", {})
     nodes = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
+    own = {id(node) for node in nodes}
 
     for node in nodes:
         layer = _layer(node)
 
         if not node.is_input:
             # A layer may have been called outside of this model too.
-            calls = [each for each in layer._inbound_nodes if each in nodes]
-            number = calls.index(node)
+            calls = [id(each) for each in layer._inbound_nodes if id(each) in own]
+            number = calls.index(id(node))
             yield f"{layer.name}@{number}" if number else layer.name, node
 
 
