@@ -86,8 +86,9 @@ class Instance:
     ) -> PredictResult:
         """Bind the inputs and run them, batched with other requests where possible.
 
-        `arrived` and `deadline` are by `anyio.current_time`. Raises `UnknownSignature`,
-        `InputMismatch`, `Overloaded`, `DeadlineExceeded`, `ExecutionFailed`.
+        `arrived` and `deadline` are by `anyio.current_time`. Raises `InvalidRequest`,
+        `UnknownSignature`, `InputMismatch`, `Overloaded`, `DeadlineExceeded`,
+        `ExecutionFailed`.
         """
         with self:
             signature = self._signature(model, request.signature)

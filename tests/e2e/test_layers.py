@@ -1,4 +1,4 @@
-"""Inner layers and classes of a Keras file, from its sidecar to answers over HTTP."""
+"""Layers, classes and dropout of a Keras file, from its sidecar to HTTP."""
 
 from __future__ import annotations
 
@@ -21,45 +21,62 @@ pytestmark = [
 ]
 
 
+SIDECAR = """
+layers = ["hidden"]
+classes = "names.txt"
+training = "optional"
+"""
+
+
 def save(folder: Path) -> Any:
-    """Save a model that offers its layer `hidden` and has names for its classes."""
+    """Save a model whose sidecar offers all that there is, and return it."""
     x = keras.Input((4,), name="x")
     hidden = keras.layers.Dense(3, activation="tanh", name="hidden")(x)
-    model = keras.Model(x, keras.layers.Dense(2, name="scores")(hidden))
+    dropped = keras.layers.Dropout(0.5)(hidden)
+    model = keras.Model(x, keras.layers.Dense(2, name="scores")(dropped))
     folder.mkdir()
     model.save(folder / "irises.keras")
-    (folder / "irises.toml").write_text('layers = ["hidden"]\nclasses = "names.txt"')
+    (folder / "irises.toml").write_text(SIDECAR)
     (folder / "names.txt").write_text("setosa\nvirginica\n")
     return model
 
 
-async def test_layers_are_listed_and_served_and_classes_told(tmp_path: Path) -> None:
+async def predictions(client: httpx.AsyncClient, **body: Any) -> Any:
+    response = await client.post("/v1/models/irises:predict", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()["predictions"]
+
+
+async def test_what_the_sidecar_offers_is_served(tmp_path: Path) -> None:
     folder, cache, port = tmp_path / "models", str(tmp_path / "cache"), free_port()
     model, x = save(folder), floats(2, 4)
+    rows = x.tolist()
     listed = run_tandem("inspect", str(folder), "--layers", "--cache-dir", cache)
     command = [*TANDEM, "serve", str(folder), "--port", str(port), "--no-screen"]
 
     with running([*command, "--cache-dir", cache], port, tmp_path / "log") as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             await ready(client)
-            body = {"instances": x.tolist(), "outputs": ["hidden"]}
-            asked = await client.post("/v1/models/irises:predict", json=body)
-            body = {"instances": x.tolist()}
-            usual = await client.post("/v1/models/irises:predict", json=body)
-            body = {"instances": x.tolist(), "top_k": 1, "batch_size": 32}
-            best = await client.post("/v1/models/irises:predict", json=body)
+            usual = await predictions(client, instances=rows)
+            inner = await predictions(client, instances=rows, outputs=["hidden"])
+            best = await predictions(client, instances=rows, top_k=1, batch_size=32)
+            drawn = {"instances": rows, "samples": 9, "seed": 7}
+            spread = await predictions(client, **drawn)
+            every = await predictions(client, **drawn, all_samples=True)
 
-    shown = [line.split() for line in listed.stdout.splitlines()]
+    scores = np.asarray(model(x, training=False))
     hidden = keras.Model(model.inputs[0], model.get_layer("hidden").output)
-    assert ["hidden", "[?,3]", "yes"] in shown
-    np.testing.assert_allclose(asked.json()["predictions"], hidden(x), atol=1e-5)
-    np.testing.assert_allclose(usual.json()["predictions"], model(x), atol=1e-5)
-    names = np.array(["setosa", "virginica"])[np.argmax(model(x), axis=-1)]
-    assert [row["classes"] for row in best.json()["predictions"]] == [
-        [n] for n in names
+    names = np.array(["setosa", "virginica"])[scores.argmax(axis=-1)]
+    assert ["hidden", "[?,3]", "yes"] in [
+        line.split() for line in listed.stdout.splitlines()
     ]
+    np.testing.assert_allclose(usual, scores, atol=1e-5)
+    np.testing.assert_allclose(inner, hidden(x), atol=1e-5)
+    assert [row["classes"] for row in best] == [[name] for name in names]
     np.testing.assert_allclose(
-        [row["scores"] for row in best.json()["predictions"]],
-        np.max(model(x), axis=-1, keepdims=True),
-        atol=1e-5,
+        [row["scores"] for row in best], scores.max(axis=-1, keepdims=True), atol=1e-5
     )
+    for row, samples in zip(spread, every, strict=True):
+        np.testing.assert_allclose(row["mean"], np.mean(samples, axis=0), atol=1e-5)
+        np.testing.assert_allclose(row["std"], np.std(samples, axis=0), atol=1e-5)
+        assert np.std(samples) > 0
