@@ -16,6 +16,7 @@ import pytest
 
 from inference.artifacts.artifact import Artifact
 from inference.errors import ExecutionFailed, LoadFailed
+from inference.permissions import Permissions
 from inference.runtime.servable import Servable, this_machine
 from tests import PROJECT
 from tests.support import travelling
@@ -98,6 +99,8 @@ def test_native_form_serves_where_it_was_compiled(folder: Path) -> None:
 
 class Again:
     """A builder that restores an artifact."""
+
+    permissions = Permissions()
 
     def __init__(self, version: Prepared, fresh: Path) -> None:
         self._version = version
