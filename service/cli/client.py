@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
 CONNECT_SECONDS = 10.0
 SHOWN_BYTES = 200
-ACCEPTED = 202
+ACCEPTED, NO_CONTENT = 202, 204
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -50,12 +50,31 @@ class AdminClient:
                 f"{self.url!r} isn't a server's URL: give one as http://127.0.0.1:8501"
             )
 
-    def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """Return the answer's JSON object. Raise `CallFailed`, `Unreachable`."""
         content = None if body is None else json.dumps(body).encode()
 
-        with self._exchange(method, path, content=content) as response:
+        with self._exchange(method, path, content, headers) as response:
             return self._read(response.status_code, response.read())
+
+    def upload(
+        self, path: str, pieces: Iterable[bytes], headers: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """POST a body in pieces. Return and raise as `call` does."""
+        with self._exchange("POST", path, pieces, headers) as response:
+            return self._read(response.status_code, response.read())
+
+    def delete(self, path: str) -> None:
+        """Raise as `call` does."""
+        with self._exchange("DELETE", path) as response:
+            if response.status_code != NO_CONTENT:
+                self._read(response.status_code, response.read())
 
     def download(
         self, path: str, write: Callable[[bytes], object], *, wait: float
@@ -66,7 +85,7 @@ class AdminClient:
         """
         headers = {"Prefer": f"wait={wait:g}", "Accept": "*/*"}
 
-        with self._exchange("GET", path, headers=headers) as response:
+        with self._exchange("GET", path, None, headers) as response:
             if response.status_code >= 300:
                 self._read(response.status_code, response.read())
 
@@ -80,10 +99,14 @@ class AdminClient:
 
     @contextmanager
     def _exchange(
-        self, method: str, path: str, **sent: Any
+        self,
+        method: str,
+        path: str,
+        content: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[httpx.Response]:
         try:
-            with self._send(method, path, **sent) as response:
+            with self._send(method, path, content, headers or {}) as response:
                 yield response
         except httpx.TimeoutException:
             raise Unreachable(
@@ -100,8 +123,8 @@ class AdminClient:
         self,
         method: str,
         path: str,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
+        content: bytes | Iterable[bytes] | None,
+        headers: Mapping[str, str],
     ) -> AbstractContextManager[httpx.Response]:
         parts = urlsplit(self.url)
         root = parts.path.rstrip("/")
@@ -110,7 +133,7 @@ class AdminClient:
             method,
             url,
             content=content,
-            headers={**HEADERS, **(headers or {})},
+            headers={**HEADERS, **headers},
             auth=self._authorize,
             timeout=httpx.Timeout(self.timeout, connect=CONNECT_SECONDS),
             # The machine's certificate authorities, not those that httpx brings.

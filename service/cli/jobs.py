@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +13,12 @@ import click
 
 from service.cli.admin import REFUSED, CommandFailed, client_command
 from service.cli.client import Unreachable
+from service.cli.output import written
 from service.terminal.jobs import print_jobs
 from service.terminal.tables import print_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from service.cli.client import AdminClient
 
@@ -128,26 +127,6 @@ def wait_for_result(
         " or give a longer --timeout",
         REFUSED,
     )
-
-
-@contextmanager
-def written(output: Path | None) -> Iterator[Callable[[bytes], object]]:
-    """Write to a file that is there only once it is whole, or to standard output."""
-    if output is None:
-        yield sys.stdout.buffer.write
-        return
-
-    scratch = output.with_name(f".{output.name}.part")
-
-    try:
-        with scratch.open("wb") as file:
-            yield file.write
-
-        scratch.replace(output)
-    except OSError as exc:
-        raise CommandFailed(f"can't write {output}: {exc.strerror}", REFUSED) from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 for name, command in (

@@ -15,6 +15,7 @@ from inference import Permissions, Precompilation, precompile
 from service.cli.admin import COMMANDS
 from service.cli.flags import settings_flags
 from service.cli.jobs import jobs
+from service.cli.predict import predict
 from service.server.server import CannotListen, run_server
 from service.settings.compiler import CompilerSettings
 from service.settings.settings import (
@@ -44,7 +45,7 @@ def main() -> None:
     """Serve TensorFlow and Keras model files side by side over HTTP."""
 
 
-for command in (*COMMANDS, jobs):
+for command in (*COMMANDS, jobs, predict):
     main.add_command(command)
 
 

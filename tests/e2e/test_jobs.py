@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.e2e.processes import (
@@ -157,3 +158,25 @@ async def test_jobs_are_seen_and_fetched_from_the_command_line(
 
     assert json.loads(fetched.stdout) == {"predictions": [42.0]}, fetched.stderr
     assert id in listed.stdout, listed.stderr
+
+
+async def test_a_file_of_rows_goes_through_a_model_and_back(
+    models: Path, cache: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    source, target = tmp_path / "rows.npy", tmp_path / "out.npy"
+    rows = np.arange(10_000, dtype=np.float32)
+    np.save(source, rows)
+
+    with server(models, cache, port):
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
+            await ready(client)
+
+        done = run_tandem(
+            *("predict", "double", "--server", url),
+            *("--input", str(source), "--output", str(target)),
+        )
+
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(target), rows * FACTOR)

@@ -1,0 +1,33 @@
+"""Where a command writes what it fetched."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from service.cli.admin import REFUSED, CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def written(output: Path | None) -> Iterator[Callable[[bytes], object]]:
+    """Write to a file that is there only once it is whole, or to standard output."""
+    if output is None:
+        yield sys.stdout.buffer.write
+        return
+
+    scratch = output.with_name(f".{output.name}.part")
+
+    try:
+        with scratch.open("wb") as file:
+            yield file.write
+
+        scratch.replace(output)
+    except OSError as exc:
+        raise CommandFailed(f"can't write {output}: {exc.strerror}", REFUSED) from None
+    finally:
+        scratch.unlink(missing_ok=True)

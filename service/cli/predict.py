@@ -1,0 +1,250 @@
+"""`tandem predict`: the rows of a file through a model of a running server."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import click
+
+from service.cli.admin import (
+    MODELS,
+    REFUSED,
+    CommandFailed,
+    client_command,
+    is_number,
+)
+from service.cli.client import Unreachable
+from service.cli.jobs import job_url
+from service.cli.output import written
+from service.jobs.array import ArrayWriter, failure
+from service.jobs.rows import NDJSON, NPY, BadRows, LineReader, load_json
+from service.terminal.bar import bar
+from service.terminal.tables import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from service.cli.client import AdminClient
+
+    Job = dict[str, Any]
+
+PIECE_BYTES = 1 << 18
+MIB = 1 << 20
+LINE_BYTES = 1 << 30
+ERROR_START = b'{"error":'
+
+WAIT_SECONDS = 1.0
+"""How long one call waits for progress."""
+
+AWAY_SECONDS = 60.0
+"""How long a server may be away, as for a restart."""
+
+INTERRUPTED = 130
+
+
+@click.argument("model", metavar="MODEL[/VERSION]")
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="Rows: lines of JSON, an array in a file named .npy, or lines from - (stdin).",
+)
+@click.option(
+    "--output",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write: lines of JSON, or an array if it is named .npy. Without "
+    "it, lines go to standard output.",
+)
+@click.option("--signature", metavar="NAME", help="The model's default without it.")
+def predict_rows(
+    client: AdminClient,
+    model: str,
+    source: Path,
+    target: Path | None,
+    signature: str | None,
+) -> None:
+    """Send rows of any number through a model, and write what it answers.
+
+    The server works on them as a job. After an interruption the same command goes on
+    with that job. --timeout is for each call.
+    """
+    url = predict_url(model, signature)
+    job = submit(client, url, source)
+
+    with interruption_explained(job):
+        wait(client, job)
+        fetched = fetch(client, job, target)
+
+    client.delete(job_url(job["id"]))
+    explain(fetched, target)
+
+
+def predict_url(target: str, signature: str | None) -> str:
+    """Return the predict URL of `NAME` or `NAME/VERSION`. Raise `ValueError`."""
+    name, slash, version = target.partition("/")
+
+    if slash and not is_number(version):
+        raise ValueError(f"{target!r} is neither MODEL nor MODEL/VERSION")
+
+    place = f"{MODELS}/{quote(name, safe='')}" + (f"/versions/{version}" * bool(slash))
+    query = "" if signature is None else "?" + urlencode({"signature_name": signature})
+    return f"{place}:predict{query}"
+
+
+def submit(client: AdminClient, url: str, source: Path) -> Job:
+    """Send the rows. Return their job: that of an earlier run, unless it failed."""
+    headers = {
+        "Prefer": "respond-async",
+        "Content-Type": NPY if source.suffix == ".npy" else NDJSON,
+        "Idempotency-Key": key_of(url, source),
+    }
+    job = client.upload(url, pieces_of(source), headers)
+
+    if job["status"] in ("failed", "canceled"):
+        client.delete(job_url(job["id"]))
+        job = client.upload(url, pieces_of(source), headers)
+
+    return job
+
+
+def key_of(url: str, source: Path) -> str:
+    """Return a key that the same rows for the same model have again."""
+    if is_stdin(source):
+        return str(uuid.uuid4())
+
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+
+    digest.update(url.encode())
+    return f"tandem-predict-{digest.hexdigest()}"
+
+
+def pieces_of(source: Path) -> Iterator[bytes]:
+    """Yield a file's content, and show how much of it is sent."""
+    stdin = is_stdin(source)
+    total = None if stdin else source.stat().st_size / MIB
+
+    with sys.stdin.buffer if stdin else source.open("rb") as file:
+        with bar("sending", "MiB", total) as show:
+            sent = 0
+
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+                sent += len(piece)
+                show(round(sent / MIB))
+
+
+def is_stdin(source: Path) -> bool:
+    return str(source) == "-"
+
+
+def wait(client: AdminClient, job: Job) -> None:
+    """Return once the job has ended, whatever its end; show how far it is."""
+    url, total = job_url(job["id"]), job["progress"]["total"]
+    prefer = {"Prefer": f"wait={WAIT_SECONDS:g}"}
+
+    def look() -> Job:
+        return client.call("GET", url, headers=prefer)
+
+    with bar("predicting", "rows", total) as show:
+        while job["status"] in ("queued", "running"):
+            job = patiently(look)
+            show(job["progress"]["done"])
+
+
+def patiently(call: Callable[[], Job]) -> Job:
+    """Call, and again while the server is away: jobs outlive it."""
+    ends = time.monotonic() + AWAY_SECONDS
+
+    while True:
+        try:
+            return call()
+        except Unreachable:
+            if time.monotonic() > ends:
+                raise
+
+            time.sleep(WAIT_SECONDS)
+
+
+@dataclass(slots=True, kw_only=True)
+class Fetched:
+    """A result as it is read: its rows, and those that failed by their number."""
+
+    rows: int = 0
+    failed: dict[int, str] = field(default_factory=dict)
+    _reader: LineReader = field(default_factory=lambda: LineReader(LINE_BYTES))
+
+    def feed(self, piece: bytes) -> None:
+        for line in self._reader.feed(piece):
+            self.rows += 1
+
+            if line.startswith(ERROR_START):
+                text = failure(load_json(line))
+
+                if text is not None:
+                    self.failed[self.rows] = text
+
+
+def fetch(client: AdminClient, job: Job, target: Path | None) -> Fetched:
+    """Write the result as it comes. Raise `CommandFailed` if it makes no array."""
+    fetched, total = Fetched(), job["progress"]["total"]
+    array = target is not None and target.suffix == ".npy"
+    writer = ArrayWriter(total) if array else None
+
+    with written(target) as write, bar("fetching", "rows", total) as show:
+
+        def take(piece: bytes) -> None:
+            fetched.feed(piece)
+            write(writer.feed(piece) if writer is not None else piece)
+            show(fetched.rows)
+
+        try:
+            client.download(f"{job_url(job['id'])}/result", take, wait=WAIT_SECONDS)
+
+            if writer is not None:
+                write(writer.end())
+        except BadRows as exc:
+            raise CommandFailed(f"can't write {target}: {exc}", REFUSED) from None
+
+    return fetched
+
+
+def explain(fetched: Fetched, target: Path | None) -> None:
+    """List the rows that failed. Raise `CommandFailed` if there are any."""
+    if not fetched.failed:
+        return
+
+    for number, text in fetched.failed.items():
+        click.echo(f"! row {number}: {printable(text)}", err=True)
+
+    raise CommandFailed(
+        f"{len(fetched.failed)} of {fetched.rows} rows failed; the others are in"
+        f" {target or 'the output'}",
+        REFUSED,
+    )
+
+
+@contextmanager
+def interruption_explained(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CommandFailed(
+            f"interrupted; the job goes on. Run the same command for its result, or"
+            f" `tandem jobs cancel {job['id']}`",
+            INTERRUPTED,
+        ) from None
+
+
+predict = client_command(token=False, prints=False)(predict_rows)
+predict.name = "predict"

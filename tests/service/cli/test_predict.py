@@ -1,0 +1,195 @@
+"""`tandem predict` against a real server whose engine is a fake."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from structlog.testing import capture_logs
+
+from service.cli.main import main
+from service.cli.predict import key_of, predict_url
+from tests.support.fakes import FakeModel
+from tests.support.jobs import make_job_app
+from tests.support.servers import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+
+ROWS = 300
+
+
+@contextmanager
+def serving(folder: Path, *models: FakeModel, runs: bool = True) -> Iterator[str]:
+    # The server's log would be mixed with the command's output.
+    with (
+        capture_logs(),
+        serve(make_job_app(folder / "jobs", *models, runs=runs)) as address,
+    ):
+        yield address.url
+
+
+def predict(url: str, *args: str, rows: bytes | None = None) -> Result:
+    env = {"TANDEM_SERVER": url}
+    return CliRunner().invoke(main, ["predict", *args], env=env, input=rows)
+
+
+def lines(values: list[Any]) -> bytes:
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+def halves(count: int) -> list[float]:
+    """What the fake model answers to 0, 1, 2, …"""
+    return [value * 0.5 + 2 for value in range(count)]
+
+
+def written(folder: Path, values: list[Any]) -> Path:
+    source = folder / "rows.ndjson"
+    source.write_bytes(lines(values))
+    return source
+
+
+def jobs_of(url: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{url}/v1/jobs").json()["jobs"]
+    return found
+
+
+def test_lines_in_lines_out(tmp_path: Path) -> None:
+    source, target = written(tmp_path, list(range(ROWS))), tmp_path / "out.ndjson"
+
+    with serving(tmp_path) as url:
+        result = predict(url, "half", "--input", str(source), "--output", str(target))
+        left = jobs_of(url)
+
+    assert result.exit_code == 0, result.output
+    assert result.output == ""
+    assert target.read_bytes() == lines(halves(ROWS))
+    assert left == []
+
+
+def test_an_array_in_an_array_out(tmp_path: Path) -> None:
+    source, target = tmp_path / "rows.npy", tmp_path / "out.npy"
+    np.save(source, np.arange(ROWS, dtype=np.float32))
+
+    with serving(tmp_path) as url:
+        result = predict(url, "half/1", "--input", str(source), "--output", str(target))
+
+    assert result.exit_code == 0, result.output
+    assert np.load(target).tolist() == halves(ROWS)
+
+
+def test_from_standard_input_to_standard_output(tmp_path: Path) -> None:
+    with serving(tmp_path) as url:
+        result = predict(url, "half", "--input", "-", rows=lines([0, 1]))
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout_bytes == lines(halves(2))
+
+
+def test_failed_rows_are_listed_and_the_others_are_written(tmp_path: Path) -> None:
+    source, target = written(tmp_path, [0, "a", 2]), tmp_path / "out.npy"
+
+    with serving(tmp_path) as url:
+        result = predict(url, "half", "--input", str(source), "--output", str(target))
+
+    assert result.exit_code == 1
+    assert "! row 2: " in result.stderr
+    assert "1 of 3 rows failed" in result.stderr
+    np.testing.assert_array_equal(np.load(target), [2.0, np.nan, 3.0])
+
+
+def test_the_same_command_goes_on_with_the_job_of_an_earlier_one(
+    tmp_path: Path,
+) -> None:
+    source, target = written(tmp_path, [0, 1]), tmp_path / "out.ndjson"
+
+    with serving(tmp_path, runs=False) as url:
+        # What a command that was interrupted had sent.
+        httpx.post(
+            f"{url}{predict_url('half', None)}",
+            content=source.read_bytes(),
+            headers={
+                "Prefer": "respond-async",
+                "Content-Type": "application/x-ndjson",
+                "Idempotency-Key": key_of(predict_url("half", None), source),
+            },
+        )
+        (job,) = jobs_of(url)
+
+    with serving(tmp_path) as url:
+        done = httpx.get(f"{url}{job['urls']['result']}", headers={"Prefer": "wait=60"})
+        result = predict(url, "half", "--input", str(source), "--output", str(target))
+        left = jobs_of(url)
+
+    assert done.status_code == 200
+    assert result.exit_code == 0, result.output
+    assert target.read_bytes() == done.content
+    # It was that very job that was fetched and forgotten: there is no other.
+    assert left == []
+
+
+def test_a_job_that_was_canceled_is_begun_anew(tmp_path: Path) -> None:
+    source = written(tmp_path, [0, 1])
+
+    with serving(tmp_path, runs=False) as url:
+        httpx.post(
+            f"{url}{predict_url('half', None)}",
+            content=source.read_bytes(),
+            headers={
+                "Prefer": "respond-async",
+                "Content-Type": "application/x-ndjson",
+                "Idempotency-Key": key_of(predict_url("half", None), source),
+            },
+        )
+        (job,) = jobs_of(url)
+        httpx.post(f"{url}{job['urls']['cancel']}")
+
+    with serving(tmp_path) as url:
+        result = predict(url, "half", "--input", str(source))
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout_bytes == lines(halves(2))
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "code", "words"),
+    [
+        pytest.param("none", b"1\n", 5, "none", id="no such model"),
+        pytest.param("half/x", b"1\n", 2, "MODEL/VERSION", id="no version"),
+        pytest.param("half", b"1\n{\n", 1, "row 2 isn't JSON", id="no JSON"),
+        pytest.param("half", b"", 1, "no row", id="no rows"),
+    ],
+)
+def test_mistakes_are_explained(
+    tmp_path: Path, model: str, rows: bytes, code: int, words: str
+) -> None:
+    with serving(tmp_path) as url:
+        result = predict(url, model, "--input", "-", rows=rows)
+
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_result_that_makes_no_array_is_no_file(tmp_path: Path) -> None:
+    def names(inputs: Any) -> Any:
+        return {"y": np.full(inputs["x"].shape, b"name", dtype=object)}
+
+    target = tmp_path / "out.npy"
+
+    with serving(tmp_path, FakeModel(function=names)) as url:
+        result = predict(
+            url, "half", "--input", "-", "--output", str(target), rows=b"1\n"
+        )
+
+    assert result.exit_code == 1
+    assert "no numbers" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs"]
