@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from inference.repository.sidecar import Sidecar
     from inference.types import Signature
 
+RUN_SECONDS = 60.0
+"""After which a run of the artifact ends at its loop's next turn."""
+
 
 def compile_model(
     path: Path,
@@ -177,7 +180,7 @@ def _verified(
     trim_memory()
     before = resident_bytes()
 
-    with Servable(artifact) as servable:
+    with Servable(artifact, time_limit=RUN_SECONDS) as servable:
         differences = [
             compare(servable, each) for each in runs if isinstance(each, SampleRun)
         ]
@@ -245,7 +248,7 @@ def _check_portable(
     artifact: Artifact, runs: Sequence[SampleRun | SampleRejection], manifest: Manifest
 ) -> None:
     """Raise `Mismatch` if the portable form differs in outputs or in batchability."""
-    with Servable(replace(artifact, portable=True)) as servable:
+    with Servable(replace(artifact, portable=True), time_limit=RUN_SECONDS) as servable:
         for run in runs:
             if isinstance(run, SampleRun):
                 compare(servable, run)

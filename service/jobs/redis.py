@@ -38,7 +38,7 @@ ANSWER_SECONDS = 0.15
 """How long Redis may take to say that it is there, when a client submits a job."""
 
 GONE_SECONDS = 3600.0
-"""How long a server was silent that is no longer known in the group."""
+"""Seconds of silence after which a server leaves the group."""
 
 PREFIX = "tandem"
 

@@ -181,11 +181,45 @@ def _why_not_joinable(
         if reason != _PROVES_NOTHING:
             break
 
-    return reason or _why_extremes_disturb(answer, signature, run)
+    return (
+        reason
+        or _why_mixed_beyond(answer, signature, run)
+        or _why_mixed_by_extremes(answer, signature, run)
+    )
 
 
-def _why_extremes_disturb(answer: Answer, signature: Signature, run: SampleRun) -> str:
-    """Tell why not, if a row of unusual values changes the answers of others."""
+def _why_mixed_beyond(answer: Answer, signature: Signature, run: SampleRun) -> str:
+    """Return why a row of infinities or NaN changes other rows' answers, or `""`."""
+    rows = [run.candidate.draw(1, seed=seed) for seed in (0, 1)]
+    apart = [answer(row) for row in rows]
+
+    for value in run.beyond:
+        extreme = filled_with(value, signature, rows[0])
+
+        try:
+            # On both sides: a running sum reaches one of them only.
+            joined = [extreme, *rows, extreme]
+            together = answer(_joined(signature, joined))
+        except InferenceError:
+            # It takes no such value, be it joined or alone.
+            continue
+
+        between = {
+            name: together[name][len(together[name]) // 4 : -len(together[name]) // 4]
+            for name in together
+        }
+        expected = {
+            name: np.concatenate([each[name] for each in apart]) for name in together
+        }
+
+        if not outputs_agree(expected, between, run.rounding):
+            return _MIXED
+
+    return ""
+
+
+def _why_mixed_by_extremes(answer: Answer, signature: Signature, run: SampleRun) -> str:
+    """Return why a row of unusual values changes other rows' answers, or `""`."""
     if not run.extremes:
         return ""
 

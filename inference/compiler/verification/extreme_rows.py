@@ -27,6 +27,17 @@ USUAL = (0.0, 1.0, 255.0)
 _LARGE = (-1e4, 1e4)
 _MOST = 24
 
+# They get through where a bound is scaled, a vector, or a Maximum: what is computed
+# from all rows becomes infinite, or no number, and so do the rows that it reaches.
+_BEYOND = (np.inf, -np.inf, np.nan, 1e30, -1e30)
+
+_FRAGILE = (
+    *("CombinedNonMaxSuppression", "CropAndResize", "ExtractGlimpse"),
+    *("GenerateBoundingBoxProposals", "ImageProjectiveTransform", "NonMaxSuppression"),
+    *("Eig", "MatrixLogarithm", "MatrixSquareRoot", "Qr", "SelfAdjointEig", "Svd"),
+)
+"""Begin the names of operations whose kernels may not expect such numbers."""
+
 
 def extreme_values(graph_def: Any) -> tuple[float, ...]:
     """Return values that may decide what a graph does; none where nothing decides."""
@@ -42,6 +53,12 @@ def extreme_values(graph_def: Any) -> tuple[float, ...]:
 
     around = [value for bound in bounds for value in (bound, bound - 1, bound + 1)]
     return tuple(dict.fromkeys((*USUAL, *_LARGE, *around)))[:_MOST]
+
+
+def values_beyond(graph_def: Any) -> tuple[float, ...]:
+    """Return values over any bound; none where a kernel may not stand them."""
+    fragile = any(node.op.startswith(_FRAGILE) for node in all_nodes(graph_def))
+    return () if fragile else _BEYOND
 
 
 def filled_with(
@@ -75,11 +92,15 @@ def _scalar(node: Any) -> float | None:
 
 
 def _filled(array: Array, value: float) -> Array:
-    if array.dtype.kind not in "iuf":
+    # NumPy has bfloat16 and its like as kind V.
+    if array.dtype.kind not in "iufV":
         return array
 
     if array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)
-        value = round(min(max(value, limits.min), limits.max))
+        value = 0 if np.isnan(value) else min(max(value, limits.min), limits.max)
+        # As a float the largest 64-bit number is one too large.
+        return np.full_like(array, min(int(value), int(limits.max)))
 
-    return np.full_like(array, value)
+    with np.errstate(over="ignore"):
+        return np.full_like(array, value)

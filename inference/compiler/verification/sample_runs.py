@@ -11,7 +11,7 @@ from inference.compiler.verification.agreement import (
     outputs_agree,
     rows_differ,
 )
-from inference.compiler.verification.extreme_rows import extreme_values
+from inference.compiler.verification.extreme_rows import extreme_values, values_beyond
 from inference.compiler.verification.precision import rounding
 from inference.compiler.verification.unsupported import (
     missing_kernel_reason,
@@ -45,7 +45,8 @@ class SampleRun:
 
     `deterministic` says that a second call gave the same outputs. `rounding` has the
     bytes of the narrowest float used on the way to an output, by output. `extremes` are
-    values that may decide what the graph does. `masked_inputs` and `masked_outputs` are
+    values that may decide what the graph does. `beyond`
+    are values over any bound. `masked_inputs` and `masked_outputs` are
     the same with dropout on, if the signature has that.
     """
 
@@ -56,6 +57,7 @@ class SampleRun:
     deterministic: bool
     rounding: Mapping[str, int] = field(default_factory=dict)
     extremes: tuple[float, ...] = ()
+    beyond: tuple[float, ...] = ()
     masked_inputs: dict[str, Array] = field(default_factory=dict)
     masked_outputs: dict[str, Array] = field(default_factory=dict)
 
@@ -115,6 +117,7 @@ class SampleSearch:
         self._signature = signature
         self._rounding = rounding(source.graph_def, signature)
         self._extremes = extreme_values(source.graph_def)
+        self._beyond = values_beyond(source.graph_def)
         self._ends = time.monotonic() + MAX_SECONDS
         self._taken: list[SampleRun] = []
         self._reasons: list[str] = []
@@ -189,6 +192,7 @@ class SampleSearch:
             deterministic=outputs_agree(outputs, again, self._rounding),
             rounding=self._rounding,
             extremes=self._extremes,
+            beyond=self._beyond,
             masked_inputs=masked_inputs,
             masked_outputs=masked_outputs,
         )

@@ -19,7 +19,7 @@ from inference.runtime.servable import Servable
 from tests.support.graphs import compile_graph, floats, rows, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from inference.types import Array
@@ -282,6 +282,66 @@ def mixed_in_a_function() -> None:
         lambda x: tf.cond(tf.reduce_any(x > 5000), lambda: x * 2, lambda: x)
     )
     tf.identity(shrunk(rows("x", 4)), name="y")
+
+
+def product() -> Any:
+    return tf.matmul(rows("x", 4), floats(4, 3))
+
+
+def peak() -> Any:
+    """The largest number of all rows: samples of usual size can't tell its use."""
+    graph = tf1.get_default_graph()
+    return tf.reduce_max(graph.get_tensor_by_name("x:0"))
+
+
+def norm() -> Any:
+    return tf.norm(tf1.get_default_graph().get_tensor_by_name("x:0"))
+
+
+MIXED: dict[str, Callable[[Any], Any]] = {
+    "a floor under a divisor": lambda y: y / tf.maximum(peak() / 12345.0, 1.0),
+    "a norm that is clipped": lambda y: y * 1e5 / tf.maximum(norm(), 1e5),
+    "a clipped peak": lambda y: y - tf.clip_by_value(peak(), 8000.0, 1e9),
+    "a scaled bound": lambda y: tf.where(peak() * 0.001 > 70.0, -y, y),
+    "a bound for each column": lambda y: tf.where(
+        tf.reduce_any(y > tf.constant([2e4, 3e4, 2e4])), -y, y
+    ),
+    "a rectified peak": lambda y: y - tf.nn.relu(peak() - 9000.0),
+    "a sign of the sum": lambda y: y + tf.sign(tf.floor(norm() / 1e5)),
+    "a running sum": lambda y: y + tf.nn.relu(tf.cumsum(y, 0) - 20000.0),
+    "a running sum from the end": lambda y: (
+        y + tf.nn.relu(tf.cumsum(y, 0, reverse=True) - 20000.0)
+    ),
+    "a trough": lambda y: y + tf.minimum(tf.reduce_min(y) + 9000.0, 0.0),
+}
+
+APART: dict[str, Callable[[Any], Any]] = {
+    "softmax": tf.nn.softmax,
+    "a norm of each row": lambda y: y / tf.maximum(tf.norm(y, axis=1)[:, None], 1e5),
+    "a running sum of each row": lambda y: tf.cumsum(y, 1),
+    "a clipped row": lambda y: tf.clip_by_value(y, -1.0, 1.0),
+    "finite numbers": lambda y: tf.where(tf.math.is_finite(y), y, 0.0),
+    "a loop": lambda y: tf.map_fn(tf.tanh, y),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_rows_that_may_change_each_other_are_not_joined(
+    tmp_path: Path, name: str
+) -> None:
+    artifact = compile_graph(tmp_path, lambda: tf.identity(MIXED[name](product()), "y"))
+    entry = artifact.read_manifest().signatures["serving_default"]
+
+    assert not entry.batchable
+    assert "changes the answers of those" in entry.batchable_reason
+
+
+@pytest.mark.parametrize("name", APART)
+def test_rows_that_stay_apart_are_joined(tmp_path: Path, name: str) -> None:
+    artifact = compile_graph(tmp_path, lambda: tf.identity(APART[name](product()), "y"))
+    entry = artifact.read_manifest().signatures["serving_default"]
+
+    assert entry.batchable, entry.batchable_reason
 
 
 def each_scaled_if_bright() -> None:
