@@ -55,6 +55,7 @@ def test_the_architecture_names_what_there_is() -> None:
         "Bridge.__call__",
         "manifest.json",
         "model.toml",
+        "_SHAPING",
         "graph.pb",
         "weights.bin",
     }
