@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from inference.repository.sidecar import Sidecar
     from inference.types import Signature
 
-RUN_SECONDS = 60.0
+RUN_SECONDS = 120.0
 """After which a run of the artifact ends at its loop's next turn."""
 
 

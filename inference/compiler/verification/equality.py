@@ -16,7 +16,7 @@ from inference.compiler.verification.agreement import (
 )
 from inference.compiler.verification.extreme_rows import USUAL, filled_with
 from inference.compiler.verification.sample_runs import SampleRejection, SampleRun
-from inference.errors import InferenceError, first_line
+from inference.errors import DeadlineExceeded, InferenceError, first_line
 from inference.runtime.servable import sample_inputs
 from inference.types import Sample
 
@@ -200,6 +200,8 @@ def _why_mixed_beyond(answer: Answer, signature: Signature, run: SampleRun) -> s
             # On both sides: a running sum reaches one of them only.
             joined = [extreme, *rows, extreme]
             together = answer(_joined(signature, joined))
+        except DeadlineExceeded:
+            return "a row of unusual values keeps those that it is run with waiting"
         except InferenceError:
             # It takes no such value, be it joined or alone.
             continue
