@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tests import PROJECT
@@ -33,7 +34,7 @@ class Module:
 
     @property
     def tree(self) -> ast.Module:
-        return ast.parse(self.path.read_text("utf-8"))
+        return _parsed(self.path)
 
     @property
     def is_package(self) -> bool:
@@ -46,6 +47,11 @@ class Module:
     def imported(self) -> set[str]:
         """Return all modules that it names, those for type checkers included."""
         return {name for node in ast.walk(self.tree) for name in _names(node)}
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
 
 
 def _imports(node: ast.AST, *, late: bool) -> Iterator[Import]:
