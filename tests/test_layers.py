@@ -121,7 +121,7 @@ def test_inference_reads_no_environment(module: Module) -> None:
 
 
 def _environment_uses(tree: ast.Module) -> Iterator[str]:
-    """What is done with `os.environ`: a subscript's `set`, or a method's name."""
+    """Yield the uses of `os.environ`: a subscript's `set`, or a method's name."""
     for node in ast.walk(tree):
         value = getattr(node, "value", None)
 
@@ -155,7 +155,7 @@ def test_where_keras_is_known(module: Module) -> None:
 
 
 def test_the_package_imports_neither_tensorflow_nor_the_compiler() -> None:
-    """What `import inference` pulls in, and what that pulls in."""
+    """Follow all that `import inference` pulls in."""
     by_name = {module.name: module for module in INFERENCE}
     found: set[str] = set()
     waiting = ["inference"]

@@ -27,10 +27,10 @@ STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
 LARGEST_PAGE = 1000
 
 POLL_SECONDS = 30.0
-"""How long one call waits for a result; more calls follow."""
+"""Wait of one call for a result; more calls follow."""
 
 GRACE_SECONDS = 10.0
-"""How much later than it was asked to a server may answer."""
+"""Grace period beyond the requested wait."""
 
 
 @click.group()

@@ -42,10 +42,10 @@ LINE_BYTES = 1 << 30
 ERROR_START = b'{"error":'
 
 WAIT_SECONDS = 1.0
-"""How long one call waits for progress."""
+"""Wait of one call for progress."""
 
 AWAY_SECONDS = 60.0
-"""How long a server may be away, as for a restart."""
+"""Longest absence of a server, as for a restart."""
 
 INTERRUPTED = 130
 

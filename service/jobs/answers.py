@@ -1,4 +1,4 @@
-"""What the answer of a call means for its job."""
+"""The meaning of a call's answer for its job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store of jobs takes, and for how long it remembers."""
+"""Limits of a job store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from service.jobs.store import JobsFull
 
 REMEMBERED_SECONDS = 24 * 3600.0
-"""How long an expired job is told from one that never was."""
+"""Time for which an expired job is remembered: 410 in place of 404."""
 
 TOO_LATE = "No server had time for it before its time in the queue was over."
 POISONED = "The server ended %d times while it ran this job, which isn't tried again."
@@ -15,7 +15,7 @@ POISONED = "The server ended %d times while it ran this job, which isn't tried a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What the store takes: unfinished jobs, bytes of bodies and results, attempts."""
+    """Limits: unfinished jobs, bytes of bodies and results, attempts."""
 
     jobs: int = 10_000
     nbytes: int = 4 * 1024**3

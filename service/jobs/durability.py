@@ -1,4 +1,4 @@
-"""What a Redis is set up to lose."""
+"""Settings of a Redis that let it lose accepted jobs."""
 
 from __future__ import annotations
 

@@ -64,6 +64,6 @@ def name_change(before: Job | None, now: Job) -> str | None:
     if now.status is JobStatus.QUEUED:
         return None
 
-    # Each run has its time: one that another server begins anew is a new start.
+    # A rerun by another server emits `start` again.
     begun = before is None or before.started_at != now.started_at
     return START if begun else PROGRESS

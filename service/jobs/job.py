@@ -24,7 +24,7 @@ class JobStatus(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing changes any more."""
+        """Return whether the status is final."""
         return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
@@ -87,7 +87,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How much is done, in `unit`s (requests or rows)."""
+    """Progress of a job, in `unit`s (requests or rows)."""
 
     done: int
     total: int

@@ -1,4 +1,4 @@
-"""The jobs of one process: its store, and who waits for what."""
+"""The jobs of one process: its store, and the tasks waiting on it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from service.jobs.store import JobStore
 
 POLL_SECONDS = 0.25
-"""How often a job that another process may run is looked at."""
+"""Polling interval for jobs that other processes may run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsConfig:
-    """How long jobs wait for a server, and how long their results are kept."""
+    """Time limits of jobs: in the queue, and of their results."""
 
     queue_seconds: float = 3600.0
     result_seconds: float = 3600.0

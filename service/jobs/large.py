@@ -43,7 +43,7 @@ CHUNK_BYTES = 1024 * 1024
 ADVANCE_SECONDS = 0.25
 GIVE_WAY_SECONDS = 0.01
 GIVE_WAY_TIMES = 100
-"""How often a chunk lets synchronous requests for its model go first."""
+"""Number of times that a chunk lets synchronous requests for its model go first."""
 
 MOST_FAILED = 100
 MOST_TRIES = 60
@@ -57,7 +57,7 @@ FAILED_ROWS = "tandem-failed-rows"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunks:
-    """How work is cut: chunks of `rows`, of rows of at most `row_bytes`."""
+    """Sizes of large work's pieces: `rows` a chunk, at most `row_bytes` a row."""
 
     rows: int = 64
     row_bytes: int = 64 * 1024 * 1024

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("tandem.jobs")
 
 ANSWER_SECONDS = 0.15
-"""How long Redis may take to say that it is there, when a client submits a job."""
+"""Timeout for Redis to answer when a client submits a job."""
 
 GONE_SECONDS = 3600.0
 """Seconds of silence after which a server leaves the group."""
@@ -84,8 +84,8 @@ class RedisStore:
 
         if kind == b"conflict":
             raise JobConflict(
-                "A job with this id or Idempotency-Key has another content. Send what "
-                "was sent before, or choose a new id or key."
+                "This id or Idempotency-Key was already used with different content. "
+                "Send what was sent before, or choose a new id or key."
             )
 
         if kind == b"full":
@@ -206,7 +206,7 @@ class RedisStore:
         return None if oldest is None else float(oldest)
 
     async def purge(self) -> None:
-        # Some at a time: nobody else is served meanwhile.
+        # In chunks, because Redis blocks other clients meanwhile.
         while await self._call("purge", TOO_LATE, REMEMBERED_SECONDS):
             pass
 

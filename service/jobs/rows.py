@@ -22,7 +22,7 @@ NDJSON, NPY = "application/x-ndjson", "application/x-npy"
 ROW_TYPES = frozenset({NDJSON, NPY})
 
 HEAD_BYTES = 10_000
-"""What an `.npy` may say of itself, as NumPy itself has it."""
+"""The longest `.npy` header, as NumPy itself bounds it."""
 
 _NUMBERS = "biuf"
 _MAGIC_BYTES = 12
@@ -166,7 +166,7 @@ class ArrayReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayHead:
-    """What an `.npy` says of itself; its rows begin at byte `start`."""
+    """The header of an `.npy`; its rows begin at byte `start`."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]

@@ -31,7 +31,7 @@ _PURGE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerConfig:
-    """How a process runs jobs.
+    """Settings of the workers of one process.
 
     It runs `concurrency` jobs at a time, and looks for those of other servers every
     `poll_seconds`. Another server takes a job over once its lease of `lease_seconds`

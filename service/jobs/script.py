@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     Value = str | bytes | float
 
 PATIENCE_SECONDS = 2.0
-"""How long Redis may take to say that it is there: a busy machine isn't away."""
+"""Timeout for Redis to answer: it may be busy without being away."""
 
 TRANSFER_SECONDS = 20.0
-"""How long one write or read may take, of the largest body too. Nothing blocks."""
+"""Timeout for one read or write, of the largest body too. No command blocks."""
 
 CONNECTIONS = 32
 

@@ -81,7 +81,7 @@ STRICT;
 """
 
 BUSY_SECONDS = 10.0
-"""How long a transaction waits for another process'."""
+"""Timeout for another process's lock."""
 
 ORPHAN_SECONDS = 3600.0
 """The age of a file without a job that is removed: a younger one may get its job."""
@@ -352,8 +352,8 @@ class SqliteStore:
 
         if any(row["digest"] != submission.digest for row in found):
             raise JobConflict(
-                "A job with this id or Idempotency-Key has another content. Send what "
-                "was sent before, or choose a new id or key."
+                "This id or Idempotency-Key was already used with different content. "
+                "Send what was sent before, or choose a new id or key."
             )
 
         return _job(found[0])

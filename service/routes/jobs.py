@@ -298,7 +298,7 @@ def current_jobs() -> Jobs:
 
 
 def _knows(this: Request, job: Job) -> bool:
-    """Tell if the client has seen this state: only then it waits for the next."""
+    """Tell if the client has seen this state: only then does it wait for the next."""
     return not this.if_none_match or this.if_none_match.contains_weak(str(job.revision))
 
 

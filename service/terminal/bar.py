@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RateColumn(ProgressColumn):
-    """How many of `unit` are done in a second."""
+    """The rate: `unit`s per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()

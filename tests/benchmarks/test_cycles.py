@@ -7,7 +7,7 @@ from benchmarks.harness.memory import Usage
 
 
 def samples(*, kib: float = 0.0, threads: float = 0.0) -> list[Usage]:
-    """Ninety cycles, the first of which take much, and then `kib` each."""
+    """Ninety cycles, the first of which grow a lot, and then by `kib` each."""
     return [
         Usage(
             resident=1024

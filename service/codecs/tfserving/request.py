@@ -44,7 +44,7 @@ ROWS, COLUMNS = Form  # access to an enumeration's members is slow
 
 
 class Options(NamedTuple):
-    """What a body asks for beside its values.
+    """Options that a body may have beside its values.
 
     `outputs` are names; `top_k` is a number of classes; `sampling` is dropout at
     inference. `ignored` are arguments of

@@ -47,7 +47,7 @@ def lines(values: list[Any]) -> bytes:
 
 
 def halves(count: int) -> list[float]:
-    """What the fake model answers to 0, 1, 2, …"""
+    """Return the fake model's answers to 0, 1, 2, …"""
     return [value * 0.5 + 2 for value in range(count)]
 
 
