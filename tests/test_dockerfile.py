@@ -114,7 +114,7 @@ def test_health_is_what_livez_answers(status: int, code: int) -> None:
     assert paths == ["/livez"]
 
 
-def test_nobody_listening_is_not_healthy() -> None:
+def test_a_closed_port_is_not_healthy() -> None:
     with answering(200) as (port, _):
         pass
 

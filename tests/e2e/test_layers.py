@@ -47,7 +47,7 @@ async def predictions(client: httpx.AsyncClient, **body: Any) -> Any:
     return response.json()["predictions"]
 
 
-async def test_what_the_sidecar_offers_is_served(tmp_path: Path) -> None:
+async def test_options_of_the_sidecar_are_served(tmp_path: Path) -> None:
     folder, cache, port = tmp_path / "models", str(tmp_path / "cache"), free_port()
     model, x = save(folder), floats(2, 4)
     rows = x.tolist()

@@ -92,7 +92,7 @@ def test_scores_found_too_few_at_run_time_are_refused(scores: Array, k: int) -> 
         ),
     ],
 )
-def test_what_no_classes_can_be_told_by(
+def test_outputs_without_classes_are_refused(
     outputs: list[TensorSpec], k: int, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=message):

@@ -130,7 +130,7 @@ async def test_the_largest_seed_is_followed_by_the_least(servable: Held) -> None
         (None, {"samples": 2**30, "keep": True}, "more than 67,108,864 bytes"),
     ],
 )
-async def test_what_says_two_things_or_too_much_is_refused(
+async def test_contradictions_and_excess_are_refused(
     servable: Held,
     inputs: Mapping[str, Any] | None,
     sampling: dict[str, Any],

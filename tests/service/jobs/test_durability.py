@@ -27,7 +27,7 @@ SAFE = {
         ),
     ],
 )
-def test_what_may_lose_jobs_is_named_with_its_cure(
+def test_settings_that_may_lose_jobs_are_named_with_a_cure(
     settings: dict[str, str], cures: list[str]
 ) -> None:
     risks = risks_of(settings)

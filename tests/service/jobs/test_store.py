@@ -441,7 +441,7 @@ async def test_unknown_jobs_are_not_found(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
-async def test_what_was_accepted_outlives_the_server(place: Place, body: bytes) -> None:
+async def test_accepted_jobs_outlive_the_server(place: Place, body: bytes) -> None:
     sent = submission(body)
 
     async with place.open() as store:

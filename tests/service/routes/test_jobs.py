@@ -129,7 +129,7 @@ async def test_every_predict_url_has_it(tmp_path: Path, url: str) -> None:
         (BODY, "/v1/models/unknown:predict", 404),
     ],
 )
-async def test_what_a_synchronous_call_refuses_is_refused_now(
+async def test_bodies_that_a_synchronous_call_refuses_are_refused_now(
     tmp_path: Path, body: Any, url: str, status: int
 ) -> None:
     async with serving(tmp_path) as client:
