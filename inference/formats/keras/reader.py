@@ -110,10 +110,22 @@ def _as_graph(
     except Exception as exc:
         # A table without contents, a name that no graph can have, any error of a layer
         # when it is called.
+        name = "tf_keras" if keras.__name__ == "tf_keras" else "Keras"
+
+        if isinstance(exc, tf.errors.OperatorNotAllowedInGraphError):
+            raise InvalidModel(
+                f"{name} {keras.__version__} can't trace a graph of "
+                f"{keras_file.path.name}: a layer, such as an UpSampling2D or a "
+                "Resizing, computes with sizes that the model leaves open. Build the "
+                "model with fixed sizes, keras.Input((224, 224, 3)) and the like, and "
+                "save it again."
+            ) from exc
+
         raise InvalidModel(
-            f"Keras {keras.__version__} can't trace a graph of {keras_file.path.name}: "
-            f"{_cause(exc)} Save the model again as a .keras file, with names of "
-            "ASCII letters and digits, or export it as a SavedModel (model.export)."
+            f"{name} {keras.__version__} can't trace a graph of "
+            f"{keras_file.path.name}: {_cause(exc)} Save the model again as a .keras "
+            "file, with names of ASCII letters and digits, or export it as a "
+            "SavedModel (model.export)."
         ) from exc
 
 

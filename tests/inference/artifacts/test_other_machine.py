@@ -12,9 +12,14 @@ import sys
 from inference.runtime.servable import this_machine
 from tests import PROJECT
 
+LENGTHS = "test_too_short_inputs_are_refused_with_what_is_needed"
 FILES = [
     f"tests/inference/compiler/{name}"
-    for name in ("rewriting", "verification/test_precision.py", "test_shared_values.py")
+    for name in (
+        *("rewriting/test_folding.py", "rewriting/test_forms.py"),
+        *(f"rewriting/test_lengths.py::{LENGTHS}", "verification/test_precision.py"),
+        "test_shared_values.py",
+    )
 ]
 
 
