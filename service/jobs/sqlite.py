@@ -281,35 +281,40 @@ class SqliteStore:
                 return known
 
             self._check_room(request.nbytes)
-            now = self._clock()
-            database.execute(
-                "INSERT INTO jobs (id, key, digest, model, version, signature, status,"
-                " total, unit, created_at, queued_until, result_seconds, bytes, path,"
-                " headers, body, kept_bytes)"
-                " VALUES (:id, :key, :digest, :model, :version, :signature, 'queued',"
-                " :total, :unit, :now, :until, :seconds, :bytes, :path, :headers,"
-                " :body, :kept)",
-                {
-                    "id": submission.id,
-                    "key": submission.key,
-                    "digest": submission.digest,
-                    "model": submission.model,
-                    "version": submission.version,
-                    "signature": submission.signature,
-                    "total": submission.total,
-                    "unit": submission.unit,
-                    "now": now,
-                    "until": now + submission.queue_seconds,
-                    "seconds": submission.result_seconds,
-                    "bytes": request.nbytes,
-                    "kept": request.kept_bytes,
-                    "path": request.path,
-                    "headers": json.dumps(dict(request.headers)),
-                    "body": None if large else request.body,
-                },
-            )
+            self._insert(database, submission, inline=not large)
 
         return _job(self._row(submission.id))
+
+    def _insert(
+        self, database: sqlite3.Connection, submission: Submission, *, inline: bool
+    ) -> None:
+        request, now = submission.request, self._clock()
+        database.execute(
+            "INSERT INTO jobs (id, key, digest, model, version, signature, status,"
+            " total, unit, created_at, queued_until, result_seconds, bytes, path,"
+            " headers, body, kept_bytes)"
+            " VALUES (:id, :key, :digest, :model, :version, :signature, 'queued',"
+            " :total, :unit, :now, :until, :seconds, :bytes, :path, :headers,"
+            " :body, :kept)",
+            {
+                "id": submission.id,
+                "key": submission.key,
+                "digest": submission.digest,
+                "model": submission.model,
+                "version": submission.version,
+                "signature": submission.signature,
+                "total": submission.total,
+                "unit": submission.unit,
+                "now": now,
+                "until": now + submission.queue_seconds,
+                "seconds": submission.result_seconds,
+                "bytes": request.nbytes,
+                "kept": request.kept_bytes,
+                "path": request.path,
+                "headers": json.dumps(dict(request.headers)),
+                "body": request.body if inline else None,
+            },
+        )
 
     def _keep(self, name: str, start: int, piece: bytes) -> None:
         nbytes = start + len(piece)

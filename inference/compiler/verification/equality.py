@@ -181,11 +181,16 @@ def _why_not_joinable(
         if reason != _PROVES_NOTHING:
             break
 
-    return (
-        reason
-        or _why_mixed_beyond(answer, signature, run)
-        or _why_mixed_by_extremes(answer, signature, run)
-    )
+    if reason:
+        return reason
+
+    try:
+        return _why_mixed_beyond(answer, signature, run) or _why_mixed_by_extremes(
+            answer, signature, run
+        )
+    except Exception as exc:
+        # Another row may be refused; that is no reason not to serve the model.
+        return f"rows can't be run together: {first_line(exc)}"
 
 
 def _why_mixed_beyond(answer: Answer, signature: Signature, run: SampleRun) -> str:

@@ -14,6 +14,7 @@ from inference.compiler.verification.sample_runs import (
     SampleRun,
     run_samples,
 )
+from inference.errors import InputMismatch
 from inference.inputs.samples import GeneratedSample
 from inference.runtime.servable import Servable
 from tests.support.graphs import compile_graph, floats, rows, source_of
@@ -398,3 +399,16 @@ def test_not_batchable(tmp_path: Path, build: Build, reason: str) -> None:
 
     assert not entry.batchable
     assert reason in entry.batchable_reason
+
+
+def test_a_row_that_is_refused_only_keeps_rows_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InputMismatch("not this row")
+
+    monkeypatch.setattr("inference.compiler.verification.equality.filled_with", refuse)
+    entry = compile_graph(tmp_path, dense).read_manifest().signatures["serving_default"]
+
+    assert not entry.batchable
+    assert "not this row" in entry.batchable_reason
