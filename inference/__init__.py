@@ -30,6 +30,7 @@ from inference.inputs.composites import (
     put_together,
     whole_shape,
 )
+from inference.inputs.narrowing import depends_on_text, narrow
 from inference.inputs.seeds import MAX_SEED
 from inference.inputs.selection import check_request, select_outputs
 from inference.limits import Batching, Limits
@@ -110,7 +111,9 @@ __all__ = [
     "bind",
     "by_whole",
     "check_request",
+    "depends_on_text",
     "keep_freed_memory",
+    "narrow",
     "precompile",
     "put_together",
     "select_outputs",

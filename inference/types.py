@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int | None, ...] | None
@@ -234,7 +234,7 @@ class PredictRequest:
     `UNNAMED`. `outputs` selects outputs; `None` asks for the usual ones. With `top_k`
     the result has that many of the best `classes` and their `scores`. `signature`
     `None` is the model's default. `timeout` is in seconds, at most and by default the
-    model's.
+    model's. `exact` returns the inputs from their text once more; see `bind`.
     """
 
     model: ModelSpec
@@ -244,6 +244,7 @@ class PredictRequest:
     top_k: int | None = None
     sampling: Sampling = NO_SAMPLING
     timeout: float | None = None
+    exact: Callable[[], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,7 @@ async def check(
         )
 
     signature = status.signatures[name]
-    bind(signature, call.inputs)
+    bind(signature, call.inputs, call.exact)
     outputs = select_outputs(signature, call.options.outputs)
     check_request(signature, outputs, _request(model, call))
     return name
@@ -120,6 +120,7 @@ def _request(
     return PredictRequest(
         model=model,
         inputs=call.inputs,
+        exact=call.exact,
         signature=call.signature,
         outputs=call.options.outputs,
         top_k=call.options.top_k,

@@ -13,7 +13,7 @@ from inference.inputs.nested_lists import LEAVES, is_numbers, leaf_of, strings, 
 from inference.types import UNNAMED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from inference.types import Array, Shape, Signature, TensorSpec
 
@@ -22,25 +22,30 @@ MAX_LISTED = 10
 MAX_NAMED = 80  # a client's name is cut: difflib takes its length squared
 
 
-def bind(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Array]:
+def bind(
+    signature: Signature,
+    inputs: Mapping[str, Any],
+    exact: Callable[[], Mapping[str, Any]] | None = None,
+) -> dict[str, Array]:
     """Return arrays for `signature`, by input name and in its order.
 
     A value is an array of the input's dtype, nested lists with Python's `bool`, `int`,
     `float`, `str`, `bytes` at the leaves, or `Numbers`; the key `UNNAMED`, alone,
     stands for the one required input. Strings become object arrays of `bytes`. Optional
     inputs that `inputs` lacks are not in the result. No rows (a dimension of 0) are
-    allowed.
+    allowed. Where the text of a float decides how it is narrowed, `exact` returns the
+    inputs once more, their floats moved towards their text.
 
     Raises `InputMismatch`: a wrong or missing name, dtype, shape, ragged lists, row
     splits that don't fit.
     """
     if len(inputs) == 1 and UNNAMED in inputs:
         name = _only_input(signature)
-        return {name: _bind_one(signature.inputs[name], inputs[UNNAMED])}
+        return {name: _bind_one(signature.inputs[name], UNNAMED, inputs, exact)}
 
     _check_names(signature, inputs)
     arrays = {
-        name: _bind_one(spec, inputs[name])
+        name: _bind_one(spec, name, inputs, exact)
         for name, spec in signature.inputs.items()
         if name in inputs
     }
@@ -110,19 +115,30 @@ def _unknown(signature: Signature, name: str) -> InputMismatch:
     )
 
 
-def _bind_one(spec: TensorSpec, value: Any) -> Array:
-    if spec.shape == () and not spec.required:
-        value = _once(spec.name, value)
+def _bind_one(
+    spec: TensorSpec,
+    key: str,
+    inputs: Mapping[str, Any],
+    exact: Callable[[], Mapping[str, Any]] | None,
+) -> Array:
+    value = _value(spec, inputs[key])
 
     if isinstance(value, ARRAYS):
         array = _checked(spec, np.asarray(value))
-    else:
+    elif exact is None:
         array = to_array(spec, value)
+    else:
+        array = to_array(spec, value, lambda: _value(spec, exact()[key]))
 
     if not _fits(spec.shape, array.shape):
         raise _misshapen(spec, array)
 
     return array
+
+
+def _value(spec: TensorSpec, value: Any) -> Any:
+    """Return what a request gives for an input: of an optional scalar, one value."""
+    return _once(spec.name, value) if spec.shape == () and not spec.required else value
 
 
 def _checked(spec: TensorSpec, array: Array) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import reprlib
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -12,9 +11,10 @@ import ml_dtypes
 import numpy as np
 
 from inference.errors import InputMismatch
+from inference.inputs.narrowing import depends_on_text, narrow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from inference.types import Array, Numbers, TensorSpec
 
@@ -22,11 +22,6 @@ MAX_RANK = 64  # numpy's NPY_MAXDIMS
 LISTS = frozenset({list, tuple})
 
 _show = reprlib.repr
-
-# Floats beyond a dtype's range become infinity without a warning. NumPy keeps that
-# setting in the context: one made ahead costs a tenth of `np.errstate`.
-_QUIET = copy_context()
-_QUIET.run(np.seterr, over="ignore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +84,15 @@ def leaf_of(spec: TensorSpec) -> Leaf:
     return leaf
 
 
-def to_array(spec: TensorSpec, value: Any) -> Array:
+def to_array(
+    spec: TensorSpec, value: Any, exact: Callable[[], Any] | None = None
+) -> Array:
     """Convert `value` to an array of `spec.dtype`.
 
     `value` is a leaf, nested lists of them, or `Numbers`. Floats are narrowed silently
     (beyond the range: infinity), as TensorFlow Serving does; integers must fit exactly.
+    Where the text of a float decides, `exact` returns `value` from the text once more,
+    its floats moved towards it.
     The dimensions below an empty list are those of `spec.shape`. Raises
     `InputMismatch`, with the place, for ragged lists and wrong leaves.
     """
@@ -113,7 +112,7 @@ def to_array(spec: TensorSpec, value: Any) -> Array:
     if spec.dtype == "string":
         return strings(flat).reshape(shape)
 
-    return _numbers(spec, leaf, shape, flat).reshape(shape)
+    return _numbers(spec, leaf, shape, flat, exact).reshape(shape)
 
 
 def is_numbers(value: Any) -> TypeGuard[Numbers]:
@@ -153,20 +152,26 @@ def _complete(spec: TensorSpec, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _numbers(
-    spec: TensorSpec, leaf: Leaf, shape: tuple[int, ...], flat: list[Any]
+    spec: TensorSpec,
+    leaf: Leaf,
+    shape: tuple[int, ...],
+    flat: list[Any],
+    exact: Callable[[], Any] | None,
 ) -> Array:
     try:
-        return _fill(flat, leaf.dtype)
+        if leaf.dtype.kind in "biu":
+            return np.fromiter(flat, leaf.dtype, len(flat))
+
+        numbers = np.fromiter(flat, float, len(flat))
     except OverflowError:
         raise _out_of_range(spec, leaf, shape, flat) from None
 
+    array = narrow(numbers, leaf.dtype)
+    if exact is None or not depends_on_text(numbers, array):
+        return array
 
-def _fill(flat: list[Any], dtype: np.dtype[Any]) -> Array:
-    if dtype.kind != "V":
-        return _QUIET.copy().run(np.fromiter, flat, dtype, len(flat))
-
-    # bfloat16 takes no integer of more than 63 bits; a double does.
-    return _QUIET.copy().run(np.fromiter(flat, float, len(flat)).astype, dtype)
+    _, flat = _flatten(spec, exact())
+    return narrow(np.fromiter(flat, float, len(flat)), leaf.dtype)
 
 
 def _check_leaves(
@@ -197,7 +202,7 @@ def _out_of_range(
 
 def _fits(leaf: Leaf, item: Any) -> bool:
     try:
-        _fill([item], leaf.dtype)
+        np.fromiter([item], leaf.dtype if leaf.dtype.kind in "biu" else float, 1)
     except OverflowError:
         return False
 

@@ -94,7 +94,7 @@ class Instance:
             signature = self._signature(model, request.signature)
             names = select_outputs(signature, request.outputs)
             check_request(signature, names, request)
-            bound = bind(signature, request.inputs)
+            bound = bind(signature, request.inputs, request.exact)
             inputs = with_masks(signature, bound, request.sampling)
             call = partial(
                 Call, signature, outputs=names, arrived=arrived, deadline=deadline

@@ -64,7 +64,7 @@ def decode_task(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
         call = decode(body)
         signature = task.signatures.get(call.signature or task.default or "")
         # The engine refuses an unknown signature, with the known ones in its text.
-        inputs = bind(signature, call.inputs) if signature else {}
+        inputs = bind(signature, call.inputs, call.exact) if signature else {}
     except InferenceError as exc:
         return Answer(error=(type(exc).__name__, str(exc))), []
     except Exception as exc:

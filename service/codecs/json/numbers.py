@@ -1,29 +1,25 @@
 """Numbers that simdjson has parsed, converted to arrays without Python objects.
 
 The arrays equal those made of lists bit by bit: integers never pass through double,
-floats are narrowed from double, and whatever is uncertain is left to the lists.
+floats are narrowed from double unless their text decides, and whatever is uncertain is
+left to the lists.
 """
 
 from __future__ import annotations
 
-from contextvars import copy_context
 from functools import reduce
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inference import depends_on_text, narrow
 from service.codecs.json.values import parse
 
 if TYPE_CHECKING:
     from inference import Array
 
 _DOUBLE = np.dtype("f8")
-
-# Narrowing to float32 beyond its range gives infinity, without a warning. NumPy keeps
-# that setting in the context, and a context of our own costs a tenth of `np.errstate`.
-_QUIET = copy_context()
-_QUIET.run(np.seterr, over="ignore")
 
 
 class Irregular(Exception):
@@ -114,11 +110,12 @@ def _convert(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array 
     return _integers(array, shape, dtype) if kind in "iu" else None
 
 
-def _floats(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _floats(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
     # An outline can't tell `[]` from `[1]`: the buffer is then too small for `shape`,
     # which raises TypeError.
     numbers: Array = np.ndarray(shape, _DOUBLE, array.as_buffer(of_type="d"))
-    return _QUIET.copy().run(numbers.astype, dtype, copy=False)
+    narrowed = narrow(numbers, dtype)
+    return None if depends_on_text(numbers, narrowed) else narrowed
 
 
 def _integers(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:

@@ -6,8 +6,10 @@ import base64
 import binascii
 import codecs
 import json
+import math
 import re
 import reprlib
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 BASE64_KEY = "b64"
 
 _SHOWN = 100
+_EXACT_DIGITS = 15
+"""Most digits of an integer that any double holds exactly."""
+
+_FEW_BITS = 25
+"""Most significant bits of a value halfway between two float32, or narrower, values."""
+
 _NOT_A_NUMBER = re.compile(rb"NaN|Inf")
 
 
@@ -39,6 +47,32 @@ def parse(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise InvalidRequest(_parse_error(body, exc.msg, exc.pos)) from None
+
+
+def parse_beside(body: bytes) -> Any:
+    """Parse a text that `parse` takes, for narrowing its numbers with one rounding.
+
+    A number of few bits whose text differs from it is moved to the double beside it,
+    towards the text: a double that lies halfway between two narrower values moves to
+    the right side. Other numbers are as `parse` has them.
+    """
+    try:
+        return json.loads(body, parse_float=_beside, parse_int=_beside)
+    except RecursionError:
+        raise InvalidRequest("JSON Parse error: nested too deep") from None
+
+
+def _beside(text: str) -> float | int:
+    if len(text) <= _EXACT_DIGITS and text.lstrip("-").isdecimal():
+        return int(text)
+
+    number = float(text)
+    exact = Decimal(text)
+    # Comparisons of decimals and doubles are exact.
+    if math.frexp(number)[0] * 2**_FEW_BITS % 1 or exact == number:
+        return number
+
+    return math.nextafter(number, math.inf if exact > number else -math.inf)
 
 
 def _parse_error(body: bytes, text: str, position: int) -> str:

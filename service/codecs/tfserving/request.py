@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from inference import MAX_SEED, NO_SAMPLING, UNNAMED, InvalidRequest, Sampling
 from service.codecs.json.numbers import FlatNumbers
 from service.codecs.json.reader import Stacked, read
-from service.codecs.json.values import decode_base64, parse, refuse_duplicates, show
+from service.codecs.json.values import (
+    decode_base64,
+    parse,
+    parse_beside,
+    refuse_duplicates,
+    show,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,13 +69,32 @@ NO_OPTIONS = Options()
 class PredictCall(NamedTuple):
     """A decoded body: values by input name, or one under `UNNAMED`.
 
-    `options` are the keys beside the values.
+    `options` are the keys beside the values. `exact` decodes the values once more,
+    for narrowing with one rounding.
     """
 
     form: Form
     inputs: Mapping[str, Any]
     signature: str | None = None
     options: Options = NO_OPTIONS
+    exact: ExactInputs | None = None
+
+
+class ExactInputs:
+    """The inputs of a body as `parse_beside` has them, decoded at most once."""
+
+    __slots__ = ("_body", "_inputs")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._inputs: Mapping[str, Any] | None = None
+
+    def __call__(self) -> Mapping[str, Any]:
+        if self._inputs is None:
+            document = parse_beside(self._body)
+            self._inputs = _inputs(document, _form(document), self._body)
+
+        return self._inputs
 
 
 def decode(body: bytes) -> PredictCall:
@@ -77,7 +102,8 @@ def decode(body: bytes) -> PredictCall:
 
     Regular lists of numbers become `inference.Numbers`.
     """
-    return decode_regular(body) or decode_slowly(body)
+    form, inputs, signature, options, _ = decode_regular(body) or decode_slowly(body)
+    return PredictCall(form, inputs, signature, options, ExactInputs(body))
 
 
 def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
@@ -127,13 +153,17 @@ def decode_slowly(body: bytes) -> PredictCall:
     signature = _signature(document)
     form = _form(document)
     refuse_duplicates(body, _expected_keys(document, form))
+    options = _pop_options(document)
+    inputs = _inputs(document, form, body)
+    return PredictCall(form, inputs, signature, options)
+
+
+def _inputs(document: dict[str, Any], form: Form, body: bytes) -> Mapping[str, Any]:
     value = document[form]
     if b'"b64"' in body:
         value = decode_base64(value)
 
-    options = _pop_options(document)
-    inputs = _rows(value) if form is ROWS else _columns(value)
-    return PredictCall(form, inputs, signature, options)
+    return _rows(value) if form is ROWS else _columns(value)
 
 
 def _pop_options(document: dict[str, Any]) -> Options:
