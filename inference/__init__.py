@@ -34,6 +34,7 @@ from inference.inputs.narrowing import depends_on_text, narrow
 from inference.inputs.seeds import MAX_SEED
 from inference.inputs.selection import check_request, select_outputs
 from inference.limits import Batching, Limits
+from inference.offline import OfflineModel, open_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import LABEL, VersionNumber
 from inference.system.cpus import available_cpus
@@ -87,6 +88,7 @@ __all__ = [
     "ModelStatus",
     "ModelUnloaded",
     "Numbers",
+    "OfflineModel",
     "Output",
     "Overloaded",
     "Part",
@@ -114,6 +116,7 @@ __all__ = [
     "depends_on_text",
     "keep_freed_memory",
     "narrow",
+    "open_model",
     "precompile",
     "put_together",
     "select_outputs",

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import structlog
 
-from inference.artifacts.builder import ArtifactBuilder
-from inference.artifacts.cache import ArtifactCache
+from inference.artifacts.builder import builder_for
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.lifecycle.cache import ModelCache
 from inference.lifecycle.catalog import Catalog
@@ -48,7 +47,7 @@ class Engine:
         self._changed = anyio.Event()
         self._settled = False
         self._draining = False
-        self._loader = Loader(_builder(config), config.limits)
+        self._loader = Loader(builder_for(config), config.limits)
         scanner = RepositoryScanner(
             config.repository,
             quiet_seconds=2 * config.scan_seconds,
@@ -258,14 +257,3 @@ class Engine:
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
-
-
-def _builder(config: EngineConfig) -> ArtifactBuilder:
-    # A model over the budget could never be loaded, so it isn't worth compiling.
-    permissions = config.permissions.model_copy(update={"memory_bytes": config.budget})
-    return ArtifactBuilder(
-        ArtifactCache(config.cache),
-        timeout_seconds=config.compile_timeout_seconds,
-        permissions=permissions,
-        memory_limit=config.compile_memory,
-    )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from inference.artifacts.artifact import Artifact, Manifest
     from inference.artifacts.messages import CompileEvent
+    from inference.config import EngineConfig
     from inference.repository.digest import SourceDigest
     from inference.repository.scan import ModelFiles
     from inference.repository.sidecar import Sidecar
@@ -302,4 +303,16 @@ def _with_source(manifest: Manifest, build: _Build) -> Manifest:
             "source_bytes": build.source.nbytes,
             "source_sha256": build.source.sha256,
         }
+    )
+
+
+def builder_for(config: EngineConfig) -> ArtifactBuilder:
+    """Return the builder of an engine's artifacts."""
+    # A model over the budget could never be loaded, so it isn't worth compiling.
+    permissions = config.permissions.model_copy(update={"memory_bytes": config.budget})
+    return ArtifactBuilder(
+        ArtifactCache(config.cache),
+        timeout_seconds=config.compile_timeout_seconds,
+        permissions=permissions,
+        memory_limit=config.compile_memory,
     )

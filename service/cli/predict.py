@@ -1,8 +1,9 @@
-"""`tandem predict`: the rows of a file through a model of a running server."""
+"""`tandem predict`: the rows of a file through a model, here or on a server."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 import uuid
@@ -18,21 +19,22 @@ from service.cli.admin import (
     MODELS,
     REFUSED,
     CommandFailed,
-    client_command,
+    errors_as_messages,
     is_number,
 )
-from service.cli.client import Unreachable
+from service.cli.client import AdminClient, Unreachable
+from service.cli.flags import settings_flags
 from service.cli.jobs import job_url
+from service.cli.offline import INTERRUPTED, OfflineCall, predict_offline
 from service.cli.output import written
 from service.jobs.array import ArrayWriter, failure
 from service.jobs.rows import NDJSON, NPY, BadRows, LineReader, load_json
+from service.settings.compiler import CompilerSettings
 from service.terminal.bar import bar
 from service.terminal.tables import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from service.cli.client import AdminClient
+    from collections.abc import Callable, Iterator, Mapping
 
     Job = dict[str, Any]
 
@@ -47,9 +49,10 @@ WAIT_SECONDS = 1.0
 AWAY_SECONDS = 60.0
 """Longest absence of a server, as for a restart."""
 
-INTERRUPTED = 130
+SERVER_VARIABLE = "TANDEM_SERVER"
 
 
+@click.command()
 @click.argument("model", metavar="MODEL[/VERSION]")
 @click.option(
     "--input",
@@ -66,18 +69,92 @@ INTERRUPTED = 130
     "it, lines go to standard output.",
 )
 @click.option("--signature", metavar="NAME", help="The model's default without it.")
-def predict_rows(
+@click.option(
+    "--models",
+    type=click.Path(exists=True, path_type=Path),
+    help="The folder of models in which MODEL is a name.",
+)
+@click.option(
+    "--server",
+    metavar="URL",
+    help=f"Let this server do it, not this process. [{SERVER_VARIABLE}]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds that each call may take.",
+)
+@click.option(
+    "--cache-dir",
+    "cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of compiled models.",
+)
+@settings_flags(CompilerSettings)
+def predict(
+    model: str,
+    source: Path,
+    target: Path | None,
+    signature: str | None,
+    models: Path | None,
+    server: str | None,
+    timeout: float,
+    cache: Path | None,
+    **compiler: Any,
+) -> None:
+    """Send rows of any number through a model, and write what it answers.
+
+    MODEL is the path of a model file or folder, a name in --models, or the name of a
+    model of --server, which works on the rows as a job. After an interruption the same
+    command goes on where it was.
+    """
+    url = server_of(model, models, server)
+
+    with errors_as_messages():
+        if url is not None:
+            client = AdminClient(url=url, timeout=timeout)
+            fetched = predict_remotely(client, model, source, target, signature)
+            return explain(fetched.failed, fetched.rows, target)
+
+        done = predict_offline(
+            OfflineCall(
+                model=model,
+                models=models,
+                source=None if is_stdin(source) else source,
+                target=target,
+                signature=signature,
+                timeout=timeout,
+                cache=cache,
+                compiler=compiler,
+            )
+        )
+        explain(done.failed, done.rows, target)
+
+
+def server_of(model: str, models: Path | None, server: str | None) -> str | None:
+    """Return the server that is meant, `None` for this process.
+
+    Raise `click.UsageError` if the flags don't go together.
+    """
+    if server is not None and models is not None:
+        raise click.UsageError("--server and --models exclude each other: give one")
+
+    if server is not None or models is not None or Path(model).exists():
+        return server
+
+    return os.environ.get(SERVER_VARIABLE) or None
+
+
+def predict_remotely(
     client: AdminClient,
     model: str,
     source: Path,
     target: Path | None,
     signature: str | None,
-) -> None:
-    """Send rows of any number through a model, and write what it answers.
-
-    The server works on them as a job. After an interruption the same command goes on
-    with that job. --timeout is for each call.
-    """
+) -> Fetched:
+    """Have a server predict the rows as a job; return what was fetched."""
     url = predict_url(model, signature)
     job = submit(client, url, source)
 
@@ -86,7 +163,7 @@ def predict_rows(
         fetched = fetch(client, job, target)
 
     client.delete(job_url(job["id"]))
-    explain(fetched, target)
+    return fetched
 
 
 def predict_url(target: str, signature: str | None) -> str:
@@ -219,16 +296,16 @@ def fetch(client: AdminClient, job: Job, target: Path | None) -> Fetched:
     return fetched
 
 
-def explain(fetched: Fetched, target: Path | None) -> None:
+def explain(failed: Mapping[int, str], rows: int, target: Path | None) -> None:
     """List the rows that failed. Raise `CommandFailed` if there are any."""
-    if not fetched.failed:
+    if not failed:
         return
 
-    for number, text in fetched.failed.items():
+    for number, text in failed.items():
         click.echo(f"! row {number}: {printable(text)}", err=True)
 
     raise CommandFailed(
-        f"{len(fetched.failed)} of {fetched.rows} rows failed; the others are in"
+        f"{len(failed)} of {rows} rows failed; the others are in"
         f" {target or 'the output'}",
         REFUSED,
     )
@@ -244,7 +321,3 @@ def interruption_explained(job: Job) -> Iterator[None]:
             f" `tandem jobs cancel {job['id']}`",
             INTERRUPTED,
         ) from None
-
-
-predict = client_command(token=False, prints=False)(predict_rows)
-predict.name = "predict"

@@ -180,3 +180,20 @@ async def test_a_file_of_rows_goes_through_a_model_and_back(
 
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(target), rows * FACTOR)
+
+
+def test_a_file_of_rows_goes_through_a_model_without_a_server(
+    models: Path, cache: Path, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "rows.npy", tmp_path / "out.npy"
+    rows = np.arange(10_000, dtype=np.float64)
+    np.save(source, rows)
+
+    done = run_tandem(
+        *("predict", str(models / "double.pb"), "--cache-dir", str(cache)),
+        *("--input", str(source), "--output", str(target)),
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    np.testing.assert_array_equal(np.load(target), rows * FACTOR)
+    assert np.load(target).dtype == np.float32

@@ -1,9 +1,13 @@
-"""`tandem predict` against a real server whose engine is a fake."""
+"""`tandem predict` against a real server whose engine is a fake.
+
+Without a server it is in `tests/service/bulk` and `tests/e2e`.
+"""
 
 from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,14 +17,14 @@ from click.testing import CliRunner
 from structlog.testing import capture_logs
 
 from service.cli.main import main
-from service.cli.predict import key_of, predict_url
+from service.cli.predict import key_of, predict_url, server_of
 from tests.support.fakes import FakeModel
 from tests.support.jobs import make_job_app
+from tests.support.logging_state import restored_logging
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from click.testing import Result
 
@@ -193,3 +197,58 @@ def test_a_result_that_makes_no_array_is_no_file(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "no numbers" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["jobs"]
+
+
+URL = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "variable", "server"),
+    [
+        pytest.param("name", {"server": URL}, None, URL, id="flag"),
+        pytest.param("name", {}, URL, URL, id="variable"),
+        pytest.param("name", {"models": Path(".")}, URL, None, id="folder of models"),
+        pytest.param(__file__, {}, URL, None, id="path of a model"),
+        pytest.param(__file__, {"server": URL}, None, URL, id="flag before a path"),
+        pytest.param("name", {}, None, None, id="neither"),
+    ],
+)
+def test_a_server_is_asked_where_one_is_meant(
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    args: dict[str, Any],
+    variable: str | None,
+    server: str | None,
+) -> None:
+    monkeypatch.setenv("TANDEM_SERVER", variable or "")
+
+    flags = {"models": None, "server": None, **args}
+    assert server_of(model, **flags) == server
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        pytest.param(["none"], 2, "there is no file or folder 'none'", id="no path"),
+        pytest.param(["a/b", "--models", "."], 2, "MODEL/VERSION", id="no version"),
+        pytest.param(
+            ["a", "--models", ".", "--server", URL], 2, "exclude", id="both places"
+        ),
+        pytest.param(["."], 1, "no model that can be served", id="no model"),
+    ],
+)
+def test_mistakes_without_a_server_are_explained(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    args: list[str],
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with restored_logging():
+        result = predict("", *args, "--input", "-", rows=b"1\n")
+
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert "Traceback" not in result.output

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from service.telemetry.logs import configure_logging, is_logged, request_id
+from tests.support.logging_state import restored_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,16 +22,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    uvicorn = [logging.getLogger(f"uvicorn{name}") for name in ("", ".access")]
-    before = root.level, root.handlers[:], [logger.propagate for logger in uvicorn]
-    yield
-    structlog.reset_defaults()
-    request_id.set(None)
-    level, root.handlers[:], propagate = before
-    root.setLevel(level)
-    for logger, value in zip(uvicorn, propagate, strict=True):
-        logger.propagate = value
+    with restored_logging():
+        yield
 
 
 def lines(stream: io.StringIO) -> list[Any]:
