@@ -31,7 +31,7 @@ from inference.inputs.composites import (
     whole_shape,
 )
 from inference.inputs.narrowing import depends_on_text, narrow
-from inference.inputs.seeds import MAX_SEED
+from inference.inputs.seeds import MAX_SEED, draws_afresh
 from inference.inputs.selection import check_request, select_outputs
 from inference.limits import Batching, Limits
 from inference.offline import OfflineModel, open_model
@@ -43,6 +43,7 @@ from inference.types import (
     NO_SAMPLING,
     UNNAMED,
     Array,
+    CachePolicy,
     EngineStatus,
     ModelId,
     ModelSpec,
@@ -68,6 +69,7 @@ __all__ = [
     "WIDENED",
     "Array",
     "Batching",
+    "CachePolicy",
     "DeadlineExceeded",
     "Engine",
     "EngineConfig",
@@ -114,6 +116,7 @@ __all__ = [
     "by_whole",
     "check_request",
     "depends_on_text",
+    "draws_afresh",
     "keep_freed_memory",
     "narrow",
     "open_model",

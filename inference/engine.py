@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
     from inference.config import EngineConfig
     from inference.lifecycle.model import Model
-    from inference.types import ModelSpec, ModelStatus, PredictRequest, PredictResult
+    from inference.types import (
+        CachePolicy,
+        ModelSpec,
+        ModelStatus,
+        PredictRequest,
+        PredictResult,
+    )
 
 SCAN_TIMEOUT_SECONDS = 30.0
 MAX_CONCURRENCY = 1024
@@ -155,6 +161,24 @@ class Engine:
                 raise
 
             return await self._predict(other, request, arrived)
+
+    def cache_policy(self, spec: ModelSpec) -> CachePolicy | None:
+        """Return how answers of the version that would answer now are cached, if so.
+
+        Raises `ModelNotFound`, `VersionNotFound`, and what `Model.check` raises.
+        """
+        model = self._catalog.find(spec)
+        if model.cache_policy is not None:
+            model.check()
+
+        return model.cache_policy
+
+    def is_asynchronous(self, spec: ModelSpec) -> bool:
+        """Return whether a prediction is a job unless the client asks otherwise.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        return self._catalog.find(spec).asynchronous
 
     def admit(self, spec: ModelSpec) -> None:
         """Raise what `predict` would raise now, whatever the inputs.

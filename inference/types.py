@@ -117,6 +117,9 @@ class Signature:
     inputs. A request that names an output of `alone` isn't joined with others. `seed`
     is the optional input that random masks depend on.
 
+    `repeatable` says that equal inputs are certain to give equal outputs: no random
+    numbers but those of `seed`, and no state.
+
     `usual` are the outputs of a request that names none. `takes_parts` and
     `gives_parts` say that an input or output is ragged or sparse.
     """
@@ -129,6 +132,7 @@ class Signature:
     sample: Sample | None = None
     alone: tuple[str, ...] = ()
     seed: str | None = None
+    repeatable: bool = False
     usual: tuple[str, ...] = field(init=False, repr=False, compare=False)
     takes_parts: bool = field(init=False, repr=False, compare=False)
     gives_parts: bool = field(init=False, repr=False, compare=False)
@@ -251,12 +255,30 @@ class PredictRequest:
 class PredictResult:
     """Arrays by output name; string tensors are object arrays of `bytes`.
 
-    A ragged or sparse output is in parts: see `composites.put_together`.
+    A ragged or sparse output is in parts: see `composites.put_together`. `digest`
+    is that of the version which answered; see `CachePolicy`.
     """
 
     model: ModelId
     signature: Signature
     outputs: Mapping[str, Array]
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """How long answers of a version may be given again: for `seconds`.
+
+    `digest` stands for all that its answers depend on besides the request: files, keys
+    of the sidecar, the versions of TensorFlow and Keras. A request takes at most
+    `limit_seconds`.
+    """
+
+    digest: str
+    seconds: float
+    limit_seconds: float
+    default_signature: str
+    signatures: Mapping[str, Signature]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from service.web.routing import register_converters
 
 if TYPE_CHECKING:
     from inference import Engine
+    from service.caching.cache import ResponseCache
     from service.decoding.pool import DecoderPool
     from service.jobs.jobs import Jobs
     from service.settings.settings import Settings
@@ -26,10 +27,12 @@ def create_app(
     settings: Settings,
     decoders: DecoderPool | None = None,
     jobs: Jobs | None = None,
+    cache: ResponseCache | None = None,
 ) -> ConcurrentFlask:
     """Return the application around `engine`; serve it through `service.bridge`.
 
-    The engine may still be loading; the caller closes it and `decoders`. Without
+    The engine may still be loading; the caller closes it, `decoders`,
+    `jobs` and `cache`. Without
     `decoders`, bodies of any size are decoded on the event loop. Raise `ValueError` if
     the settings name a file without an admin token.
     """
@@ -41,6 +44,7 @@ def create_app(
         body_budget=BodyBudget(settings.max_bodies_bytes),
         admin_token=None if path is None else AdminToken(path),
         jobs=jobs,
+        cache=cache,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not one to redirect.

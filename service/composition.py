@@ -6,7 +6,7 @@ import dataclasses
 import multiprocessing
 import os
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from inference import (
 )
 from service.app import create_app
 from service.bridge.bridge import Bridge
+from service.caching.cache import ResponseCache
+from service.caching.memory import MemoryStore
 from service.decoding.pool import DecoderPool
 from service.jobs.bounds import Bounds
 from service.jobs.calls import call
@@ -32,6 +34,7 @@ from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
 from service.routes.job_events import JobEvents
 from service.settings.settings import default_data_dir, find_misspelt
+from service.settings.values import cache_place
 from service.telemetry.logs import configure_logging
 from service.terminal.screen import is_wanted, show
 
@@ -69,10 +72,17 @@ def compose(settings: Settings, *blueprints: Blueprint) -> JobEvents:
     engine = Engine(engine_config(settings))
     decoders = DecoderPool()
     jobs = Jobs(partial(open_store, settings), jobs_config(settings))
+    cache = response_cache(settings)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with engine, decoders, jobs, anyio.create_task_group() as tasks:
+        async with (
+            engine,
+            decoders,
+            jobs,
+            cache or nullcontext(),
+            anyio.create_task_group() as tasks,
+        ):
             sys.setswitchinterval(SWITCH_SECONDS)
             tasks.start_soon(runner.run)
             if is_wanted(settings) and _is_first():
@@ -81,7 +91,7 @@ def compose(settings: Settings, *blueprints: Blueprint) -> JobEvents:
             yield
             tasks.cancel_scope.cancel()
 
-    app = create_app(engine, settings, decoders, jobs)
+    app = create_app(engine, settings, decoders, jobs, cache)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 
@@ -105,6 +115,26 @@ def open_store(settings: Settings) -> AbstractAsyncContextManager[JobStore]:
         return RedisStore(settings.redis, bounds)
 
     return SqliteStore(settings.data_dir or default_data_dir(settings.models), bounds)
+
+
+def response_cache(settings: Settings) -> ResponseCache | None:
+    """Return the cache of answers, if there is to be one.
+
+    In memory each of several processes has its part of the bytes.
+    """
+    if settings.response_cache is None:
+        return None
+
+    place = cache_place(settings.response_cache)
+
+    if not place.redis:
+        return ResponseCache(MemoryStore(place.nbytes // settings.workers))
+
+    # Its package is an extra of ours.
+    from service.caching.redis import RedisStore
+
+    assert settings.redis is not None, "the settings check it"
+    return ResponseCache(RedisStore(settings.redis, place.nbytes))
 
 
 def jobs_config(settings: Settings) -> JobsConfig:

@@ -7,6 +7,7 @@ answers are encoded in pieces.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,6 +23,7 @@ from inference import (
     put_together,
     select_outputs,
 )
+from service.caching.cache import Answer
 from service.codecs.json.numbers import Irregular
 from service.codecs.tfserving.request import decode, decode_regular
 from service.codecs.tfserving.response import encode, encode_pieces, is_small
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inference import Engine, ModelSpec, ModelStatus, Output
+    from service.caching.cache import CacheUse
     from service.codecs.tfserving.request import Form, PredictCall
     from service.decoding.pool import DecoderPool
 
@@ -56,10 +59,12 @@ async def predict(
     decoders: DecoderPool | None = None,
     *,
     wait: float | None = None,
+    cached: CacheUse | None = None,
 ) -> bytes | list[bytes]:
     """Answer a body in TensorFlow Serving's JSON, given whole or in pieces.
 
     A long answer is returned in pieces. The client waits `wait` seconds, if given.
+    `cached` notes what the response cache did, if the model's answers are kept.
     Raise `InferenceError`: for a malformed body before the model is looked up, unless
     it is decoded in another process.
     """
@@ -71,13 +76,15 @@ async def predict(
     if call.options.ignored:
         log.debug("arguments ignored", model=model.name, names=call.options.ignored)
 
-    result = await engine.predict(request)
+    run = partial(_answer, engine, call.form)
+    policy = None if cached is None else engine.cache_policy(model)
+    if cached is None or policy is None:
+        return (await run(request)).body
 
-    if request.top_k is not None or request.sampling.samples:
-        # No output of the signature any more.
-        return await _encode(result.outputs, call.form)
-
-    return await _encode(put_together(result.signature, result.outputs), call.form)
+    cached.answer = await cached.cache.answer(
+        policy, request, f"v1:{call.form}", cached.directives, run
+    )
+    return cached.answer.body
 
 
 async def check(
@@ -112,6 +119,16 @@ async def check(
     outputs = select_outputs(signature, call.options.outputs)
     check_request(signature, outputs, _request(model, call))
     return name
+
+
+async def _answer(engine: Engine, form: Form, request: PredictRequest) -> Answer:
+    result = await engine.predict(request)
+    # Those of classes and samples are no outputs of the signature any more.
+    changed = request.top_k is not None or request.sampling.samples
+    outputs = (
+        result.outputs if changed else put_together(result.signature, result.outputs)
+    )
+    return Answer(body=await _encode(outputs, form), digest=result.digest)
 
 
 def _request(

@@ -39,7 +39,7 @@ FLOORS = (
     {"service.decoding", "service.telemetry", "service.terminal"},
     {"service.codecs.tfserving", "service.settings"},
     {"service.codecs", "service.codecs.json", "service.auth"},
-    {"service.jobs"},
+    {"service.caching", "service.jobs"},
     {"inference"},
     {"inference.engine", "inference.offline"},
     {"inference.lifecycle"},

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from inference.types import Array
 
-FORMAT = 4
+FORMAT = 5
 INIT = "tandem/init"
 """The operation that initializes the graph's variables and tables."""
 
@@ -83,6 +83,7 @@ class SignatureEntry(_Value):
     sample: SampleEntry | None
     alone: tuple[str, ...] = ()
     seed: str | None = None
+    repeatable: bool = False
 
 
 class Manifest(_Value):
@@ -226,6 +227,7 @@ def signatures_of(manifest: Manifest) -> dict[str, Signature]:
             sample=_sample(entry.sample),
             alone=entry.alone,
             seed=entry.seed,
+            repeatable=entry.repeatable,
         )
         for name, entry in manifest.signatures.items()
     }
@@ -241,6 +243,7 @@ def signature_entry(signature: Signature) -> SignatureEntry:
         sample=_sample_entry(signature.sample),
         alone=signature.alone,
         seed=signature.seed,
+        repeatable=signature.repeatable,
     )
 
 

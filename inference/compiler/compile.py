@@ -12,6 +12,7 @@ from inference.artifacts.cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.rewriting.forms import form_builders
 from inference.compiler.rewriting.lengths import lengths_checked
+from inference.compiler.state.repeatable import is_repeatable
 from inference.compiler.state.stateless import make_stateless
 from inference.compiler.verification.equality import Mismatch, compare, prove_batchable
 from inference.compiler.verification.sample_runs import (
@@ -75,6 +76,10 @@ def compile_model(
         lengths_checked(source),
     ):
         check_names(source.signatures)
+        source.signatures = {
+            name: replace(each, repeatable=is_repeatable(source.graph_def, each))
+            for name, each in source.signatures.items()
+        }
         report("running the source")
         given = _given_samples(source, _sample_path(sidecar, config, allowed), warmup)
         runs = _run_signatures(source, given)

@@ -78,6 +78,17 @@ def with_masks(
     return sent
 
 
+def draws_afresh(
+    signature: Signature, inputs: Mapping[str, Array], sampling: Sampling
+) -> bool:
+    """Return whether a call's masks depend on a seed that isn't the request's."""
+    if signature.seed is None or sampling.seed is not None or signature.seed in inputs:
+        return False
+
+    sent = TRAINING in inputs and bool(np.any(inputs[TRAINING]))
+    return bool(sampling.samples or sampling.training or sent)
+
+
 def switched_on(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Return `inputs` with dropout on, nothing if the signature has none to switch."""
     if signature.seed is None:

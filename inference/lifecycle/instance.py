@@ -110,7 +110,12 @@ class Instance:
                 spec = signature.outputs[names[0]]
                 outputs = await self._best(spec, outputs[names[0]], request.top_k)
 
-        return PredictResult(model=model, signature=signature, outputs=outputs)
+        return PredictResult(
+            model=model,
+            signature=signature,
+            outputs=outputs,
+            digest=self.loaded.digest,
+        )
 
     async def _collect(
         self, calls: Iterable[Call], sampling: Sampling

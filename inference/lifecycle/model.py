@@ -11,7 +11,7 @@ import structlog
 
 from inference.artifacts.artifact import signatures_of
 from inference.errors import LoadFailed, ModelLoading, ModelUnloaded
-from inference.types import ModelState, ModelStatus, QueueStats
+from inference.types import CachePolicy, ModelState, ModelStatus, QueueStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +31,8 @@ class Model:
 
     `prepared` is what can be loaded, `instance` what is in memory: without one, the
     next request loads it. `unloaded` is an operator's unload, and `retiring` says that
-    the version is being removed. To be used on the event loop's thread.
+    the version is being removed. `cache_policy` is `None` if its answers aren't given
+    again. To be used on the event loop's thread.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Model:
         self.path = path
         self.prepared: Prepared | None = None
         self.instance: Instance | None = None
+        self.cache_policy: CachePolicy | None = None
+        self.asynchronous = False
         self.pinned = False
         self.pin_order: bool | None = None
         self.tokens: int | None = None
@@ -125,6 +128,8 @@ class Model:
         manifest = prepared.compiled.manifest
         self.prepared = prepared
         self._signatures = signatures_of(manifest)
+        self.cache_policy = _cache_policy(prepared, self._signatures)
+        self.asynchronous = prepared.asynchronous
         self._stage = ""
         self._error = self._update_error = None
         log.info(
@@ -208,7 +213,7 @@ class Model:
         """Mark the version as gone; its instance is closed."""
         self.retiring = self._ended = True
         self.uninstall()
-        self.prepared = None
+        self.prepared = self.cache_policy = None
         self._signatures = {}
         log.info("model unloaded", **self._log_fields())
         self._changed()
@@ -285,3 +290,18 @@ class Model:
 
     def _log_fields(self) -> dict[str, str | int]:
         return {"model": self.id.name, "version": self.id.version}
+
+
+def _cache_policy(
+    prepared: Prepared, signatures: Mapping[str, Signature]
+) -> CachePolicy | None:
+    if prepared.cache_seconds is None:
+        return None
+
+    return CachePolicy(
+        digest=prepared.digest,
+        seconds=prepared.cache_seconds,
+        limit_seconds=prepared.limits.timeout_seconds,
+        default_signature=prepared.compiled.manifest.default_signature,
+        signatures=signatures,
+    )

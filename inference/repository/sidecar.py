@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_TIMEOUT_SECONDS = 86400
+MAX_CACHE_SECONDS = 30 * 86400
 MAX_BYTES = 2**20
 MAX_COUNT = 2**31 - 1
 """Most rows or requests; larger numbers don't fit into every document."""
@@ -151,7 +152,9 @@ class Sidecar(BaseModel):
     and `backend` are for Keras files that don't state them; a size of -1 is open.
     `sample` names a file of inputs that the model takes, `layers` a Keras model's inner
     layers whose outputs requests may ask for. `classes` names a file of the classes'
-    names. `training` adds an input that switches a Keras model's dropout on.
+    names. `training` adds an input that switches a Keras model's dropout on. Answers
+    may be given again for `cache_seconds`. With `async`, `asynchronous` here, a
+    prediction is answered with a job unless the client wants to wait.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -176,6 +179,8 @@ class Sidecar(BaseModel):
     )
     pinned: bool = False
     classes: str | None = None
+    cache_seconds: float | None = Field(default=None, gt=0, le=MAX_CACHE_SECONDS)
+    asynchronous: bool = Field(default=False, alias="async")
 
     def shaping(self) -> str:
         """Return the keys that shape the artifact, as text for a hash."""
@@ -275,7 +280,8 @@ def _place(problem: ErrorDetails) -> Place:
 
 def _keys(place: Place) -> str:
     tables = (_TABLES[place[:end]] for end in (2, 1) if place[:end] in _TABLES)
-    keys = ", ".join(next(tables, Sidecar).model_fields)
+    fields = next(tables, Sidecar).model_fields.items()
+    keys = ", ".join(field.alias or name for name, field in fields)
     return (
         f"The keys of {_name(place)} are: {keys}."
         if place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ class Prepared:
     """A version that can be loaded at any time: its artifact and its limits.
 
     `plans` has each signature's batching, `classes` the names of the classes that it
-    tells; `nbytes` is the memory that it is expected to take.
+    tells; `nbytes` is the memory that it is expected to take. Its answers may be given
+    again for `cache_seconds`; if `asynchronous`, predictions are jobs by default.
     """
 
     files: ModelFiles
@@ -44,6 +46,16 @@ class Prepared:
     limits: Limits
     plans: Mapping[str, Batching]
     classes: tuple[str, ...] = ()
+    cache_seconds: float | None = None
+    asynchronous: bool = False
+
+    @property
+    def digest(self) -> str:
+        """What answers depend on besides the request; equal on other machines."""
+        # The folder is named by the hash of the files, of the sidecar's keys that
+        # shape the artifact, and of TensorFlow's and Keras' versions.
+        parts = (self.compiled.artifact.folder.name, *self.classes)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @property
     def nbytes(self) -> int:
@@ -96,7 +108,13 @@ class Loader:
             check_classes(classes, signatures_of(compiled.manifest).values())
 
         return Prepared(
-            files=files, compiled=compiled, limits=limits, plans=plans, classes=classes
+            files=files,
+            compiled=compiled,
+            limits=limits,
+            plans=plans,
+            classes=classes,
+            cache_seconds=sidecar.cache_seconds,
+            asynchronous=sidecar.asynchronous,
         )
 
     async def open(self, prepared: Prepared) -> Loaded:

@@ -39,7 +39,7 @@ class Loaded:
     """A servable in memory, with its limits and each signature's batching in `plans`.
 
     `seconds` is the time for measuring, mapping and warm-up, `nbytes` the memory,
-    `classes` the names of the classes that it tells.
+    `classes` the names of the classes that it tells, `digest` that of `Prepared`.
     """
 
     servable: Servable
@@ -49,6 +49,7 @@ class Loaded:
     seconds: float
     nbytes: int = 0
     classes: tuple[str, ...] = ()
+    digest: str = ""
 
 
 class ForeignArtifact(Exception):
@@ -177,6 +178,7 @@ def _open(
         seconds=time.monotonic() - started,
         nbytes=max(prepared.nbytes, resident_bytes() - before),
         classes=prepared.classes,
+        digest=prepared.digest,
     )
     return loaded, tuning
 

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     Application = Callable[..., Awaitable[None]]
 
 # Of this answer only: the client gets its own.
-_DROPPED = {"content-length", "date", "server", "connection", "x-request-id"}
+_DROPPED = {
+    *("content-length", "date", "server", "connection", "x-request-id"),
+    *("age", "cache-status"),
+}
+
+# A model that is asynchronous by its sidecar would answer with another job. The time
+# limit is the model's own.
+_PREFER = "wait=86400"
 
 
 async def call(application: Application, request: JobRequest, id: str) -> JobResult:
@@ -30,6 +37,7 @@ async def call(application: Application, request: JobRequest, id: str) -> JobRes
         **request.headers,
         "content-length": str(len(request.body)),
         "x-request-id": id,
+        "prefer": _PREFER,
     }
     scope = {
         "type": "http",

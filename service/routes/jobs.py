@@ -22,7 +22,7 @@ from service.prediction import check
 from service.routes.job_events import EVENT_STREAM, revision
 from service.web.context import current_application, current_request, current_serving
 from service.web.json_body import JSON, read_json_body
-from service.web.prefer import wait_seconds
+from service.web.prefer import responds_async, says_how_to_answer, wait_seconds
 from service.web.response import encoded_json_response, json_response
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from service.jobs.job import Job, JobResult
     from service.jobs.jobs import Jobs
     from service.jobs.store import JobStore
+    from service.web.context import Serving
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 FILTERS = ("status", "model")
@@ -149,6 +150,21 @@ async def predict_later(model: ModelSpec, body: bytes) -> Response:
     return accepted(await accept(current_request(), model, [body], path=_path(model)))
 
 
+def answers_later(this: Request, serving: Serving, model: ModelSpec) -> bool:
+    """Return whether a prediction is to be answered with a job.
+
+    That is what the client prefers, or what the model's sidecar says to a client that
+    doesn't tell how long it would wait. Raise `ModelNotFound`, `VersionNotFound`.
+    """
+    if serving.jobs is None:
+        return False
+
+    if says_how_to_answer(this):
+        return responds_async(this)
+
+    return serving.engine.is_asynchronous(model)
+
+
 async def respond_async(job: Job, wait: float | None) -> Response:
     """Answer with a job that was accepted, or its result if it ends within `wait`."""
     if wait is not None:
@@ -161,7 +177,11 @@ async def respond_async(job: Job, wait: float | None) -> Response:
             return response
 
     response = accepted(job)
-    response.headers["Preference-Applied"] = "respond-async"
+
+    # A model that is asynchronous by its sidecar applies no preference.
+    if responds_async(current_request()):
+        response.headers["Preference-Applied"] = "respond-async"
+
     return response
 
 

@@ -29,6 +29,7 @@ async def metrics() -> Response:
         overview=engine.overview(),
         keeps_jobs=serving.jobs is not None,
         jobs=await _job_figures(serving.jobs),
+        cache=None if serving.cache is None else await serving.cache.figures(),
     )
     accept = request.headers.get("Accept", "")
     text, content_type = await anyio.to_thread.run_sync(

@@ -11,12 +11,13 @@ from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.jobs.rows import ROW_TYPES
 from service.prediction import predict
-from service.routes.jobs import accept, respond_async
+from service.routes.jobs import accept, answers_later, respond_async
 from service.routes.rows import accept_rows
 from service.server.overload import admit
+from service.web.cache_control import add_cache_headers, use_of
 from service.web.context import current_engine, current_request, current_serving
 from service.web.json_body import read_json_body
-from service.web.prefer import responds_async, wait_seconds
+from service.web.prefer import wait_seconds
 from service.web.response import encoded_json_response, json_response
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def predict_model(
     wait = wait_seconds(this)
     # Refuse before the body is read.
     admit(this, serving.engine, spec)
-    later = serving.jobs is not None and responds_async(this)
+    later = answers_later(this, serving, spec)
 
     if later and this.mimetype in ROW_TYPES:
         return await respond_async(await accept_rows(this, spec), wait)
@@ -84,9 +85,16 @@ async def predict_model(
             job = await accept(this, spec, body, path=this.path)
             return await respond_async(job, wait)
 
-        answer = await predict(serving.engine, spec, body, serving.decoders, wait=wait)
+        cached = use_of(serving.cache, this)
+        answer = await predict(
+            serving.engine, spec, body, serving.decoders, wait=wait, cached=cached
+        )
 
-    return encoded_json_response(answer)
+    response = encoded_json_response(answer)
+    if cached is not None and cached.answer is not None:
+        add_cache_headers(response, cached.answer)
+
+    return response
 
 
 def check_loaded(status: ModelStatus) -> None:

@@ -29,6 +29,8 @@ from pydantic_settings import (
 from service.settings.compiler import PREFIX, CompilerSettings
 from service.settings.values import (
     byte_size,
+    cache_place,
+    cache_text,
     check_redis,
     existing_path,
     folder_path,
@@ -130,6 +132,11 @@ class Settings(CompilerSettings):
         description="The URL of a Redis that keeps the jobs of several servers: "
         "redis://HOST:PORT/DATABASE.",
     )
+    response_cache: Annotated[str, AfterValidator(cache_text)] | None = Field(
+        default=None,
+        description="Where answers are kept for models with cache_seconds: a size of "
+        "memory such as 256MiB, or redis, or redis:1GiB; off without it.",
+    )
     job_concurrency: int = Field(
         default=1, ge=0, description="Jobs that a process runs at a time; 0 runs none."
     )
@@ -219,6 +226,17 @@ class Settings(CompilerSettings):
         # Not the field's own check: its error would show the URL, with its password.
         if self.redis is not None:
             check_redis(self.redis)
+
+        return self
+
+    @model_validator(mode="after")
+    def _cache_has_a_redis(self) -> Self:
+        wanted = self.response_cache is not None
+        if wanted and cache_place(self.response_cache or "").redis and not self.redis:
+            raise ValueError(
+                f"--response-cache {self.response_cache} needs a Redis: name it with "
+                "--redis, or give the cache a size of memory, such as 256MiB"
+            )
 
         return self
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
 from service.auth.token import read_token
 
+REDIS_CACHE = "redis"
+DEFAULT_CACHE = "256MiB"
 REDIS_SCHEMES = {"redis", "rediss", "unix"}
 
 
@@ -56,6 +61,36 @@ def check_redis(url: str) -> None:
             "--redis needs a package that isn't installed: "
             "pip install 'tandem-serving[redis]'"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlace:
+    """Where answers are kept, in Redis or in memory, and in how many bytes."""
+
+    redis: bool
+    nbytes: int
+
+
+def cache_place(text: str) -> CachePlace:
+    """Read `256MiB`, `redis` or `redis:1GiB`. Raise `ValueError` for anything else."""
+    place, _, size = text.rpartition(":")
+    if text == REDIS_CACHE:
+        place, size = REDIS_CACHE, DEFAULT_CACHE
+
+    try:
+        nbytes = TypeAdapter(ByteSize).validate_python(byte_size(size))
+    except ValidationError:
+        nbytes = ByteSize(0)
+
+    if place not in ("", REDIS_CACHE) or nbytes <= 0:
+        raise ValueError("must be a size such as 256MiB, or redis, or redis:1GiB")
+
+    return CachePlace(redis=place == REDIS_CACHE, nbytes=nbytes)
+
+
+def cache_text(text: str) -> str:
+    cache_place(text)
+    return text
 
 
 def unless_auto(value: object) -> object:

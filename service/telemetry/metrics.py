@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from inference import EngineStatus, ModelStatus
+    from service.caching.cache import CacheFigures
 
 VERSION = ("model", "version")
 
@@ -108,12 +109,14 @@ class Snapshot(Collector):
     """The state of the engine at one moment, as a collector.
 
     `jobs` are `None` where the store can't be read; `keeps_jobs` says if there is one.
+    `cache` is `None` without a response cache.
     """
 
     models: Sequence[ModelStatus]
     overview: EngineStatus
     keeps_jobs: bool = False
     jobs: JobFigures | None = None
+    cache: CacheFigures | None = None
 
     def collect(self) -> Iterator[Metric]:
         yield self._states()
@@ -133,6 +136,9 @@ class Snapshot(Collector):
 
         if self.keeps_jobs:
             yield from self._jobs()
+
+        if self.cache is not None:
+            yield from _cache(self.cache)
 
     def _jobs(self) -> Iterator[Metric]:
         up = float(self.jobs is not None)
@@ -174,6 +180,37 @@ def encode(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     ProcessCollector(registry=registry)
     write, content_type = choose_encoder(accept)
     return write(registry), content_type
+
+
+def _cache(figures: CacheFigures) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "tandem_response_cache_requests",
+        "Requests of models with cache_seconds, by how they were answered.",
+        labels=("outcome",),
+    )
+    for outcome, count in figures.outcomes.items():
+        requests.add_metric([outcome], count)
+
+    store = figures.store
+    yield requests
+    yield GaugeMetricFamily(
+        "tandem_response_cache_up",
+        "1 while the response cache can be reached.",
+        value=float(store is not None),
+    )
+    if store is None:
+        return
+
+    yield GaugeMetricFamily(
+        "tandem_response_cache_bytes",
+        "Bytes of the answers that are kept.",
+        value=store.nbytes,
+    )
+    yield GaugeMetricFamily(
+        "tandem_response_cache_entries",
+        "Answers that are kept.",
+        value=store.entries,
+    )
 
 
 def _labels(status: ModelStatus) -> list[str]:

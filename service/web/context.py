@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from inference import Engine
     from service.auth.token import AdminToken
+    from service.caching.cache import ResponseCache
     from service.decoding.pool import DecoderPool
     from service.jobs.jobs import Jobs
     from service.web.body_budget import BodyBudget
@@ -34,7 +35,8 @@ class Serving:
     """The parts that views serve requests with.
 
     Without `decoders` bodies are decoded on the event loop; without `admin_token`
-    there are no admin calls; without `jobs` predictions aren't asynchronous.
+    there are no admin calls; without `jobs` predictions aren't asynchronous; without
+    `cache` no answer is given again.
     """
 
     engine: Engine
@@ -42,6 +44,7 @@ class Serving:
     body_budget: BodyBudget
     admin_token: AdminToken | None
     jobs: Jobs | None = None
+    cache: ResponseCache | None = None
     # Thousands of figures take long to write, and can wait: one writer at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     # Rows of large work are checked beside the loop, which a piece would hold for 1 ms.

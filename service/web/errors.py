@@ -30,6 +30,7 @@ from inference import (
     Overloaded,
     Unavailable,
 )
+from service.caching.cache import NotCached
 from service.jobs.store import (
     JobConflict,
     JobError,
@@ -82,6 +83,7 @@ def status_of(error: type[InferenceError]) -> int:
 def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(InferenceError, handle_inference_error)
     app.register_error_handler(JobError, handle_job_error)
+    app.register_error_handler(NotCached, handle_not_cached)
     app.register_error_handler(HTTPException, handle_http_exception)
     app.register_error_handler(Exception, handle_exception)
 
@@ -107,6 +109,10 @@ def handle_job_error(error: JobError) -> Response:
         response.headers["Retry-After"] = str(JOB_RETRY_SECONDS)
 
     return response
+
+
+def handle_not_cached(error: NotCached) -> Response:
+    return error_response(str(error), 504)
 
 
 def handle_http_exception(error: HTTPException) -> Response | HTTPException:

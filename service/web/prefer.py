@@ -30,6 +30,11 @@ def responds_async(request: Request) -> bool:
     return RESPOND_ASYNC in _preferences(request)
 
 
+def says_how_to_answer(request: Request) -> bool:
+    """Return whether the client says if and how long it waits for its answer."""
+    return not {WAIT, RESPOND_ASYNC}.isdisjoint(_preferences(request))
+
+
 def _preferences(request: Request) -> dict[str, str]:
     header = request.environ.get("HTTP_PREFER")
     found: dict[str, str] = {}

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 READABLE = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 # The usual headers and statuses here that Werkzeug never completes.
-PLAIN = frozenset({"Content-Type", "X-Request-ID", "Retry-After"})
+PLAIN = frozenset(
+    {"Content-Type", "X-Request-ID", "Retry-After", "Cache-Status", "Age"}
+)
 BODIED = frozenset({200, 201, 202, 400, 404, 429, 500, 503, 504})
 
 

@@ -100,6 +100,51 @@ async def test_requests_of_a_replaced_version_go_to_the_next(
         assert engine.overview().memory_bytes == MIB
 
 
+async def test_answers_are_cached_under_the_content_that_gave_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec(name="a")
+
+    async with serving(tmp_path, monkeypatch, {"a": {1: "a"}}, budget=MIB) as made:
+        engine, loader, repository = made
+        assert engine.cache_policy(spec) is None
+
+        loader.cache_seconds = 60
+        digests = []
+
+        # A reload of the same version, a new version, and the first content again.
+        for sight in ({1: "b"}, {1: "b", 2: "c"}, {3: "b"}):
+            repository.sight = {"a": sight}
+            await engine.rescan()
+            await engine.rescan()
+            policy = engine.cache_policy(spec)
+            assert policy is not None
+            assert policy.digest == (await engine.predict(request("a"))).digest
+            assert (policy.seconds, list(policy.signatures)) == (60, ["double"])
+            digests.append(policy.digest)
+
+        assert digests[0] == digests[2] != digests[1]
+        await engine.unload(spec)
+
+        with pytest.raises(ModelUnloaded):
+            engine.cache_policy(spec)
+
+
+async def test_how_a_model_answers_follows_its_sidecar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec(name="a")
+
+    async with serving(tmp_path, monkeypatch, {"a": {1: "a"}}, budget=MIB) as made:
+        engine, loader, repository = made
+        before = engine.is_asynchronous(spec)
+        loader.asynchronous = True
+        repository.sight = {"a": {1: "a2"}}
+        await engine.rescan()
+
+        assert (before, engine.is_asynchronous(spec)) == (False, True)
+
+
 async def test_unreadable_repository_leaves_served_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

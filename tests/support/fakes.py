@@ -10,6 +10,7 @@ import anyio
 import numpy as np
 
 from inference import (
+    CachePolicy,
     Engine,
     EngineStatus,
     InvalidRequest,
@@ -98,6 +99,9 @@ class FakeModel:
     function: Function = half_plus_two
     classes: tuple[str, ...] = ()
     full: bool = False
+    cache_seconds: float | None = None
+    asynchronous: bool = False
+    digest: str = "first"
     gate: anyio.Event | None = None
     started: anyio.Event = field(default_factory=anyio.Event)
     cancelled: bool = False
@@ -122,6 +126,19 @@ class FakeModel:
             last_used=self.last_used,
             concurrency=self.concurrency,
             queue=self.queue,
+        )
+
+    @property
+    def cache_policy(self) -> CachePolicy | None:
+        if self.cache_seconds is None:
+            return None
+
+        return CachePolicy(
+            digest=self.digest,
+            seconds=self.cache_seconds,
+            limit_seconds=30,
+            default_signature=self.signatures[0].name,
+            signatures={each.name: each for each in self.signatures},
         )
 
     def signature(self, name: str | None) -> Signature:
@@ -197,6 +214,12 @@ class FakeEngine(Engine):
         if model.full:
             raise Overloaded(f"model {model.status.id} is busy", retry_after=1.5)
 
+    def cache_policy(self, spec: ModelSpec) -> CachePolicy | None:
+        return self._find(spec).cache_policy
+
+    def is_asynchronous(self, spec: ModelSpec) -> bool:
+        return self._find(spec).asynchronous
+
     @contextmanager
     def reserve(self, spec: ModelSpec) -> Iterator[None]:
         self.admit(spec)
@@ -224,7 +247,12 @@ class FakeEngine(Engine):
             scores = chosen.outputs[names[0]]
             outputs = best_classes(scores, outputs[names[0]], k, model.classes)
 
-        return PredictResult(model=model.status.id, signature=chosen, outputs=outputs)
+        return PredictResult(
+            model=model.status.id,
+            signature=chosen,
+            outputs=outputs,
+            digest=model.digest,
+        )
 
     def overview(self) -> EngineStatus:
         return EngineStatus(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -66,6 +66,8 @@ class FakeLoader:
     compiling: anyio.Event | None = None
     opening: anyio.Event | None = None
     gated: bool = False
+    cache_seconds: float | None = None
+    asynchronous: bool = False
     prepared: list[ModelId] = field(default_factory=list)
     opened: list[tuple[ModelId, Shelved]] = field(default_factory=list)
 
@@ -81,7 +83,11 @@ class FakeLoader:
         if files.id in self.broken:
             raise self.broken[files.id]
 
-        return prepared(files, self.sizes.get(files.id, MIB))
+        return replace(
+            prepared(files, self.sizes.get(files.id, MIB)),
+            cache_seconds=self.cache_seconds,
+            asynchronous=self.asynchronous,
+        )
 
     async def open(self, prepared: Prepared) -> Loaded:
         model_id = prepared.files.id
@@ -101,6 +107,7 @@ class FakeLoader:
             concurrency=1,
             seconds=0.0,
             nbytes=prepared.nbytes + self.excess.get(model_id, 0),
+            digest=prepared.digest,
         )
 
     def latest(self, name: str, version: int = 1) -> Shelved:

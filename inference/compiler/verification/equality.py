@@ -83,8 +83,11 @@ def prove_batchable(servable: Servable, run: SampleRun | SampleRejection) -> Sig
     reason = _why_not(servable, signature, run, signature.usual)
     alone = not reason and others and _why_not(servable, signature, run, others)
 
+    changes = isinstance(run, SampleRun) and not run.deterministic
+
     return replace(
         signature,
+        repeatable=signature.repeatable and not changes,
         batchable=not reason,
         alone=others if alone else (),
         batchable_reason=reason

@@ -52,6 +52,34 @@ def written(folder: Path, text: str | bytes) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("cache_seconds = 0", "'cache_seconds'"),
+        ("cache_seconds = -1", "'cache_seconds'"),
+        ("cache_seconds = nan", "'cache_seconds'"),
+        ("cache_seconds = 1e9", "'cache_seconds'"),
+        ('async = "later"', "'async'"),
+        ("asynchronous = true", "'asynchronous': there is no such key"),
+        ("asinc = true", "pinned, classes, cache_seconds, async."),
+    ],
+)
+def test_wrong_ways_to_answer_are_refused(
+    tmp_path: Path, text: str, wanted: str
+) -> None:
+    with pytest.raises(InvalidSidecar) as caught:
+        read_sidecar(written(tmp_path, text))
+
+    assert wanted in str(caught.value)
+
+
+def test_ways_to_answer_are_no_part_of_the_artifact(tmp_path: Path) -> None:
+    sidecar = read_sidecar(written(tmp_path, "cache_seconds = 2.5\nasync = true"))
+
+    assert (sidecar.cache_seconds, sidecar.asynchronous) == (2.5, True)
+    assert sidecar.shaping() == Sidecar().shaping()
+
+
 def test_no_sidecar_is_empty() -> None:
     assert read_sidecar(None) == Sidecar()
 

@@ -142,6 +142,51 @@ async def test_bodies_that_a_synchronous_call_refuses_are_refused_now(
     assert jobs == []
 
 
+@pytest.mark.parametrize(
+    ("preference", "status", "applied"),
+    [
+        pytest.param(None, 202, None, id="nothing"),
+        pytest.param("handling=lenient", 202, None, id="something-else"),
+        pytest.param("respond-async", 202, "respond-async", id="the-same"),
+        pytest.param("wait=30", 200, None, id="wait"),
+        pytest.param(
+            "respond-async, wait=30", 200, "respond-async, wait=30", id="both"
+        ),
+    ],
+)
+async def test_a_model_is_asynchronous_unless_the_client_waits(
+    tmp_path: Path, preference: str | None, status: int, applied: str | None
+) -> None:
+    headers = {} if preference is None else {"Prefer": preference}
+
+    async with serving(tmp_path, FakeModel(asynchronous=True)) as client:
+        answer = await client.post(PREDICT, json=BODY, headers=headers)
+
+        if answer.status_code == 202:
+            job = await ended(client, answer.headers["Location"])
+            result = await client.get(job["urls"]["result"])
+        else:
+            result = answer
+
+        jobs = (await client.get("/v1/jobs")).json()["jobs"]
+
+    assert (answer.status_code, answer.headers.get("Preference-Applied")) == (
+        *(status, applied),
+    )
+    assert (result.status_code, result.json()) == (200, ANSWER)
+    # The job's own call is no further job.
+    assert len(jobs) == (preference != "wait=30")
+
+
+async def test_a_wrong_body_for_an_asynchronous_model_is_refused_now(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, FakeModel(asynchronous=True)) as client:
+        refused = await client.post(PREDICT, json={"instances": ["a"]})
+
+    assert refused.status_code == 400
+
+
 async def test_a_result_that_is_not_there_yet(tmp_path: Path) -> None:
     async with serving(tmp_path, runs=False) as client:
         place = (await client.post(PREDICT, json=BODY, headers=ASYNC)).headers[
