@@ -27,7 +27,8 @@ MODELS = "/v1/models"
 
 REFUSED = 1
 UNREACHABLE = 3
-EXIT_CODES: Mapping[int, int] = {401: 4, 404: 5, 503: 6}
+FAILED = 6
+EXIT_CODES: Mapping[int, int] = {401: 4, 404: 5, 503: FAILED}
 """Exit codes by HTTP status; `REFUSED` for others, 2 for a wrong command line."""
 
 
@@ -152,7 +153,9 @@ def parse_labels(texts: tuple[str, ...]) -> dict[str, int | None]:
 
 
 def is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 20
+    """Return whether a server takes `text` as a version: it has no leading zeros."""
+    digits = text.isascii() and text.isdecimal() and len(text) < 20
+    return digits and (text == "0" or not text.startswith("0"))
 
 
 def show(document: dict[str, Any], for_machines: bool) -> None:
@@ -228,8 +231,21 @@ def concurrency(
 
 
 def rescan(client: AdminClient, for_machines: bool) -> None:
-    """Rescan the repository now for new, changed and removed models."""
-    show(client.call("POST", f"{ADMIN}/rescan"), for_machines)
+    """Rescan the repository now for new, changed and removed models.
+
+    Fails if a version's present files can't be served.
+    """
+    document = client.call("POST", f"{ADMIN}/rescan")
+    show(document, for_machines)
+    failed = [
+        f"{entry['name']}/{version['version']}"
+        for entry in document["models"]
+        for version in entry["versions"]
+        if version.get("error") or version.get("update_error")
+    ]
+
+    if failed:
+        raise CommandFailed(f"failed to load: {', '.join(failed)}", FAILED)
 
 
 @click.option("--off", is_flag=True, help="Report ready again.")

@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, Map, MapAdapter
 from werkzeug.routing.converters import DEFAULT_CONVERTERS
 
@@ -147,12 +148,22 @@ class ModelNameConverter(BaseConverter):
 
 
 class VersionConverter(BaseConverter):
-    """A version: at most 19 digits, as many as a signed 64-bit integer has."""
+    """A version: at most 19 digits, as many as a signed 64-bit integer has.
+
+    A number with leading zeros raises `NotFound`.
+    """
 
     regex = r"[0-9]{1,19}"
     cacheable = True
 
     def to_python(self, value: str) -> int:
+        # One version has one URL, as its folder has one name.
+        if value != "0" and value.startswith("0"):
+            raise NotFound(
+                f"there is no version {value}: versions are written without leading"
+                f" zeros, {value.lstrip('0') or '0'}"
+            )
+
         return int(value)
 
 

@@ -158,11 +158,41 @@ def test_drain(operator: Operator) -> None:
 def test_rescan(operator: Operator) -> None:
     operator.engine.found = [FakeModel(name="new")]
     operator.engine.scan_problems = ["notes: holds no model."]
+    operator.engine.all_models = []
 
     result = operator.run("rescan")
 
+    assert result.exit_code == 0
     assert "new" in result.output
     assert "! notes: holds no model." in result.output
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "update_error"),
+    [
+        pytest.param(ModelState.END, "no file", None, id="not served"),
+        pytest.param(ModelState.AVAILABLE, None, "no file", id="former files served"),
+    ],
+)
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "JSON"])
+def test_a_rescan_that_finds_a_broken_version_fails(
+    operator: Operator,
+    state: ModelState,
+    error: str | None,
+    update_error: str | None,
+    form: list[str],
+) -> None:
+    operator.engine.all_models = [
+        FakeModel(
+            name="new", version=7, state=state, error=error, update_error=update_error
+        )
+    ]
+
+    result = operator.run("rescan", *form)
+
+    assert result.exit_code == 6
+    assert "new/7" in result.stderr
+    assert "no file" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -178,6 +208,8 @@ def test_rescan(operator: Operator) -> None:
         pytest.param(["concurrency", "bad", "65"], 1, "at most 64", id="too many"),
         pytest.param(["concurrency", "bad", "x"], 2, "integer", id="no integer"),
         pytest.param(["load", "ranking/x"], 2, "NAME/VERSION", id="no number of one"),
+        pytest.param(["load", "ranking/03"], 2, "NAME/VERSION", id="leading zeros"),
+        pytest.param(["label", "ranking", "a=03"], 2, "LABEL=-", id="label of zeros"),
         pytest.param(["load", "ranking/"], 2, "NAME/VERSION", id="no version of one"),
         pytest.param(["load", "../../livez"], 2, "NAME/VERSION", id="another URL"),
         pytest.param(["models", "--server", "h:1"], 2, "http://", id="no URL"),
@@ -221,6 +253,8 @@ def test_an_unreachable_server() -> None:
 def test_sources_of_the_token(
     operator: Operator, env: dict[str, str], code: int
 ) -> None:
+    operator.engine.all_models = []
+
     result = operator.run("rescan", env={"TANDEM_ADMIN_TOKEN_FILE": "", **env})
 
     assert result.exit_code == code, result.output

@@ -78,6 +78,15 @@ async def test_status_and_metadata_of_unknown_models(path: str, rest: str) -> No
     assert response.json().keys() == {"error"}
 
 
+@pytest.mark.parametrize("rest", ["", "/metadata"])
+async def test_a_version_with_leading_zeros_is_not_found(rest: str) -> None:
+    async with make_client(FakeEngine(OLD)) as client:
+        response = await client.get(f"/v1/models/half/versions/01{rest}")
+
+    assert response.status_code == 404
+    assert "without leading zeros, 1" in response.json()["error"]
+
+
 @pytest.mark.parametrize("path", ["half", "half/versions/123"])
 async def test_metadata(path: str) -> None:
     async with make_client(FakeEngine(HALF)) as client:

@@ -202,7 +202,7 @@ def url_map() -> Map:
         pytest.param("/m/" + "a" * 128, {"name": "a" * 128}, id="the longest"),
         pytest.param("/l/canary.2_x-y", {"label": "canary.2_x-y"}, id="a label"),
         pytest.param("/l/" + "a" * 64, {"label": "a" * 64}, id="the longest label"),
-        pytest.param("/v/007", {"number": 7}, id="version"),
+        pytest.param("/v/700", {"number": 700}, id="version"),
         pytest.param("/v/" + "9" * 19, {"number": 10**19 - 1}, id="a long version"),
     ],
 )
@@ -227,6 +227,8 @@ def test_matches(url_map: Map, path: str, values: dict[str, object]) -> None:
         pytest.param("/l/a\n", id="a label with a newline"),
         pytest.param("/v/x", id="a version of letters"),
         pytest.param("/v/-1", id="a negative version"),
+        pytest.param("/v/007", id="a version with leading zeros"),
+        pytest.param("/v/00", id="zeros"),
         pytest.param("/v/٣", id="digits outside ASCII"),
         pytest.param("/v/" + "9" * 5000, id="more digits than int() takes"),
     ],
