@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from inference.types import Array
 
 FORMAT = 5
+_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 INIT = "tandem/init"
 """The operation that initializes the graph's variables and tables."""
 
@@ -164,11 +165,14 @@ class Artifact:
         return self.folder / "manifest.json"
 
     def read_manifest(self) -> Manifest:
-        """Read the manifest and check the files' lengths. Raises `DamagedArtifact`."""
+        """Read the manifest and check the files' lengths.
+
+        Raises `DamagedArtifact`, and `OSError` where the files can't be read now.
+        """
         try:
             manifest = Manifest.model_validate_json(self.manifest.read_bytes())
             found = {path: path.stat().st_size for path in self._lengths(manifest)}
-        except (OSError, ValidationError) as exc:
+        except (*_NO_FILE, ValidationError) as exc:
             raise DamagedArtifact(f"{self.folder}: {exc}") from exc
 
         if manifest.format_version != FORMAT:

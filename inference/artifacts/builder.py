@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,12 @@ from inference.permissions import Permissions
 from inference.repository.checksums import UNVERIFIED, verify
 from inference.repository.digest import digest_source
 from inference.repository.sidecar import read_sidecar
+from inference.system.blocking import in_threads
 from inference.system.cpus import available_cpus
 from inference.system.memory import available_memory
 from inference.system.own_version import own_version
 from inference.system.priority import lower_priority
+from inference.system.troubles import troubles_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -108,11 +110,18 @@ class ArtifactBuilder:
     ) -> Compiled:
         """Return a model's artifact, compiled if need be; `report` gets each stage.
 
-        Raises `InvalidModel` or `InvalidSidecar` with the reason; a cached failure is
-        raised again, unless `retry`. In the `background`, the compiler takes only the
-        CPU time that the serving models leave.
+        Raises `InvalidModel` or `InvalidSidecar` with the reason, and `LoadFailed`
+        where the machine is the cause; a cached failure is raised again, unless
+        `retry`. In the `background`, the compiler takes only the CPU time that the
+        serving models leave.
         """
-        sidecar = read_sidecar(files.sidecar)
+        with self._cache_errors():
+            return await self._build(files, report, retry=retry, background=background)
+
+    async def _build(
+        self, files: ModelFiles, report: Report, *, retry: bool, background: bool
+    ) -> Compiled:
+        sidecar = await self._sidecar(files)
         report("hashing")
 
         await self._sweep()
@@ -128,16 +137,21 @@ class ArtifactBuilder:
             retry=retry,
             background=background,
         )
-        found = self._find(build)
+        found = await self._found(build)
 
         if found is not None:
             return found
 
         report("waiting for the compiler")
 
-        with self._cache_errors():
-            async with self._children:
-                return await self._compile_once(build)
+        async with self._children:
+            return await self._compile_once(build)
+
+    async def _sidecar(self, files: ModelFiles) -> Sidecar:
+        with troubles_told(files.path):
+            return await anyio.to_thread.run_sync(
+                read_sidecar, files.sidecar, limiter=self._readers
+            )
 
     async def _sweep(self) -> None:
         """Remove the remains of killed servers, once."""
@@ -149,17 +163,21 @@ class ArtifactBuilder:
         self, files: ModelFiles, sidecar: Sidecar
     ) -> tuple[SourceDigest, str]:
         try:
-            return await anyio.to_thread.run_sync(
-                _digest_and_verify,
-                files,
-                sidecar,
-                self.permissions.follow_links_to,
-                limiter=self._readers,
-            )
+            with troubles_told(files.path):
+                return await anyio.to_thread.run_sync(
+                    _digest_and_verify,
+                    files,
+                    sidecar,
+                    self.permissions.follow_links_to,
+                    limiter=self._readers,
+                )
         except OSError as exc:
             raise InvalidModel(
                 f"{files.path.name} can't be read: {exc.strerror}."
             ) from exc
+
+    async def _found(self, build: _Build) -> Compiled | None:
+        return await anyio.to_thread.run_sync(self._find, build, limiter=self._readers)
 
     def _find(self, build: _Build) -> Compiled | None:
         """Return the artifact, if it is cached. Raises a cached failure."""
@@ -184,7 +202,8 @@ class ArtifactBuilder:
     @contextmanager
     def _cache_errors(self) -> Iterator[None]:
         try:
-            yield
+            with troubles_told(self._cache.folder):
+                yield
         except OSError as exc:
             raise LoadFailed(
                 f"The compiled model can't be written to {self._cache.folder}: "
@@ -194,8 +213,10 @@ class ArtifactBuilder:
 
     async def _compile_once(self, build: _Build) -> Compiled:
         while True:
-            with self._cache.try_lock(build.key) as locked:
-                found = self._find(build)
+            lock = in_threads(self._cache.try_lock(build.key), self._readers)
+
+            async with lock as locked:
+                found = await self._found(build)
 
                 if found is not None:
                     return found
@@ -206,12 +227,14 @@ class ArtifactBuilder:
             await anyio.sleep(_LOCK_POLL_SECONDS)
 
     async def _compile(self, build: _Build) -> Compiled:
-        with self._cache.scratch() as folder:
+        async with in_threads(self._cache.scratch(), self._readers) as folder:
             event = await self._run(build, folder)
             await self._check_unchanged(build)
 
             if event.manifest is None:
-                self._cache_failure(event, build, folder)
+                await anyio.to_thread.run_sync(
+                    self._cache_failure, event, build, folder, limiter=self._readers
+                )
                 raise _error(event.error_type, event.error)
 
             manifest = _with_source(event.manifest, build)
@@ -249,7 +272,7 @@ class ArtifactBuilder:
 
     async def _check_unchanged(self, build: _Build) -> None:
         """Raise `InvalidModel` if the files changed during compilation."""
-        sidecar = read_sidecar(build.files.sidecar)
+        sidecar = await self._sidecar(build.files)
         source, _ = await self._read(build.files, sidecar)
         now = source.content, sidecar.shaping()
 
@@ -268,7 +291,10 @@ class ArtifactBuilder:
             error=event.error or "",
             error_type=event.error_type,
         )
-        self._cache.refuse(folder, build.key, refusal)
+
+        # A refusal that can't be kept must not hide the model's own error.
+        with suppress(OSError):
+            self._cache.refuse(folder, build.key, refusal)
 
     def _circumstances(self, build: _Build) -> str:
         """Return the conditions of an error besides the files' content."""

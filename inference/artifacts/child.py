@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 from functools import partial
@@ -16,14 +15,16 @@ import structlog
 from anyio.streams.text import TextReceiveStream
 from pydantic import ValidationError
 
-from inference.artifacts.failures import ending_text
+from inference.artifacts.failures import ending_text, is_machines_fault
 from inference.artifacts.messages import CompileEvent, CompileRequest
-from inference.errors import printable
+from inference.errors import LoadFailed, printable
+from inference.system.blocking import in_threads
 from inference.system.cpus import affinity_cpus, available_cpus
 from inference.system.priority import BACKGROUND_STEPS, COMPILER_STEPS
+from inference.system.troubles import trouble_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from anyio.abc import Process
 
@@ -88,11 +89,11 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
     last = CompileEvent()
     stage = ""
     stderr: list[str] = []
-    beside = Path(request.folder).parent
+    made = _scratch(Path(request.folder).parent)
 
-    with tempfile.TemporaryDirectory(prefix="compiler-", dir=beside) as scratch:
+    async with in_threads(made, anyio.CapacityLimiter(1)) as scratch:
         async with (
-            await _open(Path(scratch), request.background) as process,
+            await _open(scratch, request.background) as process,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(partial(_collect, process, stderr))
@@ -108,24 +109,37 @@ async def run_child(request: CompileRequest, report: Report) -> CompileEvent:
                     last = event
 
     if last.error is None and last.manifest is None:
-        ending = ending_text(request, process.returncode, "".join(stderr), stage)
-        # It was killed by the system or an operator: the model may be valid.
-        killed = process.returncode == -signal.SIGKILL
+        how = process.returncode, "".join(stderr), stage
         return CompileEvent(
-            error=ending, error_type="LoadFailed" if killed else "InvalidModel"
+            error=ending_text(request, *how),
+            error_type="LoadFailed" if is_machines_fault(*how) else "InvalidModel",
         )
 
     return last
 
 
+@contextlib.contextmanager
+def _scratch(beside: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="compiler-", dir=beside) as scratch:
+        yield Path(scratch)
+
+
 async def _open(scratch: Path, background: bool) -> Process:
-    process = await anyio.open_process(
-        [sys.executable, "-P", "-m", "inference.compiler"],
-        cwd=scratch,
-        env=compiler_environment(
-            scratch, threads=compiler_threads(background=background)
-        ),
-    )
+    threads = compiler_threads(background=background)
+
+    try:
+        process = await anyio.open_process(
+            [sys.executable, "-P", "-m", "inference.compiler"],
+            cwd=scratch,
+            env=compiler_environment(scratch, threads=threads),
+        )
+    except OSError as exc:
+        helps = trouble_of(exc, sys.executable) or f"{exc.strerror}: {sys.executable}."
+        raise LoadFailed(
+            f"The compiler can't be started. {helps} If that is gone or was updated, "
+            "start the server again."
+        ) from exc
+
     # Before its first import, not by itself after those.
     give_share(process.pid, background=background)
     return process

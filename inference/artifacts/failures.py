@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.system.memory import show_bytes
+from inference.system.troubles import trouble_in
 
 if TYPE_CHECKING:
     from inference.artifacts.messages import CompileRequest
@@ -23,6 +24,9 @@ _NO_MEMORY = re.compile(
     re.IGNORECASE,
 )
 _STACK = "    @ "
+
+STARTING = "starting TensorFlow"
+"""The stage before any of the model is read."""
 
 
 def memory_limit_text(request: CompileRequest) -> str:
@@ -51,6 +55,25 @@ def timeout_text(request: CompileRequest, seconds: float) -> str:
     return (
         f"Compiling {_name(request)} took longer than {seconds:g} s. Give it more time "
         "with --compile-timeout, or compile it ahead of time with tandem compile."
+    )
+
+
+def cache_of(request: CompileRequest) -> Path:
+    """Return the folder of artifacts that the compiler writes into."""
+    # The artifact is made two folders below it.
+    return Path(request.folder).parents[1]
+
+
+def is_machines_fault(code: int | None, stderr: str, stage: str) -> bool:
+    """Return whether a child that ended so may not be the model's doing."""
+    # SIGBUS: a file that it had mapped was cut short, or its disk is full.
+    by_system = code in (-signal.SIGKILL, -signal.SIGXFSZ, -signal.SIGBUS)
+    unread = stage in ("", STARTING)
+    return (
+        by_system
+        or unread
+        or bool(_NO_MEMORY.search(stderr))
+        or trouble_in(stderr, "") is not None
     )
 
 
@@ -83,6 +106,11 @@ def ending_text(
 
     if _NO_MEMORY.search(stderr):
         return memory_limit_text(request) + output
+
+    trouble = trouble_in(stderr, cache_of(request))
+
+    if trouble is not None:
+        return f"The compiler stopped while reading {_name(request)}. {trouble}"
 
     how = f"was killed by signal {-code}" if code and code < 0 else f"ended with {code}"
     during = f" (stage: {stage})" if stage else ""

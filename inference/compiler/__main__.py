@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.artifacts.failures import STARTING, cache_of
 from inference.artifacts.messages import CompileEvent, CompileRequest
 from inference.compiler.sandbox.confinement import confine
 from inference.compiler.sandbox.limit_errors import is_system_error, limit_message
 from inference.errors import InferenceError, printable
+from inference.system.troubles import trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _compile(request: CompileRequest, report: Report) -> CompileEvent:
-    report("starting TensorFlow")
+    report(STARTING)
     # Imported late, so that the first event is sent before TensorFlow starts, and so
     # that the process has one thread when it is confined.
     from inference.compiler.compile import compile_model
@@ -60,10 +62,11 @@ def main(work: Work = _compile) -> None:
 
 
 def _refusal(exc: Exception, request: CompileRequest) -> CompileEvent:
-    limit = limit_message(exc, request)
+    # Files are written beside the artifact's folder, in the cache.
+    trouble = limit_message(exc, request) or trouble_of(exc, cache_of(request))
 
-    if limit is not None:
-        return CompileEvent(error=limit)
+    if trouble is not None:
+        return CompileEvent(error=printable(trouble), error_type="LoadFailed")
 
     if not isinstance(exc, InferenceError):
         raise exc

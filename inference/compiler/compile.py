@@ -12,6 +12,7 @@ from inference.artifacts.cache import SHAPING_PACKAGES
 from inference.compiler.assembly import add_portable, assemble, remove_portable
 from inference.compiler.rewriting.forms import form_builders
 from inference.compiler.rewriting.lengths import lengths_checked
+from inference.compiler.sandbox.limit_errors import is_system_error
 from inference.compiler.state.repeatable import is_repeatable
 from inference.compiler.state.stateless import make_stateless
 from inference.compiler.verification.equality import Mismatch, compare, prove_batchable
@@ -161,6 +162,9 @@ def _first_verified(
             manifest = _verified(source, make(), runs, folder, failures)
             return _with_portable(source, manifest, runs, folder, builders[number:])
         except Exception as exc:
+            if is_system_error(exc):
+                raise
+
             # TensorFlow's optimisers raise any exception; try the next form.
             failures.append(f"{level}: {first_line(exc)}")
             last = exc
@@ -241,7 +245,10 @@ def _with_portable(
         both = add_portable(folder, manifest, source, make())
         artifact.manifest.write_text(both.model_dump_json())
         _check_portable(artifact, runs, manifest)
-    except Exception:
+    except Exception as exc:
+        if is_system_error(exc):
+            raise
+
         # TensorFlow's optimisers raise any exception.
         remove_portable(folder, manifest)
         return manifest

@@ -165,7 +165,8 @@ class WeightWriter:
 
         if offset is None and not (self._artifact.folder / weight.file).exists():
             self._artifact.large_weights.mkdir(exist_ok=True)
-            content.tofile(self._artifact.folder / weight.file)
+            # Not by `tofile`, whose error on a full disk has no number.
+            (self._artifact.folder / weight.file).write_bytes(content.data)
 
         return weight
 
@@ -178,7 +179,7 @@ class WeightWriter:
 
         with self._artifact.weights.open("r+b") as file:
             file.seek(offset)
-            content.tofile(file)
+            file.write(content.data)
 
         self._offsets[key] = offset
         self._end = offset + content.nbytes

@@ -18,6 +18,7 @@ from inference.repository.classes import read_classes
 from inference.repository.sidecar import limits_with, read_sidecar, sidecar_errors
 from inference.runtime.footprint import expected_bytes
 from inference.runtime.opening import ForeignArtifact, open_artifact
+from inference.system.troubles import troubles_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,6 +80,7 @@ class Loader:
         self._limits = limits
         # One at a time: a load would disturb another's measurements.
         self._limiter = anyio.CapacityLimiter(1)
+        self._readers = anyio.CapacityLimiter(2)
         self._serving = False
         self._tunings: dict[str, _Tuned] = {}
 
@@ -90,12 +92,9 @@ class Loader:
         With `retry`, a cached failure is ignored. Raises `InferenceError` with the
         reason.
         """
-        sidecar = read_sidecar(files.sidecar)
-
-        with sidecar_errors(files.sidecar):
-            limits = limits_with(sidecar, self._limits)
-            classes = read_classes(
-                files.sidecar, sidecar, self._builder.permissions.follow_links_to
+        with troubles_told(files.path):
+            limits, classes = await anyio.to_thread.run_sync(
+                self._read_sidecar, files, limiter=self._readers
             )
 
         # Until the first model serves, there are no requests to make way for.
@@ -116,6 +115,14 @@ class Loader:
             cache_seconds=sidecar.cache_seconds,
             asynchronous=sidecar.asynchronous,
         )
+
+    def _read_sidecar(self, files: ModelFiles) -> tuple[Limits, tuple[str, ...]]:
+        sidecar = read_sidecar(files.sidecar)
+
+        with sidecar_errors(files.sidecar):
+            limits = limits_with(sidecar, self._limits)
+            follow = self._builder.permissions.follow_links_to
+            return limits, read_classes(files.sidecar, sidecar, follow)
 
     async def open(self, prepared: Prepared) -> Loaded:
         """Load the prepared version.
@@ -144,7 +151,9 @@ class Loader:
             ) from exc
 
     async def _recompile(self, prepared: Prepared) -> Prepared:
-        prepared.compiled.artifact.discard()
+        await anyio.to_thread.run_sync(
+            prepared.compiled.artifact.discard, limiter=self._readers
+        )
         again = await self.prepare(prepared.files, lambda _: None)
 
         if again.compiled.artifact != prepared.compiled.artifact:
@@ -157,13 +166,14 @@ class Loader:
 
     async def _open_once(self, prepared: Prepared) -> Loaded:
         try:
-            loaded, tuning = await anyio.to_thread.run_sync(
-                partial(open_artifact, background=self._serving),
-                prepared,
-                self._similar_tuning(prepared),
-                limiter=self._limiter,
-            )
-        except (MemoryError, OSError) as exc:
+            with troubles_told(prepared.compiled.artifact.folder):
+                loaded, tuning = await anyio.to_thread.run_sync(
+                    partial(open_artifact, background=self._serving),
+                    prepared,
+                    self._similar_tuning(prepared),
+                    limiter=self._limiter,
+                )
+        except OSError as exc:
             raise LoadFailed(f"The compiled model can't be mapped: {exc}.") from exc
 
         self._serving = True

@@ -270,12 +270,14 @@ class TuningFile:
         return True
 
     def _replace(self, text: str) -> None:
-        with tempfile.NamedTemporaryFile(
+        file = tempfile.NamedTemporaryFile(
             "w", dir=self.folder, prefix=".tuning-", delete=False
-        ) as file:
-            file.write(text)
+        )
 
         try:
+            with file:
+                file.write(text)
+
             Path(file.name).replace(self.path)
         except OSError:
             Path(file.name).unlink(missing_ok=True)

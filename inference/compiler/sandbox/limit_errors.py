@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from inference.artifacts.failures import file_limit_text, memory_limit_text
 from inference.compiler.sandbox.confinement import MAX_OPEN_FILES
+from inference.system.troubles import causes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from inference.artifacts.messages import CompileRequest
 
 # HDF5 and TensorFlow don't always raise a class of its own for it.
@@ -23,7 +22,7 @@ def limit_message(exc: BaseException, request: CompileRequest) -> str | None:
 
     `None` if it wasn't one of the limits.
     """
-    chain = list(_chain(exc))
+    chain = list(causes(exc))
     numbers = {each.errno for each in chain if isinstance(each, OSError)}
 
     if any(map(_is_memory, chain)):
@@ -44,7 +43,7 @@ def limit_message(exc: BaseException, request: CompileRequest) -> str | None:
 def is_system_error(exc: BaseException) -> bool:
     """Return whether a system error is involved, so that a retry may succeed."""
     # HDF5's errors about a file's content are `OSError` too, without an errno.
-    return any(isinstance(each, OSError) and each.errno for each in _chain(exc))
+    return any(isinstance(each, OSError) and each.errno for each in causes(exc))
 
 
 def _is_memory(exc: BaseException) -> bool:
@@ -54,9 +53,3 @@ def _is_memory(exc: BaseException) -> bool:
         or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM)
         or bool(_NO_MEMORY.search(str(exc)))
     )
-
-
-def _chain(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__ or exc.__context__
