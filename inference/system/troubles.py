@@ -71,7 +71,9 @@ def trouble_in(text: str, place: Path | str) -> str | None:
 def describe(number: int, place: Path | str) -> str:
     """Describe the trouble of an error number, and what helps."""
     advice = _ADVICE[number].format(uid=os.geteuid())
-    return f"{os.strerror(number)}: {os.fsdecode(place)}. {advice}"
+    # Memory and processes lack nowhere in particular.
+    where = "" if number in (errno.ENOMEM, errno.EAGAIN) else f": {os.fsdecode(place)}"
+    return f"{os.strerror(number)}{where}. {advice}"
 
 
 @contextmanager

@@ -174,7 +174,7 @@ async def test_a_child_that_failed_before_it_read_the_model_is_run_again(
 
 @pytest.mark.parametrize(
     "number",
-    [errno.EIO, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.ENOMEM, errno.ESTALE],
+    [errno.EIO, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.ESTALE],
     ids=errno.errorcode.get,
 )
 async def test_a_model_that_cant_be_read_now_is_no_invalid_model(

@@ -119,7 +119,7 @@ async def test_broken_warm_up_closes_the_servable(
     servables = count_servables(monkeypatch)
     monkeypatch.setattr(Servable, "warm_up", break_down)
 
-    with pytest.raises(LoadFailed, match="can't be mapped: no room"):
+    with pytest.raises(LoadFailed, match=r"Cannot allocate memory\. Give"):
         await opened(version)
 
     [servable] = servables
