@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from inference.artifacts.builder import ArtifactBuilder, Compiled
     from inference.limits import Batching, Limits
     from inference.repository.scan import ModelFiles
+    from inference.repository.sidecar import Sidecar
     from inference.runtime.opening import Loaded
     from inference.runtime.tuning import Tuning
 
@@ -93,7 +94,7 @@ class Loader:
         reason.
         """
         with troubles_told(files.path):
-            limits, classes = await anyio.to_thread.run_sync(
+            sidecar, limits, classes = await anyio.to_thread.run_sync(
                 self._read_sidecar, files, limiter=self._readers
             )
 
@@ -116,13 +117,15 @@ class Loader:
             asynchronous=sidecar.asynchronous,
         )
 
-    def _read_sidecar(self, files: ModelFiles) -> tuple[Limits, tuple[str, ...]]:
+    def _read_sidecar(
+        self, files: ModelFiles
+    ) -> tuple[Sidecar, Limits, tuple[str, ...]]:
         sidecar = read_sidecar(files.sidecar)
 
         with sidecar_errors(files.sidecar):
             limits = limits_with(sidecar, self._limits)
             follow = self._builder.permissions.follow_links_to
-            return limits, read_classes(files.sidecar, sidecar, follow)
+            return sidecar, limits, read_classes(files.sidecar, sidecar, follow)
 
     async def open(self, prepared: Prepared) -> Loaded:
         """Load the prepared version.
