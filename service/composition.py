@@ -141,6 +141,8 @@ def jobs_config(settings: Settings) -> JobsConfig:
     return JobsConfig(
         queue_seconds=settings.job_queue_seconds,
         result_seconds=settings.job_result_seconds,
+        body_bytes=settings.max_jobs_bytes,
+        scratch=settings.cache_dir,
     )
 
 

@@ -25,11 +25,13 @@ class ArrayWriter:
     """Makes an array of `rows` rows of lines, given in pieces of any length.
 
     The first row decides shape and dtype: `float64`, `int64` or `bool`. A row that
-    failed is all NaN. Raise `BadRows` for lines that make no array.
+    failed is all NaN. `field` is the output to take of answers that have several. Raise
+    `BadRows` for lines that make no array.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, field: str | None = None) -> None:
         self._rows = rows
+        self._field = field
         self._reader = LineReader(MOST_LINE_BYTES)
         self._model: NDArray[Any] | None = None
         self._written = 0
@@ -55,7 +57,7 @@ class ArrayWriter:
         parts = []
 
         for line in lines:
-            row = _row(load_json(line))
+            row = self._row(load_json(line))
 
             if row is None and self._model is None:
                 self._early += 1
@@ -68,10 +70,27 @@ class ArrayWriter:
 
         return b"".join(parts)
 
+    def _row(self, value: Any) -> NDArray[Any] | None:
+        """Return a line's numbers, `None` for a row that failed."""
+        if failure(value) is not None:
+            return None
+
+        if self._field is None:
+            return _numbers(value)
+
+        if not isinstance(value, dict) or self._field not in value:
+            raise BadRows(
+                f"row {self._written + 1} has no output '{self._field}', as the first"
+                " has: ask for lines"
+            )
+
+        return _numbers(value[self._field])
+
     def _begin(self, row: NDArray[Any]) -> bytes:
         if row.dtype.kind not in DTYPES:
             raise BadRows(
-                "the answers are no numbers, so they make no array: ask for lines"
+                "the answers are no numbers, so they make no array: ask for lines, or,"
+                " where they have several outputs of numbers, for application/x-npz"
             )
 
         self._model = row.astype(DTYPES[row.dtype.kind])
@@ -117,11 +136,7 @@ def failure(value: Any) -> str | None:
     return str(value["error"]) if failed else None
 
 
-def _row(value: Any) -> NDArray[Any] | None:
-    """Return a line's numbers, `None` for a row that failed."""
-    if failure(value) is not None:
-        return None
-
+def _numbers(value: Any) -> NDArray[Any]:
     try:
         return np.array(value)
     except ValueError:

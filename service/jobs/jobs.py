@@ -12,6 +12,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from service.jobs.job import Job, Submission
     from service.jobs.store import JobStore
@@ -22,10 +23,15 @@ POLL_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsConfig:
-    """Time limits of jobs: in the queue, and of their results."""
+    """Limits of jobs: time in the queue and of results, bytes of a body.
+
+    `scratch` is the folder where a body lies that must be there before it can be read.
+    """
 
     queue_seconds: float = 3600.0
     result_seconds: float = 3600.0
+    body_bytes: int = 4 * 1024**3
+    scratch: Path | None = None
 
 
 class Jobs:

@@ -1,4 +1,4 @@
-"""Rows of large work: lines of JSON, or the first axis of an `.npy` array.
+"""Rows of large work: lines of JSON, or the first axis of an `.npy` or `.npz`.
 
 Pieces of any length go in, whole rows come out; nothing else is held.
 """
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NDJSON, NPY = "application/x-ndjson", "application/x-npy"
-ROW_TYPES = frozenset({NDJSON, NPY})
+NPZ = "application/x-npz"
+ROW_TYPES = frozenset({NDJSON, NPY, NPZ})
 
 HEAD_BYTES = 10_000
 """The longest `.npy` header, as NumPy itself bounds it."""
@@ -58,7 +59,10 @@ class RowReader(Protocol):
 
 
 def row_reader(content_type: str, row_bytes: int) -> RowReader:
-    """Return the reader of a type in `ROW_TYPES`, of rows of at most `row_bytes`."""
+    """Return the reader of a type in `ROW_TYPES`, of rows of at most `row_bytes`.
+
+    An `.npz` is read once it is an `.npy` of records: see `npz.record_pieces`.
+    """
     return LineReader(row_bytes) if content_type == NDJSON else ArrayReader(row_bytes)
 
 
@@ -107,7 +111,7 @@ class LineReader:
 
 
 class ArrayReader:
-    """Reads an array of numbers along its first axis."""
+    """Reads an array of numbers, or of records, along its first axis."""
 
     def __init__(self, row_bytes: int) -> None:
         self._most_bytes = row_bytes
@@ -149,8 +153,16 @@ class ArrayReader:
         assert self._head is not None, "rows come after the head"
         dtype = self._head.dtype
         array = np.frombuffer(b"".join(rows), dtype)
-        native = array.astype(dtype.newbyteorder("="), copy=False)
-        shaped = native.reshape(len(rows), *self._head.shape[1:])
+
+        if dtype.names is not None:
+            columns = {name: _native(array[name]) for name in dtype.names}
+            records = [
+                {name: column[row] for name, column in columns.items()}
+                for row in range(len(rows))
+            ]
+            return orjson.dumps(records, option=orjson.OPT_SERIALIZE_NUMPY)
+
+        shaped = _native(array).reshape(len(rows), *self._head.shape[1:])
         return orjson.dumps(shaped, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _read_head(self) -> ArrayHead | None:
@@ -271,8 +283,30 @@ def _check_array(
             "the array is stored by columns: save numpy.ascontiguousarray(it)"
         )
 
+    if 0 in shape or not shape:
+        raise BadRows(f"an array of shape {shape} has no rows")
+
+    if dtype.names is None:
+        _check_numbers(dtype)
+        return
+
+    if len(shape) != 1:
+        raise BadRows(f"an array of records has one dimension, and this {len(shape)}")
+
+    for name in dtype.names:
+        field = dtype[name]
+
+        if 0 in field.shape:
+            raise BadRows(f"the field '{name}' of shape {field.shape} has no numbers")
+
+        _check_numbers(field.base)
+
+
+def _check_numbers(dtype: np.dtype[Any]) -> None:
     if dtype.kind not in _NUMBERS or dtype.itemsize > 8:
         raise BadRows(f"an array of {dtype} can't be sent: send numbers, or lines")
 
-    if 0 in shape or not shape:
-        raise BadRows(f"an array of shape {shape} has no rows")
+
+def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array as orjson takes it: in this machine's order, and in a row."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))

@@ -37,6 +37,10 @@ class JobsFull(JobError):
     """The store takes no more: too many jobs, or too many bytes."""
 
 
+class BodyTooLarge(JobError):
+    """No store takes a body or result of this size, however empty it is."""
+
+
 class StoreUnavailable(JobError):
     """The store can't be reached; nothing was accepted. Trying again later helps."""
 

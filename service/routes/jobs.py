@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,7 +18,8 @@ from service.codecs.jobs import job_document, jobs_document
 from service.jobs.array import ArrayWriter
 from service.jobs.job import JobRequest, JobStatus, Submission
 from service.jobs.large import PIECE_BYTES
-from service.jobs.rows import NDJSON, NPY, BadRows
+from service.jobs.npz import result_archive
+from service.jobs.rows import NDJSON, NPY, NPZ, BadRows
 from service.jobs.store import PieceStore
 from service.prediction import check
 from service.routes.job_events import EVENT_STREAM, revision
@@ -253,24 +256,25 @@ def _result(store: JobStore, job: Job, result: JobResult) -> Response:
         return response
 
     assert isinstance(store, PieceStore), "it kept the result"
-    pieces, array = _result_pieces(store, job.id), _wants_array()
+    lines, rows = partial(_result_pieces, store, job.id), job.progress.total
+    wanted = request.accept_mimetypes.best_match((NDJSON, NPY, NPZ))
 
-    if array:
-        pieces = _array_pieces(pieces, job.progress.total)
+    if wanted == NPY:
+        pieces = _begun(_array_pieces(lines(), rows))
+    elif wanted == NPZ:
+        pieces = _begun(result_archive(lines, rows))
+    else:
+        pieces = lines()
 
     response = current_application().response_class(pieces, headers=result.headers)
     response.headers["Vary"] = "Accept"
 
-    if array:
-        response.content_type = NPY
+    if wanted in (NPY, NPZ):
+        response.content_type = wanted
     else:
         response.content_length = result.kept_bytes
 
     return response
-
-
-def _wants_array() -> bool:
-    return request.accept_mimetypes.best_match((NDJSON, NPY)) == NPY
 
 
 def _result_pieces(store: PieceStore, id: str) -> Iterator[bytes]:
@@ -283,26 +287,26 @@ def _result_pieces(store: PieceStore, id: str) -> Iterator[bytes]:
 
 
 def _array_pieces(lines: Iterator[bytes], rows: int) -> Iterator[bytes]:
-    """Return lines as an array, in pieces. Raise `NotAcceptable` if they make none.
+    """Yield lines as an array, in pieces. Raise `BadRows` if they make none."""
+    writer = ArrayWriter(rows)
+
+    for piece in lines:
+        yield writer.feed(piece)
+
+    yield writer.end()
+
+
+def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Return pieces whose first is there. Raise `NotAcceptable` if it can't be.
 
     What is found later breaks the connection off: the head is sent by then.
     """
-    writer = ArrayWriter(rows)
-
     try:
-        first = writer.feed(next(lines))
+        first = next(pieces)
     except BadRows as exc:
-        raise NotAcceptable(f"the result can't be had as an array: {exc}") from None
+        raise NotAcceptable(f"the result can't be had as arrays: {exc}") from None
 
-    def pieces() -> Iterator[bytes]:
-        yield first
-
-        for piece in lines:
-            yield writer.feed(piece)
-
-        yield writer.end()
-
-    return pieces()
+    return chain([first], pieces)
 
 
 def current_jobs() -> Jobs:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import sys
 import uuid
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -13,8 +15,9 @@ from werkzeug.exceptions import BadRequest
 
 from service.jobs.job import JobRequest, Submission
 from service.jobs.large import PIECE_BYTES
-from service.jobs.rows import BadRows, predict_body, row_reader
-from service.jobs.store import PieceStore
+from service.jobs.npz import record_pieces
+from service.jobs.rows import NPY, NPZ, BadRows, predict_body, row_reader
+from service.jobs.store import BodyTooLarge, PieceStore
 from service.prediction import check
 from service.routes.jobs import current_jobs, idempotency_key
 from service.web.context import (
@@ -25,12 +28,19 @@ from service.web.context import (
 from service.web.json_body import check_content_encoding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, Callable
 
     from flask import Request
 
     from inference import ModelSpec
     from service.jobs.job import Job
+    from service.jobs.jobs import JobsConfig
+
+T = TypeVar("T")
+
+
+KEPT_AS = {NPZ: NPY}
+"""Types of bodies that are kept in another form."""
 
 
 async def accept_rows(this: Request, model: ModelSpec) -> Job:
@@ -49,7 +59,7 @@ async def accept_rows(this: Request, model: ModelSpec) -> Job:
             " time, as JSON"
         )
 
-    arrival = Arrival(this, model)
+    arrival = Arrival(this, model, jobs.config)
 
     try:
         await arrival.keep(store, id)
@@ -63,7 +73,7 @@ async def accept_rows(this: Request, model: ModelSpec) -> Job:
                 signature=arrival.signature,
                 request=JobRequest(
                     path=this.path,
-                    headers={"content-type": this.mimetype},
+                    headers={"content-type": KEPT_AS.get(this.mimetype, this.mimetype)},
                     body=b"",
                     kept_bytes=arrival.nbytes,
                 ),
@@ -87,12 +97,13 @@ async def accept_rows(this: Request, model: ModelSpec) -> Job:
 class Arrival:
     """A body of rows, and what is known of it so far."""
 
-    def __init__(self, this: Request, model: ModelSpec) -> None:
+    def __init__(self, this: Request, model: ModelSpec, config: JobsConfig) -> None:
         row_bytes = current_application().config["MAX_CONTENT_LENGTH"]
-        self.rows = self.nbytes = 0
+        self.rows = self.nbytes = self.received = 0
         self.signature = this.args.get("signature_name")
         self._this = this
         self._model = model
+        self._config = config
         self._serving = current_serving()
         self._reader = row_reader(this.mimetype, row_bytes)
         self._hash = hashlib.sha256(f"{this.full_path}\n{this.mimetype}\n".encode())
@@ -105,31 +116,57 @@ class Arrival:
 
     async def keep(self, store: PieceStore, id: str) -> None:
         """Read, check and keep the body. Raise `BadRequest` and what the store does."""
-        async for piece in self._pieces():
-            await self._take(piece)
-            await store.keep_body(id, self.nbytes, piece)
-            self.nbytes += len(piece)
+        packed = self._this.mimetype == NPZ
 
-        await self._take(None)
+        try:
+            async with aclosing(self._unpacked() if packed else self._pieces()) as body:
+                async for piece in body:
+                    await self._take(piece)
+                    await store.keep_body(id, self.nbytes, piece)
+                    self.nbytes += len(piece)
+
+            await self._take(None)
+        except BadRows as exc:
+            raise BadRequest(str(exc)) from None
 
         if not self.rows:
             raise BadRequest("the body has no row: send an instance a line")
 
-        current_globals().bytes_in = self.nbytes
+        current_globals().bytes_in = self.received
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def _pieces(self) -> AsyncGenerator[bytes]:
         # Read in this greenlet, where a read waits without a thread.
         while piece := self._this.stream.read(PIECE_BYTES):
+            self.received += len(piece)
             yield piece
+
+    async def _unpacked(self) -> AsyncGenerator[bytes]:
+        """Yield an `.npz` as an `.npy` of records, once all of it is there."""
+        most = self._config.body_bytes
+
+        with TemporaryFile(dir=self._config.scratch) as file:
+            async for piece in self._pieces():
+                if self.received > most:
+                    raise BodyTooLarge(
+                        f"The body is over --max-jobs-bytes ({most}). Send fewer rows"
+                        " at a time."
+                    )
+
+                await self._in_thread(file.write, piece)
+
+            records = record_pieces(file, most)
+
+            while piece := await self._in_thread(next, records, b""):
+                yield piece
+
+    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
+        return await anyio.to_thread.run_sync(
+            call, *args, limiter=self._serving.rows_limiter
+        )
 
     async def _take(self, piece: bytes | None) -> None:
         """Count and check the rows of a piece, or those of the end."""
-        try:
-            rows = await anyio.to_thread.run_sync(
-                self._cut, piece, limiter=self._serving.rows_limiter
-            )
-        except BadRows as exc:
-            raise BadRequest(str(exc)) from None
+        rows = await self._in_thread(self._cut, piece)
 
         if rows and not self.rows:
             await self._check_first(rows[:1])

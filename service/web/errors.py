@@ -32,6 +32,7 @@ from inference import (
 )
 from service.caching.cache import NotCached
 from service.jobs.store import (
+    BodyTooLarge,
     JobConflict,
     JobError,
     JobExpired,
@@ -68,6 +69,7 @@ JOB_STATUSES: Mapping[type[JobError], int] = {
     JobNotFound: 404,
     JobExpired: 410,
     JobConflict: 422,
+    BodyTooLarge: 413,
     JobsFull: 429,
     StoreUnavailable: 503,
 }

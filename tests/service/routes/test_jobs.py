@@ -15,7 +15,7 @@ from service.app import create_app
 from service.bridge.bridge import Bridge
 from service.jobs.bounds import Bounds
 from service.jobs.calls import call
-from service.jobs.jobs import Jobs
+from service.jobs.jobs import Jobs, JobsConfig
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
 from service.settings.settings import load_settings
@@ -34,15 +34,24 @@ UUID = "0a6e1fd2-3f0b-4b4c-9d5e-6a7b8c9d0e1f"
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *models: FakeModel, runs: bool = True, **bounds: int
+    folder: Path,
+    *models: FakeModel,
+    runs: bool = True,
+    most: int = 1 << 32,
+    **bounds: int,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server with jobs; without `runs` they only queue."""
+    """A client of a server with jobs; without `runs` they only queue.
+
+    A body may have `most` bytes.
+    """
     engine = FakeEngine(*(models or (FakeModel(),)))
     settings = load_settings(models="/")
     config = RunnerConfig(concurrency=1, poll_seconds=0.01)
 
     async with (
-        Jobs(partial(SqliteStore, folder, Bounds(**bounds))) as jobs,
+        Jobs(
+            partial(SqliteStore, folder, Bounds(**bounds)), JobsConfig(body_bytes=most)
+        ) as jobs,
         anyio.create_task_group() as tasks,
     ):
         bridge = Bridge(create_app(engine, settings, None, jobs))

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from service.jobs.large import FAILED_ROWS, MOST_FAILED, PIECE_BYTES
-from service.jobs.rows import NDJSON, NPY
+from service.jobs.rows import NDJSON, NPY, NPZ
 from tests.service.routes.test_jobs import PREDICT, ended, serving
-from tests.support.fakes import FakeModel
+from tests.support.fakes import FakeModel, signature, tensor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     import httpx
@@ -91,6 +91,56 @@ async def test_the_result_can_be_had_as_an_array(tmp_path: Path) -> None:
     assert np.load(io.BytesIO(result.content)).tolist() == halves(ROWS)
 
 
+def sums(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    return {"sum": inputs["a"] + inputs["b"], "first": inputs["a"]}
+
+
+SUMS = signature(tensor("a"), tensor("b"), outputs=("sum", "first"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+async def test_arrays_by_name_are_answered_row_by_row(
+    tmp_path: Path, save: Callable[..., None]
+) -> None:
+    file = io.BytesIO()
+    a, b = np.arange(ROWS, dtype=np.float32), np.ones(ROWS, np.float32)
+    save(file, a=a, b=b)
+
+    async with serving(
+        tmp_path, FakeModel(function=sums, signatures=(SUMS,))
+    ) as client:
+        job, result = await finished(client, file.getvalue(), **{"Content-Type": NPZ})
+        arrays = await client.get(job["urls"]["result"], headers={"Accept": NPZ})
+
+    assert job["progress"] == {"done": ROWS, "total": ROWS, "unit": "rows"}
+    assert values(result)[1] == {"sum": 2.0, "first": 1.0}
+    assert arrays.headers["Content-Type"] == NPZ
+    found = np.load(io.BytesIO(arrays.content))
+    np.testing.assert_array_equal(found["sum"], a + 1)
+    np.testing.assert_array_equal(found["first"], a)
+
+
+async def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    np.savez_compressed(file, x=np.zeros(1 << 20, np.float32))
+
+    async with serving(tmp_path, most=1 << 20) as client:
+        packed = await client.post(
+            PREDICT, content=file.getvalue(), headers={**LINES, "Content-Type": NPZ}
+        )
+        whole = await client.post(
+            PREDICT,
+            content=bytes((1 << 20) + 1),
+            headers={**LINES, "Content-Type": NPZ},
+        )
+
+    for refused in (packed, whole):
+        assert refused.status_code == 413
+        assert "--max-jobs-bytes" in refused.json()["error"]
+
+    assert list((tmp_path / "blobs").iterdir()) == []
+
+
 async def test_a_result_without_numbers_is_no_array(tmp_path: Path) -> None:
     def names(inputs: Mapping[str, Array]) -> dict[str, Array]:
         return {"y": np.full(inputs["x"].shape, b"name", dtype=object)}
@@ -147,6 +197,7 @@ async def test_too_many_failed_rows_fail_the_job(tmp_path: Path) -> None:
         pytest.param(b"1\n2\n{\n", NDJSON, "row 3 isn't JSON", id="no JSON"),
         pytest.param(b'"a"\n1\n', NDJSON, "input 'x'", id="the first row"),
         pytest.param(b"no array, but text", NPY, "isn't an .npy", id="no array"),
+        pytest.param(b"no arrays, but text", NPZ, "isn't an .npz", id="no archive"),
     ],
 )
 async def test_bad_bodies_are_refused_now_and_not_kept(
