@@ -22,6 +22,7 @@ from inference.errors import (
     VersionNotFound,
 )
 from inference.inputs.binding import bind, show_shape
+from inference.inputs.casting import cast_inputs
 from inference.inputs.composites import (
     Output,
     Ragged,
@@ -114,6 +115,7 @@ __all__ = [
     "available_cpus",
     "bind",
     "by_whole",
+    "cast_inputs",
     "check_request",
     "depends_on_text",
     "draws_afresh",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import structlog
 
+from inference.artifacts.artifact import signatures_of
 from inference.artifacts.builder import builder_for
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.lifecycle.cache import ModelCache
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
     from inference.config import EngineConfig
     from inference.lifecycle.model import Model
+    from inference.limits import Batching
     from inference.types import (
         CachePolicy,
         ModelSpec,
         ModelStatus,
         PredictRequest,
         PredictResult,
+        Signature,
     )
 
 SCAN_TIMEOUT_SECONDS = 30.0
@@ -114,6 +117,22 @@ class Engine:
         """
         entry = self._catalog.entry(spec.name)
         return entry.status(entry.pick(spec))
+
+    def batching(
+        self, spec: ModelSpec, signature: str | None = None
+    ) -> tuple[Signature, Batching] | None:
+        """Return a signature, by default the model's own, and how its rows are joined.
+
+        `None` where there is none yet. Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        prepared = self._catalog.find(spec).prepared
+
+        if prepared is None:
+            return None
+
+        signatures = signatures_of(prepared.compiled.manifest)
+        name = signature or prepared.compiled.manifest.default_signature
+        return (signatures[name], prepared.plans[name]) if name in signatures else None
 
     def ready(self) -> bool:
         """Return whether all versions found at start are available or failed.

@@ -29,9 +29,10 @@ from service.decoding.pool import DecoderPool
 from service.jobs.bounds import Bounds
 from service.jobs.calls import call
 from service.jobs.jobs import Jobs, JobsConfig
-from service.jobs.large import Chunks
+from service.jobs.large import Calls, Chunks
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
+from service.routes.array_calls import ArrayCalls
 from service.routes.job_events import JobEvents
 from service.settings.settings import default_data_dir, find_misspelt
 from service.settings.values import cache_place
@@ -98,8 +99,11 @@ def compose(settings: Settings, *blueprints: Blueprint) -> JobEvents:
     bridge = Bridge(app, lifespan)
     runner = JobRunner(
         jobs,
-        partial(call, bridge),
-        partial(busy_models, engine),
+        Calls(
+            json=partial(call, bridge),
+            busy=partial(busy_models, engine),
+            arrays=ArrayCalls(app, engine),
+        ),
         runner_config(settings),
     )
     return JobEvents(bridge, jobs)

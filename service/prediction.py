@@ -19,19 +19,20 @@ from inference import (
     PredictRequest,
     UnknownSignature,
     bind,
+    cast_inputs,
     check_request,
     put_together,
     select_outputs,
 )
 from service.caching.cache import Answer
 from service.codecs.json.numbers import Irregular
-from service.codecs.tfserving.request import decode, decode_regular
+from service.codecs.tfserving.request import ROWS, decode, decode_regular
 from service.codecs.tfserving.response import encode, encode_pieces, is_small
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inference import Engine, ModelSpec, ModelStatus, Output
+    from inference import Array, Engine, ModelSpec, ModelStatus, Output
     from service.caching.cache import CacheUse
     from service.codecs.tfserving.request import Form, PredictCall
     from service.decoding.pool import DecoderPool
@@ -85,6 +86,25 @@ async def predict(
         policy, request, f"v1:{call.form}", cached.directives, run
     )
     return cached.answer.body
+
+
+async def predict_arrays(
+    engine: Engine, model: ModelSpec, signature: str | None, inputs: Mapping[str, Array]
+) -> bytes:
+    """Answer rows of numbers as `predict` does a body of `instances`.
+
+    `inputs` are arrays by name, or one under `UNNAMED`. Raise `InferenceError`.
+    """
+    status = engine.status(model)
+    found = status.signatures.get(signature or status.default_signature or "")
+    request = PredictRequest(
+        model=model,
+        inputs=inputs if found is None else cast_inputs(found, inputs),
+        signature=signature,
+    )
+    result = await engine.predict(request)
+    answer = await _encode(put_together(result.signature, result.outputs), ROWS)
+    return answer if isinstance(answer, bytes) else b"".join(answer)
 
 
 async def check(

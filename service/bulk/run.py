@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inference import DeadlineExceeded, ExecutionFailed, InvalidRequest
+from service.jobs.chunk_size import ChunkSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from service.bulk.sources import Rows, Source
 
 MOST_FAILED = 100
-MOST_ROWS = 4096
-
-CALL_SECONDS = 0.005
-"""A call that takes as long is worth its overhead: chunks grow no further."""
-
 ROW_FAULTS = (InvalidRequest, ExecutionFailed, DeadlineExceeded)
 """Errors of a chunk that one of its rows may be the reason of."""
 
@@ -52,30 +48,6 @@ class Progress:
 
     rows: int = 0
     failed: dict[int, str] = field(default_factory=dict)
-
-
-class ChunkSize:
-    """The number of rows of a call: it grows while calls are short.
-
-    Where rows of several requests may be joined, any number may be; elsewhere it stays
-    at the model's batch size.
-    """
-
-    def __init__(self, signature: Signature, batching: Batching) -> None:
-        fixed = _fixed_rows(signature)
-        self._grows = signature.batchable and not batching.allowed_rows and not fixed
-        self.rows = fixed or max((batching.max_rows, *batching.allowed_rows))
-
-    def note(self, rows: int, seconds: float) -> None:
-        """Learn from a call."""
-        if self._grows and rows >= self.rows and seconds < CALL_SECONDS:
-            self.rows = min(2 * self.rows, max(MOST_ROWS, self.rows))
-
-
-def _fixed_rows(signature: Signature) -> int | None:
-    """Return the only number of rows that a signature takes, if there is one."""
-    shapes = [spec.shape for spec in signature.inputs.values() if spec.required]
-    return next((shape[0] for shape in shapes if shape and shape[0]), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

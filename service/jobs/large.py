@@ -1,13 +1,14 @@
 """Runs large work: reads its rows, calls the model in chunks, keeps what it answers.
 
-Memory holds a chunk and its answer, whatever the size of the work.
+Memory holds a few chunks and their answers, whatever the size of the work.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import orjson
@@ -17,6 +18,7 @@ from service.jobs.answers import TRY_LATER, error_of, pause_of
 from service.jobs.job import JobRequest, JobResult
 from service.jobs.rows import (
     NDJSON,
+    ArrayReader,
     BadRows,
     chunk_length,
     error_line,
@@ -27,8 +29,12 @@ from service.jobs.rows import (
 from service.jobs.store import JobError, JobsFull, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
+    from anyio.abc import TaskGroup
+    from numpy.typing import NDArray
+
+    from service.jobs.chunk_size import ChunkSize
     from service.jobs.job import Claim
     from service.jobs.rows import RowReader
     from service.jobs.store import PieceStore
@@ -57,10 +63,42 @@ FAILED_ROWS = "tandem-failed-rows"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunks:
-    """Sizes of large work's pieces: `rows` a chunk, at most `row_bytes` a row."""
+    """Sizes of large work's pieces: `rows` a chunk, at most `row_bytes` a row.
+
+    `at_once` chunks are with the model.
+    """
 
     rows: int = 64
     row_bytes: int = 64 * 1024 * 1024
+    at_once: int = 2
+
+
+class ArrayCalls(Protocol):
+    """Requests of rows in arrays by input name, for the signature that is named."""
+
+    async def call(
+        self,
+        request: JobRequest,
+        signature: str | None,
+        columns: Mapping[str, NDArray[Any]],
+    ) -> JobResult: ...
+
+    def chunk_size(
+        self, request: JobRequest, signature: str | None
+    ) -> ChunkSize | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """How large work reaches models.
+
+    `json` makes a request, of which `arrays` are the same for rows of numbers. `busy`
+    names the models whose synchronous requests wait.
+    """
+
+    json: Call
+    busy: Callable[[], Sequence[str]]
+    arrays: ArrayCalls | None = None
 
 
 class CallEnded(Exception):
@@ -81,29 +119,44 @@ class LargeRun:
     def __init__(
         self,
         store: PieceStore,
-        call: Call,
-        busy: Callable[[], Sequence[str]],
+        calls: Calls,
         claim: Claim,
         request: JobRequest,
         chunks: Chunks,
     ) -> None:
         self._store = store
-        self._call = call
-        self._busy = busy
+        self._calls = calls
         self._claim = claim
         self._request = request
         self._chunks = chunks
         self._reader: RowReader = row_reader(
             request.headers["content-type"], chunks.row_bytes
         )
+        # Lines of JSON are sent as they are.
+        self._arrays = calls.arrays if isinstance(self._reader, ArrayReader) else None
+        self._size: ChunkSize | None = None
+
+        if self._arrays is not None:
+            self._size = self._arrays.chunk_size(request, claim.job.signature)
+
         self._done = 0
         self._failed = 0
         self._advanced = 0.0
+        self._kept_bytes = 0
+        self._lines: list[bytes] = []
+        self._lines_bytes = 0
 
     async def run(self) -> JobResult | None:
         """Return the result, its body kept; `None` if the claim is lost."""
+        async with anyio.create_task_group() as tasks:
+            result = await self._result(tasks)
+            tasks.cancel_scope.cancel()
+
+        return result
+
+    async def _result(self, tasks: TaskGroup) -> JobResult | None:
         try:
-            return await self._run()
+            return await self._run(tasks)
         except CallEnded as ended:
             return ended.result
         except JobsFull as exc:
@@ -118,22 +171,65 @@ class LargeRun:
             log.info("large work left", id=self._claim.job.id, reason=str(exc))
             return None
 
-    async def _run(self) -> JobResult | None:
-        kept = 0
+    async def _run(self, tasks: TaskGroup) -> JobResult | None:
+        begun, waiting = 0, deque[_Chunk]()
 
         async with aclosing(self._read()) as chunks:
             async for rows in chunks:
-                await self._give_way()
-                lines = await self._answer(rows, self._done + 1)
-                await self._store.keep_result(self._claim, kept, lines)
-                kept += len(lines)
-                self._done += len(rows)
+                await self._give_way(waiting)
+                waiting.append(_Chunk(rows=rows, number=begun + 1))
+                begun += len(rows)
+                tasks.start_soon(self._fill, waiting[-1])
 
-                if not await self._advance():
-                    return None
+                if len(waiting) >= self._chunks.at_once:
+                    if not await self._end(waiting.popleft()):
+                        return None
 
+        while waiting:
+            if not await self._end(waiting.popleft()):
+                return None
+
+        await self._keep()
         headers = {"content-type": NDJSON, FAILED_ROWS: str(self._failed)}
-        return JobResult(status=200, headers=headers, body=b"", kept_bytes=kept)
+        return JobResult(
+            status=200, headers=headers, body=b"", kept_bytes=self._kept_bytes
+        )
+
+    async def _fill(self, chunk: _Chunk) -> None:
+        """Answer a chunk; its error waits until its turn has come."""
+        started = anyio.current_time()
+
+        try:
+            chunk.lines = await self._answer(chunk.rows, chunk.number)
+        except Exception as exc:
+            chunk.error = exc
+        else:
+            if self._size is not None:
+                self._size.note(len(chunk.rows), anyio.current_time() - started)
+        finally:
+            chunk.ended.set()
+
+    async def _end(self, chunk: _Chunk) -> bool:
+        """Take a chunk's lines, in order; return whether the claim holds."""
+        await chunk.ended.wait()
+
+        if chunk.error is not None:
+            raise chunk.error
+
+        self._lines.append(chunk.lines)
+        self._lines_bytes += len(chunk.lines)
+        self._done += len(chunk.rows)
+
+        if self._lines_bytes >= PIECE_BYTES:
+            await self._keep()
+
+        return await self._advance()
+
+    async def _keep(self) -> None:
+        piece = b"".join(self._lines)
+        self._lines, self._lines_bytes = [], 0
+        await self._store.keep_result(self._claim, self._kept_bytes, piece)
+        self._kept_bytes += len(piece)
 
     async def _read(self) -> AsyncGenerator[list[bytes]]:
         """Yield the rows in chunks."""
@@ -158,14 +254,22 @@ class LargeRun:
             del rows[:count]
 
     def _chunk_length(self, rows: Sequence[bytes]) -> int:
-        return chunk_length(rows, self._chunks.rows, CHUNK_BYTES)
+        most = self._chunks.rows if self._size is None else self._size.rows
+        return chunk_length(rows, most, CHUNK_BYTES)
 
-    async def _give_way(self) -> None:
+    async def _give_way(self, waiting: Sequence[_Chunk]) -> None:
+        """Let synchronous requests for the model go first, for a while."""
         for _ in range(GIVE_WAY_TIMES):
-            if self._claim.job.model not in self._busy():
+            if self._claim.job.model not in self._calls.busy():
                 return
 
-            await anyio.sleep(GIVE_WAY_SECONDS)
+            begun = [chunk for chunk in waiting if not chunk.ended.is_set()]
+
+            if begun:
+                # The call that waits may be the run's own.
+                await begun[0].ended.wait()
+            else:
+                await anyio.sleep(GIVE_WAY_SECONDS)
 
     async def _answer(self, rows: Sequence[bytes], number: int) -> bytes:
         """Return the lines for rows, of which the first is row `number`."""
@@ -198,14 +302,8 @@ class LargeRun:
         return error_line(text)
 
     async def _called(self, rows: Sequence[bytes]) -> JobResult:
-        request = JobRequest(
-            path=self._request.path,
-            headers={"content-type": "application/json"},
-            body=predict_body(self._reader, rows, self._claim.job.signature),
-        )
-
         for _ in range(MOST_TRIES):
-            result = await self._call(request, self._claim.job.id)
+            result = await self._call(rows)
 
             if result.status not in TRY_LATER:
                 return result
@@ -213,6 +311,20 @@ class LargeRun:
             await anyio.sleep(pause_of(result))
 
         raise CallEnded(result)
+
+    async def _call(self, rows: Sequence[bytes]) -> JobResult:
+        signature = self._claim.job.signature
+
+        if self._arrays is not None and isinstance(self._reader, ArrayReader):
+            columns = self._reader.columns(rows)
+            return await self._arrays.call(self._request, signature, columns)
+
+        request = JobRequest(
+            path=self._request.path,
+            headers={"content-type": "application/json"},
+            body=predict_body(self._reader, rows, signature),
+        )
+        return await self._calls.json(request, self._claim.job.id)
 
     async def _advance(self) -> bool:
         """Tell how far the run is, not too often; return whether the claim holds."""
@@ -223,6 +335,17 @@ class LargeRun:
 
         self._advanced = now
         return await self._store.advance(self._claim, self._done)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Chunk:
+    """Rows that are answered, the first of them row `number`, and how that ended."""
+
+    rows: Sequence[bytes]
+    number: int
+    lines: bytes = b""
+    error: Exception | None = None
+    ended: anyio.Event = field(default_factory=anyio.Event)
 
 
 def _failure(status: int, text: str) -> JobResult:

@@ -15,8 +15,12 @@ import numpy as np
 import orjson
 from numpy.lib import format as npy
 
+from inference import UNNAMED
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 NDJSON, NPY = "application/x-ndjson", "application/x-npy"
 NPZ = "application/x-npz"
@@ -150,20 +154,28 @@ class ArrayReader:
         """Rows of numbers need no check: their length is one."""
 
     def instances(self, rows: Sequence[bytes]) -> bytes:
+        columns = self.columns(rows)
+
+        if UNNAMED in columns:
+            named: Any = columns[UNNAMED]
+        else:
+            named = [
+                {name: column[row] for name, column in columns.items()}
+                for row in range(len(rows))
+            ]
+
+        return orjson.dumps(named, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def columns(self, rows: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+        """Return rows as arrays by input name, or one under `UNNAMED`."""
         assert self._head is not None, "rows come after the head"
         dtype = self._head.dtype
         array = np.frombuffer(b"".join(rows), dtype)
 
         if dtype.names is not None:
-            columns = {name: _native(array[name]) for name in dtype.names}
-            records = [
-                {name: column[row] for name, column in columns.items()}
-                for row in range(len(rows))
-            ]
-            return orjson.dumps(records, option=orjson.OPT_SERIALIZE_NUMPY)
+            return {name: _native(array[name]) for name in dtype.names}
 
-        shaped = _native(array).reshape(len(rows), *self._head.shape[1:])
-        return orjson.dumps(shaped, option=orjson.OPT_SERIALIZE_NUMPY)
+        return {UNNAMED: _native(array).reshape(len(rows), *self._head.shape[1:])}
 
     def _read_head(self) -> ArrayHead | None:
         head = read_head(bytes(self._rest))

@@ -12,16 +12,14 @@ import anyio
 import structlog
 
 from service.jobs.answers import TRY_LATER, error_of, pause_of
-from service.jobs.large import Chunks, LargeRun
+from service.jobs.large import Calls, Chunks, LargeRun
 from service.jobs.store import JobError, PieceStore, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from service.jobs.job import Claim, JobRequest, JobResult
     from service.jobs.jobs import Jobs
-
-    Call = Callable[[JobRequest, str], Awaitable[JobResult]]
 
 log = structlog.get_logger("tandem.jobs")
 
@@ -47,20 +45,18 @@ class RunnerConfig:
 class JobRunner:
     """The workers of one process; `run` them in a task group.
 
-    `call` makes a job's request. `busy` names the models whose synchronous requests
-    wait: jobs give way to those.
+    `calls` make a job's request. Jobs give way to the synchronous requests of busy
+    models.
     """
 
     def __init__(
         self,
         jobs: Jobs,
-        call: Call,
-        busy: Callable[[], Sequence[str]],
+        calls: Calls,
         config: RunnerConfig | None = None,
     ) -> None:
         self._jobs = jobs
-        self._call = call
-        self._busy = busy
+        self._calls = calls
         self._config = config or RunnerConfig()
         self._away = False
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
@@ -105,7 +101,7 @@ class JobRunner:
             claim = await store.claim(
                 self._worker,
                 lease_seconds=self._config.lease_seconds,
-                skip=self._busy(),
+                skip=self._calls.busy(),
             )
 
         if claim is None:
@@ -169,11 +165,11 @@ class JobRunner:
 
     async def _answer(self, claim: Claim, request: JobRequest) -> JobResult | None:
         if request.kept_bytes is None:
-            return await self._call(request, claim.job.id)
+            return await self._calls.json(request, claim.job.id)
 
         store, chunks = await self._jobs.store(), self._config.chunks
         assert isinstance(store, PieceStore), "it kept the body"
-        run = LargeRun(store, self._call, self._busy, claim, request, chunks)
+        run = LargeRun(store, self._calls, claim, request, chunks)
         return await run.run()
 
     async def _renew(self, claim: Claim, scope: anyio.CancelScope) -> None:

@@ -10,6 +10,7 @@ import anyio
 import numpy as np
 
 from inference import (
+    Batching,
     CachePolicy,
     Engine,
     EngineStatus,
@@ -195,6 +196,14 @@ class FakeEngine(Engine):
 
     def status(self, spec: ModelSpec) -> ModelStatus:
         return self._find(spec).status
+
+    def batching(
+        self, spec: ModelSpec, signature: str | None = None
+    ) -> tuple[Signature, Batching] | None:
+        status = self.status(spec)
+        name = signature or status.default_signature or ""
+        found = status.signatures.get(name)
+        return None if found is None else (found, Batching())
 
     def ready(self) -> bool:
         settled = (ModelState.AVAILABLE, ModelState.END)

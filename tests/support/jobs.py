@@ -12,8 +12,10 @@ from service.app import create_app
 from service.bridge.bridge import Bridge
 from service.jobs.calls import call
 from service.jobs.jobs import Jobs
+from service.jobs.large import Calls
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
+from service.routes.array_calls import ArrayCalls
 from service.routes.job_events import COMMENT_SECONDS, JobEvents
 from service.settings.settings import load_settings
 from tests.support.fakes import FakeEngine, FakeModel
@@ -42,7 +44,13 @@ def make_job_app(
             yield
             tasks.cancel_scope.cancel()
 
-    bridge = Bridge(create_app(engine, load_settings(models="/"), None, jobs), lifespan)
+    app = create_app(engine, load_settings(models="/"), None, jobs)
+    bridge = Bridge(app, lifespan)
     config = RunnerConfig(concurrency=1, poll_seconds=0.01)
-    runner = JobRunner(jobs, partial(call, bridge), lambda: [], config)
+    calls = Calls(
+        json=partial(call, bridge),
+        busy=list,
+        arrays=ArrayCalls(app, engine),
+    )
+    runner = JobRunner(jobs, calls, config)
     return JobEvents(bridge, jobs, comment_seconds=comment_seconds)

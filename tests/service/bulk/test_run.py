@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference import Batching, InputMismatch, LoadFailed
-from service.bulk.run import (
-    CALL_SECONDS,
-    MOST_FAILED,
-    MOST_ROWS,
-    BulkRun,
-    ChunkSize,
-    Progress,
-    TooManyFailed,
-)
+from inference import InputMismatch, LoadFailed
+from service.bulk.run import MOST_FAILED, BulkRun, Progress, TooManyFailed
 from service.bulk.sinks import LineSink
 from service.bulk.sources import ArrayFile
 from tests.service.bulk.models import REFUSED, Doubling, signature
@@ -101,36 +93,6 @@ def test_a_signature_of_one_row_gets_one_row_a_call(tmp_path: Path) -> None:
     run(saved(tmp_path, [0.0, 1.0, 2.0]), model, shape=(1,))
 
     assert model.calls == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("batchable", "allowed", "seconds", "rows", "then"),
-    [
-        pytest.param(True, (), 0.0, 8, 16, id="short calls grow"),
-        pytest.param(True, (), CALL_SECONDS, 8, 8, id="long calls stay"),
-        pytest.param(True, (), 0.0, 7, 8, id="a last chunk tells nothing"),
-        pytest.param(True, (2, 16), 0.0, 16, 16, id="sizes that are allowed"),
-        pytest.param(False, (), 0.0, 8, 8, id="rows that can't be joined"),
-    ],
-)
-def test_chunks_grow_while_calls_are_short(
-    batchable: bool, allowed: tuple[int, ...], seconds: float, rows: int, then: int
-) -> None:
-    batching = Batching(max_rows=8, allowed_rows=allowed)
-    size = ChunkSize(signature(batchable=batchable), batching)
-
-    size.note(rows, seconds)
-
-    assert size.rows == then
-
-
-def test_chunks_grow_to_a_bound() -> None:
-    size = ChunkSize(signature(), Batching(max_rows=8))
-
-    for _ in range(100):
-        size.note(size.rows, 0.0)
-
-    assert size.rows == MOST_ROWS
 
 
 def test_a_mistake_in_a_row_is_that_rows(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from service.jobs.job import JobResult, JobStatus
 from service.jobs.jobs import Jobs
+from service.jobs.large import Calls
 from service.jobs.redis import RedisStore
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
@@ -50,7 +51,7 @@ async def test_a_job_ends_once_though_the_store_was_away_meanwhile(
             anyio.create_task_group() as tasks,
         ):
             config = RunnerConfig(concurrency=1, poll_seconds=0.01)
-            runner = JobRunner(jobs, call, lambda: [], config)
+            runner = JobRunner(jobs, Calls(json=call, busy=list), config)
             job = await jobs.submit(sent)
             tasks.start_soon(runner.run)
             await called.wait()
@@ -88,7 +89,7 @@ async def test_large_work_goes_on_though_the_store_was_away_meanwhile(
             await store.keep_body(made.id, 0, b"1\n")
             job = await jobs.submit(replace(made, request=request))
             config = RunnerConfig(concurrency=1, poll_seconds=0.01)
-            tasks.start_soon(JobRunner(jobs, call, lambda: [], config).run)
+            tasks.start_soon(JobRunner(jobs, Calls(json=call, busy=list), config).run)
             await called.wait()
             await anyio.to_thread.run_sync(redis.start)
 
@@ -145,7 +146,7 @@ async def test_a_runner_that_is_stopped_gives_its_job_back(
 
         async with anyio.create_task_group() as tasks:
             config = RunnerConfig(concurrency=1)
-            tasks.start_soon(JobRunner(jobs, call, lambda: [], config).run)
+            tasks.start_soon(JobRunner(jobs, Calls(json=call, busy=list), config).run)
             await store.reached.wait()
             tasks.cancel_scope.cancel()
             store.going_on.set()

@@ -16,8 +16,10 @@ from service.bridge.bridge import Bridge
 from service.jobs.bounds import Bounds
 from service.jobs.calls import call
 from service.jobs.jobs import Jobs, JobsConfig
+from service.jobs.large import Calls
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
+from service.routes.array_calls import ArrayCalls
 from service.settings.settings import load_settings
 from tests.support.fakes import FakeEngine, FakeModel
 
@@ -54,8 +56,14 @@ async def serving(
         ) as jobs,
         anyio.create_task_group() as tasks,
     ):
-        bridge = Bridge(create_app(engine, settings, None, jobs))
-        runner = JobRunner(jobs, partial(call, bridge), lambda: [], config)
+        app = create_app(engine, settings, None, jobs)
+        bridge = Bridge(app)
+        calls = Calls(
+            json=partial(call, bridge),
+            busy=list,
+            arrays=ArrayCalls(app, engine),
+        )
+        runner = JobRunner(jobs, calls, config)
 
         if runs:
             tasks.start_soon(runner.run)

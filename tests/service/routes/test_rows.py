@@ -179,6 +179,21 @@ async def test_a_failed_row_leaves_the_others(tmp_path: Path) -> None:
     assert "input 'x'" in found[3]["error"]
 
 
+async def test_a_failed_row_of_an_array_leaves_the_others(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    # Of another dtype than the model's.
+    np.save(file, np.array([1, 13, 2, *range(20, 500)], np.int64))
+
+    async with serving(tmp_path, FakeModel(function=unless_thirteen)) as client:
+        job, result = await finished(client, file.getvalue(), **{"Content-Type": NPY})
+
+    found = values(result)
+    assert job["status"] == "succeeded"
+    assert result.headers[FAILED_ROWS] == "1"
+    assert set(found.pop(1)) == {"error"}
+    assert found == [2.0 * row for row in (1, 2, *range(20, 500))]
+
+
 async def test_too_many_failed_rows_fail_the_job(tmp_path: Path) -> None:
     body = lines([1, *["a"] * (MOST_FAILED + 1)])
 
