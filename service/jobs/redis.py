@@ -19,10 +19,10 @@ from service.jobs.hashes import fields_of, flat, job_of, kept_bytes, table_of
 from service.jobs.job import Claim, JobRequest, JobResult, JobStatus
 from service.jobs.script import Script
 from service.jobs.store import (
+    BodyTooLarge,
     JobConflict,
     JobExpired,
     JobNotFound,
-    JobsFull,
     StoreUnavailable,
 )
 
@@ -43,7 +43,7 @@ GONE_SECONDS = 3600.0
 PREFIX = "tandem"
 
 MOST_BYTES = 512 * 1024**2
-"""The longest text that Redis holds."""
+"""The longest text that Redis holds, and so the longest body or answer of one call."""
 
 
 class RedisStore:
@@ -77,6 +77,14 @@ class RedisStore:
 
     async def submit(self, submission: Submission) -> Job:
         bounds, body = self._bounds, submission.request.body
+
+        if len(body) > MOST_BYTES:
+            raise BodyTooLarge(
+                f"The body has {len(body)} bytes, and Redis holds at most {MOST_BYTES} "
+                "of one call. Send it as lines, 'Content-Type: application/x-ndjson', "
+                "which may have any length, or fewer rows at a time."
+            )
+
         args: list[Value] = [body, bounds.jobs, bounds.nbytes, *fields_of(submission)]
         kind, *rest = await self._script.call(
             "submit", self._now(), *args, answer_seconds=self._answer_seconds
@@ -178,6 +186,11 @@ class RedisStore:
     async def complete(
         self, claim: Claim, result: JobResult, *, error: str | None = None
     ) -> bool:
+        if len(result.body) > MOST_BYTES:
+            # Kept trying, the job would run again and again.
+            error = _too_long(len(result.body))
+            result = _failure(error)
+
         status = JobStatus.SUCCEEDED if error is None else JobStatus.FAILED
         fields: dict[str, str | float | None] = {
             "result_status": result.status,
@@ -228,15 +241,7 @@ class RedisStore:
         return bool(held)
 
     async def _keep(self, kind: str, name: str, start: int, piece: bytes) -> None:
-        nbytes = start + len(piece)
-
-        if nbytes > MOST_BYTES:
-            raise JobsFull(
-                f"Redis holds no body or result over {MOST_BYTES} bytes. Send fewer "
-                "rows at a time."
-            )
-
-        bounds = self._bounds
+        nbytes, bounds = start + len(piece), self._bounds
         said, *rest = await self._call("keep", kind, name, start, piece, bounds.nbytes)
 
         if said == b"full":
@@ -273,3 +278,18 @@ class RedisStore:
 
     def _now(self) -> float | None:
         return None if self._clock is None else self._clock()
+
+
+def _too_long(nbytes: int) -> str:
+    return (
+        f"The answer has {nbytes} bytes, and Redis holds at most {MOST_BYTES} of one"
+        " call. Send the rows as lines, 'Content-Type: application/x-ndjson', which may"
+        " have answers of any length, or fewer rows at a time."
+    )
+
+
+def _failure(text: str) -> JobResult:
+    body = json.dumps({"error": text}).encode()
+    return JobResult(
+        status=507, headers={"content-type": "application/json"}, body=body
+    )

@@ -8,7 +8,9 @@
 --   job:ID         hash    the job
 --   body:ID        string  its request's body, until it ends
 --   result:ID      string  its result's body
---   run:ID:N       string  the result of its attempt N, so far; of large work only
+--   body:ID:B      string  block B of the body of large work, from 0 on
+--   result:ID:B    string  block B of its result's
+--   run:ID:N:B     string  block B of the result of its attempt N, so far
 --   key:KEY        string  the id of the job with this Idempotency-Key
 --   queue          stream  the jobs that haven't ended; entry NUMBER-0 has the id
 --   returned       zset    number by id: handed to a server, and queued all the same
@@ -24,6 +26,8 @@ local GROUP = 'servers'
 -- Redis' own expiry only backs up the purge, should no server be left for that.
 local SPARE_SECONDS = 24 * 3600
 local ORPHAN_MS = 3600 * 1000
+-- A string of Redis ends at 512 MiB; large work doesn't.
+local BLOCK_BYTES = 8 * 1024 * 1024
 local PURGED_AT_A_TIME = 500
 
 local call, verbs = redis.call, {}
@@ -86,8 +90,44 @@ local function held(id, attempt)
   return job and job.status == 'running' and job.attempts == attempt and job
 end
 
+local function block(kind, name, number)
+  return key(kind, name) .. ':' .. number
+end
+
+-- Calls `change` with each block from `number` on, until it returns 0.
+local function each_block(kind, name, number, change)
+  while change(block(kind, name, number), number) ~= 0 do
+    number = number + 1
+  end
+end
+
+-- Deletes a body or result, whole or in blocks.
+local function erase(kind, name)
+  call('DEL', key(kind, name))
+  each_block(kind, name, 0, function(place)
+    return call('DEL', place)
+  end)
+end
+
+local function expire(kind, name, ms)
+  call('PEXPIRE', key(kind, name), ms)
+  each_block(kind, name, 0, function(place)
+    return call('PEXPIRE', place, ms)
+  end)
+end
+
+local function length(kind, name)
+  local total = 0
+  each_block(kind, name, 0, function(place)
+    local nbytes = call('STRLEN', place)
+    total = total + nbytes
+    return nbytes
+  end)
+  return total
+end
+
 local function keep(kind, id, lasting)
-  call('PEXPIRE', key(kind, id), math.ceil((lasting + SPARE_SECONDS) * 1000))
+  expire(kind, id, math.ceil((lasting + SPARE_SECONDS) * 1000))
 end
 
 local function move(job, status, ...)
@@ -105,7 +145,8 @@ local function leave_queue(job)
     call('ZREM', key(kind), job.id)
   end
 
-  call('DEL', key('body', job.id), key('run', job.id .. ':' .. job.attempts))
+  erase('body', job.id)
+  erase('run', job.id .. ':' .. job.attempts)
 end
 
 local function finish(job, status, bytes, ...)
@@ -128,7 +169,8 @@ local function forget(job)
     call('ZREM', key(kind), job.id)
   end
 
-  call('DEL', key('job', job.id), key('result', job.id))
+  call('DEL', key('job', job.id))
+  erase('result', job.id)
 
   if job.key then
     call('DEL', key('key', job.key))
@@ -179,7 +221,7 @@ function verbs.submit(body, most_jobs, most_bytes, ...)
     return {'full', jobs, stored()}
   end
 
-  if new.kept_bytes and call('STRLEN', key('body', new.id)) < size then
+  if new.kept_bytes and length('body', new.id) < size then
     return {'lost'}
   end
 
@@ -235,24 +277,36 @@ end
 
 -- Keeps a piece from byte `start` on, of a body or of a run's result.
 function verbs.keep(kind, name, start, piece, most_bytes)
-  local place, at = key(kind, name), tonumber(start)
+  local at, from = tonumber(start), 1
 
   if stored() + at + #piece > tonumber(most_bytes) then
     return {'full', stored()}
   end
 
-  if call('STRLEN', place) ~= at then
-    call('SET', place, at > 0 and call('GETRANGE', place, 0, at - 1) or '')
+  while from <= #piece do
+    local offset = at % BLOCK_BYTES
+    local place = block(kind, name, (at - offset) / BLOCK_BYTES)
+    local part = string.sub(piece, from, from + BLOCK_BYTES - offset - 1)
+
+    if call('STRLEN', place) ~= offset then
+      call('SET', place, offset > 0 and call('GETRANGE', place, 0, offset - 1) or '')
+    end
+
+    call('APPEND', place, part)
+    at, from = at + #part, from + #part
   end
 
-  call('APPEND', place, piece)
-  call('PEXPIRE', place, ORPHAN_MS)
+  -- An earlier try may have got further.
+  each_block(kind, name, math.ceil(at / BLOCK_BYTES), function(place)
+    return call('DEL', place)
+  end)
+  expire(kind, name, ORPHAN_MS)
   return {'kept'}
 end
 
 function verbs.drop(id)
   if call('EXISTS', key('job', id)) == 0 then
-    call('DEL', key('body', id))
+    erase('body', id)
   end
 
   return 0
@@ -267,14 +321,21 @@ function verbs.piece(id, kind, start, nbytes)
 
   local kept, at = kept_bytes(job, kind), tonumber(start)
 
-  if not kept or call('EXISTS', key(kind, id)) == 0 then
+  if not kept or call('EXISTS', block(kind, id, 0)) == 0 then
     return {'nothing'}
   end
 
-  -- Not to the end: an earlier try may have got further.
-  local count = math.min(tonumber(nbytes), kept - at)
-  local piece = count > 0 and call('GETRANGE', key(kind, id), at, at + count - 1)
-  return {'piece', piece or ''}
+  local stop, parts = math.min(at + tonumber(nbytes), tonumber(kept)), {}
+
+  while at < stop do
+    local offset = at % BLOCK_BYTES
+    local count = math.min(stop - at, BLOCK_BYTES - offset)
+    local place = block(kind, id, (at - offset) / BLOCK_BYTES)
+    parts[#parts + 1] = call('GETRANGE', place, offset, offset + count - 1)
+    at = at + count
+  end
+
+  return {'piece', table.concat(parts)}
 end
 
 function verbs.page(index, model, limit, before)
@@ -395,16 +456,22 @@ function verbs.advance(id, attempt, done)
 end
 
 function verbs.complete(id, attempt, status, body, ...)
-  local job, run = held(id, attempt), key('run', id .. ':' .. attempt)
+  local job, run = held(id, attempt), id .. ':' .. attempt
   local kept = tonumber(table_of({...}).result_kept_bytes)
 
-  if not job or (kept and call('STRLEN', run) < kept) then
-    call('DEL', run)
+  if not job or (kept and length('run', run) < kept) then
+    erase('run', run)
     return 0
   end
 
   if kept then
-    call('RENAME', run, key('result', id))
+    each_block('run', run, 0, function(place, number)
+      if call('EXISTS', place) == 0 then
+        return 0
+      end
+
+      return call('RENAME', place, block('result', id, number))
+    end)
   end
 
   -- It frees memory first: a full Redis refuses a script that begins by taking some.

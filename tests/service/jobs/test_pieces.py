@@ -106,6 +106,42 @@ async def test_a_piece_replaces_what_was_kept_from_there_on(store: PieceStore) -
     assert await store.body_piece(large.id, 0, 100) == b"one22"
 
 
+MIB = 1 << 20
+
+
+async def test_bodies_and_results_are_longer_than_a_block_of_the_store(
+    store: PieceStore,
+) -> None:
+    """In Redis a block has 8 MiB: pieces end in the middle of one, and cross one."""
+    body = b"".join(bytes([number]) * (3 * MIB + number) for number in range(4))
+    large = kept(len(body))
+
+    for start in range(0, len(body), 3 * MIB):
+        await store.keep_body(large.id, start, body[start : start + 3 * MIB])
+
+    # What was kept further on in an earlier try doesn't count.
+    await store.keep_body(large.id, 0, body[: 3 * MIB])
+
+    for start in range(3 * MIB, len(body), 3 * MIB):
+        await store.keep_body(large.id, start, body[start : start + 3 * MIB])
+
+    await store.submit(large)
+    running = await claimed(store)
+    read = b""
+
+    while piece := await store.body_piece(large.id, len(read), 7 * MIB):
+        await store.keep_result(running, len(read), piece)
+        read += piece
+
+    done = replace(DONE, body=b"", kept_bytes=len(read))
+    assert await store.complete(running, done)
+    result = [await store.result_piece(large.id, at, 9 * MIB) for at in (0, 9 * MIB)]
+
+    assert read == body
+    assert b"".join(result) == body
+    await store.delete(large.id)
+
+
 async def test_a_dropped_body_is_gone(store: PieceStore) -> None:
     large = kept(3)
     await store.keep_body(large.id, 0, b"one")

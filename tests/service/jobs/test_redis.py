@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 from service.jobs import redis as module
 from service.jobs.job import JobStatus
 from service.jobs.redis import RedisStore
-from service.jobs.store import StoreUnavailable
+from service.jobs.store import BodyTooLarge, StoreUnavailable
 from tests.service.jobs.test_store import DONE, LEASE, claimed, submission
 from tests.support.redis_servers import running_redis
 
@@ -63,6 +64,66 @@ async def test_redis_may_go_and_come_back(own: RedisServer) -> None:
         assert await store.result(sent.id) == DONE
         await store.submit(late)
         assert (await claimed(store)).job.id == late.id
+
+
+async def test_large_work_leaves_nothing_behind(
+    redis: RedisServer, client: Redis, prefix: str
+) -> None:
+    body = bytes(20 << 20)
+    made = submission(b"")
+    large = replace(made, request=replace(made.request, kept_bytes=len(body)))
+
+    async with RedisStore(redis.url, prefix=prefix) as store:
+        await store.keep_body(large.id, 0, body)
+        # An earlier try got further, which doesn't count.
+        await store.keep_body(large.id, 0, body[: 1 << 20])
+
+        with pytest.raises(StoreUnavailable, match="no longer kept"):
+            await store.submit(large)
+
+        await store.keep_body(large.id, 0, body)
+        await store.submit(large)
+        running = await claimed(store)
+        await store.keep_result(running, 0, body)
+        kept = [name async for name in client.scan_iter(f"{prefix}:*:{large.id}:*")]
+        lives = [await client.pttl(name) for name in kept]
+        done = replace(DONE, body=b"", kept_bytes=len(body))
+        await store.complete(running, done)
+        after = [name async for name in client.scan_iter(f"{prefix}:*:{large.id}:*")]
+        await store.delete(large.id)
+        left = [name async for name in client.scan_iter(f"{prefix}:*:{large.id}*")]
+
+    # Three blocks each of the body and of the run's result, then of the result alone.
+    assert (len(kept), len(after), left) == (6, 3, [])
+    assert all(ms > 0 for ms in lives)
+
+
+async def test_a_body_longer_than_a_text_of_redis_is_refused(
+    redis: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 10)
+
+    async with RedisStore(redis.url, prefix=prefix) as store:
+        await store.submit(submission(b"0123456789"))
+
+        with pytest.raises(BodyTooLarge, match="x-ndjson"):
+            await store.submit(submission(b"0123456789a"))
+
+
+async def test_an_answer_longer_than_a_text_of_redis_fails_its_job(
+    redis: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 10)
+    sent = submission(b"1")
+
+    async with RedisStore(redis.url, prefix=prefix) as store:
+        await store.submit(sent)
+        await store.complete(await claimed(store), replace(DONE, body=b"0" * 11))
+        job, result = await store.get(sent.id), await store.result(sent.id)
+
+    assert job.status is JobStatus.FAILED
+    assert "x-ndjson" in (job.error or "")
+    assert result is not None and result.status == 507
 
 
 async def test_a_store_opens_while_redis_is_away(own: RedisServer) -> None:
