@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ SLOW = tuple(
         *("benchmarks", "crafted", "demo", "e2e", "test_asgi.py"),
         *("inference/artifacts", "inference/compiler", "inference/formats"),
         *("inference/inputs", "inference/runtime"),
-        *("inference/test_dtypes.py", "inference/test_engine.py"),
+        *("inference/test_backend.py", "inference/test_dtypes.py"),
+        "inference/test_engine.py",
         *("inference/lifecycle/test_instance.py", "inference/lifecycle/test_model.py"),
         *("inference/repository/test_keras_folders.py", "inference/system"),
         *("service/bridge/test_loop_holds.py", "service/codecs/json/test_reader.py"),
@@ -45,6 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
         if _is_slow(item.path) or fixtures & SLOW_FIXTURES:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    # A compiler collects garbage several times a model, and would look through all that
+    # was imported and collected so far each time.
+    gc.collect()
+    gc.freeze()
 
 
 def _is_slow(path: Path) -> bool:

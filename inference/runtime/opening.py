@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -70,7 +69,6 @@ def open_artifact(
     Raises `ForeignArtifact`, `DamagedArtifact`, and `InvalidModel` where the recorded
     requests fail.
     """
-    _start_runtime()
     manifest = prepared.compiled.manifest
     reason = "it has no form for other machines"
 
@@ -102,18 +100,6 @@ def _log(prepared: Prepared, event: str, **more: str) -> None:
         here=str(this_machine()),
         **more,
     )
-
-
-@cache
-def _start_runtime() -> None:
-    """Import TensorFlow, and exempt its objects from garbage collection."""
-    # The import takes seconds, and a process that only compiles never needs it.
-    import inference.runtime.servable  # noqa: F401
-
-    # A full collection of its objects would stop the server for 180 ms. Models come
-    # later: their cycles must be collected, which takes less than a millisecond each.
-    gc.collect()
-    gc.freeze()
 
 
 def _is_foreign(manifest: Manifest) -> bool:

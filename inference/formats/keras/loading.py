@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from inference.backend import quiet_stderr
+from inference.backend import quiet_stderr, uncollected_import
 from inference.errors import InvalidModel
 from inference.formats.keras.copy import needs_copy, write_archive, write_shards
 from inference.formats.keras.failures import load_error
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
     from inference.formats.keras.config import KerasFile
 
 
+@cache
 def import_keras(generation: int) -> Any:
     """Import the Keras that reads files of that generation."""
     # Keras reads it when it is first imported.
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
-    with quiet_stderr():
+    with quiet_stderr(), uncollected_import():
         if generation >= 3:
             import keras
 
