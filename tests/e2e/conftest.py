@@ -45,8 +45,9 @@ def living(
 ) -> Iterator[Site]:
     """Run one server for many tests; each uses names of its own."""
     root = tmp_path_factory.mktemp("living")
+    flags = ("--admin-token-file", str(root / "token"), "--response-cache", "1MiB")
 
-    with site(root, stock, cache, "--admin-token-file", str(root / "token")) as living:
+    with site(root, stock, cache, *flags) as living:
         living.bring("one", "always.pb")
         yield living
 
