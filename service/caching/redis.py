@@ -17,8 +17,11 @@ from service.caching.store import Body, Stored, StoreFigures, joined, nbytes_of
 if TYPE_CHECKING:
     Value = str | bytes | float
 
-ANSWER_SECONDS = 0.01
-"""Timeout for Redis: a request never waits longer for it, twice at most."""
+ANSWER_SECONDS = 0.02
+"""Timeout for Redis: a request waits no longer for it in vain."""
+
+PAUSE_SECONDS = 0.05
+"""Time for which Redis isn't asked after a timeout: not again by the same request."""
 
 RETRY_SECONDS = 1.0
 """Time for which a Redis that was away isn't asked; then one request tries it."""
@@ -119,6 +122,7 @@ class RedisStore:
 
     async def _missed(self, reason: str, times: int) -> None:
         if times < MOST_TIMEOUTS and not self._away:
+            self._ask_again = anyio.current_time() + PAUSE_SECONDS
             return
 
         if not self._away:

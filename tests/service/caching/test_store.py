@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -220,6 +221,21 @@ async def test_a_redis_that_is_away_is_asked_once_in_a_while(
             assert await store.get("one", 60) is not None
 
 
+async def test_a_request_waits_for_a_redis_that_hangs_but_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_module, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(redis_module, "PAUSE_SECONDS", 60.0)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+
+        async with RedisStore(f"redis://127.0.0.1:{port}", 1 << 20) as store:
+            assert await store.get("one", 60) is None
+            monkeypatch.setattr(redis_module, "ANSWER_SECONDS", 60.0)
+            assert not await store.put("one", BODY, 60)
+
+
 async def test_a_redis_that_hangs_is_given_up_after_milliseconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -240,7 +256,13 @@ async def test_a_redis_that_hangs_is_given_up_after_milliseconds(
             tasks.start_soon(listener.serve, hang)
 
             async with RedisStore(f"redis://127.0.0.1:{port}", 1 << 20) as store:
-                answers = [await store.get("one", 60) for _ in range(50)]
+                answers = []
+
+                for _ in range(50):
+                    answers.append(await store.get("one", 60))
+                    # Between two timeouts nobody asks: as if that pause were over.
+                    pauses = store._ask_again if store._away else 0.0
+                    monkeypatch.setattr(store, "_ask_again", pauses)
 
             tasks.cancel_scope.cancel()
 
