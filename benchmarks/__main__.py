@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import budget, calls, cycles, memory, reload, soak
+from benchmarks import budget, bulk, calls, crashes, cycles, memory, reload, soak
 from benchmarks.harness.report import about_run, print_figures
 from benchmarks.harness.run import Run, default_peers, say
 from benchmarks.load import campaign
@@ -28,6 +28,8 @@ BENCHMARKS: dict[str, Callable[[Run], Report]] = {
     "reload": reload.measure,
     "cycles": cycles.measure,
     "budget": budget.measure,
+    "bulk": bulk.measure,
+    "crashes": crashes.measure,
     "load": campaign.measure,
 }
 PAGES = {"load": "README.md"}
