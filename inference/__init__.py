@@ -39,7 +39,7 @@ from inference.offline import OfflineModel, open_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import LABEL, VersionNumber
 from inference.system.cpus import available_cpus
-from inference.system.memory import keep_freed_memory, show_bytes
+from inference.system.memory import available_memory, keep_freed_memory, show_bytes
 from inference.types import (
     NO_SAMPLING,
     UNNAMED,
@@ -113,6 +113,7 @@ __all__ = [
     "VersionNotFound",
     "VersionNumber",
     "available_cpus",
+    "available_memory",
     "bind",
     "by_whole",
     "cast_inputs",

@@ -134,15 +134,16 @@ class Engine:
         name = signature or prepared.compiled.manifest.default_signature
         return (signatures[name], prepared.plans[name]) if name in signatures else None
 
-    def ready(self) -> bool:
-        """Return whether all versions found at start are available or failed.
-
-        Never while draining.
-        """
+    def settled(self) -> bool:
+        """Return whether all versions found at start are available or failed."""
         self._settled = self._settled or all(
             model.settled for model in self._catalog.models()
         )
-        return self._settled and not self._draining
+        return self._settled
+
+    def ready(self) -> bool:
+        """Return whether the engine is settled, and not draining."""
+        return self.settled() and not self._draining
 
     def overview(self) -> EngineStatus:
         """Return the state and the counters of the whole engine."""

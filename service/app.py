@@ -45,6 +45,7 @@ def create_app(
         admin_token=None if path is None else AdminToken(path),
         jobs=jobs,
         cache=cache,
+        ready_when=settings.ready_when,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not one to redirect.

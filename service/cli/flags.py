@@ -7,10 +7,10 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
-from pydantic import ByteSize
 from pydantic_core import PydanticUndefined
 
 from service.settings.compiler import PREFIX
+from service.settings.quantities import memory, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -23,7 +23,6 @@ METAVARS = {
     float: "SECONDS",
     str: "TEXT",
     Path: "PATH",
-    ByteSize: "SIZE",
     tuple: "A,B",
 }
 
@@ -55,7 +54,11 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Any], Any]:
         choice = click.Choice(get_args(kind))
         return click.option(flag, name, type=choice, default=None, help=text)
 
-    metavar = "MS" if name.endswith("_ms") else METAVARS.get(kind, "TEXT")
+    metavar = METAVARS.get(kind, "TEXT")
+    if name.endswith("_ms"):
+        metavar = "MS"
+    elif any(getattr(each, "func", None) in (size, memory) for each in field.metadata):
+        metavar = "SIZE"
 
     if kind is tuple:
         # Folders are given one by one, as is usual for paths; names in one list.

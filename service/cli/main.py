@@ -71,9 +71,11 @@ def serve(**flags: Any) -> None:
         settings = load_settings(**flags)
 
     try:
-        run_server(settings)
+        status = run_server(settings)
     except CannotListen as exc:
         raise click.ClickException(str(exc)) from None
+
+    raise SystemExit(status)
 
 
 @main.command()

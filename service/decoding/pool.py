@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 120.0
 SINGLE_MODEL_SECONDS = 1.0
+LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+"""Errors of a pipe whose process has ended."""
 
 log = structlog.get_logger("tandem.decoders")
 
@@ -141,7 +143,7 @@ class DecoderPool:
     async def _answer(self, process: DecoderProcess, job: _Job) -> None:
         try:
             with anyio.fail_after(TIMEOUT_SECONDS):
-                await self._converse(process, job)
+                await self._converse_again(process, job)
         except Exception as exc:
             how = await process.end() or f"{type(exc).__name__}: {exc}"
             log.error("decoder lost", reason=how)
@@ -151,6 +153,19 @@ class DecoderPool:
             )
         finally:
             job.done.set()
+
+    async def _converse_again(self, process: DecoderProcess, job: _Job) -> None:
+        """Decode a body, in a new process if the old one turns out to be lost."""
+        used = process.running
+        try:
+            await self._converse(process, job)
+        except LOST:
+            # One that had just started was lost to this very body.
+            if not used:
+                raise
+
+            log.warning("decoder lost; trying another", reason=await process.end())
+            await self._converse(process, job)
 
     async def _converse(self, process: DecoderProcess, job: _Job) -> None:
         answer = await process.ask(job.pieces, job.task)

@@ -40,6 +40,11 @@ class DecoderProcess:
         self._buffer = SharedBuffer.create()
         self._process: Process | None = None
 
+    @property
+    def running(self) -> bool:
+        """Return whether the process was started and, as far as is known, runs."""
+        return self._process is not None
+
     async def ask(self, pieces: Sequence[bytes], task: Task) -> Answer:
         """Have a body decoded; `arrays` then returns those that the answer names."""
         if self._process is None:

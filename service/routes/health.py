@@ -1,4 +1,4 @@
-"""Probes: alive at once, ready when every model has loaded or failed.
+"""Probes: alive at once, ready when the models are, as `--ready-when` has it.
 
 A draining server isn't ready, so that load balancers send clients elsewhere; it still
 answers requests.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 
 from service.codecs.tfserving.status import readiness_document
-from service.web.context import current_engine
+from service.web.context import current_serving
 from service.web.response import json_response
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ async def livez() -> Response:
 
 @bp.get("/readyz")
 async def readyz() -> Response:
-    engine = current_engine()
+    serving = current_serving()
+    engine = serving.engine
     document = readiness_document(
-        engine.models(), settled=engine.ready(), draining=engine.overview().draining
+        engine.models(),
+        settled=engine.settled(),
+        draining=engine.overview().draining,
+        ready_when=serving.ready_when,
     )
     return json_response(document, 200 if document["ready"] else 503)

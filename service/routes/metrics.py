@@ -9,6 +9,7 @@ import anyio.to_thread
 from flask import Blueprint, current_app, request
 
 from service.jobs.store import StoreUnavailable
+from service.telemetry.log_stream import dropped_lines
 from service.telemetry.metrics import JobFigures, Snapshot, encode
 from service.web.context import current_serving
 
@@ -30,6 +31,7 @@ async def metrics() -> Response:
         keeps_jobs=serving.jobs is not None,
         jobs=await _job_figures(serving.jobs),
         cache=None if serving.cache is None else await serving.cache.figures(),
+        log_lines_dropped=dropped_lines(),
     )
     accept = request.headers.get("Accept", "")
     text, content_type = await anyio.to_thread.run_sync(

@@ -7,29 +7,37 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+import structlog
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
+from service.server.limits import ConnectionLimits, allow_connections
+from service.server.process import BACKLOG, ServerProcess, StopTimes
 from service.server.protocol import JsonErrorProtocol
+from service.server.workers import STARTUP_FAILED, Supervisor, follow_parent
+from service.settings.settings import load_settings
+from service.telemetry.log_stream import open_standard_streams
 from service.telemetry.logs import configure_logging
 
 if TYPE_CHECKING:
     from service.settings.settings import Settings
 
-BACKLOG = 2048
 EVERY_ADDRESS = ("0.0.0.0", "::")
-STARTUP_FAILED = 3
+
+log = structlog.get_logger("tandem.server")
 
 
 class CannotListen(Exception):
     """The address or port is unavailable; the text says what to do."""
 
 
-def run_server(settings: Settings) -> None:
-    """Serve until a signal ends the server. Raise `CannotListen`.
+def run_server(settings: Settings) -> int:
+    """Serve until a signal ends the server; return the exit status.
+
+    Raise `CannotListen`.
 
     Clients may connect at once; early ones are answered once the process has started.
     """
+    open_standard_streams()
     with listen(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
         url = settings.url or base_url(settings.host, port)
@@ -37,7 +45,8 @@ def run_server(settings: Settings) -> None:
         # The worker processes read their settings from it.
         os.environ.update(settings.to_environment())
         configure_logging(settings.log_format, settings.log_level)
-        _run(settings, listener)
+        log.info("listening", host=settings.host, port=port, url=url)
+        return _run(settings, listener)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -63,27 +72,65 @@ def base_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _run(settings: Settings, listener: socket.socket) -> None:
-    config = uvicorn.Config(
+def _run(settings: Settings, listener: socket.socket) -> int:
+    """Serve; return the exit status."""
+    if settings.workers == 1:
+        server = ServerProcess(
+            uvicorn_config(), connection_limits(settings), stop_times(settings)
+        )
+        server.run(sockets=[listener])
+        return 0 if server.started else STARTUP_FAILED
+
+    seconds = settings.drain_delay + settings.grace
+    return Supervisor(run_worker, listener, settings.workers, seconds).run()
+
+
+def run_worker(
+    listener: socket.socket, channel: socket.socket, when_settled: bool
+) -> None:
+    """Serve in a worker process, whose environment has the settings."""
+    beat = follow_parent(channel)
+    open_standard_streams()
+    settings = load_settings()
+    configure_logging(settings.log_format, settings.log_level)
+    server = ServerProcess(
+        uvicorn_config(),
+        connection_limits(settings),
+        stop_times(settings),
+        supervised=True,
+        when_settled=when_settled,
+        on_beat=beat,
+    )
+    server.run(sockets=[listener])
+
+    if not server.started:
+        sys.exit(STARTUP_FAILED)
+
+
+def uvicorn_config() -> uvicorn.Config:
+    return uvicorn.Config(
         "asgi:app",
-        workers=settings.workers,
         http=JsonErrorProtocol,
+        # Requests that offer one are answered like any other.
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
     )
 
-    if settings.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
-        return
 
-    server = uvicorn.Server(config)
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """Return the limits for this process; see to it that it may have the files."""
+    return ConnectionLimits(
+        keep_alive_seconds=settings.keep_alive,
+        head_seconds=settings.header_timeout,
+        body_seconds=settings.body_timeout,
+        write_seconds=settings.write_timeout,
+        head_bytes=settings.max_header_bytes,
+        headers=settings.max_headers,
+        connections=allow_connections(settings.max_connections),
+    )
 
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        # Ctrl-C, raised again after the server has shut down.
-        return
 
-    if not server.started:
-        sys.exit(STARTUP_FAILED)
+def stop_times(settings: Settings) -> StopTimes:
+    return StopTimes(drain=settings.drain_delay, grace=settings.grace)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.settings.values import byte_size, comma_list, existing_folder
+from service.settings.quantities import Memory, Seconds
+from service.settings.values import comma_list, existing_folder
 
 PREFIX = "TANDEM_"
 
@@ -42,12 +43,11 @@ class CompilerSettings(BaseSettings):
         description="A folder besides PATH that symlinks below PATH may lead into; "
         "repeatable, or A,B.",
     )
-    compile_timeout: float = Field(
-        default=900, gt=0, description="Time limit for compiling one model, in seconds."
+    compile_timeout: Seconds = Field(
+        default=900, description="Time limit for compiling one model, in seconds."
     )
-    compile_memory: Annotated[ByteSize | None, BeforeValidator(byte_size)] = Field(
+    compile_memory: Memory = Field(
         default=None,
-        ge=1,
         description="Memory limit for compiling one model, such as 4GiB; auto (the "
-        "default) is 75 % of the machine's or container's memory.",
+        "default) is 75% of the machine's or container's memory.",
     )

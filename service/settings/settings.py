@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ByteSize,
     Field,
     FilePath,
     ValidationError,
@@ -27,11 +26,19 @@ from pydantic_settings import (
 )
 
 from service.settings.compiler import PREFIX, CompilerSettings
+from service.settings.messages import describe_error, setting_of
+from service.settings.quantities import (
+    Memory,
+    Milliseconds,
+    Seconds,
+    SecondsOrZero,
+    Size,
+)
 from service.settings.values import (
-    byte_size,
     cache_place,
     cache_text,
     check_redis,
+    check_url,
     existing_path,
     folder_path,
     token_file,
@@ -46,6 +53,7 @@ MIB = 1024**2
 S = TypeVar("S", bound=BaseSettings)
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+ReadyWhen = Literal["any", "all", "always"]
 
 # Kubernetes sets TANDEM_PORT=tcp://10.0.0.1:8501 in the pods beside a Service called
 # tandem; that isn't a setting.
@@ -88,6 +96,17 @@ class Environment(EnvSettingsSource):
 
 class SettingsFile(TomlConfigSettingsSource):
     """The TOML file; its keys may be spelled like the flags, `log-format`."""
+
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        try:
+            return super()._read_file(file_path)
+        except tomllib.TOMLDecodeError as exc:
+            raise SettingsError(f"{file_path} is not valid TOML: {exc}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"{file_path} is not UTF-8 text") from None
+        except OSError as exc:
+            reason = exc.strerror or str(exc)
+            raise SettingsError(f"{file_path} can't be read: {reason}") from None
 
     def __call__(self) -> dict[str, Any]:
         return {
@@ -140,18 +159,17 @@ class Settings(CompilerSettings):
     job_concurrency: int = Field(
         default=1, ge=0, description="Jobs that a process runs at a time; 0 runs none."
     )
-    job_queue_seconds: float = Field(
-        default=3600, gt=0, description="Seconds that a job may wait for a server."
+    job_queue_seconds: Seconds = Field(
+        default=3600, description="Seconds that a job may wait for a server."
     )
-    job_result_seconds: float = Field(
-        default=3600, gt=0, description="Seconds that a job's result is kept."
+    job_result_seconds: Seconds = Field(
+        default=3600, description="Seconds that a job's result is kept."
     )
     max_jobs: int = Field(
         default=10_000, ge=1, description="Jobs that may be unfinished at a time."
     )
-    max_jobs_bytes: int = Field(
+    max_jobs_bytes: Size = Field(
         default=4 * 1024 * MIB,
-        ge=1,
         description="Bytes of all jobs' bodies and results.",
     )
     concurrency: Annotated[int | None, BeforeValidator(unless_auto)] = Field(
@@ -169,35 +187,76 @@ class Settings(CompilerSettings):
     max_rows: int = Field(
         default=64, ge=1, description="Most rows in a batch; 1 turns batching off."
     )
-    max_delay_ms: float = Field(
+    max_delay_ms: Milliseconds = Field(
         default=0,
-        ge=0,
         le=1000,
         description="Milliseconds that an idle model waits for more rows.",
     )
     max_queue: int = Field(
         default=256, ge=0, description="Requests that may queue for one model."
     )
-    timeout: float = Field(
-        default=30, gt=0, description="Time limit for a request, in seconds."
+    timeout: Seconds = Field(
+        default=30, description="Time limit for a request, in seconds."
     )
-    max_body_bytes: int = Field(
-        default=64 * MIB, ge=1, description="The largest request body, in bytes."
+    max_body_bytes: Size = Field(
+        default=64 * MIB, description="The largest request body, in bytes."
     )
-    max_bodies_bytes: int = Field(
-        default=512 * MIB,
+    max_bodies_bytes: Size = Field(
+        default=512 * MIB, description="Bytes of all request bodies held at a time."
+    )
+    max_header_bytes: Size = Field(
+        default=32 * 1024, description="The largest request line and headers, in bytes."
+    )
+    max_headers: int = Field(
+        default=100, ge=1, description="Most headers of a request."
+    )
+    max_connections: int = Field(
+        default=10_000,
         ge=1,
-        description="Bytes of all request bodies held at a time.",
+        description="Most connections of a worker process; beyond them idle ones are "
+        "closed, and if all are busy only probes are answered.",
     )
-    memory_budget: Annotated[ByteSize | None, BeforeValidator(byte_size)] = Field(
+    keep_alive: Seconds = Field(
+        default=75,
+        description="Seconds that an idle connection is kept open. Longer than a proxy "
+        "keeps its own, or it sends requests into closed ones.",
+    )
+    header_timeout: Seconds = Field(
+        default=10,
+        description="Seconds in which a request's headers must arrive.",
+    )
+    body_timeout: Seconds = Field(
+        default=10,
+        description="Seconds after which a body that has stalled, or arrives at less "
+        "than 1 KiB/s, is refused.",
+    )
+    write_timeout: Seconds = Field(
+        default=10,
+        description="Seconds after which a client that reads its answer at less than "
+        "1 KiB/s is cut off.",
+    )
+    ready_when: ReadyWhen = Field(
+        default="any",
+        description="When /readyz is 200: any (all models have loaded or failed, and "
+        "one can answer), all (every one can), or always.",
+    )
+    drain_delay: SecondsOrZero = Field(
+        default=0,
+        description="Seconds after SIGTERM in which connections are still accepted, "
+        "though /readyz is 503 already.",
+    )
+    grace: SecondsOrZero = Field(
+        default=20,
+        description="Seconds that running requests may take to end when the server "
+        "stops.",
+    )
+    memory_budget: Memory = Field(
         default=None,
-        ge=1,
-        description="Memory limit for loaded models, such as 4GiB; auto (the default) "
-        "is 60 % of the machine's or container's memory.",
+        description="Memory limit for loaded models, such as 4GiB or 60%; auto (the "
+        "default) is 60% of the machine's or container's memory.",
     )
-    scan_seconds: float = Field(
+    scan_seconds: SecondsOrZero = Field(
         default=2,
-        ge=0,
         description="Seconds between two scans of the repository; 0 scans once.",
     )
     admin_token_file: Annotated[Path, AfterValidator(token_file)] | None = Field(
@@ -211,7 +270,7 @@ class Settings(CompilerSettings):
     log_level: LogLevel = Field(
         default="info", description="The lowest level that is logged."
     )
-    url: str | None = Field(
+    url: Annotated[str, AfterValidator(check_url)] | None = Field(
         default=None,
         description="The server's URL for clients; by default from host and port.",
     )
@@ -311,27 +370,25 @@ def _load(kind: type[S], flags: Mapping[str, Any]) -> S:
     try:
         return kind(**given)
     except ValidationError as exc:
-        raise SettingsError("\n".join(map(_line, exc.errors()))) from None
-    except tomllib.TOMLDecodeError as exc:
-        raise SettingsError(f"config: the file is not valid TOML: {exc}") from None
+        lines = (
+            describe_error(
+                error,
+                prefix=PREFIX,
+                known=Settings.model_fields,
+                file=_file_of(kind, setting_of(error), given),
+            )
+            for error in exc.errors()
+        )
+        raise SettingsError("\n".join(lines)) from None
 
 
-def _line(error: Any) -> str:
-    # In a list the index follows, which no user has written.
-    name = ".".join(part for part in error["loc"] if isinstance(part, str))
-    if not name:
-        return str(error["msg"]).removeprefix("Value error, ")
+def _file_of(
+    kind: type[BaseSettings], name: str, given: Mapping[str, Any]
+) -> str | None:
+    """Return the path of the settings file, if a setting comes from it."""
+    environment = Environment(kind)()
+    path = given.get("config") or environment.get("config")
+    if path is None or name in given or name in environment:
+        return None
 
-    if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f"{name}: there is no such setting{hint}"
-
-    flag = "PATH" if name == "models" else f"--{name.replace('_', '-')}"
-    places = f"{flag} or {PREFIX}{name.upper()}"
-    if error["type"] == "missing":
-        return f"{name} ({places}): not given"
-
-    hint = "; write 4GiB, or 500MB" if error["type"].startswith("byte_size") else ""
-    said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{name} ({places}): {said}, got {error['input']!r}{hint}"
+    return str(path) if name in SettingsFile(kind, toml_file=path)() else None

@@ -8,9 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, TypeAdapter, ValidationError
-
 from service.auth.token import read_token
+from service.settings.quantities import read_size
 
 REDIS_CACHE = "redis"
 DEFAULT_CACHE = "256MiB"
@@ -73,14 +72,14 @@ class CachePlace:
 
 def cache_place(text: str) -> CachePlace:
     """Read `256MiB`, `redis` or `redis:1GiB`. Raise `ValueError` for anything else."""
-    place, _, size = text.rpartition(":")
+    place, _, amount = text.rpartition(":")
     if text == REDIS_CACHE:
-        place, size = REDIS_CACHE, DEFAULT_CACHE
+        place, amount = REDIS_CACHE, DEFAULT_CACHE
 
     try:
-        nbytes = TypeAdapter(ByteSize).validate_python(byte_size(size))
-    except ValidationError:
-        nbytes = ByteSize(0)
+        nbytes = read_size(amount)
+    except ValueError:
+        nbytes = 0
 
     if place not in ("", REDIS_CACHE) or nbytes <= 0:
         raise ValueError("must be a size such as 256MiB, or redis, or redis:1GiB")
@@ -97,12 +96,13 @@ def unless_auto(value: object) -> object:
     return None if value == "auto" else value
 
 
-def byte_size(value: object) -> object:
-    # Kubernetes writes 4Gi for 4GiB.
-    if isinstance(value, str) and value.endswith("i"):
-        return f"{value}B"
+def check_url(url: str) -> str:
+    """Return the URL without a slash at its end."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is no URL; write http://HOST:PORT or https://HOST")
 
-    return unless_auto(value)
+    return url.rstrip("/")
 
 
 def comma_list(value: object) -> object:

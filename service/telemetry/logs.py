@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -17,6 +16,8 @@ import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import TimeStamper, add_log_level, format_exc_info
 from structlog.stdlib import ProcessorFormatter
+
+from service.telemetry.log_stream import STANDARD_ERROR, open_standard_streams
 
 if TYPE_CHECKING:
     from typing import Any, TextIO
@@ -42,23 +43,11 @@ def add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:
     return event
 
 
-class StandardError(io.TextIOBase):
-    """The current `sys.stderr`, which a progress display may replace for a while."""
-
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
-
-    def isatty(self) -> bool:
-        return sys.stderr.isatty()
-
-
 def duplicate_stderr() -> None:
     """Make `sys.stderr` a duplicate of standard error, for the rest of the process."""
     # TensorFlow's libraries print to the descriptor itself, which is redirected while
     # they load; our own lines must still appear.
+    open_standard_streams()
     sys.stderr = os.fdopen(
         os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace"
     )
@@ -95,7 +84,7 @@ def configure_logging(
     uvicorn's access log is turned off, in favour of `service.web.access_log`. Repeated
     calls are harmless.
     """
-    stream = stream or cast("TextIO", StandardError())
+    stream = stream or cast("TextIO", STANDARD_ERROR)
     chain = _chain(form, stream)
     structlog.configure(
         processors=chain,

@@ -117,6 +117,7 @@ class Snapshot(Collector):
     keeps_jobs: bool = False
     jobs: JobFigures | None = None
     cache: CacheFigures | None = None
+    log_lines_dropped: int = 0
 
     def collect(self) -> Iterator[Metric]:
         yield self._states()
@@ -133,6 +134,12 @@ class Snapshot(Collector):
 
         for name, (text, figure) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=float(figure(self.overview)))
+
+        yield CounterMetricFamily(
+            "tandem_log_lines_dropped_total",
+            "Log lines that couldn't be written, or not in time.",
+            value=float(self.log_lines_dropped),
+        )
 
         if self.keeps_jobs:
             yield from self._jobs()

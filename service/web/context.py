@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.caching.cache import ResponseCache
     from service.decoding.pool import DecoderPool
     from service.jobs.jobs import Jobs
+    from service.settings.settings import ReadyWhen
     from service.web.body_budget import BodyBudget
 
 SERVING = "serving"
@@ -45,6 +46,7 @@ class Serving:
     admin_token: AdminToken | None
     jobs: Jobs | None = None
     cache: ResponseCache | None = None
+    ready_when: ReadyWhen = "any"
     # Thousands of figures take long to write, and can wait: one writer at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     # Rows of large work are checked beside the loop, which a piece would hold for 1 ms.

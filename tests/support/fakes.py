@@ -205,7 +205,7 @@ class FakeEngine(Engine):
         found = status.signatures.get(name)
         return None if found is None else (found, Batching())
 
-    def ready(self) -> bool:
+    def settled(self) -> bool:
         settled = (ModelState.AVAILABLE, ModelState.END)
         return all(model.state in settled for model in self.all_models)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from inference import ModelStatus
 
@@ -82,14 +82,27 @@ def _moment(seconds: float | None) -> str | None:
 
 
 def readiness_document(
-    statuses: Iterable[ModelStatus], *, settled: bool, draining: bool
+    statuses: Sequence[ModelStatus],
+    *,
+    settled: bool,
+    draining: bool,
+    ready_when: Literal["any", "all", "always"],
 ) -> dict[str, Any]:
     """Return the readiness; `settled` if every version has loaded or failed."""
+    ready = ready_when == "always" or (settled and _enough(statuses, ready_when))
     return {
-        "ready": settled and not draining,
+        "ready": ready and not draining,
+        "ready_when": ready_when,
+        "settled": settled,
         "draining": draining,
         "models": {str(status.id): _readiness(status) for status in statuses},
     }
+
+
+def _enough(statuses: Sequence[ModelStatus], ready_when: Literal["any", "all"]) -> bool:
+    """Return whether enough versions can answer: never if there is none."""
+    wanted = any if ready_when == "any" else all
+    return bool(statuses) and wanted(status.error is None for status in statuses)
 
 
 def _readiness(status: ModelStatus) -> dict[str, Any]:

@@ -170,18 +170,32 @@ async def test_a_cancelled_body_leaves_the_process_usable(tmp_path: Path) -> Non
     assert len(pids(tmp_path)) == 1
 
 
-async def test_a_lost_process_fails_its_body_and_is_replaced(tmp_path: Path) -> None:
+async def test_a_process_lost_while_idle_costs_no_body(tmp_path: Path) -> None:
     async with DecoderPool(1, command=noting(tmp_path)) as decoders:
         await decoders.decode([BODY], MANY, "one")
         os.kill(pids(tmp_path)[0], signal.SIGKILL)
-
-        with pytest.raises(Unavailable, match="was lost .it ended with -9.: send"):
-            await decoders.decode([BODY] * 100_000, MANY, "one")
-
         call = await decoders.decode([BODY], MANY, "one")
 
     assert call.inputs["x"].tolist() == [[1, 2.5]]
     assert len(pids(tmp_path)) == 2
+
+
+async def test_a_body_that_costs_two_processes_fails(tmp_path: Path) -> None:
+    deadly = (
+        "import signal; from service.codecs.tfserving import request; "
+        "decode = request.decode; request.decode = lambda body: "
+        "os.kill(os.getpid(), signal.SIGKILL) if b'deadly' in body else decode(body)"
+    )
+    async with DecoderPool(1, command=noting(tmp_path, deadly)) as decoders:
+        await decoders.decode([BODY], MANY, "one")
+
+        with pytest.raises(Unavailable, match="was lost .it ended with -9.: send"):
+            await decoders.decode([b'{"inputs": "deadly"}'], MANY, "one")
+
+        call = await decoders.decode([BODY], MANY, "one")
+
+    assert call.inputs["x"].tolist() == [[1, 2.5]]
+    assert len(pids(tmp_path)) == 3
 
 
 @pytest.mark.parametrize(
@@ -218,11 +232,11 @@ async def test_a_process_ends_with_its_server() -> None:
         assert await process.wait() == 0
 
 
-def noting(folder: Path) -> tuple[str, ...]:
-    """Return the real command, in a process that records its id first."""
+def noting(folder: Path, change: str = "pass") -> tuple[str, ...]:
+    """Return the real command, in a process that records its id and changes itself."""
     note = f"open({str(folder / 'pids')!r}, 'a').write(f'{{os.getpid()}} ')"
     run = "runpy.run_module('service.decoding.worker', run_name='__main__')"
-    return (sys.executable, "-P", "-c", f"import os, runpy; {note}; {run}")
+    return (sys.executable, "-P", "-c", f"import os, runpy; {note}; {change}; {run}")
 
 
 def buffer_bytes(fd: str) -> int:

@@ -20,6 +20,7 @@ from service.jobs.job import JobResult
 from service.jobs.jobs import Jobs, JobsConfig
 from service.jobs.sqlite import SqliteStore
 from service.routes.job_events import COMMENT_SECONDS, JobEvents
+from service.server.process import ServerProcess
 from service.server.protocol import JsonErrorProtocol
 from service.settings.settings import load_settings
 from tests.support.fakes import FakeEngine, FakeModel
@@ -112,7 +113,7 @@ async def serving(
         Jobs(partial(SqliteStore, folder), config) as jobs,
         anyio.create_task_group() as tasks,
     ):
-        server = uvicorn.Server(
+        server = ServerProcess(
             uvicorn.Config(
                 make_app(jobs, comment_seconds),
                 http=JsonErrorProtocol,

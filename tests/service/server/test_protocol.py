@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
 from service.server.overload import StartLimiter
 from service.server.protocol import JsonErrorProtocol
+from tests.support.protocol_servers import connect, listening
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
 BODY = b"x" * 200_000
@@ -37,20 +35,9 @@ async def alive(scope: Any, receive: Any, send: Any) -> None:
 
 @contextmanager
 def serving(app: Any, protocol: type[JsonErrorProtocol]) -> Iterator[socket.socket]:
-    """Connect a client to a uvicorn that runs in a thread."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-
-    try:
-        with socket.create_connection(listener.getsockname(), timeout=30) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    """Connect a client to a server that runs in a thread."""
+    with listening(app, protocol=protocol) as address, connect(address) as client:
+        yield client
 
 
 def read_answer(client: socket.socket) -> tuple[bytes, bytes]:

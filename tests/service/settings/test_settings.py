@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from inference import available_memory
+from service.settings.messages import WORDS
 from service.settings.settings import (
     Settings,
     SettingsError,
@@ -73,25 +75,40 @@ def test_the_environment_may_name_the_file(
         pytest.param({"models": "gone"}, "there is no file or folder", id="no folder"),
         pytest.param(
             {"port": 70000},
-            "port (--port or TANDEM_PORT): Input should be less than or equal to 65535,"
-            " got 70000",
+            "port (--port or TANDEM_PORT): must be at most 65535, got 70000",
             id="port",
         ),
-        pytest.param({"port": "http"}, "valid integer", id="port of letters"),
-        pytest.param({"workers": 0}, "greater than or equal to 1", id="workers"),
-        pytest.param({"host": ""}, "at least 1 character", id="host"),
-        pytest.param({"concurrency": 0}, "greater than or equal to 1", id="limit"),
+        pytest.param({"port": "http"}, "must be a whole number", id="port of letters"),
+        pytest.param({"workers": 0}, "must be at least 1", id="workers"),
+        pytest.param({"host": ""}, "must not be empty", id="host"),
+        pytest.param({"concurrency": 0}, "must be at least 1", id="limit"),
         pytest.param({"max_body_bytes": 0}, "--max-body-bytes", id="body"),
-        pytest.param({"compile_timeout": 0}, "greater than 0", id="timeout"),
+        pytest.param({"compile_timeout": 0}, "must be more than 0", id="timeout"),
         pytest.param({"log_level": "loud"}, "'debug', 'info'", id="level"),
         pytest.param({"cache_dir": __file__}, "is not a folder", id="cache is a file"),
-        pytest.param({"config": "gone.toml"}, "not point to a file", id="no file"),
+        pytest.param({"config": "gone.toml"}, "there is no such file", id="no file"),
         pytest.param({"prot": 1}, "prot: there is no such setting", id="unknown"),
         pytest.param(
-            {"memory_budget": "lots"}, "got 'lots'; write 4GiB, or 500MB", id="no size"
+            {"memory_budget": "lots"}, "write 64MiB, 500MB, or a number", id="no size"
         ),
-        pytest.param({"memory_budget": "4XiB"}, "unit: XiB", id="no unit"),
-        pytest.param({"memory_budget": 0}, "greater than or equal to 1", id="budget"),
+        pytest.param({"memory_budget": "4XiB"}, "is not a size; write", id="no unit"),
+        pytest.param({"memory_budget": "4G"}, "two units; write GiB", id="which unit"),
+        pytest.param(
+            {"memory_budget": "10"}, "is 10 bytes, too few for any model", id="budget"
+        ),
+        pytest.param({"memory_budget": "0%"}, "at most 100%", id="no memory"),
+        pytest.param({"memory_budget": "101%"}, "at most 100%", id="more than all"),
+        pytest.param({"max_body_bytes": "1.5"}, "no whole number", id="half a byte"),
+        pytest.param({"timeout": "soon"}, "write 30s, 500ms, 5min", id="no duration"),
+        pytest.param({"timeout": "3 weeks"}, "not a duration; write", id="weeks"),
+        pytest.param({"timeout": "inf"}, "can't be read; write", id="endless"),
+        pytest.param({"timeout": "-1s"}, "must be more than 0, got '-1s'", id="past"),
+        pytest.param({"grace": "-1"}, "must be at least 0", id="grace"),
+        pytest.param({"max_delay_ms": "2s"}, "must be at most 1000", id="delay"),
+        pytest.param({"screen": "perhaps"}, "must be true or false", id="screen"),
+        pytest.param({"ready_when": "some"}, "'any', 'all' or 'always'", id="ready"),
+        pytest.param({"url": "foo"}, "is no URL; write http://", id="url"),
+        pytest.param({"url": "ftp://a"}, "is no URL; write http://", id="scheme"),
         pytest.param({"scan_seconds": -1}, "--scan-seconds", id="scan"),
         pytest.param(
             {"admin_token_file": "gone"}, "gone can't be read: No such", id="no token"
@@ -112,14 +129,59 @@ def test_refusals(tmp_path: Path, flags: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("port = ", "config: the file is not valid TOML", id="not TOML"),
-        pytest.param("prot = 1", "setting; did you mean port?", id="unknown"),
-        pytest.param("port = 'x'", "port (--port or", id="wrong"),
+        pytest.param("port = ", "c.toml is not valid TOML", id="not TOML"),
+        pytest.param(
+            "prot = 1",
+            "c.toml: there is no such setting; did you mean port?",
+            id="name",
+        ),
+        pytest.param("port = 'x'", "c.toml): must be a whole number", id="value"),
+        pytest.param("max-jobs = []", "c.toml): must be a whole number", id="type"),
     ],
 )
 def test_refused_files(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(message)):
         load_settings(models=tmp_path, config=write(tmp_path / "c.toml", text))
+
+
+def test_a_file_is_only_named_for_what_it_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write(tmp_path / "c.toml", "port = 1\nworkers = 2")
+    monkeypatch.setenv("TANDEM_WORKERS", "0")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(models=tmp_path, config=config, port=-1)
+
+    assert "c.toml" not in str(caught.value)
+    assert "TANDEM_WORKERS" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"\xff\xfe", "c.toml is not UTF-8 text", id="binary"),
+        pytest.param(None, "there is no such file", id="a folder"),
+    ],
+)
+def test_unreadable_files(tmp_path: Path, content: bytes | None, message: str) -> None:
+    config = tmp_path / "c.toml"
+    config.mkdir() if content is None else config.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        load_settings(models=tmp_path, config=config)
+
+
+def test_no_error_has_the_words_of_the_library(tmp_path: Path) -> None:
+    """Whatever is given: a text, a number, a truth value, a list or a table."""
+    ours = {*WORDS, "value_error", "extra_forbidden"}
+    for name in Settings.model_fields.keys() - {"config"}:
+        for value in ("?", -1, -0.5, True, [None], {"a": 1}, b"x", 10**400):
+            given: dict[str, Any] = {"models": tmp_path, name: value}
+            try:
+                Settings(**given)
+            except ValidationError as exc:
+                assert {error["type"] for error in exc.errors()} <= ours, exc
 
 
 def test_every_error_has_a_line(tmp_path: Path) -> None:
@@ -146,7 +208,9 @@ def test_admin_calls_need_a_single_process(tmp_path: Path) -> None:
         ("4GiB", 4 << 30),
         ("4Gi", 4 << 30),
         ("500MB", 500_000_000),
-        ("123", 123),
+        ("4 gib", 4 << 30),
+        ("1.5MiB", 3 << 19),
+        ("10000000", 10_000_000),
         ("auto", None),
         (4 << 30, 4 << 30),
     ],
@@ -161,6 +225,38 @@ def test_sizes(
         monkeypatch.setenv(name, value)
 
     assert load_settings().memory_budget == size
+
+
+def test_a_percentage_is_of_all_memory(tmp_path: Path) -> None:
+    settings = load_settings(models=tmp_path, memory_budget="60%", compile_memory="5 %")
+
+    assert settings.memory_budget == int(available_memory() * 0.6)
+    assert settings.compile_memory == int(available_memory() * 0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), ("30s", 30), ("500ms", 0.5), ("5min", 300), ("1.5 h", 5400), (2, 2)],
+)
+def test_durations(tmp_path: Path, text: Any, seconds: float) -> None:
+    settings = load_settings(models=tmp_path, timeout=text, keep_alive=text)
+
+    assert settings.timeout == settings.keep_alive == seconds
+
+
+@pytest.mark.parametrize(("text", "milliseconds"), [("5", 5), ("5ms", 5), ("1s", 1000)])
+def test_milliseconds(tmp_path: Path, text: str, milliseconds: float) -> None:
+    assert (
+        load_settings(models=tmp_path, max_delay_ms=text).max_delay_ms == milliseconds
+    )
+
+
+def test_sizes_of_bodies_have_units(tmp_path: Path) -> None:
+    settings = load_settings(
+        models=tmp_path, max_body_bytes="2MiB", max_bodies_bytes="1e9"
+    )
+
+    assert (settings.max_body_bytes, settings.max_bodies_bytes) == (2 << 20, 10**9)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,10 @@ from service.codecs.tfserving.status import (
     status_document,
 )
 from tests.support.fakes import FakeModel
+
+if TYPE_CHECKING:
+    from inference import ModelStatus
+    from service.settings.settings import ReadyWhen
 
 OLD = FakeModel(
     name="a",
@@ -88,17 +93,47 @@ def test_models_have_their_versions_and_urls() -> None:
 @pytest.mark.parametrize("settled", [True, False])
 @pytest.mark.parametrize("draining", [True, False])
 def test_ready_is_settled_and_not_draining(settled: bool, draining: bool) -> None:
-    document = readiness_document([OLD], settled=settled, draining=draining)
+    document = readiness_document(
+        [OLD], settled=settled, draining=draining, ready_when="any"
+    )
 
     assert document["ready"] is (settled and not draining)
     assert document["draining"] is draining
 
 
+@pytest.mark.parametrize(
+    ("statuses", "settled", "ready"),
+    [
+        pytest.param([OLD], True, {"any", "all", "always"}, id="all can answer"),
+        pytest.param([OLD, BROKEN], True, {"any", "always"}, id="one can answer"),
+        pytest.param([BROKEN], True, {"always"}, id="none can answer"),
+        pytest.param([], True, {"always"}, id="no model"),
+        pytest.param([OLD, LOADING], False, {"always"}, id="one is loading"),
+    ],
+)
+def test_ready_as_its_policy_has_it(
+    statuses: list[ModelStatus], settled: bool, ready: set[str]
+) -> None:
+    policies: tuple[ReadyWhen, ...] = ("any", "all", "always")
+    found = {
+        policy
+        for policy in policies
+        if readiness_document(
+            statuses, settled=settled, draining=False, ready_when=policy
+        )["ready"]
+    }
+    assert found == ready
+
+
 def test_readiness_names_each_version() -> None:
-    document = readiness_document([OLD, BROKEN, LOADING], settled=False, draining=False)
+    document = readiness_document(
+        [OLD, BROKEN, LOADING], settled=False, draining=False, ready_when="any"
+    )
 
     assert document == {
         "ready": False,
+        "ready_when": "any",
+        "settled": False,
         "draining": False,
         "models": {
             "a/1": {"state": "AVAILABLE", "stage": "", "error": None},
