@@ -54,7 +54,8 @@ class Connections(ServerState):
     def __init__(self, limits: ConnectionLimits) -> None:
         super().__init__()
         self.limits = limits
-        self.stopping = False
+        self.stopping = False  # each answer closes its connection
+        self.unready = False
         # In the order in which they went idle; dictionaries are ordered sets.
         self._unused: dict[Connection, None] = {}
         self._idle: dict[Connection, None] = {}

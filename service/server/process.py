@@ -25,12 +25,17 @@ if TYPE_CHECKING:
     from service.server.connection import Connection
 
 BACKLOG = 2048
+RETIRE = signal.SIGUSR1
+"""Sent to a worker process that another one has replaced."""
+
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+SUPERVISED_SIGNALS = frozenset({RETIRE, signal.SIGTERM})
 TICK_SECONDS = 0.1
 """How often uvicorn's main loop turns."""
 
 CHECK_SECONDS = 1.0
 POLL_SECONDS = 0.05
+RETIRE_SECONDS = 2.0
 CANCEL_SECONDS = 1.0
 CLOSE_SECONDS = 15.0
 """How long the models and jobs may take to close, after the last request."""
@@ -54,7 +59,8 @@ class ServerProcess(uvicorn.Server):
     """A uvicorn that ends in bounded time, for one process.
 
     The first SIGTERM or SIGINT stops it; the second ends the process, unless it is
-    `supervised`: then its parent does that. `on_beat` is called about once a second, on
+    `supervised`: then its parent does that, and `RETIRE` stops it while others go on.
+    `on_beat` is called about once a second, on
     the event loop. With `when_settled` it accepts connections once its models are
     loaded.
     """
@@ -76,7 +82,7 @@ class ServerProcess(uvicorn.Server):
         self._supervised = supervised
         self._when_settled = when_settled
         self._on_beat = on_beat
-        self._drains = False
+        self._retires = self._drains = False
         self._next_check = 0.0
         self._check_seconds = min(CHECK_SECONDS, limits.shortest / 4)
 
@@ -87,7 +93,7 @@ class ServerProcess(uvicorn.Server):
         """Handle signals until the process ends, not only while the server runs."""
         # uvicorn raises the signals again at the end, so that the status isn't 0.
         if threading.current_thread() is threading.main_thread():
-            numbers = {signal.SIGTERM} if self._supervised else STOP_SIGNALS
+            numbers = SUPERVISED_SIGNALS if self._supervised else STOP_SIGNALS
             for number in numbers:
                 signal.signal(number, self.handle_exit)
 
@@ -95,14 +101,15 @@ class ServerProcess(uvicorn.Server):
                 signal.signal(signal.SIGHUP, self._handle_hangup)
 
             # A parent has blocked them until here.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS | {signal.SIGHUP})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
+            self._retires, self._drains = sig == RETIRE, sig == signal.SIGTERM
             self.server_state.stopping = True
-            self._drains = sig == signal.SIGTERM
+            self.server_state.unready = not self._retires
             self.should_exit = True
         elif not self._supervised:
             os._exit(128 + sig)
@@ -142,6 +149,11 @@ class ServerProcess(uvicorn.Server):
         for listener in sockets or []:
             listener.close()
 
+        if self._retires:
+            # Others are there for its clients: none should send a request just as its
+            # idle connection is closed.
+            await self._wait_while(self._has_connections, RETIRE_SECONDS)
+
         await self._end_requests()
         await self._close_application()
 
@@ -178,7 +190,7 @@ class ServerProcess(uvicorn.Server):
             await self._wait_while(self._has_tasks, CANCEL_SECONDS)
 
         # For the clients to read what they were told.
-        await self._wait_while(lambda: bool(self.server_state.all()), CANCEL_SECONDS)
+        await self._wait_while(self._has_connections, CANCEL_SECONDS)
         for each in self.server_state.all():
             each.transport.abort()
 
@@ -207,6 +219,9 @@ class ServerProcess(uvicorn.Server):
     def _is_busy(self) -> bool:
         busy = any(each.is_busy() for each in self.server_state.all())
         return busy or self._has_tasks()
+
+    def _has_connections(self) -> bool:
+        return bool(self.server_state.connections)
 
     def _has_tasks(self) -> bool:
         return bool(self.server_state.tasks)

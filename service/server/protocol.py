@@ -98,7 +98,7 @@ class JsonErrorProtocol(Connection):
 
     def _refusal(self, target: bytes) -> bytes | None:
         if self.url in PROBES:
-            down = self.server_state.stopping and self.url == READINESS
+            down = self.server_state.unready and self.url == READINESS
             return NOT_READY if down else None
 
         if self.surplus:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from service.server.process import RETIRE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.context import SpawnProcess
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     Target: TypeAlias = Callable[[socket.socket, socket.socket, bool], None]
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+BLOCKED = (*HANDLED, RETIRE)
 
 SILENCE_SECONDS = 60.0
 """A worker whose event loop hasn't turned for so long is replaced."""
@@ -61,11 +64,11 @@ class Worker:
             if self.channel.recv(4096):
                 self.heard, self.serving = now, True
 
-    def retire(self) -> None:
+    def retire(self, how: int = signal.SIGTERM) -> None:
         """Have the worker end what it is doing, and then itself."""
         self.retiring = True
         if self.process.pid is not None and self.process.is_alive():
-            os.kill(self.process.pid, signal.SIGTERM)
+            os.kill(self.process.pid, how)
 
     def bury(self) -> int:
         """Return the exit status of a worker that has ended."""
@@ -154,7 +157,7 @@ class Supervisor:
             return
 
         if len(active) > self._count:
-            self._outdated.pop(0).retire()
+            self._outdated.pop(0).retire(RETIRE)
         elif len(active) == self._count:
             self._start()
 
@@ -168,7 +171,7 @@ class Supervisor:
         )
 
         # Until the worker handles signals itself, they wait.
-        with theirs, blocked(*HANDLED):
+        with theirs, blocked(*BLOCKED):
             process.start()
 
         self._workers.append(Worker(process=process, channel=ours))

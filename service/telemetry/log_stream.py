@@ -27,9 +27,10 @@ class LogWriter:
     # that has stopped or gone, must cost none of them.
     def __init__(self, fd: int) -> None:
         self.dropped = 0
-        self._fd = fd
+        # Its own: the thread may still write when `fd` is another file already.
+        self._fd = os.dup(fd)
         self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
+        self._poll.register(self._fd, select.POLLOUT)
         self._lock = threading.Lock()
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import threading
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from service.server.limits import ConnectionLimits
-from service.server.process import StopTimes
+from service.server.process import RETIRE, StopTimes
 from tests.service.server.test_connection import answer, huge, whole_body
 from tests.service.server.test_protocol import read_answer
 from tests.support.protocol_servers import connect, read_all, running
@@ -151,7 +152,7 @@ def test_while_draining_all_are_served_and_readiness_is_down() -> None:
     ):
         old.sendall(GET % b"readyz")
         assert read_answer(old)[0].startswith(b"HTTP/1.1 200 ")
-        server.handle_exit(15, None)
+        server.handle_exit(signal.SIGTERM, None)
 
         down = ask(old, b"readyz")
         new = ask(connect(address), b"short")
@@ -161,6 +162,27 @@ def test_while_draining_all_are_served_and_readiness_is_down() -> None:
     assert down.startswith(b"HTTP/1.1 503 ")
     assert down.endswith(b'{"ready": false, "stopping": true}')
     for each in (new, alive):
+        assert each.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in each.lower()
+
+
+def test_a_retiring_worker_stays_ready_and_answers_its_clients() -> None:
+    app = Held()
+    with (
+        running(app, PATIENT) as (address, server),
+        connect(address) as old,
+        connect(address) as idle,
+    ):
+        for client in (old, idle):
+            client.sendall(GET % b"short")
+            read_answer(client)
+
+        server.handle_exit(RETIRE, None)
+        wait_until_closed(address)
+        ready = ask(old, b"readyz")
+        answered = ask(idle, b"short")
+
+    for each in (ready, answered):
         assert each.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in each.lower()
 
