@@ -1,15 +1,18 @@
-"""Rows of a file, read in chunks: lines of JSON, or an array of numbers."""
+"""Rows of a file, read in chunks: lines of JSON, or arrays of numbers."""
 
 from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from inference import UNNAMED, InvalidRequest
 from service.codecs.tfserving.request import decode
+from service.jobs.npz import record_pieces
 from service.jobs.rows import (
     HEAD_BYTES,
     BadRows,
@@ -21,7 +24,6 @@ from service.jobs.rows import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -98,7 +100,7 @@ class Lines:
 
 
 class ArrayFile:
-    """An `.npy` file of numbers, whose first axis has the rows. Raise `BadRows`."""
+    """An `.npy` file of numbers or records along its first axis. Raise `BadRows`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -134,4 +136,27 @@ class ArrayFile:
                 skip += count
 
     def inputs(self, rows: Any) -> Mapping[str, Any]:
-        return {UNNAMED: rows}
+        names = rows.dtype.names
+
+        if names is None:
+            return {UNNAMED: rows}
+
+        return {name: np.ascontiguousarray(rows[name]) for name in names}
+
+
+class ArchiveFile(ArrayFile):
+    """An `.npz` file, an array an input. Raise `BadRows`.
+
+    Its rows lie in a temporary file of records meanwhile: those of a compressed array
+    can only be read from the first on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._records = NamedTemporaryFile(suffix=".npy")
+
+        with path.open("rb") as file:
+            for piece in record_pieces(file, sys.maxsize):
+                self._records.write(piece)
+
+        self._records.flush()
+        super().__init__(Path(self._records.name))

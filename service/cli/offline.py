@@ -23,7 +23,7 @@ from inference import (
 from service.bulk.checkpoint import Checkpoint
 from service.bulk.run import BulkRun, Progress, TooManyFailed
 from service.bulk.sinks import ArraySink, LineSink
-from service.bulk.sources import ArrayFile, Lines
+from service.bulk.sources import ArchiveFile, ArrayFile, Lines
 from service.cli.admin import REFUSED, CommandFailed, is_number
 from service.jobs.rows import BadRows
 from service.settings.settings import default_cache_dir, load_compiler_settings
@@ -80,6 +80,9 @@ def source_of(path: Path | None) -> Source:
     """Raise `BadRows` for an array that can't be read."""
     if path is not None and path.suffix == ".npy":
         return ArrayFile(path)
+
+    if path is not None and path.suffix == ".npz":
+        return ArchiveFile(path)
 
     return Lines(path)
 

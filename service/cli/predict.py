@@ -28,7 +28,7 @@ from service.cli.jobs import job_url
 from service.cli.offline import INTERRUPTED, OfflineCall, predict_offline
 from service.cli.output import written
 from service.jobs.array import ArrayWriter, failure
-from service.jobs.rows import NDJSON, NPY, BadRows, LineReader, load_json
+from service.jobs.rows import NDJSON, NPY, NPZ, BadRows, LineReader, load_json
 from service.settings.compiler import CompilerSettings
 from service.terminal.bar import bar
 from service.terminal.tables import printable
@@ -49,6 +49,9 @@ WAIT_SECONDS = 1.0
 AWAY_SECONDS = 60.0
 """Longest absence of a server, as for a restart."""
 
+TYPES = {".npy": NPY, ".npz": NPZ}
+"""Types of rows by the file's suffix; of all others lines."""
+
 SERVER_VARIABLE = "TANDEM_SERVER"
 
 
@@ -59,7 +62,8 @@ SERVER_VARIABLE = "TANDEM_SERVER"
     "source",
     required=True,
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    help="Rows: lines of JSON, an array in a file named .npy, or lines from - (stdin).",
+    help="Rows: lines of JSON, an array in a file named .npy, an array an input in one "
+    "named .npz, or lines from - (stdin).",
 )
 @click.option(
     "--output",
@@ -111,6 +115,12 @@ def predict(
     command goes on where it was.
     """
     url = server_of(model, models, server)
+
+    if target is not None and target.suffix == ".npz":
+        raise click.UsageError(
+            "--output can't be an .npz: name a file of lines, as out.ndjson, or an .npy"
+            " if the model has one output"
+        )
 
     with errors_as_messages():
         if url is not None:
@@ -182,7 +192,7 @@ def submit(client: AdminClient, url: str, source: Path) -> Job:
     """Send the rows. Return their job: that of an earlier run, unless it failed."""
     headers = {
         "Prefer": "respond-async",
-        "Content-Type": NPY if source.suffix == ".npy" else NDJSON,
+        "Content-Type": TYPES.get(source.suffix, NDJSON),
         "Idempotency-Key": key_of(url, source),
     }
     job = client.upload(url, pieces_of(source), headers)

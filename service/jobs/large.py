@@ -321,7 +321,8 @@ class LargeRun:
 
         request = JobRequest(
             path=self._request.path,
-            headers={"content-type": "application/json"},
+            # A chunk isn't asked for again, and would push out what is.
+            headers={"content-type": "application/json", "cache-control": "no-store"},
             body=predict_body(self._reader, rows, signature),
         )
         return await self._calls.json(request, self._claim.job.id)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference import UNNAMED, InvalidRequest
-from service.bulk.sources import CHUNK_BYTES, ArrayFile, Lines
+from service.bulk.sources import CHUNK_BYTES, ArchiveFile, ArrayFile, Lines
 from service.jobs.rows import BadRows
 
 if TYPE_CHECKING:
@@ -124,3 +124,26 @@ def test_an_array_that_is_cut_short_is_refused(tmp_path: Path, cut: int) -> None
 
     with pytest.raises(BadRows):
         ArrayFile(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_the_arrays_of_an_archive_are_read_together(tmp_path: Path, save: Any) -> None:
+    path, x = tmp_path / "rows.npz", np.arange(10, dtype=">f4").reshape(5, 2)
+    save(path, x=x, on=np.arange(5) > 2)
+    source = ArchiveFile(path)
+    chunks = [source.inputs(rows) for rows in source.chunks(1, lambda: 3)]
+
+    assert source.total == 5
+    assert [list(chunk) for chunk in chunks] == [["x", "on"]] * 2
+    np.testing.assert_array_equal(chunks[0]["x"], x[1:4])
+    np.testing.assert_array_equal(chunks[1]["on"], [True])
+    assert chunks[0]["x"].flags.c_contiguous
+    assert chunks[0]["x"].dtype.isnative
+
+
+def test_an_archive_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    path.write_bytes(b"no archive")
+
+    with pytest.raises(BadRows, match="isn't an .npz"):
+        ArchiveFile(path)

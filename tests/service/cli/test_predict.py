@@ -90,6 +90,27 @@ def test_an_array_in_an_array_out(tmp_path: Path) -> None:
     assert np.load(target).tolist() == halves(ROWS)
 
 
+def test_arrays_by_name_are_rows(tmp_path: Path) -> None:
+    source, target = tmp_path / "rows.npz", tmp_path / "out.npy"
+    np.savez_compressed(source, x=np.arange(ROWS, dtype=np.float32))
+
+    with serving(tmp_path) as url:
+        result = predict(url, "half", "--input", str(source), "--output", str(target))
+
+    assert result.exit_code == 0, result.output
+    assert np.load(target).tolist() == halves(ROWS)
+
+
+def test_an_archive_as_output_is_refused(tmp_path: Path) -> None:
+    source, target = written(tmp_path, [0]), tmp_path / "out.npz"
+    result = predict(
+        "http://127.0.0.1:9", "half", "--input", str(source), "--output", str(target)
+    )
+
+    assert result.exit_code == 2
+    assert "can't be an .npz" in result.output
+
+
 def test_from_standard_input_to_standard_output(tmp_path: Path) -> None:
     with serving(tmp_path) as url:
         result = predict(url, "half", "--input", "-", rows=lines([0, 1]))

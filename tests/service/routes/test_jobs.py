@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from service.caching.cache import ResponseCache
+
 PREDICT = "/v1/models/half:predict"
 BODY = {"instances": [1.0, 2.0]}
 ANSWER = {"predictions": [2.5, 3.0]}
@@ -40,6 +42,7 @@ async def serving(
     *models: FakeModel,
     runs: bool = True,
     most: int = 1 << 32,
+    cache: ResponseCache | None = None,
     **bounds: int,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server with jobs; without `runs` they only queue.
@@ -56,7 +59,7 @@ async def serving(
         ) as jobs,
         anyio.create_task_group() as tasks,
     ):
-        app = create_app(engine, settings, None, jobs)
+        app = create_app(engine, settings, None, jobs, cache)
         bridge = Bridge(app)
         calls = Calls(
             json=partial(call, bridge),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import numpy as np
 import pytest
 
+from service.caching.cache import ResponseCache
+from service.caching.memory import MemoryStore
 from service.jobs.large import FAILED_ROWS, MOST_FAILED, PIECE_BYTES
 from service.jobs.rows import NDJSON, NPY, NPZ
 from tests.service.routes.test_jobs import PREDICT, ended, serving
-from tests.support.fakes import FakeModel, signature, tensor
+from tests.support.fakes import FakeModel, X, signature, tensor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -151,6 +154,21 @@ async def test_a_result_without_numbers_is_no_array(tmp_path: Path) -> None:
 
     assert refused.status_code == 406
     assert "no numbers" in refused.json()["error"]
+
+
+async def test_chunks_take_no_place_in_the_response_cache(tmp_path: Path) -> None:
+    cache = ResponseCache(MemoryStore(1 << 20))
+    model = FakeModel(cache_seconds=60, signatures=(replace(X, repeatable=True),))
+
+    async with serving(tmp_path, model, cache=cache) as client:
+        await finished(client, b"1\n2\n3\n")
+        figures = await cache.figures()
+        await client.post(PREDICT, json={"instances": [1]})
+        later = await cache.figures()
+
+    assert figures.store is not None and later.store is not None
+    assert (figures.store.entries, later.store.entries) == (0, 1)
+    assert figures.outcomes["request"] > 0
 
 
 async def test_a_body_without_a_length_is_kept_as_it_comes(tmp_path: Path) -> None:
