@@ -77,11 +77,11 @@ async def predict(
     if call.options.ignored:
         log.debug("arguments ignored", model=model.name, names=call.options.ignored)
 
-    run = partial(_answer, engine, call.form)
     policy = None if cached is None else engine.cache_policy(model)
     if cached is None or policy is None:
-        return (await run(request)).body
+        return (await _answer(engine, call.form, request)).body
 
+    run = partial(_answer, engine, call.form)
     cached.answer = await cached.cache.answer(
         policy, request, f"v1:{call.form}", cached.directives, run
     )

@@ -145,6 +145,7 @@ class Model:
         for note in manifest.notes:
             log.info("model note", **self._log_fields(), note=note)
 
+        self._warn_of_uncached()
         self._changed()
 
     def fail(self, reason: str) -> None:
@@ -279,6 +280,19 @@ class Model:
             return nullcontext()
 
         return instance.batcher.reserve(instance.loaded.limits.timeout_seconds)
+
+    def _warn_of_uncached(self) -> None:
+        """Log the signatures that cache_seconds does nothing for."""
+        policy = self.cache_policy
+        for name, signature in policy.signatures.items() if policy else ():
+            if not signature.repeatable:
+                log.warning(
+                    "answers are not cached",
+                    **self._log_fields(),
+                    signature=name,
+                    reason="it draws random numbers, reads what may change or keeps "
+                    "state: cache_seconds in the sidecar doesn't apply",
+                )
 
     def _last_request_time(self) -> float:
         used = self.instance is not None and self.instance.used

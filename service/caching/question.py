@@ -47,7 +47,7 @@ async def ask(
         return None
 
     outputs = select_outputs(signature, request.outputs)
-    inputs = bind(signature, request.inputs)
+    inputs = bind(signature, request.inputs, request.exact)
     if draws_afresh(signature, inputs, request.sampling):
         return None
 
@@ -59,7 +59,7 @@ async def ask(
         if size <= ON_LOOP_BYTES
         else await anyio.to_thread.run_sync(digest_of, head, inputs, limiter=limiter)
     )
-    return Question(request=replace(request, inputs=inputs), key=key)
+    return Question(request=replace(request, inputs=inputs, exact=None), key=key)
 
 
 def digest_of(head: bytes, inputs: Mapping[str, Array]) -> str:

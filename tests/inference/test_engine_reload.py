@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from inference import (
     Engine,
@@ -115,7 +116,13 @@ async def test_answers_are_cached_under_the_content_that_gave_them(
         # A reload of the same version, a new version, and the first content again.
         for sight in ({1: "b"}, {1: "b", 2: "c"}, {3: "b"}):
             repository.sight = {"a": sight}
-            await engine.rescan()
+
+            with capture_logs() as logs:
+                await engine.rescan()
+
+            # This model's signature isn't known to repeat itself.
+            (warning,) = [each for each in logs if "not cached" in each["event"]]
+            assert (warning["model"], warning["signature"]) == ("a", "double")
             await engine.rescan()
             policy = engine.cache_policy(spec)
             assert policy is not None

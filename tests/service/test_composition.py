@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inference import EngineConfig
-from service.composition import engine_config
+from service.composition import engine_config, response_cache
 from service.settings.settings import load_settings
 
 
@@ -39,3 +39,18 @@ def test_permissions_reach_the_engine() -> None:
     assert made.permissions.allow_ops == ("A", "B")
     assert made.permissions.allow_classes == ("m>C",)
     assert made.scan_seconds == 0.5
+
+
+async def test_processes_share_the_memory_of_the_response_cache() -> None:
+    settings = load_settings(models="/", response_cache="4KiB", workers=4)
+    cache = response_cache(settings)
+    assert cache is not None
+
+    async with cache:
+        store = cache._store
+        assert await store.put("small", bytes(100), 60)
+        assert not await store.put("large", bytes(1024), 60)
+
+
+def test_there_is_no_response_cache_unless_it_is_wanted() -> None:
+    assert response_cache(load_settings(models="/")) is None

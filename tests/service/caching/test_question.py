@@ -105,6 +105,20 @@ async def test_requests_that_mean_the_same_have_one_key() -> None:
     assert keys == {await key()}
 
 
+async def test_numbers_are_narrowed_by_their_text() -> None:
+    # Just above the middle of two values of float32, and there as a double.
+    call = decode(b'{"instances": [1.0000000596046447753906251]}')
+    asked = await ask(
+        POLICY,
+        changed(inputs=call.inputs, exact=call.exact),
+        "rows",
+        anyio.CapacityLimiter(1),
+    )
+
+    assert asked is not None
+    assert asked.request.inputs["x"].tolist() == [1 + 2.0**-23]
+
+
 async def test_large_inputs_have_the_key_that_small_ones_would() -> None:
     values = np.arange(ON_LOOP_BYTES // 2, dtype=np.float32)
     asked = await ask(

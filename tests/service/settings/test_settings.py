@@ -19,6 +19,7 @@ from service.settings.settings import (
     load_compiler_settings,
     load_settings,
 )
+from service.settings.values import CachePlace, cache_place
 from tests.support.admin import write_token
 
 
@@ -433,3 +434,41 @@ def test_redis_needs_its_package(
         load_settings(models=tmp_path, redis=url)
 
     assert "secret" not in str(caught.value)
+
+
+MIB = 1 << 20
+REDIS = "redis://127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("text", "in_redis", "nbytes"),
+    [
+        pytest.param("256MiB", False, 256 * MIB, id="a-size"),
+        pytest.param("1Gi", False, 1024 * MIB, id="a-size-of-kubernetes"),
+        pytest.param("1000000", False, 1_000_000, id="bytes"),
+        pytest.param("redis", True, 256 * MIB, id="redis"),
+        pytest.param("redis:1GiB", True, 1024 * MIB, id="redis-and-a-size"),
+    ],
+)
+def test_the_response_cache_has_a_place_and_a_size(
+    tmp_path: Path, text: str, in_redis: bool, nbytes: int
+) -> None:
+    settings = load_settings(models=tmp_path, response_cache=text, redis=REDIS)
+
+    assert cache_place(settings.response_cache or "") == CachePlace(in_redis, nbytes)
+    assert settings.to_environment()["TANDEM_RESPONSE_CACHE"] == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "much", "redis:", "redis:0", "disk:1GiB", "256MiB:redis"]
+)
+def test_other_places_of_a_response_cache_are_refused(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(SettingsError, match="such as 256MiB, or redis"):
+        load_settings(models=tmp_path, response_cache=text, redis=REDIS)
+
+
+def test_a_response_cache_in_redis_needs_a_redis(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="needs a Redis: name it with --redis"):
+        load_settings(models=tmp_path, response_cache="redis:1GiB")
