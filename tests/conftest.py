@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests import PROJECT
 from tests.support.compiled_cases import GROUP_OF, CompiledCases
+from tests.support.shared import shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ SLOW = tuple(
         *("inference/test_backend.py", "inference/test_dtypes.py"),
         "inference/test_engine.py",
         *("inference/lifecycle/test_instance.py", "inference/lifecycle/test_model.py"),
+        "inference/lifecycle/test_sampling.py",
         *("inference/repository/test_keras_folders.py", "inference/system"),
         *("service/bridge/test_loop_holds.py", "service/codecs/json/test_reader.py"),
         "service/server/test_workers.py",
@@ -72,12 +73,6 @@ def fresh_layer_names() -> None:
     for name in ("keras.src.utils.naming", "tf_keras.src.backend"):
         if name in sys.modules:
             sys.modules[name].reset_uids()
-
-
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that all processes of this test run share."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")

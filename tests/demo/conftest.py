@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 from tests import PROJECT
+from tests.support.shared import shared_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +26,25 @@ class Made:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Train the demo models in a child process, as `make serve` does."""
-    folder = tmp_path_factory.mktemp("demo") / "models"
-    command = [sys.executable, "-m", "demo.make_models", str(folder)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return Made(folder=folder, stdout=done.stdout, stderr=done.stderr)
+    """Train the demo models once a run, in a child process, as `make serve` does."""
+    shared = shared_folder(tmp_path_factory) / "demo"
+    shared.mkdir(exist_ok=True)
+    folder, said = shared / "made" / "models", (shared / "stdout", shared / "stderr")
+
+    with FileLock(shared / "lock"):
+        if not folder.exists():
+            command = [sys.executable, "-m", "demo.make_models", str(folder)]
+
+            with said[0].open("w") as stdout, said[1].open("w") as stderr:
+                subprocess.run(
+                    command, cwd=PROJECT, stdout=stdout, stderr=stderr, check=False
+                )
+
+    assert folder.exists(), said[1].read_text()
+    return Made(folder=folder, stdout=said[0].read_text(), stderr=said[1].read_text())
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of the demo models: who needs them first compiles them."""
+    return shared_folder(tmp_path_factory) / "demo" / "cache"

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 
 @pytest.fixture(scope="module")
 async def client(
-    made: Made, tmp_path_factory: pytest.TempPathFactory
+    made: Made, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[httpx.AsyncClient]:
     folder: Path = tmp_path_factory.mktemp("seed")
     port = free_port()
@@ -32,7 +32,7 @@ async def client(
     command += ["-m", "uvicorn", "demo.seed_app:app", "--port", str(port)]
     env = {
         "PYTHONPATH": str(PROJECT),
-        "TANDEM_CACHE_DIR": str(folder / "cache"),
+        "TANDEM_CACHE_DIR": str(cache),
         "TANDEM_DATA_DIR": str(folder / "jobs"),
     }
 

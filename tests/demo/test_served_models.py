@@ -15,6 +15,7 @@ from tests import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from inference import Array
     from tests.demo.conftest import Made
@@ -26,11 +27,7 @@ READERS = [
 
 
 @pytest.fixture(scope="module")
-async def engine(
-    made: Made, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Engine]:
-    cache = tmp_path_factory.mktemp("cache")
-
+async def engine(made: Made, cache: Path) -> AsyncIterator[Engine]:
     async with Engine(EngineConfig(repository=made.folder, cache=cache)) as engine:
         while not engine.ready():
             await engine.wait_changed()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -77,6 +78,16 @@ async def result(client: httpx.AsyncClient, id: str) -> Any:
     return response.json()
 
 
+def end_leases(models: Path) -> None:
+    """End the leases of a killed server, which would last for half a minute."""
+    path = models.parent / "jobs" / "jobs.sqlite3"
+
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "UPDATE jobs SET leased_until = 0 WHERE leased_until IS NOT NULL"
+        )
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_every_accepted_job_is_finished_though_the_server_is_killed(
     models: Path, cache: Path, workers: str
@@ -104,6 +115,8 @@ async def test_every_accepted_job_is_finished_though_the_server_is_killed(
                         # Leaving the block kills it: SIGKILL, jobs and all.
                         kills.pop(0)
                         break
+
+            end_leases(models)
 
         with server(models, cache, port, "--workers", workers):
             await ready(client)
