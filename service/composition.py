@@ -42,6 +42,7 @@ from service.terminal.screen import is_wanted, show
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from flask import Blueprint
 
@@ -118,7 +119,11 @@ def open_store(settings: Settings) -> AbstractAsyncContextManager[JobStore]:
 
         return RedisStore(settings.redis, bounds)
 
-    return SqliteStore(settings.data_dir or default_data_dir(settings.models), bounds)
+    return SqliteStore(data_dir(settings), bounds)
+
+
+def data_dir(settings: Settings) -> Path:
+    return settings.data_dir or default_data_dir(settings.models)
 
 
 def response_cache(settings: Settings) -> ResponseCache | None:
@@ -146,7 +151,8 @@ def jobs_config(settings: Settings) -> JobsConfig:
         queue_seconds=settings.job_queue_seconds,
         result_seconds=settings.job_result_seconds,
         body_bytes=settings.max_jobs_bytes,
-        scratch=settings.cache_dir,
+        # Where the jobs are; with Redis a server may have no folder of its own.
+        scratch=None if settings.redis else data_dir(settings),
     )
 
 

@@ -238,14 +238,24 @@ def _errors() -> Iterator[None]:
 
 
 class _Bounded:
-    """A file of which zipfile can't read a list of members of any length."""
+    """A file for zipfile, with a bound for its list of members and its places."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.seek, self.tell = file.seek, file.tell
+        self.tell = file.tell
 
     def seekable(self) -> bool:
         return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        # From the end zipfile knows what an error means.
+        if whence != io.SEEK_SET:
+            return self._file.seek(offset, whence)
+
+        try:
+            return self._file.seek(offset)
+        except OSError:
+            raise BadZipFile(f"it declares an array at byte {offset}") from None
 
     def read(self, nbytes: int = -1) -> bytes:
         if nbytes > LIST_BYTES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import uuid
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,7 @@ from service.jobs.job import JobRequest, Submission
 from service.jobs.large import PIECE_BYTES
 from service.jobs.npz import record_pieces
 from service.jobs.rows import NPY, NPZ, BadRows, predict_body, row_reader
-from service.jobs.store import BodyTooLarge, PieceStore
+from service.jobs.store import BodyTooLarge, PieceStore, StoreUnavailable
 from service.prediction import check
 from service.routes.jobs import current_jobs, idempotency_key
 from service.web.context import (
@@ -28,7 +28,7 @@ from service.web.context import (
 from service.web.json_body import check_content_encoding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from flask import Request
 
@@ -144,7 +144,7 @@ class Arrival:
         """Yield an `.npz` as an `.npy` of records, once all of it is there."""
         most = self._config.body_bytes
 
-        with TemporaryFile(dir=self._config.scratch) as file:
+        with _room_explained(), TemporaryFile(dir=self._config.scratch) as file:
             async for piece in self._pieces():
                 if self.received > most:
                     raise BodyTooLarge(
@@ -188,6 +188,18 @@ class Arrival:
         engine, decoders = self._serving.engine, self._serving.decoders
         known = await check(engine, self._model, [body], decoders)
         self.signature = self.signature or known
+
+
+@contextmanager
+def _room_explained() -> Iterator[None]:
+    """Raise `StoreUnavailable` where there is no room for a temporary file."""
+    try:
+        yield
+    except OSError as exc:
+        raise StoreUnavailable(
+            f"The body can't be kept while it is read: {exc.strerror}. Make room in"
+            " --data-dir, or with --redis in the folder for temporary files."
+        ) from exc
 
 
 async def _drop(store: PieceStore, id: str) -> None:

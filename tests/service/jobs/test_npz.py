@@ -6,10 +6,13 @@ import io
 import json
 import tracemalloc
 import zipfile
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.jobs.npz import (
     LIST_BYTES,
@@ -59,9 +62,13 @@ def instances(body: bytes, most_bytes: int = MOST_BYTES) -> list[dict[str, Any]]
     reader = row_reader(NPZ, 1 << 20)
     found: list[dict[str, Any]] = []
 
-    for piece in record_pieces(io.BytesIO(body), most_bytes):
-        rows = reader.feed(piece)
-        found += json.loads(reader.instances(rows)) if rows else []
+    # A file in memory raises other errors for places that aren't there.
+    with TemporaryFile() as file:
+        file.write(body)
+
+        for piece in record_pieces(file, most_bytes):
+            rows = reader.feed(piece)
+            found += json.loads(reader.instances(rows)) if rows else []
 
     assert reader.end() == []
     return found
@@ -186,6 +193,25 @@ def long_list() -> bytes:
 def test_bodies_that_are_refused(body: bytes, words: str) -> None:
     with pytest.raises(BadRows, match=words):
         instances(body)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@given(data=st.data())
+def test_a_damaged_archive_is_refused_or_read(
+    save: Callable[..., None], data: st.DataObject
+) -> None:
+    body = bytearray(saved(save, x=X, y=np.arange(3)))
+
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(body) - 1))
+        body[place] = data.draw(st.sampled_from([0, 1, 127, 128, 255]))
+
+    try:
+        rows = instances(bytes(body[: data.draw(st.integers(1, len(body)))]))
+    except (BadRows, BodyTooLarge):
+        return
+
+    assert len(rows) == 3
 
 
 def test_more_than_may_be_kept_is_refused_before_it_is_unpacked() -> None:

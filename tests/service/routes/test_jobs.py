@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import pytest
 
 from service.app import create_app
 from service.bridge.bridge import Bridge
+from service.caching.cache import ResponseCache
+from service.caching.memory import MemoryStore
 from service.jobs.bounds import Bounds
 from service.jobs.calls import call
 from service.jobs.jobs import Jobs, JobsConfig
@@ -21,13 +24,12 @@ from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
 from service.routes.array_calls import ArrayCalls
 from service.settings.settings import load_settings
-from tests.support.fakes import FakeEngine, FakeModel
+from tests.support.fakes import FakeEngine, FakeModel, X
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from service.caching.cache import ResponseCache
 
 PREDICT = "/v1/models/half:predict"
 BODY = {"instances": [1.0, 2.0]}
@@ -121,6 +123,22 @@ async def test_the_result_is_that_of_the_synchronous_call(tmp_path: Path) -> Non
     assert later.status_code == at_once.status_code == 200
     assert later.content == at_once.content
     assert later.headers["Content-Type"] == at_once.headers["Content-Type"]
+
+
+async def test_the_result_has_no_age_of_the_response_cache(tmp_path: Path) -> None:
+    model = FakeModel(cache_seconds=60, signatures=(replace(X, repeatable=True),))
+    later = {"Prefer": "respond-async, wait=30"}
+
+    async with serving(
+        tmp_path, model, cache=ResponseCache(MemoryStore(1 << 20))
+    ) as client:
+        await client.post(PREDICT, json=BODY)
+        result = await client.post(PREDICT, json=BODY, headers=later)
+        again = await client.post(PREDICT, json=BODY)
+
+    assert result.json() == ANSWER
+    assert {"age", "cache-status"}.isdisjoint(result.headers)
+    assert {"age", "cache-status"} <= set(again.headers)
 
 
 @pytest.mark.parametrize(
