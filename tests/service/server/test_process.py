@@ -66,6 +66,9 @@ def refuses(address: Address) -> bool:
         connect(address).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # It stood in line while the socket was closed.
+        return False
 
     return False
 
