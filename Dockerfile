@@ -44,6 +44,7 @@ ENV PATH=/opt/tandem/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     TANDEM_HOST=0.0.0.0 \
+    TANDEM_DRAIN_DELAY=5 \
     TANDEM_MODELS=/models \
     TANDEM_CACHE_DIR=/var/cache/tandem
 # A volume can be written to where the rest of the container can't.

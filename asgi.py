@@ -6,8 +6,7 @@ from service.telemetry.logs import duplicate_stderr
 
 try:
     settings = load_settings()
+    duplicate_stderr()
+    app = compose(settings)
 except SettingsError as exc:
     raise SystemExit(f"tandem: {exc}") from None
-
-duplicate_stderr()
-app = compose(settings)

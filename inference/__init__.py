@@ -38,6 +38,7 @@ from inference.limits import Batching, Limits
 from inference.offline import OfflineModel, open_model
 from inference.permissions import Permissions
 from inference.repository.sidecar import LABEL, VersionNumber
+from inference.runtime.operations import unknown_operations
 from inference.system.cpus import available_cpus
 from inference.system.memory import available_memory, keep_freed_memory, show_bytes
 from inference.types import (
@@ -128,5 +129,6 @@ __all__ = [
     "select_outputs",
     "show_bytes",
     "show_shape",
+    "unknown_operations",
     "whole_shape",
 ]

@@ -18,7 +18,6 @@ from inference import (
     Engine,
     EngineConfig,
     Limits,
-    Permissions,
     keep_freed_memory,
 )
 from service.app import create_app
@@ -34,6 +33,7 @@ from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
 from service.routes.array_calls import ArrayCalls
 from service.routes.job_events import JobEvents
+from service.settings.permissions import permissions_of
 from service.settings.settings import default_data_dir, find_misspelt
 from service.settings.values import cache_place
 from service.telemetry.logs import configure_logging
@@ -183,11 +183,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         ),
         compile_timeout_seconds=settings.compile_timeout,
         compile_memory=settings.compile_memory,
-        permissions=Permissions(
-            allow_ops=settings.allow_ops,
-            allow_classes=settings.allow_classes,
-            follow_links_to=settings.follow_links_to,
-        ),
+        permissions=permissions_of(settings),
         memory_budget=settings.memory_budget,
         scan_seconds=settings.scan_seconds,
     )

@@ -27,7 +27,8 @@ SLOW = tuple(
         "inference/lifecycle/test_sampling.py",
         *("inference/repository/test_keras_folders.py", "inference/system"),
         *("service/bridge/test_loop_holds.py", "service/codecs/json/test_reader.py"),
-        "service/server/test_workers.py",
+        "service/settings/test_permissions.py",
+        *("service/server/test_clients.py", "service/server/test_workers.py"),
         *("service/routes/test_job_events.py", "service/routes/test_rows.py"),
         *("service/web/test_flask_equivalence.py", "service/jobs/test_agreement.py"),
     )

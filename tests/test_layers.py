@@ -61,7 +61,11 @@ A room is a package, without the packages in it, or a module of the top level.
 """
 
 WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
-TENSORFLOW = {"inference.backend", "inference.runtime.servable"}
+TENSORFLOW = {
+    "inference.backend",
+    "inference.runtime.operations",
+    "inference.runtime.servable",
+}
 HANDING_ON = "inference.artifacts.child"
 SETTING_UP = {"inference.backend", "inference.formats.keras.loading"}
 KERAS = {"inference.formats.keras.loading", "inference.formats.keras.weights"}

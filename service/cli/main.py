@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from inference import Permissions, Precompilation, precompile
+from inference import Precompilation, precompile
 from service.cli.admin import COMMANDS
 from service.cli.flags import settings_flags
 from service.cli.jobs import jobs
 from service.cli.predict import predict
 from service.server.server import CannotListen, run_server
 from service.settings.compiler import CompilerSettings
+from service.settings.permissions import permissions_of
 from service.settings.settings import (
     Settings,
     SettingsError,
@@ -129,12 +130,7 @@ def compile_(path: Path, output: Path, **flags: Any) -> None:
 def _compile(path: Path, cache: Path, flags: dict[str, Any]) -> Precompilation:
     with settings_errors_as_usage():
         settings = load_compiler_settings(**flags)
-
-    permissions = Permissions(
-        allow_ops=settings.allow_ops,
-        allow_classes=settings.allow_classes,
-        follow_links_to=settings.follow_links_to,
-    )
+        permissions = permissions_of(settings)
 
     with progress() as report:
         run = partial(

@@ -17,7 +17,6 @@ from inference import (
     EngineConfig,
     InferenceError,
     Limits,
-    Permissions,
     open_model,
 )
 from service.bulk.checkpoint import Checkpoint
@@ -26,6 +25,7 @@ from service.bulk.sinks import ArraySink, LineSink
 from service.bulk.sources import ArchiveFile, ArrayFile, Lines
 from service.cli.admin import REFUSED, CommandFailed, is_number
 from service.jobs.rows import BadRows
+from service.settings.permissions import permissions_of
 from service.settings.settings import default_cache_dir, load_compiler_settings
 from service.telemetry.logs import configure_logging
 from service.terminal.bar import bar
@@ -178,11 +178,7 @@ def opened(call: OfflineCall) -> Iterator[OfflineModel]:
         limits=Limits(timeout_seconds=call.timeout),
         compile_timeout_seconds=settings.compile_timeout,
         compile_memory=settings.compile_memory,
-        permissions=Permissions(
-            allow_ops=settings.allow_ops,
-            allow_classes=settings.allow_classes,
-            follow_links_to=settings.follow_links_to,
-        ),
+        permissions=permissions_of(settings),
         scan_seconds=0,
     )
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.server.limits import LINGER_SECONDS, MIN_BYTES_PER_SECOND
@@ -84,6 +85,8 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.surplus = False
+        self._max_headers = server_state.limits.headers
+        self._max_head_bytes = server_state.limits.head_bytes
         self._phase = Phase.IDLE
         self._since = self.loop.time()
         self._head_bytes = 0
@@ -165,10 +168,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
 
-        if (
-            self._phase is Phase.HEAD
-            and self._head_bytes > self.server_state.limits.head_bytes
-        ):
+        if self._head_bytes > self._max_head_bytes and self._phase is Phase.HEAD:
             self._refuse_head()
 
     def _pass_over_upgrade(self, rest: bytes | memoryview) -> None:
@@ -204,7 +204,10 @@ class Connection(HttpToolsProtocol):
         if self._phase is Phase.LINGER or self.parser.should_upgrade():
             return
 
-        if self._is_head_too_large():
+        if (
+            len(self.headers) > self._max_headers
+            or self._head_bytes > self._max_head_bytes
+        ) and self._is_head_too_large():
             self._refuse_head()
             return
 
@@ -221,19 +224,33 @@ class Connection(HttpToolsProtocol):
         """Answer the request whose head has arrived."""
         super().on_headers_complete()
 
+    # The next two as uvicorn has them, but for upgrades: those are over by then.
+
     def on_body(self, body: bytes) -> None:
-        if self._phase is Phase.BODY:
-            super().on_body(body)
+        cycle = self.cycle
+        if self._phase is not Phase.BODY or cycle.response_complete:
+            return
+
+        cycle.body += body
+        cycle.message_event.set()
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
+        cycle = self.cycle
         if self._phase is not Phase.BODY:
             return
 
-        super().on_message_complete()
-        if self.cycle.response_complete:
-            self._set_idle()
+        if cycle.response_complete:
+            self.end_unread()
         else:
             self._phase = Phase.ANSWER
+            cycle.more_body = False
+            cycle.message_event.set()
+
+    def end_unread(self) -> None:
+        """End a request that was answered before its body was complete."""
+        self._set_idle()
 
     def on_response_complete(self) -> None:
         # uvicorn's own sets a timer for each response; `check` needs none.
@@ -251,14 +268,12 @@ class Connection(HttpToolsProtocol):
             self.loop.call_soon(self._parse_on)
 
     def _is_head_too_large(self) -> bool:
-        limits = self.server_state.limits
-        if len(self.headers) > limits.headers:
-            return True
-
         # What has arrived may hold a part of the body, too.
-        return self._head_bytes > limits.head_bytes and limits.head_bytes < len(
-            self.url
-        ) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        lengths = (len(name) + len(value) + 4 for name, value in self.headers)
+        return (
+            len(self.headers) > self._max_headers
+            or len(self.url) + sum(lengths) > self._max_head_bytes
+        )
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

@@ -132,7 +132,7 @@ class ServerProcess(uvicorn.Server):
             await self._accept(sockets or [])
 
     async def on_tick(self, counter: int) -> bool:
-        self._check_connections()
+        await self._check_connections()
         if counter % round(1 / TICK_SECONDS) == 0:
             self._on_beat()
 
@@ -211,7 +211,7 @@ class ServerProcess(uvicorn.Server):
             if loop.time() >= end:
                 return True
 
-            self._check_connections()
+            await self._check_connections()
             await asyncio.sleep(min(POLL_SECONDS, seconds))
 
         return False
@@ -226,11 +226,14 @@ class ServerProcess(uvicorn.Server):
     def _has_tasks(self) -> bool:
         return bool(self.server_state.tasks)
 
-    def _check_connections(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now < self._next_check:
+    async def _check_connections(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._next_check:
             return
 
+        # First what has arrived while the loop was busy is read: that wasn't slow.
+        await asyncio.sleep(0)
+        now = loop.time()
         self._next_check = now + self._check_seconds
         for each in self.server_state.all():
             each.check(now)

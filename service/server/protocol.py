@@ -78,8 +78,8 @@ class JsonErrorProtocol(Connection):
         if not cycle.disconnected:
             super()._start_asgi_task(cycle, app)
 
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
+    def end_unread(self) -> None:
+        super().end_unread()
 
         # After the body, or the client might not read the answer.
         if self.cycle is REFUSED and self._must_close():

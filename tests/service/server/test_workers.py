@@ -188,6 +188,9 @@ def refused(site: Site) -> bool:
         socket.create_connection(("127.0.0.1", site.port), timeout=30).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # It was closed meanwhile.
+        return False
 
     return False
 
