@@ -71,8 +71,10 @@ async def predict_model(
     serving, this = current_serving(), current_request()
     spec = ModelSpec(name=name, version=version, label=label)
     wait = wait_seconds(this)
-    # Refuse before the body is read.
-    admit(this, serving.engine, spec)
+    # Refuse before the body is read, unless it may be asked for an answer that is kept.
+    if serving.cache is None or serving.engine.cache_policy(spec) is None:
+        admit(this, serving.engine, spec)
+
     later = answers_later(this, serving, spec)
 
     if later and this.mimetype in ROW_TYPES:

@@ -211,20 +211,17 @@ class FakeEngine(Engine):
 
     def admit(self, spec: ModelSpec) -> None:
         model = self._find(spec)
-        if model.error is not None:
-            raise LoadFailed(f"model {model.status.id} failed: {model.error}")
-
-        if model.state is ModelState.END:
-            raise ModelUnloaded(f"model {model.status.id} was unloaded")
-
-        if model.state is not ModelState.AVAILABLE:
-            raise ModelLoading(f"model {model.status.id} is loading")
+        _check(model)
 
         if model.full:
             raise Overloaded(f"model {model.status.id} is busy", retry_after=1.5)
 
     def cache_policy(self, spec: ModelSpec) -> CachePolicy | None:
-        return self._find(spec).cache_policy
+        model = self._find(spec)
+        if model.cache_policy is not None:
+            _check(model)
+
+        return model.cache_policy
 
     def is_asynchronous(self, spec: ModelSpec) -> bool:
         return self._find(spec).asynchronous
@@ -350,6 +347,17 @@ class FakeEngine(Engine):
         raise VersionNotFound(
             f"Could not find version {spec.version} of model {spec.name}"
         )
+
+
+def _check(model: FakeModel) -> None:
+    if model.error is not None:
+        raise LoadFailed(f"model {model.status.id} failed: {model.error}")
+
+    if model.state is ModelState.END:
+        raise ModelUnloaded(f"model {model.status.id} was unloaded")
+
+    if model.state is not ModelState.AVAILABLE:
+        raise ModelLoading(f"model {model.status.id} is loading")
 
 
 def _fits(model: FakeModel, spec: ModelSpec) -> bool:

@@ -197,6 +197,20 @@ async def test_equal_requests_at_a_time_run_the_model_once() -> None:
     assert said.count("Tandem; fwd=miss; collapsed") == 9
 
 
+async def test_kept_answers_are_given_while_the_queue_is_full() -> None:
+    model = cached_model()
+
+    async with serving(model) as (client, _):
+        await client.post(PREDICT, json=BODY)
+        model.full = True
+        kept = await client.post(PREDICT, json=BODY)
+        other = await client.post(PREDICT, json={"instances": [3.0]})
+
+    assert (kept.status_code, kept.json()) == (200, ANSWER)
+    assert other.status_code == 429
+    assert "Retry-After" in other.headers
+
+
 async def test_a_model_that_does_not_answer_has_no_stored_answers() -> None:
     model = cached_model()
 
