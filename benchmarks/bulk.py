@@ -45,6 +45,7 @@ RATE = 100.0
 TIGHT_ROWS = (64, 256, 1024)
 TIGHT, HERE, SERVED = "tight loop", "in process", "on a server"
 REST, DURING = "at rest", "during a bulk job"
+SAMPLE_SECONDS = 0.05
 STRETCH = Span(seconds=5.0, settle=0.5)
 QUEUED_ROWS = 1_000_000
 """Rows of the bulk jobs that wait behind the first: a stretch must not outlast them."""
@@ -174,7 +175,7 @@ def _speeds(
         }
         net[SERVED]()
 
-        with Sampler(server.process.pid, 0.05) as sampler:
+        with Sampler(server.process.pid, SAMPLE_SECONDS) as sampler:
             turns = alternate(
                 {TIGHT: partial(_tight, process.call, files, rows), **net}, rounds
             )
@@ -216,6 +217,11 @@ def _command(files: Files, way: str, rows: int, url: str | None) -> Spent:
         ],
         cwd=ROOT,
     )
+
+    with Sampler(process.pid, SAMPLE_SECONDS) as memory:
+        # Not reaped yet: what was read of it last must be its own.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
@@ -226,7 +232,7 @@ def _command(files: Files, way: str, rows: int, url: str | None) -> Spent:
     return Spent(
         seconds=seconds,
         cpu=used.ru_utime + used.ru_stime,
-        resident=used.ru_maxrss * 1024,
+        resident=max(memory.samples),
     )
 
 

@@ -1,6 +1,7 @@
 """Inference without HTTP: the names that the service may use."""
 
 from inference.artifacts.precompile import Precompilation, Precompiled, precompile
+from inference.background import background_calls
 from inference.config import EngineConfig
 from inference.dtypes import WIDENED
 from inference.engine import Engine
@@ -115,6 +116,7 @@ __all__ = [
     "VersionNumber",
     "available_cpus",
     "available_memory",
+    "background_calls",
     "bind",
     "by_whole",
     "cast_inputs",

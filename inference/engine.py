@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -10,6 +11,7 @@ import structlog
 
 from inference.artifacts.artifact import signatures_of
 from inference.artifacts.builder import builder_for
+from inference.background import in_background
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.lifecycle.cache import ModelCache
 from inference.lifecycle.catalog import Catalog
@@ -56,6 +58,7 @@ class Engine:
         self._changed = anyio.Event()
         self._settled = False
         self._draining = False
+        self._last_call = -math.inf
         self._loader = Loader(builder_for(config), config.limits)
         scanner = RepositoryScanner(
             config.repository,
@@ -134,6 +137,10 @@ class Engine:
         name = signature or prepared.compiled.manifest.default_signature
         return (signatures[name], prepared.plans[name]) if name in signatures else None
 
+    def quiet_seconds(self) -> float:
+        """Return how long ago the last call came that wasn't in the background."""
+        return anyio.current_time() - self._last_call
+
     def settled(self) -> bool:
         """Return whether all versions found at start are available or failed."""
         self._settled = self._settled or all(
@@ -170,6 +177,10 @@ class Engine:
         `LoadFailed`, and what `Instance.predict` raises.
         """
         arrived = anyio.current_time()
+
+        if not in_background():
+            self._last_call = arrived
+
         model = self._catalog.find(request.model)
 
         try:

@@ -53,7 +53,7 @@ FLOORS = (
     {"inference.limits", "inference.permissions"},
     {"inference.system"},
     {"inference.backend", "inference.dtypes", "inference.types"},
-    {"inference.errors"},
+    {"inference.background", "inference.errors"},
 )
 """Rooms from the top to the ground: one imports only from those below it.
 

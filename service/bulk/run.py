@@ -72,7 +72,7 @@ class BulkRun:
 
         with ThreadPoolExecutor(self.model.concurrency) as pool:
             try:
-                for rows in self.source.chunks(self.progress.rows, lambda: size.rows):
+                for rows in self.source.chunks(self.progress.rows, size.rows):
                     waiting.append(pool.submit(self._answered, rows, size))
 
                     if len(waiting) >= self.model.concurrency + AHEAD:

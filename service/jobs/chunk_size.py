@@ -10,38 +10,51 @@ if TYPE_CHECKING:
 MOST_ROWS = 4096
 
 CALL_SECONDS = 0.005
-"""A call that takes as long is worth its overhead: chunks grow no further.
+"""A call that takes as long is worth its overhead: it needs no more rows."""
 
-Synchronous calls wait for one of them, at most.
-"""
+SHARED_SECONDS = 0.002
+"""The same where synchronous calls come, which may have to wait for one of these."""
 
-SHRINK_SECONDS = 4 * CALL_SECONDS
-"""A call that takes longer shares the machine: chunks get smaller."""
+LONG = 4
+"""A call that takes so many times as long has too many rows."""
 
 
 class ChunkSize:
-    """The number of rows of a call: it grows while calls are short.
+    """The number of rows of a call: more while calls are short, fewer while long.
 
-    It shrinks where they get long, as when others want the model. Where rows of several
-    requests may be joined, any number may be; elsewhere it stays at the model's batch
-    size.
+    Alone on the machine a call has a batch's rows at least, and grows where rows of
+    several requests may be joined. Beside synchronous calls it has a batch's at most.
+    Where a signature takes one number of rows only, it has that.
     """
 
-    def __init__(self, signature: Signature, batching: Batching) -> None:
+    def __init__(
+        self, signature: Signature, batching: Batching, *, grows: bool = True
+    ) -> None:
         fixed = _fixed_rows(signature)
-        self._grows = signature.batchable and not batching.allowed_rows and not fixed
-        self.rows = fixed or max((batching.max_rows, *batching.allowed_rows))
-        self._least = self.rows
+        joined = signature.batchable and not batching.allowed_rows and not fixed
+        self._batch = fixed or max((batching.max_rows, *batching.allowed_rows))
+        self._most = max(MOST_ROWS, self._batch) if grows and joined else self._batch
+        self._least = fixed or 1
+        self._rows = self._batch
 
-    def note(self, rows: int, seconds: float) -> None:
+    def rows(self, *, shared: bool = False) -> int:
+        """Return the rows of the next call, `shared` beside synchronous ones."""
+        return min(self._rows, self._batch) if shared else max(self._rows, self._batch)
+
+    def note(self, rows: int, seconds: float, *, shared: bool = False) -> None:
         """Learn from a call."""
-        if not self._grows or rows < self.rows:
-            return
+        now = self.rows(shared=shared)
+        enough = SHARED_SECONDS if shared else CALL_SECONDS
 
-        if seconds < CALL_SECONDS:
-            self.rows = min(2 * self.rows, max(MOST_ROWS, self._least))
-        elif seconds > SHRINK_SECONDS:
-            self.rows = max(self.rows // 2, self._least)
+        if seconds < enough and rows >= now:
+            now *= 2
+        elif seconds > LONG * enough:
+            now //= 2
+
+        least, most = (
+            (self._least, self._batch) if shared else (self._batch, self._most)
+        )
+        self._rows = min(max(now, least), most)
 
 
 def _fixed_rows(signature: Signature) -> int | None:

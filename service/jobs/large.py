@@ -65,7 +65,7 @@ FAILED_ROWS = "tandem-failed-rows"
 class Chunks:
     """Sizes of large work's pieces: `rows` a chunk, at most `row_bytes` a row.
 
-    `at_once` chunks are with the model.
+    `at_once` chunks are with the model, one where synchronous calls come.
     """
 
     rows: int = 64
@@ -74,18 +74,26 @@ class Chunks:
 
 
 class ArrayCalls(Protocol):
-    """Requests of rows in arrays by input name, for the signature that is named."""
+    """What large work asks of the engine itself, without HTTP."""
 
     async def call(
         self,
         request: JobRequest,
         signature: str | None,
         columns: Mapping[str, NDArray[Any]],
-    ) -> JobResult: ...
+    ) -> JobResult:
+        """Make the request, with rows in arrays by input name as its body."""
+        ...
 
     def chunk_size(
-        self, request: JobRequest, signature: str | None
-    ) -> ChunkSize | None: ...
+        self, request: JobRequest, signature: str | None, *, grows: bool
+    ) -> ChunkSize | None:
+        """Return the size to begin with, `None` if it isn't known."""
+        ...
+
+    def shared(self) -> bool:
+        """Return whether synchronous calls came just now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,16 +140,19 @@ class LargeRun:
         self._reader: RowReader = row_reader(
             request.headers["content-type"], chunks.row_bytes
         )
-        # Lines of JSON are sent as they are.
-        self._arrays = calls.arrays if isinstance(self._reader, ArrayReader) else None
         self._size: ChunkSize | None = None
 
-        if self._arrays is not None:
-            self._size = self._arrays.chunk_size(request, claim.job.signature)
+        if calls.arrays is not None:
+            self._size = calls.arrays.chunk_size(
+                request,
+                claim.job.signature,
+                grows=isinstance(self._reader, ArrayReader),
+            )
 
         self._done = 0
         self._failed = 0
         self._advanced = 0.0
+        self._last_seconds = 0.0
         self._kept_bytes = 0
         self._lines: list[bytes] = []
         self._lines_bytes = 0
@@ -181,7 +192,7 @@ class LargeRun:
                 begun += len(rows)
                 tasks.start_soon(self._fill, waiting[-1])
 
-                if len(waiting) >= self._chunks.at_once:
+                while len(waiting) >= self._at_once():
                     if not await self._end(waiting.popleft()):
                         return None
 
@@ -195,17 +206,25 @@ class LargeRun:
             status=200, headers=headers, body=b"", kept_bytes=self._kept_bytes
         )
 
+    def _at_once(self) -> int:
+        return 1 if self._shared() else self._chunks.at_once
+
+    def _shared(self) -> bool:
+        return self._calls.arrays is not None and self._calls.arrays.shared()
+
     async def _fill(self, chunk: _Chunk) -> None:
         """Answer a chunk; its error waits until its turn has come."""
-        started = anyio.current_time()
+        started, shared = anyio.current_time(), self._shared()
 
         try:
             chunk.lines = await self._answer(chunk.rows, chunk.number)
         except Exception as exc:
             chunk.error = exc
         else:
+            self._last_seconds = anyio.current_time() - started
+
             if self._size is not None:
-                self._size.note(len(chunk.rows), anyio.current_time() - started)
+                self._size.note(len(chunk.rows), self._last_seconds, shared=shared)
         finally:
             chunk.ended.set()
 
@@ -254,11 +273,19 @@ class LargeRun:
             del rows[:count]
 
     def _chunk_length(self, rows: Sequence[bytes]) -> int:
-        most = self._chunks.rows if self._size is None else self._size.rows
+        most = self._chunks.rows
+
+        if self._size is not None:
+            most = self._size.rows(shared=self._shared())
+
         return chunk_length(rows, most, CHUNK_BYTES)
 
     async def _give_way(self, waiting: Sequence[_Chunk]) -> None:
-        """Let synchronous requests for the model go first, for a while."""
+        """Let synchronous requests go first, for a while."""
+        if self._shared():
+            # A call that comes finds the machine free as often as not.
+            await anyio.sleep(self._last_seconds)
+
         for _ in range(GIVE_WAY_TIMES):
             if self._claim.job.model not in self._calls.busy():
                 return
@@ -315,9 +342,9 @@ class LargeRun:
     async def _call(self, rows: Sequence[bytes]) -> JobResult:
         signature = self._claim.job.signature
 
-        if self._arrays is not None and isinstance(self._reader, ArrayReader):
+        if isinstance(self._reader, ArrayReader) and self._calls.arrays is not None:
             columns = self._reader.columns(rows)
-            return await self._arrays.call(self._request, signature, columns)
+            return await self._calls.arrays.call(self._request, signature, columns)
 
         request = JobRequest(
             path=self._request.path,

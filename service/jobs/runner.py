@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import structlog
 
+from inference import background_calls
 from service.jobs.answers import TRY_LATER, error_of, pause_of
 from service.jobs.large import Calls, Chunks, LargeRun
 from service.jobs.store import JobError, PieceStore, StoreUnavailable
@@ -63,6 +64,10 @@ class JobRunner:
 
     async def run(self) -> None:
         """Run jobs until cancelled; what runs then is given back to the store."""
+        with background_calls():
+            await self._run_all()
+
+    async def _run_all(self) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._purge)
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 JSON = {"content-type": "application/json"}
 
+QUIET_SECONDS = 1.0
+"""After the last synchronous call, large work takes the whole machine."""
+
 log = structlog.get_logger("tandem.jobs")
 
 
@@ -53,15 +56,19 @@ class ArrayCalls:
         return JobResult(status=200, headers=JSON, body=body)
 
     def chunk_size(
-        self, request: JobRequest, signature: str | None
+        self, request: JobRequest, signature: str | None, *, grows: bool
     ) -> ChunkSize | None:
-        """Return the size to begin with, `None` if that isn't known."""
+        """Return the size to begin with, `None` if it isn't known."""
         try:
             found = self._engine.batching(self._model(request), signature)
         except InferenceError:
             return None
 
-        return None if found is None else ChunkSize(*found)
+        return None if found is None else ChunkSize(*found, grows=grows)
+
+    def shared(self) -> bool:
+        """Return whether synchronous calls came just now."""
+        return self._engine.quiet_seconds() < QUIET_SECONDS
 
     def _model(self, request: JobRequest) -> ModelSpec:
         _, named = self._urls.match(request.path, method="POST")

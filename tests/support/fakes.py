@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -204,6 +205,9 @@ class FakeEngine(Engine):
         name = signature or status.default_signature or ""
         found = status.signatures.get(name)
         return None if found is None else (found, Batching())
+
+    def quiet_seconds(self) -> float:
+        return math.inf
 
     def settled(self) -> bool:
         settled = (ModelState.AVAILABLE, ModelState.END)

@@ -82,6 +82,8 @@ def test_chunks_have_the_models_size(path: str, known: bool) -> None:
     engine = FakeEngine(FakeModel())
     calls = ArrayCalls(create_app(engine, load_settings(models="/")), engine)
 
-    size = calls.chunk_size(JobRequest(path=path, headers={}, body=b""), None)
+    size = calls.chunk_size(
+        JobRequest(path=path, headers={}, body=b""), None, grows=True
+    )
 
     assert isinstance(size, ChunkSize) is known
