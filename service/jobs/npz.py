@@ -84,8 +84,10 @@ def result_archive(lines: Callable[[], Iterator[bytes]], rows: int) -> Iterator[
 
             with archive.open(member, "w", force_zip64=True) as file:
                 for piece in lines():
-                    file.write(writer.feed(piece))
-                    yield sent.take()
+                    # Nothing is sent before a row has shown that there is an array.
+                    if content := writer.feed(piece):
+                        file.write(content)
+                        yield sent.take()
 
                 file.write(writer.end())
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 FILTERS = ("status", "model")
+FIRST_BYTES = 4096
 LONGEST_WAIT = 60.0
 MOST_KEY_CHARS = 255
 RETRY_SECONDS = 1
@@ -278,12 +279,16 @@ def _result(store: JobStore, job: Job, result: JobResult) -> Response:
 
 
 def _result_pieces(store: PieceStore, id: str) -> Iterator[bytes]:
-    """Yield a kept result, read while it is sent: in the bridge's threads."""
-    start = 0
+    """Yield a kept result, read while it is sent: in the bridge's threads.
 
-    while piece := await_(store.result_piece(id, start, PIECE_BYTES)):
+    The first pieces are small, as they are read on the event loop: see `_begun`.
+    """
+    start, nbytes = 0, FIRST_BYTES
+
+    while piece := await_(store.result_piece(id, start, nbytes)):
         yield piece
         start += len(piece)
+        nbytes = min(2 * nbytes, PIECE_BYTES)
 
 
 def _array_pieces(lines: Iterator[bytes], rows: int) -> Iterator[bytes]:
@@ -297,12 +302,12 @@ def _array_pieces(lines: Iterator[bytes], rows: int) -> Iterator[bytes]:
 
 
 def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Return pieces whose first is there. Raise `NotAcceptable` if it can't be.
+    """Return pieces whose first row is there. Raise `NotAcceptable` if it can't be.
 
     What is found later breaks the connection off: the head is sent by then.
     """
     try:
-        first = next(pieces)
+        first = next(piece for piece in pieces if piece)
     except BadRows as exc:
         raise NotAcceptable(f"the result can't be had as arrays: {exc}") from None
 

@@ -152,8 +152,25 @@ async def test_a_result_without_numbers_is_no_array(tmp_path: Path) -> None:
         job, _ = await finished(client, b"1\n2\n")
         refused = await client.get(job["urls"]["result"], headers={"Accept": NPY})
 
-    assert refused.status_code == 406
+        archive = await client.get(job["urls"]["result"], headers={"Accept": NPZ})
+
+    assert refused.status_code == archive.status_code == 406
     assert "no numbers" in refused.json()["error"]
+    assert "no numbers" in archive.json()["error"]
+
+
+async def test_long_rows_without_numbers_are_no_array_either(tmp_path: Path) -> None:
+    def names(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {"y": np.full((len(inputs["x"]), 9000), b"name", dtype=object)}
+
+    async with serving(tmp_path, FakeModel(function=names)) as client:
+        job, _ = await finished(client, b"1\n2\n")
+        refused = [
+            await client.get(job["urls"]["result"], headers={"Accept": kind})
+            for kind in (NPY, NPZ)
+        ]
+
+    assert [each.status_code for each in refused] == [406, 406]
 
 
 async def test_chunks_take_no_place_in_the_response_cache(tmp_path: Path) -> None:
