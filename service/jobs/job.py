@@ -29,14 +29,12 @@ class JobStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest:
-    """The synchronous call that a job makes: a POST of `body` to `path`.
+class Content:
+    """Headers, by lower-case name, and a body.
 
-    `headers` are those that decide its answer, by lower-case name. A body that was kept
-    in pieces before has `kept_bytes`, and an empty `body`.
+    A body that was kept in pieces before has `kept_bytes`, and an empty `body`.
     """
 
-    path: str
     headers: Mapping[str, str]
     body: bytes
     kept_bytes: int | None = None
@@ -47,20 +45,20 @@ class JobRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobResult:
-    """The answer of the synchronous call, to the byte.
+class JobRequest(Content):
+    """The synchronous call that a job makes: a POST of `body` to `path`.
 
-    A body that was kept in pieces has `kept_bytes`, and an empty `body`.
+    `headers` are those that decide its answer.
     """
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    kept_bytes: int | None = None
+    path: str
 
-    @property
-    def nbytes(self) -> int:
-        return len(self.body) if self.kept_bytes is None else self.kept_bytes
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult(Content):
+    """The answer of the synchronous call, to the byte."""
+
+    status: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Jobs in one SQLite database, shared by the processes of one machine.
 
-Each call is one transaction in a worker thread. Whoever writes begins with
-`BEGIN IMMEDIATE`: a transaction that begins by reading can't wait for a writer.
+Each call is one transaction in a worker thread.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,14 +16,15 @@ import anyio.to_thread
 
 from service.jobs.blobs import INLINE_BYTES, Blobs
 from service.jobs.bounds import POISONED, REMEMBERED_SECONDS, TOO_LATE, Bounds
+from service.jobs.database import Database
 from service.jobs.job import (
     Claim,
     Job,
     JobRequest,
     JobResult,
     JobStatus,
-    Progress,
 )
+from service.jobs.records import body_name, is_over, job_of, result_name, run_name
 from service.jobs.store import (
     JobConflict,
     JobExpired,
@@ -34,54 +33,12 @@ from service.jobs.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from service.jobs.job import Submission
 
 T = TypeVar("T")
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    key TEXT UNIQUE,
-    digest TEXT NOT NULL,
-    model TEXT NOT NULL,
-    version INTEGER,
-    signature TEXT,
-    status TEXT NOT NULL,
-    done INTEGER NOT NULL DEFAULT 0,
-    total INTEGER NOT NULL,
-    unit TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    queued_until REAL NOT NULL,
-    result_seconds REAL NOT NULL,
-    started_at REAL,
-    completed_at REAL,
-    expires_at REAL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    worker TEXT,
-    leased_until REAL,
-    error TEXT,
-    revision INTEGER NOT NULL DEFAULT 1,
-    bytes INTEGER NOT NULL,
-    path TEXT NOT NULL,
-    headers TEXT NOT NULL,
-    body BLOB,
-    kept_bytes INTEGER,
-    result_status INTEGER,
-    result_headers TEXT,
-    result BLOB,
-    result_kept_bytes INTEGER
-) STRICT;
-CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
-CREATE TABLE IF NOT EXISTS expired (id TEXT PRIMARY KEY, forget_at REAL NOT NULL)
-STRICT;
-"""
-
-BUSY_SECONDS = 10.0
-"""Timeout for another process's lock."""
 
 ORPHAN_SECONDS = 3600.0
 """The age of a file without a job that is removed: a younger one may get its job."""
@@ -108,7 +65,7 @@ class SqliteStore:
         self._folder = folder
         self._bounds = bounds or Bounds()
         self._clock = clock
-        self._connection: sqlite3.Connection | None = None
+        self._database = Database(folder / "jobs.sqlite3")
         # SQLite serialises writers anyway, and a connection is one thread's at a time.
         self._limiter = anyio.CapacityLimiter(1)
 
@@ -118,22 +75,22 @@ class SqliteStore:
 
     async def __aexit__(self, *_: object) -> None:
         with anyio.CancelScope(shield=True):
-            await self._in_thread(self._close)
+            await self._in_thread(self._database.close)
 
     async def submit(self, submission: Submission) -> Job:
         return await self._in_thread(partial(self._submit, submission))
 
     async def keep_body(self, id: str, start: int, piece: bytes) -> None:
-        await self._in_thread(partial(self._keep, _body_name(id), start, piece))
+        await self._in_thread(partial(self._keep, body_name(id), start, piece))
 
     async def drop_body(self, id: str) -> None:
-        await self._in_thread(partial(self._blobs.remove, _body_name(id)))
+        await self._in_thread(partial(self._blobs.remove, body_name(id)))
 
     async def body_piece(self, id: str, start: int, nbytes: int) -> bytes:
         return await self._in_thread(partial(self._body_piece, id, start, nbytes))
 
     async def get(self, id: str) -> Job:
-        return _job(await self._in_thread(partial(self._row, id)))
+        return job_of(await self._in_thread(partial(self._row, id)))
 
     async def request(self, id: str) -> JobRequest:
         return await self._in_thread(partial(self._request, id))
@@ -172,7 +129,7 @@ class SqliteStore:
         return await self._in_thread(change)
 
     async def keep_result(self, claim: Claim, start: int, piece: bytes) -> None:
-        await self._in_thread(partial(self._keep, _run_name(claim), start, piece))
+        await self._in_thread(partial(self._keep, run_name(claim), start, piece))
 
     async def complete(
         self, claim: Claim, result: JobResult, *, error: str | None = None
@@ -197,7 +154,7 @@ class SqliteStore:
 
     async def oldest_queued(self) -> float | None:
         sql = "SELECT min(created_at) FROM jobs WHERE status = 'queued'"
-        ((oldest,),) = await self._in_thread(partial(self._all, sql))
+        ((oldest,),) = await self._in_thread(partial(self._database.all, sql))
         return None if oldest is None else float(oldest)
 
     async def purge(self) -> None:
@@ -215,48 +172,7 @@ class SqliteStore:
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._blobs = Blobs(self._folder / "blobs")
-        connection = sqlite3.connect(
-            self._folder / "jobs.sqlite3",
-            timeout=BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A job that was accepted outlives a power cut, too.
-        connection.execute("PRAGMA synchronous = FULL")
-        self._connection = connection
-
-        with self._writing() as database:
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                database.execute(statement)
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    @property
-    def _database(self) -> sqlite3.Connection:
-        assert self._connection is not None, "the store isn't entered"
-        return self._connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        database = self._database
-        database.execute("BEGIN IMMEDIATE")
-
-        try:
-            yield database
-        except BaseException:
-            database.execute("ROLLBACK")
-            raise
-
-        database.execute("COMMIT")
-
-    def _all(self, sql: str, **values: Any) -> list[sqlite3.Row]:
-        # All at once: a statement that isn't finished holds its snapshot open.
-        return self._database.execute(sql, values).fetchall()
+        self._database.open()
 
     def _submit(self, submission: Submission) -> Job:
         request = submission.request
@@ -269,11 +185,11 @@ class SqliteStore:
 
         # Before the row: what is accepted has its body.
         if kept:
-            self._blobs.sync(_body_name(submission.id))
+            self._blobs.sync(body_name(submission.id))
         elif large:
-            self._blobs.write(_body_name(submission.id), request.body)
+            self._blobs.write(body_name(submission.id), request.body)
 
-        with self._writing() as database:
+        with self._database.writing() as database:
             # Another process may have been faster.
             known = self._known(submission)
 
@@ -283,7 +199,7 @@ class SqliteStore:
             self._check_room(request.nbytes)
             self._insert(database, submission, inline=not large)
 
-        return _job(self._row(submission.id))
+        return job_of(self._row(submission.id))
 
     def _insert(
         self, database: sqlite3.Connection, submission: Submission, *, inline: bool
@@ -322,11 +238,11 @@ class SqliteStore:
         self._blobs.extend(name, start, piece)
 
     def _body_piece(self, id: str, start: int, nbytes: int) -> bytes:
-        return self._piece(self._row(id), "kept_bytes", _body_name(id), start, nbytes)
+        return self._piece(self._row(id), "kept_bytes", body_name(id), start, nbytes)
 
     def _result_piece(self, id: str, start: int, nbytes: int) -> bytes:
         row = self._row(id)
-        name = _result_name(row)
+        name = result_name(row)
         return self._piece(row, "result_kept_bytes", name, start, nbytes)
 
     def _piece(
@@ -346,7 +262,7 @@ class SqliteStore:
 
     def _known(self, submission: Submission) -> Job | None:
         """Return the job that has this id or key. Raise `JobConflict` for another."""
-        found = self._all(
+        found = self._database.all(
             "SELECT * FROM jobs WHERE id = :id OR (key IS NOT NULL AND key = :key)",
             id=submission.id,
             key=submission.key,
@@ -361,26 +277,26 @@ class SqliteStore:
                 "Send what was sent before, or choose a new id or key."
             )
 
-        return _job(found[0])
+        return job_of(found[0])
 
     def _check_room(self, nbytes: int) -> None:
-        ((jobs,),) = self._all(
+        ((jobs,),) = self._database.all(
             "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')"
         )
 
         self._bounds.check(jobs=jobs, stored=self._stored(), nbytes=nbytes)
 
     def _stored(self) -> int:
-        ((stored,),) = self._all("SELECT coalesce(sum(bytes), 0) FROM jobs")
+        ((stored,),) = self._database.all("SELECT coalesce(sum(bytes), 0) FROM jobs")
         return int(stored)
 
     def _row(self, id: str) -> sqlite3.Row:
-        found = self._all("SELECT * FROM jobs WHERE id = :id", id=id)
+        found = self._database.all("SELECT * FROM jobs WHERE id = :id", id=id)
 
-        if found and not _is_over(found[0], self._clock()):
+        if found and not is_over(found[0], self._clock()):
             return found[0]
 
-        if found or self._all("SELECT 1 FROM expired WHERE id = :id", id=id):
+        if found or self._database.all("SELECT 1 FROM expired WHERE id = :id", id=id):
             raise JobExpired(f"The job '{id}' has expired; its result is gone.")
 
         raise JobNotFound(f"There is no job '{id}'.")
@@ -395,7 +311,7 @@ class SqliteStore:
         return JobRequest(
             path=row["path"],
             headers=json.loads(row["headers"]),
-            body=self._blobs.read(_body_name(id)) if body is None else body,
+            body=self._blobs.read(body_name(id)) if body is None else body,
             kept_bytes=kept,
         )
 
@@ -413,12 +329,12 @@ class SqliteStore:
         return JobResult(
             status=row["result_status"],
             headers=json.loads(row["result_headers"]),
-            body=self._blobs.read(_result_name(row)) if body is None else body,
+            body=self._blobs.read(result_name(row)) if body is None else body,
             kept_bytes=kept,
         )
 
     def _page(self, wanted: Mapping[str, Any]) -> list[Job]:
-        found = self._all(
+        found = self._database.all(
             "SELECT * FROM jobs WHERE (:status IS NULL OR status = :status)"
             " AND (:model IS NULL OR model = :model)"
             " AND (expires_at IS NULL OR expires_at > :now)"
@@ -428,12 +344,12 @@ class SqliteStore:
             now=self._clock(),
             **wanted,
         )
-        return [_job(row) for row in found]
+        return [job_of(row) for row in found]
 
     def _claim(
         self, worker: str, lease_seconds: float, skip: Sequence[str]
     ) -> Claim | None:
-        with self._writing() as database:
+        with self._database.writing() as database:
             now = self._clock()
             row = self._next(now, skip)
 
@@ -457,12 +373,12 @@ class SqliteStore:
                 },
             )
 
-        job = _job(self._row(row["id"]))
+        job = job_of(self._row(row["id"]))
         return Claim(job=job, attempt=job.attempts, lease_seconds=lease_seconds)
 
     def _next(self, now: float, skip: Sequence[str]) -> sqlite3.Row | None:
         for status, condition in _RUNNABLE:
-            found = self._all(
+            found = self._database.all(
                 f"SELECT * FROM jobs WHERE status = :status AND {condition}"
                 " AND model NOT IN (SELECT value FROM json_each(:skip))"
                 " ORDER BY number LIMIT 1",
@@ -477,7 +393,7 @@ class SqliteStore:
         return None
 
     def _change(self, claim: Claim, change: str, **values: Any) -> bool:
-        with self._writing() as database:
+        with self._database.writing() as database:
             return self._update(database, claim, change, **values)
 
     def _update(
@@ -494,14 +410,14 @@ class SqliteStore:
     def _complete(self, claim: Claim, result: JobResult, error: str | None) -> bool:
         kept = result.kept_bytes is not None
         large = kept or len(result.body) > INLINE_BYTES
-        name = _run_name(claim)
+        name = run_name(claim)
 
         if kept:
             self._blobs.sync(name)
         elif large:
             self._blobs.write(name, result.body)
 
-        with self._writing() as database:
+        with self._database.writing() as database:
             now = self._clock()
             held = self._update(
                 database,
@@ -522,7 +438,7 @@ class SqliteStore:
             )
 
         # Either nobody needs the body any more, or another run has the result.
-        self._blobs.remove(_body_name(claim.job.id) if held else name)
+        self._blobs.remove(body_name(claim.job.id) if held else name)
 
         if held and not large:
             # What a run kept before it failed.
@@ -546,36 +462,38 @@ class SqliteStore:
         )
 
     def _cancel(self, id: str) -> Job:
-        with self._writing() as database:
+        with self._database.writing() as database:
             row = self._row(id)
-            ended = _job(row).status.ended
+            ended = job_of(row).status.ended
 
             if not ended:
                 self._end(database, id, JobStatus.CANCELED)
 
         if not ended:
-            self._blobs.remove(_body_name(id))
-            self._blobs.remove(_result_name(row))
+            self._blobs.remove(body_name(id))
+            self._blobs.remove(result_name(row))
 
-        return _job(self._row(id))
+        return job_of(self._row(id))
 
     def _delete(self, id: str) -> None:
-        with self._writing() as database:
+        with self._database.writing() as database:
             row = self._row(id)
             database.execute("DELETE FROM jobs WHERE id = :id", {"id": id})
 
-        self._blobs.remove(_body_name(id))
-        self._blobs.remove(_result_name(row))
+        self._blobs.remove(body_name(id))
+        self._blobs.remove(result_name(row))
 
     def _counts(self) -> dict[JobStatus, int]:
         counts = dict.fromkeys(JobStatus, 0)
         sql = "SELECT status, count(*) FROM jobs GROUP BY status"
-        return counts | {JobStatus(status): count for status, count in self._all(sql)}
+        return counts | {
+            JobStatus(status): count for status, count in self._database.all(sql)
+        }
 
     def _purge(self) -> None:
-        with self._writing() as database:
+        with self._database.writing() as database:
             now = self._clock()
-            late = self._all(
+            late = self._database.all(
                 "SELECT id FROM jobs WHERE status = 'queued' AND queued_until < :now",
                 now=now,
             )
@@ -583,48 +501,15 @@ class SqliteStore:
             for row in late:
                 self._end(database, row["id"], JobStatus.FAILED, TOO_LATE)
 
-            over = self._all("SELECT id FROM jobs WHERE expires_at <= :now", now=now)
+            over = self._database.all(
+                "SELECT id FROM jobs WHERE expires_at <= :now", now=now
+            )
             database.executemany(
                 "INSERT OR REPLACE INTO expired VALUES (?, ?)",
                 [(row["id"], now + REMEMBERED_SECONDS) for row in over],
             )
             database.execute("DELETE FROM jobs WHERE expires_at <= ?", (now,))
             database.execute("DELETE FROM expired WHERE forget_at <= ?", (now,))
-            kept = {row["id"] for row in self._all("SELECT id FROM jobs")}
+            kept = {row["id"] for row in self._database.all("SELECT id FROM jobs")}
 
         self._blobs.remove_others(kept, older_seconds=ORPHAN_SECONDS)
-
-
-def _is_over(row: sqlite3.Row, now: float) -> bool:
-    return row["expires_at"] is not None and row["expires_at"] <= now
-
-
-def _body_name(id: str) -> str:
-    return f"{id}.body"
-
-
-def _result_name(row: sqlite3.Row) -> str:
-    # Named by the run as well: a late one must not replace what was kept.
-    return f"{row['id']}.{row['attempts']}.result"
-
-
-def _run_name(claim: Claim) -> str:
-    return f"{claim.job.id}.{claim.attempt}.result"
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        id=row["id"],
-        model=row["model"],
-        version=row["version"],
-        signature=row["signature"],
-        status=JobStatus(row["status"]),
-        progress=Progress(done=row["done"], total=row["total"], unit=row["unit"]),
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        completed_at=row["completed_at"],
-        expires_at=row["expires_at"],
-        attempts=row["attempts"],
-        error=row["error"],
-        revision=row["revision"],
-    )
