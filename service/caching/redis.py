@@ -49,6 +49,7 @@ class RedisStore:
         self._most_bytes = nbytes
         self._keys = [prefix]
         self._away = False
+        self._refused = False
         self._timeouts = 0
         self._ask_again = 0.0
 
@@ -110,12 +111,15 @@ class RedisStore:
             self._timeouts += 1
             await self._missed("it doesn't answer in time", self._timeouts)
         except ResponseError as exc:
-            # It is there: out of memory, for example.
-            log.debug("answer not kept in Redis", reason=str(exc))
+            # It is there, and out of memory, for example.
+            if not self._refused:
+                log.warning("response cache refused by Redis", reason=str(exc))
+
+            self._refused = True
         except (RedisError, OSError) as exc:
             await self._missed(str(exc), MOST_TIMEOUTS)
         else:
-            self._found()
+            self._found(verb)
             return answer
 
         return None
@@ -133,11 +137,13 @@ class RedisStore:
         # After a restart the connections that wait are dead as well.
         await self._pool.disconnect(inuse_connections=False)
 
-    def _found(self) -> None:
+    def _found(self, verb: str) -> None:
         if self._away:
             log.info("response cache back")
 
         self._away = False
+        # A full Redis answers all the same what is there.
+        self._refused = self._refused and verb != "put"
         self._timeouts = 0
         self._ask_again = 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from inference import CachePolicy, ModelSpec, PredictRequest, Sampling
+from service.caching import question
 from service.caching.question import ON_LOOP_BYTES, ask, digest_of
 from service.codecs.tfserving.request import decode
 from tests.support.fakes import signature, tensor
@@ -179,6 +181,26 @@ def test_strings_are_told_apart(one: list[bytes], other: list[bytes]) -> None:
     arrays = (np.array(each, dtype=object) for each in (one, other))
 
     assert len({digest_of(b"", {"x": array}) for array in arrays}) == 2
+
+
+async def test_many_strings_are_hashed_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[int] = []
+    hashed = question.digest_of
+
+    def digest(head: bytes, inputs: dict[str, Any]) -> str:
+        threads.append(threading.get_ident())
+        return hashed(head, inputs)
+
+    monkeypatch.setattr(question, "digest_of", digest)
+    texts = replace(signature(tensor("x", "string"), name="main"), repeatable=True)
+    policy = replace(POLICY, signatures={"main": texts})
+
+    for count in (100, 100_000):
+        await key(changed(inputs={"x": ["a"] * count}), policy)
+
+    assert [each == threading.get_ident() for each in threads] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from service.caching import redis as redis_module
 from service.caching.memory import ENTRY_BYTES, MemoryStore
@@ -186,12 +187,17 @@ async def test_a_full_redis_keeps_no_more_answers(redis: RedisServer) -> None:
             client.config_set("maxmemory", 1)
 
             try:
-                kept = await store.put("two", BODY, 60)
-                found = await store.get("one", 60)
+                with capture_logs() as logs:
+                    kept = await store.put("two", BODY, 60)
+                    found = await store.get("one", 60)
+                    await store.put("three", BODY, 60)
             finally:
                 client.config_set("maxmemory", 0)
 
             assert not kept
+            assert [each["event"] for each in logs] == [
+                "response cache refused by Redis"
+            ]
             # It isn't away: nothing has to be waited for.
             assert await store.put("two", BODY, 60)
 
