@@ -95,7 +95,10 @@ def write_all(fd: int, data: bytes) -> bool:
         try:
             data = data[os.write(fd, data) :]
         except BlockingIOError:
-            select.select([], [fd], [])
+            # Somebody else has made the pipe non-blocking.
+            writable = select.poll()
+            writable.register(fd, select.POLLOUT)
+            writable.poll()
         except OSError:
             return False
 

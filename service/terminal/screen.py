@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,11 +13,13 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from inference import ModelState
+from service.telemetry.log_stream import STANDARD_ERROR
 from service.terminal.examples import curl, primary_signature
 from service.terminal.tables import answered, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from rich.console import RenderableType
 
@@ -31,15 +34,23 @@ NO_MODELS = (
 
 
 async def show(engine: Engine, settings: Settings) -> None:
-    """Show the loading on a terminal, and print the models once all have settled."""
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    """Show the loading on a terminal, and print the models once all have settled.
 
-    if console.is_terminal:
-        await _follow(engine, console)
-    else:
-        await _wait_settled(engine)
+    What can't be shown costs nothing else.
+    """
+    terminal = STANDARD_ERROR.isatty()
+    # A progress display redirects `sys.stderr` to itself, and must not write there.
+    file = sys.stderr if terminal else STANDARD_ERROR
+    console = Console(file=cast("TextIO", file), highlight=False, soft_wrap=True)
 
-    console.print(render(engine.models(), engine.problems(), settings))
+    # A terminal that was closed.
+    with suppress(OSError):
+        if terminal:
+            await _follow(engine, console)
+        else:
+            await _wait_settled(engine)
+
+        console.print(render(engine.models(), engine.problems(), settings))
 
 
 def is_wanted(settings: Settings) -> bool:
@@ -47,7 +58,7 @@ def is_wanted(settings: Settings) -> bool:
     if settings.url is None:
         return False
 
-    return sys.stderr.isatty() if settings.screen is None else settings.screen
+    return STANDARD_ERROR.isatty() if settings.screen is None else settings.screen
 
 
 def render(
