@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +21,10 @@ from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
 from inference import available_cpus
 from inference.artifacts.artifact import Artifact
-from inference.artifacts.weights import file_lengths
+from inference.artifacts.weights import memory_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
@@ -251,9 +251,9 @@ def _mapped_bytes(folders: list[Path]) -> int:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """List the files of an artifact's weights."""
+    """List the memory files of an artifact's weights, as the kernel names them."""
     weights = Artifact(folder).read_manifest().weights
-    return [folder / name for name in file_lengths(weights)]
+    return [Path(f"/memfd:tandem-{name} (deleted)") for name in memory_names(weights)]
 
 
 def prepare(module: str) -> None:

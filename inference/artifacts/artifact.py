@@ -12,12 +12,13 @@ import gzip
 import hashlib
 import shutil
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inference.artifacts.json_arrays import from_json, to_json
 from inference.artifacts.machine import UNKNOWN, Machine, PortableGraph
+from inference.artifacts.sealed import WrongContent
 from inference.artifacts.weights import (
     LARGE,
     PACKED,
@@ -28,12 +29,12 @@ from inference.artifacts.weights import (
 from inference.types import Part, Sample, Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from inference.types import Array
 
-FORMAT = 5
+FORMAT = 6
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 INIT = "tandem/init"
 """The operation that initializes the graph's variables and tables."""
@@ -129,6 +130,25 @@ class Manifest(_Value):
     compile_seconds: float = 0.0
 
 
+class ManifestFile(_Value):
+    """A manifest as it is stored, with the SHA-256 of its own JSON."""
+
+    sha256: str
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        return cls(sha256=_digest(manifest), manifest=manifest)
+
+    @property
+    def intact(self) -> bool:
+        return self.sha256 == _digest(self.manifest)
+
+
+def _digest(manifest: Manifest) -> str:
+    return hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
+
+
 class DamagedArtifact(Exception):
     """The folder isn't a complete artifact of this format, and must be replaced."""
 
@@ -170,7 +190,12 @@ class Artifact:
         Raises `DamagedArtifact`, and `OSError` where the files can't be read now.
         """
         try:
-            manifest = Manifest.model_validate_json(self.manifest.read_bytes())
+            stored = ManifestFile.model_validate_json(self.manifest.read_bytes())
+
+            if not stored.intact:
+                raise DamagedArtifact(f"{self.manifest} isn't what was written")
+
+            manifest = stored.manifest
             found = {path: path.stat().st_size for path in self._lengths(manifest)}
         except (*_NO_FILE, ValidationError) as exc:
             raise DamagedArtifact(f"{self.folder}: {exc}") from exc
@@ -183,6 +208,11 @@ class Artifact:
 
         return manifest
 
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest with its digest."""
+        stored = ManifestFile.of(manifest)
+        self.manifest.write_text(stored.model_dump_json(indent=2))
+
     def discard(self) -> None:
         """Remove it, so that it is compiled again."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -194,16 +224,25 @@ class Artifact:
         if portable and manifest.portable is not None:
             path, wanted = self.portable_graph, manifest.portable.sha256
 
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except _NO_FILE as exc:
+            raise DamagedArtifact(f"{path} is gone") from exc
 
         if hashlib.sha256(content).hexdigest() != wanted:
             raise DamagedArtifact(f"{path} isn't what was written")
 
         return content if path == self.graph else gzip.decompress(content)
 
-    def map_weights(self, manifest: Manifest) -> Iterator[tuple[str, Array]]:
-        """Yield each weight's feed and value, mapped copy-on-write."""
-        return map_weights(self.folder, manifest.weights)
+    def map_weights(self, manifest: Manifest) -> dict[str, Array]:
+        """Return each weight by its feed, mapped copy-on-write.
+
+        Raises `DamagedArtifact` if one changed.
+        """
+        try:
+            return map_weights(self.folder, manifest.weights)
+        except (*_NO_FILE, WrongContent) as exc:
+            raise DamagedArtifact(str(exc)) from exc
 
     def _lengths(self, manifest: Manifest) -> dict[Path, int]:
         """Return the length of each file as it was written."""

@@ -85,7 +85,7 @@ class ArtifactCache:
 
         Blocks while large weights in common with other artifacts are compared.
         """
-        Artifact(folder).manifest.write_text(manifest.model_dump_json(indent=2))
+        Artifact(folder).write_manifest(manifest)
         share_weights(folder, self.folder)
         published = self.folder / key
 

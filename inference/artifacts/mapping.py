@@ -1,4 +1,4 @@
-"""Files mapped into memory, copy-on-write: read through the page cache, never written.
+"""Memory files mapped copy-on-write: shared as long as nobody writes.
 
 Python's `mmap`, and so NumPy's `memmap`, keeps each mapped file open: a model of a
 thousand weights would use up a process' descriptors.
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from inference.types import Array
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -34,22 +32,22 @@ _FAILED = ctypes.c_void_p(-1).value
 _PROTECTION = mmap.PROT_READ | mmap.PROT_WRITE
 
 
-def map_file(path: Path) -> Array:
-    """Map the bytes of `path`, which isn't empty, until nothing refers to them.
+def map_descriptor(descriptor: int, nbytes: int, *, keep: object) -> Array:
+    """Map `nbytes`, more than 0, of an open file until nothing refers to them.
 
-    Writes to the array stay in this process. Raises `OSError`.
+    `keep` is kept as long. Writes to the array stay in this process. Raises `OSError`.
     """
-    with path.open("rb") as file:
-        nbytes = os.fstat(file.fileno()).st_size
-        place = _LIBC.mmap(
-            None, nbytes, _PROTECTION, mmap.MAP_PRIVATE, file.fileno(), 0
-        )
+    place = _LIBC.mmap(None, nbytes, _PROTECTION, mmap.MAP_PRIVATE, descriptor, 0)
 
     if place == _FAILED:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(path))
+        raise OSError(number, os.strerror(number))
 
     mapped: Any = (ctypes.c_uint8 * nbytes).from_address(place)
     # Not at the interpreter's exit: threads of TensorFlow may still read it.
-    weakref.finalize(mapped, _LIBC.munmap, place, nbytes).atexit = False
+    weakref.finalize(mapped, _unmap, place, nbytes, keep).atexit = False
     return np.frombuffer(mapped, np.uint8)
+
+
+def _unmap(place: int, nbytes: int, _keep: object) -> None:
+    _LIBC.munmap(place, nbytes)

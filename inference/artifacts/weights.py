@@ -7,18 +7,19 @@ hard links; removing or copying one artifact affects no other.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from inference.artifacts.mapping import map_file
+from inference.artifacts.sealed import found_elsewhere, map_content, one_reader
 from inference.dtypes import numpy_dtype
 from inference.repository.digest import digest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from inference.types import Array
@@ -62,19 +63,77 @@ def file_lengths(weights: Iterable[Weight]) -> dict[str, int]:
     return lengths
 
 
-def map_weights(folder: Path, weights: Iterable[Weight]) -> Iterator[tuple[str, Array]]:
-    """Yield each weight's feed and value, mapped copy-on-write from `folder`."""
-    packed = None
+def map_weights(folder: Path, weights: Sequence[Weight]) -> dict[str, Array]:
+    """Return each weight by its feed, mapped copy-on-write from sealed memory.
 
-    for weight in weights:
-        if weight.offset is None:
-            # Equal weights have separate mappings, as a model may write to one.
-            mapped = map_file(folder / weight.file)
-        else:
-            packed = map_file(folder / PACKED) if packed is None else packed
-            mapped = packed[weight.offset : weight.offset + weight.nbytes]
+    Raises `WrongContent` if one isn't what was written, and `OSError`.
+    """
+    if not weights:
+        return {}
 
-        yield weight.feed, mapped.view(numpy_dtype(weight.dtype)).reshape(weight.shape)
+    with one_reader(folder):
+        mapper = _Mapper(folder, weights)
+        return {weight.feed: mapper.map(weight) for weight in weights}
+
+
+class _Mapper:
+    """The mapped files of one artifact."""
+
+    def __init__(self, folder: Path, weights: Sequence[Weight]) -> None:
+        self._folder = folder
+        self._small = [each for each in weights if each.offset is not None]
+        self._elsewhere = found_elsewhere()
+        self._packed: Array | None = None
+
+    def map(self, weight: Weight) -> Array:
+        content = self._large(weight) if weight.offset is None else self._part(weight)
+        return content.view(numpy_dtype(weight.dtype)).reshape(weight.shape)
+
+    def _large(self, weight: Weight) -> Array:
+        # Equal weights have separate mappings, as a model may write to one.
+        return map_content(
+            self._folder / weight.file,
+            weight.nbytes,
+            name=weight.sha256,
+            check=lambda content: _is(content, weight),
+            elsewhere=self._elsewhere,
+        )
+
+    def _part(self, weight: Weight) -> Array:
+        if self._packed is None:
+            self._packed = map_content(
+                self._folder / PACKED,
+                file_lengths(self._small)[PACKED],
+                name=packed_name(self._small),
+                check=lambda content: all(
+                    _is(_slice(content, each), each) for each in self._small
+                ),
+                elsewhere=self._elsewhere,
+            )
+
+        return _slice(self._packed, weight)
+
+
+def packed_name(weights: Iterable[Weight]) -> str:
+    """Return the name in memory of a `weights.bin`: a digest of its parts."""
+    parts = sorted({(each.offset or 0, each.sha256) for each in weights})
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def memory_names(weights: Iterable[Weight]) -> list[str]:
+    """Return the names in memory of all files of `weights`."""
+    small = [each for each in weights if each.offset is not None]
+    large = {each.sha256 for each in weights if each.offset is None}
+    return sorted(large | ({packed_name(small)} if small else set()))
+
+
+def _slice(packed: Array, weight: Weight) -> Array:
+    assert weight.offset is not None
+    return packed[weight.offset : weight.offset + weight.nbytes]
+
+
+def _is(content: Array, weight: Weight) -> bool:
+    return hashlib.sha256(content.data).hexdigest() == weight.sha256
 
 
 def share_weights(folder: Path, cache: Path) -> None:

@@ -183,7 +183,7 @@ def _verified(
 ) -> Manifest:
     manifest = assemble(folder, source, form)
     artifact = Artifact(folder)
-    artifact.manifest.write_text(manifest.model_dump_json())
+    artifact.write_manifest(manifest)
 
     # Freed memory that malloc still holds would distort the measurement.
     trim_memory()
@@ -243,7 +243,7 @@ def _with_portable(
 
     try:
         both = add_portable(folder, manifest, source, make())
-        artifact.manifest.write_text(both.model_dump_json())
+        artifact.write_manifest(both)
         _check_portable(artifact, runs, manifest)
     except Exception as exc:
         if is_system_error(exc):

@@ -89,7 +89,7 @@ class Servable:
         self._time_limit = time_limit
         self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., Any]] = {}
         self._lock = threading.Lock()
-        weights = weights or dict(artifact.map_weights(self.manifest))
+        weights = weights or artifact.map_weights(self.manifest)
         portable = takes_portable(artifact, self.manifest)
         graph = artifact.read_graph(self.manifest, portable=portable)
         self._session = _open_session(graph, self._threads, weights)

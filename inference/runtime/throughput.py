@@ -132,7 +132,7 @@ def measure(
 
 
 def _map(artifact: Artifact) -> Weights:
-    return dict(artifact.map_weights(artifact.read_manifest()))
+    return artifact.map_weights(artifact.read_manifest())
 
 
 def _open(

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.artifacts.artifact import Artifact
 from inference.compiler.compile import compile_model
 from tests.model_files import GOOD, load_broken, load_case
 from tests.support.compiled_cases import COMPILE_GROUPS, sidecar_of
@@ -43,7 +44,7 @@ def compile_case(root: Path, out: Path, name: str) -> None:
         told = {"type": type(exc).__name__, "text": str(exc)}
         (out / f"{name}.json").write_text(json.dumps(told))
     else:
-        (folder / "manifest.json").write_text(manifest.model_dump_json())
+        Artifact(folder).write_manifest(manifest)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def compile_path(
         path, sidecar, folder, lambda _: None, permissions=permissions, warmup=warmup
     )
     artifact = Artifact(folder)
-    artifact.manifest.write_text(manifest.model_dump_json())
+    artifact.write_manifest(manifest)
     return artifact
 
 

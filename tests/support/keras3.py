@@ -82,7 +82,7 @@ def served_answers(path: Path, folder: Path, model: Any) -> Array:
     folder.mkdir()
     artifact = Artifact(folder)
     manifest = compile_model(path, None, folder, lambda _: None)
-    artifact.manifest.write_text(manifest.model_dump_json())
+    artifact.write_manifest(manifest)
 
     with Servable(artifact) as servable:
         (name,) = servable.signatures["serving_default"].inputs

@@ -3,7 +3,6 @@ TensorFlow is told to use oneDNN in one process, and not to in the other."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -119,8 +118,8 @@ class Again:
 def edited(source: Path, folder: Path, **changes: Any) -> Prepared:
     """Copy an artifact with changes to its manifest."""
     shutil.copytree(source, folder)
-    path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    artifact = Artifact(folder)
+    artifact.write_manifest(artifact.read_manifest().model_copy(update=changes))
     return prepared(folder)
 
 

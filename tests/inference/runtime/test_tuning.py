@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from inference.artifacts.artifact import Manifest
 from inference.artifacts.cache import ArtifactCache
 from inference.errors import InputMismatch
 from inference.runtime import tuning
@@ -191,9 +192,9 @@ def test_unmeasurable_model_gets_the_default(
 def test_model_without_a_sample_gets_the_default(
     artifact: Artifact, measuring: Measuring
 ) -> None:
-    manifest = json.loads(artifact.manifest.read_bytes())
+    manifest = artifact.read_manifest().model_dump()
     manifest["signatures"]["serving_default"]["sample"] = None
-    artifact.manifest.write_text(json.dumps(manifest))
+    artifact.write_manifest(Manifest.model_validate(manifest))
     found = tune(artifact, cpus=4)
 
     assert (found.concurrency, found.intra_op) == (4, 4)
@@ -204,11 +205,11 @@ def test_model_without_a_sample_gets_the_default(
 def test_another_signature_may_have_the_sample(
     artifact: Artifact, measuring: Measuring
 ) -> None:
-    manifest = json.loads(artifact.manifest.read_bytes())
+    manifest = artifact.read_manifest().model_dump()
     signatures = manifest["signatures"]
     signatures["other"] = signatures["serving_default"]
     signatures["serving_default"] = signatures["other"] | {"sample": None}
-    artifact.manifest.write_text(json.dumps(manifest))
+    artifact.write_manifest(Manifest.model_validate(manifest))
 
     assert tune(artifact, cpus=4).reason == "measured"
     assert measuring.asked[0]["signature"] == "other"
