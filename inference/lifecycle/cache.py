@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -21,6 +22,8 @@ from inference.lifecycle.instance import Instance
 from inference.lifecycle.retries import Retries
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from anyio.abc import TaskGroup, TaskStatus
 
     from inference.lifecycle.model import Model
@@ -46,6 +49,7 @@ class ModelCache:
         self._tasks = tasks
         self._lock = anyio.Lock()
         self._instances: dict[Instance, Model] = {}
+        self._leaving: set[Instance] = set()
         self._loading: dict[Model, anyio.Event] = {}
         self._evicted: set[Model] = set()
         self._retries: Retries[Model] = Retries()
@@ -75,12 +79,13 @@ class ModelCache:
         With `lazy`, where there is no room, its first request loads it. Raises
         `InferenceError`; then everything is as it was.
         """
-        async with self._lock:
-            later = lazy and not self._fits(prepared)
+        self._check_possible(model, prepared)
 
+        async with self._turn(
+            model, prepared, needed=lambda: not (lazy or model.withdrawn)
+        ) as room:
             # An operator may have unloaded it while it was compiled.
-            if later or model.withdrawn:
-                self._check_possible(model, prepared)
+            if not room or model.withdrawn:
                 model.succeed(prepared)
                 return
 
@@ -161,34 +166,49 @@ class ModelCache:
         loaded = self._loading[model]
 
         try:
-            async with self._lock:
-                await self._try_load(model)
-                del self._loading[model]
-                loaded.set()
-                # Its requests get it first: idle, the next load would evict it.
-                await anyio.lowlevel.checkpoint()
+            await self._try_load(model, loaded)
         finally:
-            # Requests that wait must wake after a cancelled load too.
-            loaded.set()
+            # Requests that wait must wake after a failed or cancelled load too.
+            self._end_load(model, loaded)
 
-    async def _try_load(self, model: Model) -> None:
+    async def _try_load(self, model: Model, loaded: anyio.Event) -> None:
         try:
-            await self._load(model)
+            await self._load(model, loaded)
         except InferenceError as exc:
             self._failed(model, str(exc))
         except Exception as exc:
             log.exception("loading failed unexpectedly", model=str(model.id))
             self._failed(model, first_line(exc))
 
-    async def _load(self, model: Model) -> None:
-        # Meanwhile it may have been loaded, or unloaded.
-        if model.instance is not None or model.prepared is None or model.withdrawn:
+    async def _load(self, model: Model, loaded: anyio.Event) -> None:
+        prepared = model.prepared
+
+        if prepared is None:
             return
 
-        model.install(await self._open(model, model.prepared))
-        self.reloads += model in self._evicted
-        self._evicted.discard(model)
-        self._retries.forget(model)
+        async with self._turn(
+            model, prepared, needed=lambda: self._is_missing(model)
+        ) as room:
+            # Meanwhile it may have been loaded, or unloaded.
+            if not room or not self._is_missing(model) or model.prepared is None:
+                return
+
+            model.install(await self._open(model, model.prepared))
+            self.reloads += model in self._evicted
+            self._evicted.discard(model)
+            self._retries.forget(model)
+            self._end_load(model, loaded)
+            # Its requests get it first: idle, the next load would evict it.
+            await anyio.lowlevel.checkpoint()
+
+    def _is_missing(self, model: Model) -> bool:
+        return not model.withdrawn and model.instance is None
+
+    def _end_load(self, model: Model, loaded: anyio.Event) -> None:
+        if self._loading.get(model) is loaded:
+            del self._loading[model]
+
+        loaded.set()
 
     def _failed(self, model: Model, reason: str) -> None:
         self.load_failures += 1
@@ -196,9 +216,6 @@ class ModelCache:
         log.error("model failed to load", model=str(model.id), reason=reason)
 
     async def _open(self, model: Model, prepared: Prepared) -> Instance:
-        self._check_possible(model, prepared)
-        await self._make_room(model, prepared)
-
         # A cancelled load must still hand its instance to the task that closes it.
         with anyio.CancelScope(shield=True):
             loaded = await self._loader.open(prepared)
@@ -207,7 +224,7 @@ class ModelCache:
             await self._tasks.start(self._serve, instance)
 
         self.loads += 1
-        await self._keep_to_budget()
+        self._keep_to_budget()
         return instance
 
     async def _serve(
@@ -220,47 +237,78 @@ class ModelCache:
             log.exception("a model's batcher failed")
         finally:
             model = self._instances.pop(instance)
+            self._leaving.discard(instance)
 
             if model.instance is instance:
                 model.uninstall()
 
             self._notify()
 
-    async def _make_room(self, model: Model, prepared: Prepared) -> None:
+    @asynccontextmanager
+    async def _turn(
+        self, model: Model, prepared: Prepared, *, needed: Callable[[], bool]
+    ) -> AsyncIterator[bool]:
+        """Take the turn to load once there is room, which evictions make if `needed`.
+
+        Yield whether there is room. Others have their turns while an evicted version's
+        last calls run. Raises `LoadFailed` if there can't be room.
+        """
         patience = anyio.current_time() + PATIENCE_SECONDS
 
-        while not self._fits(prepared):
-            # Others may have been pinned since.
-            self._check_possible(model, prepared)
-            late = anyio.current_time() >= patience
-            victim = choose_victim(self._residents(), busy=late)
+        while True:
+            async with self._lock:
+                room = self._fits(prepared)
 
-            if victim is None and late and model.instance is not None:
+                if room or not needed():
+                    yield room
+                    return
+
+                late = anyio.current_time() >= patience
+                self._make_room(model, prepared, busy=late)
+
+            await self._wait_for_change(math.inf if late else patience)
+
+    def _make_room(self, model: Model, prepared: Prepared, *, busy: bool) -> None:
+        """Evict versions until there will be room, or none may go now."""
+        # Others may have been pinned since.
+        self._check_possible(model, prepared)
+
+        while self._staying + prepared.nbytes > self.budget:
+            victim = choose_victim(self._residents(), busy=busy)
+
+            if victim is None and busy and model.instance is not None:
                 # A pinned version gives way to its own replacement.
                 victim = model
 
-            if victim is not None:
-                await self._evict(victim)
-            else:
-                await self._wait_for_change(math.inf if late else patience)
+            if victim is None:
+                return
 
-    async def _keep_to_budget(self) -> None:
+            self._evict(victim)
+
+    def _keep_to_budget(self) -> None:
         """Evict idle versions if a load took more than expected."""
-        while self.nbytes > self.budget:
+        while self._staying > self.budget:
             victim = choose_victim(self._residents(), busy=False)
 
             if victim is None:
                 return
 
-            await self._evict(victim)
+            self._evict(victim)
 
-    async def _evict(self, model: Model) -> None:
+    @property
+    def _staying(self) -> int:
+        """The memory of all instances but those being evicted."""
+        return self.nbytes - sum(instance.nbytes for instance in self._leaving)
+
+    def _evict(self, model: Model) -> None:
         instance = model.uninstall()
         assert instance is not None
         self.evictions += 1
         self._evicted.add(model)
+        self._leaving.add(instance)
         log.info("model evicted", model=str(model.id), memory_bytes=instance.nbytes)
-        await instance.end()
+        # Its last call may run for long.
+        self._tasks.start_soon(instance.end)
 
     def _residents(self) -> list[Model]:
         return [

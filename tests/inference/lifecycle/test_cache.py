@@ -292,4 +292,39 @@ async def test_load_over_its_expected_size_evicts_idle_versions() -> None:
     async with shelf(loader, budget=3 * MIB) as it:
         await it.load("a", "b", "c")
         assert it.in_memory() == ["b/1", "c/1"]
-        assert it.cache.nbytes == 3 * MIB
+
+        with anyio.fail_after(10):
+            while it.cache.nbytes > 3 * MIB:
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_others_load_and_unload_while_an_evicted_versions_call_runs() -> None:
+    loader = FakeLoader(gated=True, sizes={ModelId("large", 1): 3 * MIB})
+
+    async with shelf(loader, budget=4 * MIB) as it:
+        await it.load("a", "b", "large", "other", "small")
+        busy = {name: it.loader.latest(name) for name in "ab"}
+
+        async with anyio.create_task_group() as tasks:
+            for name, servable in busy.items():
+                tasks.start_soon(it.ask, name)
+                await servable.until_ran(1)
+
+            tasks.start_soon(it.ask, "large")
+            await anyio.wait_all_tasks_blocked()
+            assert it.in_memory() == ["b/1"], "the one that was asked first leaves"
+
+            tasks.start_soon(it.ask, "small")
+            await it.until(lambda: opened(it.loader, "small") == 2)
+            assert not busy["a"].closed, "its call runs on"
+            await it.manager.unload(it.catalog.find(ModelSpec(name="other")))
+
+            for servable in (*busy.values(), it.loader.latest("small")):
+                servable.let_through()
+
+            await it.until(lambda: opened(it.loader, "large") == 1)
+            it.loader.latest("large").let_through()
+
+
+def opened(loader: FakeLoader, name: str) -> int:
+    return [of.name for of, _ in loader.opened].count(name)
