@@ -1,5 +1,11 @@
 """Inference without HTTP: the names that the service may use."""
 
+from inference.artifacts.inventory import (
+    CachedArtifact,
+    disk_bytes,
+    inventory,
+    prune,
+)
 from inference.artifacts.precompile import Precompilation, Precompiled, precompile
 from inference.background import background_calls
 from inference.config import EngineConfig
@@ -72,6 +78,7 @@ __all__ = [
     "WIDENED",
     "Array",
     "Batching",
+    "CachedArtifact",
     "CachePolicy",
     "DeadlineExceeded",
     "Engine",
@@ -122,11 +129,14 @@ __all__ = [
     "cast_inputs",
     "check_request",
     "depends_on_text",
+    "disk_bytes",
+    "inventory",
     "draws_afresh",
     "keep_freed_memory",
     "narrow",
     "open_model",
     "precompile",
+    "prune",
     "put_together",
     "select_outputs",
     "show_bytes",

@@ -22,7 +22,8 @@ class EngineConfig:
 
     `limits` apply where a model's sidecar doesn't say otherwise. `memory_budget`, and
     `compile_memory` of one compiler, are in bytes; `None` for a share of the machine's
-    or container's. The repository is scanned every `scan_seconds`; 0 for once.
+    or container's. `cache_bytes` is the limit for artifacts. The repository is scanned
+    every `scan_seconds`; 0 for once.
     """
 
     repository: Path
@@ -32,6 +33,7 @@ class EngineConfig:
     compile_memory: int | None = None
     permissions: Permissions = field(default_factory=Permissions)
     memory_budget: int | None = None
+    cache_bytes: int | None = None
     scan_seconds: float = 0.0
 
     @property

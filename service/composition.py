@@ -183,6 +183,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         ),
         compile_timeout_seconds=settings.compile_timeout,
         compile_memory=settings.compile_memory,
+        cache_bytes=settings.cache_dir_bytes,
         permissions=permissions_of(settings),
         memory_budget=settings.memory_budget,
         scan_seconds=settings.scan_seconds,

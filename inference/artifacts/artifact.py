@@ -91,6 +91,8 @@ class SignatureEntry(_Value):
 class Manifest(_Value):
     """The artifact's content, origin and verification.
 
+    `model` is the version that it was compiled for, such as "ranking/4".
+
     `left_out` are signatures of the source that can't be served, with the reason: the
     default one may be among them. `largest_difference` is between the source's outputs
     and the artifact's, over all samples that the source took, in the outputs' own unit;
@@ -104,6 +106,7 @@ class Manifest(_Value):
     """
 
     format_version: int
+    model: str = ""
     source: str = ""
     source_format: str
     source_writer: str

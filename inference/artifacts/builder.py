@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
+import structlog
 
 from inference import errors
 from inference.artifacts.cache import ArtifactCache, CachedRefusal, artifact_key
 from inference.artifacts.child import run_child
 from inference.artifacts.failures import timeout_text
+from inference.artifacts.inventory import Hold, hold, prune
 from inference.artifacts.messages import CompileRequest
 from inference.artifacts.sample_digest import with_samples
 from inference.errors import InferenceError, InvalidModel, LoadFailed
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 MEMORY_SHARE = 0.75
 """Of the available memory: the default limit of one compiler."""
 
+log = structlog.get_logger("tandem.engine")
+
 # TensorFlow and Keras alone reserve more than half of this.
 _LEAST_MEMORY = 2**30
 
@@ -58,12 +63,14 @@ class Compiled:
     """An artifact and its manifest; a `fresh` one was compiled now, not cached.
 
     `integrity` is `verified` if the source's files match the checksums beside them.
+    `hold` keeps the artifact from being pruned.
     """
 
     artifact: Artifact
     manifest: Manifest
     fresh: bool
     integrity: str = UNVERIFIED
+    hold: Hold | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +88,10 @@ class _Build:
 
 
 class ArtifactBuilder:
-    """Builder of artifacts into a cache. `memory_limit` of one compiler is in bytes."""
+    """Builder of artifacts into a cache.
+
+    `memory_limit` of one compiler, and `cache_bytes` of all artifacts, are in bytes.
+    """
 
     def __init__(
         self,
@@ -90,10 +100,12 @@ class ArtifactBuilder:
         timeout_seconds: float,
         permissions: Permissions | None = None,
         memory_limit: int | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         self._cache = cache
         self.permissions = permissions or Permissions()
         self._timeout = timeout_seconds
+        self._cache_bytes = cache_bytes
         self._memory = memory_limit or _default_memory()
         # A compiler mostly imports, on one CPU, but takes many times the model's size.
         self._children = anyio.CapacityLimiter(min(2, available_cpus()))
@@ -190,6 +202,7 @@ class ArtifactBuilder:
                 manifest=manifest,
                 fresh=False,
                 integrity=build.integrity,
+                hold=hold(artifact),
             )
 
         refusal = self._cache.refusal(build.key, self._circumstances(build))
@@ -238,13 +251,33 @@ class ArtifactBuilder:
                 raise _error(event.error_type, event.error)
 
             manifest = _with_source(event.manifest, build)
-            artifact = await anyio.to_thread.run_sync(
-                self._cache.publish, folder, build.key, manifest, limiter=self._readers
+            return await anyio.to_thread.run_sync(
+                self._publish, folder, build, manifest, limiter=self._readers
             )
 
-        return Compiled(
-            artifact=artifact, manifest=manifest, fresh=True, integrity=build.integrity
+    def _publish(self, folder: Path, build: _Build, manifest: Manifest) -> Compiled:
+        artifact = self._cache.publish(folder, build.key, manifest)
+        compiled = Compiled(
+            artifact=artifact,
+            manifest=manifest,
+            fresh=True,
+            integrity=build.integrity,
+            hold=hold(artifact),
         )
+        self._keep_to_limit()
+        return compiled
+
+    def _keep_to_limit(self) -> None:
+        """Remove the least recently used artifacts that no server uses."""
+        if self._cache_bytes is None:
+            return
+
+        # The new artifact serves even where old ones can't be removed.
+        with suppress(OSError):
+            for each in prune(
+                self._cache.folder, now=time.time(), max_bytes=self._cache_bytes
+            ):
+                log.info("compiled model removed", model=each.model, bytes=each.nbytes)
 
     async def _run(self, build: _Build, folder: Path) -> CompileEvent:
         request = self._request(build, folder)
@@ -325,6 +358,7 @@ def _error(error_type: str, text: str | None) -> InferenceError:
 def _with_source(manifest: Manifest, build: _Build) -> Manifest:
     return manifest.model_copy(
         update={
+            "model": str(build.files.id),
             "source": build.files.path.name,
             "source_bytes": build.source.nbytes,
             "source_sha256": build.source.sha256,
@@ -341,4 +375,5 @@ def builder_for(config: EngineConfig) -> ArtifactBuilder:
         timeout_seconds=config.compile_timeout_seconds,
         permissions=permissions,
         memory_limit=config.compile_memory,
+        cache_bytes=config.cache_bytes,
     )

@@ -13,6 +13,7 @@ import click
 
 from inference import Precompilation, precompile
 from service.cli.admin import COMMANDS
+from service.cli.cache import cache
 from service.cli.flags import settings_flags
 from service.cli.jobs import jobs
 from service.cli.predict import predict
@@ -46,7 +47,7 @@ def main() -> None:
     """Serve TensorFlow and Keras model files side by side over HTTP."""
 
 
-for command in (*COMMANDS, jobs, predict):
+for command in (*COMMANDS, cache, jobs, predict):
     main.add_command(command)
 
 

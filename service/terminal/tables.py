@@ -15,7 +15,7 @@ from inference import by_whole, show_bytes, show_shape, whole_shape
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from inference import Precompiled, Shape, Signature, TensorSpec
+    from inference import CachedArtifact, Precompiled, Shape, Signature, TensorSpec
 
     Entry = Mapping[str, Any]
 
@@ -143,6 +143,25 @@ def print_models(models: Iterable[Entry]) -> None:
 
     print_table(model_table(models))
     print_problems(problems(models))
+
+
+def print_artifacts(artifacts: Iterable[CachedArtifact]) -> None:
+    """Print a row for each compiled model of a cache."""
+    table = plain_table(("model", "source", "size", "last use", "", "folder"))
+
+    for each in artifacts:
+        last = datetime.fromtimestamp(each.last_used).strftime("%Y-%m-%d %H:%M")
+        table.add_row(
+            Text(printable(each.model or "damaged")),
+            Text(printable(each.source)),
+            show_bytes(each.nbytes),
+            last,
+            "in use" if each.in_use else "",
+            each.folder.name,
+        )
+
+    if table.row_count:
+        print_table(table)
 
 
 def print_table(table: Table) -> None:
