@@ -144,7 +144,12 @@ class Loader:
         try:
             return await self._open_once(again)
         except DamagedArtifact as exc:
-            raise LoadFailed(f"The compiled model is damaged: {exc}.") from exc
+            # It was to be made again: only a cache that can't be written to keeps it.
+            raise LoadFailed(
+                f"The compiled model is damaged: {exc}. Remove "
+                f"{again.compiled.artifact.folder}, or name another folder with "
+                "--cache-dir."
+            ) from exc
         except ForeignArtifact as exc:
             raise LoadFailed(
                 f"The compiled model was made on another kind of machine "

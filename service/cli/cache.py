@@ -9,30 +9,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from inference import disk_bytes, inventory, prune, show_bytes
 from service.cli.admin import REFUSED, CommandFailed
+from service.settings.quantities import seconds, size
 from service.settings.settings import default_cache_dir
-from service.settings.values import byte_size
 from service.terminal.tables import print_artifacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DAY_SECONDS = 86400.0
 
+class Quantity(click.ParamType[float]):
+    """A size or a duration, as settings take them."""
 
-class Size(click.ParamType[int]):
-    """A number of bytes, such as 10GiB."""
+    def __init__(self, name: str, read: Callable[[object], object]) -> None:
+        self.name = name
+        self._read = read
 
-    name = "size"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
         try:
-            return TypeAdapter(ByteSize).validate_python(byte_size(value))
-        except ValidationError:
-            self.fail(f"{value!r} is no size; write 10GiB, or 500MB", param, ctx)
+            found = self._read(value)
+        except ValueError as exc:
+            self.fail(f"{value!r} {exc}", param, ctx)
+
+        if isinstance(found, int | float) and found >= 0:
+            return found
+
+        self.fail(f"{value!r} must be 0 or more", param, ctx)
 
 
 def cache_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -71,14 +75,12 @@ def list_(cache_dir: Path, for_machines: bool) -> None:
 @cache_option
 @click.option(
     "--older-than",
-    type=click.FloatRange(min=0),
-    metavar="DAYS",
-    help="Remove what wasn't used for so many days.",
+    type=Quantity("age", seconds),
+    help="Remove what wasn't used for so long, such as 30d.",
 )
 @click.option(
     "--max-bytes",
-    type=Size(),
-    metavar="SIZE",
+    type=Quantity("size", size),
     help="Remove the least recently used until the rest takes at most this.",
 )
 @click.option("--unused", is_flag=True, help="Remove all that no server uses now.")
@@ -86,7 +88,7 @@ def list_(cache_dir: Path, for_machines: bool) -> None:
 def prune_(
     cache_dir: Path,
     older_than: float | None,
-    max_bytes: int | None,
+    max_bytes: float | None,
     unused: bool,
     dry_run: bool,
 ) -> None:
@@ -100,13 +102,13 @@ def prune_(
         )
 
     # What was used a moment ago has a later time than now on another machine's clock.
-    age = float("-inf") if unused else older_than and older_than * DAY_SECONDS
+    age = float("-inf") if unused else older_than
     before = disk_bytes(_read(cache_dir))
     removed = prune(
         cache_dir,
         now=time.time(),
         unused_seconds=age,
-        max_bytes=max_bytes,
+        max_bytes=None if max_bytes is None else int(max_bytes),
         dry=dry_run,
     )
     print_artifacts(removed)

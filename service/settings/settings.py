@@ -142,9 +142,8 @@ class Settings(CompilerSettings):
     cache_dir: Annotated[Path, AfterValidator(folder_path)] = Field(
         default_factory=default_cache_dir, description="The folder of compiled models."
     )
-    cache_dir_bytes: Annotated[ByteSize | None, BeforeValidator(byte_size)] = Field(
+    cache_dir_bytes: Size | None = Field(
         default=None,
-        ge=1,
         description="Limit for the folder of compiled models, such as 20GiB: the least "
         "recently used that no server uses are removed; without it nothing is.",
     )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from inference.artifacts.artifact import Manifest
 from inference.artifacts.builder import Compiled
 from inference.limits import Limits
 from inference.repository.scan import ModelFiles
@@ -49,7 +48,7 @@ def version(folder: Path, number: int, *, size: int, name: str = "m") -> Prepare
     folder.mkdir()
     matrix = np.full((size, 64), number, np.float32)
     artifact = compile_graph(folder, partial(multiply, matrix))
-    manifest = Manifest.model_validate_json(artifact.manifest.read_text())
+    manifest = artifact.read_manifest()
     compiled = Compiled(artifact=artifact, manifest=manifest, fresh=True)
     files = ModelFiles(id=ModelId(name, number), path=folder / "model.pb")
     limits = Limits()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from inference.artifacts.artifact import Artifact, Manifest
+from inference.artifacts.artifact import Artifact
 from inference.artifacts.builder import Compiled
 from inference.backend import tf
 from inference.errors import InvalidModel, InvalidSidecar, LoadFailed
@@ -41,7 +41,7 @@ def prepared(
     """A graph that was compiled, and the requests recorded beside it."""
     recorded = folder / "warmup.jsonl"
     artifact = compile_graph(folder, build)
-    manifest = Manifest.model_validate_json(artifact.manifest.read_text())
+    manifest = artifact.read_manifest()
 
     if warmup is not None:
         recorded.write_text(warmup)

@@ -59,10 +59,10 @@ def test_the_list_is_json_for_machines(cache: Path) -> None:
     ("args", "left"),
     [
         pytest.param(["--unused"], [], id="all unused"),
-        pytest.param(["--older-than", "0.5"], [], id="old ones"),
-        pytest.param(["--older-than", "100000"], ["new", "old"], id="none is so old"),
+        pytest.param(["--older-than", "12h"], [], id="old ones"),
+        pytest.param(["--older-than", "100000d"], ["new", "old"], id="none is so old"),
         pytest.param(["--max-bytes", "4MiB"], ["new"], id="beyond a size"),
-        pytest.param(["--max-bytes", "1Gi"], ["new", "old"], id="within a size"),
+        pytest.param(["--max-bytes", "1GiB"], ["new", "old"], id="within a size"),
         pytest.param(["--unused", "--dry-run"], ["new", "old"], id="only told"),
     ],
 )
@@ -77,7 +77,7 @@ def test_artifacts_are_pruned(cache: Path, args: list[str], left: list[str]) -> 
     ("args", "words"),
     [
         pytest.param(["prune"], "--older-than", id="nothing said"),
-        pytest.param(["prune", "--max-bytes", "much"], "10GiB", id="no size"),
+        pytest.param(["prune", "--max-bytes", "much"], "64MiB", id="no size"),
         pytest.param(["list", "--cache-dir", "/none/there"], "exist", id="no folder"),
     ],
 )
