@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(300)
 
 
+ASKING = 4
+"""Tasks that ask one model at a time."""
+
+
 @asynccontextmanager
 async def asking(client: Client, name: str) -> AsyncIterator[list[float]]:
-    """Ask from four tasks; every answer must be one."""
+    """Ask from several tasks; every answer must be one."""
     factors: list[float] = []
 
     async def ask() -> None:
@@ -34,7 +38,7 @@ async def asking(client: Client, name: str) -> AsyncIterator[list[float]]:
             await anyio.sleep(0.02)
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(4):
+        for _ in range(ASKING):
             tasks.start_soon(ask)
 
         yield factors
@@ -55,7 +59,8 @@ async def test_a_new_version_replaces_the_old_one(client: Client, living: Site) 
             while 2.0 not in factors:
                 await anyio.sleep(0.02)
 
-    assert factors == sorted(factors)
+    # The others may each have one answer of the old version on the way.
+    assert factors[factors.index(2.0) :].count(1.0) < ASKING
     assert set(factors) == {1.0, 2.0}
     assert await client.factor("new") == 2.0
     assert (await client.ask("new", place="/versions/1")).status_code == 404
