@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 from numpy.lib import format as npy
 
 from service.jobs.rows import BadRows, LineReader, load_json
@@ -54,6 +55,12 @@ class ArrayWriter:
         return last
 
     def _write(self, lines: Sequence[bytes]) -> bytes:
+        rows = self._alike(lines)
+
+        if rows is not None:
+            self._written += len(rows)
+            return rows.tobytes()
+
         parts = []
 
         for line in lines:
@@ -85,6 +92,23 @@ class ArrayWriter:
             )
 
         return _numbers(value[self._field])
+
+    def _alike(self, lines: Sequence[bytes]) -> NDArray[Any] | None:
+        """Return rows that are all as the first one was, as most are, else `None`.
+
+        Together they take half of the time.
+        """
+        if self._model is None or not lines:
+            return None
+
+        try:
+            rows = np.array(orjson.loads(b"[" + b",".join(lines) + b"]"))
+        except ValueError:
+            # Rows that failed, NaN, or lists of several lengths.
+            return None
+
+        alike = rows.shape == (len(lines), *self._model.shape)
+        return rows if alike and rows.dtype == self._model.dtype else None
 
     def _begin(self, row: NDArray[Any]) -> bytes:
         if row.dtype.kind not in DTYPES:
