@@ -1,35 +1,41 @@
-"""Batching of a model's calls: take a token, collect a batch, run it in a thread."""
+"""Batching of a model's calls: collect those that wait, run them in a thread."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import structlog
 
 from inference.batching.admission import AdmissionController, ServiceTime
 from inference.batching.deadlines import Deadlines
-from inference.batching.queue import BatchQueue, join, split
+from inference.batching.queue import BatchQueue
+from inference.batching.runner import Runner
 from inference.errors import DeadlineExceeded, Unavailable
-from inference.system.priority import lower_priority
 from inference.types import QueueStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from anyio.abc import TaskGroup, TaskStatus
 
     from inference.batching.call import Call
-    from inference.limits import Batching
+    from inference.batching.runner import Results
     from inference.runtime.opening import Loaded
-    from inference.runtime.servable import Servable
     from inference.types import Array
 
 UNLOADING = "The model is being unloaded; retry soon."
+IDLE_SECONDS = 5.0
+"""A thread that had nothing to run for as long ends."""
 
 log = structlog.get_logger("tandem.models")
 
@@ -37,45 +43,56 @@ log = structlog.get_logger("tandem.models")
 class Batcher:
     """Runner of a model's calls, on the event loop's thread and while `serve` runs.
 
-    A runner takes a token first and collects the waiting calls after: no delay is added
-    to an idle model, and while TensorFlow is busy the next batch grows by itself. A
-    token is released when its thread has ended, even if no caller waits any more.
+    Calls are collected when a thread is free, not before: no delay is added to an idle
+    model, and while TensorFlow is busy the next batch grows by itself. Each thread
+    holds a token of the model's limiter until it has ended, even if no caller waits any
+    more.
     """
+
+    # All steps but the threads are plain calls on the loop: a task, an event or a timer
+    # for each request or batch costs more than a small model's run.
 
     def __init__(self, loaded: Loaded) -> None:
         self._servable = loaded.servable
         self._plans = loaded.plans
         self._tokens = loaded.concurrency
         self._limiter = anyio.CapacityLimiter(self._tokens)
-        # Tokens are taken from `_limiter`; anyio's default limiter would add a bound.
-        self._threads = anyio.CapacityLimiter(math.inf)
         self._queue = BatchQueue(loaded.plans)
         self._deadlines = Deadlines()
         self._service_time = ServiceTime()
         self._admission = AdmissionController(
             max_queue=loaded.limits.max_queue, service_time=self._service_time
         )
-        self._runners = 0
-        self._busy = 0
+        self._runners: set[Runner] = set()
+        self._idle: list[Runner] = []
         self._reserved = 0
         self._running: dict[Call, None] = {}
-        # Created by a runner that holds back: few do, and each call would set it twice.
-        self._queue_changed: anyio.Event | None = None
-        self._sooner = anyio.Event()
         self._tasks: TaskGroup | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Not that of the request which happens to wake the batcher.
+        self._context = copy_context()
+        self._broken: asyncio.Future[None] | None = None
+        self._collecting: asyncio.Handle | None = None
+        self._expiring: asyncio.TimerHandle | None = None
+        self._holding: asyncio.TimerHandle | None = None
+        self._sparing: asyncio.TimerHandle | None = None
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Run until cancelled; then fail the waiting calls and wait for the threads."""
         async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
+            self._loop, self._tasks = asyncio.get_running_loop(), tasks
+            self._context = copy_context()
+            self._broken = self._loop.create_future()
             task_status.started()
 
             try:
-                await self._expire()
+                await self._broken
             finally:
                 # Before the task group waits for the last thread.
                 self._tasks = None
+                self._stop_timers()
                 self._drop(self._queue.take_all())
+                self._dismiss_idle(keep=0)
 
     @property
     def tokens(self) -> int:
@@ -86,24 +103,22 @@ class Batcher:
         """Run `tokens` calls at a time; in-flight calls complete."""
         self._tokens = tokens
         self._limiter.total_tokens = tokens
-
-        if self._tasks is not None:
-            for _ in range(min(tokens - self._runners, len(self._queue))):
-                self._grow(self._tasks)
+        self._dismiss_idle(keep=max(0, tokens - self._busy))
+        self._collect_soon()
 
     def stats(self) -> QueueStats:
         return QueueStats(
             running=len(self._running),
             waiting=len(self._queue),
             orphans=sum(call.abandoned for call in self._running),
-            tokens=self._limiter.borrowed_tokens,
+            # One is kept for the batch that is being collected or held back.
+            tokens=self._busy + bool(self._collecting or self._holding),
         )
 
     def check(self, seconds: float) -> None:
         """Raise `Overloaded` if a call with `seconds` left would be refused."""
-        idle = self._tokens - self._busy
         waiting = len(self._queue) + self._reserved
-        self._admission.check(waiting, max(0, idle), seconds)
+        self._admission.check(waiting, max(0, self._tokens - self._busy), seconds)
 
     @contextmanager
     def reserve(self, seconds: float) -> Iterator[None]:
@@ -125,163 +140,264 @@ class Batcher:
         Raises `Overloaded`, `DeadlineExceeded`, `Unavailable` and what `Servable.run`
         raises. On cancellation a waiting call leaves the queue; a running one goes on.
         """
+        # A client that has gone already takes no part in a batch.
+        await anyio.lowlevel.checkpoint_if_cancelled()
+
         if self._tasks is None:
             raise Unavailable(UNLOADING)
 
         self.check(call.deadline - call.arrived)
         self._queue.add(call)
-        self._grow(self._tasks)
 
-        if self._deadlines.add(call):
-            self._sooner.set()
+        if self._deadlines.add(call.deadline):
+            self._set_alarm()
+
+        self._collect_soon()
 
         try:
             return await call.result()
         finally:
-            self._leave(call)
+            call.abandoned = True
+            self._queue.discard(call)
 
-    def _leave(self, call: Call) -> None:
-        call.abandoned = True
-        self._deadlines.discard(call)
-        self._queue.discard(call)
-        if self._queue_changed is not None:
-            self._signal(self._queue_changed)
+            if self._holding is not None:
+                self._hold_back()
 
-    def _grow(self, tasks: TaskGroup) -> None:
-        if self._queue_changed is not None:
-            self._signal(self._queue_changed)
+    @property
+    def _busy(self) -> int:
+        """The number of threads that run a batch."""
+        return len(self._runners) - len(self._idle)
 
-        if self._runners < self._tokens:
-            self._runners += 1
-            tasks.start_soon(self._run_all)
+    @property
+    def _has_room(self) -> bool:
+        """True if one more batch may run."""
+        return bool(self._idle) or len(self._runners) < self._tokens
 
-    def _signal(self, changed: anyio.Event) -> None:
-        self._queue_changed = None
-        changed.set()
+    def _collect_soon(self) -> None:
+        # Not at once: all that arrives in this turn of the loop may go along.
+        waiting = self._collecting is None and len(self._queue)
 
-    async def _run_all(self) -> None:
-        try:
-            await self._limiter.acquire_on_behalf_of(token := object())
+        if waiting and self._has_room and self._loop is not None:
+            self._collecting = self._loop.call_soon(
+                self._collect, context=self._context
+            )
 
-            try:
-                await self._run_waiting()
-            finally:
-                self._limiter.release_on_behalf_of(token)
-        finally:
-            self._runners -= 1
-
-    async def _run_waiting(self) -> None:
-        while len(self._queue) and self._runners <= self._tokens:
-            self._expire_now()
-
-            if batch := self._queue.take(anyio.current_time()):
-                await self._run(batch)
-            elif len(self._queue):
-                await self._hold_back()
-
-    async def _hold_back(self) -> None:
-        """Wait for more rows, as `max_delay_seconds` asks of an idle model's calls."""
-        # One event for all runners: a batch that fills up must wake each of them.
-        if self._queue_changed is None:
-            self._queue_changed = anyio.Event()
-
-        with anyio.CancelScope(deadline=self._queue.held_until()):
-            await self._queue_changed.wait()
-
-    async def _run(self, batch: list[Call]) -> None:
-        self._running.update(dict.fromkeys(batch))
-        self._busy += 1
+    def _collect(self) -> None:
+        self._collecting = None
 
         try:
-            await self._attempt(batch)
-        finally:
-            self._busy -= 1
-            self._drop([call for call in batch if call in self._running])
-
-    async def _attempt(self, batch: list[Call]) -> None:
-        try:
-            results = await self._in_thread(batch)
+            self._hand_out()
         except Exception as exc:
-            await self._isolate(batch, exc)
-        else:
-            for call, result in zip(batch, results, strict=True):
-                del self._running[call]
-                call.succeed(result)
+            self._break(exc)
 
-    async def _isolate(self, batch: list[Call], error: Exception) -> None:
-        """Run each call of a failed batch alone, so that one bad call fails alone."""
-        if len(batch) == 1:
-            del self._running[batch[0]]
-            batch[0].fail(error)
-            return
+    def _break(self, error: Exception) -> None:
+        """Let `serve` raise an unforeseen error."""
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(error)
 
-        log.debug("batch failed, run one by one", calls=len(batch), reason=str(error))
+    def _hand_out(self) -> None:
+        """Hand batches to free threads, as long as calls wait that may run."""
+        self._expire()
 
-        for call in batch:
-            self._expire_now()
+        while self._has_room:
+            batch = self._queue.take(anyio.current_time())
+            if not batch or self._tasks is None:
+                break
 
-            if call.abandoned:
-                del self._running[call]
-            else:
-                await self._attempt([call])
+            self._start(self._idle.pop() if self._idle else self._hire(), batch)
 
-    async def _in_thread(self, batch: list[Call]) -> list[Mapping[str, Array]]:
-        started = time.perf_counter()
+        self._hold_back()
+
+    def _hire(self) -> Runner:
+        assert self._tasks is not None
+        runner = Runner(self._servable)
+        self._runners.add(runner)
+        self._tasks.start_soon(self._employ, runner)
+        return runner
+
+    async def _employ(self, runner: Runner) -> None:
+        assert self._loop is not None
+        report = partial(self._report, self._loop, runner)
 
         try:
             # Never abandoned on cancellation: the token lasts as long as the thread.
-            return await anyio.to_thread.run_sync(
-                run_batch,
-                self._servable,
-                batch,
-                self._plans[batch[0].signature],
-                limiter=self._threads,
-            )
+            await anyio.to_thread.run_sync(runner.work, report, limiter=self._limiter)
+        except Exception as exc:
+            # The system gave no thread.
+            self._settle(runner, exc)
         finally:
-            self._service_time.add(
-                time.perf_counter() - started, calls=len(batch), concurrent=self._busy
+            self._runners.discard(runner)
+            self._drop(runner.batch)
+            self._collect_soon()
+
+    def _start(self, runner: Runner, batch: list[Call]) -> None:
+        self._running.update(dict.fromkeys(batch))
+        runner.started = time.perf_counter()
+        runner.hand(batch, self._plans[batch[0].signature])
+
+    def _report(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        runner: Runner,
+        results: Results | Exception,
+    ) -> None:
+        """Pass a batch's results to the loop; to be called in the runner's thread."""
+        loop.call_soon_threadsafe(self._finish, runner, results, context=self._context)
+
+    def _finish(self, runner: Runner, results: Results | Exception) -> None:
+        try:
+            self._advance(runner, results)
+        except Exception as exc:
+            runner.dismiss()
+            self._break(exc)
+
+    def _advance(self, runner: Runner, results: Results | Exception) -> None:
+        """Give a batch's results to its calls, and the thread its next batch."""
+        self._service_time.add(
+            time.perf_counter() - runner.started,
+            calls=len(runner.batch),
+            concurrent=self._busy,
+        )
+        self._settle(runner, results)
+
+        if batch := self._next_batch(runner):
+            self._start(runner, batch)
+        elif self._tasks is None or len(self._runners) > self._tokens:
+            runner.dismiss()
+        else:
+            self._idle.append(runner)
+            self._spare_soon()
+            self._hold_back()
+
+    def _settle(self, runner: Runner, results: Results | Exception) -> None:
+        batch, runner.batch = runner.batch, []
+
+        if not isinstance(results, Exception):
+            for call, result in zip(batch, results, strict=True):
+                del self._running[call]
+                call.succeed(result)
+        elif len(batch) == 1:
+            del self._running[batch[0]]
+            batch[0].fail(results)
+        else:
+            # Each alone, so that one bad call fails alone.
+            log.debug(
+                "batch failed, run one by one", calls=len(batch), reason=str(results)
+            )
+            runner.rest = batch
+
+    def _next_batch(self, runner: Runner) -> list[Call]:
+        self._expire()
+
+        while runner.rest:
+            call = runner.rest.pop(0)
+            if self._tasks is None:
+                self._drop([call, *runner.rest])
+                runner.rest = []
+            elif call.abandoned:
+                del self._running[call]
+            else:
+                return [call]
+
+        if self._tasks is None or len(self._runners) > self._tokens:
+            return []
+
+        return self._queue.take(anyio.current_time())
+
+    def _hold_back(self) -> None:
+        """Wake when the first call was held back for `max_delay_seconds`."""
+        if self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
+
+        if self._loop is None or self._tasks is None or not len(self._queue):
+            return
+
+        if self._has_room:
+            until = self._queue.held_until()
+            self._holding = self._loop.call_at(
+                until, self._end_hold, context=self._context
             )
 
-    async def _expire(self) -> None:
-        while True:
-            self._sooner = anyio.Event()
-            self._expire_now()
-            earliest = self._deadlines.earliest()
+    def _end_hold(self) -> None:
+        self._holding = None
+        self._collect()
 
-            with anyio.CancelScope(deadline=math.inf if earliest is None else earliest):
-                await self._sooner.wait()
+    def _spare_soon(self) -> None:
+        if self._sparing is None and self._loop is not None:
+            self._sparing = self._loop.call_later(
+                IDLE_SECONDS, self._spare, context=self._context
+            )
 
-    def _expire_now(self) -> None:
-        for call in self._deadlines.expire(anyio.current_time()):
+    def _spare(self) -> None:
+        """End the threads that had nothing to run since the last time."""
+        self._sparing = None
+        limit = time.perf_counter() - IDLE_SECONDS
+        self._dismiss_idle(
+            keep=sum(runner.started > limit for runner in self._idle),
+        )
+        if self._idle:
+            self._spare_soon()
+
+    def _dismiss_idle(self, *, keep: int) -> None:
+        # The last to become idle is the first to run again.
+        spare = len(self._idle) - keep
+        if spare > 0:
+            for runner in self._idle[:spare]:
+                runner.dismiss()
+
+            del self._idle[:spare]
+
+    def _set_alarm(self) -> None:
+        """Wake at the earliest deadline."""
+        if self._loop is None:
+            return
+
+        if self._expiring is not None:
+            self._expiring.cancel()
+
+        left = self._deadlines.earliest - anyio.current_time()
+        self._expiring = self._loop.call_later(
+            max(0.0, left), self._ring, context=self._context
+        )
+
+    def _ring(self) -> None:
+        self._expiring = None
+        self._expire()
+
+        # A timer may ring a moment too early.
+        if self._expiring is None and self._deadlines.earliest < math.inf:
+            self._set_alarm()
+
+    def _expire(self) -> None:
+        now = anyio.current_time()
+        if now < self._deadlines.earliest:
+            return
+
+        live = [
+            call for call in chain(self._queue, self._running) if not call.abandoned
+        ]
+        for call in self._deadlines.expire(now, live):
             call.fail(
                 DeadlineExceeded(_timeout_text(call, waiting=call in self._queue))
             )
             call.abandoned = True
             self._queue.discard(call)
 
+        if self._deadlines.earliest < math.inf:
+            self._set_alarm()
+
+    def _stop_timers(self) -> None:
+        for timer in (self._collecting, self._expiring, self._holding, self._sparing):
+            if timer is not None:
+                timer.cancel()
+
+        self._collecting = self._expiring = self._holding = self._sparing = None
+
     def _drop(self, calls: Iterable[Call]) -> None:
         for call in calls:
             self._running.pop(call, None)
             call.fail(Unavailable(UNLOADING))
-
-
-def run_batch(
-    servable: Servable, calls: Sequence[Call], plan: Batching
-) -> list[Mapping[str, Array]]:
-    """Run all `calls`, which are of one group, at once; return each one's outputs.
-
-    Blocks. Raises what `Servable.run` raises.
-    """
-    lower_priority()
-    first = calls[0]
-    alone = len(calls) == 1 and plan.padded(first.rows) == first.rows
-
-    if first.group is None or alone:
-        return [servable.run(first.signature, first.inputs, first.outputs)]
-
-    inputs = join(calls, plan)
-    outputs = servable.run(first.signature, inputs, first.outputs)
-    return split(outputs, calls, plan)
 
 
 def _timeout_text(call: Call, *, waiting: bool) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeAlias
-
-import anyio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,13 +23,13 @@ class Call:
     """
 
     __slots__ = (
-        "_ended",
         "_error",
         "_result",
+        "_waiter",
+        "abandoned",
         "arrived",
         "deadline",
         "ended",
-        "abandoned",
         "group",
         "inputs",
         "outputs",
@@ -56,7 +55,7 @@ class Call:
         self.deadline = deadline
         self.abandoned = False
         self.ended = False
-        self._ended = anyio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._result: Mapping[str, Array] = {}
         self._error: Exception | None = None
 
@@ -72,8 +71,11 @@ class Call:
             self._end()
 
     async def result(self) -> Mapping[str, Array]:
-        """Wait for the outputs by name. Raises the call's error."""
-        await self._ended.wait()
+        """Wait for the outputs by name. For one caller; raises the call's error."""
+        if not self.ended:
+            # A bare future: an event of anyio's costs 3 µs more.
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
         if self._error is not None:
             raise self._error
@@ -82,7 +84,9 @@ class Call:
 
     def _end(self) -> None:
         self.ended = True
-        self._ended.set()
+
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _group(self) -> Group:
         shapes = tuple([array.shape[1:] for array in self.inputs.values()])

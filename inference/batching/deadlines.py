@@ -1,64 +1,52 @@
-"""Deadlines of calls, the earliest first."""
+"""Deadlines of calls, watched by one timer."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inference.batching.call import Call
+    from collections.abc import Iterable
 
-SPARE = 64
+    from inference.batching.call import Call
 
 
 class Deadlines:
-    """Heap of the deadlines of calls that haven't ended. Pure; nothing waits here."""
+    """The earliest deadline of the calls that haven't ended. Pure; nothing waits here.
 
-    # Most calls end before their deadline. A discarded call empties its slot in the
-    # heap, so that its arrays are freed at once; empty slots are swept when they are
-    # most of the heap, which takes a microsecond a call on average.
+    `earliest` is a lower bound on anyio's clock, in seconds: its call may have ended.
+    """
+
+    # Nearly all calls end long before their deadline, so none is removed when it ends.
+    # All that live are looked through when the earliest has passed, which is rare: new
+    # calls have later deadlines than older ones, unless a client asks for less time.
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, list[Call]]] = []
-        self._slots: dict[Call, list[Call]] = {}
-        self._numbers = itertools.count()
+        self.earliest = math.inf
 
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    def add(self, call: Call) -> bool:
+    def add(self, deadline: float) -> bool:
         """Add a deadline; return whether it is now the earliest of all."""
-        if len(self._heap) > 2 * len(self._slots) + SPARE:
-            self._sweep()
+        if deadline >= self.earliest:
+            return False
 
-        slot = self._slots[call] = [call]
-        entry = (call.deadline, next(self._numbers), slot)
-        heapq.heappush(self._heap, entry)
-        return self._heap[0] is entry
+        self.earliest = deadline
+        return True
 
-    def discard(self, call: Call) -> None:
-        """Remove a call, if it is there."""
-        if call in self._slots:
-            self._slots.pop(call).clear()
+    def expire(self, now: float, live: Iterable[Call]) -> list[Call]:
+        """Return the calls of `live` whose deadline isn't after `now`; keep the rest.
 
-    def earliest(self) -> float | None:
-        """Return the first deadline, or `None`; its call may have been discarded."""
-        # Enough for a timer, and cheaper than the first deadline of a waiting call.
-        return self._heap[0][0] if self._heap else None
+        `live` has all calls that haven't ended. It isn't read before `earliest`.
+        """
+        if now < self.earliest:
+            return []
 
-    def expire(self, now: float) -> list[Call]:
-        """Remove and return the calls whose deadline isn't after `now`."""
         expired: list[Call] = []
+        self.earliest = math.inf
 
-        while self._heap and self._heap[0][0] <= now:
-            expired += heapq.heappop(self._heap)[2]
-
-        for call in expired:
-            del self._slots[call]
+        for call in live:
+            if call.deadline <= now:
+                expired.append(call)
+            else:
+                self.add(call.deadline)
 
         return expired
-
-    def _sweep(self) -> None:
-        self._heap = [entry for entry in self._heap if entry[2]]
-        heapq.heapify(self._heap)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +10,22 @@ import numpy as np
 from inference.errors import ExecutionFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from inference.batching.call import Call, Group
     from inference.limits import Batching
     from inference.types import Array
+
+
+class Rows:
+    """The waiting calls of one group, in order of arrival, and their rows."""
+
+    __slots__ = ("calls", "count")
+
+    def __init__(self) -> None:
+        # A dictionary as an ordered set: a disconnected client's call leaves at once.
+        self.calls: dict[Call, None] = {}
+        self.count = 0
 
 
 class BatchQueue:
@@ -23,13 +33,14 @@ class BatchQueue:
 
     def __init__(self, plans: Mapping[str, Batching]) -> None:
         self._plans = plans
-        # Dictionaries as ordered sets: a disconnected client's call leaves at once.
         self._calls: dict[Call, None] = {}
-        self._groups: dict[Group, dict[Call, None]] = {}
-        self._rows: Counter[Group] = Counter()
+        self._groups: dict[Group, Rows] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self._calls)
 
     def __contains__(self, call: Call) -> bool:
         return call in self._calls
@@ -37,9 +48,15 @@ class BatchQueue:
     def add(self, call: Call) -> None:
         self._calls[call] = None
 
-        if call.group is not None:
-            self._groups.setdefault(call.group, {})[call] = None
-            self._rows[call.group] += call.rows
+        if call.group is None:
+            return
+
+        group = self._groups.get(call.group)
+        if group is None:
+            group = self._groups[call.group] = Rows()
+
+        group.calls[call] = None
+        group.count += call.rows
 
     def discard(self, call: Call) -> None:
         """Remove a call, if it is there."""
@@ -52,11 +69,11 @@ class BatchQueue:
             return
 
         group = self._groups[call.group]
-        del group[call]
-        self._rows[call.group] -= call.rows
+        del group.calls[call]
+        group.count -= call.rows
 
-        if not group:
-            del self._groups[call.group], self._rows[call.group]
+        if not group.calls:
+            del self._groups[call.group]
 
     def held_until(self) -> float:
         """Return when the first waiting call may be taken, if no other arrives.
@@ -86,10 +103,8 @@ class BatchQueue:
 
     def take_all(self) -> list[Call]:
         calls = list(self._calls)
-
-        for call in calls:
-            self.discard(call)
-
+        self._calls.clear()
+        self._groups.clear()
         return calls
 
     def _held_until(self, call: Call) -> float:
@@ -100,7 +115,7 @@ class BatchQueue:
 
         until = call.arrived + plan.max_delay_seconds
         # A full batch doesn't wait, nor does a call that would have no time left.
-        full = self._rows[call.group] >= plan.max_rows
+        full = self._groups[call.group].count >= plan.max_rows
         return -math.inf if full or until >= call.deadline else until
 
     def _fitting(self, head: Call, group: Group) -> list[Call]:
@@ -108,7 +123,7 @@ class BatchQueue:
         batch: list[Call] = []
         rows = 0
 
-        for call in self._groups[group]:
+        for call in self._groups[group].calls:
             rows += call.rows
 
             if batch and rows > limit:

@@ -154,8 +154,7 @@ async def settled(batcher: Batcher) -> None:
 
 def assert_nothing_left(batcher: Batcher) -> None:
     assert batcher.stats() == QueueStats()
-    assert (len(batcher._queue), len(batcher._deadlines)) == (0, 0)
-    assert (batcher._runners, batcher._busy, batcher._running) == (0, 0, {})
+    assert (len(batcher._queue), batcher._busy, batcher._running) == (0, 0, {})
 
 
 def call(
