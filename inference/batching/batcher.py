@@ -37,6 +37,9 @@ UNLOADING = "The model is being unloaded; retry soon."
 IDLE_SECONDS = 5.0
 """A thread that had nothing to run for as long ends."""
 
+MAX_TURNS = 8
+"""Turns of the loop that a batch may be collected for while each brings more calls."""
+
 log = structlog.get_logger("tandem.models")
 
 
@@ -66,6 +69,7 @@ class Batcher:
         self._runners: set[Runner] = set()
         self._idle: list[Runner] = []
         self._reserved = 0
+        self._collected = self._turns = 0
         self._running: dict[Call, None] = {}
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -104,7 +108,8 @@ class Batcher:
         self._tokens = tokens
         self._limiter.total_tokens = tokens
         self._dismiss_idle(keep=max(0, tokens - self._busy))
-        self._collect_soon()
+        self._turns = MAX_TURNS
+        self._collect()
 
     def stats(self) -> QueueStats:
         return QueueStats(
@@ -112,7 +117,8 @@ class Batcher:
             waiting=len(self._queue),
             orphans=sum(call.abandoned for call in self._running),
             # One is kept for the batch that is being collected or held back.
-            tokens=self._busy + bool(self._collecting or self._holding),
+            tokens=self._busy
+            + bool(len(self._queue) and (self._collecting or self._holding)),
         )
 
     def check(self, seconds: float) -> None:
@@ -135,18 +141,21 @@ class Batcher:
             self._reserved -= 1
 
     async def submit(self, call: Call) -> Mapping[str, Array]:
-        """Run `call`; return its outputs.
+        """Run `call` if it is admitted; return its outputs.
 
         Raises `Overloaded`, `DeadlineExceeded`, `Unavailable` and what `Servable.run`
         raises. On cancellation a waiting call leaves the queue; a running one goes on.
         """
         # A client that has gone already takes no part in a batch.
         await anyio.lowlevel.checkpoint_if_cancelled()
+        self.check(call.deadline - call.arrived)
+        return await self.run(call)
 
+    async def run(self, call: Call) -> Mapping[str, Array]:
+        """Run a `call` that `check` has let in a moment ago, as `submit` does."""
         if self._tasks is None:
             raise Unavailable(UNLOADING)
 
-        self.check(call.deadline - call.arrived)
         self._queue.add(call)
 
         if self._deadlines.add(call.deadline):
@@ -183,7 +192,18 @@ class Batcher:
             )
 
     def _collect(self) -> None:
+        """Hand out batches, once a turn of the loop has brought no further call."""
         self._collecting = None
+        waiting = len(self._queue)
+
+        # A batch of one costs nearly as much as one of all that is about to arrive.
+        if waiting > self._collected and self._turns < MAX_TURNS:
+            self._collected = waiting
+            self._turns += 1
+            self._collect_soon()
+            return
+
+        self._collected = self._turns = 0
 
         try:
             self._hand_out()

@@ -59,7 +59,7 @@ def depends_on_text(numbers: Array, narrowed: Array) -> bool:
         return False
 
     short = bits == 0
-    return bool(np.any(narrowed[short] != numbers[short]))
+    return bool(np.count_nonzero(narrowed[short] != numbers[short]))
 
 
 def _narrow(numbers: Array, dtype: np.dtype[Any]) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import errno
 import io
 import os
@@ -9,6 +11,7 @@ import select
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 
 PIECE = select.PIPE_BUF
 """Bytes that a pipe takes at once when it says that it can be written to."""
@@ -37,35 +40,36 @@ class LogWriter:
         self._filled = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def write(self, line: bytes) -> None:
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, one or several."""
         with self._lock:
             if self._backlog:
-                self._keep(line)
+                self._keep(lines)
                 return
 
             try:
-                rest = self._write_at_once(line)
+                rest = self._write_at_once(lines)
             except OSError:
-                self.dropped += 1
+                self.dropped += lines.count(b"\n")
                 return
 
             if rest:
                 self._keep(rest)
 
-    def _write_at_once(self, line: bytes) -> bytes:
+    def _write_at_once(self, lines: bytes) -> bytes:
         """Write what is taken without blocking; return the rest."""
-        while line and self._poll.poll(0):
-            line = line[os.write(self._fd, line[:PIECE]) :]
+        while lines and self._poll.poll(0):
+            lines = lines[os.write(self._fd, lines[:PIECE]) :]
 
-        return line
+        return lines
 
-    def _keep(self, line: bytes) -> None:
-        if self._backlog_bytes + len(line) > MAX_BACKLOG_BYTES:
-            self.dropped += 1
+    def _keep(self, lines: bytes) -> None:
+        if self._backlog_bytes + len(lines) > MAX_BACKLOG_BYTES:
+            self.dropped += lines.count(b"\n")
             return
 
-        self._backlog.append(line)
-        self._backlog_bytes += len(line)
+        self._backlog.append(lines)
+        self._backlog_bytes += len(lines)
         self._filled.set()
 
         if self._thread is None:
@@ -78,13 +82,13 @@ class LogWriter:
         while True:
             self._filled.wait()
             # Left in its place until it is written, so that no other line overtakes it.
-            line = self._backlog[0]
-            written = write_all(self._fd, line)
+            lines = self._backlog[0]
+            written = write_all(self._fd, lines)
 
             with self._lock:
                 self._backlog.popleft()
-                self._backlog_bytes -= len(line)
-                self.dropped += not written
+                self._backlog_bytes -= len(lines)
+                self.dropped += 0 if written else lines.count(b"\n")
                 if not self._backlog:
                     self._filled.clear()
 
@@ -112,6 +116,8 @@ class StandardError(io.TextIOBase):
     """
 
     def __init__(self) -> None:
+        # Filled by the loop's thread, emptied by any.
+        self._soon: deque[bytes] = deque()
         self._stream: object = None
         self._writer: LogWriter | None = None
         self._failed = 0
@@ -122,14 +128,37 @@ class StandardError(io.TextIOBase):
         return self._failed + (self._writer.dropped if self._writer else 0)
 
     def write(self, text: str) -> int:
-        try:
-            self._write(text)
-        except (OSError, ValueError, AttributeError):
-            self._failed += 1
-
+        self.write_waiting()
+        self._try_to_write(text.encode("utf-8", "backslashreplace"))
         return len(text)
 
-    def _write(self, text: str) -> None:
+    def write_soon(self, line: bytes) -> None:
+        """Write a line in one piece with those that follow in this turn of the loop.
+
+        For the event loop's thread.
+        """
+        if not self._soon:
+            asyncio.get_running_loop().call_soon(self.write_waiting)
+
+        self._soon.append(line)
+
+    def write_waiting(self) -> None:
+        """Write now what `write_soon` was given."""
+        lines = []
+        with suppress(IndexError):
+            while True:
+                lines.append(self._soon.popleft())
+
+        if lines:
+            self._try_to_write(b"".join(lines))
+
+    def _try_to_write(self, lines: bytes) -> None:
+        try:
+            self._write(lines)
+        except (OSError, ValueError, AttributeError):
+            self._failed += lines.count(b"\n")
+
+    def _write(self, lines: bytes) -> None:
         stream = sys.stderr
         if stream is not self._stream:
             fd = plain_descriptor(stream)
@@ -138,13 +167,14 @@ class StandardError(io.TextIOBase):
             self._stream = stream
 
         if self._writer is None:
-            stream.write(text)
+            stream.write(lines.decode())
             stream.flush()
         else:
-            self._writer.write(text.encode("utf-8", "backslashreplace"))
+            self._writer.write(lines)
 
     def flush(self) -> None:
-        """Do nothing: lines are written at once, or when they can be."""
+        """Write what waits for the end of the loop's turn."""
+        self.write_waiting()
 
     def isatty(self) -> bool:
         try:
@@ -162,6 +192,7 @@ def plain_descriptor(stream: object) -> int | None:
 
 
 STANDARD_ERROR = StandardError()
+atexit.register(STANDARD_ERROR.flush)
 
 
 def dropped_lines() -> int:

@@ -20,6 +20,7 @@ from structlog.stdlib import ProcessorFormatter
 from service.telemetry.log_stream import STANDARD_ERROR, open_standard_streams
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, TextIO
 
     from structlog.typing import EventDict, Processor
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # structlog's methods whose names differ from their levels'.
 LEVELS = {"warn": "warning", "exception": "error"}
+
+requests = structlog.get_logger("tandem.requests")
 
 # The current request's id; worker threads of the request see it too.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -59,6 +62,7 @@ class SharedLoggerFactory:
     # structlog makes a logger for each line: 2 µs.
 
     def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
         self._logger = structlog.WriteLogger(stream)
 
     def __call__(self, *args: Any) -> structlog.WriteLogger:
@@ -74,6 +78,39 @@ def is_logged(level: int) -> bool:
 def _lowest(wrapper_class: Any) -> int:
     level: int = wrapper_class(None, [], {}).get_effective_level()
     return level
+
+
+def log_request(fields: Mapping[str, Any], id: str) -> None:
+    """Log an answered request at level `info`, on the event loop's thread.
+
+    Lines of one turn of the loop are written in one piece.
+    """
+    config = structlog.get_config()
+    if logging.INFO < _lowest(config["wrapper_class"]):
+        return
+
+    if config["processors"] != [json_line] or not _is_standard(config):
+        requests.info("request", **fields, request_id=id)
+        return
+
+    # All that structlog would do for a line: 5 µs instead of 20.
+    line = {
+        "timestamp": datetime.now(UTC),
+        "level": "info",
+        "event": "request",
+        **fields,
+        "request_id": id,
+    }
+    STANDARD_ERROR.write_soon(_to_json(line).encode() + b"\n")
+
+
+def _is_standard(config: Mapping[str, Any]) -> bool:
+    factory = config["logger_factory"]
+    if not isinstance(factory, SharedLoggerFactory):
+        return False
+
+    stream: object = factory.stream
+    return stream is STANDARD_ERROR
 
 
 def configure_logging(
