@@ -9,7 +9,7 @@ from inference.artifacts.inventory import (
 from inference.artifacts.precompile import Precompilation, Precompiled, precompile
 from inference.background import background_calls
 from inference.config import EngineConfig
-from inference.dtypes import WIDENED
+from inference.dtypes import WIDENED, numpy_dtype
 from inference.engine import Engine
 from inference.errors import (
     DeadlineExceeded,
@@ -41,6 +41,7 @@ from inference.inputs.composites import (
 from inference.inputs.narrowing import depends_on_text, narrow
 from inference.inputs.seeds import MAX_SEED, draws_afresh
 from inference.inputs.selection import check_request, select_outputs
+from inference.lifecycle.instance import Instance
 from inference.limits import Batching, Limits
 from inference.offline import OfflineModel, open_model
 from inference.permissions import Permissions
@@ -87,6 +88,7 @@ __all__ = [
     "ExecutionFailed",
     "InferenceError",
     "InputMismatch",
+    "Instance",
     "InvalidModel",
     "InvalidRequest",
     "InvalidSidecar",
@@ -134,6 +136,7 @@ __all__ = [
     "inventory",
     "keep_freed_memory",
     "narrow",
+    "numpy_dtype",
     "open_model",
     "precompile",
     "prune",

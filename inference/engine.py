@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from inference.config import EngineConfig
+    from inference.lifecycle.instance import Instance
     from inference.lifecycle.model import Model
     from inference.limits import Batching
     from inference.types import (
@@ -218,6 +219,17 @@ class Engine:
         `LoadFailed` or `Overloaded`.
         """
         self._catalog.find(spec).admit()
+
+    def admit_to_resident(self, spec: ModelSpec) -> Instance | None:
+        """Admit a request as `admit` does; return the version that answers at once.
+
+        `None` if it must be loaded first, if its predictions are jobs by default, or
+        if its answers are cached. Raises what `admit` raises.
+        """
+        model = self._catalog.find(spec)
+        model.admit()
+        plain = not model.asynchronous and model.cache_policy is None
+        return model.instance if plain else None
 
     def reserve(self, spec: ModelSpec) -> AbstractContextManager[None]:
         """Reserve a place in the queue while a request's body is decoded.

@@ -40,7 +40,8 @@ class Instance:
     """A loaded version. A lease is a `with` block; `end` waits for the last one.
 
     `released` is called when the last lease ends. `last_used` is when the last request
-    came, or when it was loaded, by `time.monotonic`. To be used on the event loop's
+    came, or when it was loaded, by `time.monotonic`. `codec` is for those who decode
+    its requests. To be used on the event loop's
     thread, while `serve` runs.
     """
 
@@ -48,6 +49,7 @@ class Instance:
         self.loaded = loaded
         self.batcher = Batcher(loaded)
         self.nbytes = loaded.nbytes
+        self.codec: object = None
         self.used = False
         self.last_used = time.monotonic()
         self._released = released
@@ -138,6 +140,31 @@ class Instance:
             return best()
 
         return await anyio.to_thread.run_sync(best, limiter=self._sorting)
+
+    async def run(
+        self, signature: Signature, inputs: Mapping[str, Array], arrived: float
+    ) -> Mapping[str, Array]:
+        """Run bound `inputs` for the usual outputs, within the model's own time.
+
+        For a request that `check` has let in a moment ago. Raises what `predict`
+        raises for the model's sake.
+        """
+        with self:
+            return await self.batcher.run(
+                Call(
+                    signature,
+                    inputs,
+                    signature.usual,
+                    arrived=arrived,
+                    deadline=self.loaded.limits.deadline(arrived, None),
+                )
+            )
+
+    @property
+    def default_signature(self) -> Signature | None:
+        """The signature of a request that names none, if it can be served."""
+        servable = self.loaded.servable
+        return servable.signatures.get(servable.manifest.default_signature)
 
     def _signature(self, model: ModelId, name: str | None) -> Signature:
         servable = self.loaded.servable

@@ -7,7 +7,7 @@ import io
 import logging
 from contextvars import copy_context
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import anyio
 import anyio.to_thread
@@ -47,6 +47,8 @@ class Bridge(WsgiToAsgi):
     once; any other iterable is pulled piece by piece in worker threads, at most
     `STREAM_THREADS` at a time. A disconnect cancels the request. `lifespan` is entered
     before the first request and exited after the last, both in one task.
+
+    An application's `direct` dispatcher, if it has one, is asked first.
     """
 
     def __init__(
@@ -57,11 +59,11 @@ class Bridge(WsgiToAsgi):
         super().__init__(wsgi_application)  # type: ignore[no-untyped-call]
         self.lifespan = lifespan
         self.shared = SharedState()
+        self._direct: Dispatcher | None = getattr(wsgi_application, "direct", None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            exchange = Exchange(scope, receive, send, self.shared)
-            await exchange.run(self.wsgi_application)
+            await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
             await run_lifespan(self.lifespan, receive, send)
         elif scope["type"] == "websocket":
@@ -69,6 +71,45 @@ class Bridge(WsgiToAsgi):
             await send({"type": "websocket.close", "code": 1000})
         else:
             raise ValueError(f"Cannot serve an ASGI scope of type {scope['type']!r}")
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        direct = self._direct
+        view = None if direct is None else direct.find(scope)
+
+        if direct is not None and view is not None:
+            first = await receive()
+            if await direct.answer(view, scope, first, receive, send):
+                return
+
+            receive = replay(first, receive)
+
+        exchange = Exchange(scope, receive, send, self.shared)
+        await exchange.run(self.wsgi_application)
+
+
+class Dispatcher(Protocol):
+    """What an application has as `direct` to answer some requests without WSGI."""
+
+    def find(self, scope: Scope) -> Any:
+        """Return what may answer the request, or `None`."""
+
+    async def answer(
+        self, view: Any, scope: Scope, first: Message, receive: Receive, send: Send
+    ) -> bool:
+        """Answer it; return false if nothing was sent and WSGI is to answer.
+
+        `first` is its first message; `receive` gives what follows.
+        """
+
+
+def replay(first: Message, receive: Receive) -> Receive:
+    """Return a `receive` that gives `first` once more before the rest."""
+    messages = [first]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return again
 
 
 class SharedState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from typing import Self
@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 0.05
 
 
+class Watcher(Protocol):
+    """Something that begins to watch a client, unless its request has ended."""
+
+    def start(self) -> None: ...
+
+
 class WatchTimer:
-    """A timer that starts watchers that were armed a while ago and haven't ended.
+    """A timer that starts watchers that were armed a while ago.
 
     For one event loop at a time.
     """
@@ -24,11 +30,11 @@ class WatchTimer:
     # One for all requests: a timer for each took 4 % of a fast request, and most
     # requests end before it is due.
     def __init__(self) -> None:
-        self._new: list[DisconnectWatcher] = []
-        self._waiting: list[DisconnectWatcher] = []
+        self._new: list[Watcher] = []
+        self._waiting: list[Watcher] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def add(self, watcher: DisconnectWatcher) -> None:
+    def add(self, watcher: Watcher) -> None:
         """Start `watcher` after one to two times `GRACE_SECONDS`."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:

@@ -12,10 +12,12 @@ from service.codecs.tfserving.status import models_document, status_document
 from service.jobs.rows import ROW_TYPES
 from service.prediction import predict
 from service.routes.jobs import accept, answers_later, respond_async
+from service.routes.plain_predict import PlainPredict
 from service.routes.rows import accept_rows
 from service.server.overload import admit
 from service.web.cache_control import add_cache_headers, use_of
 from service.web.context import current_engine, current_request, current_serving
+from service.web.direct import direct
 from service.web.json_body import read_json_body
 from service.web.prefer import wait_seconds
 from service.web.response import encoded_json_response, json_response
@@ -65,6 +67,7 @@ async def show_metadata(
 @bp.post("/<model:name>:predict")
 @bp.post("/<model:name>/versions/<version:version>:predict")
 @bp.post("/<model:name>/labels/<label:label>:predict")
+@direct(PlainPredict.prepare)
 async def predict_model(
     name: str, version: int | None = None, label: str | None = None
 ) -> Response:

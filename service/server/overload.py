@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Few, since a batch waits two or three turns for its next step: with 32 the queue of a
 # small model filled up under overload, whose refusals cost ten times as much as here.
-STARTS_PER_TURN = 8
+STARTS_PER_TURN = 32
 QUEUE_SECONDS = 0.1
 MIN_QUEUE = 128
 MAX_QUEUE = 1024

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from service.server.connection import REFUSED, Connection
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
 from service.server.responses import BUSY, NO_ROOM, NOT_READY, raw_json_response
+from service.server.whole import RESPOND, respond
 
 if TYPE_CHECKING:
     from typing import Any, ClassVar
@@ -60,6 +61,7 @@ class JsonErrorProtocol(Connection):
         scope = cast("dict[str, Any]", self.scope)
         scope[RECORD_REFUSAL] = partial(self.known_refusals.record, target)
         super().begin_request()
+        scope[RESPOND] = partial(respond, self.cycle)
 
     def _start_asgi_task(
         self, cycle: RequestResponseCycle, app: ASGI3Application

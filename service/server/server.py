@@ -116,6 +116,8 @@ def uvicorn_config() -> uvicorn.Config:
         lifespan="on",
         log_config=None,
         access_log=False,
+        # Nothing here depends on what a proxy says of the client.
+        proxy_headers=False,
     )
 
 

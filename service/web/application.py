@@ -12,6 +12,7 @@ from flask.ctx import _AppCtxGlobals
 from flask.sessions import NullSession, SecureCookieSessionInterface
 
 from service.bridge.greenlets import await_, in_bridge, run_in_thread
+from service.web.direct import DirectDispatcher
 from service.web.request import BoundedRequest
 from service.web.response import DirectResponse
 from service.web.routing import CachingMap
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
 
 VIEW_THREADS = 40
+
+DISPATCHING = frozenset(
+    """
+    wsgi_app full_dispatch_request dispatch_request preprocess_request process_response
+    finalize_request make_response do_teardown_request handle_exception
+    handle_http_exception handle_user_exception raise_routing_exception
+    create_url_adapter request_context request_class response_class session_interface
+    app_ctx_globals_class
+    """.split()
+)
+"""Attributes that an application may replace to take part in each request."""
 
 
 class Globals(_AppCtxGlobals):
@@ -66,9 +78,20 @@ class ConcurrentFlask(Flask):
         self, *args: Any, view_threads: int = VIEW_THREADS, **kwargs: Any
     ) -> None:
         self.view_limiter = anyio.CapacityLimiter(view_threads)
+        # True once a request may be treated otherwise than by this class.
+        self.dispatches_otherwise = type(self) is not ConcurrentFlask
+        # Hooks and error handlers of ours, whose work the direct way does itself.
+        self.plain_hooks: set[Callable[..., Any]] = set()
+        self.direct = DirectDispatcher(self)
         self._threaded: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._ensured: dict[Callable[..., Any], Callable[..., Any]] = {}
         super().__init__(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in DISPATCHING:
+            self.dispatches_otherwise = True
+
+        super().__setattr__(name, value)
 
     def async_to_sync(
         self, func: Callable[..., Coroutine[Any, Any, Any]]

@@ -6,10 +6,10 @@ Every error is JSON, `{"error": "..."}`; tracebacks are only logged.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
-from flask import current_app, g, request
+from flask import current_app, request
 from werkzeug.exceptions import (
     ClientDisconnected,
     HTTPException,
@@ -40,13 +40,16 @@ from service.jobs.store import (
     JobsFull,
     StoreUnavailable,
 )
+from service.telemetry.logs import request_id
 from service.web.response import json_response
 from service.web.routing import ADMIN, AUTOMATIC_METHODS, list_urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask import Flask, Response
+    from flask import Response
+
+    from service.web.application import ConcurrentFlask
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's code, for the log: no client reads it
 SHOWN = 200
@@ -82,39 +85,61 @@ def status_of(error: type[InferenceError]) -> int:
     return next(entries, 500)
 
 
-def register_error_handlers(app: Flask) -> None:
-    app.register_error_handler(InferenceError, handle_inference_error)
-    app.register_error_handler(JobError, handle_job_error)
-    app.register_error_handler(NotCached, handle_not_cached)
+def register_error_handlers(app: ConcurrentFlask) -> None:
     app.register_error_handler(HTTPException, handle_http_exception)
     app.register_error_handler(Exception, handle_exception)
+    # The direct way answers errors from the same table.
+    app.plain_hooks |= {handle_http_exception, handle_exception}
 
 
-def handle_inference_error(error: InferenceError) -> Response:
+class ErrorAnswer(NamedTuple):
+    """What a client is told of an error."""
+
+    text: str
+    status: int
+    headers: Mapping[str, str] = {}
+
+
+def answer_error(error: Exception) -> ErrorAnswer:
+    """Return the answer to an error that isn't HTTP's own; log what is our fault."""
+    if isinstance(error, InferenceError):
+        return _answer_inference_error(error)
+
+    if isinstance(error, JobError):
+        return _answer_job_error(error)
+
+    if isinstance(error, NotCached):
+        return ErrorAnswer(str(error), 504)
+
+    log.error("request failed", exc_info=error)
+    return ErrorAnswer(_internal_error(), 500)
+
+
+def _answer_inference_error(error: InferenceError) -> ErrorAnswer:
     status = status_of(type(error))
     if status == 500:
         log.error("request failed", exc_info=error)
 
-    response = error_response(str(error), status)
-    if error.retry_after is not None:
-        # HTTP has whole seconds only.
-        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if error.retry_after is None:
+        return ErrorAnswer(str(error), status)
 
-    return response
+    # HTTP has whole seconds only.
+    return ErrorAnswer(
+        str(error), status, {"Retry-After": str(math.ceil(error.retry_after))}
+    )
 
 
-def handle_job_error(error: JobError) -> Response:
+def _answer_job_error(error: JobError) -> ErrorAnswer:
     status = JOB_STATUSES.get(type(error), 500)
-    response = error_response(str(error), status)
+    headers = {"Retry-After": str(JOB_RETRY_SECONDS)} if status in (429, 503) else {}
+    return ErrorAnswer(str(error), status, headers)
 
-    if status in (429, 503):
-        response.headers["Retry-After"] = str(JOB_RETRY_SECONDS)
 
+def handle_exception(error: Exception) -> Response:
+    answer = answer_error(error)
+    response = error_response(answer.text, answer.status)
+    response.headers.update(answer.headers)
     return response
-
-
-def handle_not_cached(error: NotCached) -> Response:
-    return error_response(str(error), 504)
 
 
 def handle_http_exception(error: HTTPException) -> Response | HTTPException:
@@ -131,11 +156,6 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
             response.headers[name] = value
 
     return response
-
-
-def handle_exception(error: Exception) -> Response:
-    log.error("request failed", exc_info=error)
-    return error_response(_internal_error(), 500)
 
 
 def error_response(text: str, status: int) -> Response:
@@ -181,5 +201,5 @@ def _too_large() -> str:
 def _internal_error() -> str:
     return (
         "internal error; the server's log has the details under request id"
-        f" {g.get('request_id', 'unknown')}"
+        f" {request_id.get() or 'unknown'}"
     )

@@ -1,0 +1,92 @@
+"""Predictions answered directly: short bodies of rows, for a model in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inference import Engine, ModelSpec, Overloaded
+from service.codecs.tfserving.plain import PlainRows, encode_plain
+from service.codecs.tfserving.request import ROWS
+from service.codecs.tfserving.response import encode
+from service.web.context import SERVING
+from service.web.direct import DirectAnswer
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from flask import Flask
+
+    from inference import Instance
+    from service.web.context import Serving
+    from service.web.direct import DirectRequest
+
+NO_CODEC = object()
+
+
+class PlainPredict:
+    """The `DirectView` of one model's path.
+
+    All that isn't plain goes through Flask: a model that must be loaded first, whose
+    predictions are jobs or cached, or whose signature has more than one input; a body
+    with options; and each that is wrong, for the words that say why.
+    """
+
+    def __init__(self, serving: Serving, spec: ModelSpec) -> None:
+        self.fields = {"model": spec.name}
+        self._serving = serving
+        self._spec = spec
+
+    @classmethod
+    def prepare(
+        cls,
+        app: Flask,
+        *,
+        name: str,
+        version: int | None = None,
+        label: str | None = None,
+    ) -> Self | None:
+        """Return the view of a path; `None` if the engine predicts in its own way."""
+        serving: Serving = app.extensions[SERVING]
+        if type(serving.engine).predict is not Engine.predict:
+            return None
+
+        return cls(serving, ModelSpec(name=name, version=version, label=label))
+
+    async def __call__(self, request: DirectRequest) -> DirectAnswer | None:
+        instance = self._admit(request)
+        codec = None if instance is None else _codec(instance)
+        if instance is None or codec is None:
+            return None
+
+        inputs = codec.decode(request.body)
+        if inputs is None:
+            return None
+
+        if self._serving.decoders is not None:
+            self._serving.decoders.traffic.record(self._spec.name)
+
+        arrived = asyncio.get_running_loop().time()
+        outputs = await instance.run(codec.signature, inputs, arrived)
+        return DirectAnswer(encode_plain(outputs) or encode(outputs, ROWS))
+
+    def _admit(self, request: DirectRequest) -> Instance | None:
+        engine = self._serving.engine
+        try:
+            return engine.admit_to_resident(self._spec)
+        except Overloaded:
+            if request.record_refusal is not None:
+                request.record_refusal(partial(engine.admit, self._spec))
+
+            raise
+
+
+def _codec(instance: Instance) -> PlainRows | None:
+    """Return the codec of an instance's default signature, made once."""
+    if instance.codec is None:
+        signature = instance.default_signature
+        found = None if signature is None else PlainRows.of(signature)
+        instance.codec = found or NO_CODEC
+
+    return instance.codec if isinstance(instance.codec, PlainRows) else None

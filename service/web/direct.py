@@ -1,0 +1,351 @@
+"""Views that the bridge calls without Flask's dispatch, when nothing asks for more.
+
+Flask declares every route, and serves each. A view declared `direct` has a short form
+for small, plain requests: no WSGI environ, greenlet, Flask contexts or response object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from flask import signals
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from service.bridge.disconnect import WatchTimer
+from service.server.overload import RECORD_REFUSAL
+from service.server.whole import RESPOND
+from service.telemetry.logs import log_request, request_id
+from service.web.access_log import choose_id, describe
+from service.web.errors import CLIENT_CLOSED_REQUEST, answer_error
+from service.web.response import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from service.bridge.bridge import Message, Receive, Scope, Send
+    from service.server.whole import Respond
+    from service.web.application import ConcurrentFlask
+
+    Prepare = Callable[..., "DirectView | None"]
+
+V = TypeVar("V", bound="Callable[..., Any]")
+
+MAX_BODY_DIGITS = 5
+"""Of a content length: bodies of less than 98 KiB are short."""
+
+REQUEST_ID = b"x-request-id"
+JSON_HEADER = (b"content-type", b"application/json")
+MAX_ROUTES = 1024
+MAX_PATH = 512
+JSON_TYPES = frozenset(
+    b"application/json" + charset
+    for charset in (b"", b"; charset=utf-8", b";charset=utf-8", b"; charset=UTF-8")
+)
+SPECIAL_HEADERS = frozenset(
+    {
+        b"cache-control",
+        b"content-encoding",
+        b"expect",
+        b"prefer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Headers that only Flask's way heeds."""
+
+RECEIVERS = tuple(
+    signal.receivers
+    for signal in (
+        *(signals.appcontext_popped, signals.appcontext_pushed),
+        *(signals.appcontext_tearing_down, signals.got_request_exception),
+        *(signals.request_finished, signals.request_started),
+        signals.request_tearing_down,
+    )
+)
+"""Those who listen to Flask's signals, by signal."""
+
+
+class DirectRequest(NamedTuple):
+    """A whole, short request; `record_refusal` is for the check that refuses it."""
+
+    body: bytes
+    record_refusal: Callable[[Callable[[], None]], None] | None = None
+
+
+class DirectAnswer(NamedTuple):
+    """A JSON body, and its status."""
+
+    body: bytes
+    status: int = 200
+
+
+class DirectView(Protocol):
+    """A view of one path. Returns `None` for a request that is to go through Flask.
+
+    It decides so before it first waits.
+    """
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """What the access log tells of the path."""
+
+    def __call__(self, request: DirectRequest) -> Awaitable[DirectAnswer | None]: ...
+
+
+def direct(prepare: Prepare) -> Callable[[V], V]:
+    """Let a Flask view answer directly, by the view that `prepare` makes for a path.
+
+    `prepare` gets the application, and the values of the path by name; with `None`
+    it leaves the path to Flask.
+    """
+
+    def declare(view: V) -> V:
+        view.prepare_direct = prepare  # type: ignore[attr-defined]
+        return view
+
+    return declare
+
+
+class DirectDispatcher:
+    """Finds and runs the direct views of an application.
+
+    All that Flask would do beside calling the view must be known to be nothing, or to
+    be done here: see `_is_plain`. For one event loop at a time.
+    """
+
+    def __init__(self, app: ConcurrentFlask) -> None:
+        self._app = app
+        self._views: dict[tuple[str, bytes], DirectView | None] = {}
+        self._timer = WatchTimer()
+
+    def find(self, scope: Scope) -> DirectView | None:
+        """Return the view that may answer directly; `None` leaves it to Flask."""
+        if self._app.dispatches_otherwise or any(RECEIVERS):
+            return None
+
+        key = (scope["method"], scope.get("raw_path") or b"")
+        view = self._views[key] if key in self._views else self._look_up(key, scope)
+        if (
+            view is None
+            or scope["query_string"]
+            or not self._is_short(scope["headers"])
+        ):
+            return None
+
+        return view
+
+    async def answer(
+        self,
+        view: DirectView,
+        scope: Scope,
+        message: Message,
+        receive: Receive,
+        send: Send,
+    ) -> bool:
+        """Answer a request whose first message has come; return whether it was.
+
+        If it wasn't, nothing has been sent.
+        """
+        if message["type"] != "http.request" or message.get("more_body", False):
+            return False
+
+        exchange = _Exchange(view, scope, message["body"])
+        token = request_id.set(exchange.id)
+        client = Client(receive)
+        self._timer.add(client)
+
+        extra: Mapping[str, str] = {}
+
+        try:
+            answer = await view(exchange.request)
+        except asyncio.CancelledError:
+            exchange.log(CLIENT_CLOSED_REQUEST)
+            if client.gone and client.forget():
+                return True
+
+            raise
+        except Exception as exc:
+            error = answer_error(exc)
+            body = readable({"error": error.text})
+            answer, extra = DirectAnswer(body, error.status), error.headers
+        finally:
+            client.end()
+            # Also for a request of Flask's way, which has an id of its own.
+            request_id.reset(token)
+
+        if answer is None:
+            return False
+
+        exchange.log(answer.status, len(answer.body))
+        await exchange.send(send, answer, extra)
+        return True
+
+    def _look_up(self, key: tuple[str, bytes], scope: Scope) -> DirectView | None:
+        method, path = key
+        if not path or len(path) > MAX_PATH or b"%" in path or not path.isascii():
+            return None
+
+        app = self._app
+        if not _is_plain(app) or scope.get("root_path"):
+            return None
+
+        try:
+            endpoint, values = app.url_map.bind("localhost").match(
+                scope["path"], method
+            )
+        except (HTTPException, RequestRedirect):
+            return None
+
+        # As after a first request to Flask: hooks that come now are refused.
+        app._got_first_request = True
+        view = app.view_functions[endpoint]
+        prepare = getattr(view, "prepare_direct", None)
+        ours = prepare is not None and _is_plain(app, endpoint.rpartition(".")[0])
+
+        if len(self._views) >= MAX_ROUTES:
+            self._views.clear()
+
+        found = prepare(app, **values) if prepare is not None and ours else None
+        self._views[key] = found
+        return found
+
+    def _is_short(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Return whether headers and body are few, short, and nothing special."""
+        fields = dict(headers)
+
+        # A repeated header is Flask's to judge.
+        if len(fields) != len(headers) or not SPECIAL_HEADERS.isdisjoint(fields):
+            return False
+
+        length = fields.get(b"content-length", b"")
+        if not 0 < len(length) <= MAX_BODY_DIGITS or not length.isdigit():
+            return False
+
+        limit = self._app.config["MAX_CONTENT_LENGTH"]
+        if limit is not None and int(length) > limit:
+            return False
+
+        return fields.get(b"content-type") in JSON_TYPES
+
+
+class _Exchange:
+    """One direct request and its answer."""
+
+    __slots__ = ("_scope", "_started", "_view", "id", "request")
+
+    def __init__(self, view: DirectView, scope: Scope, body: bytes) -> None:
+        self._view = view
+        self._scope = scope
+        self._started = time.perf_counter()
+        sent = next((v for k, v in scope["headers"] if k == REQUEST_ID), b"")
+        self.id = choose_id(sent.decode("latin-1"))
+        self.request = DirectRequest(body, scope.get(RECORD_REFUSAL))
+
+    async def send(
+        self, send: Send, answer: DirectAnswer, extra: Mapping[str, str]
+    ) -> None:
+        headers = [JSON_HEADER, (REQUEST_ID, self.id.encode())]
+        if extra:
+            headers += [(k.lower().encode(), v.encode()) for k, v in extra.items()]
+
+        respond: Respond | None = self._scope.get(RESPOND)
+        if respond is None or not respond(answer.status, headers, answer.body):
+            await _send(send, answer, headers)
+
+    def log(self, status: int, bytes_out: int | None = None) -> None:
+        fields = describe(
+            method=self._scope["method"],
+            path=self._scope["path"],
+            status=status,
+            bytes_in=len(self.request.body),
+            started=self._started,
+        )
+        if bytes_out is not None:
+            fields["bytes_out"] = bytes_out
+
+        fields.update(self._view.fields)
+        log_request(fields, self.id)
+
+
+class Client:
+    """The client of a direct request: cancels the request when it has gone."""
+
+    __slots__ = ("_receive", "_task", "_watching", "gone")
+
+    def __init__(self, receive: Receive) -> None:
+        self.gone = False
+        self._receive: Receive | None = receive
+        self._task = asyncio.current_task()
+        self._watching: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Watch, unless the request has ended; called some time after its arrival."""
+        if self._receive is not None:
+            self._watching = asyncio.create_task(self._watch(self._receive))
+
+    def end(self) -> None:
+        # The timer keeps this object for a moment longer, and nothing else with it.
+        self._receive = self._task = None
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def forget(self) -> bool:
+        """Return whether the cancellation was for the client's sake alone."""
+        task = asyncio.current_task()
+        return task is not None and task.uncancel() == 0
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+        if self._task is not None:
+            self.gone = True
+            self._task.cancel()
+
+
+def _is_plain(app: ConcurrentFlask, blueprint: str | None = None) -> bool:
+    """Return whether Flask would do no more than the direct way for a blueprint.
+
+    That is: no hook, error handler or class but ours takes part. `blueprint` `None`
+    asks for the application alone.
+    """
+    hooks = (
+        app.before_request_funcs,
+        app.after_request_funcs,
+        app.teardown_request_funcs,
+        app.url_value_preprocessors,
+    )
+    found = {hook for kind in hooks for hook in kind.get(blueprint, ())}
+    found |= {
+        handler
+        for handlers in app.error_handler_spec.get(blueprint, {}).values()
+        for handler in handlers.values()
+    }
+
+    if not found <= app.plain_hooks:
+        return False
+
+    return blueprint is not None or (
+        not app.teardown_appcontext_funcs and _is_usual(app)
+    )
+
+
+def _is_usual(app: ConcurrentFlask) -> bool:
+    hosts = app.config["TRUSTED_HOSTS"], app.config["SERVER_NAME"]
+    return not any(hosts) and not app.url_map.host_matching
+
+
+async def _send(
+    send: Send, answer: DirectAnswer, headers: list[tuple[bytes, bytes]]
+) -> None:
+    length = (b"content-length", b"%d" % len(answer.body))
+    start = {
+        "type": "http.response.start",
+        "status": answer.status,
+        "headers": [*headers, length],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": answer.body})

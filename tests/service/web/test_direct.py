@@ -1,0 +1,437 @@
+"""Predictions past Flask's dispatch: answered as through it, and only when plain."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from flask import Blueprint, Response, request, signals
+
+from inference import ModelSpec
+from service.app import create_app
+from service.bridge.bridge import Bridge
+from service.settings.settings import load_settings
+from service.web.application import ConcurrentFlask
+from tests.support.engines import serving
+from tests.support.servers import GONE, HandDriven, body_message
+from tests.support.shelf import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tests.support.shelf import FakeLoader
+
+PATH = "/v1/models/a:predict"
+ONE_ROW = b'{"instances": [[1.5]]}'
+
+GOOD = [
+    b'{"instances": [[1.5]]}',
+    b'{"instances": [[1, 2], [3, 4]]}',
+    b'{"instances":[[1e3,2.5E-7,0.0]]}',
+    b' { "instances" : [ [ 1 ] ] } \n',
+    b'{"instances": [[7.038531e-26]]}',
+    b'{"instances": [[16777217]]}',
+    b'{"instances": [[1e39, 5e-324]]}',
+    b'{"instances": [[18446744073709551615]]}',
+    b'{"instances": [[123456789012345678901234567890]]}',
+    b'{"instances": [[0.1], [0.2], [0.3]]}',
+]
+OPTIONED = [
+    b'{"instances": [{"x": [1.5]}]}',
+    b'{"instances": [[1.5]], "signature_name": "double"}',
+    b'{"signature_name": "serving", "instances": [[1.5]]}',
+    b'{"inputs": [[1.5]]}',
+    b'{"inputs": {"x": [[1.5]], "on": true}}',
+    b'{"instances": [[1.5]], "outputs": ["y"]}',
+    b'{"instances": [[1.5]], "top_k": 1}',
+    b'\xef\xbb\xbf{"instances": [[1.5]]}',
+]
+BAD = [
+    b"",
+    b"{",
+    b"[]",
+    b"1",
+    b"null",
+    b'{"instances": []}',
+    b'{"instances": 5}',
+    b'{"instances": [1.5]}',
+    b'{"instances": [[[1.5]]]}',
+    b'{"instances": [[1.5], [1, 2]]}',
+    b'{"instances": [[1.5], 2]}',
+    b'{"instances": [["1.5"]]}',
+    b'{"instances": [[true]]}',
+    b'{"instances": [[null]]}',
+    b'{"instances": [[NaN]]}',
+    b'{"instances": [[1.5]]',
+    b'{"instances": [[1.5,]]}',
+    b'{"instances": [[1.5]]} x',
+    b'{"instances": [[1.5]]}}',
+    b'{"instances": [[01]]}',
+    b'{"instances": [[+1]]}',
+    b'{"instances": [[1.]]}',
+    b'{"instances": [[.5]]}',
+    b'{"instances": [[1e]]}',
+    b'{"ins tances": [[1.5]]}',
+    b'{"instanc5es": [[1.5]]}',
+    b'{"instances": [[1.5]], "instances": [[2.5]]}',
+    b'{"instances": [[-2]]}',
+    b'{"instances": [[666]]}',
+    b'{"instances": ' + b"[" * 100 + b"1" + b"]" * 100 + b"}",
+    b'{"instances": ' + b"[" * 3000 + b"1" + b"]" * 3000 + b"}",
+]
+PATHS = [
+    PATH,
+    "/v1/models/a/versions/1:predict",
+    "/v1/models/a/versions/7:predict",
+    "/v1/models/a/versions/01:predict",
+    "/v1/models/a/labels/stable:predict",
+    "/v1/models/nobody:predict",
+    "/v1/models/a:classify",
+    "/v1/models/a:predict/",
+    "//v1/models/a:predict",
+    "/v1/models/%61:predict",
+    "/v1/models/ä:predict",
+]
+HEADERS = [
+    {},
+    {"content-type": "application/json; charset=utf-8"},
+    {"content-type": "text/plain"},
+    {"content-type": "application/x-www-form-urlencoded"},
+    {"content-type": "image/png"},
+    {"content-encoding": "gzip"},
+    {"x-request-id": "mine"},
+    {"x-request-id": "not mine!"},
+    {"prefer": "wait=5"},
+    {"prefer": "wait=never"},
+    {"cache-control": "no-store"},
+    {"expect": "100-continue"},
+    {"host": "bad host"},
+    {"content-length": "5x"},
+    {"content-length": "999999"},
+    {"cookie": "session=a"},
+    {"accept": "text/html"},
+]
+
+
+def scope_of(path: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+    fields = {
+        "host": "tandem",
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    } | headers
+    return {
+        "method": "POST",
+        "path": path.replace("%61", "a"),
+        "raw_path": path.encode(),
+        "headers": [(k.encode(), v.encode()) for k, v in fields.items()],
+    }
+
+
+async def ask(
+    app: ConcurrentFlask,
+    body: bytes = ONE_ROW,
+    path: str = PATH,
+    headers: dict[str, str] | None = None,
+    **scope: Any,
+) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers and body; a made request id is left out."""
+    headers = headers or {}
+    whole = scope_of(path, headers, body) | scope
+    driven = HandDriven(Bridge(app), [body_message(body)], **whole)
+    await driven.run()
+    start = driven.sent[0]
+    found = {k.decode().lower(): v.decode() for k, v in start["headers"]}
+    assert len(found) == len(start["headers"])
+    assert found.pop("x-request-id", "") in (headers.get("x-request-id"), "") or (
+        headers.get("x-request-id") != "mine"
+    )
+    return start["status"], found, driven.body
+
+
+class Counting(ConcurrentFlask):
+    """Would count requests, but a subclass is never passed over."""
+
+
+@pytest.fixture
+def through_flask(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of requests that Flask dispatched."""
+    paths: list[str] = []
+    dispatch = ConcurrentFlask.full_dispatch_request
+
+    def recorded(self: ConcurrentFlask, *args: Any, **kwargs: Any) -> Response:
+        paths.append(request.path)
+        return dispatch(self, *args, **kwargs)
+
+    monkeypatch.setattr(ConcurrentFlask, "full_dispatch_request", recorded)
+    return paths
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Serve model `a`, as an application with some settings, and its loader."""
+
+    @asynccontextmanager
+    async def made(
+        **flags: Any,
+    ) -> AsyncIterator[tuple[ConcurrentFlask, FakeLoader]]:
+        sight = {"a": {1: "a"}}
+        async with serving(tmp_path, monkeypatch, sight, budget=8 * MIB) as parts:
+            engine, loader, _ = parts
+            yield create_app(engine, load_settings(models="/", **flags)), loader
+
+    return made
+
+
+async def test_both_ways_answer_alike(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    requests: list[tuple[bytes, str, dict[str, str]]]
+    requests = [(body, PATH, {}) for body in (*GOOD, *OPTIONED, *BAD)]
+    requests += [(ONE_ROW, path, {}) for path in PATHS]
+    requests += [(ONE_ROW, PATH, headers) for headers in HEADERS]
+    requests += [(body, PATHS[1], HEADERS[6]) for body in (*GOOD, *BAD)]
+
+    async with make(max_body_bytes=50_000) as (app, _):
+        for body, path, headers in requests:
+            app.dispatches_otherwise = False
+            first = await ask(app, body, path, headers)
+            again = await ask(app, body, path, headers)
+            app.dispatches_otherwise = True
+            assert first == again == await ask(app, body, path, headers), body
+
+
+@pytest.mark.parametrize("path", PATHS[:2])
+async def test_plain_rows_pass_flask(
+    make: Callable[..., Any], through_flask: list[str], path: str
+) -> None:
+    async with make() as (app, _):
+        for body in GOOD[:4]:
+            status, headers, answer = await ask(app, body, path)
+            assert (status, headers["content-type"]) == (200, "application/json")
+            assert json.loads(answer)["predictions"]
+
+        assert through_flask == []
+
+
+@pytest.mark.parametrize("body", [*OPTIONED, *BAD])
+async def test_other_bodies_go_through_flask(
+    make: Callable[..., Any], through_flask: list[str], body: bytes
+) -> None:
+    refused_by_model = body in (b'{"instances": [[-2]]}', b'{"instances": [[666]]}')
+
+    async with make() as (app, _):
+        await ask(app, body)
+        assert through_flask == ([] if refused_by_model else [PATH])
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"query_string": b"a=1"},
+        {"root_path": "/prefix"},
+        {"method": "GET"},
+        {"raw_path": None},
+    ],
+)
+async def test_special_scopes_go_through_flask(
+    make: Callable[..., Any], through_flask: list[str], scope: dict[str, Any]
+) -> None:
+    async with make() as (app, _):
+        await ask(app, **scope)
+        assert len(through_flask) == 1
+
+
+async def test_body_in_two_messages_goes_through_flask(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    async with make() as (app, _):
+        parts = [body_message(ONE_ROW[:9], more=True), body_message(ONE_ROW[9:])]
+        driven = HandDriven(Bridge(app), parts, **scope_of(PATH, {}, ONE_ROW))
+        await driven.run()
+
+        assert (driven.status, through_flask) == (200, [PATH])
+
+
+def before(app: ConcurrentFlask) -> None:
+    app.before_request(lambda: None)
+
+
+def after(app: ConcurrentFlask) -> None:
+    app.after_request(lambda response: response)
+
+
+def teardown(app: ConcurrentFlask) -> None:
+    app.teardown_request(lambda error: None)
+
+
+def context_teardown(app: ConcurrentFlask) -> None:
+    app.teardown_appcontext(lambda error: None)
+
+
+def preprocessor(app: ConcurrentFlask) -> None:
+    app.url_value_preprocessor(lambda endpoint, values: None)
+
+
+def in_blueprint(app: ConcurrentFlask) -> None:
+    app.before_request_funcs.setdefault("tfserving", []).append(lambda: None)
+
+
+def handler(app: ConcurrentFlask) -> None:
+    app.register_error_handler(LookupError, lambda error: "lost")
+
+
+def wrapped(app: ConcurrentFlask) -> None:
+    inner = app.wsgi_app
+    app.wsgi_app = lambda *args: inner(*args)  # type: ignore[method-assign]
+
+
+def hosts(app: ConcurrentFlask) -> None:
+    app.config["TRUSTED_HOSTS"] = ["tandem"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        before,
+        after,
+        teardown,
+        context_teardown,
+        preprocessor,
+        in_blueprint,
+        handler,
+        wrapped,
+        hosts,
+    ],
+)
+async def test_application_with_hooks_of_its_own_is_never_passed_over(
+    make: Callable[..., Any],
+    through_flask: list[str],
+    change: Callable[[ConcurrentFlask], None],
+) -> None:
+    async with make() as (app, _):
+        change(app)
+        assert (await ask(app))[0] == 200
+        assert through_flask == [PATH]
+
+
+async def test_a_subclass_is_never_passed_over(
+    make: Callable[..., Any], through_flask: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.app.ConcurrentFlask", Counting)
+
+    async with make() as (app, _):
+        assert (await ask(app))[0] == 200
+        assert through_flask == [PATH]
+
+
+async def test_hooks_of_another_blueprint_do_not_count(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    other = Blueprint("other", __name__)
+    other.before_request(lambda: None)
+
+    async with make() as (app, _):
+        app.register_blueprint(other)
+        assert (await ask(app))[0] == 200
+        assert through_flask == []
+
+
+async def test_receiver_of_a_signal_hears_every_request(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    heard: list[object] = []
+
+    def hear(sender: object, **_: object) -> None:
+        heard.append(sender)
+
+    async with make() as (app, _):
+        await ask(app)
+
+        with signals.request_started.connected_to(hear):
+            await ask(app)
+
+        await ask(app)
+        assert (heard, through_flask) == ([app], [PATH])
+
+
+async def test_a_route_wrapped_late_goes_through_the_wrapper(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    async with make() as (app, _):
+        await ask(app)
+        wrapped(app)
+        await ask(app)
+        assert through_flask == [PATH]
+
+
+async def test_hooks_are_refused_after_a_direct_answer(
+    make: Callable[..., Any],
+) -> None:
+    async with make() as (app, _):
+        await ask(app)
+
+        with pytest.raises(AssertionError, match="setup method"):
+            before(app)
+
+
+async def test_request_ends_when_its_client_has_gone(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make() as (app, loader):
+        await ask(app)
+        servable = loader.latest("a")
+        servable._allowed = 1
+        driven = HandDriven(Bridge(app), [body_message(ONE_ROW)])
+        driven.scope |= scope_of(PATH, {}, ONE_ROW)
+        engine = app.extensions["serving"].engine
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(driven.run)
+            await servable.until_ran(2)
+            driven.put(GONE)
+
+            with anyio.fail_after(30):
+                while engine.models()[0].queue.orphans != 1:
+                    await anyio.lowlevel.checkpoint()
+
+            servable.let_through()
+
+        assert driven.sent == []
+
+
+async def test_cancelled_from_outside_it_stays_cancelled(
+    make: Callable[..., Any],
+) -> None:
+    async with make() as (app, loader):
+        await ask(app)
+        servable = loader.latest("a")
+        servable._allowed = 1
+        driven = HandDriven(Bridge(app), [body_message(ONE_ROW)])
+        driven.scope |= scope_of(PATH, {}, ONE_ROW)
+
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(driven.run)
+                await servable.until_ran(2)
+                scope.cancel()
+
+        assert scope.cancelled_caught
+        assert driven.sent == []
+        servable.let_through()
+
+
+async def test_unloaded_model_is_refused_both_ways(make: Callable[..., Any]) -> None:
+    async with make() as (app, _):
+        engine = app.extensions["serving"].engine
+        await ask(app)
+        await engine.unload(ModelSpec(name="a"))
+        refused = await ask(app)
+        app.dispatches_otherwise = True
+
+        assert refused == await ask(app)
+        assert refused[0] == 503
