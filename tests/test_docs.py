@@ -40,13 +40,15 @@ def defined_names() -> set[str]:
     return names
 
 
-def test_the_architecture_names_what_there_is() -> None:
+@pytest.mark.parametrize("page", ["architecture.md", "lifecycle.md"])
+def test_pages_about_the_code_name_what_there_is(page: str) -> None:
     """Names of other libraries are those that the code uses under that name."""
-    text = (PROJECT / "docs" / "architecture.md").read_text()
+    text = (PROJECT / "docs" / page).read_text()
     ours = defined_names()
     named = {name for name in NAME.findall(text) if "_" in name or "." in name}
     foreign = {
         "Flask.wsgi_app",
+        "wsgi_app",
         "full_dispatch_request",
         "dispatch_request",
         "anyio.to_thread.run_sync",
