@@ -14,6 +14,7 @@ import click
 
 from service.auth.token import check_token, read_token
 from service.cli.client import AdminClient, CallFailed, Unreachable
+from service.cli.flags import duration
 from service.terminal.tables import print_models, print_problems, printable
 from service.web.routing import ADMIN
 
@@ -111,8 +112,9 @@ CALL_OPTIONS = (
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=600.0,
+        callback=duration,
+        metavar="SECONDS",
+        default="600",
         show_default=True,
         help="Seconds to wait for the answer.",
     ),

@@ -10,7 +10,7 @@ import click
 from pydantic_core import PydanticUndefined
 
 from service.settings.compiler import PREFIX
-from service.settings.quantities import memory, size
+from service.settings.quantities import memory, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -25,6 +25,19 @@ METAVARS = {
     Path: "PATH",
     tuple: "A,B",
 }
+
+
+def duration(context: click.Context, option: click.Parameter, value: str) -> float:
+    """Read a flag such as `30` or `30s`: click's callback for it."""
+    try:
+        converted = float(str(seconds(value)))
+    except ValueError as exc:
+        raise click.BadParameter(f"{value!r} {exc}", context, option) from None
+
+    if converted <= 0:
+        raise click.BadParameter(f"{value!r} must be more than 0", context, option)
+
+    return converted
 
 
 def settings_flags(

@@ -23,7 +23,7 @@ from service.cli.admin import (
     is_number,
 )
 from service.cli.client import AdminClient, Unreachable
-from service.cli.flags import settings_flags
+from service.cli.flags import duration, settings_flags
 from service.cli.jobs import job_url
 from service.cli.offline import INTERRUPTED, OfflineCall, predict_offline
 from service.cli.output import written
@@ -85,8 +85,9 @@ SERVER_VARIABLE = "TANDEM_SERVER"
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
+    callback=duration,
+    metavar="SECONDS",
+    default="600",
     show_default=True,
     help="Seconds that each call may take.",
 )

@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import pytest
 from click.testing import CliRunner
 
-from service.cli.flags import settings_flags
+from service.cli.flags import duration, settings_flags
 from service.cli.main import main
 from service.settings.compiler import PREFIX
 from service.settings.settings import Settings
@@ -45,6 +46,32 @@ def test_list_flags_may_be_repeated() -> None:
     assert flags["follow_links_to"] == ("/a", "/b,/c")
     assert flags["allow_ops"] == ("A,B",)
     assert flags["allow_classes"] is None
+
+
+def read(text: str) -> float:
+    option = click.Option(["--timeout"])
+    return duration(click.Context(main), option, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30", 30.0), ("30s", 30.0), ("500ms", 0.5), ("2 min", 120.0)]
+)
+def test_commands_take_durations_with_units(text: str, seconds: float) -> None:
+    assert read(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0", "must be more than 0"),
+        ("-1s", "must be more than 0"),
+        ("soon", "can't be read; write 30s"),
+        ("3 weeks", "is not a duration; write 30s"),
+    ],
+)
+def test_other_durations_are_refused(text: str, message: str) -> None:
+    with pytest.raises(click.BadParameter, match=message):
+        read(text)
 
 
 def test_help_shows_flag_variable_default_and_meaning() -> None:
