@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli.main import main
-from tests.e2e.processes import ready
+from tests.e2e.processes import first_answer
 from tests.e2e.sites import Client, site
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def test_links_into_a_named_folder_are_served_and_watched(
 
     with site(root, stock, cache, "--follow-links-to", str(store)) as living:
         async with Client(base_url=living.server.url, timeout=60) as client:
-            await ready(client)
+            await first_answer(client, "/livez")
             point(living.folder / "bare.pb", store / "deep/1/model.pb")
             point(living.folder / "deep", store / "deep")
             point(living.folder / "out.pb", stock / "one.pb")

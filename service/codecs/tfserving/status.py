@@ -7,6 +7,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from inference import ModelState
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -100,9 +102,14 @@ def readiness_document(
 
 
 def _enough(statuses: Sequence[ModelStatus], ready_when: Literal["any", "all"]) -> bool:
-    """Return whether enough versions can answer: never if there is none."""
-    wanted = any if ready_when == "any" else all
-    return bool(statuses) and wanted(status.error is None for status in statuses)
+    """Return whether enough versions can answer: never if there is none.
+
+    A version that came later and still loads takes nothing away.
+    """
+    if ready_when == "any":
+        return any(status.state is ModelState.AVAILABLE for status in statuses)
+
+    return bool(statuses) and all(status.error is None for status in statuses)
 
 
 def _readiness(status: ModelStatus) -> dict[str, Any]:

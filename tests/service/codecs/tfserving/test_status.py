@@ -108,6 +108,8 @@ def test_ready_is_settled_and_not_draining(settled: bool, draining: bool) -> Non
         pytest.param([OLD, BROKEN], True, {"any", "always"}, id="one can answer"),
         pytest.param([BROKEN], True, {"always"}, id="none can answer"),
         pytest.param([], True, {"always"}, id="no model"),
+        pytest.param([LOADING], True, {"all", "always"}, id="one came later"),
+        pytest.param([OLD, LOADING], True, {"any", "all", "always"}, id="another came"),
         pytest.param([OLD, LOADING], False, {"always"}, id="one is loading"),
     ],
 )
