@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
 
 from tests import PROJECT
-from tests.support.shared import shared_folder
+from tests.support.shared import made_once, shared_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,24 +26,24 @@ class Made:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Train the demo models once a run, in a child process, as `make serve` does."""
-    shared = shared_folder(tmp_path_factory) / "demo"
-    shared.mkdir(exist_ok=True)
-    folder, said = shared / "made" / "models", (shared / "stdout", shared / "stderr")
+    folder = made_once(shared_folder(tmp_path_factory) / "demo", train)
+    return Made(
+        folder=folder / "filled" / "models",
+        stdout=(folder / "stdout").read_text(),
+        stderr=(folder / "stderr").read_text(),
+    )
 
-    with FileLock(shared / "lock"):
-        if not folder.exists():
-            command = [sys.executable, "-m", "demo.make_models", str(folder)]
 
-            with said[0].open("w") as stdout, said[1].open("w") as stderr:
-                subprocess.run(
-                    command, cwd=PROJECT, stdout=stdout, stderr=stderr, check=False
-                )
-
-    assert folder.exists(), said[1].read_text()
-    return Made(folder=folder, stdout=said[0].read_text(), stderr=said[1].read_text())
+def train(folder: Path) -> None:
+    models = folder / "filled" / "models"
+    command = [sys.executable, "-m", "demo.make_models", str(models)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts of the demo models: who needs them first compiles them."""
-    return shared_folder(tmp_path_factory) / "demo" / "cache"
+    return shared_folder(tmp_path_factory) / "demo-cache"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.e2e.processes import ready
 from tests.e2e.scales import compile_ahead, write_scale
 from tests.e2e.sites import Client, site
+from tests.support.shared import made_once, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -22,20 +24,32 @@ LARGE_BYTES = 16 * 2**20
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def scales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that multiply by `SMALL` and `LARGE`, and their artifacts, made once."""
+    return made_once(shared_folder(tmp_path_factory) / "scales", write_scales)
+
+
+def write_scales(folder: Path) -> None:
+    stock = folder / "stock"
+    stock.mkdir()
+    small = [write_scale(stock / f"{name}.pb", of) for name, of in SMALL.items()]
+    large = [
+        write_scale(stock / f"{name}.pb", of, weights_bytes=LARGE_BYTES)
+        for name, of in LARGE.items()
+    ]
+    compile_ahead(folder / "cache", small + large)
 
 
 @pytest.fixture(scope="session")
-def stock(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make files that multiply by `SMALL` and `LARGE`, compiled into `cache`."""
-    folder = tmp_path_factory.mktemp("stock")
-    small = [write_scale(folder / f"{name}.pb", of) for name, of in SMALL.items()]
-    large = [
-        write_scale(folder / f"{name}.pb", of, weights_bytes=LARGE_BYTES)
-        for name, of in LARGE.items()
-    ]
-    compile_ahead(cache, small + large)
+def stock(scales: Path) -> Path:
+    return scales / "stock"
+
+
+@pytest.fixture(scope="session")
+def cache(scales: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of `stock`, in a cache of this process: tests damage it."""
+    folder = tmp_path_factory.mktemp("caches") / "cache"
+    shutil.copytree(scales / "cache", folder)
     return folder
 
 
