@@ -80,17 +80,25 @@ class Worker:
 class Supervisor:
     """Runs `count` workers, replaces those that end, and stops all within `seconds`.
 
+    A worker whose event loop hasn't turned for `silence_seconds` is replaced, too.
     `target` runs in each with the listener, the worker's side of its channel, and
     whether to load the models before it accepts connections.
     """
 
     def __init__(
-        self, target: Target, listener: socket.socket, count: int, seconds: float
+        self,
+        target: Target,
+        listener: socket.socket,
+        count: int,
+        seconds: float,
+        *,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self._target = target
         self._listener = listener
         self._count = count
         self._seconds = seconds
+        self._silence_seconds = silence_seconds
         self._workers: list[Worker] = []
         self._outdated: list[Worker] = []
         self._signals: list[int] = []
@@ -221,7 +229,7 @@ class Supervisor:
     def _replace_silent(self) -> None:
         now = time.monotonic()
         for worker in self._workers:
-            if worker.serving and now - worker.heard > SILENCE_SECONDS:
+            if worker.serving and now - worker.heard > self._silence_seconds:
                 log.error("worker stuck", process=worker.process.pid)
                 worker.process.kill()
                 worker.heard = now

@@ -1,8 +1,8 @@
 """A parent with workers as `tandem serve` has them, around a light application.
 
 Run as `python -m tests.support.light_workers FOLDER PORT COUNT`, with a single process
-where `COUNT` is 0. A worker serves once
-`FOLDER/go` is there, and fails to start where `FOLDER/fail` is.
+where `COUNT` is 0. Models settle once `FOLDER/go` is there; a worker fails to start
+where `FOLDER/fail` is; one that is stuck is replaced after `LIGHT_SILENCE` seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ class Application:
         self._folder = folder
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/stuck":
+            time.sleep(3600)  # noqa: ASYNC251
+
         if scope["path"] == "/crash":
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -86,7 +90,14 @@ def main() -> None:
             ServerProcess(config(Path(folder))).run([listener])
             return
 
-        sys.exit(Supervisor(work, listener, int(count), GRACE_SECONDS).run())
+        supervisor = Supervisor(
+            work,
+            listener,
+            int(count),
+            GRACE_SECONDS,
+            silence_seconds=float(os.environ.get("LIGHT_SILENCE", "60")),
+        )
+        sys.exit(supervisor.run())
 
 
 if __name__ == "__main__":

@@ -200,3 +200,20 @@ def test_workers_that_cannot_start_end_their_parent(tmp_path: Path) -> None:
 
     with workers(tmp_path) as site:
         assert site.parent.wait(PATIENCE_SECONDS) == 3
+
+
+def test_a_worker_whose_loop_is_stuck_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIGHT_SILENCE", "4")
+
+    with workers(tmp_path) as site:
+        site.let_go()
+        first = eventually(lambda: both(site))
+
+        # Its client waits until the process is killed.
+        with pytest.raises(OSError):
+            site.ask("/stuck")
+
+        second = eventually(lambda: both(site))
+        assert len(first & second) == 1
