@@ -118,7 +118,8 @@ class Signature:
     is the optional input that random masks depend on.
 
     `repeatable` says that equal inputs are certain to give equal outputs: no random
-    numbers but those of `seed`, and no state.
+    numbers but those of `seed`, and no state. `method` is what TensorFlow Serving has
+    it declared for: `classify` and `regress` take serialized `tf.train.Example`s.
 
     `usual` are the outputs of a request that names none. `takes_parts` and
     `gives_parts` say that an input or output is ragged or sparse.
@@ -133,6 +134,7 @@ class Signature:
     alone: tuple[str, ...] = ()
     seed: str | None = None
     repeatable: bool = False
+    method: str = "predict"
     usual: tuple[str, ...] = field(init=False, repr=False, compare=False)
     takes_parts: bool = field(init=False, repr=False, compare=False)
     gives_parts: bool = field(init=False, repr=False, compare=False)

@@ -7,11 +7,13 @@ answers are encoded in pieces.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import structlog
 
 from inference import (
@@ -26,14 +28,24 @@ from inference import (
 )
 from service.caching.cache import Answer
 from service.codecs.json.numbers import Irregular
+from service.codecs.tfserving.examples import (
+    bind_examples,
+    decode_examples,
+    encode_results,
+    labelled_classes,
+    output_names,
+)
 from service.codecs.tfserving.request import ROWS, decode, decode_regular
 from service.codecs.tfserving.response import encode, encode_pieces, is_small
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from inference import Array, Engine, ModelSpec, ModelStatus, Output
+    from anyio import CapacityLimiter
+
+    from inference import Array, Engine, ModelSpec, ModelStatus, Output, Signature
     from service.caching.cache import CacheUse
+    from service.codecs.tfserving.examples import Method
     from service.codecs.tfserving.request import Form, PredictCall
     from service.decoding.pool import DecoderPool
 
@@ -77,13 +89,74 @@ async def predict(
     if call.options.ignored:
         log.debug("arguments ignored", model=model.name, names=call.options.ignored)
 
-    policy = None if cached is None else engine.cache_policy(model)
-    if cached is None or policy is None:
-        return (await _answer(engine, call.form, request)).body
-
     run = partial(_answer, engine, call.form)
+    return await _run(engine, request, f"v1:{call.form}", run, cached)
+
+
+async def predict_examples(
+    engine: Engine,
+    model: ModelSpec,
+    method: Method,
+    body: Sequence[bytes],
+    *,
+    limiter: CapacityLimiter,
+    wait: float | None = None,
+    cached: CacheUse | None = None,
+) -> bytes | list[bytes]:
+    """Answer a body of `examples` by `method`. Raise `InferenceError`.
+
+    A long body is decoded in a thread of `limiter`.
+    """
+    ends = math.inf if wait is None else anyio.current_time() + wait
+    decode = partial(_decode_examples, engine.status(model), model, method, body)
+    on_loop = sum(map(len, body)) <= ON_LOOP_BYTES
+    request, count = (
+        decode() if on_loop else await anyio.to_thread.run_sync(decode, limiter=limiter)
+    )
+    if wait is not None:
+        request = replace(request, timeout=ends - anyio.current_time())
+
+    run = partial(_answer_examples, engine, method, count)
+    return await _run(engine, request, f"v1:{method}", run, cached)
+
+
+def _decode_examples(
+    status: ModelStatus, model: ModelSpec, method: Method, body: Sequence[bytes]
+) -> tuple[PredictRequest, int]:
+    call = decode_examples(b"".join(body), method)
+    signature = _signature(status, call.signature)
+    request = PredictRequest(
+        model=model,
+        inputs=bind_examples(signature, call.examples),
+        signature=signature.name,
+        outputs=output_names(signature, method),
+        top_k=labelled_classes(signature, method),
+    )
+    return request, len(call.examples)
+
+
+async def _answer_examples(
+    engine: Engine, method: Method, count: int, request: PredictRequest
+) -> Answer:
+    result = await engine.predict(request)
+    body = encode_results(result.outputs, method, count)
+    return Answer(body=body, digest=result.digest)
+
+
+async def _run(
+    engine: Engine,
+    request: PredictRequest,
+    encoding: str,
+    run: Callable[[PredictRequest], Awaitable[Answer]],
+    cached: CacheUse | None,
+) -> bytes | list[bytes]:
+    """Return the answer of `run`, or the same one kept from before."""
+    policy = None if cached is None else engine.cache_policy(request.model)
+    if cached is None or policy is None:
+        return (await run(request)).body
+
     cached.answer = await cached.cache.answer(
-        policy, request, f"v1:{call.form}", cached.directives, run
+        policy, request, encoding, cached.directives, run
     )
     return cached.answer.body
 
@@ -120,25 +193,29 @@ async def check(
     """
     call = await _decode(engine, model, body, decoders, math.inf)
     status = engine.status(model)
-    name = call.signature or status.default_signature
+    if not status.signatures:
+        return call.signature
 
-    if not status.signatures or name is None:
-        return name
-
-    if name not in status.signatures:
-        why = status.left_out.get(name)
-        raise UnknownSignature(
-            f"The signature '{name}' can't be served: {why}."
-            if why
-            else f"{status.id.title} has no signature '{name}'; it has: "
-            f"{', '.join(sorted(status.signatures))}."
-        )
-
-    signature = status.signatures[name]
+    signature = _signature(status, call.signature)
     bind(signature, call.inputs, call.exact)
     outputs = select_outputs(signature, call.options.outputs)
     check_request(signature, outputs, _request(model, call))
-    return name
+    return signature.name
+
+
+def _signature(status: ModelStatus, name: str | None) -> Signature:
+    """Return a signature, by default the model's own. Raise `UnknownSignature`."""
+    name = name or status.default_signature or ""
+    if name in status.signatures:
+        return status.signatures[name]
+
+    why = status.left_out.get(name)
+    raise UnknownSignature(
+        f"The signature '{name}' can't be served: {why}."
+        if why
+        else f"{status.id.title} has no signature '{name}'; it has: "
+        f"{', '.join(sorted(status.signatures))}."
+    )
 
 
 async def _answer(engine: Engine, form: Form, request: PredictRequest) -> Answer:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from inference.types import Array
 
-FORMAT = 6
+FORMAT = 7
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 INIT = "tandem/init"
 """The operation that initializes the graph's variables and tables."""
@@ -86,6 +86,7 @@ class SignatureEntry(_Value):
     alone: tuple[str, ...] = ()
     seed: str | None = None
     repeatable: bool = False
+    method: str = "predict"
 
 
 class Manifest(_Value):
@@ -274,6 +275,7 @@ def signatures_of(manifest: Manifest) -> dict[str, Signature]:
             alone=entry.alone,
             seed=entry.seed,
             repeatable=entry.repeatable,
+            method=entry.method,
         )
         for name, entry in manifest.signatures.items()
     }
@@ -290,6 +292,7 @@ def signature_entry(signature: Signature) -> SignatureEntry:
         alone=signature.alone,
         seed=signature.seed,
         repeatable=signature.repeatable,
+        method=signature.method,
     )
 
 

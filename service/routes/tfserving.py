@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API: predict, status, metadata, and a list of models."""
+"""TensorFlow Serving's REST API, and a list of models."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, request
 
 from inference import LoadFailed, ModelLoading, ModelSpec, ModelState, ModelUnloaded
+from service.codecs.tfserving.examples import Method
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.jobs.rows import ROW_TYPES
-from service.prediction import predict
+from service.prediction import predict, predict_examples
 from service.routes.jobs import accept, answers_later, respond_async
 from service.routes.plain_predict import PlainPredict
 from service.routes.rows import accept_rows
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from flask import Response
 
     from inference import ModelStatus
+    from service.caching.cache import CacheUse
 
 bp = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 
@@ -95,6 +97,36 @@ async def predict_model(
             serving.engine, spec, body, serving.decoders, wait=wait, cached=cached
         )
 
+    return _response(answer, cached)
+
+
+@bp.post("/<model:name>:<any(classify, regress):method>")
+@bp.post("/<model:name>/versions/<version:version>:<any(classify, regress):method>")
+@bp.post("/<model:name>/labels/<label:label>:<any(classify, regress):method>")
+async def answer_examples(
+    name: str, method: str, version: int | None = None, label: str | None = None
+) -> Response:
+    serving, this = current_serving(), current_request()
+    spec = ModelSpec(name=name, version=version, label=label)
+    admit(this, serving.engine, spec)
+
+    with serving.body_budget.reservation() as reservation:
+        body = read_json_body(this, reservation)
+        cached = use_of(serving.cache, this)
+        answer = await predict_examples(
+            serving.engine,
+            spec,
+            Method(method),
+            body,
+            limiter=serving.rows_limiter,
+            wait=wait_seconds(this),
+            cached=cached,
+        )
+
+    return _response(answer, cached)
+
+
+def _response(answer: bytes | list[bytes], cached: CacheUse | None) -> Response:
     response = encoded_json_response(answer)
     if cached is not None and cached.answer is not None:
         add_cache_headers(response, cached.answer)

@@ -77,7 +77,7 @@ def vocabulary(folder: Path) -> Any:
 
 
 def saved_tf1_estimator(folder: Path) -> Case:
-    """An Estimator's export: a table, serialized Examples, three signatures."""
+    """An Estimator's export: a table, serialized Examples, four signatures."""
     with tf.Graph().as_default(), v1.Session() as session:
         serialized = v1.placeholder(tf.string, [None], name="input_example_tensor")
         features = {"word": tf.io.FixedLenFeature([], tf.string)}
@@ -85,17 +85,20 @@ def saved_tf1_estimator(folder: Path) -> Case:
         words = tf.identity(parsed, name="words")
         ids = vocabulary(folder).lookup(words)
         scores = tf.nn.softmax(tf.gather(variable("table", 4, 2), ids))
-        classes = tf.gather(tf.constant(["down", "up"]), tf.argmax(scores, 1))
+        labels = tf.constant([["down", "up"]])
+        classes = tf.tile(labels, [tf.shape(scores)[0], 1])
         session.run([v1.global_variables_initializer(), v1.tables_initializer()])
         outputs = {"scores": scores, "classes": classes}
         classify = signature({"inputs": serialized}, outputs, "classify")
         predict = signature({"words": words}, outputs)
         top = {"top": tf.reduce_max(scores, 1)}
+        best = {"outputs": tf.reduce_max(scores, 1)}
         examples = estimator_examples(session, outputs, serialized, words, top)
         signatures = {
             "serving_default": classify,
             "predict": predict,
             "best": signature({"words": words}, top),
+            "regress": signature({"inputs": serialized}, best, "regress"),
         }
         main_op = v1.tables_initializer()
         path = save(session, folder / "model", signatures, main_op=main_op)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from inference.types import Array, Shape
 
+METHODS = "tensorflow/serving/"
+"""Prefix of the method that a signature is declared for."""
+
 OWN = "__saved_model"
 """Prefix of the names of TensorFlow's own signatures and functions."""
 
@@ -90,7 +93,13 @@ def _signature(name: str, definition: Any, notes: list[str]) -> Signature:
         f"Signature '{name}' is served without one of its outputs: {reason}."
         for reason in reasons
     ]
-    return Signature(name=name, inputs=_by_name(inputs), outputs=_by_name(outputs))
+    method = definition.method_name.removeprefix(METHODS)
+    return Signature(
+        name=name,
+        inputs=_by_name(inputs),
+        outputs=_by_name(outputs),
+        method=method if method in ("classify", "regress") else "predict",
+    )
 
 
 def _available(infos: Mapping[str, Any]) -> tuple[list[TensorSpec], list[str]]:

@@ -28,13 +28,38 @@ _EXACT_DIGITS = 15
 _FEW_BITS = 25
 """Most significant bits of a value halfway between two float32, or narrower, values."""
 
-_NOT_A_NUMBER = re.compile(rb"NaN|Inf")
+_TOKENS = re.compile(
+    rb'"(?:[^"\\]|\\.)*"|-?(?:NaN|Inf(?:inity)?)(?![A-Za-z])', re.DOTALL
+)
+"""Strings, and the numbers that JSON lacks and TensorFlow Serving takes."""
+
+_TRAILING_COMMA = "trailing comma is not allowed"
+_PARSE_ERRORS = {
+    "unexpected character, expected a JSON value": "Invalid value.",
+    "unexpected character, expected a string key": "Missing a name for object member.",
+    "unexpected character, expected ':' after key": (
+        "Missing a colon after a name of object member."
+    ),
+    "unexpected character, expected ',' or ']'": (
+        "Missing a comma or ']' after an array element."
+    ),
+    "unexpected character, expected ',' or '}'": (
+        "Missing a comma or '}' after an object member."
+    ),
+    "number is infinity when parsed as double": (
+        "Number too big to be stored in double."
+    ),
+}
+"""TensorFlow Serving's texts for orjson's; others are clear by themselves."""
+
+_MAX_DIGITS = 20  # of an integer of 64 bits, with its sign
 
 
 def parse(body: bytes) -> Any:
     """Parse a JSON text in UTF-8, with or without a byte order mark.
 
-    Raise `InvalidRequest` for invalid JSON, including `NaN` and trailing text.
+    As TensorFlow Serving does, take the bare tokens `NaN`, `Infinity` and `Inf`, with
+    a minus or without. Raise `InvalidRequest` for invalid JSON, also for trailing text.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body or body.isspace():
@@ -46,7 +71,59 @@ def parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        raise InvalidRequest(_parse_error(body, exc.msg, exc.pos)) from None
+        if not has_tokens(body):
+            raise _parse_error(body, exc) from None
+
+    return _parse_with_tokens(body)
+
+
+def has_tokens(body: bytes) -> bool:
+    """Return whether a text may have numbers that aren't finite; cheap."""
+    return b"NaN" in body or b"Inf" in body
+
+
+def _parse_with_tokens(body: bytes) -> Any:
+    try:
+        # The one judge of what is JSON; with numbers of the same length in place of
+        # the tokens, so that the offsets of errors are right.
+        orjson.loads(_TOKENS.sub(_finite, body))
+    except orjson.JSONDecodeError as exc:
+        raise _parse_error(body, exc) from None
+
+    try:
+        return json.loads(_spelled_out(body), parse_int=_int_or_float)
+    except RecursionError:
+        raise InvalidRequest("JSON Parse error: nested too deep") from None
+
+
+def _finite(match: re.Match[bytes]) -> bytes:
+    token = match[0]
+    if token.startswith(b'"'):
+        return token
+
+    return (b"-0" if token.startswith(b"-") else b"0").ljust(len(token))
+
+
+def _spelled_out(body: bytes) -> bytes:
+    """Return a text with its tokens as Python's own parser has them."""
+    return _TOKENS.sub(_spell, body)
+
+
+def _spell(match: re.Match[bytes]) -> bytes:
+    token = match[0]
+    if token.startswith(b'"'):
+        return token
+
+    if token.endswith(b"NaN"):
+        return b"NaN"
+
+    return b"-Infinity" if token.startswith(b"-") else b"Infinity"
+
+
+def _int_or_float(text: str) -> int | float:
+    """Return the number that orjson makes of an integer's text."""
+    number = int(text) if len(text) <= _MAX_DIGITS else float(text)
+    return number if -(2**63) <= number < 2**64 else float(number)
 
 
 def parse_beside(body: bytes) -> Any:
@@ -56,8 +133,9 @@ def parse_beside(body: bytes) -> Any:
     towards the text: a double that lies halfway between two narrower values moves to
     the right side. Other numbers are as `parse` has them.
     """
+    text = _spelled_out(body) if has_tokens(body) else body
     try:
-        return json.loads(body, parse_float=_beside, parse_int=_beside)
+        return json.loads(text, parse_float=_beside, parse_int=_beside)
     except RecursionError:
         raise InvalidRequest("JSON Parse error: nested too deep") from None
 
@@ -75,13 +153,16 @@ def _beside(text: str) -> float | int:
     return math.nextafter(number, math.inf if exact > number else -math.inf)
 
 
-def _parse_error(body: bytes, text: str, position: int) -> str:
-    if text == "unexpected character, expected a JSON value":
-        text = "Invalid value."
+def _parse_error(body: bytes, error: orjson.JSONDecodeError) -> InvalidRequest:
+    # orjson counts characters, TensorFlow Serving bytes.
+    text, offset = error.msg, len(error.doc[: error.pos].encode())
+    if text == _TRAILING_COMMA:
+        in_object = body[offset + 1 :].lstrip().startswith(b"}")
+        start = "Missing a name for object member" if in_object else "Invalid value"
+        text = f"{start}, {text}"
 
-    found = _NOT_A_NUMBER.search(body[max(0, position - 1) : position + 9])
-    hint = ": NaN and Infinity are not JSON and can't be sent" if found else ""
-    return f"JSON Parse error: {text} at offset: {position}{hint}"
+    shown = _PARSE_ERRORS.get(text, text)
+    return InvalidRequest(f"JSON Parse error: {shown} at offset: {offset}")
 
 
 def refuse_duplicates(body: bytes, expected: Mapping[str, int]) -> None:
@@ -95,7 +176,7 @@ def refuse_duplicates(body: bytes, expected: Mapping[str, int]) -> None:
         return
 
     try:
-        json.loads(body, object_pairs_hook=_distinct)
+        json.loads(_spelled_out(body), object_pairs_hook=_distinct)
     except RecursionError:
         raise InvalidRequest("JSON Parse error: nested too deep") from None
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from inference import Array, ModelStatus, Shape, Signature, TensorSpec
 
-PREDICT_METHOD = "tensorflow/serving/predict"
+METHODS = "tensorflow/serving/"
 
 # `DataType` of tensorflow/core/framework/types.proto where it isn't the name in upper
 # case.
@@ -52,7 +52,7 @@ def _signature(signature: Signature) -> dict[str, Any]:
         "inputs": _tensors(signature.inputs),
         # What an answer holds: clients may ask for further outputs by name.
         "outputs": _outputs({k: signature.outputs[k] for k in signature.usual}),
-        "method_name": PREDICT_METHOD,
+        "method_name": METHODS + signature.method,
         "defaults": {
             name: _tensor_proto(spec.dtype, spec.default)
             for name, spec in signature.inputs.items()

@@ -1,7 +1,7 @@
 """TensorFlow Serving's predict requests: rows (`instances`) or columns (`inputs`).
 
 Shapes and error texts follow its `util/json_tensor.cc`. Deliberate differences:
-trailing text, `NaN` and repeated keys are refused; rows may omit optional inputs;
+trailing text and repeated keys are refused; rows may omit optional inputs;
 `outputs` names the outputs to answer, `top_k` asks for the best classes.
 """
 
@@ -150,7 +150,7 @@ def decode_slowly(body: bytes) -> PredictCall:
             ' {"instances": [...]} or {"inputs": ...}'
         )
 
-    signature = _signature(document)
+    signature = read_signature_name(document)
     form = _form(document)
     refuse_duplicates(body, _expected_keys(document, form))
     options = _pop_options(document)
@@ -230,7 +230,8 @@ def _output_names(names: Any) -> tuple[str, ...]:
     )
 
 
-def _signature(document: dict[str, Any]) -> str | None:
+def read_signature_name(document: dict[str, Any]) -> str | None:
+    """Return the signature that a body names, if any. Raise `InvalidRequest`."""
     name = document.get(SIGNATURE_KEY, "")
     if type(name) is not str:
         raise InvalidRequest(

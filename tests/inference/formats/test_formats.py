@@ -51,7 +51,7 @@ SIGNATURES = {
     "saved_half_plus_two": ["serving_default", "doubled"],
     "saved_sidecar": ["doubled", "serving_default"],
     "saved_other_default": ["score"],
-    "saved_tf1_estimator": ["serving_default", "best", "predict"],
+    "saved_tf1_estimator": ["serving_default", "best", "predict", "regress"],
 }
 """The default one first."""
 

@@ -1,8 +1,8 @@
 """TensorFlow Serving's conformance cases, by number, where this server has the route.
 
 Deliberate differences: answers are compact; wrong methods are 405, unknown URLs 404; a
-model that is loading or has failed is 503, not 404; text after the JSON value, `NaN`
-and shapes that don't fit the signature are refused.
+model that is loading or has failed is 503, not 404; text after the JSON value and
+shapes that don't fit the signature are refused.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ async def predict(model: FakeModel, body: Any, path: str = "half") -> Any:
                     },
                 ]
             },
-            id="54, without NaN",
+            id="54",
         ),
         pytest.param(
             echo(signature(tensor("int_tensor", "int32"))),
@@ -179,6 +179,17 @@ async def test_predict(model: FakeModel, path: str, body: Any, answer: Any) -> N
     assert response.json() == answer
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+async def test_numbers_that_are_not_finite_are_taken(dtype: str) -> None:
+    body = b'{"instances": [NaN, -NaN, Inf, Infinity, -Inf, -Infinity, 0.5]}'
+
+    response = await predict(typed(dtype), body)  # 54, 100
+
+    assert response.content == (
+        b'{"predictions":[NaN,NaN,Infinity,Infinity,-Infinity,-Infinity,0.5]}'
+    )
 
 
 async def test_non_finite_numbers_are_bare_tokens() -> None:
@@ -277,7 +288,12 @@ async def test_non_finite_numbers_are_bare_tokens() -> None:
         pytest.param(
             HALF, b'{"instances": [1]} trailing', "unexpected content", id="trailing"
         ),
-        pytest.param(HALF, b'{"instances": [NaN]}', "NaN and Infinity", id="NaN"),
+        pytest.param(
+            typed("int32"),
+            b'{"instances": [1, NaN]}',
+            "not of expected type: int32",
+            id="NaN among integers",
+        ),
         pytest.param(HALF, b"[" * 100_000, "depth limit", id="deep nesting"),
         pytest.param(
             echo(signature(tensor("x", shape=(None, 32)))),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -32,10 +33,48 @@ def test_parse(body: bytes, expected: Any) -> None:
             id="tfs 23",
         ),
         pytest.param(b'{"a":1} x', "unexpected content after", id="trailing text"),
-        pytest.param(b'{"a":NaN}', "NaN and Infinity are not JSON", id="NaN"),
-        pytest.param(b'{"a":-Infinity}', "NaN and Infinity are not", id="-Infinity"),
-        pytest.param(b'{"a":1,}', "trailing comma", id="trailing comma"),
-        pytest.param(b'{"a":1e400}', "infinity", id="too large a number"),
+        pytest.param(
+            b'{"a":1,}',
+            "Missing a name for object member, trailing comma",
+            id="tfs 101, a comma before a brace",
+        ),
+        pytest.param(
+            b"{'a':1}", "Missing a name for object member.", id="tfs 101, quotes"
+        ),
+        pytest.param(b"[1,]", "Invalid value, trailing comma", id="trailing comma"),
+        pytest.param(
+            b"[1 2]",
+            "Missing a comma or ']' after an array element. at offset: 3",
+            id="tfs 101, no comma",
+        ),
+        pytest.param(
+            b'{"a" 1}',
+            "Missing a colon after a name of object member.",
+            id="tfs 101, no colon",
+        ),
+        pytest.param(
+            b'{"a":1e400}',
+            "Number too big to be stored in double.",
+            id="tfs 100, too large a number",
+        ),
+        pytest.param(b'["a\xc3\xa9", x]', "at offset: 8", id="an offset in bytes"),
+        *(
+            pytest.param(text, "JSON Parse error", id=f"tfs 100, {text.decode()}")
+            for text in (
+                b"nan",
+                b"+1",
+                b".5",
+                b"1.",
+                b"NaNs",
+                b"Infi",
+                b"+Inf",
+                b"--Inf",
+            )
+        ),
+        pytest.param(b'{"a":NaN,}', "trailing comma", id="a comma after a token"),
+        pytest.param(b'{"NaN":NaN x', "at offset: 11", id="an offset after a token"),
+        pytest.param(b"[NaN, 1e400]", "too big", id="too large beside a token"),
+        pytest.param(b'[NaN, "\\ud800"]', "surrogate", id="half a character"),
         pytest.param(b'{"a":"\xff"}', "not valid UTF-8", id="not UTF-8"),
         pytest.param(b"[" * 500_000, "depth limit", id="deep nesting"),
     ],
@@ -43,6 +82,34 @@ def test_parse(body: bytes, expected: Any) -> None:
 def test_parse_refuses(body: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(message)):
         parse(body)
+
+
+@pytest.mark.parametrize(
+    ("token", "value"),
+    [
+        ("NaN", math.nan),
+        ("-NaN", math.nan),
+        ("Inf", math.inf),
+        ("-Inf", -math.inf),
+        ("Infinity", math.inf),
+        ("-Infinity", -math.inf),
+    ],
+)
+def test_numbers_that_are_not_finite_are_tokens(token: str, value: float) -> None:
+    """TensorFlow Serving's conformance case 100."""
+    body = f'{{"a NaN":[1,{token}, "-Inf \\" NaN"],"b":{2**64},"c":{10**30}}}'
+
+    parsed = parse(body.encode())
+
+    (one, number, text), *large = parsed.values()
+    assert (one, text, large) == (1, '-Inf " NaN', [float(2**64), 1e30])
+    assert number == value or math.isnan(number) and math.isnan(value)
+    assert list(parsed) == ["a NaN", "b", "c"]
+
+
+def test_a_repeated_key_beside_a_token_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match='key "a" is there twice'):
+        refuse_duplicates(b'{"a": -Inf, "a": Inf}', {"a": 1})
 
 
 def test_duplicates_are_refused_only_where_keys_are_equal() -> None:
