@@ -14,6 +14,7 @@ InferenceError
     - ModelLoading
     - LoadFailed
     - ModelUnloaded
+    - InsufficientMemory
   + Overloaded
   + DeadlineExceeded
   + ExecutionFailed
@@ -24,7 +25,13 @@ import re
 MAX_LENGTH = 500
 """Characters of a foreign error that are shown."""
 
+NO_MEMORY = (
+    "The server has too little memory for this request. Send fewer rows at a time, or "
+    "try again when it has less to do."
+)
+
 _PLACE = "Node: "
+_DEVICE = re.compile(r" on /job:\S+( by allocator \S+)?")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _HEADINGS = ("Graph execution error:", "Detected at node", "defined at")
 
@@ -89,6 +96,15 @@ class ModelUnloaded(Unavailable):
     """The version was unloaded by an operator, or is being removed."""
 
 
+class InsufficientMemory(Unavailable):
+    """The machine has too little memory for the request now."""
+
+    retry_after = 5.0
+
+    def __init__(self, text: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(text or NO_MEMORY, retry_after=retry_after)
+
+
 class Overloaded(InferenceError):
     """The queue is full, or the wait would be too long."""
 
@@ -104,12 +120,12 @@ class ExecutionFailed(InferenceError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return a foreign error's message, without TensorFlow's and Keras' stack.
+    """Return a foreign error's message, without a stack or TensorFlow's devices.
 
     An error inside a graph comes as a heading, where it was defined, the node, and only
     then what went wrong.
     """
-    text = str(getattr(error, "message", None) or error)
+    text = _DEVICE.sub("", str(getattr(error, "message", None) or error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     places = [number for number, line in enumerate(lines) if line.startswith(_PLACE)]
     after = lines[places[0] + 1 :] if places else lines

@@ -22,11 +22,14 @@ from inference.errors import (
     ExecutionFailed,
     InferenceError,
     InputMismatch,
+    InsufficientMemory,
     UnknownSignature,
     first_line,
 )
 from inference.inputs.part_samples import fit_parts
+from inference.runtime.exhaustion import explain_exhaustion
 from inference.runtime.guards import explain
+from inference.system.memory import available_memory
 from inference.system.priority import start_lowered
 
 if TYPE_CHECKING:
@@ -109,8 +112,8 @@ class Servable:
         """Return the named outputs, by default the usual, for arrays of right dtypes.
 
         Optional inputs may be left out. Raises `UnknownSignature`, `InputMismatch` if
-        TensorFlow blames the input, `DeadlineExceeded` past the time limit, and
-        `ExecutionFailed` otherwise.
+        TensorFlow blames the input, `InsufficientMemory`, `DeadlineExceeded` past the
+        time limit, and `ExecutionFailed` otherwise.
         """
         found = self._signature(signature)
         names = found.usual if outputs is None else tuple(outputs)
@@ -124,6 +127,8 @@ class Servable:
             values = call(*feeds)
         except tf.errors.OpError as exc:
             raise self._translate(exc) from exc
+        except MemoryError as exc:
+            raise InsufficientMemory from exc
 
         return {
             name: value if isinstance(value, np.ndarray) else _scalar(value)
@@ -151,6 +156,9 @@ class Servable:
         if isinstance(error, _CLIENT_ERRORS):
             text = explain(error) or f"The model refused the input: {first_line(error)}"
             return InputMismatch(text)
+
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            return explain_exhaustion(str(error), available_memory())
 
         limit = self._time_limit
 

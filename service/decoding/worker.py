@@ -15,7 +15,7 @@ import signal
 import sys
 from typing import IO
 
-from inference import InferenceError, bind, keep_freed_memory
+from inference import InferenceError, InsufficientMemory, bind, keep_freed_memory
 from service.codecs.tfserving.request import decode
 from service.decoding.messages import ANSWER, REQUEST, Answer, Task, pack
 from service.decoding.shared_memory import SharedBuffer, aligned
@@ -67,6 +67,9 @@ def decode_task(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
         inputs = bind(signature, call.inputs, call.exact) if signature else {}
     except InferenceError as exc:
         return Answer(error=(type(exc).__name__, str(exc))), []
+    except MemoryError:
+        exhausted = InsufficientMemory()
+        return Answer(error=(type(exhausted).__name__, str(exhausted))), []
     except Exception as exc:
         return Answer(error=("", f"{type(exc).__name__}: {exc}")), []
 

@@ -24,6 +24,7 @@ from inference import (
     DeadlineExceeded,
     ExecutionFailed,
     InferenceError,
+    InsufficientMemory,
     InvalidModel,
     InvalidRequest,
     ModelNotFound,
@@ -42,7 +43,7 @@ from service.jobs.store import (
 )
 from service.telemetry.logs import request_id
 from service.web.response import json_response
-from service.web.routing import ADMIN, AUTOMATIC_METHODS, list_urls
+from service.web.routing import ADMIN, AUTOMATIC_METHODS, list_urls, nearest_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +103,11 @@ class ErrorAnswer(NamedTuple):
 
 def answer_error(error: Exception) -> ErrorAnswer:
     """Return the answer to an error that isn't HTTP's own; log what is our fault."""
+    if isinstance(error, MemoryError):
+        # In arrays of ours, before or after the model's run.
+        log.error("out of memory", exc_info=error)
+        return _answer_inference_error(InsufficientMemory())
+
     if isinstance(error, InferenceError):
         return _answer_inference_error(error)
 
@@ -164,9 +170,7 @@ def error_response(text: str, status: int) -> Response:
 
 def _text(error: HTTPException) -> str:
     if isinstance(error, NotFound) and error.description == NotFound.description:
-        admin = request.path.startswith(ADMIN)
-        urls = ", ".join(list_urls(current_app.url_map, admin=admin))
-        return f"there is no {_path()} here; there are: {urls}"
+        return _not_found()
 
     if isinstance(error, MethodNotAllowed):
         methods = sorted(set(error.valid_methods or ()) - AUTOMATIC_METHODS)
@@ -181,6 +185,15 @@ def _text(error: HTTPException) -> str:
         return _internal_error()
 
     return error.description or error.name
+
+
+def _not_found() -> str:
+    admin = request.path.startswith(ADMIN)
+    lines = list_urls(current_app.url_map, admin=admin)
+    near = nearest_url(request.path[:SHOWN], lines)
+    meant = "" if near is None else f"Did you mean {near}? "
+    root = request.script_root
+    return f"There is no {_path()} here. {meant}GET {root}/ lists all URLs."
 
 
 def _path() -> str:

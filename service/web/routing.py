@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ MAX_KEY_CHARS = 512
 IMMUTABLE = (str, int, float, UUID, type(None))
 
 _PLACEHOLDER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
+
+_CHOICE = re.compile(r"<any\(([^()]*)\):[^<>]+>")
+_MODEL = re.compile(r"/v\d/models/([^/:]+)")
 
 _read_key = itemgetter(
     "REQUEST_METHOD",
@@ -190,7 +194,23 @@ def list_urls(url_map: Map, *, admin: bool = False) -> list[str]:
     return [line for rule in shown for line in _lines(rule)]
 
 
+def nearest_url(path: str, lines: list[str]) -> str | None:
+    """Return the nearest to a wrong `path` of `list_urls`' lines, if any is near.
+
+    It has the model that the path names.
+    """
+    named = _MODEL.match(path)
+    name = "<name>" if named is None else named[1]
+    urls = {line.partition(" ")[2].replace("<name>", name): line for line in lines}
+    # What stands behind a colon is short beside the rest, but means more.
+    verbs = [url for url in urls if ":" in url]
+    near = difflib.get_close_matches(path, verbs if ":" in path else urls, 1)
+    return f"{urls[near[0]].partition(' ')[0]} {near[0]}" if near else None
+
+
 def _lines(rule: Rule) -> Iterator[str]:
-    path = _PLACEHOLDER.sub(r"<\1>", rule.rule)
-    for method in sorted((rule.methods or set()) - AUTOMATIC_METHODS):
-        yield f"{method} {path}"
+    choice = _CHOICE.search(rule.rule)
+    for chosen in choice[1].split(", ") if choice else [""]:
+        path = _PLACEHOLDER.sub(r"<\1>", _CHOICE.sub(chosen, rule.rule))
+        for method in sorted((rule.methods or set()) - AUTOMATIC_METHODS):
+            yield f"{method} {path}"

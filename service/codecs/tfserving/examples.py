@@ -18,7 +18,11 @@ import orjson
 from inference import InputMismatch, InvalidRequest, show_shape
 from service.codecs.json import arrays
 from service.codecs.json.values import decode_base64, parse, refuse_duplicates, show
-from service.codecs.tfserving.request import SIGNATURE_KEY, read_signature_name
+from service.codecs.tfserving.request import (
+    SIGNATURE_KEY,
+    read_signature_name,
+    refuse_unknown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 CONTEXT_KEY = "context"
 EXAMPLES_KEY = "examples"
+KEYS = (EXAMPLES_KEY, CONTEXT_KEY, SIGNATURE_KEY)
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
@@ -72,17 +77,19 @@ def decode_examples(body: bytes, method: Method) -> ExamplesCall:
         )
 
     signature = read_signature_name(document)
-    keys = (SIGNATURE_KEY, CONTEXT_KEY, EXAMPLES_KEY)
-    refuse_duplicates(body, {key: 1 for key in keys if key in document})
+    refuse_duplicates(body, document)
     if b'"b64"' in body:
         document = decode_base64(document)
 
+    unknown = [key for key in document if key not in KEYS]
+    examples = _examples(document, method)
+    refuse_unknown(unknown, KEYS, EXAMPLES_KEY)
     context = _features(document.get(CONTEXT_KEY, {}), CONTEXT_KEY)
-    examples = [
+    joined = [
         {**context, **_features(example, f"element {index} of '{EXAMPLES_KEY}'")}
-        for index, example in enumerate(_examples(document, method))
+        for index, example in enumerate(examples)
     ]
-    return ExamplesCall(examples, signature)
+    return ExamplesCall(joined, signature)
 
 
 def _examples(document: Mapping[str, Any], method: Method) -> list[Any]:

@@ -1,14 +1,14 @@
 """TensorFlow Serving's predict requests: rows (`instances`) or columns (`inputs`).
 
 Shapes and error texts follow its `util/json_tensor.cc`. Deliberate differences:
-trailing text and repeated keys are refused; rows may omit optional inputs;
+trailing text, repeated and unknown keys are refused; rows may omit optional inputs;
 `outputs` names the outputs to answer, `top_k` asks for the best classes.
 """
 
 from __future__ import annotations
 
+import difflib
 import enum
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inference import MAX_SEED, NO_SAMPLING, UNNAMED, InvalidRequest, Sampling
@@ -23,7 +23,7 @@ from service.codecs.json.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 SIGNATURE_KEY = "signature_name"
 OUTPUTS_KEY = "outputs"
@@ -35,6 +35,24 @@ IGNORED_KEYS = (
 )
 """Arguments of Keras' `predict`: the server batches requests itself."""
 
+OPTION_KEYS = (SIGNATURE_KEY, OUTPUTS_KEY, TOP_K_KEY, *SAMPLING_KEYS)
+EMPTY_KEYS = ("parameters",)
+"""Keys that clients of other servers send, by default without a value."""
+
+ADVICE: Mapping[str, str] = {
+    "parameters": "send the options themselves beside the values, for example"
+    ' "top_k": 3',
+    "params": 'send the options themselves beside the values, for example "top_k": 3',
+    "output_filter": 'did you mean "outputs"?',
+    "model_spec": "the URL names the model and its version, and"
+    ' "signature_name" the signature',
+    "examples": "that is for a URL that ends with :classify or :regress; this one"
+    " takes 'instances' or 'inputs'",
+    "instances": "that is for a URL that ends with :predict",
+    "inputs": "that is for a URL that ends with :predict",
+}
+"""What to do about keys of other protocols that aren't near to any of ours."""
+
 
 class Form(enum.StrEnum):
     """The form of a request and of its answer; the value is the request's key."""
@@ -43,8 +61,11 @@ class Form(enum.StrEnum):
     COLUMNS = "inputs"
 
 
+KEYS = (*Form, *OPTION_KEYS)
 MAX_OUTPUTS = 1024
 MAX_SAMPLES = 1000
+MAX_KEY = 64
+"""Characters of an unknown key that are compared with ours."""
 
 ROWS, COLUMNS = Form  # access to an enumeration's members is slow
 
@@ -152,8 +173,11 @@ def decode_slowly(body: bytes) -> PredictCall:
 
     signature = read_signature_name(document)
     form = _form(document)
-    refuse_duplicates(body, _expected_keys(document, form))
+    refuse_duplicates(body, document)
+    _refuse_tensors(document[form])
     options = _pop_options(document)
+    unknown = [key for key in document if key not in (form, SIGNATURE_KEY)]
+    refuse_unknown(unknown, KEYS, form)
     inputs = _inputs(document, form, body)
     return PredictCall(form, inputs, signature, options)
 
@@ -177,6 +201,10 @@ def _pop_options(document: dict[str, Any]) -> Options:
     ignored = tuple(key for key in IGNORED_KEYS if key in document)
     for key in ignored:
         del document[key]
+
+    for key in EMPTY_KEYS:
+        if document.get(key, 0) in (None, {}):
+            del document[key]
 
     return Options(
         outputs=None if names is None else _output_names(names),
@@ -254,24 +282,50 @@ def _form(document: dict[str, Any]) -> Form:
     if not forms:
         raise InvalidRequest(
             f"Missing 'inputs' or 'instances' key: got {_keys(document)}"
+            f"{_advise(document, KEYS)}"
         )
 
     return forms[0]
 
 
-def _expected_keys(document: dict[str, Any], form: Form) -> Mapping[str, int]:
-    """Count the occurrences that the text should have of each key of the top level.
+def refuse_unknown(unknown: Sequence[str], known: Sequence[str], beside: str) -> None:
+    """Raise `InvalidRequest` for the `unknown` keys of a body, if there are any.
 
-    Inputs of the same name are counted too, as keys one level down.
+    It names the nearest of the `known` ones. `beside` is the key of the values.
     """
-    keys = (*Form, SIGNATURE_KEY, OUTPUTS_KEY, TOP_K_KEY, *SAMPLING_KEYS)
-    expected = Counter(key for key in keys if key in document)
-    value = document[form]
-    for item in value if type(value) is list else [value]:
-        if type(item) is dict:
-            expected.update(key for key in expected if key in item)
+    if unknown:
+        raise InvalidRequest(
+            f"there is no key {show(unknown[0])} beside '{beside}'"
+            f"{_advise(unknown, known)}"
+        )
 
-    return expected
+
+def _advise(unknown: Iterable[str], known: Sequence[str]) -> str:
+    """Return what helps with the first of `unknown` keys that something is known of."""
+    for key in unknown:
+        if key in known:
+            continue
+
+        if key in ADVICE:
+            return f": {ADVICE[key]}"
+
+        near = difflib.get_close_matches(key[:MAX_KEY], known, 1)
+        if near:
+            return f": did you mean {show(near[0])}?"
+
+    return f": the keys are {', '.join(known)}"
+
+
+def _refuse_tensors(value: Any) -> None:
+    """Raise `InvalidRequest` for tensors of the Open Inference Protocol."""
+    first = value[0] if type(value) is list and value else None
+    if type(first) is dict and first.keys() >= {"name", "shape", "datatype"}:
+        raise InvalidRequest(
+            "this is a body of the Open Inference Protocol (v2), sent to a URL of"
+            " TensorFlow Serving's protocol (v1): send"
+            f' {{"inputs": {{{show(first["name"])}: ...}}}}, the data of each tensor'
+            " in nested lists of its shape, or 'instances' with a row an item"
+        )
 
 
 def _rows(rows: Any) -> Mapping[str, Any]:

@@ -43,6 +43,44 @@ def breaking_itself() -> tuple[dict[str, Any], dict[str, Any]]:
         return {"x": x}, {"y": tf.identity(y)}
 
 
+HUGE = 2**40
+
+
+def made_of_sizes() -> None:
+    """Each output has as many values as its input says."""
+    sizes = {
+        name: tf1.placeholder("int64", [1], name=name)
+        for name in ("fill", "tile", "range", "depth", "broadcast", "text", "pad")
+    }
+    depth = tf.cast(tf.minimum(sizes["depth"][0], 2**31 - 1), "int32")
+    tf.fill(sizes["fill"], 1.0, name="filled")
+    tf.tile([1.0], sizes["tile"], name="tiled")
+    tf.range(sizes["range"][0], name="ranged")
+    tf.one_hot([0] * 512, depth, name="hot")
+    tf.broadcast_to(1.0, sizes["broadcast"], name="spread")
+    tf.fill(sizes["text"], "a", name="texts")
+    tf.pad([1.0], [[0, sizes["pad"][0]]], name="padded")
+
+
+def test_sizes_that_no_memory_holds_are_an_input_mismatch(tmp_path: Path) -> None:
+    artifact = compile_graph(tmp_path, made_of_sizes)
+    small = np.array([1], np.int64)
+
+    with Servable(artifact) as servable:
+        signature = servable.signatures["serving_default"]
+        for name in signature.inputs:
+            inputs = dict.fromkeys(signature.inputs, small)
+            assert servable.run("serving_default", inputs)
+
+            inputs[name] = np.array([HUGE], np.int64)
+            with pytest.raises(InputMismatch) as caught:
+                servable.run("serving_default", inputs)
+
+            assert "for this, and the server has " in str(caught.value), name
+            assert "smaller numbers where they are sizes" in str(caught.value)
+            assert "/job" not in str(caught.value)
+
+
 def test_undecodable_bytes_are_an_input_mismatch(tmp_path: Path) -> None:
     artifact = compile_graph(tmp_path, packed, allow_ops=("DecodeCompressed",))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 from werkzeug.exceptions import ClientDisconnected, Conflict
@@ -26,6 +27,7 @@ INHERITED = {
     inference.InputMismatch: 400,
     inference.VersionNotFound: 404,
     inference.InvalidSidecar: 500,
+    inference.InsufficientMemory: 503,
     inference.LoadFailed: 503,
     inference.ModelLoading: 503,
     inference.ModelUnloaded: 503,
@@ -81,8 +83,26 @@ async def test_every_error_of_the_engine_is_answered(
     assert response.status_code == status_of(error)
     assert response.json() == {"error": "what went wrong"}
     assert response.headers["content-type"] == "application/json"
-    seconds = {inference.ModelLoading: "2", inference.Overloaded: "1"}
+    seconds = {
+        inference.ModelLoading: "2",
+        inference.Overloaded: "1",
+        inference.InsufficientMemory: "5",
+    }
     assert response.headers.get("Retry-After") == seconds.get(error)
+
+
+async def test_memory_that_lacks_beside_the_model_is_told_as_such() -> None:
+    def fail(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        np.empty(2**62, np.uint8)
+        return {}
+
+    async with make_client(FakeEngine(FakeModel(function=fail))) as client:
+        response = await client.post(
+            "/v1/models/half:predict", json={"instances": [1.0]}
+        )
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert "too little memory for this request. Send fewer rows" in response.text
 
 
 async def test_retry_after_is_in_whole_seconds_and_not_too_soon() -> None:
@@ -97,14 +117,38 @@ async def test_retry_after_is_in_whole_seconds_and_not_too_soon() -> None:
     assert (response.status_code, response.headers["Retry-After"]) == (429, "3")
 
 
-async def test_an_unknown_url_lists_the_known_ones() -> None:
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/v1/models/half/predict", "POST /v1/models/half:predict"),
+        ("/v1/models/half:clasify", "POST /v1/models/half:classify"),
+        ("/v1/models/half:Predict", "POST /v1/models/half:predict"),
+        ("/v2/models/half", "GET /v1/models/half"),
+        ("/v1/model", "GET /v1/models"),
+        ("/v1/models/half/metadat", "GET /v1/models/half/metadata"),
+        (
+            "/v1/models/half/version/1:predict",
+            "POST /v1/models/half/versions/<version>:predict",
+        ),
+        ("/live", "GET /livez"),
+        ("/metric", "GET /metrics"),
+    ],
+)
+async def test_an_unknown_url_names_the_nearest(path: str, near: str) -> None:
     async with make_client(FakeEngine()) as client:
-        response = await client.get("/v1/foo")
+        response = await client.get(path)
 
-    text = response.json()["error"]
     assert response.status_code == 404
-    assert text.startswith("there is no /v1/foo here; there are: GET /, GET /livez, ")
-    assert "POST /v1/models/<name>/versions/<version>:predict" in text
+    assert response.json() == {
+        "error": f"There is no {path} here. Did you mean {near}? GET / lists all URLs."
+    }
+
+
+async def test_an_unknown_url_that_is_near_to_none_says_where_the_list_is() -> None:
+    async with make_client(FakeEngine()) as client:
+        response = await client.get("/qqqq")
+
+    assert response.json() == {"error": "There is no /qqqq here. GET / lists all URLs."}
 
 
 async def test_a_long_url_is_truncated() -> None:

@@ -109,20 +109,42 @@ def test_numbers_that_are_not_finite_are_tokens(token: str, value: float) -> Non
 
 def test_a_repeated_key_beside_a_token_is_refused() -> None:
     with pytest.raises(InvalidRequest, match='key "a" is there twice'):
-        refuse_duplicates(b'{"a": -Inf, "a": Inf}', {"a": 1})
+        refuse_duplicates(b'{"a": -Inf, "a": Inf}', {"a": math.inf})
 
 
-def test_duplicates_are_refused_only_where_keys_are_equal() -> None:
-    refuse_duplicates(b'{"a": 1, "b": "a"}', {"a": 1})
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"a": 1, "b": "a"}', id="a text like a key"),
+        pytest.param(b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}', id="in others"),
+        pytest.param(b'{"a": "\\"a\\": 1", "b": ":"}', id="a text like an object"),
+        pytest.param(b'{"a\\\\": 1, ":b"\n\t: 2}', id="odd keys"),
+    ],
+)
+def test_keys_of_different_objects_or_texts_are_no_duplicates(body: bytes) -> None:
+    refuse_duplicates(body, parse(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"a": 1, "a": 2}', id="at the top"),
+        pytest.param(b'{"x": {"a": 1, "b": 2, "a": 1}}', id="in an object"),
+        pytest.param(b'{"x": [[{"b": 1}, {"a": 1,"a" \n: 1}]]}', id="in a list"),
+        pytest.param(b'{"a": 1, "\\u0061": 2}', id="escaped"),
+        pytest.param(b'{"b\\\\": 1, "a": 1, "a": 2}', id="beside a backslash"),
+    ],
+)
+def test_duplicates_are_refused_at_any_depth(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match='key "a" is there twice'):
-        refuse_duplicates(b'{"a": 1, "a": 2}', {"a": 1})
+        refuse_duplicates(body, parse(body))
 
 
 def test_duplicates_in_deep_nesting() -> None:
-    body = b'{"a": 1, "a": %b1%b}' % (b"[" * 100_000, b"]" * 100_000)
+    deep = b'{"a": ":", "b": %b1%b, "a": 1}' % (b"[" * 100_000, b"]" * 100_000)
 
     with pytest.raises(InvalidRequest, match="nested too deep"):
-        refuse_duplicates(body, {"a": 1})
+        refuse_duplicates(deep, {"a": 1, "b": 1})
 
 
 @pytest.mark.parametrize(

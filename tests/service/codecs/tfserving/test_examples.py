@@ -130,6 +130,19 @@ def test_features_may_be_infinite_or_no_numbers() -> None:
         pytest.param(
             b'{"examples":[{}],"examples":[{}]}', "twice in one object", id="twice"
         ),
+        pytest.param(
+            b'{"examples":[{"x":1,"x":2}]}', 'key "x" is there twice', id="twice in one"
+        ),
+        pytest.param(
+            b'{"examples":[{}],"contxt":{}}',
+            'no key "contxt" beside \'examples\': did you mean "context"?',
+            id="a misspelt key",
+        ),
+        pytest.param(
+            b'{"examples":[{}],"instances":[1]}',
+            "that is for a URL that ends with :predict",
+            id="a key of predict",
+        ),
     ],
 )
 def test_decode_refuses(body: bytes, message: str) -> None:

@@ -77,7 +77,7 @@ def plain(value: Any) -> Any:
             id="columns of inputs called inputs and instances",
         ),
         pytest.param(
-            {"inputs": [], "other": 1}, Form.COLUMNS, {UNNAMED: []}, id="no rows"
+            {"inputs": [], "parameters": {}}, Form.COLUMNS, {UNNAMED: []}, id="no rows"
         ),
     ],
 )
@@ -303,8 +303,81 @@ def test_inputs_may_be_called_like_options() -> None:
             'key "signature_name" is there twice',
             id="signature twice",
         ),
+        pytest.param(
+            b'{"inputs": {"a": [1], "b": [2], "a": [3]}}',
+            'key "a" is there twice',
+            id="an input twice",
+        ),
+        pytest.param(
+            b'{"instances": [{"a": [1]}, {"a": [1], "a": [2]}]}',
+            'key "a" is there twice',
+            id="an input twice in a row",
+        ),
+        pytest.param(
+            b'{"instances": [{"b64": "aGk=", "b64": "aGk="}]}',
+            'key "b64" is there twice',
+            id="bytes twice",
+        ),
     ],
 )
 def test_decode_refuses(body: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(message)):
         decode(body)
+
+
+@pytest.mark.parametrize("value", [[[1.5]], ["a"]], ids=["fast", "slow"])
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("signature", 'did you mean "signature_name"?'),
+        ("signatureName", 'did you mean "signature_name"?'),
+        ("output", 'did you mean "outputs"?'),
+        ("output_filter", 'did you mean "outputs"?'),
+        ("topk", 'did you mean "top_k"?'),
+        ("sample", 'did you mean "samples"?'),
+        ("instance", 'did you mean "instances"?'),
+        ("parameters", "send the options themselves beside the values"),
+        ("params", "send the options themselves beside the values"),
+        ("zzz", "the keys are instances, inputs, signature_name, outputs, "),
+        ("", "the keys are instances, inputs, signature_name, outputs, "),
+    ],
+)
+def test_unknown_keys_are_refused_with_the_nearest(
+    value: Any, form: str, key: str, text: str
+) -> None:
+    body = orjson.dumps({form: value, key: {"k": 3}})
+
+    with pytest.raises(InvalidRequest) as caught:
+        decode(body)
+
+    assert f"there is no key \"{key}\" beside '{form}'" in str(caught.value)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["instance", "Instances", "input"])
+def test_a_misspelt_form_is_named(key: str) -> None:
+    with pytest.raises(InvalidRequest, match='did you mean "in'):
+        decode(orjson.dumps({key: [[1.5]]}))
+
+
+def test_right_keys_are_no_advice() -> None:
+    with pytest.raises(InvalidRequest, match="ends with :classify or :regress"):
+        decode(b'{"signature_name": "s", "context": {}, "examples": [{"x": 1}]}')
+
+
+@pytest.mark.parametrize("value", [None, {}])
+def test_parameters_that_ask_for_nothing_are_taken(value: Any) -> None:
+    """Vertex AI's clients send them beside the rows."""
+    call = decode(orjson.dumps({"instances": [[1.5]], "parameters": value}))
+
+    assert call.options == Options()
+
+
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+def test_a_body_of_the_other_protocol_is_told(form: str) -> None:
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
+    body = {form: [tensor], "outputs": [{"name": "y"}], "id": "1"}
+
+    with pytest.raises(InvalidRequest, match=r'Protocol \(v2\).*{"inputs": {"x": '):
+        decode(orjson.dumps(body))
