@@ -274,7 +274,9 @@ class ModelCache:
         self._check_possible(model, prepared)
 
         while self._staying + prepared.nbytes > self.budget:
-            victim = choose_victim(self._residents(), busy=busy)
+            # Busy versions go one at a time: until the first is gone, others may
+            # become idle or be pinned.
+            victim = choose_victim(self._residents(), busy=busy and not self._leaving)
 
             if victim is None and busy and model.instance is not None:
                 # A pinned version gives way to its own replacement.

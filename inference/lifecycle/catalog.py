@@ -221,7 +221,9 @@ class Catalog:
         entry.passed_over = self._passed_over.get(normalized_name(entry.name), ())
 
     def remove(self, entry: Entry) -> None:
-        self._entries.pop(entry.name, None)
+        # Its files may have come back: another entry has the name then.
+        if self._entries.get(entry.name) is entry:
+            del self._entries[entry.name]
 
     def find(self, spec: ModelSpec) -> Model:
         """Return the version that answers.
@@ -229,6 +231,11 @@ class Catalog:
         Raises `ModelNotFound`, `VersionNotFound`.
         """
         entry = self.entry(spec.name)
+
+        if len(entry.versions) == 1 and spec.version is None and spec.label is None:
+            [model] = entry.versions.values()
+            return model
+
         return entry.versions[entry.pick(spec)]
 
     def select(self, spec: ModelSpec) -> list[Model]:

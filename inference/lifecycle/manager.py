@@ -129,13 +129,14 @@ class ModelManager:
         """
         numbers = {number for number in labels.values() if number is not None}
 
-        for number in numbers - entry.found.keys():
-            raise VersionNotFound(
-                f"Model '{entry.name}' has no version {number} in the repository; it "
-                f"has: {', '.join(map(str, sorted(entry.found)))}."
-            )
-
         async with self._labelling:
+            # Only now: the files may have gone while others set labels.
+            for number in numbers - entry.found.keys():
+                raise VersionNotFound(
+                    f"Model '{entry.name}' has no version {number} in the repository; "
+                    f"it has: {', '.join(map(str, sorted(entry.found))) or 'none'}."
+                )
+
             entry.held = numbers
 
             try:

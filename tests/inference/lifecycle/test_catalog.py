@@ -256,3 +256,13 @@ def test_catalog_finds_models_by_name() -> None:
 
     with pytest.raises(ModelNotFound, match="no model 'b'; the models are: A"):
         catalog.find(ModelSpec(name="b"))
+
+
+def test_removing_an_old_entry_keeps_the_one_that_took_its_name() -> None:
+    catalog, old, new = Catalog(), entry({1: READY}), entry({1: READY})
+    catalog.add(old)
+    catalog.remove(old)
+    catalog.add(new)
+    catalog.remove(old)
+
+    assert catalog.get("a") is new
