@@ -46,9 +46,6 @@ class AdmissionController:
 
         `waiting` are the requests in the queue, `idle` the free tokens.
         """
-        if waiting < idle:
-            return
-
         # One request for each idle token is about to run, and doesn't wait.
         wait = max(0, waiting - idle) * self._service_time.seconds_per_call
 

@@ -69,14 +69,13 @@ class Batcher:
         self._runners: set[Runner] = set()
         self._idle: list[Runner] = []
         self._reserved = 0
-        self._collected = self._turns = 0
         self._running: dict[Call, None] = {}
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # Not that of the request which happens to wake the batcher.
         self._context = copy_context()
-        self._broken: asyncio.Future[None] | None = None
-        self._collecting: asyncio.Handle | None = None
+        self._wanted: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
         self._expiring: asyncio.TimerHandle | None = None
         self._holding: asyncio.TimerHandle | None = None
         self._sparing: asyncio.TimerHandle | None = None
@@ -86,11 +85,11 @@ class Batcher:
         async with anyio.create_task_group() as tasks:
             self._loop, self._tasks = asyncio.get_running_loop(), tasks
             self._context = copy_context()
-            self._broken = self._loop.create_future()
+            self._wanted = self._loop.create_future()
             task_status.started()
 
             try:
-                await self._broken
+                await self._collect_all(self._wanted)
             finally:
                 # Before the task group waits for the last thread.
                 self._tasks = None
@@ -108,8 +107,9 @@ class Batcher:
         self._tokens = tokens
         self._limiter.total_tokens = tokens
         self._dismiss_idle(keep=max(0, tokens - self._busy))
-        self._turns = MAX_TURNS
-        self._collect()
+
+        if self._tasks is not None:
+            self._hand_out()
 
     def stats(self) -> QueueStats:
         return QueueStats(
@@ -118,13 +118,19 @@ class Batcher:
             orphans=sum(call.abandoned for call in self._running),
             # One is kept for the batch that is being collected or held back.
             tokens=self._busy
-            + bool(len(self._queue) and (self._collecting or self._holding)),
+            + bool(self._queue.calls and (self._collecting or self._holding)),
         )
 
     def check(self, seconds: float) -> None:
         """Raise `Overloaded` if a call with `seconds` left would be refused."""
-        waiting = len(self._queue) + self._reserved
-        self._admission.check(waiting, max(0, self._tokens - self._busy), seconds)
+        waiting = len(self._queue.calls) + self._reserved
+        idle = self._tokens - len(self._runners) + len(self._idle)
+
+        # Nearly always so, and a call for each would cost 1 µs a request.
+        if waiting < idle:
+            return
+
+        self._admission.check(waiting, max(0, idle), seconds)
 
     @contextmanager
     def reserve(self, seconds: float) -> Iterator[None]:
@@ -182,38 +188,43 @@ class Batcher:
         """True if one more batch may run."""
         return bool(self._idle) or len(self._runners) < self._tokens
 
+    @property
+    def _collecting(self) -> bool:
+        """True if a batch is about to be handed out."""
+        return self._wanted is not None and self._wanted.done() and self._has_room
+
     def _collect_soon(self) -> None:
-        # Not at once: all that arrives in this turn of the loop may go along.
-        waiting = self._collecting is None and len(self._queue)
+        if self._wanted is not None and not self._wanted.done() and self._has_room:
+            self._wanted.set_result(None)
 
-        if waiting and self._has_room and self._loop is not None:
-            self._collecting = self._loop.call_soon(
-                self._collect, context=self._context
-            )
+    async def _collect_all(self, wanted: asyncio.Future[None]) -> None:
+        """Hand out batches when they are wanted. Raises what is unforeseen."""
+        while True:
+            await wanted
+            await self._collect()
+            if self._error is not None:
+                raise self._error
 
-    def _collect(self) -> None:
-        """Hand out batches, once a turn of the loop has brought no further call."""
-        self._collecting = None
-        waiting = len(self._queue)
-
-        # A batch of one costs nearly as much as one of all that is about to arrive.
-        if waiting > self._collected and self._turns < MAX_TURNS:
-            self._collected = waiting
-            self._turns += 1
-            self._collect_soon()
-            return
-
-        self._collected = self._turns = 0
-
-        try:
+            self._wanted = wanted = asyncio.get_running_loop().create_future()
             self._hand_out()
-        except Exception as exc:
-            self._break(exc)
+
+    async def _collect(self) -> None:
+        """Wait while each turn of the loop brings further calls."""
+        # A batch of one costs nearly as much as one of all of them.
+        waiting = 0
+
+        for _ in range(MAX_TURNS):
+            if len(self._queue.calls) <= waiting:
+                return
+
+            waiting = len(self._queue.calls)
+            await asyncio.sleep(0)
 
     def _break(self, error: Exception) -> None:
         """Let `serve` raise an unforeseen error."""
-        if self._broken is not None and not self._broken.done():
-            self._broken.set_exception(error)
+        self._error = self._error or error
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
 
     def _hand_out(self) -> None:
         """Hand batches to free threads, as long as calls wait that may run."""
@@ -341,7 +352,7 @@ class Batcher:
 
     def _end_hold(self) -> None:
         self._holding = None
-        self._collect()
+        self._collect_soon()
 
     def _spare_soon(self) -> None:
         if self._sparing is None and self._loop is not None:
@@ -408,11 +419,11 @@ class Batcher:
             self._set_alarm()
 
     def _stop_timers(self) -> None:
-        for timer in (self._collecting, self._expiring, self._holding, self._sparing):
+        for timer in (self._expiring, self._holding, self._sparing):
             if timer is not None:
                 timer.cancel()
 
-        self._collecting = self._expiring = self._holding = self._sparing = None
+        self._expiring = self._holding = self._sparing = None
 
     def _drop(self, calls: Iterable[Call]) -> None:
         for call in calls:

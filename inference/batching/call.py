@@ -102,7 +102,10 @@ def joinable_rows(
     input (one value for the whole run), if they ask for an output whose rows can't be
     joined, or if their inputs differ in row counts.
     """
-    if not signature.batchable or any(name in signature.alone for name in outputs):
+    if not signature.batchable:
+        return 0
+
+    if signature.alone and not set(outputs).isdisjoint(signature.alone):
         return 0
 
     rows: int | None = None

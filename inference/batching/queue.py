@@ -29,24 +29,27 @@ class Rows:
 
 
 class BatchQueue:
-    """Waiting calls, in order of arrival; `plans` has each signature's batching."""
+    """Waiting calls, in order of arrival; `plans` has each signature's batching.
+
+    `calls` is to be read only.
+    """
 
     def __init__(self, plans: Mapping[str, Batching]) -> None:
         self._plans = plans
-        self._calls: dict[Call, None] = {}
+        self.calls: dict[Call, None] = {}
         self._groups: dict[Group, Rows] = {}
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.calls)
 
     def __iter__(self) -> Iterator[Call]:
-        return iter(self._calls)
+        return iter(self.calls)
 
     def __contains__(self, call: Call) -> bool:
-        return call in self._calls
+        return call in self.calls
 
     def add(self, call: Call) -> None:
-        self._calls[call] = None
+        self.calls[call] = None
 
         if call.group is None:
             return
@@ -60,10 +63,10 @@ class BatchQueue:
 
     def discard(self, call: Call) -> None:
         """Remove a call, if it is there."""
-        if call not in self._calls:
+        if call not in self.calls:
             return
 
-        del self._calls[call]
+        del self.calls[call]
 
         if call.group is None:
             return
@@ -80,7 +83,7 @@ class BatchQueue:
 
         On anyio's clock, in seconds; infinity if none waits.
         """
-        return min(map(self._held_until, self._calls), default=math.inf)
+        return min(map(self._held_until, self.calls), default=math.inf)
 
     def take(self, now: float) -> list[Call]:
         """Remove and return the next batch; empty if no call may run yet.
@@ -88,7 +91,7 @@ class BatchQueue:
         That is the first call that isn't held back, and others that fit beside it. A
         call of more than `max_rows` rows is a batch of its own.
         """
-        for head in self._calls:
+        for head in self.calls:
             if self._held_until(head) <= now:
                 break
         else:
@@ -102,8 +105,8 @@ class BatchQueue:
         return batch
 
     def take_all(self) -> list[Call]:
-        calls = list(self._calls)
-        self._calls.clear()
+        calls = list(self.calls)
+        self.calls.clear()
         self._groups.clear()
         return calls
 
