@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import budget, bulk, calls, crashes, cycles, memory, reload, soak
+from benchmarks import (
+    budget,
+    bulk,
+    calls,
+    crashes,
+    cycles,
+    memory,
+    reload,
+    request,
+    soak,
+)
 from benchmarks.harness.report import about_run, print_figures
 from benchmarks.harness.run import Run, default_peers, say
 from benchmarks.load import campaign
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
 
 BENCHMARKS: dict[str, Callable[[Run], Report]] = {
     "calls": calls.measure,
+    "request": request.measure,
     "memory": memory.measure,
     "soak": soak.measure,
     "reload": reload.measure,

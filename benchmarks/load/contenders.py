@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.harness.servers import Server
     from benchmarks.load.workloads import Workbench
 
-TANDEM, LOGGED, BOUND = "tandem", "tandem-log", "bound"
+TANDEM, LOGGED, BOUND, ASGI = "tandem", "tandem-log", "bound", "asgi"
 ENVIRONMENTS = {"flask": peers.SHARED}
 """Where a peer shares one of another name."""
 
@@ -30,7 +30,8 @@ class Contender:
     """A server by name; `path` may have `{model}` in it.
 
     `command` takes the workbench, a model's name and three free ports, of which the
-    first is the server's. One without an `environment` of its own serves all models.
+    first is the server's. One that isn't `single`, and has no `environment` of its own,
+    serves all models.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Contender:
     form: Form = "instances"
     path: str = predict_path("{model}")
     environment: str = ""
+    single: bool = False
 
     def available(self, home: Path) -> bool:
         """Tell if its packages are there."""
@@ -86,7 +88,9 @@ def running(contender: Contender, bench: Workbench, model: str) -> Iterator[Runn
     ) as server:
         started = Running(contender=contender, server=server, bench=bench)
 
-        for name in [model] if contender.environment else bench.files:
+        single = contender.environment or contender.single
+
+        for name in [model] if single else bench.files:
             server.wait_ready(started.exchanges(name, 1)[0])
 
         yield started
@@ -103,6 +107,11 @@ def _logged(bench: Workbench, model: str, ports: list[int]) -> list[str]:
 def _bound(bench: Workbench, model: str, ports: list[int]) -> list[str]:
     folders = [f"{name}={folder}" for name, folder in bench.artifacts.items()]
     return [sys.executable, "-m", "benchmarks.load.bound", str(ports[0]), *folders]
+
+
+def _asgi(bench: Workbench, model: str, ports: list[int]) -> list[str]:
+    folder = str(bench.artifacts[model])
+    return [sys.executable, "-m", "benchmarks.load.asgi", str(ports[0]), folder]
 
 
 def _peer(
@@ -161,4 +170,5 @@ PEERS = (
         "triton", *_MODULE, "benchmarks.peers.triton_app", path=_TENSORS, form="tensor"
     ),
 )
-NAMES = {server.name: server for server in (*OURS, *PEERS)}
+BARE = Contender(name=ASGI, command=_asgi, single=True)
+NAMES = {server.name: server for server in (*OURS, *PEERS, BARE)}

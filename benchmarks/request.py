@@ -1,0 +1,293 @@
+"""CPU time of a small request, beside bare ASGI functions with the same model."""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import json
+import statistics
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.harness.children import child
+from benchmarks.harness.generator import Closed, Span, generating
+from benchmarks.harness.recording import OK
+from benchmarks.harness.report import Report, Table, at_least, at_most
+from benchmarks.harness.run import say
+from benchmarks.harness.servers import ROOT
+from benchmarks.load.contenders import ASGI, BOUND, LOGGED, NAMES, TANDEM, running
+from benchmarks.load.workloads import DENSE, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.harness.generator import Generator
+    from benchmarks.harness.report import Figure
+    from benchmarks.harness.run import Run
+    from benchmarks.load.contenders import Running
+    from inference.types import Array
+
+SERVERS = (ASGI, BOUND, TANDEM, LOGGED)
+CONNECTIONS = (32, 128)
+WARM_SECONDS = 0.5
+REQUESTS, AT_ONCE = 3200, 32
+LOAD_SECONDS = 60
+INTRODUCTION = """\
+One row of a dense model, JSON over kept connections. All servers have the same CPU, the
+generator another; they take turns, {rounds} rounds of {seconds:g} s. CPU time is what
+the server's process says of itself, divided by its answers. `asgi` is a bare ASGI
+function that batches under anyio's limiter, `bound` one that is written for nothing but
+speed: neither checks, counts or limits anything. `tandem` logs warnings, `tandem-log` a
+line a request. Ratios are medians over the rounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One server's turn: CPU microseconds an answer, and answers a second."""
+
+    server: str
+    connections: int
+    cpu: float
+    rate: float
+
+
+@dataclass(slots=True)
+class Turns:
+    """All turns, and what is made of them."""
+
+    taken: list[Turn] = field(default_factory=list)
+
+    def of(self, server: str, connections: int) -> list[Turn]:
+        return [
+            turn
+            for turn in self.taken
+            if (turn.server, turn.connections) == (server, connections)
+        ]
+
+    def cpu_ratio(self, server: str, connections: int, base: str = ASGI) -> float:
+        """Return the CPU time of `base` over that of `server`."""
+        both = zip(
+            self.of(base, connections), self.of(server, connections), strict=True
+        )
+        return statistics.median(theirs.cpu / ours.cpu for theirs, ours in both)
+
+    def rate_ratio(self, server: str, connections: int, base: str = ASGI) -> float:
+        """Return the answers a second of `server` over those of `base`."""
+        both = zip(
+            self.of(base, connections), self.of(server, connections), strict=True
+        )
+        return statistics.median(ours.rate / theirs.rate for theirs, ours in both)
+
+
+def measure(run: Run) -> Report:
+    """Compare the CPU time and the rate of servers that take turns."""
+    rounds, seconds = (2, 1.0) if run.quick else (5, 3.0)
+    bench = prepare(run)
+    turns = Turns()
+
+    with generating(run.client_cpus) as generator, ExitStack() as stack:
+        servers = [
+            stack.enter_context(running(NAMES[name], bench, DENSE.model))
+            for name in SERVERS
+        ]
+
+        for number in range(rounds):
+            for connections in CONNECTIONS:
+                for server in servers:
+                    turn = take_turn(generator, server, connections, seconds)
+                    turns.taken.append(turn)
+
+            say(f"round {number + 1} of {rounds}")
+
+    with child(run.server_cpus) as alone:
+        calls, modules = alone.call(
+            count_calls, bench.repository, bench.cache, run.folder / "data", bench.rows
+        )
+
+    return Report(
+        title="A small request",
+        introduction=INTRODUCTION.format(rounds=rounds, seconds=seconds),
+        figures=figures(turns, calls, len(modules)),
+        tables=[table(turns)],
+        notes=[f"modules of ours on the way: {', '.join(modules)}"],
+        raw=turns.taken,
+    )
+
+
+def take_turn(
+    generator: Generator, server: Running, connections: int, seconds: float
+) -> Turn:
+    stream = Closed(
+        port=server.port,
+        exchanges=server.exchanges(DENSE.model, DENSE.rows),
+        connections=connections,
+    )
+    generator.run([stream], Span(seconds=WARM_SECONDS, settle=0))
+    before = server.server.cpu_seconds()
+    [recording] = generator.run([stream], Span(seconds=seconds, settle=0))
+    spent = server.server.cpu_seconds() - before
+    answers = sum(status == OK for status in recording.statuses)
+    return Turn(
+        server=server.contender.name,
+        connections=connections,
+        cpu=spent / answers * 1e6,
+        rate=answers / seconds,
+    )
+
+
+def figures(turns: Turns, calls: float, modules: int) -> list[Figure]:
+    return [
+        at_least(0.85, "CPU of bare ASGI over ours", turns.cpu_ratio(TANDEM, 32)),
+        at_least(0.8, "the same, with a log line", turns.cpu_ratio(LOGGED, 32)),
+        at_least(0.8, "answers a second, 32 connections", turns.rate_ratio(TANDEM, 32)),
+        at_least(0.7, "the same, 128 connections", turns.rate_ratio(TANDEM, 128)),
+        at_most(150, "function calls of a request, in process", calls),
+        at_most(12, "modules of ours that it passes", modules),
+    ]
+
+
+def table(turns: Turns) -> Table:
+    return Table(
+        title="Medians",
+        columns=("server", "connections", "CPU µs", "answers/s", "bound's CPU / its"),
+        rows=[
+            (
+                server,
+                str(connections),
+                f"{statistics.median(turn.cpu for turn in found):.0f}",
+                f"{statistics.median(turn.rate for turn in found):,.0f}",
+                f"{turns.cpu_ratio(server, connections, BOUND):.2f}",
+            )
+            for connections in CONNECTIONS
+            for server in SERVERS
+            for found in [turns.of(server, connections)]
+        ],
+    )
+
+
+def count_calls(
+    repository: Path, cache: Path, data: Path, rows: dict[str, Array]
+) -> tuple[float, Sequence[str]]:
+    """Return the function calls of a request, and the modules of ours that it passes.
+
+    Without sockets, in this process: requests of one row, `AT_ONCE` at a time.
+    """
+    body = json.dumps({"instances": rows[DENSE.model][:1].tolist()}).encode()
+    return asyncio.run(_count_calls(repository, cache, data, body))
+
+
+async def _count_calls(
+    repository: Path, cache: Path, data: Path, body: bytes
+) -> tuple[float, Sequence[str]]:
+    from service.composition import compose
+    from service.settings.settings import load_settings
+
+    settings = load_settings(
+        models=repository, cache_dir=cache, data_dir=data, log_level="warning"
+    )
+    client = _Client(compose(settings), body)
+
+    async with _Lifespan(client.app):
+        await client.ask_until_ready()
+        await client.ask_many(AT_ONCE)
+        profile = cProfile.Profile()
+        profile.enable()
+        await client.ask_many(REQUESTS)
+        profile.disable()
+
+    entries: Any = profile.getstats()
+    codes = [(entry.code, entry.callcount) for entry in entries]
+    files = {
+        Path(code.co_filename)
+        for code, count in codes
+        if not isinstance(code, str) and count >= REQUESTS / 2
+    }
+    ours = [path for path in files if path.is_relative_to(ROOT) and path != _HERE]
+    return (
+        sum(count for _, count in codes) / REQUESTS,
+        sorted(
+            str(path.relative_to(ROOT)) for path in ours if ".venv" not in str(path)
+        ),
+    )
+
+
+_HERE = Path(__file__)
+
+
+class _Client:
+    """Sends one request again and again, straight to the application."""
+
+    def __init__(self, app: Any, body: bytes) -> None:
+        self.app = app
+        path = f"/v1/models/{DENSE.model}:predict"
+        self._scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "http_version": "1.1",
+            "headers": [
+                (b"host", b"127.0.0.1"),
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+            ],
+        }
+        self._message = {"type": "http.request", "body": body, "more_body": False}
+
+    async def ask(self) -> int:
+        statuses: list[int] = []
+
+        async def receive() -> Any:
+            return self._message
+
+        async def send(message: Any) -> None:
+            if "status" in message:
+                statuses.append(message["status"])
+
+        await self.app(dict(self._scope), receive, send)
+        return statuses[0]
+
+    async def ask_until_ready(self) -> None:
+        # The model is being loaded: nothing here would tell when it is there.
+        for _ in range(LOAD_SECONDS * 10):
+            if await self.ask() == OK:
+                return
+
+            await asyncio.sleep(0.1)
+
+        raise TimeoutError("The model wasn't loaded in time.")
+
+    async def ask_many(self, requests: int) -> None:
+        async def ask_in_turn() -> None:
+            for _ in range(requests // AT_ONCE):
+                assert await self.ask() == OK
+
+        await asyncio.gather(*(ask_in_turn() for _ in range(AT_ONCE)))
+
+
+class _Lifespan:
+    """An ASGI application, started and stopped."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._messages: asyncio.Queue[Any] = asyncio.Queue()
+        self._answers: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(
+            self._app({"type": "lifespan"}, self._messages.get, self._answers.put)
+        )
+        await self._pass("lifespan.startup")
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._pass("lifespan.shutdown")
+        await self._task
+
+    async def _pass(self, kind: str) -> None:
+        await self._messages.put({"type": kind})
+        assert (await self._answers.get())["type"] == f"{kind}.complete"
