@@ -77,11 +77,11 @@ class Bridge(WsgiToAsgi):
         view = None if direct is None else direct.find(scope)
 
         if direct is not None and view is not None:
-            first = await receive()
-            if await direct.answer(view, scope, first, receive, send):
+            rest = await direct.answer(view, scope, receive, send)
+            if rest is None:
                 return
 
-            receive = replay(first, receive)
+            receive = rest
 
         exchange = Exchange(scope, receive, send, self.shared)
         await exchange.run(self.wsgi_application)
@@ -94,22 +94,9 @@ class Dispatcher(Protocol):
         """Return what may answer the request, or `None`."""
 
     async def answer(
-        self, view: Any, scope: Scope, first: Message, receive: Receive, send: Send
-    ) -> bool:
-        """Answer it; return false if nothing was sent and WSGI is to answer.
-
-        `first` is its first message; `receive` gives what follows.
-        """
-
-
-def replay(first: Message, receive: Receive) -> Receive:
-    """Return a `receive` that gives `first` once more before the rest."""
-    messages = [first]
-
-    async def again() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return again
+        self, view: Any, scope: Scope, receive: Receive, send: Send
+    ) -> Receive | None:
+        """Answer it, or send nothing and return the `receive` for WSGI's way."""
 
 
 class SharedState:

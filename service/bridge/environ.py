@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from service.server.overload import RECORD_REFUSAL
@@ -54,7 +54,7 @@ def build_environ(scope: MutableMapping[str, Any], body: Any) -> dict[str, Any]:
         environ["REMOTE_PORT"] = str(client[1])
 
     if RECORD_REFUSAL in scope:
-        environ[RECORD_REFUSAL] = scope[RECORD_REFUSAL]
+        environ[RECORD_REFUSAL] = partial(scope[RECORD_REFUSAL], scope)
 
     _add_headers(environ, scope["headers"])
     return environ

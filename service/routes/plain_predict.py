@@ -10,6 +10,7 @@ from inference import Engine, ModelSpec, Overloaded
 from service.codecs.tfserving.plain import PlainRows, encode_plain
 from service.codecs.tfserving.request import ROWS
 from service.codecs.tfserving.response import encode
+from service.server.overload import RECORD_REFUSAL
 from service.web.context import SERVING
 from service.web.direct import DirectAnswer
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from inference import Instance
+    from service.bridge.bridge import Scope
     from service.web.context import Serving
-    from service.web.direct import DirectRequest
 
 NO_CODEC = object()
 
@@ -54,13 +55,13 @@ class PlainPredict:
 
         return cls(serving, ModelSpec(name=name, version=version, label=label))
 
-    async def __call__(self, request: DirectRequest) -> DirectAnswer | None:
-        instance = self._admit(request)
+    async def __call__(self, scope: Scope, body: bytes) -> DirectAnswer | None:
+        instance = self._admit(scope)
         codec = None if instance is None else _codec(instance)
         if instance is None or codec is None:
             return None
 
-        inputs = codec.decode(request.body)
+        inputs = codec.decode(body)
         if inputs is None:
             return None
 
@@ -71,13 +72,13 @@ class PlainPredict:
         outputs = await instance.run(codec.signature, inputs, arrived)
         return DirectAnswer(encode_plain(outputs) or encode(outputs, ROWS))
 
-    def _admit(self, request: DirectRequest) -> Instance | None:
+    def _admit(self, scope: Scope) -> Instance | None:
         engine = self._serving.engine
         try:
             return engine.admit_to_resident(self._spec)
         except Overloaded:
-            if request.record_refusal is not None:
-                request.record_refusal(partial(engine.admit, self._spec))
+            if RECORD_REFUSAL in scope:
+                scope[RECORD_REFUSAL](scope, partial(engine.admit, self._spec))
 
             raise
 

@@ -10,7 +10,8 @@ from inference import InferenceError, Overloaded
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from flask import Request
 
@@ -25,7 +26,10 @@ MAX_QUEUE = 1024
 SMOOTHING = 0.1
 
 RECORD_REFUSAL = "tandem.record_refusal"
-"""Key in the ASGI scope and WSGI environ of the callback that records a refusal."""
+"""Key in the ASGI scope and WSGI environ of the callback that records a refusal.
+
+The scope's takes the scope and a check, the environ's the check alone.
+"""
 
 MAX_TARGETS = 1024
 MAX_TARGET = 512
@@ -105,6 +109,19 @@ class KnownRefusals:
     # costs 3 µs; the same answer from Flask costs several hundred.
     def __init__(self) -> None:
         self._checks: dict[bytes, Callable[[], None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._checks)
+
+    def record_request(
+        self, scope: Mapping[str, Any], check: Callable[[], None]
+    ) -> None:
+        """Record that `check` raised `Overloaded` for a request."""
+        target = b"%b %b" % (scope["method"].encode(), scope["raw_path"])
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+
+        self.record(target, check)
 
     def record(self, target: bytes, check: Callable[[], None]) -> None:
         """Record that `check` raised `Overloaded` for this target."""

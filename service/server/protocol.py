@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from service.server.connection import REFUSED, Connection
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
 from service.server.responses import BUSY, NO_ROOM, NOT_READY, raw_json_response
-from service.server.whole import RESPOND, respond
+from service.server.whole import EXCHANGE
 
 if TYPE_CHECKING:
     from typing import Any, ClassVar
@@ -50,18 +50,17 @@ class JsonErrorProtocol(Connection):
         if self.surplus:
             self.surplus = not self.server_state.has_room()
 
-        target = self.parser.get_method() + b" " + self.url
-        refusal = self._refusal(target) if self._is_idle() else None
+        refusal = self._refusal() if self._is_idle() else None
 
         if refusal is not None:
             self.cycle = REFUSED
             self.transport.write(refusal)
             return
 
-        scope = cast("dict[str, Any]", self.scope)
-        scope[RECORD_REFUSAL] = partial(self.known_refusals.record, target)
         super().begin_request()
-        scope[RESPOND] = partial(respond, self.cycle)
+        scope = cast("dict[str, Any]", self.scope)
+        scope[RECORD_REFUSAL] = self.known_refusals.record_request
+        scope[EXCHANGE] = self.cycle
 
     def _start_asgi_task(
         self, cycle: RequestResponseCycle, app: ASGI3Application
@@ -98,7 +97,7 @@ class JsonErrorProtocol(Connection):
         stopping = self.server_state.stopping
         return self.surplus or stopping or not self.parser.should_keep_alive()
 
-    def _refusal(self, target: bytes) -> bytes | None:
+    def _refusal(self) -> bytes | None:
         if self.url in PROBES:
             down = self.server_state.unready and self.url == READINESS
             return NOT_READY if down else None
@@ -109,5 +108,9 @@ class JsonErrorProtocol(Connection):
         if self.start_limiter.full:
             return BUSY
 
+        if not self.known_refusals:
+            return None
+
+        target = self.parser.get_method() + b" " + self.url
         error = self.known_refusals.refusal(target)
         return None if error is None else raw_overloaded_response(error)

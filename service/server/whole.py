@@ -1,4 +1,4 @@
-"""A whole response in one write, past the checks that ASGI's messages need."""
+"""Whole bodies and responses, past the messages of ASGI and their checks."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import TypeAlias
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
-    Respond: TypeAlias = Callable[[int, Iterable[tuple[bytes, bytes]], bytes], bool]
 
-RESPOND = "tandem.respond"
-"""Key in the scope of a function that sends a response whole, if it can."""
+EXCHANGE = "tandem.exchange"
+"""Key in the scope of uvicorn's exchange, for the functions here."""
+
+
+def take_body(exchange: RequestResponseCycle) -> bytes | None:
+    """Return the body if all of it has come; else ASGI's messages have it.
+
+    They go on to have it, so that it may be taken again.
+    """
+    if exchange.more_body or exchange.disconnected or exchange.waiting_for_100_continue:
+        return None
+
+    return bytes(exchange.body)
 
 
 def respond(
-    cycle: RequestResponseCycle,
+    exchange: RequestResponseCycle,
     status: int,
     headers: Iterable[tuple[bytes, bytes]],
     body: bytes,
@@ -34,28 +44,28 @@ def respond(
     # uvicorn's `send` costs 9 µs more for its two messages, mostly for looking through
     # headers that are ours anyhow.
     if (
-        cycle.response_started
-        or cycle.disconnected
-        or not cycle.keep_alive
-        or cycle.flow.write_paused
+        exchange.response_started
+        or exchange.disconnected
+        or not exchange.keep_alive
+        or exchange.flow.write_paused
     ):
         return False
 
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
+    exchange.response_started = exchange.response_complete = True
+    exchange.waiting_for_100_continue = False
     lines = [b"%b: %b\r\n" % header for header in headers]
-    cycle.transport.write(
+    exchange.transport.write(
         b"%b%b%bcontent-length: %d\r\n\r\n%b"
         % (
             STATUS_LINE[status],
-            _common(cycle.default_headers),
+            _common(exchange.default_headers),
             b"".join(lines),
             len(body),
             body,
         )
     )
-    cycle.message_event.set()
-    cycle.on_response()
+    exchange.message_event.set()
+    exchange.on_response()
     return True
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # structlog's methods whose names differ from their levels'.
 LEVELS = {"warn": "warning", "exception": "error"}
 
+JSON_LINES = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+
 requests = structlog.get_logger("tandem.requests")
 
 # The current request's id; worker threads of the request see it too.
@@ -80,15 +82,17 @@ def _lowest(wrapper_class: Any) -> int:
     return level
 
 
+def logs_requests() -> bool:
+    """Return whether answered requests are logged."""
+    return is_logged(logging.INFO)
+
+
 def log_request(fields: Mapping[str, Any], id: str) -> None:
     """Log an answered request at level `info`, on the event loop's thread.
 
     Lines of one turn of the loop are written in one piece.
     """
     config = structlog.get_config()
-    if logging.INFO < _lowest(config["wrapper_class"]):
-        return
-
     if config["processors"] != [json_line] or not _is_standard(config):
         requests.info("request", **fields, request_id=id)
         return
@@ -101,7 +105,7 @@ def log_request(fields: Mapping[str, Any], id: str) -> None:
         **fields,
         "request_id": id,
     }
-    STANDARD_ERROR.write_soon(_to_json(line).encode() + b"\n")
+    STANDARD_ERROR.write_soon(_to_json_line(line))
 
 
 def _is_standard(config: Mapping[str, Any]) -> bool:
@@ -174,12 +178,15 @@ def escape_unprintable(logger: Any, method: str, event: EventDict) -> EventDict:
 
 
 def _to_json(line: EventDict) -> str:
-    option = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+    return _to_json_line(line).decode().removesuffix("\n")
+
+
+def _to_json_line(line: EventDict) -> bytes:
     try:
-        return orjson.dumps(line, default=repr, option=option).decode()
+        return orjson.dumps(line, default=repr, option=JSON_LINES)
     except orjson.JSONEncodeError:
         # Lone surrogates and integers beyond 64 bits: logging must not fail.
-        return json.dumps(line, default=_shown)
+        return json.dumps(line, default=_shown).encode() + b"\n"
 
 
 def _shown(value: Any) -> str:

@@ -15,9 +15,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from service.bridge.disconnect import WatchTimer
-from service.server.overload import RECORD_REFUSAL
-from service.server.whole import RESPOND
-from service.telemetry.logs import log_request, request_id
+from service.server.whole import EXCHANGE, respond, take_body
+from service.telemetry.logs import log_request, logs_requests, request_id
 from service.web.access_log import choose_id, describe
 from service.web.errors import CLIENT_CLOSED_REQUEST, answer_error
 from service.web.response import readable
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from service.bridge.bridge import Message, Receive, Scope, Send
-    from service.server.whole import Respond
     from service.web.application import ConcurrentFlask
 
     Prepare = Callable[..., "DirectView | None"]
@@ -68,13 +66,6 @@ RECEIVERS = tuple(
 """Those who listen to Flask's signals, by signal."""
 
 
-class DirectRequest(NamedTuple):
-    """A whole, short request; `record_refusal` is for the check that refuses it."""
-
-    body: bytes
-    record_refusal: Callable[[Callable[[], None]], None] | None = None
-
-
 class DirectAnswer(NamedTuple):
     """A JSON body, and its status."""
 
@@ -83,16 +74,16 @@ class DirectAnswer(NamedTuple):
 
 
 class DirectView(Protocol):
-    """A view of one path. Returns `None` for a request that is to go through Flask.
+    """A view of one path, of a request's scope and its whole body.
 
-    It decides so before it first waits.
+    Returns `None` for a request that is to go through Flask, before it first waits.
     """
 
     @property
     def fields(self) -> Mapping[str, str]:
         """What the access log tells of the path."""
 
-    def __call__(self, request: DirectRequest) -> Awaitable[DirectAnswer | None]: ...
+    def __call__(self, scope: Scope, body: bytes) -> Awaitable[DirectAnswer | None]: ...
 
 
 def direct(prepare: Prepare) -> Callable[[V], V]:
@@ -138,50 +129,22 @@ class DirectDispatcher:
         return view
 
     async def answer(
-        self,
-        view: DirectView,
-        scope: Scope,
-        message: Message,
-        receive: Receive,
-        send: Send,
-    ) -> bool:
-        """Answer a request whose first message has come; return whether it was.
+        self, view: DirectView, scope: Scope, receive: Receive, send: Send
+    ) -> Receive | None:
+        """Answer a request, or send nothing and return the `receive` for Flask."""
+        body = take_body(scope[EXCHANGE]) if EXCHANGE in scope else None
+        if body is None:
+            first = await receive()
+            receive = replay(first, receive)
+            if first["type"] != "http.request" or first.get("more_body", False):
+                return receive
 
-        If it wasn't, nothing has been sent.
-        """
-        if message["type"] != "http.request" or message.get("more_body", False):
-            return False
+            body = first["body"]
 
-        exchange = _Exchange(view, scope, message["body"])
-        token = request_id.set(exchange.id)
-        client = Client(receive)
-        self._timer.add(client)
-
-        extra: Mapping[str, str] = {}
-
-        try:
-            answer = await view(exchange.request)
-        except asyncio.CancelledError:
-            exchange.log(CLIENT_CLOSED_REQUEST)
-            if client.gone and client.forget():
-                return True
-
-            raise
-        except Exception as exc:
-            error = answer_error(exc)
-            body = readable({"error": error.text})
-            answer, extra = DirectAnswer(body, error.status), error.headers
-        finally:
-            client.end()
-            # Also for a request of Flask's way, which has an id of its own.
-            request_id.reset(token)
-
-        if answer is None:
-            return False
-
-        exchange.log(answer.status, len(answer.body))
-        await exchange.send(send, answer, extra)
-        return True
+        exchange = _Exchange(view, scope, body, receive)
+        self._timer.add(exchange)
+        answered = await exchange.run(send)
+        return None if answered else receive
 
     def _look_up(self, key: tuple[str, bytes], scope: Scope) -> DirectView | None:
         method, path = key
@@ -232,78 +195,107 @@ class DirectDispatcher:
 
 
 class _Exchange:
-    """One direct request and its answer."""
+    """One direct request and its answer, unless its client goes before."""
 
-    __slots__ = ("_scope", "_started", "_view", "id", "request")
+    __slots__ = (
+        *("_body", "_gone", "_id", "_receive", "_scope", "_started"),
+        *("_task", "_view", "_watching"),
+    )
 
-    def __init__(self, view: DirectView, scope: Scope, body: bytes) -> None:
+    def __init__(
+        self, view: DirectView, scope: Scope, body: bytes, receive: Receive
+    ) -> None:
         self._view = view
         self._scope = scope
-        self._started = time.perf_counter()
-        sent = next((v for k, v in scope["headers"] if k == REQUEST_ID), b"")
-        self.id = choose_id(sent.decode("latin-1"))
-        self.request = DirectRequest(body, scope.get(RECORD_REFUSAL))
-
-    async def send(
-        self, send: Send, answer: DirectAnswer, extra: Mapping[str, str]
-    ) -> None:
-        headers = [JSON_HEADER, (REQUEST_ID, self.id.encode())]
-        if extra:
-            headers += [(k.lower().encode(), v.encode()) for k, v in extra.items()]
-
-        respond: Respond | None = self._scope.get(RESPOND)
-        if respond is None or not respond(answer.status, headers, answer.body):
-            await _send(send, answer, headers)
-
-    def log(self, status: int, bytes_out: int | None = None) -> None:
-        fields = describe(
-            method=self._scope["method"],
-            path=self._scope["path"],
-            status=status,
-            bytes_in=len(self.request.body),
-            started=self._started,
-        )
-        if bytes_out is not None:
-            fields["bytes_out"] = bytes_out
-
-        fields.update(self._view.fields)
-        log_request(fields, self.id)
-
-
-class Client:
-    """The client of a direct request: cancels the request when it has gone."""
-
-    __slots__ = ("_receive", "_task", "_watching", "gone")
-
-    def __init__(self, receive: Receive) -> None:
-        self.gone = False
+        self._body = body
         self._receive: Receive | None = receive
+        self._started = time.perf_counter()
+        sent = [value for name, value in scope["headers"] if name == REQUEST_ID]
+        self._id = choose_id(sent[0].decode("latin-1") if sent else "")
+        self._gone = False
         self._task = asyncio.current_task()
         self._watching: asyncio.Task[None] | None = None
 
+    async def run(self, send: Send) -> bool:
+        """Answer; return false, with nothing sent, for a request of Flask's."""
+        extra: Mapping[str, str] = {}
+        token = request_id.set(self._id)
+
+        try:
+            answer = await self._view(self._scope, self._body)
+        except asyncio.CancelledError:
+            self._log(CLIENT_CLOSED_REQUEST)
+            if self._gone and self._was_cancelled_for_client():
+                return True
+
+            raise
+        except Exception as exc:
+            error = answer_error(exc)
+            answer = DirectAnswer(readable({"error": error.text}), error.status)
+            extra = error.headers
+        finally:
+            # The timer keeps this object for a moment longer, and nothing else with it.
+            self._receive = self._task = None
+            if self._watching is not None:
+                self._watching.cancel()
+
+            # Flask's way has an id of its own.
+            request_id.reset(token)
+
+        if answer is None:
+            return False
+
+        self._log(answer.status, len(answer.body))
+        await self._send(send, answer, extra)
+        return True
+
     def start(self) -> None:
-        """Watch, unless the request has ended; called some time after its arrival."""
+        """Watch the client; called some time after the request's arrival."""
         if self._receive is not None:
             self._watching = asyncio.create_task(self._watch(self._receive))
-
-    def end(self) -> None:
-        # The timer keeps this object for a moment longer, and nothing else with it.
-        self._receive = self._task = None
-        if self._watching is not None:
-            self._watching.cancel()
-
-    def forget(self) -> bool:
-        """Return whether the cancellation was for the client's sake alone."""
-        task = asyncio.current_task()
-        return task is not None and task.uncancel() == 0
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
         if self._task is not None:
-            self.gone = True
+            self._gone = True
             self._task.cancel()
+
+    def _was_cancelled_for_client(self) -> bool:
+        """Return whether nobody else has cancelled the task, too."""
+        task = asyncio.current_task()
+        return task is not None and task.uncancel() == 0
+
+    async def _send(
+        self, send: Send, answer: DirectAnswer, extra: Mapping[str, str]
+    ) -> None:
+        headers = [JSON_HEADER, (REQUEST_ID, self._id.encode())]
+        if extra:
+            headers += [(k.lower().encode(), v.encode()) for k, v in extra.items()]
+
+        exchange = self._scope.get(EXCHANGE)
+        if exchange is None or not respond(
+            exchange, answer.status, headers, answer.body
+        ):
+            await _send(send, answer, headers)
+
+    def _log(self, status: int, bytes_out: int | None = None) -> None:
+        if not logs_requests():
+            return
+
+        fields = describe(
+            method=self._scope["method"],
+            path=self._scope["path"],
+            status=status,
+            bytes_in=len(self._body),
+            started=self._started,
+        )
+        if bytes_out is not None:
+            fields["bytes_out"] = bytes_out
+
+        fields.update(self._view.fields)
+        log_request(fields, self._id)
 
 
 def _is_plain(app: ConcurrentFlask, blueprint: str | None = None) -> bool:
@@ -349,3 +341,13 @@ async def _send(
     }
     await send(start)
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def replay(first: Message, receive: Receive) -> Receive:
+    """Return a `receive` that gives `first` once more before the rest."""
+    messages = [first]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return again

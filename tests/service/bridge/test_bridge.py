@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+@pytest.fixture(autouse=True)
+def quiet_client(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep the client's own lines out of what a test finds logged."""
+    caplog.set_level(logging.WARNING, logger="httpx")
+
+
 async def get(application: Any, method: str = "GET", **kwargs: Any) -> httpx.Response:
     transport = httpx.ASGITransport(Bridge(application))
     async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:

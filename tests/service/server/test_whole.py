@@ -1,0 +1,83 @@
+"""Whole responses in one write are those that ASGI's messages would send."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from service.server.whole import EXCHANGE, respond, take_body
+from tests.support.protocol_servers import connect, listening, read_all
+
+HEADERS = [(b"content-type", b"application/json"), (b"x-request-id", b"one")]
+BODY = b'{"predictions":[1.0]}'
+
+
+async def whole(scope: Any, receive: Any, send: Any) -> None:
+    body = take_body(scope[EXCHANGE])
+
+    if body is None or not respond(scope[EXCHANGE], 200, HEADERS, BODY + body):
+        await by_messages(scope, receive, send)
+
+
+async def by_messages(scope: Any, receive: Any, send: Any) -> None:
+    body = BODY + (await receive())["body"]
+    length = (b"content-length", b"%d" % len(body))
+    start = {"type": "http.response.start", "status": 200}
+    await send(start | {"headers": [*HEADERS, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def exchange(app: Any, requests: bytes) -> bytes:
+    with listening(app) as address, connect(address) as client:
+        client.sendall(requests)
+        return re.sub(rb"date: [^\r]+", b"date: now", read_all(client))
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        b"POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.0\r\ncontent-length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc" * 5
+        + b"POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: 1\r\n\r\nd",
+        (
+            b"POST / HTTP/1.1\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\nabc"
+            b"POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: 1\r\n\r\nd"
+        ),
+    ],
+    ids=["closed", "HTTP 1.0", "pipelined", "continued"],
+)
+def test_same_bytes_as_by_messages(requests: bytes) -> None:
+    assert exchange(whole, requests) == exchange(by_messages, requests)
+
+
+def test_nothing_is_sent_twice() -> None:
+    outcomes: list[bool] = []
+
+    async def twice(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        exchange = scope[EXCHANGE]
+        outcomes.extend(respond(exchange, 200, HEADERS, BODY) for _ in range(2))
+
+    requests = b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc"
+    with listening(twice) as address, connect(address) as client:
+        client.sendall(requests)
+        while BODY not in client.recv(4096):
+            pass
+
+    assert outcomes == [True, False]
+
+
+def test_the_parts_of_uvicorn_that_are_relied_on() -> None:
+    """An upgrade of uvicorn that changes these needs a look at `respond`."""
+    assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
+    code = inspect.getsource(RequestResponseCycle)
+
+    used = inspect.getsource(take_body) + inspect.getsource(respond)
+
+    for name in re.findall(r"exchange\.(\w+)", used):
+        assert f"self.{name}" in code
