@@ -8,6 +8,7 @@ InferenceError
     - InputMismatch
   + ModelNotFound
     - VersionNotFound
+      - LabelNotFound
   + InvalidModel
     - InvalidSidecar
   + Unavailable
@@ -68,6 +69,10 @@ class ModelNotFound(InferenceError):
 
 class VersionNotFound(ModelNotFound):
     """The model is there, the version isn't."""
+
+
+class LabelNotFound(VersionNotFound):
+    """The model has no label of the requested name."""
 
 
 class InvalidModel(InferenceError):

@@ -213,8 +213,8 @@ def _signature(status: ModelStatus, name: str | None) -> Signature:
     raise UnknownSignature(
         f"The signature '{name}' can't be served: {why}."
         if why
-        else f"{status.id.title} has no signature '{name}'; it has: "
-        f"{', '.join(sorted(status.signatures))}."
+        else f'Serving signature name: "{name}" not found in signature def of'
+        f" {status.id.title}; it has: {', '.join(sorted(status.signatures))}."
     )
 
 

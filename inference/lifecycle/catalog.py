@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from inference.errors import ModelNotFound, VersionNotFound
+from inference.errors import LabelNotFound, ModelNotFound, VersionNotFound
 from inference.repository.layout import normalized_name
 from inference.repository.policy import wanted
 from inference.types import ModelState
@@ -152,7 +152,7 @@ class Entry:
         number = self.labels.get(label)
 
         if number is None:
-            raise VersionNotFound(
+            raise LabelNotFound(
                 f"Model '{self.name}' has no label '{label}'; its labels are: "
                 f"{_listed(sorted(self.labels))}."
             )

@@ -207,7 +207,10 @@ def _missing_signature(model: ModelId, wanted: str, manifest: Manifest) -> str:
     reason = manifest.left_out.get(wanted)
 
     if reason is None:
-        return f"Model '{model.name}' has no signature '{wanted}'"
+        return (
+            f'Serving signature name: "{wanted}" not found in signature def of'
+            f" {model.title}"
+        )
 
     default = ", its default," if wanted == manifest.default_signature else ""
     return (

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 DUPLICATE_HEADER_LIMIT = 100
 
+RAW_PATH = "tandem.raw_path"
+"""The environ's key of the path as the client sent it, if it is percent-encoded."""
+
 
 class TooManyHeaders(ValueError):
     """A header was repeated more than `DUPLICATE_HEADER_LIMIT` times."""
@@ -55,6 +58,11 @@ def build_environ(scope: MutableMapping[str, Any], body: Any) -> dict[str, Any]:
 
     if RECORD_REFUSAL in scope:
         environ[RECORD_REFUSAL] = partial(scope[RECORD_REFUSAL], scope)
+
+    # `PATH_INFO` can't tell an encoded slash from another.
+    raw_path = scope.get("raw_path") or b""
+    if b"%" in raw_path:
+        environ[RAW_PATH] = raw_path.decode("latin-1")
 
     _add_headers(environ, scope["headers"])
     return environ

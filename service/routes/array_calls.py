@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from inference import InferenceError, ModelSpec
+from inference import InferenceError, ModelNotFound, ModelSpec
+from service.codecs.tfserving.urls import not_found
 from service.jobs.chunk_size import ChunkSize
 from service.jobs.job import JobResult
 from service.prediction import predict_arrays
@@ -44,9 +45,12 @@ class ArrayCalls:
         self, request: JobRequest, signature: str | None, columns: Mapping[str, Array]
     ) -> JobResult:
         """Return the answer to a POST of the rows as JSON to the request's path."""
+        spec = self._model(request)
+
         try:
-            spec = self._model(request)
             body = await predict_arrays(self._engine, spec, signature, columns)
+        except ModelNotFound as exc:
+            return _refused(not_found(exc, spec))
         except InferenceError as exc:
             return _refused(exc)
         except Exception:

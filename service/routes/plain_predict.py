@@ -6,10 +6,11 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inference import Engine, ModelSpec, Overloaded
+from inference import Engine, ModelNotFound, ModelSpec, Overloaded
 from service.codecs.tfserving.plain import PlainRows, encode_plain
 from service.codecs.tfserving.request import ROWS
 from service.codecs.tfserving.response import encode
+from service.codecs.tfserving.urls import not_found
 from service.server.overload import RECORD_REFUSAL
 from service.web.context import SERVING
 from service.web.direct import DirectAnswer
@@ -76,6 +77,8 @@ class PlainPredict:
         engine = self._serving.engine
         try:
             return engine.admit_to_resident(self._spec)
+        except ModelNotFound as exc:
+            raise not_found(exc, self._spec) from None
         except Overloaded:
             if RECORD_REFUSAL in scope:
                 scope[RECORD_REFUSAL](scope, partial(engine.admit, self._spec))

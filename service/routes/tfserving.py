@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, request
 
-from inference import LoadFailed, ModelLoading, ModelSpec, ModelState, ModelUnloaded
+from inference import (
+    LoadFailed,
+    ModelLoading,
+    ModelNotFound,
+    ModelSpec,
+    ModelState,
+    ModelUnloaded,
+)
 from service.codecs.tfserving.examples import Method
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
+from service.codecs.tfserving.urls import not_found, status_not_found
 from service.jobs.rows import ROW_TYPES
 from service.prediction import predict, predict_examples
 from service.routes.jobs import accept, answers_later, respond_async
@@ -24,12 +33,23 @@ from service.web.prefer import wait_seconds
 from service.web.response import encoded_json_response, json_response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flask import Response
 
     from inference import ModelStatus
     from service.caching.cache import CacheUse
 
 bp = Blueprint("tfserving", __name__, url_prefix="/v1/models")
+
+
+@contextmanager
+def told(spec: ModelSpec) -> Iterator[None]:
+    """Tell of a model that isn't found as TensorFlow Serving does."""
+    try:
+        yield
+    except ModelNotFound as exc:
+        raise not_found(exc, spec) from None
 
 
 @bp.get("")
@@ -47,11 +67,14 @@ async def show_status(
     name: str, version: int | None = None, label: str | None = None
 ) -> Response:
     engine = current_engine()
-    if version is None and label is None:
-        return json_response(status_document(engine.versions(name)))
+    spec = ModelSpec(name=name, version=version, label=label)
+    try:
+        if version is None and label is None:
+            return json_response(status_document(engine.versions(name)))
 
-    status = engine.status(ModelSpec(name=name, version=version, label=label))
-    return json_response(status_document([status]))
+        return json_response(status_document([engine.status(spec)]))
+    except ModelNotFound as exc:
+        raise status_not_found(exc, spec) from None
 
 
 @bp.get("/<model:name>/metadata")
@@ -61,7 +84,9 @@ async def show_metadata(
     name: str, version: int | None = None, label: str | None = None
 ) -> Response:
     spec = ModelSpec(name=name, version=version, label=label)
-    status = current_engine().status(spec)
+    with told(spec):
+        status = current_engine().status(spec)
+
     check_loaded(status)
     return json_response(metadata_document(status))
 
@@ -73,8 +98,13 @@ async def show_metadata(
 async def predict_model(
     name: str, version: int | None = None, label: str | None = None
 ) -> Response:
-    serving, this = current_serving(), current_request()
     spec = ModelSpec(name=name, version=version, label=label)
+    with told(spec):
+        return await _predict(spec)
+
+
+async def _predict(spec: ModelSpec) -> Response:
+    serving, this = current_serving(), current_request()
     wait = wait_seconds(this)
     # Refuse before the body is read, unless it may be asked for an answer that is kept.
     if serving.cache is None or serving.engine.cache_policy(spec) is None:
@@ -106,8 +136,13 @@ async def predict_model(
 async def answer_examples(
     name: str, method: str, version: int | None = None, label: str | None = None
 ) -> Response:
-    serving, this = current_serving(), current_request()
     spec = ModelSpec(name=name, version=version, label=label)
+    with told(spec):
+        return await _answer_examples(spec, Method(method))
+
+
+async def _answer_examples(spec: ModelSpec, method: Method) -> Response:
+    serving, this = current_serving(), current_request()
     admit(this, serving.engine, spec)
 
     with serving.body_budget.reservation() as reservation:
@@ -116,7 +151,7 @@ async def answer_examples(
         answer = await predict_examples(
             serving.engine,
             spec,
-            Method(method),
+            method,
             body,
             limiter=serving.rows_limiter,
             wait=wait_seconds(this),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 import structlog
 from flask import current_app, request
@@ -31,7 +32,9 @@ from inference import (
     Overloaded,
     Unavailable,
 )
+from service.bridge.environ import RAW_PATH
 from service.caching.cache import NotCached
+from service.codecs.tfserving.urls import refuse_url
 from service.jobs.store import (
     BodyTooLarge,
     JobConflict,
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 
     from service.web.application import ConcurrentFlask
 
+JOBS = "/v1/jobs"
 CLIENT_CLOSED_REQUEST = 499  # nginx's code, for the log: no client reads it
 SHOWN = 200
 
@@ -156,6 +160,9 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
     if isinstance(error, ClientDisconnected):
         return error_response("the client has disconnected", CLIENT_CLOSED_REQUEST)
 
+    if _is_unknown_url(error) and _is_tfservings(request.path):
+        return handle_exception(_refuse_url())
+
     response = error_response(_text(error), error.code or 500)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
@@ -164,12 +171,28 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
     return response
 
 
+def _is_unknown_url(error: HTTPException) -> bool:
+    return isinstance(error, NotFound) and error.description == NotFound.description
+
+
+def _is_tfservings(path: str) -> bool:
+    """Return whether a path that nothing was found at is TensorFlow Serving's."""
+    return path.startswith("/v1/") and not path.startswith((ADMIN, JOBS))
+
+
+def _refuse_url() -> InferenceError:
+    path = request.environ.get(RAW_PATH) or quote(request.path, safe="/:")
+    return refuse_url(request.method, path) or InvalidRequest(
+        f"Malformed request: {request.method} {_path()}: {_not_found()}"
+    )
+
+
 def error_response(text: str, status: int) -> Response:
     return json_response({"error": text}, status)
 
 
 def _text(error: HTTPException) -> str:
-    if isinstance(error, NotFound) and error.description == NotFound.description:
+    if _is_unknown_url(error):
         return _not_found()
 
     if isinstance(error, MethodNotAllowed):

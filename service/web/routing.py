@@ -8,11 +8,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.routing import BaseConverter, Map, MapAdapter
 from werkzeug.routing.converters import DEFAULT_CONVERTERS
 
 from inference import LABEL
+from service.codecs.tfserving.urls import MAX_VERSION, version_too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -152,12 +153,12 @@ class ModelNameConverter(BaseConverter):
 
 
 class VersionConverter(BaseConverter):
-    """A version: at most 19 digits, as many as a signed 64-bit integer has.
+    """A version: a signed 64-bit integer in digits.
 
-    A number with leading zeros raises `NotFound`.
+    A number with leading zeros raises `NotFound`, a larger one `BadRequest`.
     """
 
-    regex = r"[0-9]{1,19}"
+    regex = r"[0-9]{1,64}"
     cacheable = True
 
     def to_python(self, value: str) -> int:
@@ -168,7 +169,11 @@ class VersionConverter(BaseConverter):
                 f" zeros, {value.lstrip('0') or '0'}"
             )
 
-        return int(value)
+        version = int(value)
+        if version > MAX_VERSION:
+            raise BadRequest(version_too_large(value))
+
+        return version
 
 
 class LabelConverter(BaseConverter):

@@ -16,6 +16,7 @@ from inference import (
     Engine,
     EngineStatus,
     InvalidRequest,
+    LabelNotFound,
     LoadFailed,
     ModelId,
     ModelLoading,
@@ -191,7 +192,7 @@ class FakeEngine(Engine):
     def versions(self, name: str) -> list[ModelStatus]:
         found = [model.status for model in self.all_models if model.name == name]
         if not found:
-            raise ModelNotFound(f"Could not find any versions of model {name}")
+            raise ModelNotFound(f"there is no model {name}")
 
         return found
 
@@ -346,11 +347,9 @@ class FakeEngine(Engine):
                 return model
 
         if spec.label is not None:
-            raise VersionNotFound(f"model {spec.name} has no label {spec.label}")
+            raise LabelNotFound(f"model {spec.name} has no label {spec.label}")
 
-        raise VersionNotFound(
-            f"Could not find version {spec.version} of model {spec.name}"
-        )
+        raise VersionNotFound(f"model {spec.name} has no version {spec.version}")
 
 
 def _check(model: FakeModel) -> None:

@@ -62,7 +62,7 @@ async def test_result_names_model_and_signature(servable: Held) -> None:
         (
             {"signature": "other"},
             UnknownSignature,
-            "no signature 'other'; it has: serv",
+            'name: "other" not found in signature def of Version 3 of .*; it has: serv',
         ),
         ({"outputs": ("plus", "times")}, UnknownSignature, "no output 'times'; it has"),
         ({"inputs": {"y": [[1, 2]]}}, InputMismatch, "does not have named input: 'y'"),

@@ -69,29 +69,52 @@ async def test_metadata_is_that_of_the_labels_version() -> None:
     ("method", "path"), [("POST", ":predict"), ("GET", ""), ("GET", "/metadata")]
 )
 async def test_an_unknown_label(method: str, path: str) -> None:
-    """25; TensorFlow Serving says 400."""
+    """25"""
     async with make_client(FakeEngine(*ENGINE_MODELS)) as client:
         response = await client.request(method, f"/v1/models/half/labels/gone{path}")
 
-    assert response.status_code == 404
-    assert "no label gone" in response.json()["error"]
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error.startswith("Unrecognized servable version label: gone: ")
+    assert "no label gone" in error
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        pytest.param("half/labels/0ld:predict", "0ld", id="a digit first"),
+        pytest.param(f"half/labels/{'a' * 65}:predict", "a" * 65, id="too long"),
+        pytest.param("half/labels/a%2Fb:predict", "a/b", id="a slash"),
+        pytest.param("half/labels/%C3%A9:predict", "é", id="outside ASCII"),
+        pytest.param(
+            "half/labels/%21%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D:predict",
+            "!#$%&'()*+,/:;=?@[]",
+            id="4",
+        ),
+    ],
+)
+async def test_a_label_that_cant_exist_is_unknown(path: str, label: str) -> None:
+    async with make_client(FakeEngine(*ENGINE_MODELS)) as client:
+        response = await client.post(f"/v1/models/{path}", json={"inputs": [0]})
+
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error.startswith(f"Unrecognized servable version label: {label}: ")
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param("half/labels/0ld:predict", id="a digit first"),
-        pytest.param(f"half/labels/{'a' * 65}:predict", id="too long"),
-        pytest.param("half/labels/a%2fb:predict", id="a slash"),
-        pytest.param("half/labels/%C3%A9:predict", id="a letter outside ASCII"),
-        pytest.param("half/labels/:predict", id="none"),
+        pytest.param("half/labels/:predict", id="no label"),
         pytest.param("half/label/stable:predict", id="15"),
         pytest.param("half/versions/1/labels/stable:predict", id="14"),
     ],
 )
-async def test_an_invalid_label_is_an_unknown_url(path: str) -> None:
+async def test_a_url_that_has_no_label_in_its_place_is_malformed(path: str) -> None:
     async with make_client(FakeEngine(*ENGINE_MODELS)) as client:
         response = await client.post(f"/v1/models/{path}", json={"inputs": [0]})
 
-    assert response.status_code == 404
-    assert response.json()["error"].startswith("there is no /v1/models/half")
+    assert response.status_code == 400
+    assert response.json()["error"].startswith(
+        "Malformed request: POST /v1/models/half"
+    )

@@ -318,9 +318,23 @@ async def test_predict_refuses(model: FakeModel, body: Any, message: str) -> Non
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        pytest.param("foo", "model foo", id="19"),
-        pytest.param("half/versions/50", "version 50 of model half", id="20"),
-        pytest.param(f"half/versions/{2**63}", "Could not find version", id="12"),
+        pytest.param("foo", "Servable not found for request: Latest(foo)", id="19"),
+        pytest.param(
+            "half/versions/50",
+            "Servable not found for request: Specific(half, 50)",
+            id="20",
+        ),
+        pytest.param("HALF99", "Servable not found", id="21"),
+        pytest.param(
+            "modelname%21%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D",
+            "Latest(modelname!#$%&'()*+,/:;=?@[])",
+            id="6, an escaped name",
+        ),
+        pytest.param(
+            f"a%2Fb/versions/{2**63 - 1}",
+            f"Specific(a/b, {2**63 - 1})",
+            id="6, an escaped name and a version",
+        ),
     ],
 )
 async def test_unknown_models_and_versions(path: str, message: str) -> None:

@@ -19,17 +19,21 @@ BROKEN = FakeModel(version=2, state=ModelState.END, error="no such layer")
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        pytest.param("GET", "/v1/foo", 404, id="7"),
+        pytest.param("GET", "/v1/foo", 400, id="7"),
+        pytest.param("POST", "/v1/foo", 400, id="7, POST"),
         pytest.param("GET", "/v1/models/half:predict", 405, id="8"),
-        pytest.param("POST", "/v1/models/half/version/50:predict", 404, id="9"),
+        pytest.param("POST", "/v1/models/half/version/50:predict", 400, id="9"),
         pytest.param("POST", "/v1/models", 405, id="10"),
-        pytest.param("POST", "/v1/models/half/versions/HELLO:predict", 404, id="11"),
+        pytest.param("POST", "/v1/models/half/versions/HELLO:regress", 400, id="11"),
         pytest.param("POST", "/v1/models/half/metadata", 405, id="13"),
-        pytest.param("GET", "/v1/models/debug/model_name", 404, id="17"),
+        pytest.param("GET", "/v1/models/debug/model_name", 400, id="17"),
+        pytest.param("GET", "/v1/models/", 400, id="no name"),
+        pytest.param("POST", "/v1/models/half:regress/", 400, id="a slash at the end"),
         pytest.param("GET", "/statuspage", 404, id="18"),
+        pytest.param("GET", "/v1", 404, id="18, v1"),
         pytest.param("POST", "/v1/models/half", 405, id="POST without a verb"),
-        pytest.param("POST", "/v1/models/half:explain", 404, id="an unknown verb"),
-        pytest.param("POST", "/v1/models/half:PREDICT", 404, id="in capitals"),
+        pytest.param("POST", "/v1/models/half:explain", 400, id="an unknown verb"),
+        pytest.param("POST", "/v1/models/half:PREDICT", 400, id="in capitals"),
         pytest.param("DELETE", "/v1/models/half", 405, id="DELETE"),
         pytest.param("POST", "/v1/models/%2e%2e%2fetc:predict", 404, id="a path"),
     ],
@@ -41,6 +45,8 @@ async def test_wrong_urls_and_methods(method: str, path: str, status: int) -> No
     assert response.status_code == status
     assert response.json().keys() == {"error"}
     assert ("Allow" in response.headers) is (status == 405)
+    malformed = response.json()["error"].startswith(f"Malformed request: {method} /v1/")
+    assert malformed is (status == 400)
 
 
 @pytest.mark.parametrize(
@@ -68,14 +74,58 @@ async def test_the_status_of_a_broken_version_has_its_error() -> None:
     assert status["status"]["error_message"] == "no such layer"
 
 
-@pytest.mark.parametrize("rest", ["", "/metadata"])
-@pytest.mark.parametrize("path", ["foo", "half/versions/99"])
-async def test_status_and_metadata_of_unknown_models(path: str, rest: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "rest", "message"),
+    [
+        ("foo", "", "Could not find any versions of model foo"),
+        ("half/versions/99", "", "Could not find version 99 of model half"),
+        ("foo", "/metadata", "Servable not found for request: Latest(foo)"),
+        (
+            "half/versions/99",
+            "/metadata",
+            "Servable not found for request: Specific(half, 99)",
+        ),
+        pytest.param(
+            "modelname%21%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D",
+            "",
+            "Could not find any versions of model modelname!#$%&'()*+,/:;=?@[]",
+            id="1",
+        ),
+        pytest.param(
+            "a%3Ab",
+            "/metadata",
+            "Servable not found for request: Latest(a:b)",
+            id="5",
+        ),
+    ],
+)
+async def test_status_and_metadata_of_unknown_models(
+    path: str, rest: str, message: str
+) -> None:
     async with make_client(FakeEngine(OLD)) as client:
         response = await client.get(f"/v1/models/{path}{rest}")  # 37
 
     assert response.status_code == 404
-    assert response.json().keys() == {"error"}
+    assert response.json()["error"].startswith(f"{message}: ")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        pytest.param("POST", "half/versions/18446744073709551615:predict", id="12"),
+        pytest.param("GET", f"half/versions/{2**63}", id="12, one too large"),
+        pytest.param("POST", f"half/versions/{'9' * 5000}:predict", id="very long"),
+        pytest.param("POST", f"a%20b/versions/{2**64}:predict", id="an escaped name"),
+    ],
+)
+async def test_a_version_of_more_than_63_bits_is_refused(
+    method: str, path: str
+) -> None:
+    async with make_client(FakeEngine(OLD)) as client:
+        response = await client.request(method, f"/v1/models/{path}")
+
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("Failed to convert version: ")
 
 
 @pytest.mark.parametrize("rest", ["", "/metadata"])

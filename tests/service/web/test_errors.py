@@ -26,6 +26,7 @@ INHERITED = {
     inference.UnknownSignature: 400,
     inference.InputMismatch: 400,
     inference.VersionNotFound: 404,
+    inference.LabelNotFound: 404,
     inference.InvalidSidecar: 500,
     inference.InsufficientMemory: 503,
     inference.LoadFailed: 503,
@@ -81,7 +82,8 @@ async def test_every_error_of_the_engine_is_answered(
         )
 
     assert response.status_code == status_of(error)
-    assert response.json() == {"error": "what went wrong"}
+    assert response.json().keys() == {"error"}
+    assert response.json()["error"].endswith("what went wrong")
     assert response.headers["content-type"] == "application/json"
     seconds = {
         inference.ModelLoading: "2",
@@ -138,9 +140,11 @@ async def test_an_unknown_url_names_the_nearest(path: str, near: str) -> None:
     async with make_client(FakeEngine()) as client:
         response = await client.get(path)
 
-    assert response.status_code == 404
+    text = f"There is no {path} here. Did you mean {near}? GET / lists all URLs."
+    malformed = path.startswith("/v1/")
+    assert response.status_code == (400 if malformed else 404)
     assert response.json() == {
-        "error": f"There is no {path} here. Did you mean {near}? GET / lists all URLs."
+        "error": f"Malformed request: GET {path}: {text}" if malformed else text
     }
 
 

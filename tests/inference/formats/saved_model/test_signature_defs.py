@@ -201,7 +201,7 @@ async def test_left_out_default_is_refused_by_request(
         "served: 'items' is a variant, which isn't a value. Name another in the "
         "request; it has: a, b."
     )
-    assert "has no signature 'c'" in str(unknown.value)
+    assert 'Serving signature name: "c" not found' in str(unknown.value)
     assert list(status.left_out) == [status.default_signature] == ["serving_default"]
 
 
