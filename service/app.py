@@ -46,6 +46,7 @@ def create_app(
         jobs=jobs,
         cache=cache,
         ready_when=settings.ready_when,
+        max_answer_bytes=settings.max_answer_bytes,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not one to redirect.

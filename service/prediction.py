@@ -36,7 +36,13 @@ from service.codecs.tfserving.examples import (
     output_names,
 )
 from service.codecs.tfserving.request import ROWS, decode, decode_regular
-from service.codecs.tfserving.response import encode, encode_pieces, is_small
+from service.codecs.tfserving.response import (
+    bounded,
+    check_size,
+    encode,
+    encode_pieces,
+    is_small,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -73,11 +79,13 @@ async def predict(
     *,
     wait: float | None = None,
     cached: CacheUse | None = None,
+    max_bytes: float = math.inf,
 ) -> bytes | list[bytes]:
     """Answer a body in TensorFlow Serving's JSON, given whole or in pieces.
 
-    A long answer is returned in pieces. The client waits `wait` seconds, if given.
-    `cached` notes what the response cache did, if the model's answers are kept.
+    A long answer is returned in pieces, one of more than `max_bytes` is refused. The
+    client waits `wait` seconds, if given. `cached` notes what the response cache did,
+    if the model's answers are kept.
     Raise `InferenceError`: for a malformed body before the model is looked up, unless
     it is decoded in another process.
     """
@@ -89,7 +97,7 @@ async def predict(
     if call.options.ignored:
         log.debug("arguments ignored", model=model.name, names=call.options.ignored)
 
-    run = partial(_answer, engine, call.form)
+    run = partial(_answer, engine, call.form, max_bytes)
     return await _run(engine, request, f"v1:{call.form}", run, cached)
 
 
@@ -102,6 +110,7 @@ async def predict_examples(
     limiter: CapacityLimiter,
     wait: float | None = None,
     cached: CacheUse | None = None,
+    max_bytes: float = math.inf,
 ) -> bytes | list[bytes]:
     """Answer a body of `examples` by `method`. Raise `InferenceError`.
 
@@ -116,7 +125,7 @@ async def predict_examples(
     if wait is not None:
         request = replace(request, timeout=ends - anyio.current_time())
 
-    run = partial(_answer_examples, engine, method, count)
+    run = partial(_answer_examples, engine, method, count, max_bytes)
     return await _run(engine, request, f"v1:{method}", run, cached)
 
 
@@ -136,10 +145,16 @@ def _decode_examples(
 
 
 async def _answer_examples(
-    engine: Engine, method: Method, count: int, request: PredictRequest
+    engine: Engine,
+    method: Method,
+    count: int,
+    max_bytes: float,
+    request: PredictRequest,
 ) -> Answer:
     result = await engine.predict(request)
-    body = encode_results(result.outputs, method, count)
+    check_size(result.outputs, max_bytes)
+    whole = encode_results(result.outputs, method, count)
+    (body,) = bounded([whole], max_bytes)
     return Answer(body=body, digest=result.digest)
 
 
@@ -162,7 +177,12 @@ async def _run(
 
 
 async def predict_arrays(
-    engine: Engine, model: ModelSpec, signature: str | None, inputs: Mapping[str, Array]
+    engine: Engine,
+    model: ModelSpec,
+    signature: str | None,
+    inputs: Mapping[str, Array],
+    *,
+    max_bytes: float = math.inf,
 ) -> bytes:
     """Answer rows of numbers as `predict` does a body of `instances`.
 
@@ -176,7 +196,8 @@ async def predict_arrays(
         signature=signature,
     )
     result = await engine.predict(request)
-    answer = await _encode(put_together(result.signature, result.outputs), ROWS)
+    outputs = put_together(result.signature, result.outputs)
+    answer = await encode_answer(outputs, ROWS, max_bytes)
     return answer if isinstance(answer, bytes) else b"".join(answer)
 
 
@@ -218,14 +239,18 @@ def _signature(status: ModelStatus, name: str | None) -> Signature:
     )
 
 
-async def _answer(engine: Engine, form: Form, request: PredictRequest) -> Answer:
+async def _answer(
+    engine: Engine, form: Form, max_bytes: float, request: PredictRequest
+) -> Answer:
     result = await engine.predict(request)
     # Those of classes and samples are no outputs of the signature any more.
     changed = request.top_k is not None or request.sampling.samples
     outputs = (
         result.outputs if changed else put_together(result.signature, result.outputs)
     )
-    return Answer(body=await _encode(outputs, form), digest=result.digest)
+    return Answer(
+        body=await encode_answer(outputs, form, max_bytes), digest=result.digest
+    )
 
 
 def _request(
@@ -304,12 +329,20 @@ def _decode_regular(body: bytes, status: ModelStatus) -> PredictCall | None:
         return None
 
 
-async def _encode(outputs: Mapping[str, Output], form: Form) -> bytes | list[bytes]:
+async def encode_answer(
+    outputs: Mapping[str, Output], form: Form, max_bytes: float
+) -> bytes | list[bytes]:
+    """Encode an answer of at most `max_bytes`, a long one in pieces.
+
+    Raise `InvalidRequest` for a longer one, where its shape tells before it is begun.
+    """
+    check_size(outputs, max_bytes)
     if is_small(outputs):
-        return encode(outputs, form)
+        (answer,) = bounded([encode(outputs, form)], max_bytes)
+        return answer
 
     pieces = []
-    for piece in encode_pieces(outputs, form):
+    for piece in bounded(encode_pieces(outputs, form), max_bytes):
         pieces.append(piece)
         await anyio.lowlevel.checkpoint()
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from inference import InferenceError, ModelNotFound, ModelSpec
+from inference import InferenceError, InsufficientMemory, ModelNotFound, ModelSpec
 from service.codecs.tfserving.urls import not_found
 from service.jobs.chunk_size import ChunkSize
 from service.jobs.job import JobResult
 from service.prediction import predict_arrays
+from service.web.context import SERVING
 from service.web.errors import status_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from inference import Array, Engine
     from service.jobs.job import JobRequest
+    from service.web.context import Serving
 
 JSON = {"content-type": "application/json"}
 
@@ -40,6 +42,8 @@ class ArrayCalls:
     def __init__(self, app: Flask, engine: Engine) -> None:
         self._urls = app.url_map.bind("")
         self._engine = engine
+        serving: Serving = app.extensions[SERVING]
+        self._max_bytes = serving.max_answer_bytes
 
     async def call(
         self, request: JobRequest, signature: str | None, columns: Mapping[str, Array]
@@ -48,11 +52,15 @@ class ArrayCalls:
         spec = self._model(request)
 
         try:
-            body = await predict_arrays(self._engine, spec, signature, columns)
+            body = await predict_arrays(
+                self._engine, spec, signature, columns, max_bytes=self._max_bytes
+            )
         except ModelNotFound as exc:
             return _refused(not_found(exc, spec))
         except InferenceError as exc:
             return _refused(exc)
+        except MemoryError:
+            return _refused(InsufficientMemory())
         except Exception:
             log.exception("large work failed", path=request.path)
             return _answer(500, "internal error; the server's log has the details", {})

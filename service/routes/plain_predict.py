@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 from inference import Engine, ModelNotFound, ModelSpec, Overloaded
 from service.codecs.tfserving.plain import PlainRows, encode_plain
 from service.codecs.tfserving.request import ROWS
-from service.codecs.tfserving.response import encode
 from service.codecs.tfserving.urls import not_found
+from service.prediction import encode_answer
 from service.server.overload import RECORD_REFUSAL
 from service.web.context import SERVING
 from service.web.direct import DirectAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
 
     from flask import Flask
 
-    from inference import Instance
+    from inference import Array, Instance
     from service.bridge.bridge import Scope
     from service.web.context import Serving
 
@@ -71,7 +72,16 @@ class PlainPredict:
 
         arrived = asyncio.get_running_loop().time()
         outputs = await instance.run(codec.signature, inputs, arrived)
-        return DirectAnswer(encode_plain(outputs) or encode(outputs, ROWS))
+        return DirectAnswer(await self._encode(outputs))
+
+    async def _encode(self, outputs: Mapping[str, Array]) -> bytes:
+        limit = self._serving.max_answer_bytes
+        text = encode_plain(outputs)
+        if text is not None and len(text) <= limit:
+            return text
+
+        answer = await encode_answer(outputs, ROWS, limit)
+        return answer if isinstance(answer, bytes) else b"".join(answer)
 
     def _admit(self, scope: Scope) -> Instance | None:
         engine = self._serving.engine

@@ -124,7 +124,13 @@ async def _predict(spec: ModelSpec) -> Response:
 
         cached = use_of(serving.cache, this)
         answer = await predict(
-            serving.engine, spec, body, serving.decoders, wait=wait, cached=cached
+            serving.engine,
+            spec,
+            body,
+            serving.decoders,
+            wait=wait,
+            cached=cached,
+            max_bytes=serving.max_answer_bytes,
         )
 
     return _response(answer, cached)
@@ -156,6 +162,7 @@ async def _answer_examples(spec: ModelSpec, method: Method) -> Response:
             limiter=serving.rows_limiter,
             wait=wait_seconds(this),
             cached=cached,
+            max_bytes=serving.max_answer_bytes,
         )
 
     return _response(answer, cached)

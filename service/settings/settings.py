@@ -209,6 +209,10 @@ class Settings(CompilerSettings):
     max_bodies_bytes: Size = Field(
         default=512 * MIB, description="Bytes of all request bodies held at a time."
     )
+    max_answer_bytes: Size = Field(
+        default=256 * MIB,
+        description="The largest answer to a prediction, in bytes of JSON.",
+    )
     max_header_bytes: Size = Field(
         default=32 * 1024, description="The largest request line and headers, in bytes."
     )

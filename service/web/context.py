@@ -6,6 +6,7 @@ proxy's own resolver: two function calls instead of four.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,6 +48,7 @@ class Serving:
     jobs: Jobs | None = None
     cache: ResponseCache | None = None
     ready_when: ReadyWhen = "any"
+    max_answer_bytes: float = math.inf
     # Thousands of figures take long to write, and can wait: one writer at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     # Rows of large work are checked beside the loop, which a piece would hold for 1 ms.

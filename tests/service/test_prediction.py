@@ -276,3 +276,31 @@ async def test_the_slow_path_is_not_taken_on_the_loop(
 
     assert decoders.sizes == [len(body)]
     assert prediction.ON_LOOP_BYTES < len(body) < prediction.REGULAR_BYTES
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"instances": [%b1.25]}' % (b"1.25," * 99), id="rows"),
+        pytest.param(b'{"inputs": [%b1.25]}' % (b"1.25," * 99), id="columns"),
+        pytest.param(b'{"inputs": [%b1.25]}' % (b"1.25," * 29_999), id="in pieces"),
+    ],
+)
+async def test_an_answer_is_as_long_as_the_limit_at_most(body: bytes) -> None:
+    engine = FakeEngine(FakeModel())
+    whole = await predict(engine, HALF, body)
+    size = len(whole if isinstance(whole, bytes) else b"".join(whole))
+
+    assert await predict(engine, HALF, body, max_bytes=size) == whole
+    with pytest.raises(InvalidRequest, match=f"limit of {size - 1} bytes: it has more"):
+        await predict(engine, HALF, body, max_bytes=size - 1)
+
+
+async def test_an_answer_that_is_surely_too_long_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(prediction, "encode_pieces")
+    body = b'{"instances": [%b1.25]}' % (b"1.25," * 29_999)
+
+    with pytest.raises(InvalidRequest, match="it has at least 60000. Send fewer rows"):
+        await predict(FakeEngine(FakeModel()), HALF, body, max_bytes=59_999)

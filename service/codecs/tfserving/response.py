@@ -23,7 +23,7 @@ from service.codecs.json.outputs import (
 from service.codecs.tfserving.request import COLUMNS, Form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from inference import Array, Output
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ASK_COLUMNS = "ask in the columnar form, with 'inputs' in place of 'instances'"
 FIELD_COST = 64  # of an object's field, in numbers
+LEAST_BYTES = 2  # of a number in JSON: a digit and a comma
 
 
 def encode(outputs: Mapping[str, Output], form: Form) -> bytes:
@@ -46,6 +47,35 @@ def encode(outputs: Mapping[str, Output], form: Form) -> bytes:
     _check_ranks(_with_rows(outputs))
     ((name, array),) = outputs.items()
     return b'{"predictions":' + output_text(name, array) + b"}"
+
+
+def check_size(outputs: Mapping[str, Output], max_bytes: float) -> None:
+    """Raise `InvalidRequest` if JSON of `outputs` is surely longer than `max_bytes`."""
+    values = (
+        v.values if isinstance(v, Ragged | Sparse) else v for v in outputs.values()
+    )
+    least = LEAST_BYTES * sum(array.size for array in values)
+    if least > max_bytes:
+        raise too_long(max_bytes, f"at least {least}")
+
+
+def bounded(pieces: Iterable[bytes], max_bytes: float) -> Iterator[bytes]:
+    """Yield `pieces`. Raise `InvalidRequest` before more than `max_bytes`."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > max_bytes:
+            raise too_long(max_bytes, "more")
+
+        yield piece
+
+
+def too_long(max_bytes: float, size: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the answer is over the limit of {max_bytes:.0f} bytes: it has {size}. Send"
+        " fewer rows at a time, name the 'outputs' that you need, or raise the limit"
+        " with --max-answer-bytes or TANDEM_MAX_ANSWER_BYTES"
+    )
 
 
 def is_small(outputs: Mapping[str, Output]) -> bool:

@@ -205,6 +205,28 @@ async def test_both_ways_answer_alike(
             assert first == again == await ask(app, body, path, headers), body
 
 
+LIMITED = [
+    pytest.param(b'{"instances": [[1.5]]}', 20, id="short"),
+    pytest.param(b'{"instances": [%b[1.5]]}' % (b"[1.5]," * 9999), 20, id="surely"),
+    pytest.param(b'{"instances": [%b[1.5]]}' % (b"[1.5]," * 9999), 20_001, id="late"),
+]
+
+
+@pytest.mark.parametrize(("body", "limit"), LIMITED)
+async def test_both_ways_refuse_long_answers(
+    make: Callable[..., Any], body: bytes, limit: int
+) -> None:
+    async with make(max_answer_bytes=limit) as (app, _):
+        first = await ask(app, body)
+        app.dispatches_otherwise = True
+        assert first == await ask(app, body)
+
+    assert first[0] == 400
+    text = json.loads(first[2])["error"]
+    assert f"the answer is over the limit of {limit} bytes" in text
+    assert "raise the limit with --max-answer-bytes" in text
+
+
 @pytest.mark.parametrize("path", PATHS[:2])
 async def test_plain_rows_pass_flask(
     make: Callable[..., Any], through_flask: list[str], path: str
