@@ -258,13 +258,15 @@ class PredictResult:
     """Arrays by output name; string tensors are object arrays of `bytes`.
 
     A ragged or sparse output is in parts: see `composites.put_together`. `digest`
-    is that of the version which answered; see `CachePolicy`.
+    is that of the version which answered; see `CachePolicy`. `classes` are the names
+    of its sidecar, if there are any.
     """
 
     model: ModelId
     signature: Signature
     outputs: Mapping[str, Array]
     digest: str = ""
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +278,7 @@ class CachePolicy:
     `limit_seconds`.
     """
 
+    model: ModelId
     digest: str
     seconds: float
     limit_seconds: float

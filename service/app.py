@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.auth.token import AdminToken
-from service.routes import admin, health, index, metrics, tfserving
+from service.routes import admin, health, index, metrics, tfserving, v2
 from service.routes import jobs as job_routes
 from service.web.access_log import install_request_log
 from service.web.application import ConcurrentFlask
@@ -55,7 +55,7 @@ def create_app(
     # Installed first, so that its `after_request` runs last and logs what is sent.
     install_request_log(app)
     register_error_handlers(app)
-    for routes in (index, health, metrics, tfserving, job_routes, admin):
+    for routes in (index, health, metrics, tfserving, v2, job_routes, admin):
         app.register_blueprint(routes.bp)
 
     return app

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -27,6 +27,7 @@ from inference import (
     select_outputs,
 )
 from service.caching.cache import Answer
+from service.caching.store import joined
 from service.codecs.json.numbers import Irregular
 from service.codecs.tfserving.examples import (
     bind_examples,
@@ -49,11 +50,26 @@ if TYPE_CHECKING:
 
     from anyio import CapacityLimiter
 
-    from inference import Array, Engine, ModelSpec, ModelStatus, Output, Signature
+    from inference import (
+        Array,
+        Engine,
+        ModelId,
+        ModelSpec,
+        ModelStatus,
+        Output,
+        PredictResult,
+        Signature,
+    )
     from service.caching.cache import CacheUse
+    from service.caching.store import Body
     from service.codecs.tfserving.examples import Method
     from service.codecs.tfserving.request import Form, PredictCall
+    from service.decoding.messages import DecodedCall
     from service.decoding.pool import DecoderPool
+
+    Encode = Callable[[PredictRequest, PredictResult], Awaitable[Body]]
+
+C = TypeVar("C", bound="DecodedCall")
 
 log = structlog.get_logger("tandem.requests")
 
@@ -97,8 +113,9 @@ async def predict(
     if call.options.ignored:
         log.debug("arguments ignored", model=model.name, names=call.options.ignored)
 
-    run = partial(_answer, engine, call.form, max_bytes)
-    return await _run(engine, request, f"v1:{call.form}", run, cached)
+    form = call.form
+    encode = partial(_encode_result, form, max_bytes)
+    return await answer(engine, request, encode, lambda _: f"v1:{form}", cached)
 
 
 async def predict_examples(
@@ -125,8 +142,8 @@ async def predict_examples(
     if wait is not None:
         request = replace(request, timeout=ends - anyio.current_time())
 
-    run = partial(_answer_examples, engine, method, count, max_bytes)
-    return await _run(engine, request, f"v1:{method}", run, cached)
+    encode = partial(_encode_examples, method, count, max_bytes)
+    return await answer(engine, request, encode, lambda _: f"v1:{method}", cached)
 
 
 def _decode_examples(
@@ -144,34 +161,38 @@ def _decode_examples(
     return request, len(call.examples)
 
 
-async def _answer_examples(
-    engine: Engine,
+async def _encode_examples(
     method: Method,
     count: int,
     max_bytes: float,
-    request: PredictRequest,
-) -> Answer:
-    result = await engine.predict(request)
+    _: PredictRequest,
+    result: PredictResult,
+) -> Body:
     check_size(result.outputs, max_bytes)
     whole = encode_results(result.outputs, method, count)
     (body,) = bounded([whole], max_bytes)
-    return Answer(body=body, digest=result.digest)
+    return body
 
 
-async def _run(
+async def answer(
     engine: Engine,
     request: PredictRequest,
-    encoding: str,
-    run: Callable[[PredictRequest], Awaitable[Answer]],
+    encode: Encode,
+    encoding: Callable[[ModelId], str],
     cached: CacheUse | None,
-) -> bytes | list[bytes]:
-    """Return the answer of `run`, or the same one kept from before."""
+) -> Body:
+    """Return the encoded answer to a request, from the response cache if it is there.
+
+    `encoding` names the protocol and form in which a version's results are encoded.
+    Raise what `engine.predict` and `encode` raise.
+    """
     policy = None if cached is None else engine.cache_policy(request.model)
+    run = partial(_run, engine, encode)
     if cached is None or policy is None:
         return (await run(request)).body
 
     cached.answer = await cached.cache.answer(
-        policy, request, encoding, cached.directives, run
+        policy, request, encoding(policy.model), cached.directives, run
     )
     return cached.answer.body
 
@@ -197,8 +218,7 @@ async def predict_arrays(
     )
     result = await engine.predict(request)
     outputs = put_together(result.signature, result.outputs)
-    answer = await encode_answer(outputs, ROWS, max_bytes)
-    return answer if isinstance(answer, bytes) else b"".join(answer)
+    return joined(await encode_answer(outputs, ROWS, max_bytes))
 
 
 async def check(
@@ -213,14 +233,22 @@ async def check(
     the body's form is checked.
     """
     call = await _decode(engine, model, body, decoders, math.inf)
-    status = engine.status(model)
-    if not status.signatures:
-        return call.signature
+    return check_call(engine, _request(model, call))
 
-    signature = _signature(status, call.signature)
-    bind(signature, call.inputs, call.exact)
-    outputs = select_outputs(signature, call.options.outputs)
-    check_request(signature, outputs, _request(model, call))
+
+def check_call(engine: Engine, request: PredictRequest) -> str | None:
+    """Raise what `engine.predict` would raise for a request's content.
+
+    Return the name of its signature; see `check`.
+    """
+    status = engine.status(request.model)
+    if not status.signatures:
+        return request.signature
+
+    signature = _signature(status, request.signature)
+    bind(signature, request.inputs, request.exact)
+    outputs = select_outputs(signature, request.outputs)
+    check_request(signature, outputs, request)
     return signature.name
 
 
@@ -239,18 +267,20 @@ def _signature(status: ModelStatus, name: str | None) -> Signature:
     )
 
 
-async def _answer(
-    engine: Engine, form: Form, max_bytes: float, request: PredictRequest
-) -> Answer:
+async def _run(engine: Engine, encode: Encode, request: PredictRequest) -> Answer:
     result = await engine.predict(request)
+    return Answer(body=await encode(request, result), digest=result.digest)
+
+
+async def _encode_result(
+    form: Form, max_bytes: float, request: PredictRequest, result: PredictResult
+) -> Body:
     # Those of classes and samples are no outputs of the signature any more.
     changed = request.top_k is not None or request.sampling.samples
     outputs = (
         result.outputs if changed else put_together(result.signature, result.outputs)
     )
-    return Answer(
-        body=await encode_answer(outputs, form, max_bytes), digest=result.digest
-    )
+    return await encode_answer(outputs, form, max_bytes)
 
 
 def _request(
@@ -303,9 +333,20 @@ async def _decode_long(
         if call is not None:
             return call
 
+    return await decode_elsewhere(decode, status, pieces, decoders, ends)
+
+
+async def decode_elsewhere(
+    decode: Callable[[bytes], C],
+    status: ModelStatus,
+    pieces: Sequence[bytes],
+    decoders: DecoderPool,
+    ends: float,
+) -> C:
+    """Decode and bind a body in another process, until the time `ends`."""
     with anyio.CancelScope(deadline=ends):
         return await decoders.decode(
-            pieces, status.signatures, status.default_signature
+            pieces, status.signatures, status.default_signature, decode
         )
 
     raise DeadlineExceeded(

@@ -117,6 +117,7 @@ class Instance:
             signature=signature,
             outputs=outputs,
             digest=self.loaded.digest,
+            classes=self.loaded.classes,
         )
 
     async def _collect(

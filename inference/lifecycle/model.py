@@ -128,7 +128,7 @@ class Model:
         manifest = prepared.compiled.manifest
         self.prepared = prepared
         self._signatures = signatures_of(manifest)
-        self.cache_policy = _cache_policy(prepared, self._signatures)
+        self.cache_policy = _cache_policy(self.id, prepared, self._signatures)
         self.asynchronous = prepared.asynchronous
         self._stage = ""
         self._error = self._update_error = None
@@ -307,12 +307,13 @@ class Model:
 
 
 def _cache_policy(
-    prepared: Prepared, signatures: Mapping[str, Signature]
+    model: ModelId, prepared: Prepared, signatures: Mapping[str, Signature]
 ) -> CachePolicy | None:
     if prepared.cache_seconds is None:
         return None
 
     return CachePolicy(
+        model=model,
         digest=prepared.digest,
         seconds=prepared.cache_seconds,
         limit_seconds=prepared.limits.timeout_seconds,

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.codecs.tfserving.request import NO_OPTIONS, Form, Options
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from inference import Array, Signature
+    from service.codecs.tfserving.request import PredictCall
+    from service.codecs.v2.request import InferCall
+
+    DecodedCall = PredictCall | InferCall
 
 REQUEST = struct.Struct("<QQ")
 """Sizes of the pickled `Task` and of the body, in bytes."""
@@ -29,8 +31,13 @@ ANSWER = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """The model's signatures, to bind a body to. Without any, it is only decoded."""
+    """A body's protocol, and the model's signatures to bind it to.
 
+    `decode` must be known by its name, as pickle has functions. Without any signature
+    a body is only decoded.
+    """
+
+    decode: Callable[[bytes], DecodedCall]
     signatures: Mapping[str, Signature]
     default: str | None
 
@@ -49,13 +56,12 @@ class Tensor:
 class Answer:
     """A decoded body, or an error: the name of an `InferenceError` and its text.
 
-    `offset` is that of the first buffer of `tensors`.
+    `call` is what was decoded, but for its inputs: `offset` is that of the first buffer
+    of their `tensors`.
     """
 
     offset: int = 0
-    form: Form = Form.ROWS
-    signature: str | None = None
-    options: Options = NO_OPTIONS
+    call: DecodedCall | None = None
     tensors: Sequence[Tensor] = ()
     error: tuple[str, str] | None = None
 

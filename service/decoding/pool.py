@@ -6,14 +6,13 @@ import math
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import anyio
 import structlog
 
 import inference
 from inference import InferenceError, Unavailable, available_cpus
-from service.codecs.tfserving.request import PredictCall
 from service.decoding.messages import Task
 from service.decoding.process import COMMAND, DecoderProcess
 
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from inference import Signature
+    from service.decoding.messages import DecodedCall
+
+C = TypeVar("C", bound="DecodedCall")
 
 TIMEOUT_SECONDS = 120.0
 SINGLE_MODEL_SECONDS = 1.0
@@ -40,10 +42,10 @@ class _Job:
     pieces: Sequence[bytes]
     task: Task
     done: anyio.Event = field(default_factory=anyio.Event)
-    call: PredictCall | None = None
+    call: DecodedCall | None = None
     error: Exception | None = None
 
-    def result(self) -> PredictCall:
+    def result(self) -> DecodedCall:
         if self.call is not None:
             return self.call
 
@@ -116,19 +118,20 @@ class DecoderPool:
         pieces: Sequence[bytes],
         signatures: Mapping[str, Signature],
         default_signature: str | None,
-    ) -> PredictCall:
+        decode: Callable[[bytes], C],
+    ) -> C:
         """Decode a body and bind it to its signature: arrays by input name.
 
-        `inputs` is empty if the body asks for none of `signatures`. Raise what
-        `codecs.tfserving.request.decode` and `bind` raise, and `Unavailable` if the
+        `inputs` is empty if the body asks for none of `signatures`. `decode` is called
+        in the process. Raise what it and `bind` raise, and `Unavailable` if the
         process was lost. When the caller is cancelled, its body is still decoded, then
         dropped.
         """
-        task = Task(signatures=signatures, default=default_signature)
+        task = Task(decode=decode, signatures=signatures, default=default_signature)
         job = _Job(pieces=pieces, task=task)
         await self._jobs.send(job)
         await job.done.wait()
-        return job.result()
+        return cast("C", job.result())
 
     async def _serve(self, jobs: MemoryObjectReceiveStream[_Job]) -> None:
         process = DecoderProcess(self._command)
@@ -170,12 +173,10 @@ class DecoderPool:
     async def _converse(self, process: DecoderProcess, job: _Job) -> None:
         answer = await process.ask(job.pieces, job.task)
         inputs = await process.arrays(answer)
-        if answer.error is None:
-            job.call = PredictCall(
-                answer.form, inputs, answer.signature, answer.options
-            )
-        else:
+        if answer.error is not None:
             job.error = _error(*answer.error)
+        elif answer.call is not None:
+            job.call = answer.call._replace(inputs=inputs)
 
 
 def _error(name: str, text: str) -> Exception:

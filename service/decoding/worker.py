@@ -13,12 +13,15 @@ import os
 import pickle
 import signal
 import sys
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from inference import InferenceError, InsufficientMemory, bind, keep_freed_memory
-from service.codecs.tfserving.request import decode
+from service.codecs.tfserving.request import PredictCall
 from service.decoding.messages import ANSWER, REQUEST, Answer, Task, pack
 from service.decoding.shared_memory import SharedBuffer, aligned
+
+if TYPE_CHECKING:
+    from service.decoding.messages import DecodedCall
 
 NICENESS = 5  # the server's event loop has priority
 
@@ -61,10 +64,11 @@ def serve_one(requests: IO[bytes], answers: IO[bytes], shared: SharedBuffer) -> 
 def decode_task(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
     """Decode and bind a body; return the answer and its buffers."""
     try:
-        call = decode(body)
+        call = task.decode(body)
         signature = task.signatures.get(call.signature or task.default or "")
         # The engine refuses an unknown signature, with the known ones in its text.
-        inputs = bind(signature, call.inputs, call.exact) if signature else {}
+        exact = call.exact if isinstance(call, PredictCall) else None
+        inputs = bind(signature, call.inputs, exact) if signature else {}
     except InferenceError as exc:
         return Answer(error=(type(exc).__name__, str(exc))), []
     except MemoryError:
@@ -77,12 +81,16 @@ def decode_task(body: bytes, task: Task) -> tuple[Answer, list[memoryview]]:
     tensors = [tensor for tensor, _ in packed]
     answer = Answer(
         offset=aligned(len(body)),
-        form=call.form,
-        signature=call.signature,
-        options=call.options,
+        call=_without_inputs(call),
         tensors=tensors,
     )
     return answer, [buffer for _, buffers in packed for buffer in buffers]
+
+
+def _without_inputs(call: DecodedCall) -> DecodedCall:
+    bare = call._replace(inputs={})
+    # Bound already; and it holds the body.
+    return bare._replace(exact=None) if isinstance(bare, PredictCall) else bare
 
 
 if __name__ == "__main__":

@@ -198,19 +198,38 @@ async def accept(
     id: str | None = None,
 ) -> Job:
     """Check a predict body as a synchronous call does, and keep it as a job."""
-    serving, jobs = current_serving(), current_jobs()
+    serving = current_serving()
+    current_jobs()
     signature = await check(serving.engine, model, body, serving.decoders)
-    whole = b"".join(body)
-    digest = hashlib.sha256(path.encode() + b"\n" + whole).hexdigest()
+    request = JobRequest(path=path, headers={"content-type": JSON}, body=b"".join(body))
+    return await submit(this, model, signature, request, id=id)
+
+
+async def submit(
+    this: Request,
+    model: ModelSpec,
+    signature: str | None,
+    request: JobRequest,
+    *,
+    id: str | None = None,
+) -> Job:
+    """Keep a request that was checked as a job."""
+    jobs = current_jobs()
+    digest = hashlib.sha256(request.path.encode() + b"\n" + request.body)
+    # The same body may mean another thing in front of other headers.
+    for name, value in request.headers.items():
+        if name != "content-type":
+            digest.update(f"\n{name}: {value}".encode())
+
     return await jobs.submit(
         Submission(
             id=id or str(uuid.uuid4()),
             key=idempotency_key(this),
-            digest=digest,
+            digest=digest.hexdigest(),
             model=model.name,
             version=model.version,
             signature=signature,
-            request=JobRequest(path=path, headers={"content-type": JSON}, body=whole),
+            request=request,
             total=1,
             unit="requests",
             queue_seconds=jobs.config.queue_seconds,

@@ -21,8 +21,9 @@ from service.codecs.tfserving.status import models_document, status_document
 from service.codecs.tfserving.urls import not_found, status_not_found
 from service.jobs.rows import ROW_TYPES
 from service.prediction import predict, predict_examples
-from service.routes.jobs import accept, answers_later, respond_async
+from service.routes.jobs import accept
 from service.routes.plain_predict import PlainPredict
+from service.routes.predicting import respond
 from service.routes.rows import accept_rows
 from service.server.overload import admit
 from service.web.cache_control import add_cache_headers, use_of
@@ -35,10 +36,13 @@ from service.web.response import encoded_json_response, json_response
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask import Response
+    from flask import Request, Response
 
     from inference import ModelStatus
     from service.caching.cache import CacheUse
+    from service.jobs.job import Job
+    from service.web.body_budget import Reservation
+    from service.web.context import Serving
 
 bp = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 
@@ -100,29 +104,29 @@ async def predict_model(
 ) -> Response:
     spec = ModelSpec(name=name, version=version, label=label)
     with told(spec):
-        return await _predict(spec)
+        return await respond(RowsAndColumns(), spec)
 
 
-async def _predict(spec: ModelSpec) -> Response:
-    serving, this = current_serving(), current_request()
-    wait = wait_seconds(this)
-    # Refuse before the body is read, unless it may be asked for an answer that is kept.
-    if serving.cache is None or serving.engine.cache_policy(spec) is None:
-        admit(this, serving.engine, spec)
+class RowsAndColumns:
+    """The `Front` of predict bodies in JSON."""
 
-    later = answers_later(this, serving, spec)
+    async def accept_large(self, this: Request, spec: ModelSpec) -> Job | None:
+        return await accept_rows(this, spec) if this.mimetype in ROW_TYPES else None
 
-    if later and this.mimetype in ROW_TYPES:
-        return await respond_async(await accept_rows(this, spec), wait)
+    def read(self, this: Request, reservation: Reservation) -> list[bytes]:
+        return read_json_body(this, reservation)
 
-    with serving.body_budget.reservation() as reservation:
-        body = read_json_body(this, reservation)
+    async def accept(self, this: Request, spec: ModelSpec, body: list[bytes]) -> Job:
+        return await accept(this, spec, body, path=this.path)
 
-        if later:
-            job = await accept(this, spec, body, path=this.path)
-            return await respond_async(job, wait)
-
-        cached = use_of(serving.cache, this)
+    async def predict(
+        self,
+        serving: Serving,
+        spec: ModelSpec,
+        body: list[bytes],
+        wait: float | None,
+        cached: CacheUse | None,
+    ) -> Response:
         answer = await predict(
             serving.engine,
             spec,
@@ -132,8 +136,7 @@ async def _predict(spec: ModelSpec) -> Response:
             cached=cached,
             max_bytes=serving.max_answer_bytes,
         )
-
-    return _response(answer, cached)
+        return encoded_json_response(answer)
 
 
 @bp.post("/<model:name>:<any(classify, regress):method>")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Match: TypeAlias = tuple[Rule, Mapping[str, Any]]
 
 ADMIN = "/v1/admin"
+V2 = "/v2"
 AUTOMATIC_METHODS = frozenset({"HEAD", "OPTIONS"})
 
 MAX_ADAPTERS = 1024

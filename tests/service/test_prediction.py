@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import orjson
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from inference import Signature
-    from service.codecs.tfserving.request import PredictCall
+    from service.decoding.messages import DecodedCall
+
+C = TypeVar("C", bound="DecodedCall")
 
 HALF = ModelSpec(name="half")
 
@@ -124,12 +126,13 @@ class Noting(DecoderPool):
         pieces: Sequence[bytes],
         signatures: Mapping[str, Signature],
         default_signature: str | None,
-    ) -> PredictCall:
+        decode: Callable[[bytes], C],
+    ) -> C:
         self.sizes.append(sum(map(len, pieces)))
         for call in self.before:
             call()
 
-        return await super().decode(pieces, signatures, default_signature)
+        return await super().decode(pieces, signatures, default_signature, decode)
 
 
 @pytest.fixture(scope="module")

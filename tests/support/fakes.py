@@ -137,6 +137,7 @@ class FakeModel:
             return None
 
         return CachePolicy(
+            model=ModelId(self.name, self.version),
             digest=self.digest,
             seconds=self.cache_seconds,
             limit_seconds=30,
@@ -263,6 +264,7 @@ class FakeEngine(Engine):
             signature=chosen,
             outputs=outputs,
             digest=model.digest,
+            classes=model.classes,
         )
 
     def overview(self) -> EngineStatus:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from inference import CachePolicy, DeadlineExceeded, ModelSpec, PredictRequest
+from inference import (
+    CachePolicy,
+    DeadlineExceeded,
+    ModelId,
+    ModelSpec,
+    PredictRequest,
+)
 from service.caching.cache import Answer, CachedAnswer, NotCached, ResponseCache
 from service.caching.directives import NO_DIRECTIVES, Directives
 from service.caching.memory import MemoryStore
@@ -24,6 +30,7 @@ MAIN = signature(X)
 
 def policy(*, repeatable: bool = True, digest: str = "first") -> CachePolicy:
     return CachePolicy(
+        model=ModelId("half", 1),
         digest=digest,
         seconds=60,
         limit_seconds=30,

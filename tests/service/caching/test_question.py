@@ -10,7 +10,7 @@ import anyio
 import numpy as np
 import pytest
 
-from inference import CachePolicy, ModelSpec, PredictRequest, Sampling
+from inference import CachePolicy, ModelId, ModelSpec, PredictRequest, Sampling
 from service.caching import question
 from service.caching.question import ON_LOOP_BYTES, ask, digest_of
 from service.codecs.tfserving.request import decode
@@ -37,6 +37,7 @@ DRAWING = replace(
     repeatable=True,
 )
 POLICY = CachePolicy(
+    model=ModelId("half", 1),
     digest="first",
     seconds=60,
     limit_seconds=30,

@@ -85,7 +85,7 @@ def contents(call: PredictCall) -> Any:
 async def test_the_same_arrays_as_on_the_loop(
     decoders: DecoderPool, body: bytes
 ) -> None:
-    call = await decoders.decode([body[:9], b"", body[9:]], MANY, "one")
+    call = await decoders.decode([body[:9], b"", body[9:]], MANY, "one", decode)
 
     assert contents(call) == contents(on_the_loop(body))
 
@@ -110,7 +110,7 @@ async def test_the_same_errors_as_on_the_loop(
         on_the_loop(body)
 
     with pytest.raises(InferenceError) as caught:
-        await decoders.decode([body], MANY, "one")
+        await decoders.decode([body], MANY, "one", decode)
 
     assert type(caught.value) is type(wanted.value)
     assert str(caught.value) == str(wanted.value)
@@ -121,8 +121,8 @@ async def test_large_bodies_and_arrays(decoders: DecoderPool) -> None:
     body = orjson.dumps({"instances": values}, option=orjson.OPT_SERIALIZE_NUMPY)
     texts = orjson.dumps({"signature_name": "text", "inputs": ["é" * 99] * 20_000})
 
-    numbers = await decoders.decode([body], MANY, "one")
-    strings = await decoders.decode([texts], MANY, "one")
+    numbers = await decoders.decode([body], MANY, "one", decode)
+    strings = await decoders.decode([texts], MANY, "one", decode)
 
     np.testing.assert_array_equal(numbers.inputs["x"], values)
     assert strings.inputs["x"].tolist() == [("é" * 99).encode()] * 20_000
@@ -133,8 +133,8 @@ async def test_the_memory_of_a_large_body_is_freed() -> None:
     body = b'{"instances": [%s]}' % b" ".join([b"1"] + [b" " * KEPT_BYTES])
 
     async with DecoderPool(1) as decoders:
-        await decoders.decode([body], MANY, "one")
-        await decoders.decode([BODY], MANY, "one")
+        await decoders.decode([body], MANY, "one", decode)
+        await decoders.decode([BODY], MANY, "one", decode)
         assert max(map(buffer_bytes, os.listdir("/proc/self/fd"))) < KEPT_BYTES
 
 
@@ -143,7 +143,7 @@ async def test_more_bodies_than_processes(decoders: DecoderPool) -> None:
 
     async def ask(number: int) -> None:
         body = b'{"instances": [%d]}' % number
-        call = await decoders.decode([body], MANY, "one")
+        call = await decoders.decode([body], MANY, "one", decode)
         answers[number] = call.inputs["x"].tolist()
 
     async with anyio.create_task_group() as tasks:
@@ -155,16 +155,16 @@ async def test_more_bodies_than_processes(decoders: DecoderPool) -> None:
 
 async def test_a_cancelled_body_leaves_the_process_usable(tmp_path: Path) -> None:
     async with DecoderPool(1, command=noting(tmp_path)) as decoders:
-        await decoders.decode([BODY], MANY, "one")
+        await decoders.decode([BODY], MANY, "one", decode)
         body = [b'{"instances": [', b"1,\n" * 100_000, b"1]}"]
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(decoders.decode, body, MANY, "one")
+            tasks.start_soon(decoders.decode, body, MANY, "one", decode)
             await checkpoint()
             await checkpoint()
             tasks.cancel_scope.cancel()
 
-        call = await decoders.decode([BODY], MANY, "one")
+        call = await decoders.decode([BODY], MANY, "one", decode)
 
     assert call.inputs["x"].tolist() == [[1, 2.5]]
     assert len(pids(tmp_path)) == 1
@@ -172,9 +172,9 @@ async def test_a_cancelled_body_leaves_the_process_usable(tmp_path: Path) -> Non
 
 async def test_a_process_lost_while_idle_costs_no_body(tmp_path: Path) -> None:
     async with DecoderPool(1, command=noting(tmp_path)) as decoders:
-        await decoders.decode([BODY], MANY, "one")
+        await decoders.decode([BODY], MANY, "one", decode)
         os.kill(pids(tmp_path)[0], signal.SIGKILL)
-        call = await decoders.decode([BODY], MANY, "one")
+        call = await decoders.decode([BODY], MANY, "one", decode)
 
     assert call.inputs["x"].tolist() == [[1, 2.5]]
     assert len(pids(tmp_path)) == 2
@@ -187,12 +187,12 @@ async def test_a_body_that_costs_two_processes_fails(tmp_path: Path) -> None:
         "os.kill(os.getpid(), signal.SIGKILL) if b'deadly' in body else decode(body)"
     )
     async with DecoderPool(1, command=noting(tmp_path, deadly)) as decoders:
-        await decoders.decode([BODY], MANY, "one")
+        await decoders.decode([BODY], MANY, "one", decode)
 
         with pytest.raises(Unavailable, match="was lost .it ended with -9.: send"):
-            await decoders.decode([b'{"inputs": "deadly"}'], MANY, "one")
+            await decoders.decode([b'{"inputs": "deadly"}'], MANY, "one", decode)
 
-        call = await decoders.decode([BODY], MANY, "one")
+        call = await decoders.decode([BODY], MANY, "one", decode)
 
     assert call.inputs["x"].tolist() == [[1, 2.5]]
     assert len(pids(tmp_path)) == 3
@@ -212,12 +212,12 @@ async def test_a_process_that_cannot_start_fails_its_body(
     async with DecoderPool(1, command=command) as decoders:
         for _ in range(2):
             with pytest.raises(Unavailable, match="was lost"):
-                await decoders.decode([BODY], MANY, "one")
+                await decoders.decode([BODY], MANY, "one", decode)
 
 
 async def test_processes_end_with_the_context(tmp_path: Path) -> None:
     async with DecoderPool(2, command=noting(tmp_path)) as decoders:
-        await decoders.decode([BODY], MANY, "one")
+        await decoders.decode([BODY], MANY, "one", decode)
         (pid,) = pids(tmp_path)
         os.kill(pid, 0)
 

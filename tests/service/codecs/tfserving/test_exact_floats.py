@@ -62,7 +62,7 @@ def bound(body: str, dtype: str) -> Any:
 def decoded(body: str, dtype: str) -> bytes:
     """Return the bytes of the first number, bound as a decoder process does it."""
     names = ("x", "d") if '"d"' in body else ("x",)
-    task = Task(signatures={"s": signature(dtype, names)}, default="s")
+    task = Task(decode=decode, signatures={"s": signature(dtype, names)}, default="s")
     answer, buffers = decode_task(body.encode(), task)
     assert answer.error is None
     return bytes(buffers[0])[: DTYPES[dtype].itemsize]
