@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -246,25 +245,12 @@ def _parsed(text: bytes) -> dict[str, Any]:
     try:
         document = parse(text)
     except InvalidRequest as exc:
-        # `NaN` and `Infinity` are no JSON, and both sides of the protocol write them.
-        if b"NaN" not in text and b"Infinity" not in text:
-            raise InvalidRequest(f"{exc}. Send {EXAMPLE}") from None
-
-        document = _parsed_leniently(text)
+        raise InvalidRequest(f"{exc}. Send {EXAMPLE}") from None
 
     if type(document) is not dict:
         raise InvalidRequest(f"the request must be a JSON object: send {EXAMPLE}")
 
     return document
-
-
-def _parsed_leniently(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidRequest(
-            f"JSON Parse error: {str(exc)[:200]}. Send {EXAMPLE}"
-        ) from None
 
 
 def _tensors(document: dict[str, Any], key: str) -> list[dict[str, Any]] | None:

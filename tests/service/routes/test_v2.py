@@ -366,7 +366,9 @@ async def test_unknown_input() -> None:
 
 OPTIONAL = FakeModel(
     signatures=(
-        signature(tensor("x"), tensor("more", default=np.array(0, np.float32)), outputs=("y",)),
+        signature(
+            tensor("x"), tensor("more", default=np.array(0, np.float32)), outputs=("y",)
+        ),
     )
 )
 
@@ -608,7 +610,10 @@ async def test_a_listed_output_takes_the_default_of_the_request() -> None:
         {"name": "OUTPUT0"},
         {"name": "OUTPUT1", "parameters": {"binary_data": False}},
     ]
-    asked: dict[str, Any] = {"outputs": wanted, "parameters": {"binary_data_output": True}}
+    asked: dict[str, Any] = {
+        "outputs": wanted,
+        "parameters": {"binary_data_output": True},
+    }
 
     response = await ask(SIMPLE, both(**asked))
 
