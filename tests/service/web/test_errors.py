@@ -125,7 +125,7 @@ async def test_retry_after_is_in_whole_seconds_and_not_too_soon() -> None:
         ("/v1/models/half/predict", "POST /v1/models/half:predict"),
         ("/v1/models/half:clasify", "POST /v1/models/half:classify"),
         ("/v1/models/half:Predict", "POST /v1/models/half:predict"),
-        ("/v2/models/half", "GET /v1/models/half"),
+        ("/v3/models/half", "GET /v2/models/half"),
         ("/v1/model", "GET /v1/models"),
         ("/v1/models/half/metadat", "GET /v1/models/half/metadata"),
         (
