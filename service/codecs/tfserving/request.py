@@ -322,7 +322,8 @@ def _refuse_tensors(value: Any) -> None:
     if type(first) is dict and first.keys() >= {"name", "shape", "datatype"}:
         raise InvalidRequest(
             "this is a body of the Open Inference Protocol (v2), sent to a URL of"
-            " TensorFlow Serving's protocol (v1): send it to /v2/models/<name>/infer, or"
+            " TensorFlow Serving's protocol (v1): send it to"
+            " /v2/models/<name>/infer, or send"
             f' {{"inputs": {{{show(first["name"])}: ...}}}}, the data of each tensor'
             " in nested lists of its shape, or 'instances' with a row an item"
         )
