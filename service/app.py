@@ -12,6 +12,7 @@ from service.web.application import ConcurrentFlask
 from service.web.body_budget import BodyBudget
 from service.web.context import SERVING, Serving
 from service.web.errors import register_error_handlers
+from service.web.inflation import InflationLimits
 from service.web.routing import register_converters
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def create_app(
         cache=cache,
         ready_when=settings.ready_when,
         max_answer_bytes=settings.max_answer_bytes,
+        inflation=InflationLimits(
+            max_bytes=settings.max_inflated_bytes,
+            max_ratio=settings.max_inflation_ratio,
+        ),
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not one to redirect.

@@ -206,6 +206,16 @@ class Settings(CompilerSettings):
     max_body_bytes: Size = Field(
         default=64 * MIB, description="The largest request body, in bytes."
     )
+    max_inflated_bytes: Size = Field(
+        default=64 * MIB,
+        description="The largest compressed body once it is inflated, in bytes.",
+    )
+    max_inflation_ratio: int = Field(
+        default=100,
+        ge=1,
+        description="Most bytes that a compressed body of more than 1 MiB may inflate "
+        "to for each byte sent.",
+    )
     max_bodies_bytes: Size = Field(
         default=512 * MIB, description="Bytes of all request bodies held at a time."
     )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio import CapacityLimiter
 from flask import current_app, g, request
 
+from service.web.inflation import InflationLimits
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,9 +51,11 @@ class Serving:
     cache: ResponseCache | None = None
     ready_when: ReadyWhen = "any"
     max_answer_bytes: float = math.inf
+    inflation: InflationLimits = InflationLimits(max_bytes=1 << 26, max_ratio=100)
     # Thousands of figures take long to write, and can wait: one writer at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     # Rows of large work are checked beside the loop, which a piece would hold for 1 ms.
+    # So are long compressed bodies inflated.
     rows_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
 
 

@@ -201,7 +201,7 @@ def _text(error: HTTPException) -> str:
             f"{request.method} is not allowed at {_path()}: use {' or '.join(methods)}"
         )
 
-    if isinstance(error, RequestEntityTooLarge):
+    if type(error) is RequestEntityTooLarge:
         return _too_large()
 
     if isinstance(error, InternalServerError):
