@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from benchmarks.harness.clocks import percentile, wait_until
 from benchmarks.harness.exchanges import (
     Exchange,
     Leave,
+    Manner,
     predict_path,
     predictions,
     rounded,
@@ -29,7 +30,7 @@ from benchmarks.harness.exchanges import (
 from benchmarks.harness.memory import MB, Usage, usage
 from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
-from benchmarks.harness.servers import HOST, free_port, serving
+from benchmarks.harness.servers import free_port, serving, tandem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,10 +56,18 @@ SIZES, VARIETY = (1, 2, 3), 40
 """Rows a request, and requests of each size."""
 SIZE = 4096
 """Requests of the mixture, before they begin again."""
-SHARES = {"predict": 75, "get": 6, "bad": 6, "deadline": 6, "leave": 7}
+SHARES = {
+    **{"predict": 67, "get": 6, "bad": 6, "deadline": 6, "leave": 7},
+    **{"slow": 2, "half-closed": 2, "upgrade": 2, "pipelined": 2},
+}
 """Of a hundred requests."""
 LEAST_WAIT, MOST_WAIT = 0.0005, 0.05
 """Seconds that an impatient client gives a request, or waits before it leaves."""
+UPGRADE = (
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+)
+"""Headers that Java's client sends by default."""
 BAD = (
     b'{"instances": [[1.0, 2.0], [3.0]]}',
     b'{"instances": [["a"]]}',
@@ -69,12 +78,13 @@ BAD = (
     b"",
 )
 INTRODUCTION = """\
-{requests:,} requests over {connections} connections to one `uvicorn asgi:app`: a dense
+{requests:,} turns over {connections} connections to one `tandem serve`: a dense
 `.h5` and a `.pb`, one to three rows each, in a random order with `GET`s of other
 routes, bad requests (each must be 400), deadlines of 0.5 to 50 ms (504, 429 or the
-right answer), and clients that hang up while they send or wait. Each answer is compared
-with that of Keras or of a session. Client and server share the CPUs, so latencies are
-those of a saturated machine."""
+right answer), and clients that hang up while they send or wait, send slowly, close
+their side once they have sent, offer another protocol (h2c), or send three requests
+ahead. Each answer is compared with that of Keras or of a session. Client and server
+share the CPUs, so latencies are those of a saturated machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +110,13 @@ def soak(folder: Path, requests: int, connections: int) -> Report:
     repository.mkdir()
     exchanges = mixture(_predictions(repository))
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "asgi:app", "--no-access-log"]
-    command += ["--host", HOST, "--port", str(port)]
-    environment = {
-        "TANDEM_MODELS": str(repository),
-        "TANDEM_CACHE_DIR": str(folder / "cache"),
-    }
+    command = tandem(repository, folder / "cache", port, "--log-level", "warning")
 
-    with serving(command, port, folder / "log", environment=environment) as server:
+    with serving(command, port, folder / "log") as server:
         server.wait_ready(get("/readyz", b""))
         _send(server, exchanges, min(WARM_UP, requests), connections)
         _settle(server)
-        before = usage(server.process.pid)
+        before = _usage(server)
         say(f"warm; {requests:,} requests over {connections} connections")
         started = time.perf_counter()
         tally = _send(server, exchanges, requests, connections)
@@ -121,7 +126,7 @@ def soak(folder: Path, requests: int, connections: int) -> Report:
             tally=tally,
             before=before,
             left_over=_settle(server),
-            after=usage(server.process.pid),
+            after=_usage(server, before.files),
         )
 
     return Report(
@@ -141,17 +146,31 @@ def _send(
     return asyncio.run(sending)
 
 
+def _usage(server: Server, files: int = 0) -> Usage:
+    """Read the server's usage, once it has closed all but `files` or after time."""
+    process = server.process.pid
+    wait_until(lambda: usage(process).files <= files, SETTLE_SECONDS if files else 0)
+    return usage(process)
+
+
 def _settle(server: Server) -> dict[str, int]:
     """Return the server's gauges once all are 0, or after time enough."""
 
     def settled() -> bool:
         gauges.clear()
         gauges.update(gauges_of(httpx.get(f"{server.url}/v1/models").json()))
+        gauges["body bytes"] = _body_bytes(httpx.get(f"{server.url}/metrics").text)
         return not any(gauges.values())
 
     gauges: dict[str, int] = {}
     wait_until(settled, SETTLE_SECONDS)
     return gauges
+
+
+def _body_bytes(metrics: str) -> int:
+    """Return the bytes of bodies that a server holds, -1 if it doesn't tell."""
+    found = re.search(r"^tandem_bodies_bytes (\S+)$", metrics, re.MULTILINE)
+    return int(float(found[1])) if found else -1
 
 
 def gauges_of(document: Any) -> Counter[str]:
@@ -176,16 +195,18 @@ def _counts(load: Any) -> dict[str, int]:
 
 def _figures(outcome: SoakOutcome) -> list[Figure]:
     tally, before, after = outcome.tally, outcome.before, outcome.after
-    settled = len(tally.seconds) + tally.left
+    sent, settled = outcome.requests + tally.copies, len(tally.seconds) + tally.left
     # A server that doesn't tell hasn't shown that nothing is left.
-    left_over = sum(outcome.left_over.values()) if outcome.left_over else math.nan
+    told = outcome.left_over.keys() >= GAUGES - {"queued", "leases"}
+    left_over = sum(map(abs, outcome.left_over.values())) if told else math.nan
     return [
         at_most(0, "requests with an unexpected status", tally.failed),
-        at_most(0, "requests without an answer", outcome.requests - settled),
+        at_most(0, "requests without an answer", sent - settled),
         at_most(0, "answers with a wrong value", tally.wrong),
         at_most(0, "connections reset", tally.resets),
-        at_most(0, "tokens, places and orphans left over", left_over),
+        at_most(0, "tokens, places, orphans and bytes of bodies left over", left_over),
         at_most(0, "more threads than before", after.threads - before.threads),
+        at_most(0, "more open files than before", after.files - before.files),
         at_most(
             MORE_MEMORY,
             "more memory than before, of it",
@@ -208,6 +229,7 @@ def _table(outcome: SoakOutcome) -> Table:
         ("requests: the client hung up", f"{tally.left:,}"),
         *((f"left over: {name}", f"{n:,}") for name, n in outcome.left_over.items()),
         ("server threads, before → after", f"{before.threads} → {after.threads}"),
+        ("server open files, before → after", f"{before.files} → {after.files}"),
         (
             "server RSS MB, before → after",
             f"{before.resident / MB:.1f} → {after.resident / MB:.1f}",
@@ -252,6 +274,14 @@ def mixture(good: Predictions, seed: int = 7) -> list[Exchange]:
         "bad": lambda: _bad(random, list(good)),
         "deadline": lambda: _impatient(random, random.choice(every)),
         "leave": lambda: _leaving(random, random.choice(every)),
+        "upgrade": lambda: replace(
+            random.choice(every), name="offers an upgrade", headers=UPGRADE
+        ),
+        **{
+            manner.name.lower().replace("_", "-"): partial(_sent, random, every, manner)
+            for manner in Manner
+            if manner is not Manner.PLAIN
+        },
     }
     kinds = random.choices(list(SHARES), list(SHARES.values()), k=SIZE)
     return [makers[kind]() for kind in kinds]
@@ -289,6 +319,11 @@ def _impatient(random: Random, prediction: Exchange) -> Exchange:
         # 429: refused at once, as it could not run in its time.
         allowed=frozenset({200, 429, 504}),
     )
+
+
+def _sent(random: Random, every: list[Exchange], manner: Manner) -> Exchange:
+    name = manner.name.lower().replace("_", "-")
+    return replace(random.choice(every), name=name, manner=manner)
 
 
 def _leaving(random: Random, prediction: Exchange) -> Exchange:

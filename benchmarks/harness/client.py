@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpResponseParser
 
+from benchmarks.harness.exchanges import Manner
 from benchmarks.harness.servers import HOST
 
 if TYPE_CHECKING:
@@ -16,17 +18,23 @@ if TYPE_CHECKING:
 
     from benchmarks.harness.exchanges import Exchange
 
+PAUSE_SECONDS = 0.005
+"""Of a slow client between the parts of a request."""
+
+AHEAD = 3
+"""Requests of a client that doesn't wait in between."""
+
 
 class Connection(asyncio.Protocol):
-    """A connection with at most one request on it, fast enough to measure with."""
+    """A connection, fast enough to measure with."""
 
-    __slots__ = ("_answer", "_loop", "_parser", "_parts", "_transport", "idle_since")
+    __slots__ = ("_answers", "_loop", "_parser", "_parts", "_transport", "idle_since")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._parser = HttpResponseParser(self)
         self._parts: list[bytes] = []
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._answers: deque[asyncio.Future[tuple[int, bytes]]] = deque()
         self.idle_since = 0.0
 
     @property
@@ -42,9 +50,36 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             raise ConnectionResetError
 
-        self._answer = self._loop.create_future()
+        answer = self._expect()
         self._transport.write(request)
-        return await self._answer
+        return await answer
+
+    async def ask_slowly(self, request: bytes) -> tuple[int, bytes]:
+        """Ask in three parts, with pauses in between."""
+        third = len(request) // 3
+        for start in (0, third):
+            self._transport.write(request[start : start + third])
+            await asyncio.sleep(PAUSE_SECONDS)
+
+        return await self.ask(request[2 * third :])
+
+    async def ask_last(self, request: bytes) -> tuple[int, bytes]:
+        """Ask, and close the sending side."""
+        answer = self._expect()
+        self._transport.write(request)
+        self._transport.write_eof()
+        return await answer
+
+    async def ask_ahead(self, request: bytes, times: int) -> list[tuple[int, bytes]]:
+        """Ask several times without waiting in between."""
+        answers = [self._expect() for _ in range(times)]
+        self._transport.write(request * times)
+        return list(await asyncio.gather(*answers))
+
+    def _expect(self) -> asyncio.Future[tuple[int, bytes]]:
+        answer: asyncio.Future[tuple[int, bytes]] = self._loop.create_future()
+        self._answers.append(answer)
+        return answer
 
     def close(self) -> None:
         """Drop it at once, even with a request on it."""
@@ -55,7 +90,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         # Data without a request: the server is about to close the connection.
-        if self._answer is None or self._answer.done():
+        if not self._answers:
             self.close()
             return
 
@@ -65,21 +100,21 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionResetError())
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(ConnectionResetError())
 
     def on_body(self, body: bytes) -> None:
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        assert self._answer is not None
         body = b"".join(self._parts)
         self._parts.clear()
 
         if not self._parser.should_keep_alive():
             self.close()
 
-        self._answer.set_result((self._parser.get_status_code(), body))
+        self._answers.popleft().set_result((self._parser.get_status_code(), body))
 
 
 async def connect(port: int) -> Connection:
@@ -94,7 +129,8 @@ class Tally:
     """Counts of requests by outcome, and the seconds of those answered.
 
     `wrong` are 200s with another body than expected, `failed` statuses that weren't
-    allowed, `left` requests that the client itself hung up on.
+    allowed, `left` requests that the client itself hung up on, `copies` requests beyond
+    one of a turn.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -104,6 +140,7 @@ class Tally:
     failed: int = 0
     resets: int = 0
     left: int = 0
+    copies: int = 0
 
     def add(self, exchange: Exchange, status: int, body: bytes, seconds: float) -> None:
         self.seconds.append(seconds)
@@ -119,7 +156,7 @@ async def run_requests(
     """Send `requests`, going round `exchanges`, over `connections` kept alive.
 
     A connection that the server closes is counted, and opened anew, as is one that
-    the client has left.
+    the client has left or closed its side of.
     """
     tally = Tally()
     turns = iter(exchanges[turn % len(exchanges)] for turn in range(requests))
@@ -157,7 +194,27 @@ async def _send_all(
             return False
 
         started = time.perf_counter()
-        status, body = await connection.ask(exchange.request)
-        tally.add(exchange, status, body, time.perf_counter() - started)
+        for status, body in await _ask(connection, exchange, tally):
+            tally.add(exchange, status, body, time.perf_counter() - started)
+
+        if exchange.manner is Manner.HALF_CLOSED:
+            return False
 
     return True
+
+
+async def _ask(
+    connection: Connection, exchange: Exchange, tally: Tally
+) -> list[tuple[int, bytes]]:
+    """Ask in the exchange's manner. Raises `ConnectionResetError`."""
+    if exchange.manner is Manner.PIPELINED:
+        tally.copies += AHEAD - 1
+        return await connection.ask_ahead(exchange.request, AHEAD)
+
+    if exchange.manner is Manner.SLOW:
+        return [await connection.ask_slowly(exchange.request)]
+
+    if exchange.manner is Manner.HALF_CLOSED:
+        return [await connection.ask_last(exchange.request)]
+
+    return [await connection.ask(exchange.request)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -32,6 +33,19 @@ class Leave:
     seconds: float
 
 
+class Manner(Enum):
+    """The way in which a client sends a request that it waits for.
+
+    At once; in three parts with pauses; at once, closing its sending side; or as three
+    copies one behind the other, without waiting in between.
+    """
+
+    PLAIN = auto()
+    SLOW = auto()
+    HALF_CLOSED = auto()
+    PIPELINED = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """A request, and the check of a 200's body.
@@ -48,6 +62,7 @@ class Exchange:
     headers: str = ""
     allowed: frozenset[int] = frozenset({200})
     leave: Leave | None = None
+    manner: Manner = Manner.PLAIN
     request: bytes = field(init=False)
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ async def metrics() -> Response:
         jobs=await _job_figures(serving.jobs),
         cache=None if serving.cache is None else await serving.cache.figures(),
         log_lines_dropped=dropped_lines(),
+        bodies_bytes=serving.body_budget.taken,
     )
     accept = request.headers.get("Accept", "")
     text, content_type = await anyio.to_thread.run_sync(

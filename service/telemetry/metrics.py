@@ -118,6 +118,7 @@ class Snapshot(Collector):
     jobs: JobFigures | None = None
     cache: CacheFigures | None = None
     log_lines_dropped: int = 0
+    bodies_bytes: int = 0
 
     def collect(self) -> Iterator[Metric]:
         yield self._states()
@@ -139,6 +140,11 @@ class Snapshot(Collector):
             "tandem_log_lines_dropped_total",
             "Log lines that couldn't be written, or not in time.",
             value=float(self.log_lines_dropped),
+        )
+        yield GaugeMetricFamily(
+            "tandem_bodies_bytes",
+            "Bytes of request bodies that are held.",
+            value=float(self.bodies_bytes),
         )
 
         if self.keeps_jobs:

@@ -31,6 +31,10 @@ def test_every_kind_is_in_the_mixture() -> None:
         "bad request",
         "with a deadline",
         "left",
+        "slow",
+        "half-closed",
+        "pipelined",
+        "offers an upgrade",
     }
     assert names["left"] > SIZE * SHARES["leave"] / 100 / 2
 

@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from benchmarks.harness.client import run_requests
-from benchmarks.harness.exchanges import Exchange, Leave
+from benchmarks.harness.exchanges import Exchange, Leave, Manner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -88,3 +90,30 @@ async def test_a_status_that_isnt_allowed_is_a_failure() -> None:
         tally = await run_requests(port, [late], requests=3, connections=1)
 
     assert tally.failed == 1
+
+
+@pytest.mark.parametrize("manner", [Manner.SLOW, Manner.HALF_CLOSED])
+async def test_every_manner_gets_its_answers(manner: Manner) -> None:
+    async with server(lambda head: OK) as port:
+        asks = [replace(ASK, manner=manner), ASK]
+        tally = await run_requests(port, asks, requests=6, connections=2)
+
+    assert (tally.statuses, tally.wrong, tally.resets) == ({200: 6}, 0, 0)
+
+
+async def test_requests_sent_ahead_are_all_answered() -> None:
+    async with server(lambda head: OK) as port:
+        asks = [replace(ASK, manner=Manner.PIPELINED), ASK]
+        tally = await run_requests(port, asks, requests=4, connections=1)
+
+    assert (tally.statuses, tally.copies, tally.resets) == ({200: 8}, 4, 0)
+
+
+async def test_a_hang_up_fails_all_that_was_sent_ahead() -> None:
+    answers = iter([OK, HANG_UP, OK])
+
+    async with server(lambda head: next(answers)) as port:
+        asks = [replace(ASK, manner=Manner.PIPELINED), ASK]
+        tally = await run_requests(port, asks, requests=2, connections=1)
+
+    assert (tally.statuses, tally.copies, tally.resets) == ({200: 1}, 2, 1)

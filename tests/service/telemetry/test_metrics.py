@@ -81,6 +81,13 @@ def test_metrics(name: str, value: float) -> None:
     assert figures(SERVING, BROKEN)[name] == value
 
 
+def test_bytes_of_bodies_are_told() -> None:
+    snapshot = Snapshot(models=[], overview=OVERVIEW, bodies_bytes=1024)
+    text, _ = encode(snapshot, "")
+
+    assert b"\ntandem_bodies_bytes 1024.0\n" in text
+
+
 def test_dropped_log_lines_are_counted() -> None:
     snapshot = Snapshot(models=[], overview=OVERVIEW, log_lines_dropped=3)
     text, _ = encode(snapshot, "")
@@ -119,7 +126,7 @@ def test_error_texts_are_not_labels() -> None:
 def test_every_metric_has_a_help_text() -> None:
     ours = [f for f in families(SERVING) if f.name.startswith("tandem_")]
 
-    assert len(ours) == 17
+    assert len(ours) == 18
     assert all(family.documentation.endswith(".") for family in ours)
     kinds = {family.name: family.type for family in ours}
     assert kinds["tandem_model_reloads"] == "counter"
