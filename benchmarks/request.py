@@ -17,7 +17,7 @@ from benchmarks.harness.recording import OK
 from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
 from benchmarks.harness.servers import ROOT
-from benchmarks.load.contenders import ASGI, BOUND, LOGGED, NAMES, TANDEM, running
+from benchmarks.load.contenders import ASGI, BARE, BOUND, LOGGED, NAMES, TANDEM, running
 from benchmarks.load.workloads import DENSE, prepare
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.load.contenders import Running
     from inference.types import Array
 
-SERVERS = (ASGI, BOUND, TANDEM, LOGGED)
+SERVERS = {BARE.name: BARE} | {name: NAMES[name] for name in (BOUND, TANDEM, LOGGED)}
 CONNECTIONS = (32, 128)
 WARM_SECONDS = 0.5
 REQUESTS, AT_ONCE = 3200, 32
@@ -89,8 +89,8 @@ def measure(run: Run) -> Report:
 
     with generating(run.client_cpus) as generator, ExitStack() as stack:
         servers = [
-            stack.enter_context(running(NAMES[name], bench, DENSE.model))
-            for name in SERVERS
+            stack.enter_context(running(server, bench, DENSE.model))
+            for server in SERVERS.values()
         ]
 
         for number in range(rounds):

@@ -171,4 +171,4 @@ PEERS = (
     ),
 )
 BARE = Contender(name=ASGI, command=_asgi, single=True)
-NAMES = {server.name: server for server in (*OURS, *PEERS, BARE)}
+NAMES = {server.name: server for server in (*OURS, *PEERS)}

@@ -39,7 +39,7 @@ SPEEDS = {
     "tandem-log": 8000.0,
     "triton": 2400.0,
     "mlserver": 1200.0,
-    "litserve": 700.0,
+    "litserve": 600.0,
     "bentoml": 550.0,
     "flask": 620.0,
 }
@@ -106,7 +106,7 @@ def _rates(made: Results, workload: str, server: str, capacity: float) -> None:
             capacity * percent / 100,
             p50=slow,
             p90=2 * slow,
-            p99=3 * slow,
+            p99=2.5 * slow,
             p999=5 * slow,
             asked=capacity * percent / 100,
         )
