@@ -19,7 +19,7 @@ from inference.lifecycle.manager import ModelManager
 from inference.repository.poller import DaemonCall, RepositoryPoller
 from inference.repository.snapshot import RepositoryScanner
 from inference.runtime.loader import Loader
-from inference.types import EngineStatus
+from inference.types import EngineStatus, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from inference.limits import Batching
     from inference.types import (
         CachePolicy,
-        ModelSpec,
+        InferenceStatistics,
+        ModelId,
         ModelStatus,
         PredictRequest,
         PredictResult,
@@ -121,6 +122,17 @@ class Engine:
         """
         entry = self._catalog.entry(spec.name)
         return entry.status(entry.pick(spec))
+
+    def statistics(
+        self, name: str, version: int | None = None
+    ) -> dict[ModelId, InferenceStatistics]:
+        """Return the counters of a version, or of all of a model's.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        spec = ModelSpec(name=name, version=version)
+        models = self._catalog.select(spec)
+        return {model.id: model.statistics.snapshot() for model in models}
 
     def batching(
         self, spec: ModelSpec, signature: str | None = None

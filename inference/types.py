@@ -183,6 +183,39 @@ class QueueStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """A number of events, and the nanoseconds that all of them took."""
+
+    count: int = 0
+    ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStatistics:
+    """Runs of as many `rows`: their inputs joined, the model run, outputs divided."""
+
+    rows: int
+    joined: Duration
+    ran: Duration
+    divided: Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceStatistics:
+    """A version's requests since it was found, and its `runs` of all their `rows`.
+
+    Times of requests are from their arrival; `queued` is until a thread took them.
+    """
+
+    rows: int = 0
+    runs: int = 0
+    succeeded: Duration = Duration()
+    failed: Duration = Duration()
+    queued: Duration = Duration()
+    batches: tuple[BatchStatistics, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
     """A snapshot of one version. `stage` is the stage of `LOADING`.
 

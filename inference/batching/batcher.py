@@ -20,6 +20,7 @@ from inference.batching.admission import AdmissionController, ServiceTime
 from inference.batching.deadlines import Deadlines
 from inference.batching.queue import BatchQueue
 from inference.batching.runner import Runner
+from inference.batching.statistics import CallStatistics
 from inference.errors import DeadlineExceeded, Unavailable
 from inference.types import QueueStats
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
 
     from inference.batching.call import Call
-    from inference.batching.runner import Results
+    from inference.batching.runner import Ran
     from inference.runtime.opening import Loaded
     from inference.types import Array
 
@@ -62,6 +63,7 @@ class Batcher:
         self._limiter = anyio.CapacityLimiter(self._tokens)
         self._queue = BatchQueue(loaded.plans)
         self._deadlines = Deadlines()
+        self.statistics = CallStatistics()
         self._service_time = ServiceTime()
         self._admission = AdmissionController(
             max_queue=loaded.limits.max_queue, service_time=self._service_time
@@ -171,6 +173,9 @@ class Batcher:
 
         try:
             return await call.result()
+        except Exception:
+            self.statistics.fail(anyio.current_time() - call.arrived)
+            raise
         finally:
             call.abandoned = True
             self._queue.discard(call)
@@ -264,25 +269,26 @@ class Batcher:
     def _start(self, runner: Runner, batch: list[Call]) -> None:
         self._running.update(dict.fromkeys(batch))
         runner.started = time.perf_counter()
+        runner.handed_at = anyio.current_time()
         runner.hand(batch, self._plans[batch[0].signature])
 
     def _report(
         self,
         loop: asyncio.AbstractEventLoop,
         runner: Runner,
-        results: Results | Exception,
+        results: Ran | Exception,
     ) -> None:
         """Pass a batch's results to the loop; to be called in the runner's thread."""
         loop.call_soon_threadsafe(self._finish, runner, results, context=self._context)
 
-    def _finish(self, runner: Runner, results: Results | Exception) -> None:
+    def _finish(self, runner: Runner, results: Ran | Exception) -> None:
         try:
             self._advance(runner, results)
         except Exception as exc:
             runner.dismiss()
             self._break(exc)
 
-    def _advance(self, runner: Runner, results: Results | Exception) -> None:
+    def _advance(self, runner: Runner, results: Ran | Exception) -> None:
         """Give a batch's results to its calls, and the thread its next batch."""
         self._service_time.add(
             time.perf_counter() - runner.started,
@@ -300,11 +306,14 @@ class Batcher:
             self._spare_soon()
             self._hold_back()
 
-    def _settle(self, runner: Runner, results: Results | Exception) -> None:
+    def _settle(self, runner: Runner, results: Ran | Exception) -> None:
         batch, runner.batch = runner.batch, []
 
         if not isinstance(results, Exception):
-            for call, result in zip(batch, results, strict=True):
+            self.statistics.succeed(
+                batch, results, started=runner.handed_at, now=anyio.current_time()
+            )
+            for call, result in zip(batch, results.results, strict=True):
                 del self._running[call]
                 call.succeed(result)
         elif len(batch) == 1:

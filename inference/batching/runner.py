@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inference.batching.queue import join, split
 from inference.system.priority import lower_priority
@@ -19,19 +20,26 @@ if TYPE_CHECKING:
     Results = list[Mapping[str, Array]]
 
 
+class Ran(NamedTuple):
+    """A batch's results, and the `seconds` to join inputs, run and divide outputs."""
+
+    results: Results
+    seconds: tuple[float, float, float]
+
+
 class Runner:
     """A thread that runs batches of one model, handed to it one after the other.
 
-    `batch` is the one that it runs, since `started`; `rest` are calls of a failed batch
-    that are still to be run, each alone.
+    `batch` is the one that it runs, since `started`, by `handed_at` on the loop's
+    clock; `rest` are calls of a failed batch that are still to be run, each alone.
     """
 
-    __slots__ = ("_handed", "_servable", "batch", "rest", "started")
+    __slots__ = ("_handed", "_servable", "batch", "handed_at", "rest", "started")
 
     def __init__(self, servable: Servable) -> None:
         self.batch: list[Call] = []
         self.rest: list[Call] = []
-        self.started = 0.0
+        self.started = self.handed_at = 0.0
         self._servable = servable
         self._handed: SimpleQueue[tuple[list[Call], Batching] | None] = SimpleQueue()
 
@@ -44,7 +52,7 @@ class Runner:
         """Let `work` end, once its present batch has run."""
         self._handed.put(None)
 
-    def work(self, report: Callable[[Results | Exception], None]) -> None:
+    def work(self, report: Callable[[Ran | Exception], None]) -> None:
         """Run batches until dismissed; to be called in the thread.
 
         Each batch's results, or the error, go to `report`.
@@ -53,7 +61,7 @@ class Runner:
         # more than to run a small model.
         while (handed := self._handed.get()) is not None:
             try:
-                results: Results | Exception = run_batch(self._servable, *handed)
+                results: Ran | Exception = run_batch(self._servable, *handed)
             except Exception as exc:
                 results = exc
 
@@ -63,7 +71,7 @@ class Runner:
             del results
 
 
-def run_batch(servable: Servable, calls: Sequence[Call], plan: Batching) -> Results:
+def run_batch(servable: Servable, calls: Sequence[Call], plan: Batching) -> Ran:
     """Run all `calls`, which are of one group, at once; return each one's outputs.
 
     Blocks. Raises what `Servable.run` raises.
@@ -71,10 +79,16 @@ def run_batch(servable: Servable, calls: Sequence[Call], plan: Batching) -> Resu
     lower_priority()
     first = calls[0]
     alone = len(calls) == 1 and plan.padded(first.rows) == first.rows
+    start = time.perf_counter()
 
     if first.group is None or alone:
-        return [servable.run(first.signature, first.inputs, first.outputs)]
+        results: Results = [servable.run(first.signature, first.inputs, first.outputs)]
+        return Ran(results, (0.0, time.perf_counter() - start, 0.0))
 
     inputs = join(calls, plan)
+    joined = time.perf_counter()
     outputs = servable.run(first.signature, inputs, first.outputs)
-    return split(outputs, calls, plan)
+    ran = time.perf_counter()
+    results = split(outputs, calls, plan)
+    divided = time.perf_counter() - ran
+    return Ran(results, (joined - start, ran - joined, divided))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from inference.artifacts.artifact import signatures_of
+from inference.batching.statistics import CallStatistics
 from inference.errors import LoadFailed, ModelLoading, ModelUnloaded
 from inference.types import CachePolicy, ModelState, ModelStatus, QueueStats
 
@@ -47,6 +48,7 @@ class Model:
         self.pinned = False
         self.pin_order: bool | None = None
         self.tokens: int | None = None
+        self.statistics = CallStatistics()
         self.unloaded = False
         self._changed = changed
         self._signatures: Mapping[str, Signature] = {}
@@ -188,6 +190,8 @@ class Model:
         if self.tokens is not None:
             instance.batcher.resize(self.tokens)
 
+        # Counters go on through evictions and reloads.
+        instance.batcher.statistics = self.statistics
         before, self.instance = self.instance, instance
         log.info(
             "model loaded",

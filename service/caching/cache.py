@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -14,7 +14,7 @@ from service.caching.question import ask
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from inference import CachePolicy, PredictRequest
+    from inference import CachePolicy, ModelId, PredictRequest
     from service.caching.directives import Directives
     from service.caching.store import AnswerStore, Body, StoreFigures
 
@@ -77,6 +77,14 @@ class CacheFigures:
     store: StoreFigures | None
 
 
+@dataclass(slots=True)
+class Lookups:
+    """A number of look-ups, and the seconds that all took."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+
 class _Flight:
     """A request that runs for all equal ones: its answer, once there is one.
 
@@ -99,6 +107,7 @@ class ResponseCache:
     def __init__(self, store: AnswerStore) -> None:
         self._store = store
         self._flights: dict[str, _Flight] = {}
+        self._lookups: defaultdict[tuple[ModelId, bool], Lookups] = defaultdict(Lookups)
         self._outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         # Large inputs are hashed beside the loop.
         self._hashing = anyio.CapacityLimiter(2)
@@ -114,6 +123,11 @@ class ResponseCache:
         return CacheFigures(
             outcomes=dict(self._outcomes), store=await self._store.figures()
         )
+
+    def lookups(self, model: ModelId) -> tuple[Lookups, Lookups]:
+        """Return the look-ups of a version that found an answer, and the others."""
+        hits, misses = (self._lookups.get((model, hit)) for hit in (True, False))
+        return hits or Lookups(), misses or Lookups()
 
     async def answer(
         self,
@@ -216,7 +230,11 @@ class ResponseCache:
             return None
 
         seconds = visit.policy.seconds
+        started = anyio.current_time()
         found = await self._store.get(visit.key, seconds)
+        lookups = self._lookups[visit.policy.model, found is not None]
+        lookups.count += 1
+        lookups.seconds += anyio.current_time() - started
 
         if found is None:
             return None

@@ -29,6 +29,8 @@ async def index() -> Response:
     models = models_document(engine.models(), request.script_root)
     return json_response(
         {
+            # KServe's clients look for it to tell that a server is alive.
+            "status": "alive",
             "name": DISTRIBUTION,
             "version": VERSION,
             "engine": asdict(engine.overview()),

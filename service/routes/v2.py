@@ -24,6 +24,7 @@ from service.codecs.v2.repository import (
     wants_ready,
 )
 from service.codecs.v2.request import HEAD_LENGTH, head_length
+from service.codecs.v2.statistics import VersionStatistics, statistics_document
 from service.infer import InferBody, check, infer
 from service.jobs.job import JobRequest
 from service.routes.admin import authorize
@@ -130,6 +131,18 @@ async def show_config(name: str, version: int | None = None) -> Response:
     return json_response(config_document(status, found and found[1]))
 
 
+@bp.get("/models/stats")
+async def show_all_statistics() -> Response:
+    names = {status.id.name for status in current_engine().models()}
+    return json_response(statistics_document(map(_statistics, sorted(names))))
+
+
+@bp.get("/models/<model:name>/stats")
+@bp.get("/models/<model:name>/versions/<version:version>/stats")
+async def show_statistics(name: str, version: int | None = None) -> Response:
+    return json_response(statistics_document([_statistics(name, version)]))
+
+
 @bp.post("/models/<model:name>/infer")
 @bp.post("/models/<model:name>/versions/<version:version>/infer")
 async def infer_model(name: str, version: int | None = None) -> Response:
@@ -163,6 +176,20 @@ async def unload_model(name: str) -> Response:
     check_unload(_small_body())
     await current_engine().unload(ModelSpec(name=name))
     return json_response({"name": name, "unload": True})
+
+
+def _statistics(name: str, version: int | None = None) -> list[VersionStatistics]:
+    serving = current_serving()
+    engine, cache = serving.engine, serving.cache
+    found = engine.statistics(name, version)
+    return [
+        VersionStatistics(
+            status=engine.status(ModelSpec(name=name, version=model.version)),
+            counted=counted,
+            lookups=None if cache is None else cache.lookups(model),
+        )
+        for model, counted in found.items()
+    ]
 
 
 class Inference:

@@ -15,6 +15,7 @@ from inference import (
     CachePolicy,
     Engine,
     EngineStatus,
+    InferenceStatistics,
     InvalidRequest,
     LabelNotFound,
     LoadFailed,
@@ -199,6 +200,12 @@ class FakeEngine(Engine):
 
     def status(self, spec: ModelSpec) -> ModelStatus:
         return self._find(spec).status
+
+    def statistics(
+        self, name: str, version: int | None = None
+    ) -> dict[ModelId, InferenceStatistics]:
+        found = self._chosen(ModelSpec(name=name, version=version))
+        return {model.status.id: InferenceStatistics() for model in found}
 
     def batching(
         self, spec: ModelSpec, signature: str | None = None

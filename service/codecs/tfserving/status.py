@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 
 def status_document(versions: Iterable[ModelStatus]) -> dict[str, Any]:
-    """Return `GetModelStatusResponse` as JSON, newest version first."""
+    """Return `GetModelStatusResponse` as JSON, newest version first.
+
+    KServe's clients read `ready`: whether a version answers.
+    """
     newest_first = sorted(versions, key=lambda status: -status.id.version)
-    return {"model_version_status": [_version_status(item) for item in newest_first]}
+    return {
+        "model_version_status": [_version_status(item) for item in newest_first],
+        "ready": any(each.state is ModelState.AVAILABLE for each in newest_first),
+    }
 
 
 def _version_status(status: ModelStatus) -> dict[str, Any]:

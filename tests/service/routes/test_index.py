@@ -14,6 +14,7 @@ async def test_index() -> None:
             document["models"][0]["predict"], json={"instances": [1.0]}
         )
 
+    assert document["status"] == "alive"
     assert document["name"] == "tandem-serving"
     assert document["version"] == importlib.metadata.version("tandem-serving")
     assert "GET /readyz" in document["urls"]

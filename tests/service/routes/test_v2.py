@@ -964,3 +964,23 @@ async def test_strings_that_are_not_text_are_answered_as_binary_data() -> None:
 
     assert "aren't UTF-8" in error(refused)[1]
     assert outputs_of(answered)["OUTPUT0"].tolist() == [b"\xff\xfe"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v2/models/stats", "/v2/models/half/stats", "/v2/models/half/versions/1/stats"],
+)
+async def test_statistics(path: str) -> None:
+    model = FakeModel()
+    nothing = {"count": 0, "ns": 0}
+
+    [found] = (await get(path, model)).json()["model_stats"]
+
+    assert (found["name"], found["version"]) == ("half", "1")
+    assert (found["inference_count"], found["execution_count"]) == (0, 0)
+    assert found["inference_stats"]["success"] == nothing
+    assert found["batch_stats"] == []
+
+
+async def test_statistics_of_an_unknown_model() -> None:
+    assert error(await get("/v2/models/nope/stats"))[0] == 404

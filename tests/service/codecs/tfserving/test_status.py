@@ -50,8 +50,10 @@ def test_status_is_tensorflow_servings_newest_first() -> None:
                 "state": "AVAILABLE",
                 "status": {"error_code": "OK", "error_message": ""},
             },
-        ]
+        ],
+        "ready": True,
     }
+    assert status_document([BROKEN])["ready"] is False
 
 
 def test_a_serving_version_is_ok_despite_a_failed_update() -> None:

@@ -1,0 +1,79 @@
+"""Counters of requests and runs."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from inference.batching.statistics import CallStatistics
+from inference.errors import DeadlineExceeded, ExecutionFailed
+from inference.limits import Limits
+from inference.types import Duration, InferenceStatistics
+from tests.support.servables import ALONE, Ended, Gated, call, serving
+
+
+async def test_case_80_rows_and_runs_of_joined_calls() -> None:
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        ended = Ended(batcher)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(0))
+            await servable.until_ran(1)
+
+            for each in (call(1), call(2, 3), call(4, 5)):
+                tasks.start_soon(ended.submit, each)
+
+            await anyio.wait_all_tasks_blocked()
+            servable.let_through(2)
+
+        counted = batcher.statistics.snapshot()
+
+    assert (counted.rows, counted.runs) == (6, 2)
+    assert (counted.succeeded.count, counted.queued.count) == (4, 4)
+    assert counted.failed.count == 0
+    runs = {batch.rows: batch.ran.count for batch in counted.batches}
+    assert runs == {1: 1, 5: 1}
+    assert all(batch.ran.ns > 0 for batch in counted.batches)
+    assert 0 <= counted.queued.ns <= counted.succeeded.ns
+
+
+async def test_a_call_that_is_not_joined_counts_as_one() -> None:
+    async with serving(Gated(open=True)) as batcher:
+        await batcher.submit(call(1, 2, 3, of=ALONE))
+        counted = batcher.statistics.snapshot()
+
+    assert (counted.rows, counted.runs) == (1, 1)
+
+
+async def test_failed_call() -> None:
+    async with serving(Gated(open=True)) as batcher:
+        with pytest.raises(ExecutionFailed):
+            await batcher.submit(call(666))
+
+        counted = batcher.statistics.snapshot()
+
+    assert (counted.failed.count, counted.succeeded, counted.runs) == (1, Duration(), 0)
+
+
+async def test_expired_call_has_failed_though_its_run_ends() -> None:
+    servable = Gated()
+
+    async with serving(servable, Limits()) as batcher:
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit(call(1, seconds=0.01))
+
+        servable.let_through()
+        with anyio.fail_after(60):
+            while batcher.stats().running:
+                await anyio.lowlevel.checkpoint()
+
+        counted = batcher.statistics.snapshot()
+
+    assert (counted.failed.count, counted.succeeded.count) == (1, 0)
+    assert (counted.rows, counted.runs) == (1, 1)
+
+
+def test_nothing_counted() -> None:
+    assert CallStatistics().snapshot() == InferenceStatistics()
