@@ -24,6 +24,7 @@ from service.bulk.run import BulkRun, Progress, TooManyFailed
 from service.bulk.sinks import ArraySink, LineSink
 from service.bulk.sources import ArchiveFile, ArrayFile, Lines
 from service.cli.admin import REFUSED, CommandFailed, is_number
+from service.cli.output import list_failed
 from service.jobs.rows import BadRows
 from service.settings.permissions import permissions_of
 from service.settings.settings import default_cache_dir, load_compiler_settings
@@ -119,8 +120,11 @@ def _write(
             + "; run the same command to go on from there" * kept,
             INTERRUPTED,
         ) from None
-    except (BadRows, TooManyFailed):
+    except (BadRows, TooManyFailed) as exc:
         checkpoint.discard()
+        if isinstance(exc, BadRows):
+            list_failed(progress.failed)
+
         raise
 
     return progress

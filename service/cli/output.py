@@ -1,4 +1,4 @@
-"""Where a command writes what it fetched."""
+"""The output of a command: a file that is whole, and rows that failed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from service.cli.admin import REFUSED, CommandFailed
+from service.terminal.tables import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+
+def list_failed(failed: Mapping[int, str]) -> None:
+    """List rows that failed, by their number, on standard error."""
+    for number, text in failed.items():
+        click.echo(f"! row {number}: {printable(text)}", err=True)
 
 
 @contextmanager

@@ -26,12 +26,11 @@ from service.cli.client import AdminClient, Unreachable
 from service.cli.flags import duration, settings_flags
 from service.cli.jobs import job_url
 from service.cli.offline import INTERRUPTED, OfflineCall, predict_offline
-from service.cli.output import written
+from service.cli.output import list_failed, written
 from service.jobs.array import ArrayWriter, failure
 from service.jobs.rows import NDJSON, NPY, NPZ, BadRows, LineReader, load_json
 from service.settings.compiler import CompilerSettings
 from service.terminal.bar import bar
-from service.terminal.tables import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -302,6 +301,7 @@ def fetch(client: AdminClient, job: Job, target: Path | None) -> Fetched:
             if writer is not None:
                 write(writer.end())
         except BadRows as exc:
+            list_failed(fetched.failed)
             raise CommandFailed(f"can't write {target}: {exc}", REFUSED) from None
 
     return fetched
@@ -312,9 +312,7 @@ def explain(failed: Mapping[int, str], rows: int, target: Path | None) -> None:
     if not failed:
         return
 
-    for number, text in failed.items():
-        click.echo(f"! row {number}: {printable(text)}", err=True)
-
+    list_failed(failed)
     raise CommandFailed(
         f"{len(failed)} of {rows} rows failed; the others are in"
         f" {target or 'the output'}",

@@ -6,7 +6,7 @@ Without a server it is in `tests/service/bulk` and `tests/e2e`.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,11 @@ import pytest
 from click.testing import CliRunner
 from structlog.testing import capture_logs
 
+from inference import InputMismatch
+from service.cli import offline
 from service.cli.main import main
 from service.cli.predict import key_of, predict_url, server_of
+from tests.service.bulk.models import REFUSED, Doubling, signature
 from tests.support.fakes import FakeModel
 from tests.support.jobs import make_job_app
 from tests.support.logging_state import restored_logging
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from click.testing import Result
+
+    from inference import Signature
 
 ROWS = 300
 
@@ -129,6 +134,45 @@ def test_failed_rows_are_listed_and_the_others_are_written(tmp_path: Path) -> No
     assert "! row 2: " in result.stderr
     assert "1 of 3 rows failed" in result.stderr
     np.testing.assert_array_equal(np.load(target), [2.0, np.nan, 3.0])
+
+
+def test_rows_that_all_failed_are_listed_though_they_make_no_array(
+    tmp_path: Path,
+) -> None:
+    def refuse(inputs: Any) -> Any:
+        raise InputMismatch("it is refused")
+
+    source, target = written(tmp_path, [0, 1]), tmp_path / "out.npy"
+
+    with serving(tmp_path, FakeModel(function=refuse)) as url:
+        result = predict(url, "half", "--input", str(source), "--output", str(target))
+
+    assert result.exit_code == 1
+    assert "0 of 2 rows have numbers: there is no array" in result.stderr
+    assert "! row 1: it is refused\n! row 2: it is refused\n" in result.stderr
+    assert not target.exists()
+
+
+def test_rows_that_all_failed_here_are_listed_though_they_make_no_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Opened(Doubling):
+        key = "k"
+
+        def signature(self, name: str | None) -> Signature:
+            return signature()
+
+    model = Opened()
+    monkeypatch.setattr(offline, "opened", lambda call: nullcontext(model))
+    source, target = written(tmp_path, [REFUSED, REFUSED]), tmp_path / "out.npy"
+
+    with restored_logging():
+        result = predict("", ".", "--input", str(source), "--output", str(target))
+
+    assert result.exit_code == 1
+    assert "no row has numbers: there is no array" in result.stderr
+    assert "! row 1: it is refused\n! row 2: it is refused\n" in result.stderr
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_the_same_command_goes_on_with_the_job_of_an_earlier_one(
