@@ -74,6 +74,7 @@ from inference.types import (
     Shape,
     Signature,
     TensorSpec,
+    Times,
 )
 
 __all__ = [
@@ -129,6 +130,7 @@ __all__ = [
     "Signature",
     "Sparse",
     "TensorSpec",
+    "Times",
     "Unavailable",
     "UnknownSignature",
     "VersionNotFound",

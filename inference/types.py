@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -286,6 +286,17 @@ class PredictRequest:
     exact: Callable[[], Mapping[str, Any]] | None = None
 
 
+class Times(NamedTuple):
+    """Seconds of a prediction: binding its inputs, waiting, and in the model.
+
+    A call of the model that several requests share counts for each of them.
+    """
+
+    bind: float = 0.0
+    queue: float = 0.0
+    compute: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictResult:
     """Arrays by output name; string tensors are object arrays of `bytes`.
@@ -300,6 +311,7 @@ class PredictResult:
     outputs: Mapping[str, Array]
     digest: str = ""
     classes: tuple[str, ...] = ()
+    times: Times = Times()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ from service.codecs.tfserving.response import (
     encode_pieces,
     is_small,
 )
+from service.telemetry.timing import Trace, trace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -191,6 +192,9 @@ async def answer(
     if cached is None or policy is None:
         return (await run(request)).body
 
+    if (noted := trace.get()) is not None:
+        noted.version = policy.model.version
+
     cached.answer = await cached.cache.answer(
         policy, request, encoding(policy.model), cached.directives, run
     )
@@ -268,8 +272,13 @@ def _signature(status: ModelStatus, name: str | None) -> Signature:
 
 
 async def _run(engine: Engine, encode: Encode, request: PredictRequest) -> Answer:
+    noted = trace.get() or Trace()
+    noted.asked()
     result = await engine.predict(request)
-    return Answer(body=await encode(request, result), digest=result.digest)
+    noted.answered(result)
+    body = await encode(request, result)
+    noted.encoded()
+    return Answer(body=body, digest=result.digest)
 
 
 async def _encode_result(

@@ -270,6 +270,9 @@ class Batcher:
         self._running.update(dict.fromkeys(batch))
         runner.started = time.perf_counter()
         runner.handed_at = anyio.current_time()
+        for call in batch:
+            call.started = runner.started
+
         runner.hand(batch, self._plans[batch[0].signature])
 
     def _report(
@@ -313,8 +316,10 @@ class Batcher:
             self.statistics.succeed(
                 batch, results, started=runner.handed_at, now=anyio.current_time()
             )
+            seconds = time.perf_counter() - runner.started
             for call, result in zip(batch, results.results, strict=True):
                 del self._running[call]
+                call.compute_seconds = seconds
                 call.succeed(result)
         elif len(batch) == 1:
             del self._running[batch[0]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -20,14 +21,17 @@ class Call:
     `rows` is the number of rows that may be joined along dimension 0 to those of calls
     of the same `group`; a `group` of `None` runs alone. `arrived` and `deadline` are on
     anyio's clock, in seconds. `abandoned` says that the caller has stopped waiting.
+    `started`, by `perf_counter`, is when its batch began, which took `compute_seconds`.
     """
 
     __slots__ = (
+        "_created",
         "_error",
         "_result",
         "_waiter",
         "abandoned",
         "arrived",
+        "compute_seconds",
         "deadline",
         "ended",
         "group",
@@ -35,6 +39,7 @@ class Call:
         "outputs",
         "rows",
         "signature",
+        "started",
     )
 
     def __init__(
@@ -58,6 +63,12 @@ class Call:
         self._waiter: asyncio.Future[None] | None = None
         self._result: Mapping[str, Array] = {}
         self._error: Exception | None = None
+        self._created = self.started = time.perf_counter()
+        self.compute_seconds = 0.0
+
+    @property
+    def queue_seconds(self) -> float:
+        return self.started - self._created
 
     def succeed(self, outputs: Mapping[str, Array]) -> None:
         if not self.ended:

@@ -219,7 +219,7 @@ class ModelCache:
         # A cancelled load must still hand its instance to the task that closes it.
         with anyio.CancelScope(shield=True):
             loaded = await self._loader.open(prepared)
-            instance = Instance(loaded, released=self._notify)
+            instance = Instance(loaded, version=model.id.version, released=self._notify)
             self._instances[instance] = model
             await self._tasks.start(self._serve, instance)
 

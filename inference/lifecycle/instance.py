@@ -17,7 +17,7 @@ from inference.inputs.seeds import samples_of, with_masks
 from inference.inputs.selection import check_request, select_outputs
 from inference.inputs.statistics import Statistics
 from inference.inputs.top_k import LARGE, best_classes
-from inference.types import PredictResult
+from inference.types import PredictResult, Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -45,8 +45,11 @@ class Instance:
     thread, while `serve` runs.
     """
 
-    def __init__(self, loaded: Loaded, *, released: Callable[[], None]) -> None:
+    def __init__(
+        self, loaded: Loaded, *, version: int, released: Callable[[], None]
+    ) -> None:
         self.loaded = loaded
+        self.version = version
         self.batcher = Batcher(loaded)
         self.nbytes = loaded.nbytes
         self.codec: object = None
@@ -93,6 +96,7 @@ class Instance:
         `ExecutionFailed`.
         """
         with self:
+            began = time.perf_counter()
             signature = self._signature(model, request.signature)
             names = select_outputs(signature, request.outputs)
             check_request(signature, names, request)
@@ -101,12 +105,15 @@ class Instance:
             call = partial(
                 Call, signature, outputs=names, arrived=arrived, deadline=deadline
             )
+            bind_seconds = time.perf_counter() - began
 
             if request.sampling.samples:
-                calls = map(call, samples_of(signature, inputs, request.sampling))
-                outputs = await self._collect(calls, request.sampling)
+                each = samples_of(signature, inputs, request.sampling)
+                outputs, times = await self._collect(map(call, each), request.sampling)
             else:
-                outputs = await self.batcher.submit(call(inputs))
+                one = call(inputs)
+                outputs = await self.batcher.submit(one)
+                times = times_of(one)
 
             if request.top_k is not None:
                 spec = signature.outputs[names[0]]
@@ -118,19 +125,23 @@ class Instance:
             outputs=outputs,
             digest=self.loaded.digest,
             classes=self.loaded.classes,
+            times=times._replace(bind=bind_seconds),
         )
 
     async def _collect(
         self, calls: Iterable[Call], sampling: Sampling
-    ) -> Mapping[str, Array]:
+    ) -> tuple[Mapping[str, Array], Times]:
         """Run calls one after the other; return the statistics of their answers."""
         found = Statistics(sampling.samples or 0, keep=sampling.keep)
+        queue = compute = 0.0
 
         for call in calls:
             (sample,) = (await self.batcher.submit(call)).values()
             found.add(sample)
+            queue += call.queue_seconds
+            compute += call.compute_seconds
 
-        return found.outputs()
+        return found.outputs(), Times(queue=queue, compute=compute)
 
     async def _best(
         self, spec: TensorSpec, scores: Array, k: int
@@ -144,22 +155,22 @@ class Instance:
 
     async def run(
         self, signature: Signature, inputs: Mapping[str, Array], arrived: float
-    ) -> Mapping[str, Array]:
+    ) -> tuple[Mapping[str, Array], Times]:
         """Run bound `inputs` for the usual outputs, within the model's own time.
 
         For a request that `check` has let in a moment ago. Raises what `predict`
         raises for the model's sake.
         """
         with self:
-            return await self.batcher.run(
-                Call(
-                    signature,
-                    inputs,
-                    signature.usual,
-                    arrived=arrived,
-                    deadline=self.loaded.limits.deadline(arrived, None),
-                )
+            call = Call(
+                signature,
+                inputs,
+                signature.usual,
+                arrived=arrived,
+                deadline=self.loaded.limits.deadline(arrived, None),
             )
+            outputs = await self.batcher.run(call)
+            return outputs, times_of(call)
 
     @property
     def default_signature(self) -> Signature | None:
@@ -202,6 +213,10 @@ class Instance:
 
         self._scope.cancel()
         await self._closed.wait()
+
+
+def times_of(call: Call) -> Times:
+    return Times(queue=call.queue_seconds, compute=call.compute_seconds)
 
 
 def _missing_signature(model: ModelId, wanted: str, manifest: Manifest) -> str:

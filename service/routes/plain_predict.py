@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from service.codecs.tfserving.request import ROWS
 from service.codecs.tfserving.urls import not_found
 from service.prediction import encode_answer
 from service.server.overload import RECORD_REFUSAL
+from service.telemetry.timing import TIMING_HEADER, VERSION_HEADER, server_timing
 from service.web.context import SERVING
 from service.web.direct import DirectAnswer
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from service.bridge.bridge import Scope
     from service.web.context import Serving
 
+VERSION, TIMING = VERSION_HEADER.lower().encode(), TIMING_HEADER.lower().encode()
 NO_CODEC = object()
 
 
@@ -63,6 +66,7 @@ class PlainPredict:
         if instance is None or codec is None:
             return None
 
+        began = time.perf_counter()
         inputs = codec.decode(body)
         if inputs is None:
             return None
@@ -70,9 +74,14 @@ class PlainPredict:
         if self._serving.decoders is not None:
             self._serving.decoders.traffic.record(self._spec.name)
 
+        decode = time.perf_counter() - began
         arrived = asyncio.get_running_loop().time()
-        outputs = await instance.run(codec.signature, inputs, arrived)
-        return DirectAnswer(await self._encode(outputs))
+        outputs, times = await instance.run(codec.signature, inputs, arrived)
+        began = time.perf_counter()
+        text = await self._encode(outputs)
+        timing = server_timing(times, decode, time.perf_counter() - began)
+        headers = (VERSION, b"%d" % instance.version), (TIMING, timing.encode())
+        return DirectAnswer(text, headers=headers)
 
     async def _encode(self, outputs: Mapping[str, Array]) -> bytes:
         limit = self._serving.max_answer_bytes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from service.routes.jobs import answers_later, respond_async
 from service.server.overload import admit
+from service.telemetry.timing import Trace, trace
 from service.web.cache_control import add_cache_headers, use_of
 from service.web.context import current_request, current_serving
 from service.web.prefer import wait_seconds
@@ -68,7 +69,15 @@ async def respond(front: Front[B], spec: ModelSpec) -> Response:
             return await respond_async(await front.accept(this, spec, body), wait)
 
         cached = use_of(serving.cache, this)
-        response = await front.predict(serving, spec, body, wait, cached)
+        noted = Trace()
+        token = trace.set(noted)
+        try:
+            response = await front.predict(serving, spec, body, wait, cached)
+        finally:
+            trace.reset(token)
+
+    for name, value in noted.headers().items():
+        response.headers[name] = value
 
     if cached is not None and cached.answer is not None:
         add_cache_headers(response, cached.answer)

@@ -42,7 +42,6 @@ from service.web.errors import answer_error
 from service.web.json_body import (
     CLIENT_DEFAULTS,
     JSON,
-    check_content_encoding,
     read_body,
     read_json_body,
 )
@@ -200,7 +199,6 @@ class Inference:
 
     def read(self, this: Request, reservation: Reservation) -> InferBody:
         check_type(this)
-        check_content_encoding(this)
         pieces = read_body(this, reservation)
         size = sum(map(len, pieces))
         return InferBody(pieces, head_length(this.headers.get(HEAD_LENGTH), size))

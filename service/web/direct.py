@@ -67,10 +67,11 @@ RECEIVERS = tuple(
 
 
 class DirectAnswer(NamedTuple):
-    """A JSON body, and its status."""
+    """A JSON body, its status, and headers with names in small letters."""
 
     body: bytes
     status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class DirectView(Protocol):
@@ -270,7 +271,7 @@ class _Exchange:
     async def _send(
         self, send: Send, answer: DirectAnswer, extra: Mapping[str, str]
     ) -> None:
-        headers = [JSON_HEADER, (REQUEST_ID, self._id.encode())]
+        headers = [JSON_HEADER, (REQUEST_ID, self._id.encode()), *answer.headers]
         if extra:
             headers += [(k.lower().encode(), v.encode()) for k, v in extra.items()]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from flask import Response
 
+from service.telemetry.timing import TIMING_HEADER, VERSION_HEADER
 from service.web.context import current_application
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ READABLE = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 # The usual headers and statuses here that Werkzeug never completes.
 PLAIN = frozenset(
-    {"Content-Type", "X-Request-ID", "Retry-After", "Cache-Status", "Age"}
+    {
+        *("Content-Type", "X-Request-ID", "Retry-After", "Cache-Status", "Age"),
+        *(TIMING_HEADER, VERSION_HEADER),
+    }
 )
 BODIED = frozenset({200, 201, 202, 400, 404, 429, 500, 503, 504})
 

@@ -81,7 +81,7 @@ def loaded(servable: Servable, limits: Limits = TWO) -> Loaded:
 
 
 def instance_of(servable: Servable, limits: Limits = TWO) -> Instance:
-    return Instance(loaded(servable, limits), released=lambda: None)
+    return Instance(loaded(servable, limits), version=3, released=lambda: None)
 
 
 @asynccontextmanager

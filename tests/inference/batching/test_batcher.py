@@ -79,6 +79,26 @@ async def test_idle_model_runs_a_call_at_once() -> None:
             servable.let_through(2)
 
 
+async def test_a_call_knows_how_long_it_waited_and_ran() -> None:
+    servable = Gated()
+
+    async with serving(servable, Limits()) as batcher:
+        ended = Ended(batcher)
+        first, *joined = calls = [call(number) for number in range(3)]
+
+        async with anyio.create_task_group() as tasks:
+            for each in calls:
+                tasks.start_soon(ended.submit, each)
+                await servable.until_ran(1)
+
+            await anyio.wait_all_tasks_blocked()
+            servable.let_through(2)
+
+    assert all(each.started >= first.started + first.compute_seconds for each in joined)
+    assert all(each.queue_seconds > 0 < each.compute_seconds for each in calls)
+    assert joined[0].compute_seconds == joined[1].compute_seconds
+
+
 async def test_next_batch_grows_while_the_model_is_busy() -> None:
     calls = [call(1), call(2, 3), call(4)]
     servable, ended = await run_behind_a_busy_one(Limits(), *calls, runs=1)

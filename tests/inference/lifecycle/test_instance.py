@@ -169,7 +169,9 @@ async def test_full_queue_is_known_before_a_body_is_read(servable: Held) -> None
 async def test_end_waits_for_the_last_lease(servable: Held) -> None:
     """Nothing is closed while it is leased; each release is notified once."""
     released: list[None] = []
-    instance = Instance(loaded(servable), released=lambda: released.append(None))
+    instance = Instance(
+        loaded(servable), version=1, released=lambda: released.append(None)
+    )
     ended = anyio.Event()
 
     async def end() -> None:

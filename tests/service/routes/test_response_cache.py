@@ -68,6 +68,10 @@ async def test_an_equal_request_has_the_same_answer_without_the_model() -> None:
     assert first.headers["Cache-Status"] == "Tandem; fwd=miss; stored"
     assert "Age" not in first.headers
     assert again.headers["Cache-Status"] == "Tandem; hit; ttl=42"
+    assert "Server-Timing" in first.headers
+    # No model ran for it.
+    assert "Server-Timing" not in again.headers
+    assert first.headers["X-Model-Version"] == again.headers["X-Model-Version"] == "1"
     assert again.headers["Age"] == "17"
     assert again.headers["Content-Type"] == "application/json"
     assert len(engine.requests) == 1

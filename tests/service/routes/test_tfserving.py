@@ -181,6 +181,22 @@ async def test_predict(model: FakeModel, path: str, body: Any, answer: Any) -> N
     assert response.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize("path", ["half", "half/versions/1", "half/labels/old"])
+async def test_an_answer_names_its_version_and_where_the_time_went(path: str) -> None:
+    old = FakeModel(version=1, labels=("old",))
+    async with make_client(FakeEngine(old, HALF)) as client:
+        response = await client.post(f"/v1/models/{path}:predict", json={"inputs": [1]})
+        refused = await client.post(f"/v1/models/{path}:predict", json={"inputs": "a"})
+
+    parts = [
+        each.split(";dur=") for each in response.headers["Server-Timing"].split(", ")
+    ]
+    assert response.headers["X-Model-Version"] == ("123" if path == "half" else "1")
+    assert [name for name, _ in parts] == ["queue", "decode", "compute", "encode"]
+    assert all(float(milliseconds) >= 0 for _, milliseconds in parts)
+    assert "X-Model-Version" not in refused.headers
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 async def test_numbers_that_are_not_finite_are_taken(dtype: str) -> None:
     body = b'{"instances": [NaN, -NaN, Inf, Infinity, -Inf, -Infinity, 0.5]}'

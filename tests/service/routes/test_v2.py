@@ -7,8 +7,10 @@ request's `binary_data_output`.
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -935,6 +937,18 @@ async def test_body_of_another_type(kind: str) -> None:
     response = await ask(SIMPLE, b"{}", headers={"Content-Type": kind})
 
     assert error(response)[0] == 415
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_compressed_body_with_binary_data(encoding: str) -> None:
+    array = np.arange(12, dtype="float32").reshape(3, 4)
+    body, headers = binary_body({"INPUT0": array})
+    compress = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    headers |= {"Content-Encoding": encoding}
+
+    response = await ask(identity(), compress(body), headers=headers)
+
+    np.testing.assert_array_equal(outputs_of(response)["OUTPUT0"], array)
 
 
 async def test_output_without_a_datatype() -> None:
