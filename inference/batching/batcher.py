@@ -316,7 +316,7 @@ class Batcher:
             self.statistics.succeed(
                 batch, results, started=runner.handed_at, now=anyio.current_time()
             )
-            seconds = time.perf_counter() - runner.started
+            seconds = sum(results.seconds)
             for call, result in zip(batch, results.results, strict=True):
                 del self._running[call]
                 call.compute_seconds = seconds
