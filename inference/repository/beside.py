@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,34 @@ from inference.errors import InvalidSidecar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+KEYS = ("classes", "sample")
+"""Keys of a sidecar that name a file."""
+
+_MAX_SIDECAR_BYTES = 1 << 20
+
+
+def named_files(sidecar: Path) -> list[Path]:
+    """Return the files that a sidecar names and that are there; cheap.
+
+    Nothing is checked: `path_beside` does that. Raise `OSError`.
+    """
+    with sidecar.open("rb") as file:
+        text = file.read(_MAX_SIDECAR_BYTES)
+
+    # Each sidecar is looked at every few seconds.
+    if not any(key.encode() in text for key in KEYS):
+        return []
+
+    try:
+        table = tomllib.loads(text.decode())
+    except ValueError:
+        return []
+
+    names = (table.get(key) for key in KEYS)
+    paths = [sidecar.parent / name for name in names if isinstance(name, str)]
+    return [path for path in paths if path.is_file()]
 
 
 def path_beside(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from inference.repository.beside import named_files
 from inference.repository.layout import other_files
 from inference.repository.scan import LIMIT
 from inference.repository.traversal import InvalidEntry
@@ -67,6 +68,9 @@ def _files(files: ModelFiles) -> Iterator[str]:
 
     companions = (files.sidecar, files.sums, files.warmup)
     yield from (str(path) for path in companions if path is not None)
+
+    if files.sidecar is not None:
+        yield from map(str, named_files(files.sidecar))
 
 
 def _below(folder: Path) -> list[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.repository import checkpoints
@@ -12,7 +15,6 @@ from inference.repository.traversal import InvalidEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from inference.repository.traversal import SafeTraversal
 
@@ -36,6 +38,11 @@ SAVED_MODEL_PARTS = (*_SAVED_MODEL, "variables", "assets")
 
 _NUMBER_LIKE = re.compile(r"[vV]?[+-]?[0-9]+([._][0-9]+)*")
 _BEGINS_AS_NUMBER = re.compile(r"[vV]?[+-]?[0-9]")
+_DEEPEST = 5
+_MOST_FOLDERS = 100
+_MOST = 100
+"""How far a model is looked for below a folder that has none itself."""
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -109,9 +116,10 @@ def model_name(path: Path) -> str:
 
 
 def normalized_name(name: str) -> str:
-    """Normalize a name: without a model file's suffix, in lower case."""
+    """Normalize a name: without a model file's suffixes, in lower case."""
     stem, dot, suffix = name.casefold().rpartition(".")
-    return stem if dot and f".{suffix}" in SUFFIXES else name.casefold()
+    bare = stem if dot and f".{suffix}" in SUFFIXES else name.casefold()
+    return bare.removesuffix(".weights") or bare
 
 
 def model_in(folder: Path, traversal: SafeTraversal) -> Path:
@@ -140,7 +148,7 @@ def model_in(folder: Path, traversal: SafeTraversal) -> Path:
         return found[0]
 
     if not found:
-        raise InvalidEntry(_nothing_in(children))
+        raise InvalidEntry(_nothing_in(folder, children))
 
     names = ", ".join(path.name for path in found)
     raise InvalidEntry(f"holds several models ({names}); keep one.")
@@ -165,11 +173,22 @@ def other_files(path: Path) -> list[Path]:
     return [architecture_of(path)]
 
 
-def _nothing_in(children: list[Path]) -> str:
+def _nothing_in(folder: Path, children: list[Path]) -> str:
     parts = [f"{each.name}: {why}" for each in children if (why := _missing_at(each))]
 
     if parts:
         return parts[0]
+
+    deeper = _deeper_model(children)
+
+    if deeper is not None:
+        own = VERSION.fullmatch(folder.name)
+        wanted = Path(folder.name if own else f"{folder.name}/1")
+        wanted = wanted / deeper.name if deeper.is_file() else wanted
+        return (
+            f"holds no model itself, but {deeper.relative_to(folder)} in it is one. "
+            f"Serve that path, or move it to {wanted}."
+        )
 
     foreign = [path.name for path in children if path.suffix.lower() in FOREIGN]
     also = f" {foreign[0]} is of a format that isn't served." if foreign else ""
@@ -177,6 +196,33 @@ def _nothing_in(children: list[Path]) -> str:
         "holds no model; it is to have one file or SavedModel, or folders of them that "
         f"are named 1, 2, 3 …{also}"
     )
+
+
+def _deeper_model(children: list[Path]) -> Path | None:
+    """Return a model some folders below, as SageMaker and MLflow have it, if one is.
+
+    No link is followed, and no more than some entries are looked at.
+    """
+    level = children
+
+    for _ in range(_DEEPEST):
+        folders = [path for path in level if path.is_dir() and not path.is_symlink()]
+        level = []
+
+        for folder in folders[:_MOST_FOLDERS]:
+            if is_model_folder(folder):
+                return folder
+
+            with suppress(OSError), os.scandir(folder) as entries:
+                level += [folder / entry.name for entry in islice(entries, _MOST)]
+
+        level.sort()
+
+        for path in level:
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                return path
+
+    return None
 
 
 def _missing_at(path: Path) -> str | None:

@@ -88,6 +88,39 @@ def test_change_is_detected(
     assert digest(root) != before
 
 
+@pytest.mark.parametrize("place", ["m/labels.txt", "m/below/sample.npz"])
+@pytest.mark.parametrize("act", ["appears", "changes", "goes"])
+def test_change_of_a_file_that_the_sidecar_names_is_detected(
+    tmp_path: Path, place: str, act: str
+) -> None:
+    root = lay(tmp_path, "m/1/a.h5", "m/below/", "-")
+    (root / "m/model.toml").write_text(
+        'classes = "labels.txt"\nsample = "below/sample.npz"\n'
+    )
+    if act != "appears":
+        (root / place).write_bytes(b"old")
+
+    before = digest(root)
+    assert digest(root) == before
+
+    if act == "goes":
+        (root / place).unlink()
+    else:
+        (root / place).write_bytes(b"newer")
+
+    assert digest(root) != before
+
+
+@pytest.mark.parametrize(
+    "text", ["classes = 1", "classes = [", 'sample = "\\u0000"', "sample = '\xff'"]
+)
+def test_sidecars_that_are_wrong_name_no_files(tmp_path: Path, text: str) -> None:
+    root = lay(tmp_path, "m/1/a.h5", "-")
+    (root / "m/model.toml").write_text(text, "latin-1")
+
+    assert digest(root) == digest(root)
+
+
 @pytest.mark.parametrize(
     "place", ["other.txt", "m/notes.txt", "m/1/labels.txt", "m/1/b.warmup.jsonl"]
 )

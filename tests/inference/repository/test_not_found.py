@@ -28,6 +28,15 @@ def test_similar_name_is_suggested(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["only", "Only.h5", "only.weights.h5"])
+def test_a_model_named_after_its_weights_is_suggested(name: str) -> None:
+    catalog = Catalog()
+    catalog.add(Entry(name="only.weights", declaration=LATEST))
+
+    with pytest.raises(ModelNotFound, match="did you mean 'only.weights'"):
+        catalog.entry(name)
+
+
 @pytest.mark.parametrize("name", ["late", "late.h5", "Late", "late.onnx"])
 def test_not_found_quotes_the_entrys_problem(name: str) -> None:
     catalog = Catalog()

@@ -127,7 +127,33 @@ def test_models_are_found(
         pytest.param(
             ["m/2/", "m/1/a.h5"], {"m/1": "m/1/a.h5"}, ["m/2: holds no"], id="one empty"
         ),
-        pytest.param(["m/abc/a.h5"], {}, ["m: holds no", "1, 2, 3"], id="no number"),
+        pytest.param(
+            ["m/abc/a.h5"],
+            {},
+            ["m: holds no", "abc/a.h5 in it is one", "move it to m/1/a.h5"],
+            id="no number",
+        ),
+        pytest.param(
+            ["m/export/Servo/1/saved_model.pb"],
+            {},
+            ["m: holds no", "export/Servo/1 in it is one", "move it to m/1."],
+            id="SageMaker",
+        ),
+        pytest.param(
+            ["m/7/export/Servo/1/saved_model.pb"],
+            {},
+            ["m/7: holds no", "export/Servo/1 in it is one", "move it to 7."],
+            id="SageMaker in a version",
+        ),
+        pytest.param(
+            ["runs/0/ab12/artifacts/model/data/model.keras"],
+            {},
+            ["runs: holds no", "0/ab12/artifacts/model/data/model.keras in it"],
+            id="MLflow",
+        ),
+        pytest.param(
+            ["m/a/b/c/d/e/f/g.h5"], {}, ["m: holds no", "1, 2, 3"], id="too deep"
+        ),
         pytest.param(["m/model.toml/", "m/1/a.h5"], {}, ["isn't a file"], id="sidecar"),
     ],
 )
