@@ -32,6 +32,7 @@ from service.routes.index import DISTRIBUTION, VERSION
 from service.routes.jobs import current_jobs, submit
 from service.routes.predicting import respond
 from service.routes.tfserving import check_loaded
+from service.web.compression import accepted_coding, compress
 from service.web.context import (
     current_application,
     current_engine,
@@ -237,7 +238,17 @@ class Inference:
             cached=cached,
             max_bytes=serving.max_answer_bytes,
         )
-        return infer_response(answer)
+        response = infer_response(answer)
+        this = current_request()
+        if "HTTP_ACCEPT_ENCODING" not in this.environ:
+            return response
+
+        response.headers["Vary"] = "Accept-Encoding"
+        coding = accepted_coding(this)
+        if coding is not None:
+            await compress(response, answer.pieces, coding, serving.rows_limiter)
+
+        return response
 
 
 def infer_response(answer: InferAnswer) -> Response:

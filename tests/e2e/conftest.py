@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.processes import ready
-from tests.e2e.scales import compile_ahead, write_scale
+from tests.e2e.scales import compile_ahead, write_identity, write_scale
 from tests.e2e.sites import Client, site
 from tests.support.shared import made_once, shared_folder
 
@@ -37,7 +37,8 @@ def write_scales(folder: Path) -> None:
         write_scale(stock / f"{name}.pb", of, weights_bytes=LARGE_BYTES)
         for name, of in LARGE.items()
     ]
-    compile_ahead(folder / "cache", small + large)
+    identity = write_identity(stock / "identity.pb")
+    compile_ahead(folder / "cache", [*small, *large, identity])
 
 
 @pytest.fixture(scope="session")

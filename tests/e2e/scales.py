@@ -1,5 +1,7 @@
 """Frozen graphs that multiply by a number, which tells the file from an answer.
 
+One more returns what it gets.
+
 `python -m tests.e2e.scales CACHE FILE...` compiles files into a cache, in one process
 because TensorFlow takes seconds to start.
 """
@@ -34,6 +36,22 @@ def write_scale(path: Path, factor: int, *, weights_bytes: int = 16) -> Path:
         x = tf1.placeholder(tf.float32, [None], name="x")
         first = tf.minimum(tf.cast(x, tf.int32), 0)
         tf.multiply(x, tf.gather(tf.constant(table), first), name="y")
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+IDENTITIES = (
+    *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    *("float16", "float32", "float64", "bfloat16", "string"),
+)
+
+
+def write_identity(path: Path) -> Path:
+    """Write a model that returns its inputs, one of each dtype and of any shape."""
+    with tf.Graph().as_default() as graph:
+        for dtype in IDENTITIES:
+            tf.identity(tf1.placeholder(dtype, None, name=dtype), name=f"{dtype}_out")
 
     path.write_bytes(graph.as_graph_def().SerializeToString())
     return path

@@ -7,6 +7,7 @@ request's `binary_data_output`.
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import zlib
@@ -1000,3 +1001,72 @@ async def test_statistics(path: str) -> None:
 
 async def test_statistics_of_an_unknown_model() -> None:
     assert error(await get("/v2/models/nope/stats"))[0] == 404
+
+
+MANY = np.arange(4096, dtype=np.float32).reshape(1, -1)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_case_56_compressed_request(coding: str) -> None:
+    body, headers = binary_body({"INPUT0": MANY})
+    packed = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
+
+    response = await ask(
+        identity(), packed, headers={**headers, "Content-Encoding": coding}
+    )
+
+    assert outputs_of(response)["OUTPUT0"].tolist() == MANY.tolist()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        pytest.param("gzip", "gzip", id="gzip"),
+        pytest.param("deflate", "deflate", id="deflate"),
+        pytest.param("gzip;q=0.5, deflate", "deflate", id="deflate rather"),
+        pytest.param("identity, gzip", None, id="none rather"),
+        pytest.param("gzip;q=0", None, id="gzip refused"),
+        pytest.param("br, *", None, id="others"),
+    ],
+)
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
+async def test_case_56_compressed_answer(
+    accepted: str, coding: str | None, binary: bool
+) -> None:
+    asked = {"parameters": {"binary_data_output": binary}}
+    body, headers = binary_body({"INPUT0": MANY}, **asked)
+
+    plain = await ask(identity(), body, headers={**headers, "Accept-Encoding": ""})
+    response = await ask(
+        identity(), body, headers={**headers, "Accept-Encoding": accepted}
+    )
+
+    # httpx decodes it; the length is of the JSON as it was.
+    assert response.headers.get("Content-Encoding") == coding
+    assert response.content == plain.content
+    assert response.headers.get(LENGTH) == plain.headers.get(LENGTH)
+    assert response.headers["Vary"] == "Accept-Encoding"
+
+
+async def test_short_answers_are_not_compressed() -> None:
+    response = await ask(SIMPLE, both(), headers={"Accept-Encoding": "gzip"})
+
+    assert "Content-Encoding" not in response.headers
+
+
+async def test_unknown_encoding_of_a_request() -> None:
+    status, text = error(await ask(SIMPLE, both(), headers={"Content-Encoding": "br"}))
+
+    assert status == 415
+    assert "gzip or deflate" in text
+
+
+async def test_case_58_gzip_bomb() -> None:
+    bomb = gzip.compress(b" " * (1 << 26))
+
+    status, text = error(
+        await ask(SIMPLE, bomb, headers={"Content-Encoding": "gzip", LENGTH: "2"})
+    )
+
+    assert status == 413
+    assert "--max-" in text
