@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from service.cli.main import main
+from service.cli.main import configured_url, main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,3 +65,30 @@ def test_a_folder_without_models_exits_with_1(tmp_path: Path, command: str) -> N
 
     assert result.exit_code == 1
     assert "There is no model here." in result.output
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        pytest.param({}, "http://127.0.0.1:8501", id="nothing"),
+        pytest.param({"TANDEM_PORT": "9000"}, "http://127.0.0.1:9000", id="port"),
+        pytest.param(
+            {"TANDEM_HOST": "0.0.0.0", "TANDEM_PORT": "80"},
+            "http://127.0.0.1:80",
+            id="every address",
+        ),
+        pytest.param({"TANDEM_URL": "https://m.test"}, "https://m.test", id="URL"),
+        pytest.param({"TANDEM_PORT": "0"}, "http://127.0.0.1:8501", id="any port"),
+        pytest.param({"TANDEM_PORT": "x"}, "http://127.0.0.1:8501", id="a mistake"),
+    ],
+)
+def test_inspect_shows_calls_of_the_configured_server(
+    variables: dict[str, str],
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert configured_url(tmp_path) == url

@@ -17,7 +17,7 @@ from service.cli.cache import cache
 from service.cli.flags import settings_flags
 from service.cli.jobs import jobs
 from service.cli.predict import predict
-from service.server.server import CannotListen, run_server
+from service.server.server import CannotListen, base_url, run_server
 from service.settings.compiler import CompilerSettings
 from service.settings.permissions import permissions_of
 from service.settings.settings import (
@@ -28,6 +28,7 @@ from service.settings.settings import (
     load_settings,
 )
 from service.terminal.report import (
+    DEFAULT_URL,
     as_json,
     print_inspection,
     print_layers,
@@ -103,7 +104,7 @@ def inspect(
     elif layers:
         print_layers(done)
     else:
-        print_inspection(done)
+        print_inspection(done, configured_url(path))
 
     _exit(done)
 
@@ -126,6 +127,19 @@ def compile_(path: Path, output: Path, **flags: Any) -> None:
     done = _compile(path, output, flags)
     print_paths(done, output)
     _exit(done)
+
+
+def configured_url(path: Path) -> str:
+    """Return the URL at which `tandem serve PATH` without flags would be found."""
+    try:
+        settings = load_settings(models=path)
+    except SettingsError:
+        # Of a server that isn't asked for now.
+        return DEFAULT_URL
+
+    # A port of 0 is one that nobody knows before.
+    fixed = base_url(settings.host, settings.port) if settings.port else DEFAULT_URL
+    return settings.url or fixed
 
 
 def _compile(path: Path, cache: Path, flags: dict[str, Any]) -> Precompilation:

@@ -39,8 +39,8 @@ def progress() -> Iterator[Callable[[ModelId, str], None]]:
         yield lambda model, stage: status.update(escape(f"{model.name}: {stage}"))
 
 
-def print_inspection(done: Precompilation) -> None:
-    """Print each model: its source, its inputs and outputs, how to call it."""
+def print_inspection(done: Precompilation, url: str = DEFAULT_URL) -> None:
+    """Print each model: its source, its inputs and outputs, how to call it at `url`."""
     terminal = sys.stdout.isatty()
     console = Console(
         highlight=False,
@@ -56,7 +56,7 @@ def print_inspection(done: Precompilation) -> None:
             style = "red" if name == "error" else "dim" if name == "note" else ""
             console.print(Text(f"  {name:9}{value}", style=style))
 
-        _print_calls(console, model)
+        _print_calls(console, model, url)
 
     _print_problems(console, done)
 
@@ -104,7 +104,7 @@ def as_json(done: Precompilation) -> str:
     return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
 
 
-def _print_calls(console: Console, model: Precompiled) -> None:
+def _print_calls(console: Console, model: Precompiled, server: str) -> None:
     if model.manifest is None:
         return
 
@@ -115,7 +115,7 @@ def _print_calls(console: Console, model: Precompiled) -> None:
     console.print(Padding(table, (1, 0, 1, 2)))
 
     for name, signature in signatures.items():
-        url = f"{DEFAULT_URL}/v1/models/{model.id.name}:predict"
+        url = f"{server}/v1/models/{model.id.name}:predict"
         command = curl(url, signature, name=None if name == default else name)
         console.print(Text(f"  {command}", style="cyan"), soft_wrap=True)
 

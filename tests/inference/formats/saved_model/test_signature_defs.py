@@ -237,10 +237,11 @@ def test_inspect_command_names_its_signature(
         manifest=refused.read_manifest(),
     )
 
-    print_inspection(Precompilation(models=[model], problems=[]))
+    print_inspection(Precompilation(models=[model], problems=[]), "http://h:9")
 
     shown = capsys.readouterr().out
     commands = [line for line in shown.splitlines() if "curl" in line]
+    assert all("http://h:9/v1/models/m:predict" in line for line in commands)
     assert [
         f'"signature_name": "{name}"' in line
         for name, line in zip("ab", commands, strict=True)
