@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from service.server.connection import REFUSED, Connection
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
+from service.server.pacing import RefusalPacer, cost_of
 from service.server.responses import BUSY, NO_ROOM, NOT_READY, raw_json_response
-from service.server.whole import EXCHANGE
+from service.server.whole import EXCHANGE, send_raw
 
 if TYPE_CHECKING:
     from typing import Any, ClassVar
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 STOPPING = "tandem.stopping"
 """Key in the scope of a request that runs while the server is to stop."""
 
+REFUSAL = "tandem.refusal"
+"""Key in the scope of a request that is refused in its turn: the response, its cost."""
+
+UNPACED = frozenset({NO_ROOM, NOT_READY})
 READINESS = b"/readyz"
 PROBES = frozenset({b"/livez", READINESS})
 PROBE_PATHS = frozenset(path.decode() for path in PROBES)
@@ -45,6 +50,7 @@ class JsonErrorProtocol(Connection):
 
     start_limiter: ClassVar[StartLimiter] = StartLimiter()
     known_refusals: ClassVar[KnownRefusals] = KnownRefusals()
+    pacer: ClassVar[RefusalPacer] = RefusalPacer()
 
     def begin_request(self) -> None:
         if self.surplus:
@@ -53,8 +59,7 @@ class JsonErrorProtocol(Connection):
         refusal = self._refusal() if self._is_idle() else None
 
         if refusal is not None:
-            self.cycle = REFUSED
-            self.transport.write(refusal)
+            self._answer_unseen(refusal)
             return
 
         super().begin_request()
@@ -62,10 +67,26 @@ class JsonErrorProtocol(Connection):
         scope[RECORD_REFUSAL] = self.known_refusals.record_request
         scope[EXCHANGE] = self.cycle
 
+    def _answer_unseen(self, refusal: bytes) -> None:
+        """Refuse a request: at once, or in its turn where refusals take too long."""
+        cost = cost_of(self.headers)
+
+        if refusal in UNPACED or self.pacer.take(cost, self.loop.time()):
+            self.cycle = REFUSED
+            self.transport.write(refusal)
+            return
+
+        cast("dict[str, Any]", self.scope)[REFUSAL] = refusal, cost
+        super().begin_request()
+        # Its client waits with the rest of the body.
+        self.flow.pause_reading()
+
     def _start_asgi_task(
         self, cycle: RequestResponseCycle, app: ASGI3Application
     ) -> None:
-        if cycle.scope["path"] in PROBE_PATHS:
+        if REFUSAL in cycle.scope:
+            super()._start_asgi_task(cycle, partial(self._refuse_in_turn, cycle))
+        elif cycle.scope["path"] in PROBE_PATHS:
             super()._start_asgi_task(cycle, app)
         else:
             self.start_limiter.start(
@@ -78,6 +99,13 @@ class JsonErrorProtocol(Connection):
         # Skip requests whose client disconnected while queued.
         if not cycle.disconnected:
             super()._start_asgi_task(cycle, app)
+
+    async def _refuse_in_turn(
+        self, cycle: RequestResponseCycle, scope: Any, receive: object, send: object
+    ) -> None:
+        refusal, cost = scope[REFUSAL]
+        await self.pacer.turn(cost)
+        send_raw(cycle, refusal)
 
     def end_unread(self) -> None:
         super().end_unread()

@@ -69,6 +69,21 @@ def respond(
     return True
 
 
+def send_raw(exchange: RequestResponseCycle, response: bytes) -> None:
+    """Send the bytes of a whole response, unless the client has gone."""
+    if exchange.response_started or exchange.disconnected:
+        return
+
+    exchange.response_started = exchange.response_complete = True
+    exchange.waiting_for_100_continue = False
+    exchange.transport.write(response)
+    exchange.message_event.set()
+    if not exchange.keep_alive:
+        exchange.transport.close()
+
+    exchange.on_response()
+
+
 class _Common:
     """The header lines of all responses; uvicorn makes the list anew each second."""
 

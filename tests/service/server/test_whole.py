@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from service.server.whole import EXCHANGE, respond, take_body
+from service.server.whole import EXCHANGE, respond, send_raw, take_body
 from tests.support.protocol_servers import connect, listening, read_all
 
 HEADERS = [(b"content-type", b"application/json"), (b"x-request-id", b"one")]
@@ -77,7 +77,7 @@ def test_the_parts_of_uvicorn_that_are_relied_on() -> None:
     assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
     code = inspect.getsource(RequestResponseCycle)
 
-    used = inspect.getsource(take_body) + inspect.getsource(respond)
+    used = "".join(inspect.getsource(each) for each in (take_body, respond, send_raw))
 
     for name in re.findall(r"exchange\.(\w+)", used):
         assert f"self.{name}" in code

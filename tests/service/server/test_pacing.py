@@ -1,0 +1,149 @@
+"""Refusals within a share of the event loop's time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import pytest
+
+from service.server.overload import StartLimiter
+from service.server.pacing import (
+    BURST_SECONDS,
+    BYTE_SECONDS,
+    REFUSAL_SECONDS,
+    RefusalPacer,
+    cost_of,
+)
+from service.server.protocol import JsonErrorProtocol
+from tests.support.protocol_servers import connect, listening, read_all
+
+
+@pytest.mark.parametrize(
+    ("headers", "cost"),
+    [
+        ([], REFUSAL_SECONDS),
+        ([(b"content-length", b"1000")], REFUSAL_SECONDS + 1000 * BYTE_SECONDS),
+        ([(b"content-length", b"many")], REFUSAL_SECONDS),
+        ([(b"transfer-encoding", b"chunked")], REFUSAL_SECONDS),
+    ],
+)
+def test_a_refusal_costs_by_the_length_of_its_body(
+    headers: list[tuple[bytes, bytes]], cost: float
+) -> None:
+    assert cost_of(headers) == cost
+
+
+def test_refusals_within_the_share_are_given_at_once() -> None:
+    pacer = RefusalPacer(share=0.2)
+    cost = BURST_SECONDS
+
+    assert pacer.take(cost, now=100.0)
+    assert pacer.take(cost, now=100.0)
+    assert not pacer.take(cost, now=100.0)
+    assert not pacer.take(cost, now=100.0 + 0.9 * BURST_SECONDS / 0.2)
+    assert pacer.take(cost, now=100.0 + 1.1 * BURST_SECONDS / 0.2)
+
+
+async def test_turns_come_in_order() -> None:
+    pacer = RefusalPacer(share=0.5)
+    order: list[int] = []
+
+    async def wait(number: int) -> None:
+        await pacer.turn(0.01)
+        order.append(number)
+
+    while pacer.take(BURST_SECONDS, now=asyncio.get_running_loop().time()):
+        pass
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            tasks.start_soon(wait, number)
+
+    assert order == [0, 1, 2, 3, 4]
+    assert len(pacer) == 0
+
+
+async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is in debt."""
+    monkeypatch.setattr("service.server.pacing.LONGEST_SECONDS", 0.01)
+    pacer = RefusalPacer(share=1e-9)
+
+    with anyio.fail_after(30):
+        for _ in range(3):
+            await pacer.turn(1.0)
+
+
+async def test_clients_that_have_gone_take_no_turn() -> None:
+    pacer = RefusalPacer(share=0.5)
+    pacer.take(2 * BURST_SECONDS, now=asyncio.get_running_loop().time())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pacer.turn, 1e9)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+    with anyio.fail_after(30):
+        await pacer.turn(0.0)
+
+
+async def never(scope: object, receive: object, send: object) -> None:
+    raise AssertionError("the application must not see this")
+
+
+def strict() -> type[JsonErrorProtocol]:
+    """Return a protocol that refuses all, each in its turn."""
+
+    class Strict(JsonErrorProtocol):
+        start_limiter = StartLimiter(min_queue=0)
+        pacer = RefusalPacer(share=1e-3)
+
+    return Strict
+
+
+def count_refusals(sent: bytes) -> int:
+    """Send requests, of which the last closes; return how many were refused."""
+    with (
+        listening(never, protocol=strict()) as address,
+        connect(address) as client,
+    ):
+        client.sendall(sent)
+        return read_all(client).count(REFUSED)
+
+
+REFUSED = b"HTTP/1.1 503 Service Unavailable"
+LONG = b"x" * 3_000_000
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n"
+
+
+@pytest.mark.parametrize(
+    ("requests", "answers"),
+    [
+        pytest.param([b"", b"close"], 2, id="short"),
+        pytest.param([LONG, LONG, b"close"], 3, id="long"),
+        pytest.param([b"ab"] * 20 + [b"close"], 21, id="sent ahead"),
+    ],
+)
+def test_paced_refusals_are_those_given_at_once(
+    requests: list[bytes], answers: int
+) -> None:
+    sent = []
+
+    for body in requests:
+        close = b"connection: close\r\n" if body == b"close" else b""
+        sent.append(POST % len(body) + close + b"\r\n" + body)
+
+    assert count_refusals(b"".join(sent)) == answers
+
+
+def test_a_client_that_waits_for_its_turn_may_leave() -> None:
+    protocol = strict()
+
+    with listening(never, protocol=protocol) as address:
+        for _ in range(3):
+            with connect(address) as client:
+                client.sendall(POST % len(LONG) + b"\r\n" + LONG[:1000])
+
+        with connect(address) as client:
+            client.sendall(POST % 2 + b"connection: close\r\n\r\nab")
+            assert read_all(client).startswith(REFUSED)
