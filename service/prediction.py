@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -29,6 +29,7 @@ from inference import (
 from service.caching.cache import Answer
 from service.caching.store import joined
 from service.codecs.json.numbers import Irregular
+from service.codecs.npy import decode_arrays, encode_arrays
 from service.codecs.tfserving.examples import (
     bind_examples,
     decode_examples,
@@ -43,6 +44,7 @@ from service.codecs.tfserving.response import (
     encode,
     encode_pieces,
     is_small,
+    too_long,
 )
 from service.telemetry.timing import Trace, trace
 
@@ -88,6 +90,14 @@ model on the same CPU its p99 was 86 ms, instead of 17 to 21 ms.
 """
 
 
+class ArrayBody(NamedTuple):
+    """A body of the media type `kind`, of at most `most_bytes` once unpacked."""
+
+    kind: str
+    content: bytes
+    most_bytes: int
+
+
 async def predict(
     engine: Engine,
     model: ModelSpec,
@@ -97,10 +107,12 @@ async def predict(
     wait: float | None = None,
     cached: CacheUse | None = None,
     max_bytes: float = math.inf,
+    kind: str | None = None,
 ) -> bytes | list[bytes]:
     """Answer a body in TensorFlow Serving's JSON, given whole or in pieces.
 
-    A long answer is returned in pieces, one of more than `max_bytes` is refused. The
+    The answer is JSON, too, or of the media type `kind`. A long one is returned in
+    pieces, one of more than `max_bytes` is refused. The
     client waits `wait` seconds, if given. `cached` notes what the response cache did,
     if the model's answers are kept.
     Raise `InferenceError`: for a malformed body before the model is looked up, unless
@@ -114,9 +126,48 @@ async def predict(
     if call.options.ignored:
         log.debug("arguments ignored", model=model.name, names=call.options.ignored)
 
-    form = call.form
-    encode = partial(_encode_result, form, max_bytes)
-    return await answer(engine, request, encode, lambda _: f"v1:{form}", cached)
+    return await _answer_in_form(engine, request, call.form, kind, max_bytes, cached)
+
+
+async def predict_array_body(
+    engine: Engine,
+    request: PredictRequest,
+    body: ArrayBody,
+    *,
+    limiter: CapacityLimiter,
+    cached: CacheUse | None = None,
+    max_bytes: float = math.inf,
+    kind: str | None = None,
+) -> bytes | list[bytes]:
+    """Answer a body of arrays as `predict` does one of `instances`.
+
+    It is decoded in a thread of `limiter`. `request` has all but the inputs. Raise
+    `InferenceError`, and `BodyTooLarge`.
+    """
+    decode = partial(decode_arrays, body.kind, body.content, body.most_bytes)
+    on_loop = len(body.content) <= ON_LOOP_BYTES
+    inputs: Mapping[str, Array] = (
+        decode() if on_loop else await anyio.to_thread.run_sync(decode, limiter=limiter)
+    )
+    signature = _signature(engine.status(request.model), request.signature)
+    request = replace(request, inputs=cast_inputs(signature, inputs))
+    return await _answer_in_form(engine, request, ROWS, kind, max_bytes, cached)
+
+
+async def _answer_in_form(
+    engine: Engine,
+    request: PredictRequest,
+    form: Form,
+    kind: str | None,
+    max_bytes: float,
+    cached: CacheUse | None,
+) -> Body:
+    encode = (
+        partial(_encode_result, form, max_bytes)
+        if kind is None
+        else partial(_encode_arrays, kind, max_bytes)
+    )
+    return await answer(engine, request, encode, lambda _: f"v1:{kind or form}", cached)
 
 
 async def predict_examples(
@@ -284,12 +335,24 @@ async def _run(engine: Engine, encode: Encode, request: PredictRequest) -> Answe
 async def _encode_result(
     form: Form, max_bytes: float, request: PredictRequest, result: PredictResult
 ) -> Body:
+    return await encode_answer(_outputs(request, result), form, max_bytes)
+
+
+async def _encode_arrays(
+    kind: str, max_bytes: float, request: PredictRequest, result: PredictResult
+) -> Body:
+    outputs = _outputs(request, result)
+    nbytes = sum(getattr(output, "nbytes", 0) for output in outputs.values())
+    if nbytes > max_bytes:
+        raise too_long(max_bytes, str(nbytes))
+
+    return encode_arrays(kind, outputs)
+
+
+def _outputs(request: PredictRequest, result: PredictResult) -> Mapping[str, Output]:
     # Those of classes and samples are no outputs of the signature any more.
     changed = request.top_k is not None or request.sampling.samples
-    outputs = (
-        result.outputs if changed else put_together(result.signature, result.outputs)
-    )
-    return await encode_answer(outputs, form, max_bytes)
+    return result.outputs if changed else put_together(result.signature, result.outputs)
 
 
 def _request(

@@ -39,16 +39,18 @@ _METHODS = {ZIP_STORED, ZIP_DEFLATED}
 _ENCRYPTED = 0x1
 
 
-def record_pieces(file: IO[bytes], most_bytes: int) -> Iterator[bytes]:
+def record_pieces(
+    file: IO[bytes], most_bytes: int, *, setting: str = "--max-jobs-bytes"
+) -> Iterator[bytes]:
     """Yield an `.npy` of records for the `.npz` in `file`: a field an array.
 
     Raise `BadRows` for arrays that aren't columns of the same rows, `BodyTooLarge` for
-    more than `most_bytes` unpacked.
+    more than `most_bytes` unpacked, with the name of the `setting`.
     """
     with _errors(), ExitStack() as stack:
         archive = stack.enter_context(ZipFile(_Bounded(file)))
         members = archive.infolist()
-        _check_members(members, most_bytes)
+        _check_members(members, most_bytes, setting)
         columns = [
             _column(stack.enter_context(archive.open(each)), each) for each in members
         ]
@@ -139,7 +141,7 @@ def _column(member: IO[bytes], info: ZipInfo) -> _Column:
     return _Column(name=name, head=head, begin=begin, member=member)
 
 
-def _check_members(members: list[ZipInfo], most_bytes: int) -> None:
+def _check_members(members: list[ZipInfo], most_bytes: int, setting: str) -> None:
     """Raise before any is unpacked; zipfile unpacks no more than is declared."""
     if not 0 < len(members) <= MOST_ARRAYS:
         raise BadRows(
@@ -167,7 +169,7 @@ def _check_members(members: list[ZipInfo], most_bytes: int) -> None:
 
     if nbytes > most_bytes:
         raise BodyTooLarge(
-            f"The .npz has {nbytes} bytes unpacked, over --max-jobs-bytes"
+            f"The .npz has {nbytes} bytes unpacked, over {setting}"
             f" ({most_bytes}). Send fewer rows at a time."
         )
 

@@ -14,13 +14,20 @@ from inference import (
     ModelSpec,
     ModelState,
     ModelUnloaded,
+    PredictRequest,
 )
+from service.codecs.npy import ARRAY_TYPES
 from service.codecs.tfserving.examples import Method
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.codecs.tfserving.urls import not_found, status_not_found
-from service.jobs.rows import ROW_TYPES
-from service.prediction import predict, predict_examples
+from service.jobs.rows import NPY, NPZ, ROW_TYPES
+from service.prediction import (
+    ArrayBody,
+    predict,
+    predict_array_body,
+    predict_examples,
+)
 from service.routes.jobs import accept
 from service.routes.plain_predict import PlainPredict
 from service.routes.predicting import respond
@@ -29,7 +36,7 @@ from service.server.overload import admit
 from service.web.cache_control import add_cache_headers, use_of
 from service.web.context import current_engine, current_request, current_serving
 from service.web.direct import direct
-from service.web.json_body import read_json_body
+from service.web.json_body import JSON, read_body, read_json_body
 from service.web.prefer import wait_seconds
 from service.web.response import encoded_json_response, json_response
 
@@ -108,12 +115,15 @@ async def predict_model(
 
 
 class RowsAndColumns:
-    """The `Front` of predict bodies in JSON."""
+    """The `Front` of predict bodies in JSON, or of arrays."""
 
     async def accept_large(self, this: Request, spec: ModelSpec) -> Job | None:
         return await accept_rows(this, spec) if this.mimetype in ROW_TYPES else None
 
     def read(self, this: Request, reservation: Reservation) -> list[bytes]:
+        if this.mimetype in ARRAY_TYPES:
+            return read_body(this, reservation)
+
         return read_json_body(this, reservation)
 
     async def accept(self, this: Request, spec: ModelSpec, body: list[bytes]) -> Job:
@@ -127,16 +137,48 @@ class RowsAndColumns:
         wait: float | None,
         cached: CacheUse | None,
     ) -> Response:
-        answer = await predict(
-            serving.engine,
-            spec,
-            body,
-            serving.decoders,
-            wait=wait,
-            cached=cached,
-            max_bytes=serving.max_answer_bytes,
-        )
-        return encoded_json_response(answer)
+        this = current_request()
+        kind = accepted_arrays(this)
+        if this.mimetype in ARRAY_TYPES:
+            most_bytes = serving.inflation.max_bytes
+            answer = await predict_array_body(
+                serving.engine,
+                PredictRequest(
+                    model=spec,
+                    inputs={},
+                    signature=this.args.get("signature_name"),
+                    timeout=wait,
+                ),
+                ArrayBody(this.mimetype, b"".join(body), most_bytes),
+                limiter=serving.rows_limiter,
+                cached=cached,
+                max_bytes=serving.max_answer_bytes,
+                kind=kind,
+            )
+        else:
+            answer = await predict(
+                serving.engine,
+                spec,
+                body,
+                serving.decoders,
+                wait=wait,
+                cached=cached,
+                max_bytes=serving.max_answer_bytes,
+                kind=kind,
+            )
+
+        response = encoded_json_response(answer)
+        response.headers["Content-Type"] = kind or JSON
+        return response
+
+
+def accepted_arrays(this: Request) -> str | None:
+    """Return the media type of arrays that the client prefers to JSON, if any."""
+    if "x-np" not in this.environ.get("HTTP_ACCEPT", ""):
+        return None
+
+    best = this.accept_mimetypes.best_match([JSON, NPY, NPZ], default=JSON)
+    return None if best == JSON else best
 
 
 @bp.post("/<model:name>:<any(classify, regress):method>")

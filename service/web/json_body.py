@@ -87,8 +87,8 @@ def check_media_type(request: Request) -> None:
 
     raise UnsupportedMediaType(
         f"the body is of type {request.mimetype!r}: send JSON, with the header"
-        " 'Content-Type: application/json', or rows as a job, with the header"
-        " 'Prefer: respond-async'"
+        " 'Content-Type: application/json', or arrays as application/x-npy or"
+        " application/x-npz, or rows as a job, with the header 'Prefer: respond-async'"
     )
 
 

@@ -116,6 +116,8 @@ HEADERS = [
     {"content-length": "999999"},
     {"cookie": "session=a"},
     {"accept": "text/html"},
+    {"accept": "application/x-npy"},
+    {"accept": "application/x-npz;q=0.5, */*"},
 ]
 
 
