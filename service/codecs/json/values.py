@@ -50,6 +50,7 @@ _PARSE_ERRORS = {
 """TensorFlow Serving's texts for orjson's; others are clear by themselves."""
 
 _MAX_DIGITS = 20  # of an integer of 64 bits, with its sign
+_CONTAINERS = frozenset({dict, list})
 _KEY_END = re.compile(rb'"[ \t\r\n]*:')
 """The end of every key, and of some strings."""
 
@@ -191,7 +192,8 @@ def _count_keys(document: Any) -> int:
             count += len(value)
             value = value.values()
 
-        pending.extend(each for each in value if type(each) in (dict, list))
+        if not _CONTAINERS.isdisjoint(map(type, value)):
+            pending.extend(each for each in value if type(each) in _CONTAINERS)
 
     return count
 
