@@ -28,12 +28,15 @@ from service.cli.jobs import job_url
 from service.cli.offline import INTERRUPTED, OfflineCall, predict_offline
 from service.cli.output import list_failed, written
 from service.jobs.array import ArrayWriter, failure
+from service.jobs.npz import result_archive
 from service.jobs.rows import NDJSON, NPY, NPZ, BadRows, LineReader, load_json
 from service.settings.compiler import CompilerSettings
 from service.terminal.bar import bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from service.bulk.run import Progress
 
     Job = dict[str, Any]
 
@@ -68,8 +71,8 @@ SERVER_VARIABLE = "TANDEM_SERVER"
     "--output",
     "target",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write: lines of JSON, or an array if it is named .npy. Without "
-    "it, lines go to standard output.",
+    help="The file to write: lines of JSON, an array if it is named .npy, or an array "
+    "an output if it is named .npz. Without it, lines go to standard output.",
 )
 @click.option("--signature", metavar="NAME", help="The model's default without it.")
 @click.option(
@@ -116,31 +119,75 @@ def predict(
     """
     url = server_of(model, models, server)
 
-    if target is not None and target.suffix == ".npz":
-        raise click.UsageError(
-            "--output can't be an .npz: name a file of lines, as out.ndjson, or an .npy"
-            " if the model has one output"
-        )
+    done: Fetched | Progress
 
-    with errors_as_messages():
+    with errors_as_messages(), lines_for(target) as lines:
         if url is not None:
             client = AdminClient(url=url, timeout=timeout)
-            fetched = predict_remotely(client, model, source, target, signature)
-            return explain(fetched.failed, fetched.rows, target)
-
-        done = predict_offline(
-            OfflineCall(
-                model=model,
-                models=models,
-                source=None if is_stdin(source) else source,
-                target=target,
-                signature=signature,
-                timeout=timeout,
-                cache=cache,
-                compiler=compiler,
+            done = predict_remotely(client, model, source, lines, signature)
+        else:
+            done = predict_offline(
+                OfflineCall(
+                    model=model,
+                    models=models,
+                    source=None if is_stdin(source) else source,
+                    target=lines,
+                    signature=signature,
+                    timeout=timeout,
+                    cache=cache,
+                    compiler=compiler,
+                )
             )
-        )
+
+        if target is not None and lines is not None and lines != target:
+            pack(lines, target, done)
+
         explain(done.failed, done.rows, target)
+
+
+@contextmanager
+def lines_for(target: Path | None) -> Iterator[Path | None]:
+    """Yield where to write: `target`, or a file of lines that becomes an `.npz`.
+
+    That one is removed if the block ends well.
+    """
+    if target is None or target.suffix != ".npz":
+        yield target
+        return
+
+    # A name that the same command finds again after an interruption.
+    lines = target.with_name(f".{target.name}.ndjson")
+
+    try:
+        yield lines
+    except CommandFailed as exc:
+        if exc.exit_code != INTERRUPTED:
+            lines.unlink(missing_ok=True)
+
+        raise
+
+    lines.unlink(missing_ok=True)
+
+
+def pack(lines: Path, target: Path, done: Progress | Fetched) -> None:
+    """Write an `.npz` of a result's lines. Raise `CommandFailed` if they make none."""
+
+    def pieces() -> Iterator[bytes]:
+        with lines.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+
+    try:
+        with written(target) as write, bar("packing", "MiB", None) as show:
+            size = 0
+
+            for piece in result_archive(pieces, done.rows):
+                write(piece)
+                size += len(piece)
+                show(round(size / MIB))
+    except BadRows as exc:
+        list_failed(done.failed)
+        raise CommandFailed(f"can't write {target}: {exc}", REFUSED) from None
 
 
 def server_of(model: str, models: Path | None, server: str | None) -> str | None:

@@ -21,7 +21,8 @@ from service.cli import offline
 from service.cli.main import main
 from service.cli.predict import key_of, predict_url, server_of
 from tests.service.bulk.models import REFUSED, Doubling, signature
-from tests.support.fakes import FakeModel
+from tests.support.fakes import FakeModel, tensor
+from tests.support.fakes import signature as signature_of
 from tests.support.jobs import make_job_app
 from tests.support.logging_state import restored_logging
 from tests.support.servers import serve
@@ -106,14 +107,84 @@ def test_arrays_by_name_are_rows(tmp_path: Path) -> None:
     assert np.load(target).tolist() == halves(ROWS)
 
 
-def test_an_archive_as_output_is_refused(tmp_path: Path) -> None:
-    source, target = written(tmp_path, [0]), tmp_path / "out.npz"
-    result = predict(
-        "http://127.0.0.1:9", "half", "--input", str(source), "--output", str(target)
-    )
+class Opened(Doubling):
+    """A model as it is opened in this process."""
 
-    assert result.exit_code == 2
-    assert "can't be an .npz" in result.output
+    key = "k"
+
+    def signature(self, name: str | None) -> Signature:
+        return signature()
+
+
+def both(inputs: Any) -> Any:
+    x = inputs["x"]
+    if (x < 0).any():
+        raise InputMismatch("it is refused")
+
+    return {"y": x * 0.5, "whole": x.astype("int64")}
+
+
+TWO = signature_of(tensor("x"), outputs=("y", "whole"), name="serving_default")
+
+
+def test_an_archive_has_an_array_for_each_output(tmp_path: Path) -> None:
+    source, target = written(tmp_path, list(range(ROWS))), tmp_path / "out.npz"
+    model = FakeModel(signatures=(TWO,), function=both)
+
+    with serving(tmp_path, model) as url:
+        result = predict(url, "half", "--input", str(source), "--output", str(target))
+
+    assert result.exit_code == 0, result.output
+    with np.load(target) as arrays:
+        assert {name: str(arrays[name].dtype) for name in arrays} == {
+            "y": "float64",
+            "whole": "int64",
+        }
+        assert arrays["y"].tolist() == [value / 2 for value in range(ROWS)]
+        assert arrays["whole"].tolist() == list(range(ROWS))
+
+    assert {each.name for each in tmp_path.iterdir()} == {
+        *(source.name, target.name, "jobs")
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        pytest.param([-1, -2], "no row has an answer", id="all"),
+        pytest.param([1, -2], "no place for that", id="one, beside whole numbers"),
+    ],
+)
+def test_failed_rows_of_no_archive_are_listed(
+    tmp_path: Path, rows: list[int], words: str
+) -> None:
+    source, target = written(tmp_path, rows), tmp_path / "out.npz"
+    model = FakeModel(signatures=(TWO,), function=both)
+
+    with serving(tmp_path, model) as url:
+        result = predict(url, "half", "--input", str(source), "--output", str(target))
+
+    assert result.exit_code == 1
+    assert "! row 2: it is refused" in result.stderr
+    assert words in result.stderr
+    assert {each.name for each in tmp_path.iterdir()} == {source.name, "jobs"}
+
+
+def test_an_archive_is_written_here_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline, "opened", lambda call: nullcontext(Opened()))
+    source, target = written(tmp_path, [0.25, REFUSED, 2]), tmp_path / "out.npz"
+
+    with restored_logging():
+        result = predict("", ".", "--input", str(source), "--output", str(target))
+
+    assert result.exit_code == 1
+    assert "1 of 3 rows failed" in result.stderr
+    with np.load(target) as arrays:
+        np.testing.assert_array_equal(arrays["predictions"], [0.5, np.nan, 4.0])
+
+    assert set(tmp_path.iterdir()) == {source, target}
 
 
 def test_from_standard_input_to_standard_output(tmp_path: Path) -> None:
@@ -156,14 +227,7 @@ def test_rows_that_all_failed_are_listed_though_they_make_no_array(
 def test_rows_that_all_failed_here_are_listed_though_they_make_no_array(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Opened(Doubling):
-        key = "k"
-
-        def signature(self, name: str | None) -> Signature:
-            return signature()
-
-    model = Opened()
-    monkeypatch.setattr(offline, "opened", lambda call: nullcontext(model))
+    monkeypatch.setattr(offline, "opened", lambda call: nullcontext(Opened()))
     source, target = written(tmp_path, [REFUSED, REFUSED]), tmp_path / "out.npy"
 
     with restored_logging():
