@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.processes import ready
-from tests.e2e.scales import compile_ahead, write_identity, write_scale
+from tests.e2e.scales import (
+    compile_ahead,
+    write_identity,
+    write_scale,
+    write_words,
+)
 from tests.e2e.sites import Client, site
 from tests.support.shared import made_once, shared_folder
 
@@ -37,8 +42,8 @@ def write_scales(folder: Path) -> None:
         write_scale(stock / f"{name}.pb", of, weights_bytes=LARGE_BYTES)
         for name, of in LARGE.items()
     ]
-    identity = write_identity(stock / "identity.pb")
-    compile_ahead(folder / "cache", [*small, *large, identity])
+    others = [write_identity(stock / "identity.pb"), write_words(stock / "words.pb")]
+    compile_ahead(folder / "cache", [*small, *large, *others])
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Frozen graphs that multiply by a number, which tells the file from an answer.
 
-One more returns what it gets.
+Others return what they get.
 
 `python -m tests.e2e.scales CACHE FILE...` compiles files into a cache, in one process
 because TensorFlow takes seconds to start.
@@ -52,6 +52,16 @@ def write_identity(path: Path) -> Path:
     with tf.Graph().as_default() as graph:
         for dtype in IDENTITIES:
             tf.identity(tf1.placeholder(dtype, None, name=dtype), name=f"{dtype}_out")
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+def write_words(path: Path) -> Path:
+    """Write a model that returns rows of strings as they come."""
+    with tf.Graph().as_default() as graph:
+        words = tf1.placeholder("string", [None, 2], name="words")
+        tf.identity(words, name="words_out")
 
     path.write_bytes(graph.as_graph_def().SerializeToString())
     return path

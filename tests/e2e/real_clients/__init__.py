@@ -1,0 +1,1 @@
+"""Programs of real clients, each run in an environment of its own."""

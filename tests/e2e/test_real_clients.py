@@ -1,0 +1,131 @@
+"""Clients that people have, unchanged, against one running server.
+
+Their packages can't be where ours are, nor beside each other: each has a folder of
+packages of its own, made from PyPI once a test run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import PROJECT
+from tests.e2e.sites import TOKEN
+from tests.support.shared import made_once, shared_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.sites import Client, Site
+
+pytestmark = [pytest.mark.timeout(600)]
+
+PROGRAMS = PROJECT / "tests" / "e2e" / "real_clients"
+MLSERVER = "from mlserver.cli import main; main()"
+PINNED = {
+    "triton": "tritonclient[http]==2.73.0",
+    "kserve": "kserve==0.21.0",
+    "mlserver": "mlserver==1.7.1",
+}
+
+
+@pytest.fixture
+def packages(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The packages of a client, by the test's parameter."""
+    name = request.param
+    folder = shared_folder(tmp_path_factory) / f"client-{name}"
+
+    try:
+        made = made_once(folder, partial(install, PINNED[name]))
+    except subprocess.CalledProcessError as exc:
+        text = f"{PINNED[name]} can't be installed from PyPI: {exc.stderr[-2000:]}"
+        if os.environ.get("CI"):
+            pytest.fail(text)
+
+        warnings.warn(text, stacklevel=1)
+        pytest.skip(text)
+
+    return made / "packages"
+
+
+def install(requirement: str, folder: Path) -> None:
+    """Install a client into `folder`, which moves afterwards, as no venv may."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    pip += ["--no-compile", "--target"]
+    subprocess.run(
+        [*pip, str(folder / "packages"), requirement],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+async def served(living: Site, client: Client) -> str:
+    """The address of a server with the models that the programs ask."""
+    for stock, name in (("one", "one"), ("two", "spare"), ("words", "words")):
+        living.bring(stock, f"{name}.pb")
+
+    for name in ("one", "spare", "words"):
+        await client.until(name, state="AVAILABLE")
+
+    return living.server.url
+
+
+def run(packages: Path, *command: str) -> None:
+    """Run a program with a client's packages, and not with ours."""
+    done = subprocess.run(
+        [sys.executable, "-S", *command],
+        env={**os.environ, "PYTHONPATH": str(packages)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("packages", ["triton"], indirect=True)
+async def test_tritonclient(packages: Path, served: str) -> None:
+    address = served.removeprefix("http://")
+    run(packages, str(PROGRAMS / "triton.py"), address, TOKEN)
+
+
+@pytest.mark.parametrize("packages", ["kserve"], indirect=True)
+async def test_kserve(packages: Path, served: str) -> None:
+    run(packages, str(PROGRAMS / "kserve_rest.py"), served)
+
+
+@pytest.mark.parametrize("packages", ["mlserver"], indirect=True)
+async def test_mlserver_infer(packages: Path, served: str, tmp_path: Path) -> None:
+    sent, got = tmp_path / "sent.jsonl", tmp_path / "got.jsonl"
+    rows = [[1.0, 2.0], [3.0, 4.0]]
+    sent.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "inputs": [
+                        {"name": "x", "shape": [2], "datatype": "FP32", "data": row}
+                    ]
+                }
+            )
+            + "\n"
+            for row in rows
+        )
+    )
+    address = served.removeprefix("http://")
+    options = ["-u", address, "-m", "one", "-i", str(sent), "-o", str(got)]
+
+    run(packages, "-c", MLSERVER, "infer", *options)
+
+    found = [json.loads(line) for line in got.read_text().splitlines()]
+    assert sorted(each["outputs"][0]["data"] for each in found) == rows
