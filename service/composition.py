@@ -38,6 +38,8 @@ from service.settings.settings import default_data_dir, find_misspelt
 from service.settings.values import cache_place
 from service.telemetry.logs import configure_logging
 from service.terminal.screen import is_wanted, show
+from service.web.cors import CrossOrigin
+from service.web.root_path import RootPath
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
     from service.jobs.store import JobStore
     from service.settings.settings import Settings
+    from service.web.cors import Application
 
 log = structlog.get_logger("tandem.settings")
 
@@ -61,7 +64,7 @@ SWITCH_SECONDS = 0.0005
 FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 
 
-def compose(settings: Settings, *blueprints: Blueprint) -> JobEvents:
+def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     """Return the ASGI application of one server process; it runs the engine.
 
     `blueprints` are routes of an application of the caller's own beside ours.
@@ -107,7 +110,14 @@ def compose(settings: Settings, *blueprints: Blueprint) -> JobEvents:
         ),
         runner_config(settings),
     )
-    return JobEvents(bridge, jobs)
+    application: Application = JobEvents(bridge, jobs)
+    if settings.root_path:
+        application = RootPath(application, settings.root_path)
+
+    if settings.cors_origins:
+        application = CrossOrigin(application, settings.cors_origins)
+
+    return application
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[JobStore]:

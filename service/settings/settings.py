@@ -25,7 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from service.settings.compiler import PREFIX, CompilerSettings
+from service.settings.compiler import PREFIX, CompilerSettings, Names
 from service.settings.messages import describe_error, setting_of
 from service.settings.quantities import (
     Memory,
@@ -43,6 +43,8 @@ from service.settings.values import (
     folder_path,
     token_file,
     unless_auto,
+    url_prefix,
+    web_origins,
 )
 
 if TYPE_CHECKING:
@@ -292,6 +294,16 @@ class Settings(CompilerSettings):
     url: Annotated[str, AfterValidator(check_url)] | None = Field(
         default=None,
         description="The server's URL for clients; by default from host and port.",
+    )
+    root_path: Annotated[str, AfterValidator(url_prefix)] = Field(
+        default="",
+        description="A prefix of all URLs, such as /models, for a server behind a "
+        "proxy that shares its host.",
+    )
+    cors_origins: Annotated[Names, AfterValidator(web_origins)] = Field(
+        default=(),
+        description="Origins whose web pages may call the server, such as "
+        "https://example.org; * is any; without it none.",
     )
     screen: bool | None = Field(
         default=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,9 @@ from service.settings.quantities import read_size
 REDIS_CACHE = "redis"
 DEFAULT_CACHE = "256MiB"
 REDIS_SCHEMES = {"redis", "rediss", "unix"}
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 def existing_path(path: Path) -> Path:
@@ -103,6 +107,29 @@ def check_url(url: str) -> str:
         raise ValueError("is no URL; write http://HOST:PORT or https://HOST")
 
     return url.rstrip("/")
+
+
+def url_prefix(text: str) -> str:
+    """Return a prefix of URLs without a slash at its end."""
+    prefix = text.rstrip("/")
+    if not prefix or _PREFIX.fullmatch(prefix):
+        return prefix
+
+    raise ValueError(
+        "must be a path such as /models: a slash, then letters, digits, '.', '_', '-'"
+    )
+
+
+def web_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Return origins as browsers send them."""
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"has {origin!r}, which is no origin; write https://HOST or"
+                " http://HOST:PORT, in small letters and without a path, or *"
+            )
+
+    return origins
 
 
 def comma_list(value: object) -> object:

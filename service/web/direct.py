@@ -153,7 +153,9 @@ class DirectDispatcher:
             return None
 
         app = self._app
-        if not _is_plain(app) or scope.get("root_path"):
+        # Mounted by another application, it is Flask's to split the path.
+        prefix = scope.get("root_path", "")
+        if not _is_plain(app) or (prefix and scope["path"].startswith(prefix)):
             return None
 
         try:

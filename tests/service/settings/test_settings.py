@@ -472,3 +472,33 @@ def test_other_places_of_a_response_cache_are_refused(
 def test_a_response_cache_in_redis_needs_a_redis(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="needs a Redis: name it with --redis"):
         load_settings(models=tmp_path, response_cache="redis:1GiB")
+
+
+def test_origins_and_prefixes_are_read_as_browsers_and_proxies_write_them(
+    tmp_path: Path,
+) -> None:
+    settings = load_settings(
+        models=tmp_path,
+        root_path="/ml/models/",
+        cors_origins="https://a.org, http://[::1]:3000",
+    )
+
+    assert settings.root_path == "/ml/models"
+    assert settings.cors_origins == ("https://a.org", "http://[::1]:3000")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"root_path": "models"}, "must be a path such as /models"),
+        ({"root_path": "/a//b"}, "must be a path such as /models"),
+        ({"cors_origins": "https://a.org/"}, "'https://a.org/', which is no origin"),
+        ({"cors_origins": "a.org"}, "which is no origin; write https://HOST"),
+        ({"cors_origins": "https://A.org"}, "in small letters"),
+    ],
+)
+def test_wrong_origins_and_prefixes_are_refused(
+    tmp_path: Path, flags: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        load_settings(models=tmp_path, **flags)

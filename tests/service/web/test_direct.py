@@ -264,11 +264,20 @@ async def test_other_bodies_go_through_flask(
         assert through_flask == ([] if refused_by_model else [PATH])
 
 
+async def test_a_prefix_of_all_urls_takes_the_direct_way(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    async with make() as (app, _):
+        status, _, _ = await ask(app, root_path="/prefix")
+
+    assert (status, through_flask) == (200, [])
+
+
 @pytest.mark.parametrize(
     "scope",
     [
         {"query_string": b"a=1"},
-        {"root_path": "/prefix"},
+        {"root_path": "/v1"},
         {"method": "GET"},
         {"raw_path": None},
     ],
