@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from inference import LABEL, InvalidRequest, VersionNumber
+from service.codecs.json.values import parse, refuse_duplicates
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -70,12 +71,16 @@ def decode(body: bytes, kind: type[B]) -> B:
         body = b"{}"
 
     try:
-        return kind.model_validate_json(body)
+        value = kind.model_validate_json(body)
     except ValidationError as exc:
         problems = "; ".join(map(_problem, exc.errors()[:SHOWN_PROBLEMS]))
         raise InvalidRequest(
             f"the body is invalid: {problems}. Send for example {EXAMPLES[kind]}"
         ) from None
+
+    # pydantic, too, keeps the last of two equal keys.
+    refuse_duplicates(body, parse(body))
+    return value
 
 
 def _problem(error: ErrorDetails) -> str:

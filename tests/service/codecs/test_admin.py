@@ -69,3 +69,15 @@ def test_a_refusal_of_many_mistakes_is_short() -> None:
         decode(f"{{{labels}}}".encode(), Labels)
 
     assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (Concurrency, b'{"concurrency": 4, "concurrency": 5}'),
+        (Labels, b'{"stable": 3, "stable": 4}'),
+    ],
+)
+def test_a_key_twice_is_refused(kind: type[Labels | Concurrency], body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="is there twice in one object"):
+        decode(body, kind)
