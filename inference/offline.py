@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -13,6 +14,7 @@ from inference.inputs.binding import bind
 from inference.inputs.casting import cast_inputs
 from inference.inputs.composites import put_together
 from inference.repository.snapshot import RepositoryScanner
+from inference.runtime.image_decoding import decode_images, has_images
 from inference.runtime.loader import Loader
 from inference.system.priority import lower_priority
 
@@ -32,12 +34,13 @@ if TYPE_CHECKING:
 class OfflineModel:
     """A loaded model, whose `run` blocks; `concurrency` threads call it best.
 
-    `key` names its compiled content. Use it as a context manager, which closes it.
+    `key` names all that its answers depend on. Use it as a context manager, which
+    closes it.
     """
 
     def __init__(self, prepared: Prepared, loaded: Loaded) -> None:
         self.id: ModelId = prepared.files.id
-        self.key = prepared.compiled.artifact.folder.name
+        self.key = prepared.digest
         self.concurrency = loaded.concurrency
         self._loaded = loaded
 
@@ -77,6 +80,11 @@ class OfflineModel:
         """
         lower_priority()
         bound = bind(signature, cast_inputs(signature, inputs))
+
+        if has_images(signature, bound):
+            how = self._loaded.preprocessing
+            bound = decode_images(signature, bound, how, math.inf)
+
         return put_together(signature, self._loaded.servable.run(signature.name, bound))
 
 

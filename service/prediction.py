@@ -121,8 +121,24 @@ async def predict(
     pieces = [body] if isinstance(body, bytes) else body
     ends = math.inf if wait is None else anyio.current_time() + wait
     call = await _decode(engine, model, pieces, decoders, ends)
-    timeout = None if wait is None else ends - anyio.current_time()
-    request = _request(model, call, timeout)
+    left = None if wait is None else ends - anyio.current_time()
+    return await predict_call(
+        engine, model, call, wait=left, cached=cached, max_bytes=max_bytes, kind=kind
+    )
+
+
+async def predict_call(
+    engine: Engine,
+    model: ModelSpec,
+    call: PredictCall,
+    *,
+    wait: float | None = None,
+    cached: CacheUse | None = None,
+    max_bytes: float = math.inf,
+    kind: str | None = None,
+) -> bytes | list[bytes]:
+    """Answer a decoded body as `predict` does."""
+    request = _request(model, call, wait)
     if call.options.ignored:
         log.debug("arguments ignored", model=model.name, names=call.options.ignored)
 

@@ -69,6 +69,7 @@ A room is a package, without the packages in it, or a module of the top level.
 WEB = {"asgiref", "flask", "h11", "httptools", "uvicorn", "werkzeug"}
 TENSORFLOW = {
     "inference.backend",
+    "inference.runtime.image_kernels",
     "inference.runtime.operations",
     "inference.runtime.servable",
 }

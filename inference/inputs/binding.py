@@ -9,6 +9,7 @@ import numpy as np
 
 from inference.errors import InputMismatch
 from inference.inputs.composites import check_row_splits
+from inference.inputs.images import encoded_images
 from inference.inputs.nested_lists import LEAVES, is_numbers, leaf_of, strings, to_array
 from inference.types import UNNAMED
 
@@ -31,10 +32,11 @@ def bind(
 
     A value is an array of the input's dtype, nested lists with Python's `bool`, `int`,
     `float`, `str`, `bytes` at the leaves, or `Numbers`; the key `UNNAMED`, alone,
-    stands for the one required input. Strings become object arrays of `bytes`. Optional
-    inputs that `inputs` lacks are not in the result. No rows (a dimension of 0) are
-    allowed. Where the text of a float decides how it is narrowed, `exact` returns the
-    inputs once more, their floats moved towards their text.
+    stands for the one required input. Strings become object arrays of `bytes`. So do
+    images, as files, for an input of pixels: `decode_images` makes rows of them.
+    Optional inputs that `inputs` lacks are not in the result. No rows (a dimension of
+    0) are allowed. Where the text of a float decides how it is narrowed, `exact`
+    returns the inputs once more, their floats moved towards their text.
 
     Raises `InputMismatch`: a wrong or missing name, dtype, shape, ragged lists, row
     splits that don't fit.
@@ -122,6 +124,10 @@ def _bind_one(
     exact: Callable[[], Mapping[str, Any]] | None,
 ) -> Array:
     value = _value(spec, inputs[key])
+    images = encoded_images(spec, value)
+
+    if images is not None:
+        return images
 
     if isinstance(value, ARRAYS):
         array = _checked(spec, np.asarray(value))

@@ -11,12 +11,14 @@ import anyio.to_thread
 
 from inference.batching.batcher import Batcher
 from inference.batching.call import Call
-from inference.errors import UnknownSignature
+from inference.errors import DeadlineExceeded, UnknownSignature
 from inference.inputs.binding import bind
 from inference.inputs.seeds import samples_of, with_masks
 from inference.inputs.selection import check_request, select_outputs
 from inference.inputs.statistics import Statistics
 from inference.inputs.top_k import LARGE, best_classes
+from inference.runtime.image_decoding import decode_images, has_images
+from inference.system.cpus import available_cpus
 from inference.types import PredictResult, Times
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Instance:
         self._scope = anyio.CancelScope()
         self._closed = anyio.Event()
         self._sorting = anyio.CapacityLimiter(1)
+        self._decoding = anyio.CapacityLimiter(available_cpus())
 
     @property
     def idle(self) -> bool:
@@ -100,7 +103,11 @@ class Instance:
             signature = self._signature(model, request.signature)
             names = select_outputs(signature, request.outputs)
             check_request(signature, names, request)
-            bound = bind(signature, request.inputs, request.exact)
+            bound: Mapping[str, Array] = bind(signature, request.inputs, request.exact)
+
+            if has_images(signature, bound):
+                bound = await self._decode(signature, bound, deadline)
+
             inputs = with_masks(signature, bound, request.sampling)
             call = partial(
                 Call, signature, outputs=names, arrived=arrived, deadline=deadline
@@ -126,6 +133,26 @@ class Instance:
             digest=self.loaded.digest,
             classes=self.loaded.classes,
             times=times._replace(bind=bind_seconds),
+        )
+
+    async def _decode(
+        self, signature: Signature, inputs: Mapping[str, Array], deadline: float
+    ) -> Mapping[str, Array]:
+        """Decode images in a thread; the request counts as waiting meanwhile."""
+        left = deadline - anyio.current_time()
+
+        with self.batcher.reserve(left), anyio.CancelScope(deadline=deadline):
+            return await anyio.to_thread.run_sync(
+                decode_images,
+                signature,
+                inputs,
+                self.loaded.preprocessing,
+                time.monotonic() + left,
+                limiter=self._decoding,
+            )
+
+        raise DeadlineExceeded(
+            "The request's time is over: its images were waiting to be decoded."
         )
 
     async def _collect(

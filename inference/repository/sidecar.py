@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +35,7 @@ T = TypeVar("T")
 MAX_TIMEOUT_SECONDS = 86400
 MAX_CACHE_SECONDS = 30 * 86400
 MAX_BYTES = 2**20
+MAX_SIDE = 16384
 MAX_COUNT = 2**31 - 1
 """Most rows or requests; larger numbers don't fit into every document."""
 
@@ -114,6 +116,63 @@ class VersionsTable(BaseModel):
         return self
 
 
+def _pair(value: object) -> object:
+    return (value, value) if type(value) is int else value
+
+
+def _each(value: object) -> object:
+    return (value,) if type(value) in (int, float) else value
+
+
+def _channels(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
+        raise ValueError("must be one number, or one for each of 3 channels")
+
+    return values
+
+
+def _divisors(values: tuple[float, ...]) -> tuple[float, ...]:
+    if 0 in values:
+        raise ValueError("must not be 0: pixels are divided by it")
+
+    return values
+
+
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+PerChannel = Annotated[
+    tuple[float, ...], BeforeValidator(_each), AfterValidator(_channels)
+]
+
+
+class PreprocessTable(BaseModel):
+    """Numbers that images become; see `inference.inputs.images.Preprocessing`.
+
+    `preset` is a module of `keras.applications`, and excludes the keys of what its
+    `preprocess_input` does.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: str | None = None
+    size: Annotated[tuple[Side, Side], BeforeValidator(_pair)] | None = None
+    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    mean: PerChannel = (0.0,)
+    std: Annotated[PerChannel, AfterValidator(_divisors)] = (1.0,)
+    channels: Literal["rgb", "bgr"] = "rgb"
+    resize: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "nearest"
+    antialias: bool = True
+    max_pixels: int | None = Field(default=None, ge=1, le=MAX_COUNT)
+
+    @model_validator(mode="after")
+    def _preset_alone(self) -> Self:
+        both = {"scale", "mean", "std", "channels"} & self.model_fields_set
+
+        if self.preset is not None and both:
+            raise ValueError(f"has a preset, which excludes {', '.join(sorted(both))}")
+
+        return self
+
+
 def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
     if not all(size == -1 or 1 <= size <= MAX_COUNT for size in shape):
         raise ValueError("must be sizes, without the batch's, and -1 for an open one")
@@ -152,9 +211,10 @@ class Sidecar(BaseModel):
     and `backend` are for Keras files that don't state them; a size of -1 is open.
     `sample` names a file of inputs that the model takes, `layers` a Keras model's inner
     layers whose outputs requests may ask for. `classes` names a file of the classes'
-    names. `training` adds an input that switches a Keras model's dropout on. Answers
-    may be given again for `cache_seconds`. With `async`, `asynchronous` here, a
-    prediction is answered with a job unless the client wants to wait.
+    names. `preprocess` says which numbers images become. `training` adds an input that
+    switches a Keras model's dropout on. Answers may be given again for `cache_seconds`.
+    With `async`, `asynchronous` here, a prediction is answered with a job unless the
+    client wants to wait.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -168,6 +228,7 @@ class Sidecar(BaseModel):
     sample: str | None = None
     layers: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_layers)] = ()
     training: Literal["optional"] | None = None
+    preprocess: PreprocessTable | None = None
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     intra_op_threads: int | None = Field(default=None, ge=1, le=1024)
     max_queue: int | None = Field(default=None, ge=0, le=MAX_COUNT)
@@ -193,6 +254,7 @@ _TABLES: Mapping[Place, type[BaseModel]] = {
     ("signatures",): SignatureConfig,
     ("batching",): ModelBatchingTable,
     ("batching", "signatures"): BatchingTable,
+    ("preprocess",): PreprocessTable,
     ("versions",): VersionsTable,
 }
 _WRONG_KEYS = {

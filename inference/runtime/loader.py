@@ -13,6 +13,7 @@ import structlog
 
 from inference.artifacts.artifact import DamagedArtifact, signatures_of
 from inference.errors import LoadFailed
+from inference.inputs.images import PLAIN, check_preprocessing, read_preprocessing
 from inference.inputs.top_k import check_classes
 from inference.repository.classes import read_classes
 from inference.repository.sidecar import limits_with, read_sidecar, sidecar_errors
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from inference.artifacts.artifact import Manifest
     from inference.artifacts.builder import ArtifactBuilder, Compiled
+    from inference.inputs.images import Preprocessing
     from inference.limits import Batching, Limits
     from inference.repository.scan import ModelFiles
     from inference.repository.sidecar import Sidecar
@@ -50,13 +52,18 @@ class Prepared:
     classes: tuple[str, ...] = ()
     cache_seconds: float | None = None
     asynchronous: bool = False
+    preprocessing: Preprocessing = PLAIN
 
     @property
     def digest(self) -> str:
         """What answers depend on besides the request; equal on other machines."""
         # The folder is named by the hash of the files, of the sidecar's keys that
         # shape the artifact, and of TensorFlow's and Keras' versions.
-        parts = (self.compiled.artifact.folder.name, *self.classes)
+        parts = (
+            self.compiled.artifact.folder.name,
+            self.preprocessing,
+            *self.classes,
+        )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @property
@@ -65,11 +72,15 @@ class Prepared:
 
     def same_as(self, other: Prepared) -> bool:
         """Return whether loading it gives the same as loading `other`."""
-        return (self.compiled.artifact, self.limits, self.plans, self.classes) == (
-            other.compiled.artifact,
-            other.limits,
-            other.plans,
-            other.classes,
+        return self._loaded_from() == other._loaded_from()
+
+    def _loaded_from(self) -> tuple[object, ...]:
+        return (
+            self.compiled.artifact,
+            self.limits,
+            self.plans,
+            self.classes,
+            self.preprocessing,
         )
 
 
@@ -105,7 +116,10 @@ class Loader:
 
         with sidecar_errors(files.sidecar):
             plans = limits.plans(compiled.manifest.signatures)
-            check_classes(classes, signatures_of(compiled.manifest).values())
+            signatures = signatures_of(compiled.manifest).values()
+            check_classes(classes, signatures)
+            preprocessing = read_preprocessing(sidecar.preprocess)
+            check_preprocessing(preprocessing, signatures)
 
         return Prepared(
             files=files,
@@ -115,6 +129,7 @@ class Loader:
             classes=classes,
             cache_seconds=sidecar.cache_seconds,
             asynchronous=sidecar.asynchronous,
+            preprocessing=preprocessing,
         )
 
     def _read_sidecar(

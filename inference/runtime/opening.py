@@ -15,6 +15,7 @@ from inference.errors import (
     InputMismatch,
     InvalidModel,
 )
+from inference.inputs.images import PLAIN
 from inference.inputs.recorded_requests import TFS_WARMUP, read_warmup
 from inference.runtime.footprint import resident_bytes
 from inference.runtime.warmup import replay
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inference.artifacts.artifact import Artifact, Manifest
+    from inference.inputs.images import Preprocessing
     from inference.limits import Batching, Limits
     from inference.runtime.loader import Prepared
     from inference.runtime.servable import Servable
@@ -39,6 +41,7 @@ class Loaded:
 
     `seconds` is the time for measuring, mapping and warm-up, `nbytes` the memory,
     `classes` the names of the classes that it tells, `digest` that of `Prepared`.
+    Encoded images go through `preprocessing`.
     """
 
     servable: Servable
@@ -49,6 +52,7 @@ class Loaded:
     nbytes: int = 0
     classes: tuple[str, ...] = ()
     digest: str = ""
+    preprocessing: Preprocessing = PLAIN
 
 
 class ForeignArtifact(Exception):
@@ -165,6 +169,7 @@ def _open(
         nbytes=max(prepared.nbytes, resident_bytes() - before),
         classes=prepared.classes,
         digest=prepared.digest,
+        preprocessing=prepared.preprocessing,
     )
     return loaded, tuning
 

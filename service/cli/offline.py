@@ -20,6 +20,7 @@ from inference import (
     open_model,
 )
 from service.bulk.checkpoint import Checkpoint
+from service.bulk.images import ImageFiles
 from service.bulk.run import BulkRun, Progress, TooManyFailed
 from service.bulk.sinks import ArraySink, LineSink
 from service.bulk.sources import ArchiveFile, ArrayFile, Lines
@@ -52,7 +53,7 @@ class OfflineCall:
 
     model: str
     models: Path | None
-    source: Path | None
+    source: Path | ImageFiles | None
     target: Path | None
     signature: str | None
     timeout: float
@@ -77,8 +78,11 @@ def predict_offline(call: OfflineCall) -> Progress:
         return _write(model, signature, source, call)
 
 
-def source_of(path: Path | None) -> Source:
+def source_of(path: Path | ImageFiles | None) -> Source:
     """Raise `BadRows` for an array that can't be read."""
+    if isinstance(path, ImageFiles):
+        return path
+
     if path is not None and path.suffix == ".npy":
         return ArrayFile(path)
 
@@ -154,20 +158,16 @@ def _run(
         ).run()
 
 
-def _key(model: OfflineModel, signature: Signature, source: Path | None) -> str:
-    """Name the work: the model's content, the signature, and the file as it is."""
+def _key(
+    model: OfflineModel, signature: Signature, source: Path | ImageFiles | None
+) -> str:
+    """Name the work: the model's content, the signature, and the files as they are."""
     if source is None:
         # Nobody knows whether the same rows come again.
         return os.urandom(16).hex()
 
-    state = source.stat()
-    parts = (
-        model.key,
-        signature.name,
-        source.resolve(),
-        state.st_size,
-        state.st_mtime_ns,
-    )
+    files = source if isinstance(source, ImageFiles) else ImageFiles((source,))
+    parts = (model.key, signature.name, files.state())
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

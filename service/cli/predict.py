@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
+from service.bulk.images import SUFFIXES, ImageFiles, find_images
 from service.cli.admin import (
     MODELS,
     REFUSED,
@@ -57,15 +58,34 @@ TYPES = {".npy": NPY, ".npz": NPZ}
 SERVER_VARIABLE = "TANDEM_SERVER"
 
 
+def rows_named(
+    context: click.Context, option: click.Parameter, text: str
+) -> Path | ImageFiles:
+    """Return images, or the path of a file of rows. Raise `click.BadParameter`."""
+    images = find_images(text)
+
+    if images is not None:
+        return images
+
+    if Path(text).is_dir():
+        names = ", ".join(sorted(SUFFIXES))
+        raise click.BadParameter(f"the folder {text!r} has no files named {names}")
+
+    kind = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+    path: Path = kind.convert(text, option, context)
+    return path
+
+
 @click.command()
 @click.argument("model", metavar="MODEL[/VERSION]")
 @click.option(
     "--input",
     "source",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    callback=rows_named,
     help="Rows: lines of JSON, an array in a file named .npy, an array an input in one "
-    "named .npz, or lines from - (stdin).",
+    "named .npz, images (a file, a folder, or a pattern in quotes), or lines from - "
+    "(stdin).",
 )
 @click.option(
     "--output",
@@ -102,7 +122,7 @@ SERVER_VARIABLE = "TANDEM_SERVER"
 @settings_flags(CompilerSettings)
 def predict(
     model: str,
-    source: Path,
+    source: Path | ImageFiles,
     target: Path | None,
     signature: str | None,
     models: Path | None,
@@ -207,7 +227,7 @@ def server_of(model: str, models: Path | None, server: str | None) -> str | None
 def predict_remotely(
     client: AdminClient,
     model: str,
-    source: Path,
+    source: Path | ImageFiles,
     target: Path | None,
     signature: str | None,
 ) -> Fetched:
@@ -235,11 +255,11 @@ def predict_url(target: str, signature: str | None) -> str:
     return f"{place}:predict{query}"
 
 
-def submit(client: AdminClient, url: str, source: Path) -> Job:
+def submit(client: AdminClient, url: str, source: Path | ImageFiles) -> Job:
     """Send the rows. Return their job: that of an earlier run, unless it failed."""
     headers = {
         "Prefer": "respond-async",
-        "Content-Type": TYPES.get(source.suffix, NDJSON),
+        "Content-Type": _type_of(source),
         "Idempotency-Key": key_of(url, source),
     }
     job = client.upload(url, pieces_of(source), headers)
@@ -251,20 +271,39 @@ def submit(client: AdminClient, url: str, source: Path) -> Job:
     return job
 
 
-def key_of(url: str, source: Path) -> str:
-    """Return a key that the same rows for the same model have again."""
-    if is_stdin(source):
-        return str(uuid.uuid4())
+def _type_of(source: Path | ImageFiles) -> str:
+    return (
+        NDJSON if isinstance(source, ImageFiles) else TYPES.get(source.suffix, NDJSON)
+    )
 
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
+
+def key_of(url: str, source: Path | ImageFiles) -> str:
+    """Return a key that the same rows for the same model have again."""
+    if isinstance(source, ImageFiles):
+        digest = hashlib.sha256()
+
+        for line in source.lines():
+            digest.update(line)
+    elif is_stdin(source):
+        return str(uuid.uuid4())
+    else:
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
 
     digest.update(url.encode())
     return f"tandem-predict-{digest.hexdigest()}"
 
 
-def pieces_of(source: Path) -> Iterator[bytes]:
+def pieces_of(source: Path | ImageFiles) -> Iterator[bytes]:
     """Yield a file's content, and show how much of it is sent."""
+    if isinstance(source, ImageFiles):
+        with bar("sending", "images", source.total) as show:
+            for number, line in enumerate(source.lines()):
+                yield line
+                show(number + 1)
+
+        return
+
     stdin = is_stdin(source)
     total = None if stdin else source.stat().st_size / MIB
 
@@ -278,8 +317,8 @@ def pieces_of(source: Path) -> Iterator[bytes]:
                 show(round(sent / MIB))
 
 
-def is_stdin(source: Path) -> bool:
-    return str(source) == "-"
+def is_stdin(source: Path | ImageFiles) -> bool:
+    return isinstance(source, Path) and str(source) == "-"
 
 
 def wait(client: AdminClient, job: Job) -> None:

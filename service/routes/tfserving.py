@@ -18,6 +18,11 @@ from inference import (
 )
 from service.codecs.npy import ARRAY_TYPES
 from service.codecs.tfserving.examples import Method
+from service.codecs.tfserving.image import (
+    IMAGE_TYPES,
+    image_call,
+    image_document,
+)
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.codecs.tfserving.urls import not_found, status_not_found
@@ -26,6 +31,7 @@ from service.prediction import (
     ArrayBody,
     predict,
     predict_array_body,
+    predict_call,
     predict_examples,
 )
 from service.routes.jobs import accept
@@ -110,8 +116,44 @@ async def predict_model(
     name: str, version: int | None = None, label: str | None = None
 ) -> Response:
     spec = ModelSpec(name=name, version=version, label=label)
+    image = current_request().mimetype.startswith(IMAGE_TYPES)
     with told(spec):
-        return await respond(RowsAndColumns(), spec)
+        return await respond(ImageBody() if image else RowsAndColumns(), spec)
+
+
+class ImageBody:
+    """The `Front` of predict bodies that are an image."""
+
+    async def accept_large(self, this: Request, spec: ModelSpec) -> Job | None:
+        return None
+
+    def read(self, this: Request, reservation: Reservation) -> list[bytes]:
+        return read_body(this, reservation)
+
+    async def accept(self, this: Request, spec: ModelSpec, body: list[bytes]) -> Job:
+        document = image_document(this.args, body)
+        return await accept(this, spec, [document], path=this.path)
+
+    async def predict(
+        self,
+        serving: Serving,
+        spec: ModelSpec,
+        body: list[bytes],
+        wait: float | None,
+        cached: CacheUse | None,
+    ) -> Response:
+        this = current_request()
+        kind = accepted_arrays(this)
+        answer = await predict_call(
+            serving.engine,
+            spec,
+            image_call(this.args, body),
+            wait=wait,
+            cached=cached,
+            max_bytes=serving.max_answer_bytes,
+            kind=kind,
+        )
+        return _in_kind(answer, kind)
 
 
 class RowsAndColumns:
@@ -167,9 +209,13 @@ class RowsAndColumns:
                 kind=kind,
             )
 
-        response = encoded_json_response(answer)
-        response.headers["Content-Type"] = kind or JSON
-        return response
+        return _in_kind(answer, kind)
+
+
+def _in_kind(answer: bytes | list[bytes], kind: str | None) -> Response:
+    response = encoded_json_response(answer)
+    response.headers["Content-Type"] = kind or JSON
+    return response
 
 
 def accepted_arrays(this: Request) -> str | None:

@@ -1,4 +1,4 @@
-"""Reading of request bodies that should be JSON."""
+"""Reading of request bodies, most of which should be JSON."""
 
 from __future__ import annotations
 
@@ -87,8 +87,9 @@ def check_media_type(request: Request) -> None:
 
     raise UnsupportedMediaType(
         f"the body is of type {request.mimetype!r}: send JSON, with the header"
-        " 'Content-Type: application/json', or arrays as application/x-npy or"
-        " application/x-npz, or rows as a job, with the header 'Prefer: respond-async'"
+        " 'Content-Type: application/json', arrays as application/x-npy or"
+        " application/x-npz, an image as image/jpeg, image/png and so on, or rows as a"
+        " job, with the header 'Prefer: respond-async'"
     )
 
 

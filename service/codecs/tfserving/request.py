@@ -141,7 +141,7 @@ def decode_regular(body: bytes, *, lists: bool = True) -> PredictCall | None:
         return None
 
     try:
-        options = NO_OPTIONS if len(document) == 1 else _pop_options(document)
+        options = NO_OPTIONS if len(document) == 1 else pop_options(document)
     except InvalidRequest:
         # The slow path shows what was sent.
         return None
@@ -175,7 +175,7 @@ def decode_slowly(body: bytes) -> PredictCall:
     form = _form(document)
     refuse_duplicates(body, document)
     _refuse_tensors(document[form])
-    options = _pop_options(document)
+    options = pop_options(document)
     unknown = [key for key in document if key not in (form, SIGNATURE_KEY)]
     refuse_unknown(unknown, KEYS, form)
     inputs = _inputs(document, form, body)
@@ -190,7 +190,7 @@ def _inputs(document: dict[str, Any], form: Form, body: bytes) -> Mapping[str, A
     return _rows(value) if form is ROWS else _columns(value)
 
 
-def _pop_options(document: dict[str, Any]) -> Options:
+def pop_options(document: dict[str, Any]) -> Options:
     """Take the options out of `document`. Raise `InvalidRequest`."""
     names = document.pop(OUTPUTS_KEY, None)
     k = document.pop(TOP_K_KEY, None)
