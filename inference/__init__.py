@@ -40,6 +40,7 @@ from inference.inputs.composites import (
     put_together,
     whole_shape,
 )
+from inference.inputs.images import encoded_images
 from inference.inputs.narrowing import depends_on_text, narrow
 from inference.inputs.seeds import MAX_SEED, draws_afresh
 from inference.inputs.selection import check_request, select_outputs
@@ -145,6 +146,7 @@ __all__ = [
     "depends_on_text",
     "disk_bytes",
     "draws_afresh",
+    "encoded_images",
     "inventory",
     "keep_freed_memory",
     "narrow",

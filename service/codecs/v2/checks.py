@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inference import InputMismatch, UnknownSignature
+from inference import InputMismatch, UnknownSignature, encoded_images
 from service.codecs.v2.datatypes import shown_datatype
 from service.codecs.v2.metadata import shown_shape
 
@@ -22,6 +22,9 @@ def check_inputs(signature: Signature, inputs: Mapping[str, Array], model: str) 
     _check_names(signature, inputs, model)
     for name, array in inputs.items():
         spec = signature.inputs[name]
+        if encoded_images(spec, array) is not None:
+            continue
+
         sent = "string" if array.dtype == object else array.dtype.name
         if sent != spec.dtype:
             raise InputMismatch(

@@ -44,10 +44,10 @@ async def test_accepted(headers: dict[str, str]) -> None:
     ("headers", "message"),
     [
         pytest.param(
-            {"Content-Type": "image/png"},
-            "the body is of type 'image/png': send JSON, with the header"
+            {"Content-Type": "audio/wav"},
+            "the body is of type 'audio/wav': send JSON, with the header"
             " 'Content-Type: application/json'",
-            id="an image",
+            id="a sound",
         ),
         pytest.param({"Content-Type": "text/xml"}, "of type 'text/xml'", id="XML"),
         pytest.param(
