@@ -61,10 +61,12 @@ async def infer(
 
     left = None if ends == math.inf else ends - anyio.current_time()
     request = _request(engine, model, call, left)
+    # A view would keep the arrays of a whole batch.
+    kept = cached is not None and engine.cache_policy(model) is not None
     body_of = await answer(
         engine,
         request,
-        partial(_encode, call, max_bytes),
+        partial(_encode, call, max_bytes, kept),
         partial(encoding_of, call),
         cached,
     )
@@ -154,13 +156,17 @@ def _only_signature(status: ModelStatus) -> Signature:
 
 
 async def _encode(
-    call: InferCall, max_bytes: float, _: PredictRequest, result: PredictResult
+    call: InferCall,
+    max_bytes: float,
+    kept: bool,
+    _: PredictRequest,
+    result: PredictResult,
 ) -> list[bytes]:
     check_size(result.outputs, max_bytes)
     pieces = []
     spent = 0
     for piece in bounded(encode_pieces(call, result), max_bytes):
-        pieces.append(piece)
+        pieces.append(bytes(piece) if kept else piece)
         spent += len(piece) or ON_LOOP_BYTES
         if spent > ON_LOOP_BYTES:
             spent = 0

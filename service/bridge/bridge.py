@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 STREAM_THREADS = 40
+LONG_BYTES = 1 << 18
+"""Of a piece of a body: to copy it costs more than to send it on its own."""
+
 EXHAUSTED = object()
 
 logger = logging.getLogger("tandem.bridge")
@@ -97,6 +100,20 @@ class Dispatcher(Protocol):
         self, view: Any, scope: Scope, receive: Receive, send: Send
     ) -> Receive | None:
         """Answer it, or send nothing and return the `receive` for WSGI's way."""
+
+
+def grouped(chunks: Iterable[bytes]) -> list[bytes]:
+    """Join short pieces of a body; long ones are sent as they are, not copied."""
+    pieces, short = [], []
+    for chunk in chunks:
+        if len(chunk) < LONG_BYTES:
+            short.append(chunk)
+            continue
+
+        pieces += [b"".join(short), chunk] if short else [chunk]
+        short = []
+
+    return [*pieces, b"".join(short)] if short or not pieces else pieces
 
 
 class SharedState:
@@ -190,8 +207,12 @@ class Exchange:
         return RequestBody(self._receiver)
 
     async def _send_sequence(self, chunks: list[bytes] | tuple[bytes, ...]) -> None:
+        *first, last = grouped(chunks)
         try:
-            await self._send_body(b"".join(chunks), more=False)
+            for piece in first:
+                await self._send_body(piece, more=True)
+
+            await self._send_body(last, more=False)
         finally:
             self._context.run(self._close, chunks)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(300)
 
 URL = "/v2/models/identity/infer"
+RANDOM = np.random.default_rng(11)
 HALVES = {"float16", "bfloat16"}
 SHAPES: list[tuple[int, ...]] = [
     *[(), (0,), (1,), (3,), (2, 0, 3), (5, 1), (2, 3), (1, 2, 3, 4), (2, 1, 1, 1, 2)],
@@ -123,6 +124,16 @@ async def test_any_tensor_comes_back_by_json(
     )
 
     assert response.status_code == 200, response.text
+    assert_equal(outputs_of(response), sent)
+
+
+async def test_a_long_tensor_comes_back(serving: Client) -> None:
+    sent = {name: tensor(name, (0,), RANDOM) for name in IDENTITIES}
+    sent["float32"] = RANDOM.random((3, 224, 224, 3), np.float32)
+    body, headers = binary_body(sent, parameters={"binary_data_output": True})
+
+    response = await serving.post(URL, content=body, headers=headers)
+
     assert_equal(outputs_of(response), sent)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -64,8 +64,14 @@ def tensor(
 
 
 def content(array: Array) -> bytes:
-    """Return the bytes of an output."""
-    return _joined_strings(array) if array.dtype == object else array.tobytes()
+    """Return the bytes of an output, without a copy where they lie together."""
+    if array.dtype == object:
+        return _joined_strings(array)
+
+    # As plain bytes: Python's buffers know no bfloat16.
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    # Sockets, zlib and `join` take a view as they take bytes.
+    return cast("bytes", flat.data)
 
 
 def _aligned(flat: Array, kind: np.dtype[Any]) -> Array:

@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from service.bridge.bridge import Bridge
+from service.bridge.bridge import LONG_BYTES, Bridge, grouped
 from tests.support.servers import HandDriven, body_message
 from tests.support.wsgi_apps import TEXT, Body, ListBody, StartResponse, answering
 
@@ -208,3 +208,24 @@ async def test_websockets_are_closed() -> None:
 async def test_other_scopes_are_refused() -> None:
     with pytest.raises(ValueError, match="'smtp'"):
         await drive(answering([]), type="smtp")
+
+
+LONG = b"x" * LONG_BYTES
+
+
+@pytest.mark.parametrize(
+    ("chunks", "sent"),
+    [
+        pytest.param([], [b""], id="none"),
+        pytest.param([b"a", b"b"], [b"ab"], id="short"),
+        pytest.param([b"a", b"b", LONG, b"c"], [b"ab", LONG, b"c"], id="one long"),
+        pytest.param([LONG, LONG], [LONG, LONG], id="long"),
+    ],
+)
+def test_short_pieces_of_a_body_are_joined(
+    chunks: list[bytes], sent: list[bytes]
+) -> None:
+    found = grouped(chunks)
+
+    assert found == sent
+    assert all(each is LONG for each in found if each == LONG)
