@@ -21,7 +21,7 @@ from inference.batching.deadlines import Deadlines
 from inference.batching.queue import BatchQueue
 from inference.batching.runner import Runner
 from inference.batching.statistics import CallStatistics
-from inference.errors import DeadlineExceeded, Unavailable
+from inference.errors import DeadlineExceeded, Unavailable, first_line
 from inference.types import QueueStats
 
 if TYPE_CHECKING:
@@ -259,11 +259,11 @@ class Batcher:
             # Never abandoned on cancellation: the token lasts as long as the thread.
             await anyio.to_thread.run_sync(runner.work, report, limiter=self._limiter)
         except Exception as exc:
-            # The system gave no thread.
-            self._settle(runner, exc)
+            log.exception("a model's thread failed", calls=len(runner.unended))
+            self._drop(runner.unended, f"The model's thread failed: {first_line(exc)}")
         finally:
             self._runners.discard(runner)
-            self._drop(runner.batch)
+            self._drop(runner.unended)
             self._collect_soon()
 
     def _start(self, runner: Runner, batch: list[Call]) -> None:
@@ -439,10 +439,10 @@ class Batcher:
 
         self._expiring = self._holding = self._sparing = None
 
-    def _drop(self, calls: Iterable[Call]) -> None:
+    def _drop(self, calls: Iterable[Call], reason: str = UNLOADING) -> None:
         for call in calls:
             self._running.pop(call, None)
-            call.fail(Unavailable(UNLOADING))
+            call.fail(Unavailable(reason))
 
 
 def _timeout_text(call: Call, *, waiting: bool) -> str:

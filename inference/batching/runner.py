@@ -43,6 +43,11 @@ class Runner:
         self._servable = servable
         self._handed: SimpleQueue[tuple[list[Call], Batching] | None] = SimpleQueue()
 
+    @property
+    def unended(self) -> list[Call]:
+        """The calls that are handed to it and have no outcome yet."""
+        return [*self.batch, *self.rest]
+
     def hand(self, batch: list[Call], plan: Batching) -> None:
         """Let the thread run `batch` next."""
         self.batch = batch

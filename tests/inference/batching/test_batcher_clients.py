@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import pytest
+from anyio import to_thread
 
-from inference.errors import Overloaded
+from inference.errors import Overloaded, Unavailable
 from inference.limits import Batching, Limits
 from inference.types import QueueStats
 from tests.support.servables import Ended, Gated, call, serving
@@ -234,3 +236,33 @@ async def test_hot_model_does_not_delay_another() -> None:
                 assert outputs["y"].tolist() == [[2 * number]]
 
             stuck.let_through()
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+async def test_batch_without_a_thread_fails_and_the_next_runs(
+    monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    run_sync, refused = to_thread.run_sync, iter([True])
+
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        if next(refused, False):
+            raise RuntimeError("can't start new thread")
+
+        return await run_sync(*args, **kwargs)
+
+    monkeypatch.setattr(to_thread, "run_sync", run)
+    servable = Gated(open=True)
+
+    async with serving(servable) as batcher:
+        ended, batch, later = Ended(batcher), [call(n) for n in range(calls)], call(9)
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                for each in batch:
+                    tasks.start_soon(ended.submit, each)
+
+            await ended.submit(later)
+
+        assert all(isinstance(each, Unavailable) for each in ended.of(batch))
+        assert "can't start new thread" in str(ended[batch[0]])
+        assert (ended[later], servable.ran) == ([18], [[9]])
