@@ -11,7 +11,7 @@ from service.server.connection import REFUSED, Connection
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
 from service.server.pacing import RefusalPacer, cost_of
 from service.server.responses import BUSY, NO_ROOM, NOT_READY, raw_json_response
-from service.server.whole import EXCHANGE, send_raw
+from service.server.whole import send_raw
 
 if TYPE_CHECKING:
     from typing import Any, ClassVar
@@ -65,7 +65,6 @@ class JsonErrorProtocol(Connection):
         super().begin_request()
         scope = cast("dict[str, Any]", self.scope)
         scope[RECORD_REFUSAL] = self.known_refusals.record_request
-        scope[EXCHANGE] = self.cycle
 
     def _answer_unseen(self, refusal: bytes) -> None:
         """Refuse a request: at once, or in its turn where refusals take too long."""

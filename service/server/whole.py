@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import TypeAlias
-
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeAlias
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
 
-EXCHANGE = "tandem.exchange"
-"""Key in the scope of uvicorn's exchange, for the functions here."""
+
+def exchange_of(channel: Callable[..., Any]) -> RequestResponseCycle | None:
+    """Return uvicorn's exchange whose `receive` or `send` is `channel`.
+
+    `None` for another server's, or where something stands between it and us.
+    """
+    # Not by a key in the scope: exchange and scope would hold each other, and each
+    # request's body lie in memory until a garbage collection.
+    owner = getattr(channel, "__self__", None)
+    return owner if type(owner) is RequestResponseCycle else None
 
 
 def take_body(exchange: RequestResponseCycle) -> bytes | None:

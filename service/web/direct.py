@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from service.bridge.disconnect import WatchTimer
-from service.server.whole import EXCHANGE, respond, take_body
+from service.server.whole import exchange_of, respond, take_body
 from service.telemetry.logs import log_request, logs_requests, request_id
 from service.web.access_log import choose_id, describe
 from service.web.errors import CLIENT_CLOSED_REQUEST, answer_error
@@ -95,7 +95,9 @@ def direct(prepare: Prepare) -> Callable[[V], V]:
     """
 
     def declare(view: V) -> V:
-        view.prepare_direct = prepare  # type: ignore[attr-defined]
+        # With the view: `functools.wraps` copies attributes to a wrapper, which must
+        # not be passed over.
+        view.prepare_direct = view, prepare  # type: ignore[attr-defined]
         return view
 
     return declare
@@ -133,14 +135,15 @@ class DirectDispatcher:
         self, view: DirectView, scope: Scope, receive: Receive, send: Send
     ) -> Receive | None:
         """Answer a request, or send nothing and return the `receive` for Flask."""
-        body = take_body(scope[EXCHANGE]) if EXCHANGE in scope else None
+        own = exchange_of(receive)
+        body = None if own is None else take_body(own)
         if body is None:
             first = await receive()
             receive = replay(first, receive)
             if first["type"] != "http.request" or first.get("more_body", False):
                 return receive
 
-            body = first["body"]
+            body = first.get("body", b"")
 
         exchange = _Exchange(view, scope, body, receive)
         self._timer.add(exchange)
@@ -168,13 +171,15 @@ class DirectDispatcher:
         # As after a first request to Flask: hooks that come now are refused.
         app._got_first_request = True
         view = app.view_functions[endpoint]
-        prepare = getattr(view, "prepare_direct", None)
-        ours = prepare is not None and _is_plain(app, endpoint.rpartition(".")[0])
+        declared, prepare = getattr(view, "prepare_direct", (None, None))
+        ours = declared is view and all(
+            _is_plain(app, blueprint) for blueprint in _blueprints(endpoint)
+        )
 
         if len(self._views) >= MAX_ROUTES:
             self._views.clear()
 
-        found = prepare(app, **values) if prepare is not None and ours else None
+        found = prepare(app, **values) if ours else None
         self._views[key] = found
         return found
 
@@ -281,10 +286,8 @@ class _Exchange:
         if extra:
             headers += [(k.lower().encode(), v.encode()) for k, v in extra.items()]
 
-        exchange = self._scope.get(EXCHANGE)
-        if exchange is None or not respond(
-            exchange, answer.status, headers, answer.body
-        ):
+        own = exchange_of(send)
+        if own is None or not respond(own, answer.status, headers, answer.body):
             await _send(send, answer, headers)
 
     def _log(self, status: int, bytes_out: int | None = None) -> None:
@@ -330,6 +333,12 @@ def _is_plain(app: ConcurrentFlask, blueprint: str | None = None) -> bool:
     return blueprint is not None or (
         not app.teardown_appcontext_funcs and _is_usual(app)
     )
+
+
+def _blueprints(endpoint: str) -> list[str]:
+    """Return the names of an endpoint's blueprint and of those that it is nested in."""
+    parts = endpoint.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _is_usual(app: ConcurrentFlask) -> bool:

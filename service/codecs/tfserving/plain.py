@@ -75,7 +75,8 @@ class PlainRows:
             # Not JSON, irregular lists, or a key with blanks or digits in it.
             return None
 
-        if numbers.size == 0 or not self._fits(numbers.shape[1:]):
+        # A number without brackets has no rows.
+        if not numbers.size or not numbers.ndim or not self._fits(numbers.shape[1:]):
             return None
 
         array = self._cast(numbers)

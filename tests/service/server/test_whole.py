@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import re
+import weakref
 from typing import Any
 
 import pytest
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from service.server.whole import EXCHANGE, respond, send_raw, take_body
+from service.server.whole import exchange_of, respond, send_raw, take_body
 from tests.support.protocol_servers import connect, listening, read_all
 
 HEADERS = [(b"content-type", b"application/json"), (b"x-request-id", b"one")]
@@ -17,9 +19,12 @@ BODY = b'{"predictions":[1.0]}'
 
 
 async def whole(scope: Any, receive: Any, send: Any) -> None:
-    body = take_body(scope[EXCHANGE])
+    own = exchange_of(receive)
+    assert own is not None
+    assert own is exchange_of(send)
+    body = take_body(own)
 
-    if body is None or not respond(scope[EXCHANGE], 200, HEADERS, BODY + body):
+    if body is None or not respond(own, 200, HEADERS, BODY + body):
         await by_messages(scope, receive, send)
 
 
@@ -60,7 +65,8 @@ def test_nothing_is_sent_twice() -> None:
 
     async def twice(scope: Any, receive: Any, send: Any) -> None:
         await receive()
-        exchange = scope[EXCHANGE]
+        exchange = exchange_of(send)
+        assert exchange is not None
         outcomes.extend(respond(exchange, 200, HEADERS, BODY) for _ in range(2))
 
     requests = b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc"
@@ -70,6 +76,35 @@ def test_nothing_is_sent_twice() -> None:
             pass
 
     assert outcomes == [True, False]
+
+
+def test_wrapped_channels_are_not_passed_over() -> None:
+    async def send(message: Any) -> None: ...
+
+    assert exchange_of(send) is None
+    assert exchange_of([].append) is None
+
+
+def test_request_is_freed_without_a_garbage_collection() -> None:
+    requests: list[weakref.ref[Any]] = []
+    left: list[object] = []
+
+    async def noted(scope: Any, receive: Any, send: Any) -> None:
+        left.extend(request() for request in requests)
+        requests.append(weakref.ref(send.__self__))
+        await whole(scope, receive, send)
+
+    gc.disable()
+    try:
+        exchange(
+            noted,
+            b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc"
+            b"POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: 1\r\n\r\nd",
+        )
+    finally:
+        gc.enable()
+
+    assert left == [None]
 
 
 def test_the_parts_of_uvicorn_that_are_relied_on() -> None:

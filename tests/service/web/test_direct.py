@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from flask import Blueprint, Response, request, signals
 from inference import ModelSpec
 from service.app import create_app
 from service.bridge.bridge import Bridge
+from service.routes import tfserving
 from service.settings.settings import load_settings
 from service.web.application import ConcurrentFlask
 from tests.support.engines import serving
@@ -325,6 +327,16 @@ def in_blueprint(app: ConcurrentFlask) -> None:
     app.before_request_funcs.setdefault("tfserving", []).append(lambda: None)
 
 
+def around_view(app: ConcurrentFlask) -> None:
+    view = app.view_functions["tfserving.predict_model"]
+
+    @functools.wraps(view)
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
+        return await view(*args, **kwargs)
+
+    app.view_functions["tfserving.predict_model"] = guarded
+
+
 def handler(app: ConcurrentFlask) -> None:
     app.register_error_handler(LookupError, lambda error: "lost")
 
@@ -347,6 +359,7 @@ def hosts(app: ConcurrentFlask) -> None:
         context_teardown,
         preprocessor,
         in_blueprint,
+        around_view,
         handler,
         wrapped,
         hosts,
@@ -361,6 +374,20 @@ async def test_application_with_hooks_of_its_own_is_never_passed_over(
         change(app)
         assert (await ask(app))[0] == 200
         assert through_flask == [PATH]
+
+
+async def test_hooks_of_an_outer_blueprint_count(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    outer = Blueprint("outer", __name__, url_prefix="/outer")
+    outer.before_request(lambda: None)
+    outer.register_blueprint(tfserving.bp)
+    path = "/outer" + PATH
+
+    async with make() as (app, _):
+        app.register_blueprint(outer)
+        assert (await ask(app, path=path))[0] == 200
+        assert through_flask == [path]
 
 
 async def test_a_subclass_is_never_passed_over(

@@ -46,10 +46,12 @@ def known(*shape: int | None, dtype: str = "float32") -> Signature:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(instances=ROWS_OF_NUMBERS | VALUES)
-def test_decoded_as_by_the_general_way(dtype: str, instances: Any) -> None:
+@given(instances=ROWS_OF_NUMBERS | VALUES, columns=st.sampled_from([(None,), ()]))
+def test_decoded_as_by_the_general_way(
+    dtype: str, instances: Any, columns: tuple[None, ...]
+) -> None:
     body = json.dumps({"instances": instances}).encode()
-    of = known(None, None, dtype=dtype)
+    of = known(None, *columns, dtype=dtype)
     codec = PlainRows.of(of)
     assert codec is not None
     found = codec.decode(body)
@@ -98,6 +100,14 @@ def test_unsure_bodies_are_left(body: bytes) -> None:
     codec = PlainRows.of(known(None, 2))
     assert codec is not None
     assert codec.decode(body) is None
+
+
+@pytest.mark.parametrize("text", [b"5", b"-1.5", b"[[5]]", b"[]"])
+def test_rows_of_single_numbers_are_in_a_list(text: bytes) -> None:
+    codec = PlainRows.of(known(None))
+    assert codec is not None
+    assert codec.decode(b'{"instances": [5]}') == {"x": [5.0]}
+    assert codec.decode(b'{"instances": %b}' % text) is None
 
 
 @pytest.mark.parametrize(
