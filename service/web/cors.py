@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.server.whole import EXCHANGE
 from service.telemetry.timing import TIMING_HEADER, VERSION_HEADER
 
 if TYPE_CHECKING:
@@ -64,8 +63,6 @@ class CrossOrigin:
 
             await send(message)
 
-        # Answers that go past `send` would have no headers of ours.
-        scope = {key: value for key, value in scope.items() if key != EXCHANGE}
         await self._application(scope, receive, send_with_headers)
 
     def _allow(self, origin: bytes) -> list[tuple[bytes, bytes]]:

@@ -171,15 +171,14 @@ class DirectDispatcher:
         # As after a first request to Flask: hooks that come now are refused.
         app._got_first_request = True
         view = app.view_functions[endpoint]
-        declared, prepare = getattr(view, "prepare_direct", (None, None))
-        ours = declared is view and all(
-            _is_plain(app, blueprint) for blueprint in _blueprints(endpoint)
-        )
+        declared: tuple[Any, Prepare] | None = getattr(view, "prepare_direct", None)
+        prepare = declared[1] if declared and declared[0] is view else None
+        ours = all(_is_plain(app, blueprint) for blueprint in _blueprints(endpoint))
 
         if len(self._views) >= MAX_ROUTES:
             self._views.clear()
 
-        found = prepare(app, **values) if ours else None
+        found = prepare(app, **values) if prepare is not None and ours else None
         self._views[key] = found
         return found
 

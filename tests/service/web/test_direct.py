@@ -328,7 +328,7 @@ def in_blueprint(app: ConcurrentFlask) -> None:
 
 
 def around_view(app: ConcurrentFlask) -> None:
-    view = app.view_functions["tfserving.predict_model"]
+    view: Callable[..., Any] = app.view_functions["tfserving.predict_model"]
 
     @functools.wraps(view)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
