@@ -229,6 +229,14 @@ def _decode_examples(
     return request, len(call.examples)
 
 
+def check_examples(
+    engine: Engine, model: ModelSpec, method: Method, body: Sequence[bytes]
+) -> str | None:
+    """Raise what `predict_examples` would raise, as `check` does."""
+    request, _ = _decode_examples(engine.status(model), model, method, body)
+    return check_call(engine, request)
+
+
 async def _encode_examples(
     method: Method,
     count: int,

@@ -235,7 +235,7 @@ def _quote(names: list[str]) -> str:
 
 
 def _short(name: str) -> str:
-    return repr(name if len(name) <= MAX_NAMED else name[: MAX_NAMED - 3] + "...")
+    return name if len(name) <= MAX_NAMED else name[: MAX_NAMED - 3] + "..."
 
 
 def _example(signature: Signature) -> str:

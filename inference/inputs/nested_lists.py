@@ -224,10 +224,24 @@ def _ragged(spec: TensorSpec, level: list[Any], shape: list[int]) -> InputMismat
 def _mixed(spec: TensorSpec, level: list[Any], shape: list[int]) -> InputMismatch:
     leaf_first = type(level[0]) not in LISTS
     index = next(i for i, x in enumerate(level) if (type(x) in LISTS) == leaf_first)
-    want, got = (_shape_of(x) for x in (level[0], level[index]))
+    mixture = _mixture(level[0], level[index], len(shape) - 1)
     return InputMismatch(
-        f"{_at(spec, index, shape)}: Expecting shape {want} but got: {got};"
+        f"{_at(spec, index, shape)}: {mixture};"
         " a level holds either lists or values, not both"
+    )
+
+
+def _mixture(first: Any, other: Any, depth: int) -> str:
+    """Return TensorFlow Serving's words, by the depth of both in a row."""
+    if not depth:
+        return f"Expecting shape {_shape_of(first)} but got: {_shape_of(other)}"
+
+    if type(first) not in LISTS:
+        return f"list at unexpected level: {depth} expected < {depth}"
+
+    return (
+        f"value found at incorrect level: {depth + 1} in the JSON DOM. Expected at"
+        f" level: {depth + 1}"
     )
 
 

@@ -26,24 +26,23 @@ from service.codecs.tfserving.image import (
 from service.codecs.tfserving.metadata import metadata_document
 from service.codecs.tfserving.status import models_document, status_document
 from service.codecs.tfserving.urls import not_found, status_not_found
+from service.jobs.job import JobRequest
 from service.jobs.rows import NPY, NPZ, ROW_TYPES
 from service.prediction import (
     ArrayBody,
+    check_examples,
     predict,
     predict_array_body,
     predict_call,
     predict_examples,
 )
-from service.routes.jobs import accept
+from service.routes.jobs import accept, current_jobs, submit
 from service.routes.plain_predict import PlainPredict
 from service.routes.predicting import respond
 from service.routes.rows import accept_rows
-from service.server.overload import admit
-from service.web.cache_control import add_cache_headers, use_of
-from service.web.context import current_engine, current_request, current_serving
+from service.web.context import current_engine, current_request
 from service.web.direct import direct
 from service.web.json_body import JSON, read_body, read_json_body
-from service.web.prefer import wait_seconds
 from service.web.response import encoded_json_response, json_response
 
 if TYPE_CHECKING:
@@ -235,36 +234,49 @@ async def answer_examples(
 ) -> Response:
     spec = ModelSpec(name=name, version=version, label=label)
     with told(spec):
-        return await _answer_examples(spec, Method(method))
+        return await respond(Examples(Method(method)), spec)
 
 
-async def _answer_examples(spec: ModelSpec, method: Method) -> Response:
-    serving, this = current_serving(), current_request()
-    admit(this, serving.engine, spec)
+class Examples:
+    """The `Front` of classify and regress bodies."""
 
-    with serving.body_budget.reservation() as reservation:
-        body = read_json_body(this, reservation)
-        cached = use_of(serving.cache, this)
+    def __init__(self, method: Method) -> None:
+        self._method = method
+
+    async def accept_large(self, this: Request, spec: ModelSpec) -> Job | None:
+        """Return `None`: large work is of rows."""
+
+    def read(self, this: Request, reservation: Reservation) -> list[bytes]:
+        return read_json_body(this, reservation)
+
+    async def accept(self, this: Request, spec: ModelSpec, body: list[bytes]) -> Job:
+        # Without a store of jobs, nothing is to be checked.
+        current_jobs()
+        signature = check_examples(current_engine(), spec, self._method, body)
+        request = JobRequest(
+            path=this.path, headers={"content-type": JSON}, body=b"".join(body)
+        )
+        return await submit(this, spec, signature, request)
+
+    async def predict(
+        self,
+        serving: Serving,
+        spec: ModelSpec,
+        body: list[bytes],
+        wait: float | None,
+        cached: CacheUse | None,
+    ) -> Response:
         answer = await predict_examples(
             serving.engine,
             spec,
-            method,
+            self._method,
             body,
             limiter=serving.rows_limiter,
-            wait=wait_seconds(this),
+            wait=wait,
             cached=cached,
             max_bytes=serving.max_answer_bytes,
         )
-
-    return _response(answer, cached)
-
-
-def _response(answer: bytes | list[bytes], cached: CacheUse | None) -> Response:
-    response = encoded_json_response(answer)
-    if cached is not None and cached.answer is not None:
-        add_cache_headers(response, cached.answer)
-
-    return response
+        return encoded_json_response(answer)
 
 
 def check_loaded(status: ModelStatus) -> None:

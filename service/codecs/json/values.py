@@ -63,9 +63,10 @@ def parse(body: bytes) -> Any:
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body or body.isspace():
+        place = f". at offset: {len(body)}" if body else ""
         raise InvalidRequest(
-            "JSON Parse error: The document is empty: send a JSON object, for example"
-            ' {"instances": [...]}'
+            f"JSON Parse error: The document is empty{place}: send a JSON object, for"
+            ' example {"instances": [...]}'
         )
 
     try:

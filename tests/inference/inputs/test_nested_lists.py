@@ -89,7 +89,7 @@ def test_empty_lists_take_their_inner_dimensions_from_the_spec(
         pytest.param(
             "float32",
             [[[1], [2]], [[3], 4]],
-            "at [1][1]: Expecting shape [1] but got: []",
+            "at [1][1]: value found at incorrect level: 2",
             id="mixed, list first",
         ),
         pytest.param(

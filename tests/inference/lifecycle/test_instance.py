@@ -65,7 +65,7 @@ async def test_result_names_model_and_signature(servable: Held) -> None:
             'name: "other" not found in signature def of Version 3 of .*; it has: serv',
         ),
         ({"outputs": ("plus", "times")}, UnknownSignature, "no output 'times'; it has"),
-        ({"inputs": {"y": [[1, 2]]}}, InputMismatch, "does not have named input: 'y'"),
+        ({"inputs": {"y": [[1, 2]]}}, InputMismatch, "does not have named input: y"),
         ({"inputs": {"x": [[1, 2, 3]]}}, InputMismatch, r"wants shape \[\?, 2\]"),
     ],
 )

@@ -154,7 +154,7 @@ async def test_recorded_requests_are_run(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('{"inputs": {"y": [[1, 1]]}}', "does not have named input: 'y'"),
+        ('{"inputs": {"y": [[1, 1]]}}', "does not have named input: y"),
         ('{"inputs": [[1, 2, 3]]}', "wants shape"),
         ('{"inputs": [[1, 2]], "signature_name": "no"}', "no signature 'no'"),
         ('{"inputs": [[1, 2]], "signature_name": []}', "must be a string"),

@@ -15,7 +15,7 @@ import pytest
 
 from inference import ModelState
 from tests.support.clients import make_client
-from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
+from tests.support.fakes import FakeEngine, FakeModel, X, signature, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,6 +165,76 @@ async def predict(model: FakeModel, body: Any, path: str = "half") -> Any:
             id="75",
         ),
         pytest.param(
+            HALF,
+            "half",
+            {"instances": [2.0, 3.0, 4.0]},
+            {"predictions": [3.0, 3.5, 4.0]},
+            id="32",
+        ),
+        pytest.param(
+            HALF,
+            "half",
+            {"inputs": [2.0, 3.0, 4.0]},
+            {"outputs": [3.0, 3.5, 4.0]},
+            id="32, in columns",
+        ),
+        pytest.param(
+            typed("float64"),
+            "half",
+            {"instances": [1, 2.0, 3, 4, 5.003, 0.007, 0.0]},
+            {"predictions": [1.0, 2.0, 3.0, 4.0, 5.003, 0.007, 0.0]},
+            id="45",
+        ),
+        pytest.param(
+            replace(HALF, signatures=(replace(X, name="predict_images"),)),
+            "half",
+            {"signature_name": "predict_images", "instances": [[1, 2]]},
+            {"predictions": [[2.5, 3.0]]},
+            id="49",
+        ),
+        pytest.param(
+            typed("string"),
+            "half",
+            {"instances": [{"b64": "aGVsbG8="}, {"b64": "d29ybGQ="}]},
+            {"predictions": ["hello", "world"]},
+            id="51",
+        ),
+        pytest.param(
+            echo(signature(tensor("int_tensor", "int32"))),
+            "half",
+            {"inputs": [[[1, 2], [3, 4], [5, 6]]]},
+            {"outputs": [[[1, 2], [3, 4], [5, 6]]]},
+            id="55, without a name",
+        ),
+        pytest.param(
+            fixed(y=np.arange(12, dtype=np.int32).reshape(2, 3, 2)),
+            "half",
+            {"instances": [1]},
+            {"predictions": np.arange(12).reshape(2, 3, 2).tolist()},
+            id="66",
+        ),
+        pytest.param(
+            fixed(y=np.arange(12, dtype=np.int32).reshape(2, 3, 2)),
+            "half",
+            {"inputs": [1]},
+            {"outputs": np.arange(12).reshape(2, 3, 2).tolist()},
+            id="66, in columns",
+        ),
+        pytest.param(
+            fixed(y=np.arange(1, 6, dtype=np.int32)),
+            "half",
+            {"instances": [1]},
+            {"predictions": [1, 2, 3, 4, 5]},
+            id="67",
+        ),
+        pytest.param(
+            fixed(a=np.zeros((0, 2)), b=np.zeros((0, 2))),
+            "half",
+            {"instances": [1]},
+            {"predictions": []},
+            id="77, several",
+        ),
+        pytest.param(
             fixed(y=np.zeros((0, 2), np.float32)),
             "half",
             {"instances": [1]},
@@ -298,9 +368,38 @@ async def test_non_finite_numbers_are_bare_tokens() -> None:
         pytest.param(
             echo(signature(tensor("a"), tensor("b"))),
             {"instances": [{"a": 1, "b": 2, "c": 3}]},
-            "does not have named input: 'c'",
+            "does not have named input: c",
             id="95",
         ),
+        pytest.param(
+            HALF,
+            b'{"signature_name": %b%b, "instances": [1]}' % (b"[" * 500, b"]" * 500),
+            "key must be a string value",
+            id="43, as deep as is read",
+        ),
+        pytest.param(
+            HALF,
+            b'{"signature_name": %b%b}' % (b"[" * 500_000, b"]" * 500_000),
+            "depth limit",
+            id="43, deeper",
+        ),
+        pytest.param(HALF, {}, "Missing 'inputs' or 'instances' key", id="92, neither"),
+        pytest.param(HALF, {"instances": 5}, "to be an list/array", id="92, no list"),
+        pytest.param(
+            HALF,
+            {"instances": [[1, [2]]]},
+            "list at unexpected level: 1 expected < 1",
+            id="98",
+        ),
+        pytest.param(
+            HALF,
+            {"instances": [[[1], 2]]},
+            "found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+            id="98, a list first",
+        ),
+        pytest.param(HALF, b" ", "The document is empty. at offset: 1", id="103"),
+        pytest.param(HALF, b"[1]", "JSON Value: [1] Is not object", id="104"),
+        pytest.param(fixed(), {"instances": [1]}, "empty tensor map", id="71"),
         pytest.param(
             HALF, b'{"instances": [1]} trailing', "unexpected content", id="trailing"
         ),
@@ -329,6 +428,57 @@ async def test_predict_refuses(model: FakeModel, body: Any, message: str) -> Non
     assert response.json().keys() == {"error"}
     assert message in response.json()["error"]
     assert next_one.json() == {"outputs": 2.5}
+
+
+async def test_doubles_beyond_a_narrow_dtype_are_infinite() -> None:
+    body = b'{"instances": [1.7976931348623157e308, -1.7976931348623157e308]}'
+
+    response = await predict(typed("float32"), body)
+
+    assert response.content == b'{"predictions":[Infinity,-Infinity]}'  # 47
+
+
+FEATURE = signature(tensor("x", shape=(None,)), outputs=("outputs",), name="regress")
+SCORES = signature(tensor("x", shape=(None, 1)), outputs=("scores",), name="classify")
+EXAMPLES = FakeModel(
+    version=123,
+    labels=("stable",),
+    signatures=(FEATURE, replace(SCORES, method="classify")),
+    function=lambda inputs: dict.fromkeys(
+        ("outputs", "scores"), inputs["x"] * np.float32(0.5) + np.float32(2)
+    ),
+)
+
+
+@pytest.mark.parametrize("path", ["half", "half/versions/123", "half/labels/stable"])
+@pytest.mark.parametrize(
+    ("method", "x", "results"),
+    [
+        pytest.param("regress", 80.0, [42.0], id="33"),
+        pytest.param("regress", 2.0, [3.0], id="34"),
+        pytest.param("classify", 20.0, [[["", 12.0]]], id="35"),
+        pytest.param("classify", 10.0, [[["", 7.0]]], id="35, 10"),
+    ],
+)
+async def test_examples(path: str, method: str, x: float, results: Any) -> None:
+    body = {"signature_name": method, "examples": [{"x": x}]}
+
+    async with make_client(FakeEngine(EXAMPLES)) as client:
+        response = await client.post(f"/v1/models/{path}:{method}", json=body)
+
+    assert response.json() == {"results": results}
+    assert response.headers["X-Model-Version"] == "123"
+
+
+@pytest.mark.parametrize("method", ["classify", "regress"])
+async def test_examples_for_an_unknown_model_or_label(method: str) -> None:
+    async with make_client(FakeEngine(EXAMPLES)) as client:
+        unknown = await client.post(f"/v1/models/foo:{method}", json={})
+        label = await client.post(f"/v1/models/half/labels/no:{method}", json={})
+
+    assert (unknown.status_code, label.status_code) == (404, 400)
+    assert "Servable not found for request: Latest(foo)" in unknown.json()["error"]
+    assert "Unrecognized servable version label" in label.json()["error"]
 
 
 @pytest.mark.parametrize(

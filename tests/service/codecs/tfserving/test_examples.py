@@ -208,7 +208,7 @@ def test_a_declared_method_takes_serialized_examples_of_any_name() -> None:
             "feature 'x' of element 1 of 'examples' has 2 values",
             id="too many values",
         ),
-        pytest.param([{"z": [1.0]}], "does not have named input: 'z'", id="unknown"),
+        pytest.param([{"z": [1.0]}], "does not have named input: z", id="unknown"),
     ],
 )
 def test_features_that_make_no_input_are_refused(examples: Any, message: str) -> None:
