@@ -27,7 +27,7 @@ from service.codecs.v2.request import HEAD_LENGTH, head_length
 from service.codecs.v2.statistics import VersionStatistics, statistics_document
 from service.infer import InferBody, check, infer
 from service.jobs.job import JobRequest
-from service.routes.admin import authorize
+from service.routes.admin import authorize, log_act
 from service.routes.index import DISTRIBUTION, VERSION
 from service.routes.jobs import current_jobs, submit
 from service.routes.predicting import respond
@@ -60,7 +60,16 @@ if TYPE_CHECKING:
 
 BINARY = "application/octet-stream"
 
+ACTS = frozenset({"v2.load_model", "v2.unload_model"})
+"""Endpoints of an operator's actions."""
+
 bp = Blueprint("v2", __name__, url_prefix=V2)
+
+
+@bp.after_request
+def log_repository_act(response: Response) -> Response:
+    """Log what an operator did, as for the admin calls."""
+    return log_act(response) if current_request().endpoint in ACTS else response
 
 
 @bp.get("")

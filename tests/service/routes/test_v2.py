@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from inference import ModelState
 from tests.support.admin import admin_client
@@ -1070,3 +1071,91 @@ async def test_case_58_gzip_bomb() -> None:
 
     assert status == 413
     assert "--max-" in text
+
+
+async def test_case_27_requests_above_the_batch_size_are_answered() -> None:
+    """`max_batch_size` bounds what is joined, not what a request may hold."""
+    rows = np.ones((1000, 16), np.int32)
+    inputs = [json_input(f"INPUT{n}", rows) for n in (0, 1)]
+
+    response = await ask(SIMPLE, {"inputs": inputs})
+
+    assert outputs_of(response)["OUTPUT0"].shape == (1000, 16)
+
+
+async def test_case_41_many_chunks() -> None:
+    body = json.dumps(both()).encode()
+
+    async def chunks() -> Any:
+        yield body
+        for _ in range(66_000):
+            yield b" "
+
+    async with make_client(FakeEngine(SIMPLE)) as client:
+        response = await client.post(INFER.format("simple"), content=chunks())
+        alive = await client.get("/v2/health/live")
+
+    assert (response.status_code, alive.status_code) == (200, 200)
+
+
+async def test_case_83_kserves_first_protocol() -> None:
+    async with make_client(FakeEngine(FakeModel())) as client:
+        alive = await client.get("/")
+        ready = await client.get("/v1/models/half")
+
+    assert alive.json()["status"] == "alive"
+    assert ready.json()["ready"] is True
+
+
+async def test_case_84_predict() -> None:
+    response = await ask(FakeModel(), {"instances": [1.0]}, "/v1/models/half:predict")
+
+    assert response.json() == {"predictions": [2.5]}
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [
+        pytest.param("half:explain", 400, id="case 85 explain"),
+        pytest.param("nope:predict", 404, id="case 86 unknown model"),
+    ],
+)
+async def test_cases_85_and_86_what_is_not_there(call: str, status: int) -> None:
+    response = await ask(FakeModel(), {"instances": [1]}, f"/v1/models/{call}")
+
+    assert error(response)[0] == status
+
+
+async def test_case_90_metrics() -> None:
+    response = await get("/metrics")
+
+    assert response.status_code == 200
+    assert "# HELP" in response.text
+
+
+async def test_repository_calls_are_logged_as_an_operators_acts(tmp_path: Path) -> None:
+    async with admin_client(FakeEngine(identity()), tmp_path) as client:
+        with capture_logs() as lines:
+            await client.post("/v2/repository/models/id1/unload")
+            await client.post("/v2/repository/models/nope/unload")
+
+    acts = [line for line in lines if line["event"].startswith("admin act")]
+    assert [(each["event"], each["model"]) for each in acts] == [
+        ("admin act", "id1"),
+        ("admin act refused", "nope"),
+    ]
+
+
+async def test_a_timeout_is_that_of_the_engines_request() -> None:
+    engine = FakeEngine(FakeModel())
+    x = np.ones(1, np.float32)
+    body = {"inputs": [json_input("x", x)], "parameters": {"timeout": 2_500_000}}
+
+    async with make_client(engine) as client:
+        await client.post(INFER.format("half"), json=body)
+        await client.post(INFER.format("half"), json={**body, "parameters": {}})
+
+    first, second = (request.timeout for request in engine.requests)
+    assert first is not None
+    assert 0 < first <= 2.5
+    assert second is None
