@@ -16,6 +16,7 @@ from benchmarks import (
     calls,
     crashes,
     cycles,
+    images,
     memory,
     reload,
     request,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Run], Report]] = {
     "cycles": cycles.measure,
     "budget": budget.measure,
     "bulk": bulk.measure,
+    "images": images.measure,
     "crashes": crashes.measure,
     "load": campaign.measure,
 }

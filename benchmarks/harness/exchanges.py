@@ -60,6 +60,7 @@ class Exchange:
     method: str = "POST"
     body: bytes = b""
     headers: str = ""
+    media: str = "application/json"
     allowed: frozenset[int] = frozenset({200})
     leave: Leave | None = None
     manner: Manner = Manner.PLAIN
@@ -70,7 +71,7 @@ class Exchange:
 
         if self.method == "POST":
             length = f"Content-Length: {len(self.body)}\r\n"
-            head += f"Content-Type: application/json\r\n{length}"
+            head += f"Content-Type: {self.media}\r\n{length}"
 
         request = f"{head}{self.headers}\r\n".encode() + self.body
         object.__setattr__(self, "request", request)
