@@ -145,9 +145,9 @@ class DirectDispatcher:
 
             body = first.get("body", b"")
 
-        exchange = _Exchange(view, scope, body, receive)
-        self._timer.add(exchange)
-        answered = await exchange.run(send)
+        watch = _ClientWatch(receive)
+        self._timer.add(watch)
+        answered = await _Exchange(view, scope, body, watch).run(send)
         return None if answered else receive
 
     def _look_up(self, key: tuple[str, bytes], scope: Scope) -> DirectView | None:
@@ -205,27 +205,51 @@ class DirectDispatcher:
         return fields.get(b"content-type") in JSON_TYPES
 
 
+class _ClientWatch:
+    """Cancels the current task when the client has gone, once the timer starts it."""
+
+    # The timer keeps it for longer than the request, so the rest of that isn't here.
+    __slots__ = ("_receive", "_task", "_watching", "gone")
+
+    def __init__(self, receive: Receive) -> None:
+        self.gone = False
+        self._receive: Receive | None = receive
+        self._task = asyncio.current_task()
+        self._watching: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self._receive is not None:
+            self._watching = asyncio.create_task(self._watch(self._receive))
+
+    def stop(self) -> None:
+        self._receive = self._task = None
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+        if self._task is not None:
+            self.gone = True
+            self._task.cancel()
+
+
 class _Exchange:
     """One direct request and its answer, unless its client goes before."""
 
-    __slots__ = (
-        *("_body", "_gone", "_id", "_receive", "_scope", "_started"),
-        *("_task", "_view", "_watching"),
-    )
+    __slots__ = ("_body", "_client", "_id", "_scope", "_started", "_view")
 
     def __init__(
-        self, view: DirectView, scope: Scope, body: bytes, receive: Receive
+        self, view: DirectView, scope: Scope, body: bytes, client: _ClientWatch
     ) -> None:
         self._view = view
         self._scope = scope
         self._body = body
-        self._receive: Receive | None = receive
+        self._client = client
         self._started = time.perf_counter()
         sent = [value for name, value in scope["headers"] if name == REQUEST_ID]
         self._id = choose_id(sent[0].decode("latin-1") if sent else "")
-        self._gone = False
-        self._task = asyncio.current_task()
-        self._watching: asyncio.Task[None] | None = None
 
     async def run(self, send: Send) -> bool:
         """Answer; return false, with nothing sent, for a request of Flask's."""
@@ -236,7 +260,7 @@ class _Exchange:
             answer = await self._view(self._scope, self._body)
         except asyncio.CancelledError:
             self._log(CLIENT_CLOSED_REQUEST)
-            if self._gone and self._was_cancelled_for_client():
+            if self._client.gone and self._was_cancelled_for_client():
                 return True
 
             raise
@@ -245,11 +269,7 @@ class _Exchange:
             answer = DirectAnswer(readable({"error": error.text}), error.status)
             extra = error.headers
         finally:
-            # The timer keeps this object for a moment longer, and nothing else with it.
-            self._receive = self._task = None
-            if self._watching is not None:
-                self._watching.cancel()
-
+            self._client.stop()
             # Flask's way has an id of its own.
             request_id.reset(token)
 
@@ -259,19 +279,6 @@ class _Exchange:
         self._log(answer.status, len(answer.body))
         await self._send(send, answer, extra)
         return True
-
-    def start(self) -> None:
-        """Watch the client; called some time after the request's arrival."""
-        if self._receive is not None:
-            self._watching = asyncio.create_task(self._watch(self._receive))
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-        if self._task is not None:
-            self._gone = True
-            self._task.cancel()
 
     def _was_cancelled_for_client(self) -> bool:
         """Return whether nobody else has cancelled the task, too."""

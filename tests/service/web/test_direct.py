@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import re
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -473,6 +475,26 @@ async def test_request_ends_when_its_client_has_gone(
             servable.let_through()
 
         assert driven.sent == []
+
+
+class Held:
+    """What a scope refers to."""
+
+
+async def test_nothing_of_an_answered_request_is_kept(
+    make: Callable[..., Any],
+) -> None:
+    async with make() as (app, _):
+        held = Held()
+        left = weakref.ref(held)
+        gc.disable()
+
+        try:
+            await ask(app, held=held)
+            del held
+            assert left() is None
+        finally:
+            gc.enable()
 
 
 async def test_cancelled_from_outside_it_stays_cancelled(
