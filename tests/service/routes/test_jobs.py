@@ -447,3 +447,18 @@ async def test_a_failing_call_is_a_failed_job_with_its_answer(tmp_path: Path) ->
     assert job["status"] == "failed"
     assert result.status_code == 500
     assert result.json()["error"] == job["error"]
+
+
+async def test_examples_may_be_answered_later(tmp_path: Path) -> None:
+    body = {"examples": [{"x": [2.0]}]}
+    url = "/v1/models/half:regress"
+
+    async with serving(tmp_path) as client:
+        accepted = await client.post(url, json=body, headers=ASYNC)
+        job = await ended(client, accepted.headers["Location"])
+        result = await client.get(job["urls"]["result"])
+        refused = await client.post(url, json={"examples": [{}]}, headers=ASYNC)
+
+    assert (accepted.status_code, refused.status_code) == (202, 400)
+    assert job["status"] == "succeeded"
+    assert result.json() == {"results": [3.0]}
