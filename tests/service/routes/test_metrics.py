@@ -15,6 +15,7 @@ AVAILABLE = 'tandem_model_state{model="half",state="AVAILABLE",version="1"}'
 
 
 async def test_metrics_are_collected_at_each_request(tmp_path: Path) -> None:
+    """TensorFlow Serving's conformance case 40, at a path of our own."""
     async with admin_client(FakeEngine(FakeModel()), tmp_path) as client:
         before = await client.get("/metrics")
         await client.post("/v1/admin/models/half/unload")

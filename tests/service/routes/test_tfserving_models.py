@@ -137,7 +137,13 @@ async def test_a_version_with_leading_zeros_is_not_found(rest: str) -> None:
     assert "without leading zeros, 1" in response.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["half", "half/versions/123"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("half", id="39"),
+        pytest.param("half/versions/123", id="39, a version"),
+    ],
+)
 async def test_metadata(path: str) -> None:
     async with make_client(FakeEngine(HALF)) as client:
         response = await client.get(f"/v1/models/{path}/metadata")
