@@ -105,7 +105,7 @@ def _png(data: bytes) -> ImageHeader:
 
 
 def _gif(data: bytes) -> ImageHeader:
-    """Read the size that covers the screen and the first frame, and its end."""
+    """Read the size of the first frame, which fills the screen, and its end."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + _palette_bytes(flags)
 
@@ -116,13 +116,15 @@ def _gif(data: bytes) -> ImageHeader:
         raise _Unreadable("it is a GIF without an image")
 
     left, top, own_width, own_height, flags = struct.unpack_from("<HHHHB", data, at + 1)
+
+    # TensorFlow 2.21 gives the frame alone, other decoders the whole screen.
+    if left or top or own_width < width or own_height < height:
+        raise _Unreadable(
+            "it is a GIF whose first frame doesn't fill the picture: send it as PNG"
+        )
+
     end = _skip_blocks(data, at + 10 + _palette_bytes(flags) + 1)
-    return ImageHeader(
-        format="GIF",
-        width=max(width, left + own_width),
-        height=max(height, top + own_height),
-        end=end,
-    )
+    return ImageHeader(format="GIF", width=own_width, height=own_height, end=end)
 
 
 def _palette_bytes(flags: int) -> int:

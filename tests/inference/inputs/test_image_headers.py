@@ -77,6 +77,13 @@ def test_a_frame_larger_than_its_gifs_screen_counts() -> None:
     assert read_header(bytes(data)).width == 60_000
 
 
+def test_a_frame_that_does_not_fill_its_gif_is_refused() -> None:
+    wider = READ["GIF"][:6] + struct.pack("<HH", 80, 60) + READ["GIF"][10:]
+
+    with pytest.raises(InputMismatch, match="doesn't fill the picture"):
+        read_header(wider)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
