@@ -470,6 +470,30 @@ async def test_examples(path: str, method: str, x: float, results: Any) -> None:
     assert response.headers["X-Model-Version"] == "123"
 
 
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [((), ["2", "0", "1"]), (("cat", "dog", "owl"), ["owl", "cat", "dog"])],
+    ids=["indices", "names"],
+)
+async def test_scores_of_any_model_are_labelled_best_first(
+    names: tuple[str, ...], labels: list[str]
+) -> None:
+    of = signature(tensor("x", shape=(None, 3)), name="serving_default")
+    model = FakeModel(
+        signatures=(replace(of, outputs={"y": tensor("y", shape=(None, 3))}),),
+        function=lambda inputs: {"y": inputs["x"]},
+        classes=names,
+    )
+    body = {"examples": [{"x": [0.25, 0.125, 0.5]}]}
+
+    async with make_client(FakeEngine(model)) as client:
+        response = await client.post("/v1/models/half:classify", json=body)
+
+    scores = [0.5, 0.25, 0.125]
+    wanted = [list(pair) for pair in zip(labels, scores, strict=True)]
+    assert response.json() == {"results": [wanted]}
+
+
 @pytest.mark.parametrize("method", ["classify", "regress"])
 async def test_examples_for_an_unknown_model_or_label(method: str) -> None:
     async with make_client(FakeEngine(EXAMPLES)) as client:
