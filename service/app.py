@@ -60,6 +60,8 @@ def create_app(
     # Installed first, so that its `after_request` runs last and logs what is sent.
     install_request_log(app)
     register_error_handlers(app)
+    # It does nothing for what is answered directly.
+    app.plain_hooks.add(v2.log_repository_act)
     for routes in (index, health, metrics, tfserving, v2, job_routes, admin):
         app.register_blueprint(routes.bp)
 

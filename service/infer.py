@@ -162,11 +162,22 @@ async def _encode(
     _: PredictRequest,
     result: PredictResult,
 ) -> list[bytes]:
+    pieces = await encode_result(call, max_bytes, result)
+    return list(map(bytes, pieces)) if kept else pieces
+
+
+async def encode_result(
+    call: InferCall, max_bytes: float, result: PredictResult
+) -> list[bytes]:
+    """Encode the answer to a call, for `answer_of`; a long one in several turns.
+
+    Raise `InvalidRequest` where it can't be, or would be over `max_bytes`.
+    """
     check_size(result.outputs, max_bytes)
     pieces = []
     spent = 0
     for piece in bounded(encode_pieces(call, result), max_bytes):
-        pieces.append(bytes(piece) if kept else piece)
+        pieces.append(piece)
         spent += len(piece) or ON_LOOP_BYTES
         if spent > ON_LOOP_BYTES:
             spent = 0

@@ -30,6 +30,7 @@ from service.jobs.job import JobRequest
 from service.routes.admin import authorize, log_act
 from service.routes.index import DISTRIBUTION, VERSION
 from service.routes.jobs import current_jobs, submit
+from service.routes.plain_infer import PlainInfer
 from service.routes.predicting import respond
 from service.routes.tfserving import check_loaded
 from service.web.compression import accepted_coding, compress
@@ -39,6 +40,7 @@ from service.web.context import (
     current_request,
     current_serving,
 )
+from service.web.direct import direct
 from service.web.errors import answer_error
 from service.web.json_body import (
     CLIENT_DEFAULTS,
@@ -154,6 +156,7 @@ async def show_statistics(name: str, version: int | None = None) -> Response:
 
 @bp.post("/models/<model:name>/infer")
 @bp.post("/models/<model:name>/versions/<version:version>/infer")
+@direct(PlainInfer.prepare)
 async def infer_model(name: str, version: int | None = None) -> Response:
     return await respond(Inference(), ModelSpec(name=name, version=version))
 

@@ -182,3 +182,46 @@ async def test_a_model_is_unloaded_and_loaded(serving: Client, living: Site) -> 
     assert (loaded.status_code, ready.status_code) == (200, 200)
     assert outputs_of(answer)["y"].tolist() == [3.0]
     assert (unloaded.status_code, gone.status_code) == (200, 503)
+
+
+X = np.arange(3, dtype=np.float32)
+PLAIN: dict[str, Any] = {"inputs": [json_input("x", X)]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(PLAIN, id="plain"),
+        pytest.param({**PLAIN, "id": "a"}, id="with an id"),
+        pytest.param({**PLAIN, "outputs": [{"name": "y"}]}, id="its output"),
+        pytest.param({"inputs": [json_input("z", X)]}, id="unknown input"),
+        pytest.param({"inputs": [json_input("x", X[None])]}, id="wrong shape"),
+        pytest.param({"inputs": [json_input("x", -X)]}, id="refused by the model"),
+        pytest.param({}, id="no inputs"),
+        pytest.param(
+            {**PLAIN, "parameters": {"binary_data_output": True}}, id="binary output"
+        ),
+        pytest.param(
+            {
+                **PLAIN,
+                "outputs": [{"name": "y", "parameters": {"classification": 1}}],
+            },
+            id="classified",
+        ),
+    ],
+)
+async def test_the_short_way_answers_as_the_long_one(
+    serving: Client, living: Site, body: dict[str, Any]
+) -> None:
+    living.bring("one", "short.pb")
+    await serving.until("short", state="AVAILABLE")
+    url = "/v2/models/short/infer"
+    del serving.headers["Accept-Encoding"]
+
+    short = await serving.post(url, json=body)
+    long = await serving.post(url, json=body, headers={"Prefer": "wait=60"})
+
+    assert (short.status_code, short.content) == (long.status_code, long.content)
+    names = ("Content-Type", LENGTH, "X-Model-Version")
+    heads = [[each.headers.get(name) for name in names] for each in (short, long)]
+    assert heads[0] == heads[1]
