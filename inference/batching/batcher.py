@@ -17,6 +17,7 @@ import anyio.to_thread
 import structlog
 
 from inference.batching.admission import AdmissionController, ServiceTime
+from inference.batching.alarm import Alarm
 from inference.batching.deadlines import Deadlines
 from inference.batching.queue import BatchQueue
 from inference.batching.runner import Runner
@@ -78,9 +79,9 @@ class Batcher:
         self._context = copy_context()
         self._wanted: asyncio.Future[None] | None = None
         self._error: Exception | None = None
-        self._expiring: asyncio.TimerHandle | None = None
-        self._holding: asyncio.TimerHandle | None = None
-        self._sparing: asyncio.TimerHandle | None = None
+        self._expiring = Alarm(self._ring)
+        self._holding = Alarm(self._collect_soon)
+        self._sparing = Alarm(self._spare)
 
     async def serve(self, *, task_status: TaskStatus[None]) -> None:
         """Run until cancelled; then fail the waiting calls and wait for the threads."""
@@ -95,7 +96,7 @@ class Batcher:
             finally:
                 # Before the task group waits for the last thread.
                 self._tasks = None
-                self._stop_timers()
+                self._stop_alarms()
                 self._drop(self._queue.take_all())
                 self._dismiss_idle(keep=0)
 
@@ -109,9 +110,9 @@ class Batcher:
         self._tokens = tokens
         self._limiter.total_tokens = tokens
         self._dismiss_idle(keep=max(0, tokens - self._busy))
-
-        if self._tasks is not None:
-            self._hand_out()
+        self._hold_back()
+        # Not at once: threads would have the context of the operator's request.
+        self._collect_soon()
 
     def stats(self) -> QueueStats:
         return QueueStats(
@@ -120,7 +121,7 @@ class Batcher:
             orphans=sum(call.abandoned for call in self._running),
             # One is kept for the batch that is being collected or held back.
             tokens=self._busy
-            + bool(self._queue.calls and (self._collecting or self._holding)),
+            + bool(self._queue.calls and (self._collecting or self._holding.pending)),
         )
 
     def check(self, seconds: float) -> None:
@@ -180,7 +181,7 @@ class Batcher:
             call.abandoned = True
             self._queue.discard(call)
 
-            if self._holding is not None:
+            if self._holding.pending:
                 self._hold_back()
 
     @property
@@ -351,32 +352,18 @@ class Batcher:
 
     def _hold_back(self) -> None:
         """Wake when the first call was held back for `max_delay_seconds`."""
-        if self._holding is not None:
-            self._holding.cancel()
-            self._holding = None
+        self._holding.cancel()
 
-        if self._loop is None or self._tasks is None or not len(self._queue):
-            return
-
-        if self._has_room:
-            until = self._queue.held_until()
-            self._holding = self._loop.call_at(
-                until, self._end_hold, context=self._context
-            )
-
-    def _end_hold(self) -> None:
-        self._holding = None
-        self._collect_soon()
+        if self._tasks is not None and self._queue.calls and self._has_room:
+            left = self._queue.held_until() - anyio.current_time()
+            self._holding.set(left, self._context)
 
     def _spare_soon(self) -> None:
-        if self._sparing is None and self._loop is not None:
-            self._sparing = self._loop.call_later(
-                IDLE_SECONDS, self._spare, context=self._context
-            )
+        if not self._sparing.pending:
+            self._sparing.set(IDLE_SECONDS, self._context)
 
     def _spare(self) -> None:
         """End the threads that had nothing to run since the last time."""
-        self._sparing = None
         limit = time.perf_counter() - IDLE_SECONDS
         self._dismiss_idle(
             keep=sum(runner.started > limit for runner in self._idle),
@@ -395,24 +382,14 @@ class Batcher:
 
     def _set_alarm(self) -> None:
         """Wake at the earliest deadline."""
-        if self._loop is None:
-            return
-
-        if self._expiring is not None:
-            self._expiring.cancel()
-
-        left = self._deadlines.earliest - anyio.current_time()
-        self._expiring = self._loop.call_later(
-            max(0.0, left), self._ring, context=self._context
-        )
+        if self._deadlines.earliest < math.inf:
+            left = self._deadlines.earliest - anyio.current_time()
+            self._expiring.set(left, self._context)
 
     def _ring(self) -> None:
-        self._expiring = None
         self._expire()
-
-        # A timer may ring a moment too early.
-        if self._expiring is None and self._deadlines.earliest < math.inf:
-            self._set_alarm()
+        # Again, if it rang a moment too early.
+        self._set_alarm()
 
     def _expire(self) -> None:
         now = anyio.current_time()
@@ -429,15 +406,11 @@ class Batcher:
             call.abandoned = True
             self._queue.discard(call)
 
-        if self._deadlines.earliest < math.inf:
-            self._set_alarm()
+        self._set_alarm()
 
-    def _stop_timers(self) -> None:
-        for timer in (self._expiring, self._holding, self._sparing):
-            if timer is not None:
-                timer.cancel()
-
-        self._expiring = self._holding = self._sparing = None
+    def _stop_alarms(self) -> None:
+        for alarm in (self._expiring, self._holding, self._sparing):
+            alarm.cancel()
 
     def _drop(self, calls: Iterable[Call], reason: str = UNLOADING) -> None:
         for call in calls:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from typing import Any
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from inference.limits import Batching, Limits
 from inference.types import QueueStats
 from tests.support.servables import Ended, Gated, call, serving, settled
+
+asking = ContextVar("asking", default="nobody")
 
 
 def limits(concurrency: int) -> Limits:
@@ -106,3 +111,26 @@ async def test_resize_before_serving() -> None:
         batcher.resize(2)
         await batcher.submit(call(1))
         assert batcher.tokens == 2
+
+
+async def test_threads_are_not_in_the_context_of_who_resized() -> None:
+    found: list[str] = []
+
+    class Asking(Gated):
+        def run(self, *args: Any) -> dict[str, Any]:
+            found.append(asking.get())
+            return super().run(*args)
+
+    servable = Asking(open=True)
+
+    async with serving(servable, limits(1)) as batcher:
+        ended = Ended(batcher)
+        batcher.resize(0)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(1))
+            await anyio.wait_all_tasks_blocked()
+            asking.set("the operator")
+            batcher.resize(1)
+
+    assert found == ["nobody"]
