@@ -6,6 +6,8 @@ import importlib
 import io
 import pkgutil
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,9 +18,12 @@ from PIL import Image
 from inference.errors import DeadlineExceeded, InputMismatch
 from inference.inputs.binding import bind
 from inference.inputs.images import PLAIN, PRESETS, Preprocessing, read_preprocessing
+from inference.repository.scan import ModelFiles
 from inference.repository.sidecar import PreprocessTable
 from inference.runtime.image_decoding import decode_images
+from inference.types import ModelId
 from tests.support.pictures import encoded, picture
+from tests.support.shelf import prepared
 from tests.support.specs import signature, spec
 
 JPEG = encoded("JPEG")
@@ -227,3 +232,14 @@ def test_rows_of_numbers_are_left_as_they_are() -> None:
     bound = bind(taking, {"x": [JPEG], "y": numbers})
 
     assert decode_images(taking, bound, PLAIN, np.inf)["y"] is numbers
+
+
+def test_a_version_preprocessed_otherwise_is_loaded_anew() -> None:
+    """Answers kept for one aren't given for the other."""
+    files = ModelFiles(id=ModelId("pixels", 1), path=Path("pixels.pb"))
+    plain = prepared(files)
+    scaled = replace(plain, preprocessing=table(scale=2.0))
+
+    assert plain.same_as(replace(plain))
+    assert not plain.same_as(scaled)
+    assert plain.digest != scaled.digest
