@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from inference import Engine, ModelSpec
 
-# Few, since a batch waits two or three turns for its next step: with 32 the queue of a
-# small model filled up under overload, whose refusals cost ten times as much as here.
+# As many as a batch of a small model has; with 8, batches were of 8 rows.
 STARTS_PER_TURN = 32
 QUEUE_SECONDS = 0.1
 MIN_QUEUE = 128
