@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _SECOND = 1e9
 
+MAX_SIZES = 1024
+"""Sizes of batches that are told apart; clients choose how many rows they send."""
+
 
 class _Timer:
     """A number of events, and the seconds that all took."""
@@ -59,6 +62,9 @@ class CallStatistics:
         self._runs += 1
         self._succeeded.add(calls, calls * now - arrived)
         self._queued.add(calls, calls * started - arrived)
+        if rows not in self._batches and len(self._batches) >= MAX_SIZES:
+            return
+
         for timer, seconds in zip(self._batches[rows], ran.seconds, strict=True):
             timer.add(1, seconds)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 import anyio
@@ -54,6 +55,7 @@ class ModelCache:
         self._evicted: set[Model] = set()
         self._retries: Retries[Model] = Retries()
         self._changed: anyio.Event | None = None
+        self._context = copy_context()
 
     @property
     def nbytes(self) -> int:
@@ -158,7 +160,9 @@ class ModelCache:
 
         if model not in self._loading:
             self._loading[model] = anyio.Event()
-            self._tasks.start_soon(self._run_load, model)
+            # Not in the context of the request that came first: the version's threads
+            # outlive it, and their lines in the log would have its id.
+            self._context.run(self._tasks.start_soon, self._run_load, model)
 
         return self._loading[model]
 

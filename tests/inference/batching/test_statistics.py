@@ -5,11 +5,25 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from inference.batching import statistics
 from inference.batching.statistics import CallStatistics
 from inference.errors import DeadlineExceeded, ExecutionFailed
 from inference.limits import Limits
 from inference.types import Duration, InferenceStatistics
 from tests.support.servables import ALONE, Ended, Gated, call, serving
+
+
+async def test_sizes_of_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "MAX_SIZES", 2)
+
+    async with serving(Gated(open=True)) as batcher:
+        for rows in (1, 2, 3, 2):
+            await batcher.submit(call(*range(rows)))
+
+        counted = batcher.statistics.snapshot()
+
+    assert {each.rows: each.ran.count for each in counted.batches} == {1: 1, 2: 2}
+    assert (counted.rows, counted.runs, counted.succeeded.count) == (8, 4, 4)
 
 
 async def test_case_80_rows_and_runs_of_joined_calls() -> None:

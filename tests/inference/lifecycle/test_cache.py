@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -10,6 +13,12 @@ from inference.errors import DeadlineExceeded, ExecutionFailed, LoadFailed
 from inference.lifecycle import cache as cache_module
 from inference.types import ModelId, ModelSpec
 from tests.support.shelf import MIB, FakeLoader, shelf
+
+if TYPE_CHECKING:
+    from inference.runtime.loader import Prepared
+    from inference.runtime.opening import Loaded
+
+asking = ContextVar("asking", default="nobody")
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +71,22 @@ async def test_requests_for_one_version_share_its_load() -> None:
             it.loader.opening.set()
 
         assert [str(of) for of, _ in it.loader.opened] == ["a/1", "b/1"]
+
+
+async def test_loads_are_not_in_the_context_of_who_asked() -> None:
+    found: list[str] = []
+
+    class Asking(FakeLoader):
+        async def open(self, prepared: Prepared) -> Loaded:
+            found.append(asking.get())
+            return await super().open(prepared)
+
+    async with shelf(Asking(), budget=MIB) as it:
+        await it.load("a", "b")
+        asking.set("the first client")
+        await it.ask("b")
+
+    assert found == ["nobody", "nobody"]
 
 
 async def test_version_in_use_is_never_evicted() -> None:
