@@ -43,7 +43,9 @@ class RefusalPacer:
         if self._waiting or self._budget < 0:
             return False
 
-        self._budget -= cost
+        # The length of a body is what its client claims: no debt lasts longer.
+        most = LONGEST_SECONDS * self._share
+        self._budget = max(-most, self._budget - cost)
         return True
 
     async def turn(self, cost: float) -> None:

@@ -11,6 +11,7 @@ from service.server.overload import StartLimiter
 from service.server.pacing import (
     BURST_SECONDS,
     BYTE_SECONDS,
+    LONGEST_SECONDS,
     REFUSAL_SECONDS,
     RefusalPacer,
     cost_of,
@@ -43,6 +44,14 @@ def test_refusals_within_the_share_are_given_at_once() -> None:
     assert not pacer.take(cost, now=100.0)
     assert not pacer.take(cost, now=100.0 + 0.9 * BURST_SECONDS / 0.2)
     assert pacer.take(cost, now=100.0 + 1.1 * BURST_SECONDS / 0.2)
+
+
+def test_no_claim_of_a_long_body_is_paid_by_others_for_long() -> None:
+    pacer = RefusalPacer()
+
+    assert pacer.take(cost_of([(b"content-length", b"9" * 18)]), 100.0)
+    assert not pacer.take(REFUSAL_SECONDS, 100.0)
+    assert pacer.take(REFUSAL_SECONDS, 100.1 + LONGEST_SECONDS)
 
 
 async def test_turns_come_in_order() -> None:
