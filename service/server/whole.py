@@ -13,15 +13,20 @@ if TYPE_CHECKING:
     Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
-def exchange_of(channel: Callable[..., Any]) -> RequestResponseCycle | None:
-    """Return uvicorn's exchange whose `receive` or `send` is `channel`.
+def exchange_of(
+    receive: Callable[..., Any], send: Callable[..., Any]
+) -> RequestResponseCycle | None:
+    """Return uvicorn's exchange that has these channels.
 
     `None` for another server's, or where something stands between it and us.
     """
     # Not by a key in the scope: exchange and scope would hold each other, and each
     # request's body lie in memory until a garbage collection.
-    owner = getattr(channel, "__self__", None)
-    return owner if type(owner) is RequestResponseCycle else None
+    owner = getattr(send, "__self__", None)
+    if type(owner) is not RequestResponseCycle or receive != owner.receive:
+        return None
+
+    return owner
 
 
 def take_body(exchange: RequestResponseCycle) -> bytes | None:

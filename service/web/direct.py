@@ -24,6 +24,8 @@ from service.web.response import readable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
     from service.bridge.bridge import Message, Receive, Scope, Send
     from service.web.application import ConcurrentFlask
 
@@ -135,7 +137,7 @@ class DirectDispatcher:
         self, view: DirectView, scope: Scope, receive: Receive, send: Send
     ) -> Receive | None:
         """Answer a request, or send nothing and return the `receive` for Flask."""
-        own = exchange_of(receive)
+        own = exchange_of(receive, send)
         body = None if own is None else take_body(own)
         if body is None:
             first = await receive()
@@ -147,7 +149,7 @@ class DirectDispatcher:
 
         watch = _ClientWatch(receive)
         self._timer.add(watch)
-        answered = await _Exchange(view, scope, body, watch).run(send)
+        answered = await _Exchange(view, scope, body, watch, own).run(send)
         return None if answered else receive
 
     def _look_up(self, key: tuple[str, bytes], scope: Scope) -> DirectView | None:
@@ -238,15 +240,21 @@ class _ClientWatch:
 class _Exchange:
     """One direct request and its answer, unless its client goes before."""
 
-    __slots__ = ("_body", "_client", "_id", "_scope", "_started", "_view")
+    __slots__ = ("_body", "_client", "_id", "_own", "_scope", "_started", "_view")
 
     def __init__(
-        self, view: DirectView, scope: Scope, body: bytes, client: _ClientWatch
+        self,
+        view: DirectView,
+        scope: Scope,
+        body: bytes,
+        client: _ClientWatch,
+        own: RequestResponseCycle | None,
     ) -> None:
         self._view = view
         self._scope = scope
         self._body = body
         self._client = client
+        self._own = own
         self._started = time.perf_counter()
         sent = [value for name, value in scope["headers"] if name == REQUEST_ID]
         self._id = choose_id(sent[0].decode("latin-1") if sent else "")
@@ -292,7 +300,7 @@ class _Exchange:
         if extra:
             headers += [(k.lower().encode(), v.encode()) for k, v in extra.items()]
 
-        own = exchange_of(send)
+        own = self._own
         if own is None or not respond(own, answer.status, headers, answer.body):
             await _send(send, answer, headers)
 

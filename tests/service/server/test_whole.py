@@ -19,9 +19,8 @@ BODY = b'{"predictions":[1.0]}'
 
 
 async def whole(scope: Any, receive: Any, send: Any) -> None:
-    own = exchange_of(receive)
+    own = exchange_of(receive, send)
     assert own is not None
-    assert own is exchange_of(send)
     body = take_body(own)
 
     if body is None or not respond(own, 200, HEADERS, BODY + body):
@@ -65,7 +64,7 @@ def test_nothing_is_sent_twice() -> None:
 
     async def twice(scope: Any, receive: Any, send: Any) -> None:
         await receive()
-        exchange = exchange_of(send)
+        exchange = exchange_of(receive, send)
         assert exchange is not None
         outcomes.extend(respond(exchange, 200, HEADERS, BODY) for _ in range(2))
 
@@ -79,10 +78,21 @@ def test_nothing_is_sent_twice() -> None:
 
 
 def test_wrapped_channels_are_not_passed_over() -> None:
-    async def send(message: Any) -> None: ...
+    found: list[object] = []
 
-    assert exchange_of(send) is None
-    assert exchange_of([].append) is None
+    async def wrapping(scope: Any, receive: Any, send: Any) -> None:
+        async def wrapper(*message: Any) -> Any: ...
+
+        found.append(exchange_of(wrapper, send))
+        found.append(exchange_of(receive, wrapper))
+        found.append(exchange_of([].pop, [].append))
+        await whole(scope, receive, send)
+
+    exchange(
+        wrapping,
+        b"POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: 1\r\n\r\nd",
+    )
+    assert found == [None] * 3
 
 
 def test_request_is_freed_without_a_garbage_collection() -> None:
