@@ -110,7 +110,8 @@ class JsonErrorProtocol(Connection):
         super().end_unread()
 
         # After the body, or the client might not read the answer.
-        if self.cycle is REFUSED and self._must_close():
+        unseen = self.cycle is REFUSED or REFUSAL in self.cycle.scope
+        if unseen and self._must_close():
             self._linger()
 
     def shutdown(self) -> None:

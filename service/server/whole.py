@@ -89,7 +89,8 @@ def send_raw(exchange: RequestResponseCycle, response: bytes) -> None:
     exchange.waiting_for_100_continue = False
     exchange.transport.write(response)
     exchange.message_event.set()
-    if not exchange.keep_alive:
+    # Closed while its body still comes, it would be reset, and the response lost.
+    if not exchange.keep_alive and not exchange.more_body:
         exchange.transport.close()
 
     exchange.on_response()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import anyio
 import pytest
@@ -143,6 +144,16 @@ def test_paced_refusals_are_those_given_at_once(
         sent.append(POST % len(body) + close + b"\r\n" + body)
 
     assert count_refusals(b"".join(sent)) == answers
+
+
+def test_a_paced_refusal_of_a_long_body_is_read_before_the_end() -> None:
+    protocol = strict()
+    protocol.pacer._updated = time.monotonic() + 1000
+    request = POST % len(LONG) + b"connection: close\r\n\r\n" + LONG
+
+    with listening(never, protocol=protocol) as address, connect(address) as client:
+        client.sendall(request)
+        assert read_all(client).count(REFUSED) == 1
 
 
 def test_a_client_that_waits_for_its_turn_may_leave() -> None:
