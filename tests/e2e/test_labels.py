@@ -81,7 +81,7 @@ async def test_a_label_is_removed(client: Client, living: Site) -> None:
     assert answer.status_code == 200
     assert labelled["labels"] == ["stable"]
     refused = await client.ask("bare_label", place=STABLE)
-    assert refused.status_code == 404
+    assert refused.status_code == 400
     assert "its labels are: canary" in refused.json()["error"]
     assert await client.factor("bare_label", "/labels/canary") == 2.0
     # Nothing else uses the older version.
