@@ -12,7 +12,8 @@ BENCH := $(VENV)/.bench
 MODELS := models
 ARGS :=
 # Two processes for two CPUs; each takes up to 2 GiB with the compilers that it starts.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+# Files in their order: those with servers come first, or one of them would end alone.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve check test lint bench lock
