@@ -91,8 +91,9 @@ def rows_named(
     "--output",
     "target",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=lambda _, __, path: None if path == Path("-") else path,
     help="The file to write: lines of JSON, an array if it is named .npy, or an array "
-    "an output if it is named .npz. Without it, lines go to standard output.",
+    "an output if it is named .npz. Without it, or for -, lines go to standard output.",
 )
 @click.option("--signature", metavar="NAME", help="The model's default without it.")
 @click.option(

@@ -187,9 +187,12 @@ def test_an_archive_is_written_here_too(
     assert set(tmp_path.iterdir()) == {source, target}
 
 
-def test_from_standard_input_to_standard_output(tmp_path: Path) -> None:
+@pytest.mark.parametrize("output", [(), ("--output", "-")], ids=["none", "-"])
+def test_from_standard_input_to_standard_output(
+    tmp_path: Path, output: tuple[str, ...]
+) -> None:
     with serving(tmp_path) as url:
-        result = predict(url, "half", "--input", "-", rows=lines([0, 1]))
+        result = predict(url, "half", "--input", "-", *output, rows=lines([0, 1]))
 
     assert result.exit_code == 0, result.output
     assert result.stdout_bytes == lines(halves(2))
