@@ -12,8 +12,7 @@ BENCH := $(VENV)/.bench
 MODELS := models
 ARGS :=
 # Two processes for two CPUs; each takes up to 2 GiB with the compilers that it starts.
-# Files in their order: those with servers come first, or one of them would end alone.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve check test lint bench lock
