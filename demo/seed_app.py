@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, request
+from flask import Blueprint, abort, request
 
 from inference import UNNAMED, ModelSpec, PredictRequest
 from service.embedding import compose, current_engine, load_settings, predict_later
@@ -26,7 +26,11 @@ async def read_digit() -> Response:
 async def look_at_digit() -> dict[str, Any]:
     """Ask a Keras model (.h5), now: ?features=1 adds what an inner layer gives."""
     wanted = ("probabilities", "features") if "features" in request.args else None
-    images = {UNNAMED: request.get_json()["instances"]}
+    body = request.get_json()
+    if not isinstance(body, dict) or "instances" not in body:
+        abort(400, 'send {"instances": [image, ...]}')
+
+    images = {UNNAMED: body["instances"]}
     result = await current_engine().predict(
         PredictRequest(
             model=ModelSpec(name="digits_cnn"), inputs=images, outputs=wanted

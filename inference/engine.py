@@ -189,11 +189,7 @@ class Engine:
         Raises `ModelNotFound`, `VersionNotFound`, `ModelLoading`, `ModelUnloaded`,
         `LoadFailed`, and what `Instance.predict` raises.
         """
-        arrived = anyio.current_time()
-
-        if not in_background():
-            self._last_call = arrived
-
+        arrived = self._note_call()
         model = self._catalog.find(request.model)
 
         try:
@@ -238,6 +234,7 @@ class Engine:
         `None` if it must be loaded first, if its predictions are jobs by default, or
         if its answers are cached. Raises what `admit` raises.
         """
+        self._note_call()
         model = self._catalog.find(spec)
         model.admit()
         plain = not model.asynchronous and model.cache_policy is None
@@ -319,6 +316,14 @@ class Engine:
         """Report not ready while `draining`; requests are still answered."""
         self._draining = draining
         self._notify()
+
+    def _note_call(self) -> float:
+        """Return when a call came, now, and let those in the background know of it."""
+        now = anyio.current_time()
+        if not in_background():
+            self._last_call = now
+
+        return now
 
     async def _predict(
         self, model: Model, request: PredictRequest, arrived: float

@@ -316,7 +316,7 @@ class PredictResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePolicy:
-    """How long answers of a version may be given again: for `seconds`.
+    """The time for which answers of a version may be given again: `seconds`.
 
     `digest` stands for all that its answers depend on besides the request: files, keys
     of the sidecar, the versions of TensorFlow and Keras. A request takes at most

@@ -1,4 +1,4 @@
-"""What a bare ASGI function on uvicorn costs, written in an afternoon.
+"""A bare ASGI function on uvicorn, as one writes it in an afternoon.
 
 It joins requests while the model runs, in a worker thread under anyio's limiter, and
 calls TensorFlow as our runtime does. It validates nothing, counts nothing, limits

@@ -56,7 +56,7 @@ class SealedMemory:
 
 
 _known: weakref.WeakValueDictionary[str, SealedMemory] = weakref.WeakValueDictionary()
-"""What this process has mapped, by name."""
+"""The mappings of this process, by name."""
 
 
 def map_content(

@@ -41,7 +41,7 @@ _BEGINS_AS_NUMBER = re.compile(r"[vV]?[+-]?[0-9]")
 _DEEPEST = 5
 _MOST_FOLDERS = 100
 _MOST = 100
-"""How far a model is looked for below a folder that has none itself."""
+"""The levels that are searched below a folder without a model of its own."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 

@@ -56,7 +56,7 @@ class Prepared:
 
     @property
     def digest(self) -> str:
-        """What answers depend on besides the request; equal on other machines."""
+        """Digest of what answers depend on, requests apart; equal on all machines."""
         # The folder is named by the hash of the files, of the sidecar's keys that
         # shape the artifact, and of TensorFlow's and Keras' versions.
         parts = (

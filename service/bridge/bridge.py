@@ -91,7 +91,7 @@ class Bridge(WsgiToAsgi):
 
 
 class Dispatcher(Protocol):
-    """What an application has as `direct` to answer some requests without WSGI."""
+    """The `direct` of an application, which answers some requests without WSGI."""
 
     def find(self, scope: Scope) -> Any:
         """Return what may answer the request, or `None`."""

@@ -1,4 +1,4 @@
-"""What a client's `Cache-Control` allows (RFC 9111, section 5.2.1)."""
+"""Directives of a client's `Cache-Control` (RFC 9111, section 5.2.1)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENTRY_BYTES = 512
-"""What an entry takes besides its answer: the key, the objects, their places."""
+"""Bytes of an entry besides its answer: the key, the objects, their places."""
 
 
 @dataclass(frozen=True, slots=True)

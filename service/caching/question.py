@@ -22,7 +22,7 @@ ON_LOOP_BYTES = 1 << 18
 """Up to this size inputs are hashed on the event loop: 1 ms at worst."""
 
 STRING_BYTES = 64
-"""What a string costs beside its bytes, in bytes that are hashed in the same time."""
+"""The cost of a string beside its bytes, in bytes that are hashed in the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ MOST_BYTES = 1 << 20
 """The largest answer: a longer one couldn't be sent within `ANSWER_SECONDS`."""
 
 ENTRY_BYTES = 512
-"""What an entry takes in Redis besides its answer."""
+"""Bytes of an entry in Redis besides its answer."""
 
 CONNECTIONS = 32
 PREFIX = "tandem:cache:"

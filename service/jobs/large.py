@@ -74,7 +74,7 @@ class Chunks:
 
 
 class ArrayCalls(Protocol):
-    """What large work asks of the engine itself, without HTTP."""
+    """The engine's part of large work, without HTTP."""
 
     async def call(
         self,
@@ -98,7 +98,7 @@ class ArrayCalls(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
-    """How large work reaches models.
+    """The way of large work to models.
 
     `json` makes a request, of which `arrays` are the same for rows of numbers. `busy`
     names the models whose synchronous requests wait.

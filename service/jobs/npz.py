@@ -269,7 +269,7 @@ class _Bounded:
 
 
 class _Sent:
-    """What zipfile wrote and nobody took yet; it can't go back."""
+    """A buffer of what zipfile wrote and nobody took yet; it can't go back."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -6,7 +6,7 @@ answers requests.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint
 
@@ -27,12 +27,17 @@ async def livez() -> Response:
 
 @bp.get("/readyz")
 async def readyz() -> Response:
+    document = readiness()
+    return json_response(document, 200 if document["ready"] else 503)
+
+
+def readiness() -> dict[str, Any]:
+    """Return whether this server is ready, and why, for the probes of any protocol."""
     serving = current_serving()
     engine = serving.engine
-    document = readiness_document(
+    return readiness_document(
         engine.models(),
         settled=engine.settled(),
         draining=engine.overview().draining,
         ready_when=serving.ready_when,
     )
-    return json_response(document, 200 if document["ready"] else 503)

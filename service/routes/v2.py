@@ -11,7 +11,6 @@ from flask import Blueprint
 from werkzeug.exceptions import UnsupportedMediaType
 
 from inference import InferenceError, ModelNotFound, ModelSpec, ModelState
-from service.codecs.tfserving.status import readiness_document
 from service.codecs.v2.metadata import (
     config_document,
     model_document,
@@ -28,6 +27,7 @@ from service.codecs.v2.statistics import VersionStatistics, statistics_document
 from service.infer import InferBody, check, infer
 from service.jobs.job import JobRequest
 from service.routes.admin import authorize, log_act
+from service.routes.health import readiness
 from service.routes.index import DISTRIBUTION, VERSION
 from service.routes.jobs import current_jobs, submit
 from service.routes.plain_infer import PlainInfer
@@ -87,14 +87,7 @@ async def show_live() -> Response:
 
 @bp.get("/health/ready")
 async def show_ready() -> Response:
-    serving = current_serving()
-    engine = serving.engine
-    ready = readiness_document(
-        engine.models(),
-        settled=engine.settled(),
-        draining=engine.overview().draining,
-        ready_when=serving.ready_when,
-    )["ready"]
+    ready = readiness()["ready"]
     return json_response({"ready": ready}, 200 if ready else 503)
 
 

@@ -15,7 +15,7 @@ MIN_BYTES_PER_SECOND = 1024
 """A body that arrives, or an answer that is read, more slowly has stalled."""
 
 LINGER_SECONDS = 2.0
-"""How long a closing connection waits for its client to close as well."""
+"""The wait of a closing connection for its client to close as well."""
 
 SPARE_FILES = 256
 """Descriptors that the server itself needs: models, jobs, child processes."""

@@ -31,21 +31,21 @@ RETIRE = signal.SIGUSR1
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 SUPERVISED_SIGNALS = frozenset({RETIRE, signal.SIGTERM})
 TICK_SECONDS = 0.1
-"""How often uvicorn's main loop turns."""
+"""The time between two turns of uvicorn's main loop."""
 
 CHECK_SECONDS = 1.0
 POLL_SECONDS = 0.05
 RETIRE_SECONDS = 2.0
 CANCEL_SECONDS = 1.0
 CLOSE_SECONDS = 15.0
-"""How long the models and jobs may take to close, after the last request."""
+"""The time that models and jobs may take to close, after the last request."""
 
 log = structlog.get_logger("tandem.server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopTimes:
-    """How a server process stops, in seconds.
+    """The times of a server process' end, in seconds.
 
     It still accepts connections for `drain` after SIGTERM, though it isn't ready; then
     it ends what runs, within `grace`.

@@ -128,7 +128,10 @@ class Supervisor:
         with wake, woken:
             signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
             for number in HANDLED:
-                if signal.getsignal(number) is not signal.SIG_IGN:
+                # `nohup` has hang-ups ignored. A script's `&` has interrupts ignored,
+                # too, but one that is sent is meant, as a single process takes it.
+                ignored = signal.getsignal(number) is signal.SIG_IGN
+                if number != signal.SIGHUP or not ignored:
                     signal.signal(number, self._note)
 
             yield wake

@@ -14,7 +14,7 @@ TIMING_HEADER = "Server-Timing"
 
 
 class Trace:
-    """What is known of a request's answer so far; times are in seconds."""
+    """Notes on a request's answer so far; times are in seconds."""
 
     __slots__ = ("_encoding", "_started", "decode", "encode", "times", "version")
 
@@ -48,7 +48,7 @@ class Trace:
 
 
 trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
-"""That of the request which this task answers."""
+"""The trace of the request which this task answers."""
 
 
 def server_timing(times: Times, decode: float, encode: float) -> str:

@@ -65,7 +65,7 @@ RECEIVERS = tuple(
         signals.request_tearing_down,
     )
 )
-"""Those who listen to Flask's signals, by signal."""
+"""Receivers of Flask's signals, by signal."""
 
 
 class DirectAnswer(NamedTuple):
@@ -84,7 +84,7 @@ class DirectView(Protocol):
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """What the access log tells of the path."""
+        """Fields of the path for the access log."""
 
     def __call__(self, scope: Scope, body: bytes) -> Awaitable[DirectAnswer | None]: ...
 

@@ -98,7 +98,7 @@ def register_error_handlers(app: ConcurrentFlask) -> None:
 
 
 class ErrorAnswer(NamedTuple):
-    """What a client is told of an error."""
+    """An error's answer: its text, status and headers."""
 
     text: str
     status: int

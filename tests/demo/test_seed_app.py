@@ -74,6 +74,16 @@ async def test_a_refusal_of_the_engine_is_a_response(client: httpx.AsyncClient) 
     assert "image" in answer.json()["error"]
 
 
+@pytest.mark.parametrize("body", [{"x": [[1]]}, [[1]], 1])
+async def test_a_body_without_instances_is_the_clients_mistake(
+    client: httpx.AsyncClient, body: object
+) -> None:
+    answer = await client.post("/look", json=body)
+
+    assert answer.status_code == 400
+    assert "instances" in answer.json()["error"]
+
+
 async def test_our_own_routes_are_there(client: httpx.AsyncClient) -> None:
     models = (await client.get("/v1/models")).json()["models"]
 

@@ -1,4 +1,4 @@
-"""Which model of a repository is opened; one that is run is in `tests/e2e`."""
+"""The choice of a repository's model; one that is run is in `tests/e2e`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 IMAGE_TYPES = "image/"
-"""How the media types of such bodies begin; the first bytes tell the format."""
+"""The beginning of such bodies' media types; the first bytes tell the format."""
 
 PARAMETERS = (SIGNATURE_KEY, TOP_K_KEY)
 

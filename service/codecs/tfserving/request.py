@@ -51,7 +51,7 @@ ADVICE: Mapping[str, str] = {
     "instances": "that is for a URL that ends with :predict",
     "inputs": "that is for a URL that ends with :predict",
 }
-"""What to do about keys of other protocols that aren't near to any of ours."""
+"""Advice on keys of other protocols that aren't near to any of ours."""
 
 
 class Form(enum.StrEnum):

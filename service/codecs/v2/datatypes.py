@@ -24,7 +24,7 @@ DTYPES: Mapping[str, str] = {
 DATATYPES: Mapping[str, str] = {dtype: name for name, dtype in DTYPES.items()}
 
 NO_DATATYPE = "INVALID"
-"""What metadata says of a dtype that the protocol lacks, as Triton's does."""
+"""The datatype in metadata of a dtype that the protocol lacks, as Triton's has it."""
 
 BINARY_ONLY = frozenset({"FP16", "BF16"})
 """Datatypes that the protocol doesn't carry as JSON."""

@@ -134,7 +134,7 @@ def test_half_removed_artifacts_are_swept(cache: ArtifactCache) -> None:
 async def test_a_builder_keeps_to_its_limit(
     tmp_path: Path, cache: ArtifactCache, made: Artifact
 ) -> None:
-    """What it has found or built itself is in use, while the result lives."""
+    """Files that it has found or built are in use, while the result lives."""
     known = ModelFiles(id=ModelId("known", 1), path=write(tmp_path / "known.pb", 2.0))
     new = ModelFiles(id=ModelId("new", 1), path=write(tmp_path / "new.pb", 3.0))
     put(cache, known, made)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IDLE_SECONDS = 0.4
-"""How long the proxy keeps an idle connection to the server."""
+"""The time for which the proxy keeps an idle connection to the server."""
 
 JAVA_CLIENT = PROJECT / "tests" / "support" / "OfferUpgrade.java"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import json
+import math
 import re
 import weakref
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ import anyio.lowlevel
 import pytest
 from flask import Blueprint, Response, request, signals
 
-from inference import ModelSpec
+from inference import ModelSpec, background_calls
 from service.app import create_app
 from service.bridge.bridge import Bridge
 from service.routes import tfserving
@@ -478,7 +479,7 @@ async def test_request_ends_when_its_client_has_gone(
 
 
 class Held:
-    """What a scope refers to."""
+    """The objects that a scope refers to."""
 
 
 async def test_nothing_of_an_answered_request_is_kept(
@@ -528,3 +529,19 @@ async def test_unloaded_model_is_refused_both_ways(make: Callable[..., Any]) -> 
 
         assert refused == await ask(app)
         assert refused[0] == 503
+
+
+async def test_work_in_the_background_learns_of_a_call(
+    make: Callable[..., Any],
+) -> None:
+    """Large work gives way to it; a call of its own is none to give way to."""
+    async with make() as (app, _):
+        engine = app.extensions["serving"].engine
+        assert engine.quiet_seconds() == math.inf
+
+        with background_calls():
+            await ask(app)
+
+        assert engine.quiet_seconds() == math.inf
+        await ask(app)
+        assert engine.quiet_seconds() < math.inf
