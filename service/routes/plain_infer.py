@@ -2,71 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inference import (
-    Engine,
-    InferenceError,
-    ModelId,
-    ModelSpec,
-    Overloaded,
-    PredictResult,
-)
+from inference import InferenceError, ModelId, PredictResult
 from service.codecs.v2.checks import check_inputs
 from service.codecs.v2.request import HEAD_LENGTH, decode
 from service.codecs.v2.response import answer_of
 from service.infer import encode_result
-from service.server.overload import RECORD_REFUSAL
-from service.telemetry.timing import TIMING_HEADER, VERSION_HEADER, server_timing
-from service.web.context import SERVING
-from service.web.direct import DirectAnswer
+from service.routes.plain import PlainView
 
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Mapping
 
-    from flask import Flask
-
-    from inference import Instance, Signature
+    from inference import Array, Instance, Signature
     from service.bridge.bridge import Scope
     from service.codecs.v2.request import InferCall
-    from service.web.context import Serving
+    from service.web.direct import DirectAnswer
 
-VERSION, TIMING = VERSION_HEADER.lower().encode(), TIMING_HEADER.lower().encode()
 SPECIAL = {HEAD_LENGTH.lower().encode(), b"accept-encoding"}
 """Headers that only Flask's way heeds."""
 
 
-class PlainInfer:
-    """The `DirectView` of one model's path.
+class PlainInfer(PlainView):
+    """The `DirectView` of the Open Inference Protocol's infer call.
 
-    All that isn't plain goes through Flask: binary data, options, a model that isn't in
-    memory or whose answers are jobs or kept, and each request that is wrong.
+    For requests in JSON, without options, that ask for the usual outputs.
     """
-
-    def __init__(self, serving: Serving, spec: ModelSpec) -> None:
-        self.fields = {"model": spec.name}
-        self._serving = serving
-        self._spec = spec
-
-    @classmethod
-    def prepare(
-        cls, app: Flask, *, name: str, version: int | None = None
-    ) -> Self | None:
-        """Return the view of a path; `None` if the engine predicts in its own way."""
-        serving: Serving = app.extensions[SERVING]
-        if type(serving.engine).predict is not Engine.predict:
-            return None
-
-        return cls(serving, ModelSpec(name=name, version=version))
 
     async def __call__(self, scope: Scope, body: bytes) -> DirectAnswer | None:
         if any(name in SPECIAL for name, _ in scope["headers"]):
             return None
 
-        instance = self._admit(scope)
+        instance = self.admit(scope)
         signature = None if instance is None else instance.default_signature
         if instance is None or signature is None:
             return None
@@ -76,29 +45,30 @@ class PlainInfer:
         if call is None:
             return None
 
-        if self._serving.decoders is not None:
-            self._serving.decoders.traffic.record(self._spec.name)
+        encode = partial(self._encode, instance, signature, call)
+        return await self.run(instance, signature, call.inputs, encode, began=began)
 
-        decoded = time.perf_counter() - began
-        arrived = asyncio.get_running_loop().time()
-        outputs, times = await instance.run(signature, call.inputs, arrived)
-        began = time.perf_counter()
+    async def _encode(
+        self,
+        instance: Instance,
+        signature: Signature,
+        call: InferCall,
+        outputs: Mapping[str, Array],
+    ) -> bytes:
         result = PredictResult(
-            model=ModelId(self._spec.name, instance.version),
+            model=ModelId(self.spec.name, instance.version),
             signature=signature,
             outputs=outputs,
         )
-        limit = self._serving.max_answer_bytes
+        limit = self.serving.max_answer_bytes
         answer = answer_of(await encode_result(call, limit, result), call.id)
-        timing = server_timing(times, decoded, time.perf_counter() - began)
-        headers = (VERSION, b"%d" % instance.version), (TIMING, timing.encode())
-        return DirectAnswer(b"".join(answer.pieces), headers=headers)
+        return b"".join(answer.pieces)
 
     def _decode(self, signature: Signature, body: bytes) -> InferCall | None:
         """Return a plain call with bound inputs, in the signature's order."""
         try:
             call = decode(body)
-            check_inputs(signature, call.inputs, self._spec.name)
+            check_inputs(signature, call.inputs, self.spec.name)
         except InferenceError:
             return None
 
@@ -107,16 +77,6 @@ class PlainInfer:
 
         inputs = {k: call.inputs[k] for k in signature.inputs if k in call.inputs}
         return call._replace(inputs=inputs)
-
-    def _admit(self, scope: Scope) -> Instance | None:
-        engine = self._serving.engine
-        try:
-            return engine.admit_to_resident(self._spec)
-        except Overloaded:
-            if RECORD_REFUSAL in scope:
-                scope[RECORD_REFUSAL](scope, partial(engine.admit, self._spec))
-
-            raise
 
 
 def _is_plain(call: InferCall, signature: Signature) -> bool:

@@ -1,0 +1,94 @@
+"""The common part of models' direct views, whatever their protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inference import Engine, ModelSpec, Overloaded
+from service.server.overload import RECORD_REFUSAL
+from service.telemetry.timing import TIMING_HEADER, VERSION_HEADER, server_timing
+from service.web.context import SERVING
+from service.web.direct import DirectAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Self
+
+    from flask import Flask
+
+    from inference import Array, Instance, Signature
+    from service.bridge.bridge import Scope
+    from service.web.context import Serving
+
+    Encode = Callable[[Mapping[str, Array]], Awaitable[bytes]]
+
+VERSION, TIMING = VERSION_HEADER.lower().encode(), TIMING_HEADER.lower().encode()
+
+
+class PlainView:
+    """A `DirectView` of one model's path, to be completed by a protocol.
+
+    All that isn't plain goes through Flask: a model that must be loaded first, whose
+    predictions are jobs or cached; a body with options; and each that is wrong, for the
+    words that say why.
+    """
+
+    def __init__(self, serving: Serving, spec: ModelSpec) -> None:
+        self.fields = {"model": spec.name}
+        self.serving = serving
+        self.spec = spec
+
+    @classmethod
+    def prepare(
+        cls,
+        app: Flask,
+        *,
+        name: str,
+        version: int | None = None,
+        label: str | None = None,
+    ) -> Self | None:
+        """Return the view of a path; `None` if the engine predicts in its own way."""
+        serving: Serving = app.extensions[SERVING]
+        if type(serving.engine).predict is not Engine.predict:
+            return None
+
+        return cls(serving, ModelSpec(name=name, version=version, label=label))
+
+    def admit(self, scope: Scope) -> Instance | None:
+        """Return the version that answers at once, if there is one.
+
+        Raise what `Engine.admit_to_resident` raises; record an `Overloaded`.
+        """
+        engine = self.serving.engine
+        try:
+            return engine.admit_to_resident(self.spec)
+        except Overloaded:
+            if RECORD_REFUSAL in scope:
+                scope[RECORD_REFUSAL](scope, partial(engine.admit, self.spec))
+
+            raise
+
+    async def run(
+        self,
+        instance: Instance,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        encode: Encode,
+        *,
+        began: float,
+    ) -> DirectAnswer:
+        """Answer bound inputs; their decoding `began` then, by `perf_counter`."""
+        if self.serving.decoders is not None:
+            self.serving.decoders.traffic.record(self.spec.name)
+
+        decoded = time.perf_counter() - began
+        arrived = asyncio.get_running_loop().time()
+        outputs, times = await instance.run(signature, inputs, arrived)
+        began = time.perf_counter()
+        body = await encode(outputs)
+        timing = server_timing(times, decoded, time.perf_counter() - began)
+        headers = (VERSION, b"%d" % instance.version), (TIMING, timing.encode())
+        return DirectAnswer(body, headers=headers)
