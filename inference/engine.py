@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -152,7 +153,7 @@ class Engine:
 
     def quiet_seconds(self) -> float:
         """Return how long ago the last call came that wasn't in the background."""
-        return anyio.current_time() - self._last_call
+        return time.monotonic() - self._last_call
 
     def settled(self) -> bool:
         """Return whether all versions found at start are available or failed."""
@@ -189,7 +190,8 @@ class Engine:
         Raises `ModelNotFound`, `VersionNotFound`, `ModelLoading`, `ModelUnloaded`,
         `LoadFailed`, and what `Instance.predict` raises.
         """
-        arrived = self._note_call()
+        self._note_call()
+        arrived = anyio.current_time()
         model = self._catalog.find(request.model)
 
         try:
@@ -317,13 +319,10 @@ class Engine:
         self._draining = draining
         self._notify()
 
-    def _note_call(self) -> float:
-        """Return when a call came, now, and let those in the background know of it."""
-        now = anyio.current_time()
+    def _note_call(self) -> None:
+        """Let those in the background know of a call."""
         if not in_background():
-            self._last_call = now
-
-        return now
+            self._last_call = time.monotonic()
 
     async def _predict(
         self, model: Model, request: PredictRequest, arrived: float

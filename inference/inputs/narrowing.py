@@ -53,13 +53,14 @@ def depends_on_text(numbers: Array, narrowed: Array) -> bool:
     if after is None:
         return False
 
-    # Halfway means one bit more than the dtype has, and none after it.
+    # Halfway means one bit more than the dtype has, and none after it. Most texts have
+    # more bits, or are those of a narrow value.
     bits = numbers.view(_UINT64) & after
     if np.count_nonzero(bits) == bits.size:
         return False
 
-    short = bits == 0
-    return bool(np.count_nonzero(narrowed[short] != numbers[short]))
+    changed = narrowed != numbers
+    return bool(np.count_nonzero(changed) and np.count_nonzero(changed & (bits == 0)))
 
 
 def _narrow(numbers: Array, dtype: np.dtype[Any]) -> Array:

@@ -65,17 +65,10 @@ class Bridge(WsgiToAsgi):
         self._direct: Dispatcher | None = getattr(wsgi_application, "direct", None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._serve(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await run_lifespan(self.lifespan, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
-        else:
-            raise ValueError(f"Cannot serve an ASGI scope of type {scope['type']!r}")
+        if scope["type"] != "http":
+            await self._serve_other(scope, receive, send)
+            return
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         direct = self._direct
         view = None if direct is None else direct.find(scope)
 
@@ -88,6 +81,15 @@ class Bridge(WsgiToAsgi):
 
         exchange = Exchange(scope, receive, send, self.shared)
         await exchange.run(self.wsgi_application)
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await run_lifespan(self.lifespan, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise ValueError(f"Cannot serve an ASGI scope of type {scope['type']!r}")
 
 
 class Dispatcher(Protocol):

@@ -54,7 +54,9 @@ class JobEvents:
         self._comment_seconds = comment_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        id = followed_id(scope)
+        # Nearly all requests are others, and pass with no more than this.
+        watched = scope.get("method") == "GET" and scope["type"] == "http"
+        id = followed_id(scope) if watched else None
 
         if id is None:
             await self._application(scope, receive, send)
@@ -124,10 +126,7 @@ class EventHead:
 
 
 def followed_id(scope: Scope) -> str | None:
-    """Return the id of the job whose events are asked for, if they are."""
-    if scope["type"] != "http" or scope["method"] != "GET":
-        return None
-
+    """Return the id of the job whose events a `GET` request asks for, if it does."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     found = _URL.fullmatch(path)
     return None if found is None else found[1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from inference import Engine, ModelSpec, Overloaded
 from service.server.overload import RECORD_REFUSAL
-from service.telemetry.timing import TIMING_HEADER, VERSION_HEADER, server_timing
+from service.telemetry.timing import header_lines
 from service.web.context import SERVING
 from service.web.direct import DirectAnswer
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from service.bridge.bridge import Scope
     from service.web.context import Serving
 
-    Encode = Callable[[Mapping[str, Array]], Awaitable[bytes]]
-
-VERSION, TIMING = VERSION_HEADER.lower().encode(), TIMING_HEADER.lower().encode()
+    Encode = Callable[[Mapping[str, Array]], bytes | Awaitable[bytes]]
+    Asked = tuple[Signature, Mapping[str, Array], Encode]
 
 
 class PlainView:
@@ -57,6 +56,39 @@ class PlainView:
 
         return cls(serving, ModelSpec(name=name, version=version, label=label))
 
+    async def __call__(self, scope: Scope, body: bytes) -> DirectAnswer | None:
+        instance = self.admit(scope)
+        if instance is None:
+            return None
+
+        began = time.perf_counter()
+        asked = self.decode(instance, scope, body)
+        if asked is None:
+            return None
+
+        if self.serving.decoders is not None:
+            self.serving.decoders.traffic.record(self.spec.name)
+
+        signature, inputs, encode = asked
+        decoded = time.perf_counter() - began
+        arrived = asyncio.get_running_loop().time()
+        outputs, times = await instance.run(signature, inputs, arrived)
+        began = time.perf_counter()
+        encoded = encode(outputs)
+        text = encoded if isinstance(encoded, bytes) else await encoded
+        took = time.perf_counter() - began
+        return DirectAnswer(
+            text, 200, header_lines(instance.version, times, decoded, took)
+        )
+
+    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
+        """Return the signature, its bound inputs, and how to encode the outputs.
+
+        `None` for a request that isn't plain. Long outputs are encoded in pieces, with
+        turns for other requests in between.
+        """
+        raise NotImplementedError
+
     def admit(self, scope: Scope) -> Instance | None:
         """Return the version that answers at once, if there is one.
 
@@ -70,25 +102,3 @@ class PlainView:
                 scope[RECORD_REFUSAL](scope, partial(engine.admit, self.spec))
 
             raise
-
-    async def run(
-        self,
-        instance: Instance,
-        signature: Signature,
-        inputs: Mapping[str, Array],
-        encode: Encode,
-        *,
-        began: float,
-    ) -> DirectAnswer:
-        """Answer bound inputs; their decoding `began` then, by `perf_counter`."""
-        if self.serving.decoders is not None:
-            self.serving.decoders.traffic.record(self.spec.name)
-
-        decoded = time.perf_counter() - began
-        arrived = asyncio.get_running_loop().time()
-        outputs, times = await instance.run(signature, inputs, arrived)
-        began = time.perf_counter()
-        body = await encode(outputs)
-        timing = server_timing(times, decoded, time.perf_counter() - began)
-        headers = (VERSION, b"%d" % instance.version), (TIMING, timing.encode())
-        return DirectAnswer(body, headers=headers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from inference import Array, Instance, Signature
     from service.bridge.bridge import Scope
     from service.codecs.v2.request import InferCall
-    from service.web.direct import DirectAnswer
+    from service.routes.plain import Asked
 
 SPECIAL = {HEAD_LENGTH.lower().encode(), b"accept-encoding"}
 """Headers that only Flask's way heeds."""
@@ -31,22 +30,17 @@ class PlainInfer(PlainView):
     For requests in JSON, without options, that ask for the usual outputs.
     """
 
-    async def __call__(self, scope: Scope, body: bytes) -> DirectAnswer | None:
-        if any(name in SPECIAL for name, _ in scope["headers"]):
+    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
+        signature = instance.default_signature
+        if signature is None or any(name in SPECIAL for name, _ in scope["headers"]):
             return None
 
-        instance = self.admit(scope)
-        signature = None if instance is None else instance.default_signature
-        if instance is None or signature is None:
-            return None
-
-        began = time.perf_counter()
-        call = self._decode(signature, body)
+        call = self._bind(signature, body)
         if call is None:
             return None
 
         encode = partial(self._encode, instance, signature, call)
-        return await self.run(instance, signature, call.inputs, encode, began=began)
+        return signature, call.inputs, encode
 
     async def _encode(
         self,
@@ -64,7 +58,7 @@ class PlainInfer(PlainView):
         answer = answer_of(await encode_result(call, limit, result), call.id)
         return b"".join(answer.pieces)
 
-    def _decode(self, signature: Signature, body: bytes) -> InferCall | None:
+    def _bind(self, signature: Signature, body: bytes) -> InferCall | None:
         """Return a plain call with bound inputs, in the signature's order."""
         try:
             call = decode(body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from inference import ModelNotFound
@@ -13,11 +12,11 @@ from service.prediction import encode_answer
 from service.routes.plain import PlainView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from inference import Array, Instance
     from service.bridge.bridge import Scope
-    from service.web.direct import DirectAnswer
+    from service.routes.plain import Asked
 
 NO_CODEC = object()
 
@@ -28,20 +27,13 @@ class PlainPredict(PlainView):
     For signatures with one input, and bodies of nothing but rows of numbers.
     """
 
-    async def __call__(self, scope: Scope, body: bytes) -> DirectAnswer | None:
-        instance = self.admit(scope)
-        codec = None if instance is None else _codec(instance)
-        if instance is None or codec is None:
+    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
+        codec = _codec(instance)
+        inputs = None if codec is None else codec.decode(body)
+        if codec is None or inputs is None:
             return None
 
-        began = time.perf_counter()
-        inputs = codec.decode(body)
-        if inputs is None:
-            return None
-
-        return await self.run(
-            instance, codec.signature, inputs, self._encode, began=began
-        )
+        return codec.signature, inputs, self._encode
 
     def admit(self, scope: Scope) -> Instance | None:
         try:
@@ -49,13 +41,15 @@ class PlainPredict(PlainView):
         except ModelNotFound as exc:
             raise not_found(exc, self.spec) from None
 
-    async def _encode(self, outputs: Mapping[str, Array]) -> bytes:
-        limit = self.serving.max_answer_bytes
+    def _encode(self, outputs: Mapping[str, Array]) -> bytes | Awaitable[bytes]:
         text = encode_plain(outputs)
-        if text is not None and len(text) <= limit:
+        if text is not None and len(text) <= self.serving.max_answer_bytes:
             return text
 
-        answer = await encode_answer(outputs, ROWS, limit)
+        return self._encode_long(outputs)
+
+    async def _encode_long(self, outputs: Mapping[str, Array]) -> bytes:
+        answer = await encode_answer(outputs, ROWS, self.serving.max_answer_bytes)
         return answer if isinstance(answer, bytes) else b"".join(answer)
 
 

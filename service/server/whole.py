@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any, TypeAlias
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -43,13 +43,13 @@ def take_body(exchange: RequestResponseCycle) -> bytes | None:
 def respond(
     exchange: RequestResponseCycle,
     status: int,
-    headers: Iterable[tuple[bytes, bytes]],
+    lines: bytes,
     body: bytes,
 ) -> bool:
-    """Send a response with `headers` and a length; return false if nothing was sent.
+    """Send a response with header `lines` and a length; return false if it is not sent.
 
     That is so where the connection is to be closed, or where it can't be written to
-    now: ASGI's messages then do what is needed. `headers` must be valid, with names in
+    now: ASGI's messages then do what is needed. `lines` must be valid, with names in
     lower case.
     """
     # uvicorn's `send` costs 9 µs more for its two messages, mostly for looking through
@@ -64,13 +64,12 @@ def respond(
 
     exchange.response_started = exchange.response_complete = True
     exchange.waiting_for_100_continue = False
-    lines = [b"%b: %b\r\n" % header for header in headers]
     exchange.transport.write(
         b"%b%b%bcontent-length: %d\r\n\r\n%b"
         % (
             STATUS_LINE[status],
             _common(exchange.default_headers),
-            b"".join(lines),
+            lines,
             len(body),
             body,
         )

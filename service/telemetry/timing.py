@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 VERSION_HEADER = "X-Model-Version"
 TIMING_HEADER = "Server-Timing"
 
+_TIMING = "queue;dur=%.3f, decode;dur=%.3f, compute;dur=%.3f, encode;dur=%.3f"  # ms
+_LINES = f"{VERSION_HEADER}: %d\r\n{TIMING_HEADER}: {_TIMING}\r\n".lower().encode()
+
 
 class Trace:
     """Notes on a request's answer so far; times are in seconds."""
@@ -53,8 +56,20 @@ trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 def server_timing(times: Times, decode: float, encode: float) -> str:
     """Return the value of `Server-Timing`, in milliseconds."""
+    return _TIMING % _milliseconds(times, decode, encode)
+
+
+def header_lines(version: int, times: Times, decode: float, encode: float) -> bytes:
+    """Return the lines of both headers, in lower case, as they are sent."""
+    return _LINES % (version, *_milliseconds(times, decode, encode))
+
+
+def _milliseconds(
+    times: Times, decode: float, encode: float
+) -> tuple[float, float, float, float]:
     return (
-        f"queue;dur={times.queue * 1000:.3f},"
-        f" decode;dur={(decode + times.bind) * 1000:.3f},"
-        f" compute;dur={times.compute * 1000:.3f}, encode;dur={encode * 1000:.3f}"
+        times.queue * 1000,
+        (decode + times.bind) * 1000,
+        times.compute * 1000,
+        encode * 1000,
     )

@@ -24,8 +24,6 @@ from service.web.response import readable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
     from service.bridge.bridge import Message, Receive, Scope, Send
     from service.web.application import ConcurrentFlask
 
@@ -37,7 +35,7 @@ MAX_BODY_DIGITS = 5
 """Of a content length: bodies of less than 98 KiB are short."""
 
 REQUEST_ID = b"x-request-id"
-JSON_HEADER = (b"content-type", b"application/json")
+LINES = b"content-type: application/json\r\nx-request-id: %b\r\n%b"
 MAX_ROUTES = 1024
 MAX_PATH = 512
 JSON_TYPES = frozenset(
@@ -69,11 +67,11 @@ RECEIVERS = tuple(
 
 
 class DirectAnswer(NamedTuple):
-    """A JSON body, its status, and headers with names in small letters."""
+    """A JSON body, its status, and header lines as they are sent, in lower case."""
 
     body: bytes
-    status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    status: int
+    lines: bytes
 
 
 class DirectView(Protocol):
@@ -137,6 +135,7 @@ class DirectDispatcher:
         self, view: DirectView, scope: Scope, receive: Receive, send: Send
     ) -> Receive | None:
         """Answer a request, or send nothing and return the `receive` for Flask."""
+        # In one coroutine: each that awaits another costs up to 1 µs.
         own = exchange_of(receive, send)
         body = None if own is None else take_body(own)
         if body is None:
@@ -147,10 +146,35 @@ class DirectDispatcher:
 
             body = first.get("body", b"")
 
+        entry = _Entry(view, scope, len(body))
         watch = _ClientWatch(receive)
         self._timer.add(watch)
-        answered = await _Exchange(view, scope, body, watch, own).run(send)
-        return None if answered else receive
+        token = request_id.set(entry.id)
+
+        try:
+            answer = await view(scope, body)
+        except asyncio.CancelledError:
+            entry.write(CLIENT_CLOSED_REQUEST)
+            if watch.gone and _was_cancelled_once():
+                return None
+
+            raise
+        except Exception as exc:
+            answer = _error_answer(exc)
+        finally:
+            watch.stop()
+            # Flask's way has an id of its own.
+            request_id.reset(token)
+
+        if answer is None:
+            return receive
+
+        entry.write(answer.status, len(answer.body))
+        lines = LINES % (entry.id.encode(), answer.lines)
+        if own is None or not respond(own, answer.status, lines, answer.body):
+            await _send(send, answer, lines)
+
+        return None
 
     def _look_up(self, key: tuple[str, bytes], scope: Scope) -> DirectView | None:
         method, path = key
@@ -237,74 +261,20 @@ class _ClientWatch:
             self._task.cancel()
 
 
-class _Exchange:
-    """One direct request and its answer, unless its client goes before."""
+class _Entry:
+    """What the access log says of a direct request."""
 
-    __slots__ = ("_body", "_client", "_id", "_own", "_scope", "_started", "_view")
+    __slots__ = ("_bytes_in", "_scope", "_started", "_view", "id")
 
-    def __init__(
-        self,
-        view: DirectView,
-        scope: Scope,
-        body: bytes,
-        client: _ClientWatch,
-        own: RequestResponseCycle | None,
-    ) -> None:
+    def __init__(self, view: DirectView, scope: Scope, bytes_in: int) -> None:
         self._view = view
         self._scope = scope
-        self._body = body
-        self._client = client
-        self._own = own
+        self._bytes_in = bytes_in
         self._started = time.perf_counter()
         sent = [value for name, value in scope["headers"] if name == REQUEST_ID]
-        self._id = choose_id(sent[0].decode("latin-1") if sent else "")
+        self.id = choose_id(sent[0].decode("latin-1") if sent else "")
 
-    async def run(self, send: Send) -> bool:
-        """Answer; return false, with nothing sent, for a request of Flask's."""
-        extra: Mapping[str, str] = {}
-        token = request_id.set(self._id)
-
-        try:
-            answer = await self._view(self._scope, self._body)
-        except asyncio.CancelledError:
-            self._log(CLIENT_CLOSED_REQUEST)
-            if self._client.gone and self._was_cancelled_for_client():
-                return True
-
-            raise
-        except Exception as exc:
-            error = answer_error(exc)
-            answer = DirectAnswer(readable({"error": error.text}), error.status)
-            extra = error.headers
-        finally:
-            self._client.stop()
-            # Flask's way has an id of its own.
-            request_id.reset(token)
-
-        if answer is None:
-            return False
-
-        self._log(answer.status, len(answer.body))
-        await self._send(send, answer, extra)
-        return True
-
-    def _was_cancelled_for_client(self) -> bool:
-        """Return whether nobody else has cancelled the task, too."""
-        task = asyncio.current_task()
-        return task is not None and task.uncancel() == 0
-
-    async def _send(
-        self, send: Send, answer: DirectAnswer, extra: Mapping[str, str]
-    ) -> None:
-        headers = [JSON_HEADER, (REQUEST_ID, self._id.encode()), *answer.headers]
-        if extra:
-            headers += [(k.lower().encode(), v.encode()) for k, v in extra.items()]
-
-        own = self._own
-        if own is None or not respond(own, answer.status, headers, answer.body):
-            await _send(send, answer, headers)
-
-    def _log(self, status: int, bytes_out: int | None = None) -> None:
+    def write(self, status: int, bytes_out: int | None = None) -> None:
         if not logs_requests():
             return
 
@@ -312,14 +282,27 @@ class _Exchange:
             method=self._scope["method"],
             path=self._scope["path"],
             status=status,
-            bytes_in=len(self._body),
+            bytes_in=self._bytes_in,
             started=self._started,
         )
         if bytes_out is not None:
             fields["bytes_out"] = bytes_out
 
         fields.update(self._view.fields)
-        log_request(fields, self._id)
+        log_request(fields, self.id)
+
+
+def _error_answer(exc: Exception) -> DirectAnswer:
+    error = answer_error(exc)
+    lines = [f"{name.lower()}: {value}\r\n" for name, value in error.headers.items()]
+    body = readable({"error": error.text})
+    return DirectAnswer(body, error.status, "".join(lines).encode())
+
+
+def _was_cancelled_once() -> bool:
+    """Return whether nobody else has cancelled the current task, too."""
+    task = asyncio.current_task()
+    return task is not None and task.uncancel() == 0
 
 
 def _is_plain(app: ConcurrentFlask, blueprint: str | None = None) -> bool:
@@ -360,14 +343,13 @@ def _is_usual(app: ConcurrentFlask) -> bool:
     return not any(hosts) and not app.url_map.host_matching
 
 
-async def _send(
-    send: Send, answer: DirectAnswer, headers: list[tuple[bytes, bytes]]
-) -> None:
-    length = (b"content-length", b"%d" % len(answer.body))
+async def _send(send: Send, answer: DirectAnswer, lines: bytes) -> None:
+    lines += b"content-length: %d\r\n" % len(answer.body)
+    headers = [tuple(line.split(b": ", 1)) for line in lines.split(b"\r\n")[:-1]]
     start = {
         "type": "http.response.start",
         "status": answer.status,
-        "headers": [*headers, length],
+        "headers": headers,
     }
     await send(start)
     await send({"type": "http.response.body", "body": answer.body})

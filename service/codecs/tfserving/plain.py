@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
+import simdjson
 
 from inference import depends_on_text, narrow, numpy_dtype
 from service.codecs.json.arrays import PIECE_COST
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
 
     from inference import Array, Signature, TensorSpec
 
-_NUMBERS = b"0123456789+-.eE,[] \t\r\n"
+_NUMBERS = b"0123456789+-.eE \t\r\n"
+_LISTS = b"[],"
 _OUTLINE = b'{"instances":}'.translate(None, _NUMBERS)
-"""All that is left of a body of rows without its numbers: no string, no literal."""
+"""All that is left of a body of rows without its numbers and lists: no string."""
+
+MAX_OUTLINES = 32
+MAX_OUTLINE = 8192
+"""Bytes. What clients can make a codec remember is 256 KiB."""
+
+_parser = simdjson.Parser()
 
 _DOUBLE = np.dtype("f8")
 _NATIVE = frozenset("bBhHiIlLqQfd")
@@ -34,7 +42,7 @@ class PlainRows:
     # It returns `None` for whatever it isn't sure of: another codec then has the body,
     # and the words for what is wrong with it.
 
-    __slots__ = ("_bounds", "_dtype", "_name", "_row", "signature")
+    __slots__ = ("_bounds", "_dtype", "_name", "_row", "_shapes", "signature")
 
     def __init__(self, signature: Signature, spec: TensorSpec, dtype: np.dtype[Any]):
         self.signature = signature
@@ -46,6 +54,8 @@ class PlainRows:
             if dtype.kind in "iu"
             else None
         )
+        # By the outline of a body: its text without numbers and blanks.
+        self._shapes: dict[bytes, tuple[int, ...]] = {}
 
     @classmethod
     def of(cls, signature: Signature) -> Self | None:
@@ -66,7 +76,31 @@ class PlainRows:
 
     def decode(self, body: bytes) -> dict[str, Array] | None:
         """Return the input by name, as `bind` would, or `None`."""
-        if body.translate(None, _NUMBERS) != _OUTLINE:
+        outline = body.translate(None, _NUMBERS)
+        shape = self._shapes.get(outline)
+        if shape is None:
+            array = self._decode_lists(body, outline)
+        else:
+            array = self._decode_doubles(body, shape)
+
+        return None if array is None else {self._name: array}
+
+    def _decode_doubles(self, body: bytes, shape: tuple[int, ...]) -> Array | None:
+        """Decode a body whose outline is known to be regular."""
+        # Without an object for each number: half the time, for long rows a quarter.
+        try:
+            document: Any = _parser.parse(body)
+            buffer = document["instances"].as_buffer(of_type="d")
+            del document
+            # Fewer numbers than `shape` has: a list of the same outline is empty.
+            doubles = np.frombuffer(buffer).reshape(shape)
+        except (KeyError, RuntimeError, TypeError, ValueError):
+            return None
+
+        return self._narrow(doubles)
+
+    def _decode_lists(self, body: bytes, outline: bytes) -> Array | None:
+        if outline.translate(None, _LISTS) != _OUTLINE:
             return None
 
         try:
@@ -79,8 +113,24 @@ class PlainRows:
         if not numbers.size or not numbers.ndim or not self._fits(numbers.shape[1:]):
             return None
 
-        array = self._cast(numbers)
-        return None if array is None else {self._name: array}
+        # Integers never pass through double.
+        if self._bounds is not None:
+            return self._whole(numbers, *self._bounds)
+
+        if numbers.dtype.kind not in "iuf":
+            return None
+
+        self._remember(outline, numbers.shape)
+        return self._narrow(numbers.astype(_DOUBLE, copy=False))
+
+    def _remember(self, outline: bytes, shape: tuple[int, ...]) -> None:
+        if len(outline) > MAX_OUTLINE:
+            return
+
+        if len(self._shapes) >= MAX_OUTLINES:
+            self._shapes.clear()
+
+        self._shapes[outline] = shape
 
     def _fits(self, row: tuple[int, ...]) -> bool:
         if row == self._row:
@@ -90,19 +140,14 @@ class PlainRows:
             wanted in (None, size) for wanted, size in zip(self._row, row, strict=True)
         )
 
-    def _cast(self, numbers: Array) -> Array | None:
-        kind = numbers.dtype.kind
-        if self._bounds is not None:
-            return self._whole(numbers, *self._bounds) if kind in "iu" else None
-
-        if kind not in "iuf":
-            return None
-
-        doubles = numbers.astype(_DOUBLE, copy=False)
+    def _narrow(self, doubles: Array) -> Array | None:
         array = narrow(doubles, self._dtype)
         return None if depends_on_text(doubles, array) else array
 
     def _whole(self, numbers: Array, least: int, most: int) -> Array | None:
+        if numbers.dtype.kind not in "iu":
+            return None
+
         if numbers.dtype == self._dtype:
             return numbers
 

@@ -15,6 +15,7 @@ from service.server.whole import exchange_of, respond, send_raw, take_body
 from tests.support.protocol_servers import connect, listening, read_all
 
 HEADERS = [(b"content-type", b"application/json"), (b"x-request-id", b"one")]
+LINES = b"content-type: application/json\r\nx-request-id: one\r\n"
 BODY = b'{"predictions":[1.0]}'
 
 
@@ -23,7 +24,7 @@ async def whole(scope: Any, receive: Any, send: Any) -> None:
     assert own is not None
     body = take_body(own)
 
-    if body is None or not respond(own, 200, HEADERS, BODY + body):
+    if body is None or not respond(own, 200, LINES, BODY + body):
         await by_messages(scope, receive, send)
 
 
@@ -66,7 +67,7 @@ def test_nothing_is_sent_twice() -> None:
         await receive()
         exchange = exchange_of(receive, send)
         assert exchange is not None
-        outcomes.extend(respond(exchange, 200, HEADERS, BODY) for _ in range(2))
+        outcomes.extend(respond(exchange, 200, LINES, BODY) for _ in range(2))
 
     requests = b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc"
     with listening(twice) as address, connect(address) as client:
