@@ -133,7 +133,7 @@ class Batcher:
         if waiting < idle:
             return
 
-        self._admission.check(waiting, max(0, idle), seconds)
+        self._admission.check(waiting, idle, seconds)
 
     @contextmanager
     def reserve(self, seconds: float) -> Iterator[None]:
@@ -179,7 +179,8 @@ class Batcher:
             raise
         finally:
             call.abandoned = True
-            self._queue.discard(call)
+            if not call.ended:
+                self._queue.discard(call)
 
             if self._holding.pending:
                 self._hold_back()

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inference import Engine, ModelSpec, Overloaded
+from inference import Engine, ModelNotFound, ModelSpec, Overloaded
 from service.server.overload import RECORD_REFUSAL
 from service.telemetry.timing import header_lines
 from service.web.context import SERVING
@@ -89,6 +89,10 @@ class PlainView:
         """
         raise NotImplementedError
 
+    def not_found(self, error: ModelNotFound) -> Exception:
+        """Return `error` in the protocol's words."""
+        return error
+
     def admit(self, scope: Scope) -> Instance | None:
         """Return the version that answers at once, if there is one.
 
@@ -97,6 +101,8 @@ class PlainView:
         engine = self.serving.engine
         try:
             return engine.admit_to_resident(self.spec)
+        except ModelNotFound as exc:
+            raise self.not_found(exc) from None
         except Overloaded:
             if RECORD_REFUSAL in scope:
                 scope[RECORD_REFUSAL](scope, partial(engine.admit, self.spec))
