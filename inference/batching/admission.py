@@ -46,14 +46,8 @@ class AdmissionController:
 
         `waiting` are the requests in the queue, `idle` the free tokens.
         """
-        each = self._service_time.seconds_per_call
-        # Nearly always so, and less than half the work.
-        if waiting < self.max_queue and waiting * each <= seconds:
-            return
-
         # One request for each idle token is about to run, and doesn't wait.
-        idle = max(0, idle)
-        wait = max(0, waiting - idle) * each
+        wait = max(0, waiting - idle) * self._service_time.seconds_per_call
 
         if waiting >= self.max_queue + idle:
             raise Overloaded(

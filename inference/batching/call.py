@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
+from inference.types import Times
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -71,21 +73,30 @@ class Call:
         self.compute_seconds = 0.0
 
     @property
-    def queue_seconds(self) -> float:
-        return self.started - self._created
+    def times(self) -> Times:
+        """Return how long it waited, and ran with others of its batch."""
+        return Times(0.0, self.started - self._created, self.compute_seconds)
 
     def succeed(self, outputs: Mapping[str, Array]) -> None:
-        if not self.ended:
-            self.ended = True
-            self._result = outputs
-            self._settle()
+        if self.ended:
+            return
+
+        self.ended = True
+        self._result = outputs
+        outcome = self._outcome
+        if outcome is not None and not outcome.done():
+            outcome.set_result(outputs)
 
     def fail(self, error: Exception) -> None:
         # The first outcome stays: a thread that ends late doesn't change an expiry.
-        if not self.ended:
-            self.ended = True
-            self._error = error
-            self._settle()
+        if self.ended:
+            return
+
+        self.ended = True
+        self._error = error
+        outcome = self._outcome
+        if outcome is not None and not outcome.done():
+            outcome.set_exception(error)
 
     def result(self) -> asyncio.Future[Mapping[str, Array]]:
         """Return the future of the outputs by name, or of the call's error.
@@ -94,20 +105,12 @@ class Call:
         """
         # A bare future: an event of anyio's costs 3 µs more.
         self._outcome = asyncio.get_running_loop().create_future()
-        if self.ended:
-            self._settle()
+        if self._error is not None:
+            self._outcome.set_exception(self._error)
+        elif self.ended:
+            self._outcome.set_result(self._result)
 
         return self._outcome
-
-    def _settle(self) -> None:
-        outcome = self._outcome
-        if outcome is None or outcome.done():
-            return
-
-        if self._error is None:
-            outcome.set_result(self._result)
-        else:
-            outcome.set_exception(self._error)
 
 
 def joinable_rows(
