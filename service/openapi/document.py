@@ -15,6 +15,7 @@ from service.openapi.server import (
     SERVER,
     TOKEN,
     about_paths,
+    accepted,
     admin_paths,
     job_paths,
     model_parameter,
@@ -145,7 +146,7 @@ def openapi_document(described: Described) -> dict[str, Any]:
         "schemas": SCHEMAS,
         "parameters": {**PARAMETERS, "Model": model_parameter(sorted(names))},
         "headers": HEADERS,
-        "responses": error_responses(),
+        "responses": {**error_responses(), "Accepted": accepted(links=described.jobs)},
     }
     paths: dict[str, Any] = {}
     for address in described.models:

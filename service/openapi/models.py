@@ -18,6 +18,7 @@ from service.openapi.operations import (
     operation,
     parameter,
     request_body,
+    response,
     schema,
 )
 
@@ -147,7 +148,7 @@ def _call(address: Address, verb: str, text: str, body: Entry, good: Entry) -> E
         address.status.id.name,
         f"{verb} {address.place}",
         f"{verb.capitalize()} with {address.place}",
-        {200: good, 202: answer("The job that will answer.", schema("Job"))},
+        {200: good, 202: response("Accepted")},
         ERRORS,
         description=f"{text} {NO_EXAMPLE}" if without else text,
         parameters=list(LATER),

@@ -90,6 +90,10 @@ def schema(name: str) -> Entry:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def response(name: str) -> Entry:
+    return {"$ref": f"#/components/responses/{name}"}
+
+
 def headers(*names: str) -> Entry:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
@@ -117,10 +121,7 @@ def operation(
 
     `name` is unique in the document, `more` are further fields of the operation.
     """
-    references = {
-        status: {"$ref": f"#/components/responses/{_error(status)}"}
-        for status in errors
-    }
+    references = {status: response(_error(status)) for status in errors}
     every = {**references, **answers}
     return {
         "tags": [tag],

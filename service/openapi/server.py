@@ -12,6 +12,7 @@ from service.openapi.operations import (
     operation,
     parameter,
     request_body,
+    response,
     schema,
 )
 
@@ -104,6 +105,21 @@ def model_parameter(names: list[str]) -> Entry:
         "description": "The model's name.",
         "schema": {"type": "string", "enum": names} if names else kind,
     }
+
+
+def accepted(*, links: bool) -> Entry:
+    """Return the response with a new job, with `links` to the calls about it."""
+    job = answer("The job that will answer.", schema("Job"))
+    if not links:
+        return job
+
+    id = {"id": "$response.body#/id"}
+    calls = ("show job", "job result", "job events", "cancel job", "delete job")
+    job["links"] = {
+        name.replace(" ", "-"): {"operationId": name, "parameters": id}
+        for name in calls
+    }
+    return job
 
 
 def job_paths() -> dict[str, Entry]:
@@ -207,11 +223,10 @@ def _put_job() -> Entry:
         "required": ["model"],
     }
     text = "Predict later, under an id of your own"
-    later = {202: answer("The job.", schema("Job"))}
     return _job(
         "put job",
         text,
-        later,
+        {202: response("Accepted")},
         (413, 415, 422, 429, 500),
         parameters=[parameter("IdempotencyKey")],
         requestBody=request_body(body, {}),
