@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
 
 
 class DocumentCache:
-    """The last document. To be used on the event loop's thread."""
+    """The last document of all models. To be used on the event loop's thread."""
 
     def __init__(self) -> None:
         self._lock = anyio.Lock()
@@ -33,16 +33,17 @@ class DocumentCache:
         self._limiter = anyio.CapacityLimiter(1)
         self._kept: tuple[Described, Encoded] | None = None
 
-    async def document(self, described: Described) -> Encoded:
+    async def kept(self, described: Described) -> Encoded:
         """Return the document of what is described, the last one if that is equal."""
         async with self._lock:
             if self._kept is None or not self._kept[0].same(described):
-                made = await anyio.to_thread.run_sync(
-                    _encode, described, limiter=self._limiter
-                )
-                self._kept = (described, made)
+                self._kept = (described, await self.made(described))
 
             return self._kept[1]
+
+    async def made(self, described: Described) -> Encoded:
+        """Make a document that isn't kept."""
+        return await anyio.to_thread.run_sync(_encode, described, limiter=self._limiter)
 
 
 def _encode(described: Described) -> Encoded:

@@ -43,7 +43,6 @@ MAX_SHOWN_JOBS = 1000
 READS: Mapping[str, str] = {
     "/": "Version, models and URLs",
     "/livez": "Tell that the server is alive",
-    "/openapi.json": "This document",
     "/v2": "Name, version and extensions",
     "/v2/health/live": "Tell that the server is alive",
 }
@@ -70,6 +69,7 @@ def server_paths() -> dict[str, Entry]:
         text = "Tell if requests can be answered"
         paths[path] = {"get": operation(SERVER, f"get {path}", text, found)}
 
+    paths["/openapi.json"] = {"get": _document()}
     figures = {200: answer("The figures.", {"type": "string"}, "text/plain")}
     paths["/metrics"] = {
         "get": operation(SERVER, "get /metrics", "Figures for Prometheus", figures)
@@ -170,6 +170,18 @@ def admin_paths() -> dict[str, Entry]:
 
 def _read(tag: str, path: str, text: str, errors: Iterable[int] = ()) -> Entry:
     return operation(tag, f"get {path}", text, {200: answer(f"{text}.")}, errors)
+
+
+def _document() -> Entry:
+    one = {
+        "name": "model",
+        "in": "query",
+        "description": "Leave the calls of all other models out.",
+        "schema": {"type": "string"},
+    }
+    found = {200: answer("The document.")}
+    text = "This document, or that of one model"
+    return operation(SERVER, "get /openapi.json", text, found, (404,), parameters=[one])
 
 
 def _index() -> Entry:

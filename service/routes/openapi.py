@@ -47,15 +47,19 @@ bp = Blueprint("openapi", __name__)
 
 @bp.get("/openapi.json")
 async def show_document() -> Response:
+    """Answer with the document of all models, or of that in the query's `model`."""
     this, serving = current_request(), current_serving()
+    wanted = this.args.get("model")
     described = Described(
         version=VERSION,
         root=request.script_root,
-        models=list(addresses(serving.engine)),
+        models=list(addresses(serving.engine, wanted)),
         jobs=serving.jobs is not None,
         admin=serving.admin_token is not None,
     )
-    document = await serving.documents.document(described)
+    documents = serving.documents
+    whole = wanted is None
+    document = await (documents.kept if whole else documents.made)(described)
     zipped = accepted_coding(this) == "gzip"
     response = encoded_json_response(document.zipped if zipped else document.text)
     if zipped:
@@ -83,12 +87,14 @@ def show_asset(file: str) -> Response:
     return _asset(file)
 
 
-def addresses(engine: Engine) -> Iterator[Address]:
-    """Yield each model's addresses: without a version, and where there are more.
+def addresses(engine: Engine, model: str | None = None) -> Iterator[Address]:
+    """Yield the addresses of all models, or of one: without a version, and with one.
 
-    A version has one of its own if there are several, and at each of its labels.
+    A version has an address of its own if there are several, and at each of its
+    labels. Raise `ModelNotFound`.
     """
-    for name, group in groupby(engine.models(), key=lambda status: status.id.name):
+    statuses = engine.models() if model is None else engine.versions(model)
+    for name, group in groupby(statuses, key=lambda status: status.id.name):
         versions = list(group)
         yield Address(name, engine.status(ModelSpec(name=name)))
         if len(versions) > 1:

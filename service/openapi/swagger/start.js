@@ -1,23 +1,41 @@
 "use strict";
 
-const address = "openapi.json";
-const manyTags = 20;
+const ADDRESS = "openapi.json";
+// Swagger UI takes ten seconds for the document of three hundred.
+const MOST_MODELS = 20;
 
-function show(document) {
+function show(url) {
   SwaggerUIBundle({
-    url: address,
+    url,
     dom_id: "#page",
-    // Hundreds of models are shown by name; their calls open with a click.
-    docExpansion: document.tags.length > manyTags ? "none" : "list",
-    filter: true,
+    docExpansion: "list",
     defaultModelsExpandDepth: -1,
     // Without it the document's address would be sent to another host.
     validatorUrl: null,
   });
 }
 
-fetch(address)
+function showOne(name) {
+  show(`${ADDRESS}?model=${encodeURIComponent(name)}`);
+}
+
+function choose(names) {
+  const choice = document.getElementById("model");
+  choice.append(...names.map((name) => new Option(name)));
+  choice.onchange = () => showOne(choice.value);
+  document.getElementById("choice").hidden = false;
+  showOne(choice.value);
+}
+
+function start(names) {
+  const wanted = new URLSearchParams(location.search).get("model");
+  if (wanted) showOne(wanted);
+  else if (names.length > MOST_MODELS) choose(names);
+  else show(ADDRESS);
+}
+
+fetch("v2/models")
   .then((answer) => answer.json())
-  // The page itself tells of a document that it can't have.
-  .catch(() => ({ tags: [] }))
-  .then(show);
+  // Swagger UI tells of a server that doesn't answer.
+  .catch(() => ({ models: [] }))
+  .then(({ models }) => start(models));

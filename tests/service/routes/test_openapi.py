@@ -132,6 +132,23 @@ async def test_document_is_made_once_while_the_models_stay(made: list[Any]) -> N
     assert len(made) == 2
 
 
+async def test_document_of_one_model(made: list[Any]) -> None:
+    models = [FakeModel(), FakeModel(name="other")]
+    async with make_client(FakeEngine(*models)) as client:
+        one = await client.get("/openapi.json", params={"model": "other"})
+        unknown = await client.get("/openapi.json", params={"model": "third"})
+        await client.get("/openapi.json")
+        await client.get("/openapi.json", params={"model": "half"})
+        await client.get("/openapi.json")
+
+    paths = one.json()["paths"]
+    assert "/v1/models/other:predict" in paths
+    assert "/v1/models/half:predict" not in paths
+    assert unknown.status_code == 404
+    # It doesn't take the place of that of all models.
+    assert len(made) == 3
+
+
 async def test_hundreds_of_models_are_one_short_answer() -> None:
     models = [
         FakeModel(name=f"m{number}", signatures=(X,), labels=("stable",))
