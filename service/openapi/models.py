@@ -13,6 +13,9 @@ from service.codecs.tfserving.image import IMAGE_TYPES
 from service.jobs.rows import NPY, NPZ
 from service.openapi import examples, schemas
 from service.openapi.operations import (
+    JSON,
+    OCTETS,
+    add_kinds,
     answer,
     headers,
     operation,
@@ -28,20 +31,21 @@ if TYPE_CHECKING:
     from inference import ModelStatus, Signature
     from service.openapi.operations import Entry
 
-OCTETS = "application/octet-stream"
-BINARY: Mapping[str, str] = {"type": "string", "format": "binary"}
 LATER = (parameter("Prefer"), parameter("IdempotencyKey"))
 ERRORS = (400, 404, 413, 415, 422, 429, 500, 503, 504)
 NO_EXAMPLE = "There is no example: it would be long, or no values are known to work."
 PREDICT = (
     "Rows in `instances`, or whole tensors in `inputs`; arrays of NumPy or an image as"
-    " the body. " + schemas.NON_FINITE
+    f" the body, with `?signature_name=`. {schemas.NON_FINITE}"
 )
 EXAMPLES = (
     "Features by the inputs' names, or those of a parser of `tf.train.Example`s in the"
     " model; `context` is added to each."
 )
-INFER = "Tensors as JSON, or as binary data behind it."
+INFER = (
+    "Tensors as JSON, or as binary data behind it: `Inference-Header-Content-Length`"
+    " is the JSON's length then."
+)
 
 
 class Address(NamedTuple):
@@ -98,11 +102,10 @@ def _predict(address: Address) -> Entry:
 
     body = request_body(_any_of(bodies), shown)
     good = answer("The model's outputs.", _any_of(answers))
-    for kind in (NPY, NPZ):
-        body["content"][kind] = good["content"][kind] = {"schema": BINARY}
-
+    add_kinds(body, NPY, NPZ)
+    add_kinds(good, NPY, NPZ)
     if _takes_images(address):
-        body["content"][f"{IMAGE_TYPES}*"] = {"schema": BINARY}
+        add_kinds(body, f"{IMAGE_TYPES}*")
 
     return _call(address, "predict", PREDICT, body, good)
 
@@ -136,13 +139,14 @@ def _infer(address: Address, signature: Signature) -> Entry:
     shown = {} if example is None else {signature.name: example}
     body = request_body(schemas.infer_body(signature), shown)
     good = answer("The model's outputs.", schema("InferAnswer"))
-    body["content"][OCTETS] = good["content"][OCTETS] = {"schema": BINARY}
+    add_kinds(body, OCTETS)
+    add_kinds(good, OCTETS)
     return _call(address, "infer", INFER, body, good)
 
 
 def _call(address: Address, verb: str, text: str, body: Entry, good: Entry) -> Entry:
     """Return the operation of a call that runs the model."""
-    without = "examples" not in body["content"]["application/json"]
+    without = "examples" not in body["content"][JSON]
     good["headers"] = headers("X-Model-Version", "Server-Timing")
     return operation(
         address.status.id.name,

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     Entry = dict[str, Any]
 
 JSON = "application/json"
+OCTETS = "application/octet-stream"
+BINARY: Mapping[str, str] = {"type": "string", "format": "binary"}
 
 ERRORS: Mapping[int, str] = {
     400: "The request is wrong; the error says what to send instead.",
@@ -134,10 +136,14 @@ def operation(
 
 def answer(text: str, body: Entry | None = None, kind: str = JSON) -> Entry:
     """Return a response with a `body`, by default any object."""
-    return {
-        "description": text,
-        "content": {kind: {"schema": body or {"type": "object"}}},
-    }
+    shape = {"type": "object"} if body is None else body
+    return {"description": text, "content": {kind: {"schema": shape}}}
+
+
+def add_kinds(told: Entry, *kinds: str) -> None:
+    """Let a request body or a response have bytes of other media types, too."""
+    for kind in kinds:
+        told["content"][kind] = {"schema": BINARY}
 
 
 def request_body(

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from service.codecs.admin import EXAMPLES, Concurrency, Drain, Labels, Nothing, Pin
 from service.jobs.job import JobStatus
+from service.jobs.rows import NDJSON, NPY, NPZ
 from service.openapi.operations import (
+    OCTETS,
+    add_kinds,
     answer,
     operation,
     parameter,
@@ -246,14 +249,17 @@ def _put_job() -> Entry:
 
 
 def _result(job: Entry) -> Entry:
-    found = {200: answer("What the call itself answers.", {}), 202: job}
+    good = answer("What the call itself answers.")
+    add_kinds(good, OCTETS, NDJSON, NPY, NPZ)
+    found = {200: good, 202: job}
     text = "The answer, once there is one"
     errors = (406, 409, 413, 415, 429, 500, 504)
     return _job("job result", text, found, errors, parameters=[parameter("Prefer")])
 
 
 def _events() -> Entry:
-    stream = answer("The events.", {"type": "string"}, "text/event-stream")
+    # A schema would be of the stream to some tools, of one event to others.
+    stream = answer("The events.", {}, "text/event-stream")
     found = {200: stream, 204: {"description": "There will be no more."}}
     return _job("job events", "Progress, as server-sent events", found)
 
