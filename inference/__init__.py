@@ -7,7 +7,7 @@ from inference.artifacts.inventory import (
     prune,
 )
 from inference.artifacts.precompile import Precompilation, Precompiled, precompile
-from inference.background import background_calls
+from inference.background import background_calls, in_background
 from inference.config import EngineConfig
 from inference.dtypes import WIDENED, numpy_dtype
 from inference.engine import Engine
@@ -30,6 +30,7 @@ from inference.errors import (
     UnknownSignature,
     VersionNotFound,
 )
+from inference.histogram import ROWS, SECONDS, Buckets, CallHistograms, Histogram
 from inference.inputs.binding import bind, show_shape
 from inference.inputs.casting import cast_inputs
 from inference.inputs.composites import (
@@ -40,7 +41,7 @@ from inference.inputs.composites import (
     put_together,
     whole_shape,
 )
-from inference.inputs.images import encoded_images, layout_of
+from inference.inputs.images import encoded_images
 from inference.inputs.narrowing import depends_on_text, narrow
 from inference.inputs.seeds import MAX_SEED, draws_afresh
 from inference.inputs.selection import check_request, select_outputs
@@ -82,19 +83,24 @@ __all__ = [
     "LABEL",
     "MAX_SEED",
     "NO_SAMPLING",
+    "ROWS",
+    "SECONDS",
     "UNNAMED",
     "WIDENED",
     "Array",
     "BatchStatistics",
     "Batching",
+    "Buckets",
     "CachePolicy",
     "CachedArtifact",
+    "CallHistograms",
     "DeadlineExceeded",
     "Duration",
     "Engine",
     "EngineConfig",
     "EngineStatus",
     "ExecutionFailed",
+    "Histogram",
     "InferenceError",
     "InferenceStatistics",
     "InputMismatch",
@@ -147,9 +153,9 @@ __all__ = [
     "disk_bytes",
     "draws_afresh",
     "encoded_images",
+    "in_background",
     "inventory",
     "keep_freed_memory",
-    "layout_of",
     "narrow",
     "numpy_dtype",
     "open_model",

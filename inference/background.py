@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-background = ContextVar("background", default=False)
-"""Whether calls that are made in this context are marked."""
+_background = ContextVar("background", default=False)
 
 
 @contextmanager
 def background_calls() -> Iterator[None]:
     """Mark calls that are made in this block, and in tasks begun in it."""
-    token = background.set(True)
+    token = _background.set(True)
 
     try:
         yield
     finally:
-        background.reset(token)
+        _background.reset(token)
+
+
+def in_background() -> bool:
+    """Return whether calls that are made here are marked."""
+    return _background.get()

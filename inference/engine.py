@@ -12,7 +12,7 @@ import structlog
 
 from inference.artifacts.artifact import signatures_of
 from inference.artifacts.builder import builder_for
-from inference.background import background
+from inference.background import in_background
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.lifecycle.cache import ModelCache
 from inference.lifecycle.catalog import Catalog
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from inference.config import EngineConfig
+    from inference.histogram import CallHistograms
     from inference.lifecycle.instance import Instance
     from inference.lifecycle.model import Model
     from inference.limits import Batching
@@ -134,6 +135,19 @@ class Engine:
         spec = ModelSpec(name=name, version=version)
         models = self._catalog.select(spec)
         return {model.id: model.statistics.snapshot() for model in models}
+
+    def histograms(self) -> dict[ModelId, CallHistograms]:
+        """Return the histograms of all versions' calls."""
+        return {
+            model.id: model.statistics.histograms() for model in self._catalog.models()
+        }
+
+    def identify(self, spec: ModelSpec) -> ModelId:
+        """Return the version that answers, or would, whatever its state.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        return self._catalog.find(spec).id
 
     def batching(
         self, spec: ModelSpec, signature: str | None = None
@@ -321,7 +335,7 @@ class Engine:
 
     def _note_call(self) -> None:
         """Let those in the background know of a call."""
-        if not background.get():
+        if not in_background():
             self._last_call = time.monotonic()
 
     async def _predict(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.auth.token import AdminToken
-from service.routes import admin, health, index, metrics, openapi, tfserving, v2
+from service.routes import admin, health, index, metrics, tfserving, v2
 from service.routes import jobs as job_routes
 from service.web.access_log import install_request_log
 from service.web.application import ConcurrentFlask
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from service.decoding.pool import DecoderPool
     from service.jobs.jobs import Jobs
     from service.settings.settings import Settings
+    from service.telemetry.sharing import FigureFolder
 
 
 def create_app(
@@ -29,6 +30,7 @@ def create_app(
     decoders: DecoderPool | None = None,
     jobs: Jobs | None = None,
     cache: ResponseCache | None = None,
+    figure_folder: FigureFolder | None = None,
 ) -> ConcurrentFlask:
     """Return the application around `engine`; serve it through `service.bridge`.
 
@@ -46,6 +48,7 @@ def create_app(
         admin_token=None if path is None else AdminToken(path),
         jobs=jobs,
         cache=cache,
+        figure_folder=figure_folder,
         ready_when=settings.ready_when,
         max_answer_bytes=settings.max_answer_bytes,
         inflation=InflationLimits(
@@ -62,10 +65,7 @@ def create_app(
     register_error_handlers(app)
     # It does nothing for what is answered directly.
     app.plain_hooks.add(v2.log_repository_act)
-    for routes in (
-        *(index, health, metrics, openapi),
-        *(tfserving, v2, job_routes, admin),
-    ):
+    for routes in (index, health, metrics, tfserving, v2, job_routes, admin):
         app.register_blueprint(routes.bp)
 
     return app

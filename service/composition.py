@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import multiprocessing
 import os
 import sys
@@ -34,11 +33,14 @@ from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
 from service.routes.array_calls import ArrayCalls
 from service.routes.job_events import JobEvents
+from service.routes.metrics import published
 from service.settings.permissions import permissions_of
 from service.settings.settings import default_data_dir, find_misspelt
 from service.settings.values import cache_place
 from service.telemetry.logs import configure_logging
+from service.telemetry.sharing import FigureFolder
 from service.terminal.screen import is_wanted, show
+from service.web.context import SERVING
 from service.web.cors import CrossOrigin
 from service.web.root_path import RootPath
 
@@ -61,11 +63,6 @@ log = structlog.get_logger("tandem.settings")
 # instead of 70; throughput was the same.
 SWITCH_SECONDS = 0.0005
 
-# New containers between two garbage collections. Each of those looks at the requests
-# under way for nothing, since they are freed without it: with Python's 700, 5 % of a
-# small request.
-NEW_CONTAINERS = 10_000
-
 # multiprocessing's names for the only server process, and for the first of several.
 FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 
@@ -84,6 +81,8 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     decoders = DecoderPool()
     jobs = Jobs(partial(open_store, settings), jobs_config(settings))
     cache = response_cache(settings)
+    shared = settings.metrics_dir
+    folder = None if shared is None else FigureFolder(shared)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -95,15 +94,16 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
             anyio.create_task_group() as tasks,
         ):
             sys.setswitchinterval(SWITCH_SECONDS)
-            gc.set_threshold(NEW_CONTAINERS)
             tasks.start_soon(runner.run)
             if is_wanted(settings) and _is_first():
                 tasks.start_soon(show, engine, settings)
 
-            yield
+            async with published(app.extensions[SERVING]):
+                yield
+
             tasks.cancel_scope.cancel()
 
-    app = create_app(engine, settings, decoders, jobs, cache)
+    app = create_app(engine, settings, decoders, jobs, cache, folder)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 

@@ -10,6 +10,9 @@ import pytest
 
 from service.settings.compiler import PREFIX
 from service.settings.settings import Settings
+from service.telemetry.families import FAMILIES, Family, Kind
+from service.telemetry.requests import REASONS
+from service.web.errors import REASONS as REASONS_OF_ERRORS
 from tests import PROJECT
 
 if TYPE_CHECKING:
@@ -73,6 +76,28 @@ def test_settings_are_all_described() -> None:
         row = next(line for line in text.splitlines() if PREFIX + name.upper() in line)
         assert field.description
         assert field.description in row
+
+
+def metric_row(family: Family) -> str:
+    name = f"{family.name}_total" if family.kind is Kind.COUNTER else family.name
+    labels = f"{{{','.join(family.labels)}}}" if family.labels else ""
+    return f"| `{name}{labels}` | {family.kind.value} | {family.text} |"
+
+
+def test_metrics_are_all_described() -> None:
+    text = (PROJECT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(?:tandem|process)_.*\|$", text, re.MULTILINE)
+
+    assert rows == [metric_row(family) for family in FAMILIES.values()]
+
+
+def test_reasons_of_refusals_are_all_described() -> None:
+    text = (PROJECT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [45]\d\d.*\|$", text, re.MULTILINE)
+    used = set(REASONS_OF_ERRORS.values())
+
+    assert sorted(rows) == sorted(REASONS)
+    assert used < set(REASONS)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ FLOORS = (
     {"service.bridge"},
     {"service.bulk", "service.infer", "service.server", "service.terminal"},
     {"service.prediction"},
-    {"service.decoding", "service.openapi", "service.telemetry"},
+    {"service.decoding", "service.telemetry"},
     {
         "service.codecs",
         "service.codecs.tfserving",
@@ -59,7 +59,7 @@ FLOORS = (
     {"inference.limits", "inference.permissions"},
     {"inference.system"},
     {"inference.backend", "inference.dtypes", "inference.types"},
-    {"inference.background", "inference.errors"},
+    {"inference.background", "inference.errors", "inference.histogram"},
 )
 """Rooms from the top to the ground: one imports only from those below it.
 

@@ -97,19 +97,10 @@ class BatchQueue:
         else:
             return []
 
-        if head.group is None:
-            del self.calls[head]
-            return [head]
-
-        batch = self._fitting(head, head.group)
-        group = self._groups[head.group]
-        group.count -= sum([call.rows for call in batch])
+        batch = [head] if head.group is None else self._fitting(head, head.group)
 
         for call in batch:
-            del self.calls[call], group.calls[call]
-
-        if not group.calls:
-            del self._groups[head.group]
+            self.discard(call)
 
         return batch
 

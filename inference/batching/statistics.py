@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from inference.histogram import ROWS, SECONDS, CallHistograms, Histogram
 from inference.types import BatchStatistics, Duration, InferenceStatistics
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class CallStatistics:
         self._batches: defaultdict[int, tuple[_Timer, _Timer, _Timer]] = defaultdict(
             lambda: (_Timer(), _Timer(), _Timer())
         )
+        self._queue_seconds = Histogram(SECONDS)
+        self._compute_seconds = Histogram(SECONDS)
+        self._batch_rows = Histogram(ROWS)
 
     def succeed(
         self, batch: Sequence[Call], ran: Ran, *, started: float, now: float
@@ -62,6 +66,9 @@ class CallStatistics:
         self._runs += 1
         self._succeeded.add(calls, calls * now - arrived)
         self._queued.add(calls, calls * started - arrived)
+        self._queue_seconds.extend([started - each for each in arrivals])
+        self._compute_seconds.extend((sum(ran.seconds),))
+        self._batch_rows.extend((rows,))
         if rows not in self._batches and len(self._batches) >= MAX_SIZES:
             return
 
@@ -71,6 +78,13 @@ class CallStatistics:
     def fail(self, seconds: float) -> None:
         """Count a request that failed, or ran out of time, after `seconds`."""
         self._failed.add(1, seconds)
+
+    def histograms(self) -> CallHistograms:
+        return CallHistograms(
+            queue=self._queue_seconds.buckets(),
+            compute=self._compute_seconds.buckets(),
+            rows=self._batch_rows.buckets(),
+        )
 
     def snapshot(self) -> InferenceStatistics:
         batches = sorted(self._batches.items())

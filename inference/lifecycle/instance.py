@@ -120,7 +120,7 @@ class Instance:
             else:
                 one = call(inputs)
                 outputs = await self.batcher.submit(one)
-                times = one.times
+                times = times_of(one)
 
             if request.top_k is not None:
                 spec = signature.outputs[names[0]]
@@ -165,8 +165,8 @@ class Instance:
         for call in calls:
             (sample,) = (await self.batcher.submit(call)).values()
             found.add(sample)
-            queue += call.times.queue
-            compute += call.times.compute
+            queue += call.queue_seconds
+            compute += call.compute_seconds
 
         return found.outputs(), Times(queue=queue, compute=compute)
 
@@ -194,10 +194,10 @@ class Instance:
                 inputs,
                 signature.usual,
                 arrived=arrived,
-                deadline=arrived + self.loaded.limits.timeout_seconds,
+                deadline=self.loaded.limits.deadline(arrived, None),
             )
             outputs = await self.batcher.run(call)
-            return outputs, call.times
+            return outputs, times_of(call)
 
     @property
     def default_signature(self) -> Signature | None:
@@ -240,6 +240,10 @@ class Instance:
 
         self._scope.cancel()
         await self._closed.wait()
+
+
+def times_of(call: Call) -> Times:
+    return Times(queue=call.queue_seconds, compute=call.compute_seconds)
 
 
 def _missing_signature(model: ModelId, wanted: str, manifest: Manifest) -> str:

@@ -69,14 +69,6 @@ class CacheUse:
     answer: CachedAnswer | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheFigures:
-    """Requests by outcome since the start; `store` is `None` while it is away."""
-
-    outcomes: dict[str, int]
-    store: StoreFigures | None
-
-
 @dataclass(slots=True)
 class Lookups:
     """A number of look-ups, and the seconds that all took."""
@@ -119,10 +111,19 @@ class ResponseCache:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._store.__aexit__(*exc_info)
 
-    async def figures(self) -> CacheFigures:
-        return CacheFigures(
-            outcomes=dict(self._outcomes), store=await self._store.figures()
-        )
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """The requests since the start, by outcome."""
+        return dict(self._outcomes)
+
+    @property
+    def shared(self) -> bool:
+        """True if other processes have the same answers."""
+        return self._store.shared
+
+    async def figures(self) -> StoreFigures | None:
+        """Return the store's figures, `None` while it is away."""
+        return await self._store.figures()
 
     def lookups(self, model: ModelId) -> tuple[Lookups, Lookups]:
         """Return the look-ups of a version that found an answer, and the others."""

@@ -26,6 +26,8 @@ class _Entry:
 class MemoryStore:
     """An `AnswerStore` of at most `nbytes`. `clock` gives seconds."""
 
+    shared = False
+
     def __init__(
         self, nbytes: int, clock: Callable[[], float] = time.monotonic
     ) -> None:

@@ -44,6 +44,8 @@ log = structlog.get_logger("tandem.cache")
 class RedisStore:
     """An `AnswerStore` of at most `nbytes` in Redis 7 or newer."""
 
+    shared = True
+
     def __init__(self, url: str, nbytes: int, *, prefix: str = PREFIX) -> None:
         self._url = url
         self._most_bytes = nbytes

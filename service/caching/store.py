@@ -32,8 +32,11 @@ class AnswerStore(Protocol):
     """Keeps answers within a bound of bytes; those asked for longest ago go first.
 
     As a context manager it holds its connections. A store that can't be reached finds
-    nothing and keeps nothing, within milliseconds, and raises nothing.
+    nothing and keeps nothing, within milliseconds, and raises nothing. `shared` says
+    that other processes have the same answers.
     """
+
+    shared: bool
 
     async def __aenter__(self) -> Self: ...
 

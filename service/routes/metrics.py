@@ -1,50 +1,156 @@
-"""Metrics for Prometheus, of the worker process that answers."""
+"""Metrics for Prometheus, of all processes of the server where they share them."""
 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
+import structlog
 from flask import Blueprint, current_app, request
 
 from service.jobs.store import StoreUnavailable
+from service.routes.index import VERSION
+from service.server.connection import Connection
+from service.telemetry.figures import merge, of_models
 from service.telemetry.log_stream import dropped_lines
-from service.telemetry.metrics import JobFigures, Snapshot, encode
-from service.web.context import current_serving
+from service.telemetry.metrics import (
+    JobFigures,
+    Snapshot,
+    cache_figures,
+    encode,
+    job_figures,
+    prefers_openmetrics,
+)
+from service.telemetry.sharing import PUBLISH_SECONDS, FiguresUnreadable
+from service.web.compression import accepted_coding, compress
+from service.web.context import current_request, current_serving
+from service.web.errors import error_response
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from flask import Response
 
     from service.jobs.jobs import Jobs
+    from service.telemetry.figures import Figures
+    from service.telemetry.sharing import FigureFolder
+    from service.web.context import Serving
 
 bp = Blueprint("metrics", __name__)
+log = structlog.get_logger("tandem.metrics")
 
 
 @bp.get("/metrics")
 async def metrics() -> Response:
     serving = current_serving()
-    engine = serving.engine
+    own = await own_figures(serving)
+    shared = await shared_figures(serving)
+    names = {(each.id.name, str(each.id.version)) for each in serving.engine.models()}
+    as_openmetrics = prefers_openmetrics(request.accept_mimetypes)
+
+    def write() -> tuple[bytes, str]:
+        folder = serving.figure_folder
+        total = own if folder is None else folder.total(own)
+        return encode(of_models(total, names) | shared, as_openmetrics=as_openmetrics)
+
+    try:
+        text, content_type = await anyio.to_thread.run_sync(
+            write, limiter=serving.metrics_limiter
+        )
+    except FiguresUnreadable as exc:
+        # Part of the figures would look like counters that began anew.
+        return error_response(str(exc), 503)
+
+    response = current_app.response_class(text, content_type=content_type)
+    response.vary.update(("Accept", "Accept-Encoding"))
+    coding = accepted_coding(current_request())
+    if coding is not None:
+        await compress(response, [text], coding, serving.metrics_limiter)
+
+    return response
+
+
+async def own_figures(serving: Serving) -> Figures:
+    """Return the figures of this process alone."""
+    engine, cache = serving.engine, serving.cache
+    models = engine.models()
+    for requests in (serving.requests, Connection.counters):
+        requests.forget({(each.id.name, each.id.version) for each in models})
+
     snapshot = Snapshot(
-        models=engine.models(),
+        models=models,
         overview=engine.overview(),
-        keeps_jobs=serving.jobs is not None,
-        jobs=await _job_figures(serving.jobs),
-        cache=None if serving.cache is None else await serving.cache.figures(),
+        calls=engine.histograms(),
+        lookups=None if cache is None else cache.outcomes,
         log_lines_dropped=dropped_lines(),
         bodies_bytes=serving.body_budget.taken,
+        version=VERSION,
     )
-    accept = request.headers.get("Accept", "")
-    text, content_type = await anyio.to_thread.run_sync(
-        encode, snapshot, accept, limiter=serving.metrics_limiter
-    )
-    return current_app.response_class(text, content_type=content_type)
+    counters = serving.requests.figures(), Connection.counters.figures()
+    figures = snapshot.figures() | merge(counters)
+
+    if cache is not None and not cache.shared:
+        figures |= cache_figures(await cache.figures())
+
+    return figures
 
 
-async def _job_figures(jobs: Jobs | None) -> JobFigures | None:
-    if jobs is None:
-        return None
+async def shared_figures(serving: Serving) -> Figures:
+    """Return the figures of what all processes have in common."""
+    found: Figures = {}
 
+    if serving.jobs is not None:
+        found |= job_figures(await _jobs(serving.jobs))
+
+    if serving.cache is not None and serving.cache.shared:
+        found |= cache_figures(await serving.cache.figures())
+
+    return found
+
+
+@asynccontextmanager
+async def published(serving: Serving) -> AsyncIterator[None]:
+    """Let other processes know this one's figures while the block runs, if they ask."""
+    folder = serving.figure_folder
+    if folder is None:
+        yield
+        return
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(folder)
+        except FiguresUnreadable as exc:
+            log.error("metrics can't be shared", reason=str(exc))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_publish_often, serving, folder)
+            yield
+            tasks.cancel_scope.cancel()
+
+        # The last requests too count when this process has gone.
+        await _publish(serving, folder)
+
+
+async def _publish_often(serving: Serving, folder: FigureFolder) -> None:
+    while True:
+        await anyio.sleep(PUBLISH_SECONDS)
+        await _publish(serving, folder)
+
+
+async def _publish(serving: Serving, folder: FigureFolder) -> None:
+    own = await own_figures(serving)
+
+    # A scrape that meets the same trouble says so.
+    with suppress(FiguresUnreadable):
+        await anyio.to_thread.run_sync(
+            folder.publish, own, limiter=serving.metrics_limiter
+        )
+
+
+async def _jobs(jobs: Jobs) -> JobFigures | None:
     try:
         store = await jobs.store()
         counts, oldest = await store.counts(), await store.oldest_queued()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from inference import Engine, ModelNotFound, ModelSpec, Overloaded
+from inference import Engine, ModelSpec, Overloaded
 from service.server.overload import RECORD_REFUSAL
+from service.telemetry.requests import source_of
 from service.telemetry.timing import header_lines
 from service.web.context import SERVING
 from service.web.direct import DirectAnswer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from inference import Array, Instance, Signature
     from service.bridge.bridge import Scope
+    from service.telemetry.requests import Source
     from service.web.context import Serving
 
     Encode = Callable[[Mapping[str, Array]], bytes | Awaitable[bytes]]
@@ -35,9 +37,12 @@ class PlainView:
     words that say why.
     """
 
+    protocol: ClassVar[str]
+
     def __init__(self, serving: Serving, spec: ModelSpec) -> None:
         self.fields = {"model": spec.name}
         self.serving = serving
+        self.requests = serving.requests
         self.spec = spec
 
     @classmethod
@@ -76,10 +81,9 @@ class PlainView:
         began = time.perf_counter()
         encoded = encode(outputs)
         text = encoded if isinstance(encoded, bytes) else await encoded
-        took = time.perf_counter() - began
-        return DirectAnswer(
-            text, 200, header_lines(instance.version, times, decoded, took)
-        )
+        ended, version = time.perf_counter(), instance.version
+        lines = header_lines(version, times, decoded, ended - began)
+        return DirectAnswer(text, 200, lines, version, ended)
 
     def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
         """Return the signature, its bound inputs, and how to encode the outputs.
@@ -89,10 +93,6 @@ class PlainView:
         """
         raise NotImplementedError
 
-    def not_found(self, error: ModelNotFound) -> Exception:
-        """Return `error` in the protocol's words."""
-        return error
-
     def admit(self, scope: Scope) -> Instance | None:
         """Return the version that answers at once, if there is one.
 
@@ -101,10 +101,15 @@ class PlainView:
         engine = self.serving.engine
         try:
             return engine.admit_to_resident(self.spec)
-        except ModelNotFound as exc:
-            raise self.not_found(exc) from None
         except Overloaded:
             if RECORD_REFUSAL in scope:
-                scope[RECORD_REFUSAL](scope, partial(engine.admit, self.spec))
+                check = partial(engine.admit, self.spec)
+                scope[RECORD_REFUSAL](scope, check, self.source(None))
 
             raise
+
+    def source(self, version: int | None) -> Source:
+        if version is None:
+            return source_of(self.serving.engine, self.spec, self.protocol)
+
+        return self.spec.name, version, self.protocol

@@ -30,6 +30,8 @@ class PlainInfer(PlainView):
     For requests in JSON, without options, that ask for the usual outputs.
     """
 
+    protocol = "v2"
+
     def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
         signature = instance.default_signature
         if signature is None or any(name in SPECIAL for name, _ in scope["headers"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inference import ModelNotFound
 from service.codecs.tfserving.plain import PlainRows, encode_plain
 from service.codecs.tfserving.request import ROWS
 from service.codecs.tfserving.urls import not_found
@@ -13,7 +14,7 @@ from service.routes.plain import PlainView
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-    from inference import Array, Instance, ModelNotFound
+    from inference import Array, Instance
     from service.bridge.bridge import Scope
     from service.routes.plain import Asked
 
@@ -26,6 +27,8 @@ class PlainPredict(PlainView):
     For signatures with one input, and bodies of nothing but rows of numbers.
     """
 
+    protocol = "v1"
+
     def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
         codec = _codec(instance)
         inputs = None if codec is None else codec.decode(body)
@@ -34,8 +37,11 @@ class PlainPredict(PlainView):
 
         return codec.signature, inputs, self._encode
 
-    def not_found(self, error: ModelNotFound) -> Exception:
-        return not_found(error, self.spec)
+    def admit(self, scope: Scope) -> Instance | None:
+        try:
+            return super().admit(scope)
+        except ModelNotFound as exc:
+            raise not_found(exc, self.spec) from None
 
     def _encode(self, outputs: Mapping[str, Array]) -> bytes | Awaitable[bytes]:
         text = encode_plain(outputs)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from service.routes.jobs import answers_later, respond_async
 from service.server.overload import admit
 from service.telemetry.timing import Trace, trace
+from service.web.access_log import predicts
 from service.web.cache_control import add_cache_headers, use_of
 from service.web.context import current_request, current_serving
 from service.web.prefer import wait_seconds
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from service.web.context import Serving
 
 B = TypeVar("B")
+
+PROTOCOLS = {"tfserving": "v1"}
+"""Protocols whose name isn't that of their routes' blueprint."""
 
 
 class Front(Protocol[B]):
@@ -53,10 +57,12 @@ class Front(Protocol[B]):
 async def respond(front: Front[B], spec: ModelSpec) -> Response:
     """Answer the current request for a prediction."""
     serving, this = current_serving(), current_request()
+    protocol = PROTOCOLS.get(this.blueprint or "", this.blueprint or "")
+    predicts(spec, protocol)
     wait = wait_seconds(this)
     # Refuse before the body is read, unless it may be asked for an answer that is kept.
     if serving.cache is None or serving.engine.cache_policy(spec) is None:
-        admit(this, serving.engine, spec)
+        admit(this, serving.engine, spec, protocol)
 
     later = answers_later(this, serving, spec)
     job = await front.accept_large(this, spec) if later else None

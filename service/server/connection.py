@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from enum import Enum
-from http import HTTPStatus
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -16,22 +15,24 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.server.limits import LINGER_SECONDS, MIN_BYTES_PER_SECOND
 from service.server.responses import (
     BODY_TOO_SLOW,
-    CLOSE,
     HEAD_TOO_SLOW,
     NO_TUNNELS,
     STOPPING,
     head_too_large,
-    raw_json_response,
+    malformed,
 )
+from service.telemetry.requests import OTHER, RequestCounters
 
 if TYPE_CHECKING:
     import asyncio
-    from typing import Any
+    from typing import Any, ClassVar
 
     from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from service.server.limits import Connections
+    from service.server.responses import Refusal
+    from service.telemetry.requests import Source
 
 # Bytes that are parsed at a time: tiny requests that were sent in one go are started
 # one after the other, so that no connection takes the loop from the others.
@@ -75,6 +76,8 @@ class Connection(HttpToolsProtocol):
     """
 
     server_state: Connections
+    counters: ClassVar[RequestCounters] = RequestCounters()
+    """The requests that this process refused before its application saw them."""
 
     def __init__(
         self,
@@ -286,19 +289,20 @@ class Connection(HttpToolsProtocol):
     # Refusals
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(raw_json_response(HTTPStatus.BAD_REQUEST, msg, CLOSE))
+        self._refuse(malformed(msg))
 
     def _refuse_head(self) -> None:
         limits = self.server_state.limits
         self._refuse(head_too_large(limits.head_bytes, limits.headers))
 
-    def _refuse(self, answer: bytes) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer a request that can't be read, and drop all that follows it."""
         if self._phase is Phase.LINGER:
             return
 
+        self.count(refusal)
         if self._is_idle():
-            self.transport.write(answer)
+            self.transport.write(refusal.response)
             self._linger()
             return
 
@@ -307,8 +311,16 @@ class Connection(HttpToolsProtocol):
         self._since = float("inf")
         self.cycle.keep_alive = False
 
-    def _give_up(self, answer: bytes) -> None:
-        """End the current request, with `answer` unless another one has begun."""
+    def count(self, refusal: Refusal, source: Source = OTHER) -> None:
+        """Count a request that the application will not see."""
+        self.counters.sources[source].add((int(refusal.status),), (0.0,), (0,))
+        if refusal.reason:
+            self.counters.refuse(refusal.reason, source[0])
+
+    def _give_up(self, refusal: Refusal) -> None:
+        """End the current request, with `refusal` unless an answer has begun."""
+        # The application counts it, as one whose client has gone.
+        self.counters.refuse(refusal.reason)
         cycle = self.cycle
         begun = cycle.response_started or self.pipeline
         cycle.disconnected = True
@@ -317,7 +329,7 @@ class Connection(HttpToolsProtocol):
         if begun:
             self.transport.abort()
         else:
-            self.transport.write(answer)
+            self.transport.write(refusal.response)
             self._linger()
 
     def _linger(self) -> None:

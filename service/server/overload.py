@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inference import InferenceError, Overloaded
+from service.telemetry.requests import source_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from flask import Request
 
     from inference import Engine, ModelSpec
+    from service.telemetry.requests import Source
 
 # As many as a batch of a small model has; with 8, batches were of 8 rows.
 STARTS_PER_TURN = 32
@@ -27,7 +29,7 @@ SMOOTHING = 0.1
 RECORD_REFUSAL = "tandem.record_refusal"
 """Key in the ASGI scope and WSGI environ of the callback that records a refusal.
 
-The scope's takes the scope and a check, the environ's the check alone.
+The scope's takes the scope, a check and its source, the environ's the latter two.
 """
 
 MAX_TARGETS = 1024
@@ -98,6 +100,13 @@ class StartLimiter:
         self.max_queue = max(self._min_queue, min(max_queue, MAX_QUEUE))
 
 
+class KnownRefusal(NamedTuple):
+    """The error of a request that is refused, and who refuses it."""
+
+    error: Overloaded
+    source: Source
+
+
 class KnownRefusals:
     """Checks, by method and target, whether a model that refused is still too busy.
 
@@ -107,22 +116,22 @@ class KnownRefusals:
     # Under overload nearly all requests are for targets that were just refused. A check
     # costs 3 µs; the same answer from Flask costs several hundred.
     def __init__(self) -> None:
-        self._checks: dict[bytes, Callable[[], None]] = {}
+        self._checks: dict[bytes, tuple[Callable[[], None], Source]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._checks)
 
     def record_request(
-        self, scope: Mapping[str, Any], check: Callable[[], None]
+        self, scope: Mapping[str, Any], check: Callable[[], None], source: Source
     ) -> None:
         """Record that `check` raised `Overloaded` for a request."""
         target = b"%b %b" % (scope["method"].encode(), scope["raw_path"])
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
 
-        self.record(target, check)
+        self.record(target, check, source)
 
-    def record(self, target: bytes, check: Callable[[], None]) -> None:
+    def record(self, target: bytes, check: Callable[[], None], source: Source) -> None:
         """Record that `check` raised `Overloaded` for this target."""
         if len(target) > MAX_TARGET:
             return
@@ -130,31 +139,32 @@ class KnownRefusals:
         if len(self._checks) >= MAX_TARGETS:
             self._checks.clear()
 
-        self._checks[target] = check
+        self._checks[target] = check, source
 
-    def refusal(self, target: bytes) -> Overloaded | None:
+    def refusal(self, target: bytes) -> KnownRefusal | None:
         """Return the error that the application would raise now, if that is known."""
-        check = self._checks.get(target)
-        if check is None:
+        known = self._checks.get(target)
+        if known is None:
             return None
 
+        check, source = known
         try:
             check()
         except Overloaded as exc:
-            return exc
+            return KnownRefusal(exc, source)
         except InferenceError:
             del self._checks[target]
 
         return None
 
 
-def admit(request: Request, engine: Engine, spec: ModelSpec) -> None:
+def admit(request: Request, engine: Engine, spec: ModelSpec, protocol: str) -> None:
     """Admit a request. Raise what `engine.admit` raises; record an `Overloaded`."""
     try:
         engine.admit(spec)
     except Overloaded:
         record = request.environ.get(RECORD_REFUSAL)
         if record is not None:
-            record(partial(engine.admit, spec))
+            record(partial(engine.admit, spec), source_of(engine, spec, protocol))
 
         raise

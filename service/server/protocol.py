@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 from service.server.connection import REFUSED, Connection
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
 from service.server.pacing import RefusalPacer, cost_of
-from service.server.responses import BUSY, NO_ROOM, NOT_READY, raw_json_response
+from service.server.responses import BUSY, NO_ROOM, NOT_READY, Refusal, refusal
 from service.server.whole import send_raw
+from service.telemetry.requests import OTHER
 
 if TYPE_CHECKING:
     from typing import Any, ClassVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from inference import Overloaded
+    from service.telemetry.requests import Source
 
 STOPPING = "tandem.stopping"
 """Key in the scope of a request that runs while the server is to stop."""
@@ -33,12 +35,10 @@ PROBES = frozenset({b"/livez", READINESS})
 PROBE_PATHS = frozenset(path.decode() for path in PROBES)
 
 
-def raw_overloaded_response(error: Overloaded) -> bytes:
-    """Return the bytes of the response that `service.web.errors` makes of `error`."""
-    seconds = math.ceil(error.retry_after)
-    return raw_json_response(
-        HTTPStatus.TOO_MANY_REQUESTS, str(error), f"retry-after: {seconds}"
-    )
+def overloaded(error: Overloaded) -> Refusal:
+    """Return the response that `service.web.errors` makes of `error`."""
+    retry = f"retry-after: {math.ceil(error.retry_after)}"
+    return refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", str(error), retry)
 
 
 class JsonErrorProtocol(Connection):
@@ -56,26 +56,27 @@ class JsonErrorProtocol(Connection):
         if self.surplus:
             self.surplus = not self.server_state.has_room()
 
-        refusal = self._refusal() if self._is_idle() else None
+        refused = self._refusal() if self._is_idle() else None
 
-        if refusal is not None:
-            self._answer_unseen(refusal)
+        if refused is not None:
+            self._answer_unseen(*refused)
             return
 
         super().begin_request()
         scope = cast("dict[str, Any]", self.scope)
         scope[RECORD_REFUSAL] = self.known_refusals.record_request
 
-    def _answer_unseen(self, refusal: bytes) -> None:
+    def _answer_unseen(self, refusal: Refusal, source: Source = OTHER) -> None:
         """Refuse a request: at once, or in its turn where refusals take too long."""
+        self.count(refusal, source)
         cost = cost_of(self.headers)
 
         if refusal in UNPACED or self.pacer.take(cost, self.loop.time()):
             self.cycle = REFUSED
-            self.transport.write(refusal)
+            self.transport.write(refusal.response)
             return
 
-        cast("dict[str, Any]", self.scope)[REFUSAL] = refusal, cost
+        cast("dict[str, Any]", self.scope)[REFUSAL] = refusal.response, cost
         super().begin_request()
         # Its client waits with the rest of the body.
         self.flow.pause_reading()
@@ -102,9 +103,9 @@ class JsonErrorProtocol(Connection):
     async def _refuse_in_turn(
         self, cycle: RequestResponseCycle, scope: Any, receive: object, send: object
     ) -> None:
-        refusal, cost = scope[REFUSAL]
+        response, cost = scope[REFUSAL]
         await self.pacer.turn(cost)
-        send_raw(cycle, refusal)
+        send_raw(cycle, response)
 
     def end_unread(self) -> None:
         super().end_unread()
@@ -125,20 +126,21 @@ class JsonErrorProtocol(Connection):
         stopping = self.server_state.stopping
         return self.surplus or stopping or not self.parser.should_keep_alive()
 
-    def _refusal(self) -> bytes | None:
+    def _refusal(self) -> tuple[Refusal, Source] | None:
+        """Return the refusal of this request, if any, and who refuses it."""
         if self.url in PROBES:
             down = self.server_state.unready and self.url == READINESS
-            return NOT_READY if down else None
+            return (NOT_READY, OTHER) if down else None
 
         if self.surplus:
-            return NO_ROOM
+            return NO_ROOM, OTHER
 
         if self.start_limiter.full:
-            return BUSY
+            return BUSY, OTHER
 
         if not self.known_refusals:
             return None
 
         target = self.parser.get_method() + b" " + self.url
-        error = self.known_refusals.refusal(target)
-        return None if error is None else raw_overloaded_response(error)
+        known = self.known_refusals.refusal(target)
+        return None if known is None else (overloaded(known.error), known.source)

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import NamedTuple
 
 CLOSE = "connection: close"
+
+
+class Refusal(NamedTuple):
+    """A response, its status, and the reason that metrics give, if any."""
+
+    response: bytes
+    status: HTTPStatus
+    reason: str = ""
+
+
+def refusal(status: HTTPStatus, reason: str, text: str, *headers: str) -> Refusal:
+    """Return a refusal with a JSON error."""
+    return Refusal(raw_json_response(status, text, *headers), status, reason)
 
 
 def raw_json_response(status: HTTPStatus, text: str, *headers: str) -> bytes:
@@ -25,48 +39,65 @@ def raw_response(status: HTTPStatus, document: object, *headers: str) -> bytes:
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
 
 
-BUSY = raw_json_response(
+BUSY = refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
+    "event_loop_busy",
     "The server is busy: more requests arrive than it can start. Send this one again "
     "after the seconds in Retry-After.",
     "retry-after: 1",
 )
-NO_ROOM = raw_json_response(
+NO_ROOM = refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
+    "connections_full",
     "The server has as many busy connections as it may (--max-connections). Connect "
     "again after the seconds in Retry-After.",
     "retry-after: 1",
     CLOSE,
 )
-STOPPING = raw_json_response(
+STOPPING = refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
+    "stopping",
     "The server is stopping, and this request's time to end (--grace) is over. Send it "
     "to another server.",
     "retry-after: 1",
     CLOSE,
 )
-NOT_READY = raw_response(
-    HTTPStatus.SERVICE_UNAVAILABLE, {"ready": False, "stopping": True}, CLOSE
+NOT_READY = Refusal(
+    raw_response(
+        HTTPStatus.SERVICE_UNAVAILABLE, {"ready": False, "stopping": True}, CLOSE
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE,
 )
-HEAD_TOO_SLOW = raw_json_response(
+HEAD_TOO_SLOW = refusal(
     HTTPStatus.REQUEST_TIMEOUT,
+    "head_too_slow",
     "The request's headers took too long to arrive (--header-timeout).",
     CLOSE,
 )
-BODY_TOO_SLOW = raw_json_response(
+BODY_TOO_SLOW = refusal(
     HTTPStatus.REQUEST_TIMEOUT,
+    "body_too_slow",
     "The request's body stopped arriving, or came too slowly (--body-timeout).",
     CLOSE,
 )
-NO_TUNNELS = raw_json_response(
-    HTTPStatus.NOT_IMPLEMENTED, "CONNECT is not supported: this is no proxy.", CLOSE
+NO_TUNNELS = refusal(
+    HTTPStatus.NOT_IMPLEMENTED,
+    "malformed",
+    "CONNECT is not supported: this is no proxy.",
+    CLOSE,
 )
 
 
-def head_too_large(head_bytes: int, headers: int) -> bytes:
+def malformed(text: str) -> Refusal:
+    """Return the response to what isn't HTTP."""
+    return refusal(HTTPStatus.BAD_REQUEST, "malformed", text, CLOSE)
+
+
+def head_too_large(head_bytes: int, headers: int) -> Refusal:
     """Return the response to a head beyond either limit."""
-    return raw_json_response(
+    return refusal(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "head_too_large",
         f"The request line and headers may have {head_bytes} bytes "
         f"(--max-header-bytes) and {headers} headers (--max-headers) at most: shorten "
         "the URL, or send fewer or shorter headers.",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,8 +22,11 @@ from service.telemetry.log_stream import open_standard_streams
 from service.telemetry.logs import configure_logging
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from service.settings.settings import Settings
 
+SHARED_MEMORY = "/dev/shm"
 EVERY_ADDRESS = ("0.0.0.0", "::")
 
 log = structlog.get_logger("tandem.server")
@@ -41,12 +47,30 @@ def run_server(settings: Settings) -> int:
     with listen(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
         url = settings.url or base_url(settings.host, port)
-        settings = settings.model_copy(update={"port": port, "url": url})
-        # The worker processes read their settings from it.
-        os.environ.update(settings.to_environment())
         configure_logging(settings.log_format, settings.log_level)
-        log.info("listening", host=settings.host, port=port, url=url)
-        return _run(settings, listener)
+        with metrics_folder(settings) as folder:
+            update = {"port": port, "url": url, "metrics_dir": folder}
+            settings = settings.model_copy(update=update)
+            # The worker processes read their settings from it.
+            os.environ.update(settings.to_environment())
+            log.info("listening", host=settings.host, port=port, url=url)
+            return _run(settings, listener)
+
+
+@contextmanager
+def metrics_folder(settings: Settings) -> Iterator[Path | None]:
+    """Yield the folder in which processes add up their metrics, if they are to."""
+    if settings.workers == 1 or settings.metrics_dir is not None:
+        yield settings.metrics_dir
+        return
+
+    with tempfile.TemporaryDirectory(
+        prefix="tandem-metrics-",
+        # In memory, and there in containers whose own file system is read-only.
+        dir=SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None,
+        ignore_cleanup_errors=True,
+    ) as folder:
+        yield Path(folder)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -153,6 +153,11 @@ class Settings(CompilerSettings):
         default=None,
         description="The folder of jobs: asynchronous predictions and their results.",
     )
+    metrics_dir: Annotated[Path, AfterValidator(folder_path)] | None = Field(
+        default=None,
+        description="A folder in which processes of one server add up their metrics; "
+        "with --workers it is a temporary one.",
+    )
     redis: str | None = Field(
         default=None,
         description="The URL of a Redis that keeps the jobs of several servers: "

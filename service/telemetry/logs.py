@@ -8,6 +8,7 @@ import os
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -32,9 +33,6 @@ LEVELS = {"warn": "warning", "exception": "error"}
 JSON_LINES = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
 requests = structlog.get_logger("tandem.requests")
-
-_lowest = logging.INFO
-"""The level below which nothing is logged."""
 
 # The current request's id; worker threads of the request see it too.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -75,13 +73,18 @@ class SharedLoggerFactory:
 
 def is_logged(level: int) -> bool:
     """Return whether lines of a level, such as `logging.INFO`, are logged."""
-    # structlog makes a dictionary of its configuration to tell it: 1 µs a request.
-    return level >= _lowest
+    return level >= _lowest(structlog.get_config()["wrapper_class"])
+
+
+@lru_cache(maxsize=8)
+def _lowest(wrapper_class: Any) -> int:
+    level: int = wrapper_class(None, [], {}).get_effective_level()
+    return level
 
 
 def logs_requests() -> bool:
     """Return whether answered requests are logged."""
-    return logging.INFO >= _lowest
+    return is_logged(logging.INFO)
 
 
 def log_request(fields: Mapping[str, Any], id: str) -> None:
@@ -122,8 +125,6 @@ def configure_logging(
     uvicorn's access log is turned off, in favour of `service.web.access_log`. Repeated
     calls are harmless.
     """
-    global _lowest
-    _lowest = getattr(logging, level.upper())
     stream = stream or cast("TextIO", STANDARD_ERROR)
     chain = _chain(form, stream)
     structlog.configure(

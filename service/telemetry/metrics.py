@@ -1,98 +1,62 @@
-"""The engine's metrics, in Prometheus' text format or OpenMetrics. Pure.
+"""The server's metrics: collected, and written as Prometheus' or OpenMetrics' text.
 
-Label values are only names, versions and states; errors are in a model's status.
+Pure. Label values are names and versions of models that exist, and few fixed words;
+errors are in a model's status.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, cast
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString
 
 from inference import ModelState
+from service.telemetry.families import FAMILIES, Family, Kind
+from service.telemetry.figures import Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
-    from inference import EngineStatus, ModelStatus
-    from service.caching.cache import CacheFigures
+    from inference import CallHistograms, EngineStatus, ModelId, ModelStatus
+    from service.caching.store import StoreFigures
+    from service.telemetry.figures import Figures, Value
 
-VERSION = ("model", "version")
+OPENMETRICS = "application/openmetrics-text"
+PLAIN = "text/plain"
 
-# Gauges of each version: the help text, and the value by status.
-GAUGES: Mapping[str, tuple[str, Callable[[ModelStatus], float]]] = {
-    "tandem_model_failed": (
-        "1 while the version can't answer; its status has the reason.",
-        lambda status: status.error is not None,
-    ),
-    "tandem_model_update_failed": (
-        "1 while the version answers with older files, because the new ones failed.",
-        lambda status: status.update_error is not None,
-    ),
-    "tandem_model_memory_bytes": (
-        "Memory of the version; 0 while it isn't loaded.",
-        lambda status: status.memory_bytes or 0,
-    ),
-    "tandem_model_running": (
-        "Requests of the version that TensorFlow is running.",
-        lambda status: status.queue.running,
-    ),
-    "tandem_model_waiting": (
-        "Requests of the version that wait in its queue.",
-        lambda status: status.queue.waiting,
-    ),
-    "tandem_model_orphans": (
-        "Running requests whose client no longer waits.",
-        lambda status: status.queue.orphans,
-    ),
-    "tandem_model_tokens": (
-        "Calls of the version that run, of those it may run at a time.",
-        lambda status: status.queue.tokens,
-    ),
+MODEL_GAUGES: Mapping[str, Callable[[ModelStatus], float]] = {
+    "tandem_model_failed": lambda status: status.error is not None,
+    "tandem_model_update_failed": lambda status: status.update_error is not None,
+    "tandem_model_memory_bytes": lambda status: status.memory_bytes or 0,
+    "tandem_model_running": lambda status: status.queue.running,
+    "tandem_model_waiting": lambda status: status.queue.waiting,
+    "tandem_model_orphans": lambda status: status.queue.orphans,
+    "tandem_model_tokens": lambda status: status.queue.tokens,
 }
 
-ENGINE: Mapping[str, tuple[str, Callable[[EngineStatus], float]]] = {
-    "tandem_models_memory_bytes": (
-        "Memory of all loaded versions.",
-        lambda overview: overview.memory_bytes,
-    ),
-    "tandem_models_memory_budget_bytes": (
-        "Memory that loaded versions may take.",
-        lambda overview: overview.memory_budget,
-    ),
-    "tandem_repository_up": (
-        "1 while the model repository can be read.",
-        lambda overview: overview.repository_error is None,
-    ),
-    "tandem_draining": (
-        "1 while the server reports not ready because it is draining.",
-        lambda overview: overview.draining,
-    ),
-}
-
-COUNTERS: Mapping[str, tuple[str, Callable[[EngineStatus], float]]] = {
-    "tandem_model_loads_total": (
-        "Loads that succeeded.",
-        lambda overview: overview.loads,
-    ),
-    "tandem_model_load_failures_total": (
-        "Loads that failed.",
-        lambda overview: overview.load_failures,
-    ),
-    "tandem_model_evictions_total": (
-        "Versions that were unloaded to free memory for others.",
-        lambda overview: overview.evictions,
-    ),
-    "tandem_model_reloads_total": (
-        "Loads of evicted versions. Many mean that the budget is too small.",
-        lambda overview: overview.reloads,
-    ),
+ENGINE: Mapping[str, Callable[[EngineStatus], float]] = {
+    "tandem_model_loads": lambda overview: overview.loads,
+    "tandem_model_load_failures": lambda overview: overview.load_failures,
+    "tandem_model_evictions": lambda overview: overview.evictions,
+    "tandem_model_reloads": lambda overview: overview.reloads,
+    "tandem_models_memory_bytes": lambda overview: overview.memory_bytes,
+    "tandem_models_memory_budget_bytes": lambda overview: overview.memory_budget,
+    "tandem_repository_up": lambda overview: overview.repository_error is None,
+    "tandem_draining": lambda overview: overview.draining,
 }
 
 
@@ -104,127 +68,183 @@ class JobFigures:
     oldest_queued_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Snapshot(Collector):
-    """The state of the engine at one moment, as a collector.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The state of one process' engine and server at one moment.
 
-    `jobs` are `None` where the store can't be read; `keeps_jobs` says if there is one.
-    `cache` is `None` without a response cache.
+    `lookups` are the response cache's requests by outcome, if there is a cache.
     """
 
     models: Sequence[ModelStatus]
     overview: EngineStatus
-    keeps_jobs: bool = False
-    jobs: JobFigures | None = None
-    cache: CacheFigures | None = None
+    calls: Mapping[ModelId, CallHistograms] = field(default_factory=dict)
+    lookups: Mapping[str, int] | None = None
     log_lines_dropped: int = 0
     bodies_bytes: int = 0
+    version: str = ""
+
+    def figures(self) -> Figures:
+        """Return the process' own figures, but for its requests."""
+        found = self._models() | self._calls() | process_figures()
+
+        for name, value_of in ENGINE.items():
+            found[name] = {(): float(value_of(self.overview))}
+
+        found["tandem_workers"] = {(): 1.0}
+        found["tandem_build_info"] = {(self.version,): 1.0}
+        found["tandem_log_lines_dropped"] = {(): float(self.log_lines_dropped)}
+        found["tandem_bodies_bytes"] = {(): float(self.bodies_bytes)}
+
+        if self.lookups is not None:
+            found["tandem_response_cache_requests"] = {
+                (outcome,): float(count) for outcome, count in self.lookups.items()
+            }
+
+        return found
+
+    def _models(self) -> Figures:
+        found: Figures = {
+            name: {
+                _labels(status.id): float(value_of(status)) for status in self.models
+            }
+            for name, value_of in MODEL_GAUGES.items()
+        }
+        found["tandem_model_state"] = {
+            (*_labels(status.id), str(state)): float(state is status.state)
+            for status in self.models
+            for state in ModelState
+        }
+        return found
+
+    def _calls(self) -> Figures:
+        names = ("queue_seconds", "compute_seconds", "batch_rows")
+        return {
+            f"tandem_model_{name}": {
+                _labels(id): Distribution(*calls[index])
+                for id, calls in self.calls.items()
+            }
+            for index, name in enumerate(names)
+        }
+
+
+def process_figures() -> Figures:
+    """Return the memory, CPU time and files of this process."""
+    found: Figures = {}
+
+    for metric in ProcessCollector(registry=None).collect():
+        if metric.name in FAMILIES:
+            [sample] = metric.samples
+            found[metric.name] = {(): sample.value}
+
+    return found
+
+
+def job_figures(jobs: JobFigures | None) -> Figures:
+    """Return the figures of a store of jobs; `None` is one that can't be read."""
+    found: Figures = {"tandem_job_store_up": {(): float(jobs is not None)}}
+
+    if jobs is not None:
+        found["tandem_jobs"] = {
+            (status,): float(count) for status, count in jobs.counts.items()
+        }
+        found["tandem_jobs_oldest_queued_seconds"] = {(): jobs.oldest_queued_seconds}
+
+    return found
+
+
+def cache_figures(store: StoreFigures | None) -> Figures:
+    """Return the figures of a store of answers; `None` is one that is away."""
+    found: Figures = {"tandem_response_cache_up": {(): float(store is not None)}}
+
+    if store is not None:
+        found["tandem_response_cache_bytes"] = {(): float(store.nbytes)}
+        found["tandem_response_cache_entries"] = {(): float(store.entries)}
+
+    return found
+
+
+def encode(figures: Figures, *, as_openmetrics: bool) -> tuple[bytes, str]:
+    """Return a text with all figures, and its content type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected(figures))
+
+    if as_openmetrics:
+        text = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+        return text, openmetrics.CONTENT_TYPE_LATEST
+
+    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def prefers_openmetrics(accepted: Iterable[tuple[str, float]]) -> bool:
+    """Return whether a client takes OpenMetrics 1 rather than plain text.
+
+    `accepted` are media types with their parameters and quality. The client library's
+    own choice heeds no quality, and lets the client have names escaped.
+    """
+    best = {OPENMETRICS: 0.0, PLAIN: 0.0}
+
+    for text, quality in accepted:
+        kind, *options = (part.strip().lower() for part in text.split(";"))
+        versions = [each for each in options if each.startswith("version=")]
+        if kind == OPENMETRICS and versions not in ([], ["version=1.0.0"]):
+            continue
+
+        if kind in best:
+            best[kind] = max(best[kind], quality)
+
+    return best[OPENMETRICS] > best[PLAIN]
+
+
+class _Collected(Collector):
+    """Figures as the client library takes them, in the order of `FAMILIES`."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
-        yield self._states()
+        for name, family in FAMILIES.items():
+            if name in self._figures:
+                yield _metric(family, self._figures[name])
 
-        for name, (text, value_of) in GAUGES.items():
-            gauge = GaugeMetricFamily(name, text, labels=VERSION)
-            for status in self.models:
-                gauge.add_metric(_labels(status), float(value_of(status)))
 
-            yield gauge
+def _metric(family: Family, values: Mapping[tuple[str, ...], Value]) -> Metric:
+    name, text, labels, unit = family.name, family.text, family.labels, family.unit
 
-        for name, (text, figure) in ENGINE.items():
-            yield GaugeMetricFamily(name, text, value=float(figure(self.overview)))
+    if family.kind is Kind.HISTOGRAM:
+        histogram = HistogramMetricFamily(name, text, labels=labels, unit=unit)
+        for key, value in sorted(values.items()):
+            assert isinstance(value, Distribution)
+            histogram.add_metric(key, _buckets(family, value), value.sum)
 
-        for name, (text, figure) in COUNTERS.items():
-            yield CounterMetricFamily(name, text, value=float(figure(self.overview)))
+        return histogram
 
-        yield CounterMetricFamily(
-            "tandem_log_lines_dropped_total",
-            "Log lines that couldn't be written, or not in time.",
-            value=float(self.log_lines_dropped),
+    kind = CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily
+    metric = kind(name, text, labels=labels, unit=unit)
+    for key, value in sorted(values.items()):
+        assert not isinstance(value, Distribution)
+        metric.add_metric(key, value)
+
+    return metric
+
+
+def _buckets(family: Family, value: Distribution) -> list[tuple[str, float, Exemplar]]:
+    bounds = [*map(floatToGoString, family.bounds), "+Inf"]
+    return [
+        # The library takes `None` for none, though its types don't say so.
+        (bound, count, cast("Exemplar", _exemplar(value, bucket)))
+        for bucket, (bound, count) in enumerate(
+            zip(bounds, accumulate(value.counts), strict=True)
         )
-        yield GaugeMetricFamily(
-            "tandem_bodies_bytes",
-            "Bytes of request bodies that are held.",
-            value=float(self.bodies_bytes),
-        )
-
-        if self.keeps_jobs:
-            yield from self._jobs()
-
-        if self.cache is not None:
-            yield from _cache(self.cache)
-
-    def _jobs(self) -> Iterator[Metric]:
-        up = float(self.jobs is not None)
-        yield GaugeMetricFamily(
-            "tandem_job_store_up", "1 while the store of jobs can be read.", value=up
-        )
-
-        if self.jobs is None:
-            return
-
-        gauge = GaugeMetricFamily("tandem_jobs", "Jobs by status.", labels=("status",))
-        for status, count in self.jobs.counts.items():
-            gauge.add_metric([str(status)], float(count))
-
-        yield gauge
-        yield GaugeMetricFamily(
-            "tandem_jobs_oldest_queued_seconds",
-            "Age of the oldest job that waits for a server; 0 when none waits.",
-            value=self.jobs.oldest_queued_seconds,
-        )
-
-    def _states(self) -> Metric:
-        text = "1 for the state that the version is in, 0 for the others."
-        gauge = GaugeMetricFamily(
-            "tandem_model_state", text, labels=(*VERSION, "state")
-        )
-        for status in self.models:
-            for state in ModelState:
-                value = float(state is status.state)
-                gauge.add_metric([*_labels(status), str(state)], value)
-
-        return gauge
+    ]
 
 
-def encode(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-    """Encode the engine's and the process' metrics; return the content type too."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(snapshot)
-    ProcessCollector(registry=registry)
-    write, content_type = choose_encoder(accept)
-    return write(registry), content_type
+def _exemplar(value: Distribution, bucket: int) -> Exemplar | None:
+    found = value.exemplars.get(bucket)
+    if found is None:
+        return None
+
+    return Exemplar({"trace_id": found.trace_id}, found.value, found.time)
 
 
-def _cache(figures: CacheFigures) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        "tandem_response_cache_requests",
-        "Requests of models with cache_seconds, by how they were answered.",
-        labels=("outcome",),
-    )
-    for outcome, count in figures.outcomes.items():
-        requests.add_metric([outcome], count)
-
-    store = figures.store
-    yield requests
-    yield GaugeMetricFamily(
-        "tandem_response_cache_up",
-        "1 while the response cache can be reached.",
-        value=float(store is not None),
-    )
-    if store is None:
-        return
-
-    yield GaugeMetricFamily(
-        "tandem_response_cache_bytes",
-        "Bytes of the answers that are kept.",
-        value=store.nbytes,
-    )
-    yield GaugeMetricFamily(
-        "tandem_response_cache_entries",
-        "Answers that are kept.",
-        value=store.entries,
-    )
-
-
-def _labels(status: ModelStatus) -> list[str]:
-    return [status.id.name, str(status.id.version)]
+def _labels(id: ModelId) -> tuple[str, str]:
+    return id.name, str(id.version)

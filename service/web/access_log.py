@@ -1,4 +1,4 @@
-"""The access log: an id and a line for each request."""
+"""The access log and counters: an id and a line for each request."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from inference import in_background
 from service.telemetry.logs import is_logged, request_id
-from service.web.context import current_globals, current_request
+from service.telemetry.requests import OTHER, source_of
+from service.telemetry.timing import VERSION_HEADER
+from service.web.context import (
+    SERVING,
+    current_application,
+    current_globals,
+    current_request,
+)
 from service.web.errors import CLIENT_CLOSED_REQUEST
 
 if TYPE_CHECKING:
     from flask import Response
 
+    from inference import ModelSpec
     from service.web.application import ConcurrentFlask
+    from service.web.context import Serving
 
 HEADER = "X-Request-ID"
 HEADER_KEY = "HTTP_X_REQUEST_ID"
@@ -63,31 +73,68 @@ def choose_id(sent: str) -> str:
 
 def finish(response: Response) -> Response:
     response.headers[HEADER] = current_globals().request_id
-    write_line(response.status_code, response)
+    end(response.status_code, response)
     return response
 
 
 def abandon(error: BaseException | None) -> None:
     if isinstance(error, asyncio.CancelledError):
-        write_line(CLIENT_CLOSED_REQUEST)
+        end(CLIENT_CLOSED_REQUEST)
 
 
-def write_line(status: int, response: Response | None = None) -> None:
+def predicts(spec: ModelSpec, protocol: str) -> None:
+    """Have the current request counted as a prediction of `spec`."""
+    current_globals().prediction = spec, "jobs" if in_background() else protocol
+
+
+def end(status: int, response: Response | None = None) -> None:
+    """Count and log a request that is answered, or whose client has gone."""
+    state, this = current_globals(), current_request()
+    seconds = time.perf_counter() - state.started
+    read = state.get("bytes_in")
+    bytes_in = (this.content_length or 0) if read is None else read
+    count(status, seconds, bytes_in, response)
+    write_line(status, seconds, bytes_in, response)
+
+
+def count(
+    status: int, seconds: float, bytes_in: int, response: Response | None
+) -> None:
+    serving: Serving | None = current_application().extensions.get(SERVING)
+    if serving is None:
+        return
+
+    state = current_globals()
+    prediction: tuple[ModelSpec, str] | None = state.get("prediction")
+    source = OTHER if prediction is None else source_of(serving.engine, *prediction)
+    version = None if response is None else response.headers.get(VERSION_HEADER)
+    if version is not None:
+        # The one that has answered, though another may answer now.
+        source = source[0], int(version), source[2]
+
+    serving.requests.sources[source].add((status,), (seconds,), (bytes_in,))
+    reason = state.get("refused")
+    if reason is not None:
+        serving.requests.refuse(reason, source[0])
+
+
+def write_line(
+    status: int, seconds: float, bytes_in: int, response: Response | None
+) -> None:
     if not is_logged(logging.INFO):
         return
 
-    state, this = current_globals(), current_request()
+    this = current_request()
     probe = this.blueprint in PROBES
     if probe and not is_logged(logging.DEBUG):
         return
 
-    read = state.get("bytes_in")
     fields = describe(
         method=this.method,
         path=this.path,
         status=status,
-        bytes_in=(this.content_length or 0) if read is None else read,
-        started=state.started,
+        bytes_in=bytes_in,
+        seconds=seconds,
     )
     if response is not None:
         fields["bytes_out"] = size_of(response)
@@ -101,15 +148,15 @@ def write_line(status: int, response: Response | None = None) -> None:
 
 
 def describe(
-    *, method: str, path: str, status: int, bytes_in: int, started: float
+    *, method: str, path: str, status: int, bytes_in: int, seconds: float
 ) -> dict[str, Any]:
-    """Return the fields of each request's line; `started` is by `perf_counter`."""
+    """Return the fields of each request's line."""
     return {
         "method": method,
         "path": path,
         "status": status,
         "bytes_in": bytes_in,
-        "milliseconds": round((time.perf_counter() - started) * 1000, 3),
+        "milliseconds": round(seconds * 1000, 3),
     }
 
 

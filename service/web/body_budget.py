@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 1
 
 
+class BodiesFull(ServiceUnavailable):
+    """The bodies that are held leave no room for another."""
+
+
 class BodyBudget:
     """`limit` bytes for request bodies, of which `taken` are reserved."""
 
@@ -43,13 +47,13 @@ class Reservation:
     def add(self, size: int) -> None:
         """Reserve `size` more bytes. A request that is alone is never refused.
 
-        Raise `ServiceUnavailable`, with a Retry-After, if they would exceed the limit.
+        Raise `BodiesFull`, with a Retry-After, if they would exceed the limit.
         """
         budget = self._budget
         others = budget.taken - self.taken
 
         if others and budget.taken + size > budget.limit:
-            raise ServiceUnavailable(
+            raise BodiesFull(
                 f"the server holds {others} bytes of other requests' bodies, and with"
                 f" this one it would be over its limit of {budget.limit}: send it again"
                 " later, or raise the limit with --max-bodies-bytes",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio import CapacityLimiter
 from flask import current_app, g, request
 
-from service.openapi.cache import DocumentCache
+from service.telemetry.requests import RequestCounters
 from service.web.inflation import InflationLimits
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from service.decoding.pool import DecoderPool
     from service.jobs.jobs import Jobs
     from service.settings.settings import ReadyWhen
+    from service.telemetry.sharing import FigureFolder
     from service.web.body_budget import BodyBudget
 
 SERVING = "serving"
@@ -41,7 +42,8 @@ class Serving:
 
     Without `decoders` bodies are decoded on the event loop; without `admin_token`
     there are no admin calls; without `jobs` predictions aren't asynchronous; without
-    `cache` no answer is given again.
+    `cache` no answer is given again; without `figure_folder` metrics are those of this
+    process alone.
     """
 
     engine: Engine
@@ -53,12 +55,13 @@ class Serving:
     ready_when: ReadyWhen = "any"
     max_answer_bytes: float = math.inf
     inflation: InflationLimits = InflationLimits(max_bytes=1 << 26, max_ratio=100)
+    requests: RequestCounters = field(default_factory=RequestCounters)
+    figure_folder: FigureFolder | None = None
     # Thousands of figures take long to write, and can wait: one writer at a time.
     metrics_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     # Rows of large work are checked beside the loop, which a piece would hold for 1 ms.
     # So are long compressed bodies inflated.
     rows_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
-    documents: DocumentCache = field(default_factory=DocumentCache)
 
 
 def resolver(proxy: T) -> Callable[[], T]:

@@ -17,14 +17,16 @@ from werkzeug.routing import RequestRedirect
 from service.bridge.disconnect import WatchTimer
 from service.server.whole import exchange_of, respond, take_body
 from service.telemetry.logs import log_request, logs_requests, request_id
+from service.telemetry.requests import MAX_NOTED
 from service.web.access_log import choose_id, describe
-from service.web.errors import CLIENT_CLOSED_REQUEST, answer_error
+from service.web.errors import CLIENT_CLOSED_REQUEST, answer_error, reason_of
 from service.web.response import readable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from service.bridge.bridge import Message, Receive, Scope, Send
+    from service.telemetry.requests import RequestCounters, Source
     from service.web.application import ConcurrentFlask
 
     Prepare = Callable[..., "DirectView | None"]
@@ -37,7 +39,6 @@ MAX_BODY_DIGITS = 5
 REQUEST_ID = b"x-request-id"
 LINES = b"content-type: application/json\r\nx-request-id: %b\r\n%b"
 MAX_ROUTES = 1024
-UNSEEN: Any = object()
 MAX_PATH = 512
 JSON_TYPES = frozenset(
     b"application/json" + charset
@@ -68,11 +69,16 @@ RECEIVERS = tuple(
 
 
 class DirectAnswer(NamedTuple):
-    """A JSON body, its status, and header lines as they are sent, in lower case."""
+    """A JSON body, its status, and header lines as they are sent, in lower case.
+
+    `version` is that of the model which answered, `ended` when, by `perf_counter`.
+    """
 
     body: bytes
     status: int
     lines: bytes
+    version: int | None = None
+    ended: float | None = None
 
 
 class DirectView(Protocol):
@@ -84,6 +90,13 @@ class DirectView(Protocol):
     @property
     def fields(self) -> Mapping[str, str]:
         """Fields of the path for the access log."""
+
+    @property
+    def requests(self) -> RequestCounters:
+        """The counters of its requests."""
+
+    def source(self, version: int | None) -> Source:
+        """Return who answered; without a version, who would answer now."""
 
     def __call__(self, scope: Scope, body: bytes) -> Awaitable[DirectAnswer | None]: ...
 
@@ -122,10 +135,7 @@ class DirectDispatcher:
             return None
 
         key = (scope["method"], scope.get("raw_path") or b"")
-        view: DirectView | None = self._views.get(key, UNSEEN)
-        if view is UNSEEN:
-            view = self._look_up(key, scope)
-
+        view = self._views[key] if key in self._views else self._look_up(key, scope)
         if (
             view is None
             or scope["query_string"]
@@ -158,13 +168,15 @@ class DirectDispatcher:
         try:
             answer = await view(scope, body)
         except asyncio.CancelledError:
-            entry.write(CLIENT_CLOSED_REQUEST)
+            entry.end(CLIENT_CLOSED_REQUEST, time.perf_counter())
             if watch.gone and _was_cancelled_once():
                 return None
 
             raise
         except Exception as exc:
             answer = _error_answer(exc)
+            if reason := reason_of(exc):
+                view.requests.refuse(reason, view.source(None)[0])
         finally:
             watch.stop()
             # Flask's way has an id of its own.
@@ -173,7 +185,8 @@ class DirectDispatcher:
         if answer is None:
             return receive
 
-        entry.write(answer.status, len(answer.body))
+        ended = answer.ended or time.perf_counter()
+        entry.end(answer.status, ended, len(answer.body), answer.version)
         lines = LINES % (entry.id.encode(), answer.lines)
         if own is None or not respond(own, answer.status, lines, answer.body):
             await _send(send, answer, lines)
@@ -266,7 +279,7 @@ class _ClientWatch:
 
 
 class _Entry:
-    """What the access log says of a direct request."""
+    """A direct request, to be counted and logged."""
 
     __slots__ = ("_bytes_in", "_scope", "_started", "_view", "id")
 
@@ -278,7 +291,19 @@ class _Entry:
         sent = [value for name, value in scope["headers"] if name == REQUEST_ID]
         self.id = choose_id(sent[0].decode("latin-1") if sent else "")
 
-    def write(self, status: int, bytes_out: int | None = None) -> None:
+    def end(
+        self,
+        status: int,
+        ended: float,
+        bytes_out: int | None = None,
+        version: int | None = None,
+    ) -> None:
+        view, seconds = self._view, ended - self._started
+        noted = view.requests.noted
+        noted.append((view, version, status, seconds, self._bytes_in))
+        if len(noted) >= MAX_NOTED:
+            view.requests.settle()
+
         if not logs_requests():
             return
 
@@ -287,12 +312,12 @@ class _Entry:
             path=self._scope["path"],
             status=status,
             bytes_in=self._bytes_in,
-            started=self._started,
+            seconds=seconds,
         )
         if bytes_out is not None:
             fields["bytes_out"] = bytes_out
 
-        fields.update(self._view.fields)
+        fields.update(view.fields)
         log_request(fields, self.id)
 
 

@@ -45,6 +45,8 @@ from service.jobs.store import (
     StoreUnavailable,
 )
 from service.telemetry.logs import request_id
+from service.web.body_budget import BodiesFull
+from service.web.context import current_globals
 from service.web.response import json_response
 from service.web.routing import ADMIN, AUTOMATIC_METHODS, list_urls, nearest_url
 
@@ -97,6 +99,26 @@ def register_error_handlers(app: ConcurrentFlask) -> None:
     app.plain_hooks |= {handle_http_exception, handle_exception}
 
 
+REASONS: Mapping[type[Exception], str] = {
+    Overloaded: "queue_full",
+    DeadlineExceeded: "deadline",
+    InsufficientMemory: "out_of_memory",
+    MemoryError: "out_of_memory",
+    RequestEntityTooLarge: "body_too_large",
+    BodyTooLarge: "body_too_large",
+    JobsFull: "jobs_full",
+    BodiesFull: "bodies_full",
+}
+"""Errors that refuse a request because of load or a limit, for the metrics."""
+
+
+def reason_of(error: Exception) -> str | None:
+    """Return why a request was refused, if it was because of load or a limit."""
+    return next(
+        (REASONS[each] for each in type(error).__mro__ if each in REASONS), None
+    )
+
+
 class ErrorAnswer(NamedTuple):
     """An error's answer: its text, status and headers."""
 
@@ -146,6 +168,7 @@ def _answer_job_error(error: JobError) -> ErrorAnswer:
 
 
 def handle_exception(error: Exception) -> Response:
+    current_globals().refused = reason_of(error)
     answer = answer_error(error)
     response = error_response(answer.text, answer.status)
     response.headers.update(answer.headers)
@@ -163,6 +186,7 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
     if _is_unknown_url(error) and _is_tfservings(request.path):
         return handle_exception(_refuse_url())
 
+    current_globals().refused = reason_of(error)
     response = error_response(_text(error), error.code or 500)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):

@@ -30,7 +30,7 @@ def read_json_body(request: Request, reservation: Reservation) -> list[bytes]:
     """Return the unparsed body of `request` in pieces, adding them to `reservation`.
 
     A compressed body is inflated. Raise `UnsupportedMediaType`, `RequestEntityTooLarge`
-    above the application's limits, and `ServiceUnavailable` if the reservation is
+    above the application's limits, and `BodiesFull` if the reservation is
     refused, before more is read.
     """
     # Nearly all requests send this, which two lookups tell; the checks cost 12 µs.

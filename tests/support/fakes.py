@@ -13,6 +13,7 @@ import numpy as np
 from inference import (
     Batching,
     CachePolicy,
+    CallHistograms,
     Engine,
     EngineStatus,
     InferenceStatistics,
@@ -206,6 +207,12 @@ class FakeEngine(Engine):
     ) -> dict[ModelId, InferenceStatistics]:
         found = self._chosen(ModelSpec(name=name, version=version))
         return {model.status.id: InferenceStatistics() for model in found}
+
+    def histograms(self) -> dict[ModelId, CallHistograms]:
+        return {}
+
+    def identify(self, spec: ModelSpec) -> ModelId:
+        return self._find(spec).status.id
 
     def batching(
         self, spec: ModelSpec, signature: str | None = None

@@ -91,3 +91,31 @@ async def test_expired_call_has_failed_though_its_run_ends() -> None:
 
 def test_nothing_counted() -> None:
     assert CallStatistics().snapshot() == InferenceStatistics()
+
+
+async def test_histograms_of_requests_and_runs() -> None:
+    servable = Gated()
+
+    async with serving(servable) as batcher:
+        ended = Ended(batcher)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(0))
+            await servable.until_ran(1)
+
+            for each in (call(1), call(2, 3)):
+                tasks.start_soon(ended.submit, each)
+
+            await anyio.wait_all_tasks_blocked()
+            servable.let_through(2)
+
+        found = batcher.statistics.histograms()
+        counted = batcher.statistics.snapshot()
+
+    assert sum(found.queue.counts) == 3
+    assert found.queue.sum == pytest.approx(counted.queued.ns / 1e9, abs=1e-6)
+    assert sum(found.compute.counts) == 2
+    assert found.compute.sum > 0
+    # Runs of one row, and of three: up to 1, 2 and 4.
+    assert found.rows.counts[:3] == (1, 0, 1)
+    assert found.rows.sum == 4

@@ -165,7 +165,7 @@ async def test_equal_requests_at_a_time_run_the_model_once(
 
     assert run.count == 1
     assert kinds(answers) == {"miss": 1, "collapsed": 7}
-    assert (await cache.figures()).outcomes["collapsed"] == 7
+    assert cache.outcomes["collapsed"] == 7
 
 
 async def test_a_failure_is_not_shared(cache: ResponseCache) -> None:

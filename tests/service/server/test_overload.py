@@ -89,6 +89,7 @@ def test_the_queue_limit_follows_the_measured_rate() -> None:
         assert abs(start_limiter.max_queue - max_queue) <= 1
 
 
+SOURCE = ("half", 1, "v1")
 TARGET = b"POST /v1/models/half:predict"
 
 
@@ -116,7 +117,7 @@ def idle() -> None:
 )
 def test_refusal(noted: bytes, check: Callable[[], None], refused: bool) -> None:
     known = KnownRefusals()
-    known.record(noted, check)
+    known.record(noted, check, SOURCE)
 
     for _ in range(2):
         assert (known.refusal(TARGET) is not None) is refused
@@ -125,7 +126,7 @@ def test_refusal(noted: bytes, check: Callable[[], None], refused: bool) -> None
 def test_the_model_is_checked_each_time() -> None:
     model, known = FakeModel(full=True), KnownRefusals()
     engine = FakeEngine(model)
-    known.record(TARGET, lambda: engine.admit(ModelSpec(name="half")))
+    known.record(TARGET, lambda: engine.admit(ModelSpec(name="half")), SOURCE)
 
     assert known.refusal(TARGET) is not None
     model.full = False
@@ -136,11 +137,11 @@ def test_the_model_is_checked_each_time() -> None:
 
 def test_recorded_targets_are_bounded() -> None:
     known = KnownRefusals()
-    known.record(b"x" * (MAX_TARGET + 1), busy)
+    known.record(b"x" * (MAX_TARGET + 1), busy, SOURCE)
     assert known.refusal(b"x" * (MAX_TARGET + 1)) is None
 
     for number in range(MAX_TARGETS + 1):
-        known.record(b"%d" % number, busy)
+        known.record(b"%d" % number, busy, SOURCE)
 
     assert known.refusal(b"0") is None
     assert known.refusal(b"%d" % MAX_TARGETS) is not None

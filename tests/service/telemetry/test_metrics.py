@@ -4,15 +4,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
-from inference import EngineStatus, ModelState, QueueStats
-from service.telemetry.metrics import Snapshot, encode
+from inference import SECONDS, EngineStatus, ModelState, QueueStats
+from service.telemetry.families import FAMILIES, Family, Kind
+from service.telemetry.figures import Distribution, Exemplar
+from service.telemetry.metrics import Snapshot, encode, prefers_openmetrics
+from service.telemetry.requests import RequestCounters
 from tests.support.fakes import FakeModel
+from tests.support.openmetrics import parse_openmetrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from prometheus_client.core import Metric, Sample
+
+    from service.telemetry.figures import Figures
 
 SERVING = FakeModel(
     name="half",
@@ -32,10 +40,14 @@ OVERVIEW = EngineStatus(
 )
 
 
+def text_of(figures: Figures, *, as_openmetrics: bool = False) -> str:
+    text, _ = encode(figures, as_openmetrics=as_openmetrics)
+    return text.decode()
+
+
 def families(*models: FakeModel, overview: EngineStatus = OVERVIEW) -> list[Metric]:
     snapshot = Snapshot(models=[model.status for model in models], overview=overview)
-    text, _ = encode(snapshot, "")
-    return list(text_string_to_metric_families(text.decode()))
+    return list(text_string_to_metric_families(text_of(snapshot.figures())))
 
 
 def figures(*models: FakeModel, **kwargs: EngineStatus) -> Mapping[str, float]:
@@ -81,18 +93,25 @@ def test_metrics(name: str, value: float) -> None:
     assert figures(SERVING, BROKEN)[name] == value
 
 
-def test_bytes_of_bodies_are_told() -> None:
-    snapshot = Snapshot(models=[], overview=OVERVIEW, bodies_bytes=1024)
-    text, _ = encode(snapshot, "")
+def test_figures_of_the_server() -> None:
+    snapshot = Snapshot(
+        models=[],
+        overview=OVERVIEW,
+        bodies_bytes=1024,
+        log_lines_dropped=3,
+        lookups={"hit": 2, "miss": 1},
+        version="1.2.3",
+    )
+    text = text_of(snapshot.figures())
 
-    assert b"\ntandem_bodies_bytes 1024.0\n" in text
-
-
-def test_dropped_log_lines_are_counted() -> None:
-    snapshot = Snapshot(models=[], overview=OVERVIEW, log_lines_dropped=3)
-    text, _ = encode(snapshot, "")
-
-    assert b"tandem_log_lines_dropped_total 3.0" in text
+    for line in (
+        "tandem_bodies_bytes 1024.0",
+        "tandem_log_lines_dropped_total 3.0",
+        'tandem_response_cache_requests_total{outcome="hit"} 2.0',
+        'tandem_build_info{version="1.2.3"} 1.0',
+        "tandem_workers 1.0",
+    ):
+        assert f"\n{line}\n" in text
 
 
 def test_an_unreadable_repository_and_a_drain_are_metrics() -> None:
@@ -123,24 +142,93 @@ def test_error_texts_are_not_labels() -> None:
     assert names == {"model", "version", "state"}
 
 
-def test_every_metric_has_a_help_text() -> None:
-    ours = [f for f in families(SERVING) if f.name.startswith("tandem_")]
-
-    assert len(ours) == 18
-    assert all(family.documentation.endswith(".") for family in ours)
-    kinds = {family.name: family.type for family in ours}
-    assert kinds["tandem_model_reloads"] == "counter"
-    assert kinds["tandem_model_waiting"] == "gauge"
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda each: each.name)
+def test_families_are_named_by_the_conventions(family: Family) -> None:
+    assert family.text.endswith(".")
+    assert not family.name.endswith(("_total", "_count", "_sum", "_bucket"))
+    assert family.bounds == tuple(sorted(family.bounds))
+    assert bool(family.bounds) is (family.kind is Kind.HISTOGRAM)
 
 
-def test_openmetrics_by_accept_header() -> None:
-    snapshot = Snapshot(models=[SERVING.status], overview=OVERVIEW)
+def test_histograms_are_cumulative_and_exemplars_for_openmetrics_alone() -> None:
+    counts = (2, 0, 3, *(0,) * (len(SECONDS) - 2))
+    exemplars = {2: Exemplar("abc", 0.0004, 12.5)}
+    figures: Figures = {
+        "tandem_request_duration_seconds": {
+            ("half", "1", "v1"): Distribution(counts, 1.5, exemplars)
+        }
+    }
+    plain = text_of(figures)
+    labels = 'model="half",protocol="v1",version="1"'
 
-    text, content_type = encode(snapshot, "application/openmetrics-text; version=1.0.0")
+    assert "# TYPE tandem_request_duration_seconds histogram\n" in plain
+    for bound, count in (("0.0001", 2), ("0.00025", 2), ("0.0005", 5), ("+Inf", 5)):
+        name = "tandem_request_duration_seconds_bucket"
+        sample = f'{name}{{le="{bound}",{labels}}} {count}.0\n'
+        assert sample in plain
 
-    assert content_type.startswith("application/openmetrics-text")
+    assert f"tandem_request_duration_seconds_sum{{{labels}}} 1.5\n" in plain
+    [metric] = parse_openmetrics(text_of(figures, as_openmetrics=True))
+    assert metric.unit == "seconds"
+    [exemplar] = [each.exemplar for each in metric.samples if each.exemplar]
+    assert (exemplar.labels, exemplar.value) == ({"trace_id": "abc"}, 0.0004)
+
+
+def test_openmetrics_are_valid() -> None:
+    snapshot = Snapshot(models=[SERVING.status, BROKEN.status], overview=OVERVIEW)
+    counters = RequestCounters()
+    counters.sources["half", 2, "v1"].add((200, 429), (0.01, 0.02), (10, 10))
+    counters.sources["half", 2, "v1"].exemplify(0.01, "abc")
+    figures = snapshot.figures() | counters.figures()
+    text, content_type = encode(figures, as_openmetrics=True)
+
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert text.endswith(b"# EOF\n")
     assert b"\ntandem_model_reloads_total 4.0\n" in text
+    found = {each.name: each for each in parse_openmetrics(text.decode())}
+    assert found["tandem_model_reloads"].type == "counter"
+    assert found["tandem_models_memory_bytes"].unit == "bytes"
+    # In the order of the table, whatever was collected first.
+    assert [*found] == [name for name in FAMILIES if name in found]
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        pytest.param("", False, id="nothing"),
+        pytest.param("*/*", False, id="anything"),
+        pytest.param("text/plain", False, id="text"),
+        pytest.param("application/openmetrics-text", True, id="openmetrics"),
+        pytest.param(
+            "application/openmetrics-text; version=1.0.0; charset=utf-8", True, id="1.0"
+        ),
+        pytest.param("application/openmetrics-text;version=0.0.1", False, id="0.0.1"),
+        pytest.param("application/openmetrics-text;version=2.0.0", False, id="2.0"),
+        pytest.param(
+            "application/openmetrics-text;q=0.1,text/plain;q=0.9", False, id="less"
+        ),
+        pytest.param("application/openmetrics-text;q=0", False, id="refused"),
+        pytest.param(
+            "application/openmetrics-text;version=1.0.0,"
+            "application/openmetrics-text;version=0.0.1;q=0.75,"
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            True,
+            id="Prometheus 2",
+        ),
+        pytest.param(
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+            "application/openmetrics-text;version=0.0.1;q=0.4,"
+            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+            "text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+            True,
+            id="Prometheus 3",
+        ),
+    ],
+)
+def test_openmetrics_by_preference(accept: str, wanted: bool) -> None:
+    accepted = parse_accept_header(accept, MIMEAccept)
+
+    assert prefers_openmetrics(accepted) is wanted
 
 
 def test_process_metrics_are_included() -> None:

@@ -21,6 +21,7 @@ from service.app import create_app
 from service.bridge.bridge import Bridge
 from service.routes import tfserving
 from service.settings.settings import load_settings
+from service.telemetry.requests import MAX_NOTED
 from service.web.application import ConcurrentFlask
 from tests.support.engines import serving
 from tests.support.servers import GONE, HandDriven, body_message
@@ -529,6 +530,62 @@ async def test_unloaded_model_is_refused_both_ways(make: Callable[..., Any]) -> 
 
         assert refused == await ask(app)
         assert refused[0] == 503
+
+
+async def test_both_ways_count_alike(make: Callable[..., Any]) -> None:
+    def counted(app: ConcurrentFlask) -> Any:
+        figures = app.extensions["serving"].requests.figures()
+        times = figures["tandem_request_duration_seconds"].items()
+        return (
+            figures["tandem_requests"],
+            figures["tandem_request_body_bytes"],
+            {labels: sum(each.counts) for labels, each in times},
+        )
+
+    found = []
+    for through_flask in (False, True):
+        async with make() as (app, _):
+            app.dispatches_otherwise = through_flask
+            for body in (ONE_ROW, ONE_ROW, BAD[0]):
+                await ask(app, body)
+
+            await ask(app, ONE_ROW, "/v1/models/a/versions/7:predict")
+            await ask(app, ONE_ROW, "/v1/models/b:predict")
+            found.append(counted(app))
+
+    assert found[0] == found[1]
+    assert found[0][0] == {
+        ("a", "1", "v1", "200"): 2,
+        ("a", "1", "v1", "400"): 1,
+        ("a", "", "v1", "404"): 1,
+        ("", "", "v1", "404"): 1,
+    }
+
+
+async def test_requests_that_are_refused_directly_are_counted(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    async with make(timeout=0.01) as (app, loader):
+        loader.latest("a")._allowed = 0
+        status, _, _ = await ask(app)
+        loader.latest("a").let_through()
+        counters = app.extensions["serving"].requests
+
+        assert through_flask == []
+        assert status == 504
+        assert counters.figures()["tandem_refusals"]["deadline", "a"] == 1
+
+
+async def test_many_requests_are_counted_before_anybody_looks(
+    make: Callable[..., Any],
+) -> None:
+    async with make() as (app, _):
+        for _ in range(MAX_NOTED + 1):
+            await ask(app)
+
+        counters = app.extensions["serving"].requests
+        assert len(counters.noted) == 1
+        assert counters.sources["a", 1, "v1"].statuses == {200: MAX_NOTED}
 
 
 async def test_work_in_the_background_learns_of_a_call(
