@@ -14,8 +14,9 @@ import structlog
 
 from inference import in_background
 from service.telemetry.logs import is_logged, request_id
-from service.telemetry.requests import OTHER, source_of
+from service.telemetry.requests import OK, OTHER, source_of
 from service.telemetry.timing import VERSION_HEADER
+from service.telemetry.traces import sampled_trace
 from service.web.context import (
     SERVING,
     current_application,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 HEADER = "X-Request-ID"
 HEADER_KEY = "HTTP_X_REQUEST_ID"
+TRACEPARENT_KEY = "HTTP_TRACEPARENT"
 # Machines request these every few seconds.
 PROBES = ("health", "metrics")
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -112,7 +114,12 @@ def count(
         # The one that has answered, though another may answer now.
         source = source[0], int(version), source[2]
 
-    serving.requests.sources[source].add((status,), (seconds,), (bytes_in,))
+    counters = serving.requests.sources[source]
+    counters.add((status,), (seconds,), (bytes_in,))
+    trace = sampled_trace(current_request().environ.get(TRACEPARENT_KEY, ""))
+    if trace is not None and status == OK and source != OTHER:
+        counters.exemplify(seconds, trace)
+
     reason = state.get("refused")
     if reason is not None:
         serving.requests.refuse(reason, source[0])

@@ -17,7 +17,8 @@ from werkzeug.routing import RequestRedirect
 from service.bridge.disconnect import WatchTimer
 from service.server.whole import exchange_of, respond, take_body
 from service.telemetry.logs import log_request, logs_requests, request_id
-from service.telemetry.requests import MAX_NOTED
+from service.telemetry.requests import MAX_NOTED, OK
+from service.telemetry.traces import sampled_trace
 from service.web.access_log import choose_id, describe
 from service.web.errors import CLIENT_CLOSED_REQUEST, answer_error, reason_of
 from service.web.response import readable
@@ -36,7 +37,8 @@ V = TypeVar("V", bound="Callable[..., Any]")
 MAX_BODY_DIGITS = 5
 """Of a content length: bodies of less than 98 KiB are short."""
 
-REQUEST_ID = b"x-request-id"
+REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
+NOTED = frozenset({REQUEST_ID, TRACEPARENT})
 LINES = b"content-type: application/json\r\nx-request-id: %b\r\n%b"
 MAX_ROUTES = 1024
 MAX_PATH = 512
@@ -281,15 +283,16 @@ class _ClientWatch:
 class _Entry:
     """A direct request, to be counted and logged."""
 
-    __slots__ = ("_bytes_in", "_scope", "_started", "_view", "id")
+    __slots__ = ("_bytes_in", "_scope", "_started", "_trace", "_view", "id")
 
     def __init__(self, view: DirectView, scope: Scope, bytes_in: int) -> None:
         self._view = view
         self._scope = scope
         self._bytes_in = bytes_in
         self._started = time.perf_counter()
-        sent = [value for name, value in scope["headers"] if name == REQUEST_ID]
-        self.id = choose_id(sent[0].decode("latin-1") if sent else "")
+        sent = dict([each for each in scope["headers"] if each[0] in NOTED])
+        self.id = choose_id(sent.get(REQUEST_ID, b"").decode("latin-1"))
+        self._trace = sent.get(TRACEPARENT)
 
     def end(
         self,
@@ -303,6 +306,9 @@ class _Entry:
         noted.append((view, version, status, seconds, self._bytes_in))
         if len(noted) >= MAX_NOTED:
             view.requests.settle()
+
+        if self._trace is not None and status == OK:
+            self._exemplify(seconds, version, self._trace.decode("latin-1"))
 
         if not logs_requests():
             return
@@ -319,6 +325,12 @@ class _Entry:
 
         fields.update(view.fields)
         log_request(fields, self.id)
+
+    def _exemplify(self, seconds: float, version: int | None, parent: str) -> None:
+        trace = sampled_trace(parent)
+        if trace is not None:
+            view = self._view
+            view.requests.sources[view.source(version)].exemplify(seconds, trace)
 
 
 def _error_answer(exc: Exception) -> DirectAnswer:

@@ -562,6 +562,34 @@ async def test_both_ways_count_alike(make: Callable[..., Any]) -> None:
     }
 
 
+@pytest.mark.parametrize("through_flask", [False, True])
+@pytest.mark.parametrize(
+    ("body", "flags", "traced"),
+    [
+        pytest.param(ONE_ROW, "01", True, id="recorded"),
+        pytest.param(ONE_ROW, "00", False, id="not recorded"),
+        pytest.param(BAD[0], "01", False, id="refused"),
+    ],
+)
+async def test_recorded_trace_becomes_an_exemplar(
+    make: Callable[..., Any],
+    body: bytes,
+    flags: str,
+    traced: bool,
+    through_flask: bool,
+) -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-{flags}"
+
+    async with make() as (app, _):
+        app.dispatches_otherwise = through_flask
+        await ask(app, body, headers={"traceparent": parent})
+        figures = app.extensions["serving"].requests.figures()
+
+    found = figures["tandem_request_duration_seconds"]["a", "1", "v1"]
+    traces = [each.trace_id for each in found.exemplars.values()]
+    assert traces == (["a" * 32] if traced else [])
+
+
 async def test_requests_that_are_refused_directly_are_counted(
     make: Callable[..., Any], through_flask: list[str]
 ) -> None:

@@ -1,0 +1,21 @@
+"""The trace that a client's request belongs to, by W3C's Trace Context."""
+
+from __future__ import annotations
+
+import re
+
+# Later versions may have more at the end; ff is none.
+_PARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?",
+    re.ASCII,
+)
+_SAMPLED = 1
+
+
+def sampled_trace(traceparent: str) -> str | None:
+    """Return the id of a trace that is recorded; `None` if it isn't, or not valid."""
+    found = _PARENT.fullmatch(traceparent)
+    if found is None or not int(found[2], 16) & _SAMPLED:
+        return None
+
+    return found[1]
