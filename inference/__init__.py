@@ -41,7 +41,7 @@ from inference.inputs.composites import (
     put_together,
     whole_shape,
 )
-from inference.inputs.images import encoded_images
+from inference.inputs.images import encoded_images, layout_of
 from inference.inputs.narrowing import depends_on_text, narrow
 from inference.inputs.seeds import MAX_SEED, draws_afresh
 from inference.inputs.selection import check_request, select_outputs
@@ -156,6 +156,7 @@ __all__ = [
     "in_background",
     "inventory",
     "keep_freed_memory",
+    "layout_of",
     "narrow",
     "numpy_dtype",
     "open_model",

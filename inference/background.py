@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_background = ContextVar("background", default=False)
+background = ContextVar("background", default=False)
+"""Whether calls that are made in this context are marked."""
 
 
 @contextmanager
 def background_calls() -> Iterator[None]:
     """Mark calls that are made in this block, and in tasks begun in it."""
-    token = _background.set(True)
+    token = background.set(True)
 
     try:
         yield
     finally:
-        _background.reset(token)
+        background.reset(token)
 
 
 def in_background() -> bool:
     """Return whether calls that are made here are marked."""
-    return _background.get()
+    return background.get()

@@ -12,7 +12,7 @@ import structlog
 
 from inference.artifacts.artifact import signatures_of
 from inference.artifacts.builder import builder_for
-from inference.background import in_background
+from inference.background import background
 from inference.errors import InvalidRequest, ModelUnloaded, Unavailable
 from inference.lifecycle.cache import ModelCache
 from inference.lifecycle.catalog import Catalog
@@ -335,7 +335,7 @@ class Engine:
 
     def _note_call(self) -> None:
         """Let those in the background know of a call."""
-        if not in_background():
+        if not background.get():
             self._last_call = time.monotonic()
 
     async def _predict(

@@ -121,8 +121,9 @@ class Signature:
     numbers but those of `seed`, and no state. `method` is what TensorFlow Serving has
     it declared for: `classify` and `regress` take serialized `tf.train.Example`s.
 
-    `usual` are the outputs of a request that names none. `takes_parts` and
-    `gives_parts` say that an input or output is ragged or sparse.
+    `usual` are the outputs of a request that names none, `optional` the inputs that it
+    may leave out. `takes_parts` and `gives_parts` say that an input or output is ragged
+    or sparse.
     """
 
     name: str
@@ -136,13 +137,16 @@ class Signature:
     repeatable: bool = False
     method: str = "predict"
     usual: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    optional: frozenset[str] = field(init=False, repr=False, compare=False)
     takes_parts: bool = field(init=False, repr=False, compare=False)
     gives_parts: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Needed at each call, so computed once.
         usual = tuple(k for k, spec in self.outputs.items() if not spec.on_request)
+        optional = frozenset(k for k, spec in self.inputs.items() if not spec.required)
         object.__setattr__(self, "usual", usual)
+        object.__setattr__(self, "optional", optional)
         object.__setattr__(self, "takes_parts", _in_parts(self.inputs))
         object.__setattr__(self, "gives_parts", _in_parts(self.outputs))
 

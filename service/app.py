@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.auth.token import AdminToken
-from service.routes import admin, health, index, metrics, tfserving, v2
+from service.routes import admin, health, index, metrics, openapi, tfserving, v2
 from service.routes import jobs as job_routes
 from service.web.access_log import install_request_log
 from service.web.application import ConcurrentFlask
@@ -65,7 +65,10 @@ def create_app(
     register_error_handlers(app)
     # It does nothing for what is answered directly.
     app.plain_hooks.add(v2.log_repository_act)
-    for routes in (index, health, metrics, tfserving, v2, job_routes, admin):
+    for routes in (
+        *(index, health, metrics, openapi),
+        *(tfserving, v2, job_routes, admin),
+    ):
         app.register_blueprint(routes.bp)
 
     return app

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SLOW = tuple(
     PROJECT / "tests" / name
     for name in (
-        *("benchmarks", "crafted", "demo", "e2e", "test_asgi.py"),
+        *("benchmarks", "crafted", "demo", "e2e", "test_asgi.py", "test_wheel.py"),
         *("inference/artifacts", "inference/compiler", "inference/formats"),
         *("inference/inputs", "inference/runtime"),
         *("inference/test_backend.py", "inference/test_dtypes.py"),

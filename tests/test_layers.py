@@ -37,7 +37,7 @@ FLOORS = (
     {"service.bridge"},
     {"service.bulk", "service.infer", "service.server", "service.terminal"},
     {"service.prediction"},
-    {"service.decoding", "service.telemetry"},
+    {"service.decoding", "service.openapi", "service.telemetry"},
     {
         "service.codecs",
         "service.codecs.tfserving",

@@ -11,33 +11,32 @@ if TYPE_CHECKING:
 
 
 class Alarm:
-    """Calls `ring` once at the time that was set last.
+    """Calls `ring` once at the time that was set last, for which it is `pending`.
 
     To be set on the event loop's thread; it may ring up to a millisecond early.
     """
 
-    __slots__ = ("_ring", "_timer")
+    __slots__ = ("_ring", "_timer", "pending")
 
     def __init__(self, ring: Callable[[], None]) -> None:
+        self.pending = False
         self._ring = ring
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def pending(self) -> bool:
-        """True if it is going to ring."""
-        return self._timer is not None
 
     def set(self, seconds: float, context: Context) -> None:
         """Ring after `seconds`, in place of the time set before; below zero, soon."""
         self.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(seconds, self._end, context=context)
+        self.pending = True
 
     def cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self.pending = False
 
     def _end(self) -> None:
         self._timer = None
+        self.pending = False
         self._ring()

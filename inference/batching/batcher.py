@@ -66,8 +66,9 @@ class Batcher:
         self._deadlines = Deadlines()
         self.statistics = CallStatistics()
         self._service_time = ServiceTime()
+        self._max_queue = loaded.limits.max_queue
         self._admission = AdmissionController(
-            max_queue=loaded.limits.max_queue, service_time=self._service_time
+            max_queue=self._max_queue, service_time=self._service_time
         )
         self._runners: set[Runner] = set()
         self._idle: list[Runner] = []
@@ -129,8 +130,10 @@ class Batcher:
         waiting = len(self._queue.calls) + self._reserved
         idle = self._tokens - len(self._runners) + len(self._idle)
 
+        wait = waiting * self._service_time.seconds_per_call
+
         # Nearly always so, and a call for each would cost 1 µs a request.
-        if waiting < idle:
+        if waiting < idle or (waiting < self._max_queue and wait <= seconds):
             return
 
         self._admission.check(waiting, max(0, idle), seconds)
@@ -167,7 +170,9 @@ class Batcher:
 
         self._queue.add(call)
 
-        if self._deadlines.add(call.deadline):
+        # Nearly all are later than those before them.
+        if call.deadline < self._deadlines.earliest:
+            self._deadlines.add(call.deadline)
             self._set_alarm()
 
         self._collect_soon()
@@ -179,7 +184,8 @@ class Batcher:
             raise
         finally:
             call.abandoned = True
-            self._queue.discard(call)
+            if not call.ended:
+                self._queue.discard(call)
 
             if self._holding.pending:
                 self._hold_back()

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
+from inference.types import Times
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,8 +29,8 @@ class Call:
     __slots__ = (
         "_created",
         "_error",
+        "_outcome",
         "_result",
-        "_waiter",
         "abandoned",
         "arrived",
         "compute_seconds",
@@ -55,53 +57,60 @@ class Call:
         self.inputs = inputs
         self.outputs = outputs
         self.rows = joinable_rows(signature, inputs, outputs)
-        self.group = self._group() if self.rows else None
+        self.group: Group | None = None
+        if self.rows:
+            shapes = tuple([array.shape[1:] for array in inputs.values()])
+            self.group = signature.name, outputs, shapes
+
         self.arrived = arrived
         self.deadline = deadline
         self.abandoned = False
         self.ended = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._outcome: asyncio.Future[Mapping[str, Array]] | None = None
         self._result: Mapping[str, Array] = {}
         self._error: Exception | None = None
         self._created = self.started = time.perf_counter()
         self.compute_seconds = 0.0
 
     @property
-    def queue_seconds(self) -> float:
-        return self.started - self._created
+    def times(self) -> Times:
+        """Return how long it waited, and ran with others of its batch."""
+        return Times(0.0, self.started - self._created, self.compute_seconds)
 
     def succeed(self, outputs: Mapping[str, Array]) -> None:
-        if not self.ended:
-            self._result = outputs
-            self._end()
+        if self.ended:
+            return
+
+        self.ended = True
+        self._result = outputs
+        outcome = self._outcome
+        if outcome is not None and not outcome.done():
+            outcome.set_result(outputs)
 
     def fail(self, error: Exception) -> None:
         # The first outcome stays: a thread that ends late doesn't change an expiry.
-        if not self.ended:
-            self._error = error
-            self._end()
+        if self.ended:
+            return
 
-    async def result(self) -> Mapping[str, Array]:
-        """Wait for the outputs by name. For one caller; raises the call's error."""
-        if not self.ended:
-            # A bare future: an event of anyio's costs 3 µs more.
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-
-        if self._error is not None:
-            raise self._error
-
-        return self._result
-
-    def _end(self) -> None:
         self.ended = True
+        self._error = error
+        outcome = self._outcome
+        if outcome is not None and not outcome.done():
+            outcome.set_exception(error)
 
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def result(self) -> asyncio.Future[Mapping[str, Array]]:
+        """Return the future of the outputs by name, or of the call's error.
 
-    def _group(self) -> Group:
-        shapes = tuple([array.shape[1:] for array in self.inputs.values()])
-        return (self.signature, self.outputs, shapes)
+        For one caller, who awaits it.
+        """
+        # A bare future: an event of anyio's costs 3 µs more.
+        self._outcome = asyncio.get_running_loop().create_future()
+        if self._error is not None:
+            self._outcome.set_exception(self._error)
+        elif self.ended:
+            self._outcome.set_result(self._result)
+
+        return self._outcome
 
 
 def joinable_rows(
@@ -113,7 +122,7 @@ def joinable_rows(
     input (one value for the whole run), if they ask for an output whose rows can't be
     joined, or if their inputs differ in row counts.
     """
-    if not signature.batchable:
+    if not signature.batchable or not signature.optional.isdisjoint(inputs):
         return 0
 
     if signature.alone and not set(outputs).isdisjoint(signature.alone):
@@ -121,10 +130,10 @@ def joinable_rows(
 
     rows: int | None = None
 
-    for name, array in inputs.items():
+    for array in inputs.values():
         count = len(array) if array.ndim else 0
 
-        if rows not in (None, count) or not signature.inputs[name].required:
+        if rows not in (None, count):
             return 0
 
         rows = count

@@ -97,10 +97,19 @@ class BatchQueue:
         else:
             return []
 
-        batch = [head] if head.group is None else self._fitting(head, head.group)
+        if head.group is None:
+            del self.calls[head]
+            return [head]
+
+        batch = self._fitting(head, head.group)
+        group = self._groups[head.group]
+        group.count -= sum([call.rows for call in batch])
 
         for call in batch:
-            self.discard(call)
+            del self.calls[call], group.calls[call]
+
+        if not group.calls:
+            del self._groups[head.group]
 
         return batch
 

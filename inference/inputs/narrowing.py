@@ -16,6 +16,9 @@ import numpy as np
 if TYPE_CHECKING:
     from inference.types import Array
 
+SHORT = 4096
+
+_DOUBLE = np.dtype("f8")
 _UINT64 = np.dtype("u8")
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -40,7 +43,13 @@ _QUIET.run(np.seterr, over="ignore")
 
 def narrow(numbers: Array, dtype: np.dtype[Any]) -> Array:
     """Return doubles as `dtype`, each rounded once; beyond its range: infinity."""
-    return _QUIET.copy().run(_narrow, numbers, dtype)
+    if dtype == _DOUBLE:
+        return numbers
+
+    if dtype == _BFLOAT16:
+        return _QUIET.copy().run(_narrow_to_bfloat16, numbers)
+
+    return _QUIET.copy().run(numbers.astype, dtype)
 
 
 def depends_on_text(numbers: Array, narrowed: Array) -> bool:
@@ -53,8 +62,14 @@ def depends_on_text(numbers: Array, narrowed: Array) -> bool:
     if after is None:
         return False
 
-    # Halfway means one bit more than the dtype has, and none after it. Most texts have
-    # more bits, or are those of a narrow value.
+    # Most short texts are those of narrow values. By their bytes, since each comparison
+    # of NumPy's costs as much as a short body's text.
+    if numbers.size <= SHORT:
+        again = narrowed.astype(_DOUBLE)
+        if again.tobytes() == numbers.tobytes():
+            return False
+
+    # Halfway means one bit more than the dtype has, and none after it.
     bits = numbers.view(_UINT64) & after
     if np.count_nonzero(bits) == bits.size:
         return False
@@ -63,14 +78,11 @@ def depends_on_text(numbers: Array, narrowed: Array) -> bool:
     return bool(np.count_nonzero(changed) and np.count_nonzero(changed & (bits == 0)))
 
 
-def _narrow(numbers: Array, dtype: np.dtype[Any]) -> Array:
-    if dtype != _BFLOAT16:
-        return numbers.astype(dtype, copy=False)
-
+def _narrow_to_bfloat16(numbers: Array) -> Array:
     # ml_dtypes narrows through float32, which is a rounding of its own: where that
     # ends halfway between two values, the double says on which side it was.
     single = numbers.astype(np.float32)
     halfway = single.view(np.uint32) & np.uint32(0xFFFF) == 0x8000
     side = np.where(numbers > single, np.float32(np.inf), np.float32(-np.inf))
     moved = np.where(numbers == single, single, np.nextafter(single, side))
-    return np.where(halfway, moved, single).astype(dtype)
+    return np.where(halfway, moved, single).astype(_BFLOAT16)

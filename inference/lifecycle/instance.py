@@ -120,7 +120,7 @@ class Instance:
             else:
                 one = call(inputs)
                 outputs = await self.batcher.submit(one)
-                times = times_of(one)
+                times = one.times
 
             if request.top_k is not None:
                 spec = signature.outputs[names[0]]
@@ -165,8 +165,8 @@ class Instance:
         for call in calls:
             (sample,) = (await self.batcher.submit(call)).values()
             found.add(sample)
-            queue += call.queue_seconds
-            compute += call.compute_seconds
+            queue += call.times.queue
+            compute += call.times.compute
 
         return found.outputs(), Times(queue=queue, compute=compute)
 
@@ -194,10 +194,10 @@ class Instance:
                 inputs,
                 signature.usual,
                 arrived=arrived,
-                deadline=self.loaded.limits.deadline(arrived, None),
+                deadline=arrived + self.loaded.limits.timeout_seconds,
             )
             outputs = await self.batcher.run(call)
-            return outputs, times_of(call)
+            return outputs, call.times
 
     @property
     def default_signature(self) -> Signature | None:
@@ -240,10 +240,6 @@ class Instance:
 
         self._scope.cancel()
         await self._closed.wait()
-
-
-def times_of(call: Call) -> Times:
-    return Times(queue=call.queue_seconds, compute=call.compute_seconds)
 
 
 def _missing_signature(model: ModelId, wanted: str, manifest: Manifest) -> str:

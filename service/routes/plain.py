@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from inference import Engine, ModelSpec, Overloaded
+from inference import Engine, ModelNotFound, ModelSpec, Overloaded
 from service.server.overload import RECORD_REFUSAL
 from service.telemetry.requests import source_of
 from service.telemetry.timing import header_lines
@@ -93,6 +93,10 @@ class PlainView:
         """
         raise NotImplementedError
 
+    def not_found(self, error: ModelNotFound) -> Exception:
+        """Return `error` in the protocol's words."""
+        return error
+
     def admit(self, scope: Scope) -> Instance | None:
         """Return the version that answers at once, if there is one.
 
@@ -101,6 +105,8 @@ class PlainView:
         engine = self.serving.engine
         try:
             return engine.admit_to_resident(self.spec)
+        except ModelNotFound as exc:
+            raise self.not_found(exc) from None
         except Overloaded:
             if RECORD_REFUSAL in scope:
                 check = partial(engine.admit, self.spec)

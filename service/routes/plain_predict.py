@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inference import ModelNotFound
 from service.codecs.tfserving.plain import PlainRows, encode_plain
 from service.codecs.tfserving.request import ROWS
 from service.codecs.tfserving.urls import not_found
@@ -14,7 +13,7 @@ from service.routes.plain import PlainView
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-    from inference import Array, Instance
+    from inference import Array, Instance, ModelNotFound
     from service.bridge.bridge import Scope
     from service.routes.plain import Asked
 
@@ -37,11 +36,8 @@ class PlainPredict(PlainView):
 
         return codec.signature, inputs, self._encode
 
-    def admit(self, scope: Scope) -> Instance | None:
-        try:
-            return super().admit(scope)
-        except ModelNotFound as exc:
-            raise not_found(exc, self.spec) from None
+    def not_found(self, error: ModelNotFound) -> Exception:
+        return not_found(error, self.spec)
 
     def _encode(self, outputs: Mapping[str, Array]) -> bytes | Awaitable[bytes]:
         text = encode_plain(outputs)

@@ -56,20 +56,13 @@ trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 def server_timing(times: Times, decode: float, encode: float) -> str:
     """Return the value of `Server-Timing`, in milliseconds."""
-    return _TIMING % _milliseconds(times, decode, encode)
+    bind, queue, compute = times
+    spent = queue * 1000, (decode + bind) * 1000, compute * 1000, encode * 1000
+    return _TIMING % spent
 
 
 def header_lines(version: int, times: Times, decode: float, encode: float) -> bytes:
     """Return the lines of both headers, in lower case, as they are sent."""
-    return _LINES % (version, *_milliseconds(times, decode, encode))
-
-
-def _milliseconds(
-    times: Times, decode: float, encode: float
-) -> tuple[float, float, float, float]:
-    return (
-        times.queue * 1000,
-        (decode + times.bind) * 1000,
-        times.compute * 1000,
-        encode * 1000,
-    )
+    bind, queue, compute = times
+    spent = queue * 1000, (decode + bind) * 1000, compute * 1000, encode * 1000
+    return _LINES % (version, *spent)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import shlex
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from inference import Sample
+from service.codecs.json.samples import (
+    NO_SAMPLE,
+    count_values,
+    in_rows,
+    one_row,
+    required_specs,
+    rows_or_columns,
+    sample_leaf,
+    sample_shape,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inference import Signature, TensorSpec
+    from inference import Sample, Signature, TensorSpec
 
 INLINE_VALUES = 16
 """Most numbers of a body that is written out; a script writes a longer one."""
-
-_NO_SAMPLE = Sample(shapes={})
 
 
 def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
@@ -28,18 +33,15 @@ def curl(url: str, signature: Signature, *, name: str | None = None) -> str:
     It sends the values that the model accepted when it was compiled, zeros if possible.
     Give `name` if the signature isn't the model's default.
     """
-    sample = signature.sample or _NO_SAMPLE
-    specs = [signature.inputs[required] for required in signature.required]
+    sample = signature.sample or NO_SAMPLE
+    specs = required_specs(signature)
     named = {"signature_name": name} if name else {}
-    key = "instances" if _in_rows(signature, specs) else "inputs"
 
-    if sum(math.prod(_shape(spec, sample)) for spec in specs) <= INLINE_VALUES:
-        values = {spec.name: _value(spec, sample) for spec in specs}
-        body = json.dumps(
-            {**named, key: _without_name(values, rows=key == "instances")}
-        )
+    if count_values(specs, sample) <= INLINE_VALUES:
+        body = json.dumps({**named, **rows_or_columns(signature, sample)})
         return f"curl -d {shlex.quote(body)} {url}"
 
+    key = "instances" if in_rows(signature, specs) else "inputs"
     texts = {spec.name: _expression(spec, sample) for spec in specs}
     fields = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in named.items()]
     fields.append(
@@ -63,28 +65,8 @@ def primary_signature(
     return signatures[name], name
 
 
-def _in_rows(signature: Signature, specs: list[TensorSpec]) -> bool:
-    """Return whether rows are the first dimension of every tensor."""
-    return bool(specs) and all(
-        spec.shape is not None
-        and len(spec.shape) > 0
-        and spec.shape[0] is None
-        and spec.part is None
-        for spec in (*specs, *(signature.outputs[name] for name in signature.usual))
-    )
-
-
-def _without_name(values: dict[str, Any], *, rows: bool) -> Any:
-    """Return the values as a client sends them: a single one without its name."""
-    if rows:
-        values = {name: value[0] for name, value in values.items()}
-
-    whole = next(iter(values.values())) if len(values) == 1 else values
-    return [whole] if rows else whole
-
-
 def _text_without_name(texts: dict[str, str], *, rows: bool) -> str:
-    """Do as `_without_name` for values that are Python expressions."""
+    """Return expressions as a client sends their values: a single one unnamed."""
     if len(texts) == 1:
         return next(iter(texts.values()))
 
@@ -93,62 +75,14 @@ def _text_without_name(texts: dict[str, str], *, rows: bool) -> str:
     return f"[{{{whole}}}]" if rows else f"{{{whole}}}"
 
 
-def _shape(spec: TensorSpec, sample: Sample) -> tuple[int, ...]:
-    guessed = tuple(1 if size is None else size for size in spec.shape or ())
-    # The parts of a composite tensor must fit together: one value, at the start.
-    return guessed if spec.part else tuple(sample.shapes.get(spec.name, guessed))
-
-
-def _value(spec: TensorSpec, sample: Sample) -> Any:
-    known = _one_row(spec)
-    if known is not None:
-        return known
-
-    return _nest(_leaf(spec, sample), _shape(spec, sample))
-
-
-def _nest(leaf: Any, shape: tuple[int, ...]) -> Any:
-    return reduce(lambda value, size: [value] * size, reversed(shape), leaf)
-
-
-def _one_row(spec: TensorSpec) -> list[int] | None:
-    """Return the shape or row splits of a composite tensor of one row and value."""
-    part = spec.part
-    if part is None:
-        return None
-
-    if part.role == "shape":
-        return [size or 1 for size in part.shape or spec.shape or ()]
-
-    return [0, 1] if part.role.startswith("row_splits") else None
-
-
 def _expression(spec: TensorSpec, sample: Sample) -> str:
-    known = _one_row(spec)
+    known = one_row(spec)
     if known is not None:
         return repr(known)
 
-    text = repr(_leaf(spec, sample))
+    text = repr(sample_leaf(spec, sample))
     return reduce(
         lambda value, size: f"[{value}]" if size == 1 else f"[{value}] * {size}",
-        reversed(_shape(spec, sample)),
+        reversed(sample_shape(spec, sample)),
         text,
     )
-
-
-def _leaf(spec: TensorSpec, sample: Sample) -> Any:
-    if spec.dtype == "string":
-        return _text(sample.texts.get(spec.name, b""))
-
-    if spec.dtype == "bool":
-        return False
-
-    fill = sample.fills.get(spec.name, 0)
-    return int(fill) if "int" in spec.dtype else float(fill)
-
-
-def _text(text: bytes) -> Any:
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(text).decode("ascii")}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio import CapacityLimiter
 from flask import current_app, g, request
 
+from service.openapi.cache import DocumentCache
 from service.telemetry.requests import RequestCounters
 from service.web.inflation import InflationLimits
 
@@ -62,6 +63,7 @@ class Serving:
     # Rows of large work are checked beside the loop, which a piece would hold for 1 ms.
     # So are long compressed bodies inflated.
     rows_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    documents: DocumentCache = field(default_factory=DocumentCache)
 
 
 def resolver(proxy: T) -> Callable[[], T]:

@@ -41,6 +41,7 @@ REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
 NOTED = frozenset({REQUEST_ID, TRACEPARENT})
 LINES = b"content-type: application/json\r\nx-request-id: %b\r\n%b"
 MAX_ROUTES = 1024
+UNSEEN: Any = object()
 MAX_PATH = 512
 JSON_TYPES = frozenset(
     b"application/json" + charset
@@ -137,7 +138,10 @@ class DirectDispatcher:
             return None
 
         key = (scope["method"], scope.get("raw_path") or b"")
-        view = self._views[key] if key in self._views else self._look_up(key, scope)
+        view: DirectView | None = self._views.get(key, UNSEEN)
+        if view is UNSEEN:
+            view = self._look_up(key, scope)
+
         if (
             view is None
             or scope["query_string"]

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from inference.backend import tf, tf1
+from service.openapi.examples import PIXEL
 from tests.e2e.processes import run_tandem
 from tests.support.graphs import write_graph
 from tests.support.pictures import encoded
@@ -226,3 +227,12 @@ async def test_command_line_takes_folders_of_images(
     assert done.returncode == 0, done
     lines = [json.loads(line)["same"] for line in target.read_text().splitlines()]
     assert np.array_equal(lines, [expected(LARGE), expected(JPEG)])
+
+
+async def test_the_image_of_openapi_examples_is_answered(
+    client: Client, model: str
+) -> None:
+    answer = await client.post(URL, json={"instances": [{"b64": PIXEL}]})
+
+    assert answer.status_code == 200
+    np.testing.assert_array_equal(same(answer.json()), np.full((1, 8, 8, 3), 64.0))

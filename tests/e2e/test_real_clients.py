@@ -1,4 +1,4 @@
-"""Clients that people have, unchanged, against one running server.
+"""Clients that people have, and a fuzzer, unchanged, against one running server.
 
 Their packages can't be where ours are, nor beside each other: each has a folder of
 packages of its own, made from PyPI once a test run.
@@ -33,7 +33,16 @@ PINNED = {
     "triton": "tritonclient[http]==2.73.0",
     "kserve": "kserve==0.21.0",
     "mlserver": "mlserver==1.7.1",
+    "schemathesis": "schemathesis==4.32.5",
 }
+SCHEMATHESIS = "from schemathesis.cli import schemathesis; schemathesis()"
+CHECKS = (
+    *("not_a_server_error", "status_code_conformance", "content_type_conformance"),
+    *("response_schema_conformance", "response_headers_conformance"),
+    *("unsupported_method", "allow_header_conformance"),
+)
+OTHERS = r"/models/(?!one[:/]|\{|stats$)"
+"""Paths of other models than `one`: they come and go with other tests."""
 
 
 @pytest.fixture
@@ -81,10 +90,11 @@ async def served(living: Site, client: Client) -> str:
     return living.server.url
 
 
-def run(packages: Path, *command: str) -> None:
+def run(packages: Path, *command: str, cwd: Path = PROJECT) -> None:
     """Run a program with a client's packages, and not with ours."""
     done = subprocess.run(
         [sys.executable, "-S", *command],
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(packages)},
         capture_output=True,
         text=True,
@@ -129,3 +139,17 @@ async def test_mlserver_infer(packages: Path, served: str, tmp_path: Path) -> No
 
     found = [json.loads(line) for line in got.read_text().splitlines()]
     assert sorted(each["outputs"][0]["data"] for each in found) == rows
+
+
+@pytest.mark.parametrize("packages", ["schemathesis"], indirect=True)
+async def test_schemathesis(packages: Path, served: str, tmp_path: Path) -> None:
+    """Send requests made from the OpenAPI document, right and wrong ones."""
+    options = ["--checks", ",".join(CHECKS), "--exclude-path-regex", OTHERS]
+    options += ["--phases", "examples,coverage,fuzzing", "--max-examples", "3"]
+    # Without the admin token, and as quick on a machine that is busy.
+    options += ["--generation-deterministic", "--suppress-health-check", "all"]
+    options += ["--continue-on-failure", "--warnings", "off", "--no-color"]
+
+    command = ("-c", SCHEMATHESIS, "run", f"{served}/openapi.json", *options)
+    # It keeps what it found in the current folder.
+    run(packages, *command, cwd=tmp_path)

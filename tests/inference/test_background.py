@@ -18,7 +18,7 @@ from inference import (
     PredictRequest,
     background_calls,
 )
-from inference.background import in_background
+from inference.background import background
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ async def test_tasks_that_are_begun_in_the_background_stay_there() -> None:
     found = []
 
     async def look() -> None:
-        found.append(in_background())
+        found.append(background.get())
 
     async with anyio.create_task_group() as tasks:
         with background_calls():

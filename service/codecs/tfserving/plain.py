@@ -92,8 +92,8 @@ class PlainRows:
             document: Any = _parser.parse(body)
             buffer = document["instances"].as_buffer(of_type="d")
             del document
-            # Fewer numbers than `shape` has: a list of the same outline is empty.
-            doubles = np.frombuffer(buffer).reshape(shape)
+            # Too short for `shape` if a list of the same outline is empty.
+            doubles = np.ndarray(shape, _DOUBLE, buffer)
         except (KeyError, RuntimeError, TypeError, ValueError):
             return None
 

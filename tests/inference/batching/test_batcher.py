@@ -95,7 +95,7 @@ async def test_a_call_knows_how_long_it_waited_and_ran() -> None:
             servable.let_through(2)
 
     assert all(each.started >= first.started + first.compute_seconds for each in joined)
-    assert all(each.queue_seconds > 0 < each.compute_seconds for each in calls)
+    assert all(each.times.queue > 0 < each.compute_seconds for each in calls)
     assert joined[0].compute_seconds == joined[1].compute_seconds
 
 

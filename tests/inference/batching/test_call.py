@@ -77,12 +77,16 @@ async def test_calls_of_equal_shape_share_a_group(
     assert (made().group == made(**other).group) is same  # type: ignore[arg-type]
 
 
+async def wait_for(call: Call) -> None:
+    await call.result()
+
+
 async def test_result_waits_for_the_outcome() -> None:
     each = call(1)
     outputs = {"y": ONE}
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(each.result)
+        tasks.start_soon(wait_for, each)
         await anyio.wait_all_tasks_blocked()
         assert not each.ended
         each.succeed(outputs)
@@ -96,7 +100,7 @@ async def test_outcome_after_cancellation_is_ignored() -> None:
     outputs = {"y": ONE}
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(each.result)
+        tasks.start_soon(wait_for, each)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
 

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from inference import InferenceError, Signature, bind
 from inference.types import Part
 from service.codecs.json.arrays import PIECE_COST
-from service.codecs.tfserving.plain import PlainRows, encode_plain
+from service.codecs.tfserving.plain import (
+    MAX_OUTLINE,
+    MAX_OUTLINES,
+    PlainRows,
+    encode_plain,
+)
 from service.codecs.tfserving.request import ROWS, decode
 from service.codecs.tfserving.response import encode
 from tests.support.specs import signature, spec
@@ -54,6 +59,9 @@ def test_decoded_as_by_the_general_way(
     of = known(None, *columns, dtype=dtype)
     codec = PlainRows.of(of)
     assert codec is not None
+
+    # The first body of an outline is decoded otherwise than the next ones.
+    codec.decode(json.dumps({"instances": with_halves(instances)}).encode())
     found = codec.decode(body)
 
     if found is None:
@@ -67,15 +75,56 @@ def test_decoded_as_by_the_general_way(
     assert found["x"].tobytes() == wanted["x"].tobytes()
 
 
+def with_halves(values: Any) -> Any:
+    """Return `values` with 0.5 in place of each number: a text of the same outline."""
+    if isinstance(values, list):
+        return [with_halves(value) for value in values]
+
+    return 0.5 if type(values) in (int, float) else values
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_usual_rows_are_decoded(dtype: str) -> None:
     codec = PlainRows.of(known(None, 2, dtype=dtype))
     assert codec is not None
 
-    found = codec.decode(b'{"instances": [[1, 2], [3, 4]]}')
+    for _ in range(3):
+        found = codec.decode(b'{"instances": [[1, 2], [3, 4]]}')
+        assert found is not None
+        assert found["x"].dtype == dtype
+        assert found["x"].tolist() == [[1, 2], [3, 4]]
 
-    assert found is not None
-    assert found["x"].tolist() == [[1, 2], [3, 4]]
+
+def test_known_outline_with_other_contents_is_left_to_the_general_way() -> None:
+    codec = PlainRows.of(known(None, None))
+    assert codec is not None
+    assert codec.decode(b'{"instances": [[1], [2]]}') is not None
+
+    for body in (
+        b'{"instances": [[1], []]}',
+        b'{"instances": [[], []]}',
+        b'{"instances": [[1 2], [3]]}',
+        b'{"instances": [[+1], [2]]}',
+        b'{"instances": [[1e999], [2]]}',
+        b'{"inst ances": [[1], [2]]}',
+        b'{"instances": [[16777217], [2]]}',
+    ):
+        assert codec.decode(body) is None, body
+
+    assert codec.decode(b'{"instances": [[3], [4]]}') is not None
+
+
+def test_many_outlines_are_decoded() -> None:
+    codec = PlainRows.of(known(None, 1))
+    assert codec is not None
+
+    for count in (*range(1, 2 * MAX_OUTLINES), MAX_OUTLINE, 1):
+        rows = [[float(number)] for number in range(count)]
+        body = json.dumps({"instances": rows}).encode()
+        for _ in range(2):
+            found = codec.decode(body)
+            assert found is not None
+            assert found["x"].tolist() == rows
 
 
 @pytest.mark.parametrize(

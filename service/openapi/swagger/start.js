@@ -1,0 +1,41 @@
+"use strict";
+
+const ADDRESS = "openapi.json";
+// Swagger UI takes ten seconds for the document of three hundred.
+const MOST_MODELS = 20;
+
+function show(url) {
+  SwaggerUIBundle({
+    url,
+    dom_id: "#page",
+    docExpansion: "list",
+    defaultModelsExpandDepth: -1,
+    // Without it the document's address would be sent to another host.
+    validatorUrl: null,
+  });
+}
+
+function showOne(name) {
+  show(`${ADDRESS}?model=${encodeURIComponent(name)}`);
+}
+
+function choose(names) {
+  const choice = document.getElementById("model");
+  choice.append(...names.map((name) => new Option(name)));
+  choice.onchange = () => showOne(choice.value);
+  document.getElementById("choice").hidden = false;
+  showOne(choice.value);
+}
+
+function start(names) {
+  const wanted = new URLSearchParams(location.search).get("model");
+  if (wanted) showOne(wanted);
+  else if (names.length > MOST_MODELS) choose(names);
+  else show(ADDRESS);
+}
+
+fetch("v2/models")
+  .then((answer) => answer.json())
+  // Swagger UI tells of a server that doesn't answer.
+  .catch(() => ({ models: [] }))
+  .then(({ models }) => start(models));
