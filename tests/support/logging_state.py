@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from service.telemetry import logs
 from service.telemetry.logs import request_id
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     uvicorn = [logging.getLogger(f"uvicorn{name}") for name in ("", ".access")]
+    lowest = logs._lowest
     before = root.level, root.handlers[:], [logger.propagate for logger in uvicorn]
 
     try:
         yield
     finally:
         structlog.reset_defaults()
+        logs._lowest = lowest
         request_id.set(None)
         level, root.handlers[:], propagate = before
         root.setLevel(level)

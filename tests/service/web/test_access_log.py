@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,10 @@ async def test_errors_have_a_line_and_an_id_too() -> None:
     assert lines[1]["model"] == "half"
 
 
-async def test_probes_are_logged_for_debugging_only() -> None:
+async def test_probes_are_logged_for_debugging_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.telemetry.logs._lowest", logging.DEBUG)
     with capture_logs() as lines:
         async with make_client(FakeEngine()) as client:
             await client.get("/livez")
@@ -175,18 +179,10 @@ async def test_an_id_ends_with_its_request() -> None:
     assert request_id.get() is None
 
 
-@pytest.fixture
-def warnings_only() -> Iterator[None]:
-    wrapper_class = structlog.make_filtering_bound_logger("warning")
-    structlog.configure(wrapper_class=wrapper_class)
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("warnings_only")
 async def test_lines_below_the_level_are_not_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("service.telemetry.logs._lowest", logging.WARNING)
     monkeypatch.setattr("service.web.access_log.describe", None)
     async with make_client(FakeEngine(FakeModel())) as client:
         response = await client.post(PREDICT, content=b'{"instances": [1.0]}')
