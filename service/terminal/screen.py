@@ -66,7 +66,10 @@ def render(
 ) -> RenderableType:
     """Render all models with format, signature, URL and a command to try."""
     url = settings.url or ""
-    lines: list[RenderableType] = [Text(f"\n{LOGO} serves at {url}\n", style="bold")]
+    title = Text.assemble(
+        (f"\n{LOGO} serves at {url}", "bold"), f"  (calls to try: {url}/docs)\n"
+    )
+    lines: list[RenderableType] = [title]
     for _, versions in itertools.groupby(models, key=lambda status: status.id.name):
         lines += _model(list(versions), url)
 
