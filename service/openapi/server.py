@@ -73,10 +73,7 @@ def server_paths() -> dict[str, Entry]:
         paths[path] = {"get": operation(SERVER, f"get {path}", text, found)}
 
     paths["/openapi.json"] = {"get": _document()}
-    figures = {200: answer("The figures.", {"type": "string"}, "text/plain")}
-    paths["/metrics"] = {
-        "get": operation(SERVER, "get /metrics", "Figures for Prometheus", figures)
-    }
+    paths["/metrics"] = {"get": _metrics()}
     return paths
 
 
@@ -185,6 +182,13 @@ def _document() -> Entry:
     found = {200: answer("The document.")}
     text = "This document, or that of one model"
     return operation(SERVER, "get /openapi.json", text, found, (404,), parameters=[one])
+
+
+def _metrics() -> Entry:
+    text = {"schema": {"type": "string"}}
+    kinds = ("text/plain", "application/openmetrics-text")
+    found = {"description": "The figures.", "content": dict.fromkeys(kinds, text)}
+    return operation(SERVER, "get /metrics", "Figures for Prometheus", {200: found})
 
 
 def _index() -> Entry:
