@@ -286,7 +286,8 @@ class ArtifactBuilder:
             with anyio.fail_after(self._timeout):
                 return await run_child(request, build.report)
         except TimeoutError:
-            raise InvalidModel(timeout_text(request, self._timeout)) from None
+            # A busy machine takes longer: the same files are tried again.
+            raise LoadFailed(timeout_text(request, self._timeout)) from None
 
     def _request(self, build: _Build, folder: Path) -> CompileRequest:
         files = build.files

@@ -67,7 +67,8 @@ def cache_of(request: CompileRequest) -> Path:
 def is_machines_fault(code: int | None, stderr: str, stage: str) -> bool:
     """Return whether a child that ended so may not be the model's doing."""
     # SIGBUS: a file that it had mapped was cut short, or its disk is full.
-    by_system = code in (-signal.SIGKILL, -signal.SIGXFSZ, -signal.SIGBUS)
+    limits = (-signal.SIGXCPU, -signal.SIGXFSZ)
+    by_system = code in (*limits, -signal.SIGKILL, -signal.SIGBUS)
     unread = stage in ("", STARTING)
     return (
         by_system

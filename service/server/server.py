@@ -147,6 +147,14 @@ def uvicorn_config() -> uvicorn.Config:
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
     """Return the limits for this process; see to it that it may have the files."""
+    connections = allow_connections(settings.max_connections)
+    if connections < settings.max_connections:
+        log.warning(
+            "fewer connections than --max-connections",
+            connections=connections,
+            helps="raise the hard limit of open files: ulimit -Hn, LimitNOFILE",
+        )
+
     return ConnectionLimits(
         keep_alive_seconds=settings.keep_alive,
         head_seconds=settings.header_timeout,
@@ -154,7 +162,7 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
         write_seconds=settings.write_timeout,
         head_bytes=settings.max_header_bytes,
         headers=settings.max_headers,
-        connections=allow_connections(settings.max_connections),
+        connections=connections,
     )
 
 

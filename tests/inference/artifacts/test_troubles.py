@@ -123,6 +123,7 @@ async def test_a_missing_executable_is_named(
     [
         pytest.param("kill -KILL $$", "more memory", id="killed for memory"),
         pytest.param("kill -XFSZ $$", "larger than", id="a file too large"),
+        pytest.param("kill -XCPU $$", "CPU time", id="out of CPU time"),
         pytest.param("kill -BUS $$", "signal 7", id="a mapped file cut short"),
         pytest.param(
             "echo 'HDF5: errno = 28, No space left on device' >&2; exit 1",
