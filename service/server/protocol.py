@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, cast
 from service.server.connection import REFUSED, Connection
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
 from service.server.pacing import RefusalPacer, cost_of
-from service.server.responses import BUSY, NO_ROOM, NOT_READY, Refusal, refusal
+from service.server.responses import (
+    BUSY,
+    CLOSE,
+    NO_ROOM,
+    NOT_READY,
+    Refusal,
+    refusal,
+    with_headers,
+)
 from service.server.whole import send_raw
 from service.telemetry.requests import OTHER
 
@@ -30,6 +38,8 @@ REFUSAL = "tandem.refusal"
 """Key in the scope of a request that is refused in its turn: the response, its cost."""
 
 UNPACED = frozenset({NO_ROOM, NOT_READY})
+CLOSING = (b"connection", b"close")
+CLOSES = CLOSE.encode()
 READINESS = b"/readyz"
 PROBES = frozenset({b"/livez", READINESS})
 PROBE_PATHS = frozenset(path.decode() for path in PROBES)
@@ -70,16 +80,27 @@ class JsonErrorProtocol(Connection):
         """Refuse a request: at once, or in its turn where refusals take too long."""
         self.count(refusal, source)
         cost = cost_of(self.headers)
+        response = self._complete(refusal.response)
 
         if refusal in UNPACED or self.pacer.take(cost, self.loop.time()):
             self.cycle = REFUSED
-            self.transport.write(refusal.response)
+            self.transport.write(response)
             return
 
-        cast("dict[str, Any]", self.scope)[REFUSAL] = refusal.response, cost
+        cast("dict[str, Any]", self.scope)[REFUSAL] = response, cost
         super().begin_request()
         # Its client waits with the rest of the body.
         self.flow.pause_reading()
+
+    def _complete(self, response: bytes) -> bytes:
+        """Return a refusal with what this request's answer has besides."""
+        added = [CLOSING] if self._must_close() and CLOSES not in response else []
+        # An application that lets pages of other origins read its answers.
+        headers_for = getattr(self.app, "headers_for", None)
+        if headers_for is not None:
+            added += headers_for(dict(self.headers))
+
+        return with_headers(response, added) if added else response
 
     def _start_asgi_task(
         self, cycle: RequestResponseCycle, app: ASGI3Application

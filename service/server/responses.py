@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CLOSE = "connection: close"
 
@@ -37,6 +40,13 @@ def raw_response(status: HTTPStatus, document: object, *headers: str) -> bytes:
         *headers,
     ]
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
+
+
+def with_headers(response: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return a response with further headers."""
+    head, end, body = response.partition(b"\r\n\r\n")
+    lines = [b"\r\n%b: %b" % header for header in headers]
+    return b"".join((head, *lines, end, body))
 
 
 BUSY = refusal(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from service.telemetry.timing import TIMING_HEADER, VERSION_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from service.bridge.bridge import Message, Receive, Scope, Send
 
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+    Header = tuple[bytes, bytes]
 
 ANY = "*"
 PREFLIGHT_SECONDS = 600
@@ -48,14 +49,13 @@ class CrossOrigin:
             return
 
         headers = dict(scope["headers"])
-        origin = headers.get(b"origin", b"")
-        allowed = self._allow(origin)
+        allowed = self._allow(headers)
         wanted = b"access-control-request-method" in headers
         if allowed and wanted and scope["method"] == "OPTIONS":
             await _send_preflight(send, allowed)
             return
 
-        added = [*allowed, _EXPOSED] if allowed else [] if self._any else [_VARY]
+        added = self.headers_for(headers)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -65,8 +65,20 @@ class CrossOrigin:
 
         await self._application(scope, receive, send_with_headers)
 
-    def _allow(self, origin: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the headers that allow `origin`, none if it isn't listed."""
+    def headers_for(self, headers: Mapping[bytes, bytes]) -> list[Header]:
+        """Return what the answer to a request with these headers has besides its own.
+
+        For those, too, that answer before the application.
+        """
+        allowed = self._allow(headers)
+        if allowed:
+            return [*allowed, _EXPOSED]
+
+        return [] if self._any else [_VARY]
+
+    def _allow(self, headers: Mapping[bytes, bytes]) -> list[Header]:
+        """Return the headers that allow a request's origin, none if it isn't listed."""
+        origin = headers.get(b"origin", b"")
         if self._any and origin:
             return [(b"access-control-allow-origin", b"*")]
 
@@ -77,7 +89,7 @@ class CrossOrigin:
         return [(b"access-control-allow-origin", origin), _VARY]
 
 
-async def _send_preflight(send: Send, allowed: list[tuple[bytes, bytes]]) -> None:
+async def _send_preflight(send: Send, allowed: list[Header]) -> None:
     headers = [*allowed, *_PREFLIGHT, (b"content-length", b"0")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b""})

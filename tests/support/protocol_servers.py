@@ -46,7 +46,12 @@ def running(
     """Serve `app`; yield the address and the server, which may be stopped."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     config = uvicorn.Config(
-        app, http=protocol, ws="none", lifespan="off", log_config=None
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        proxy_headers=False,
     )
     server = ServerProcess(config, limits, times)
     thread = threading.Thread(target=server.run, args=([listener],))

@@ -18,6 +18,7 @@ from service.server.pacing import (
     cost_of,
 )
 from service.server.protocol import JsonErrorProtocol
+from service.web.cors import CrossOrigin
 from tests.support.protocol_servers import connect, listening, read_all
 
 
@@ -144,6 +145,39 @@ def test_paced_refusals_are_those_given_at_once(
         sent.append(POST % len(body) + close + b"\r\n" + body)
 
     assert count_refusals(b"".join(sent)) == answers
+
+
+@pytest.mark.parametrize("share", [1.0, 1e-3], ids=["at once", "in its turn"])
+def test_a_refusal_says_that_the_connection_is_closed(share: float) -> None:
+    class Refusing(JsonErrorProtocol):
+        start_limiter = StartLimiter(min_queue=0)
+        pacer = RefusalPacer(share=share)
+
+    kept, closed = POST % 0 + b"\r\n", POST % 0 + b"connection: close\r\n\r\n"
+    with (
+        listening(never, protocol=Refusing) as address,
+        connect(address) as client,
+    ):
+        client.sendall(kept + closed)
+        _, first, last = read_all(client).split(REFUSED)
+
+    assert b"connection: close" not in first
+    assert b"\r\nconnection: close\r\n" in last
+
+
+def test_pages_of_other_origins_may_read_refusals() -> None:
+    page = b"origin: https://example.org\r\n"
+    application = CrossOrigin(never, ["https://example.org"])
+    with (
+        listening(application, protocol=strict()) as address,
+        connect(address) as client,
+    ):
+        client.sendall(POST % 0 + page + b"connection: close\r\n\r\n")
+        answer = read_all(client)
+
+    assert answer.startswith(REFUSED)
+    assert b"\r\naccess-control-allow-origin: https://example.org\r\n" in answer
+    assert b"\r\nvary: Origin\r\n" in answer
 
 
 def test_a_paced_refusal_of_a_long_body_is_read_before_the_end() -> None:
