@@ -152,6 +152,7 @@ async def test_next_call_of_an_answered_client_runs() -> None:
 async def test_groups_are_never_mixed(
     one: dict[str, Signature], two: dict[str, Signature]
 ) -> None:
+    """The Open Inference Protocol's conformance cases 78 and 79."""
     calls = [
         call(number, **kind)  # type: ignore[arg-type]
         for number, kind in enumerate([one, two, one, two, one], start=1)

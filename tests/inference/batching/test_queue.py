@@ -104,6 +104,7 @@ HELD = Batching(max_rows=4, max_delay_seconds=5)
 
 
 async def test_batch_is_held_back_for_the_delay_of_its_first_call() -> None:
+    """The Open Inference Protocol's conformance case 77."""
     one, two = at(call(1), NOW), at(call(2), NOW + 3)
     queue = queue_of(one, two, double=HELD)
 
@@ -113,6 +114,7 @@ async def test_batch_is_held_back_for_the_delay_of_its_first_call() -> None:
 
 
 async def test_full_batch_is_not_held_back() -> None:
+    """The Open Inference Protocol's conformance case 76."""
     one, two = at(call(1), NOW), at(call(2, 3), NOW)
     queue = queue_of(one, two, double=HELD)
     assert queue.take(NOW) == []

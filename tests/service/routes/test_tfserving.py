@@ -279,11 +279,12 @@ async def test_numbers_that_are_not_finite_are_taken(dtype: str) -> None:
 
 
 async def test_non_finite_numbers_are_bare_tokens() -> None:
+    """TensorFlow Serving's conformance case 70."""
     values = np.array([np.nan, np.inf, 3, -np.inf], np.float32)
 
     response = await predict(fixed(y=values), {"instances": [1]})
 
-    assert response.content == b'{"predictions":[NaN,Infinity,3.0,-Infinity]}'  # 70
+    assert response.content == b'{"predictions":[NaN,Infinity,3.0,-Infinity]}'
 
 
 @pytest.mark.parametrize(
@@ -431,11 +432,12 @@ async def test_predict_refuses(model: FakeModel, body: Any, message: str) -> Non
 
 
 async def test_doubles_beyond_a_narrow_dtype_are_infinite() -> None:
+    """TensorFlow Serving's conformance case 47."""
     body = b'{"instances": [1.7976931348623157e308, -1.7976931348623157e308]}'
 
     response = await predict(typed("float32"), body)
 
-    assert response.content == b'{"predictions":[Infinity,-Infinity]}'  # 47
+    assert response.content == b'{"predictions":[Infinity,-Infinity]}'
 
 
 FEATURE = signature(tensor("x", shape=(None,)), outputs=("outputs",), name="regress")

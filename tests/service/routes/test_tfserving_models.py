@@ -26,6 +26,8 @@ BROKEN = FakeModel(version=2, state=ModelState.END, error="no such layer")
         pytest.param("POST", "/v1/models", 405, id="10"),
         pytest.param("POST", "/v1/models/half/versions/HELLO:regress", 400, id="11"),
         pytest.param("POST", "/v1/models/half/metadata", 405, id="13"),
+        pytest.param("POST", "/v1/models/a/versions/5/labels/b:regress", 400, id="14"),
+        pytest.param("POST", "/v1/models/half/label/stable:regress", 400, id="15"),
         pytest.param("GET", "/v1/models/debug/model_name", 400, id="17"),
         pytest.param("GET", "/v1/models/", 400, id="no name"),
         pytest.param("POST", "/v1/models/half:regress/", 400, id="a slash at the end"),
@@ -77,8 +79,13 @@ async def test_the_status_of_a_broken_version_has_its_error() -> None:
 @pytest.mark.parametrize(
     ("path", "rest", "message"),
     [
-        ("foo", "", "Could not find any versions of model foo"),
-        ("half/versions/99", "", "Could not find version 99 of model half"),
+        pytest.param("foo", "", "Could not find any versions of model foo", id="37"),
+        pytest.param(
+            "half/versions/99",
+            "",
+            "Could not find version 99 of model half",
+            id="2, 37, a version",
+        ),
         ("foo", "/metadata", "Servable not found for request: Latest(foo)"),
         (
             "half/versions/99",
@@ -102,8 +109,9 @@ async def test_the_status_of_a_broken_version_has_its_error() -> None:
 async def test_status_and_metadata_of_unknown_models(
     path: str, rest: str, message: str
 ) -> None:
+    """TensorFlow Serving's conformance cases 2 and 37 among others."""
     async with make_client(FakeEngine(OLD)) as client:
-        response = await client.get(f"/v1/models/{path}{rest}")  # 37
+        response = await client.get(f"/v1/models/{path}{rest}")
 
     assert response.status_code == 404
     assert response.json()["error"].startswith(f"{message}: ")
@@ -176,6 +184,7 @@ async def test_metadata_of_an_unloaded_model(model: FakeModel, message: str) -> 
 
 
 async def test_list_of_models() -> None:
+    """TensorFlow Serving's conformance case 16, which this server answers."""
     async with make_client(FakeEngine(OLD, BROKEN, FakeModel(name="b"))) as client:
         response = await client.get("/v1/models")
         models = response.json()["models"]
@@ -187,3 +196,24 @@ async def test_list_of_models() -> None:
     assert answer.json() == {"predictions": [2.5]}
     assert [item["version"] for item in models[1]["versions"]] == [1, 2]
     assert models[1]["versions"][1]["error"] == "no such layer"
+
+
+@pytest.mark.parametrize(
+    ("sent", "label"),
+    [
+        pytest.param("latest", "latest", id="3"),
+        pytest.param("%6Catest", "latest", id="4"),
+        pytest.param("Version_Label", "Version_Label", id="29"),
+    ],
+)
+async def test_labels_are_read_from_the_url(sent: str, label: str) -> None:
+    model = FakeModel(version=123, labels=(label,))
+    async with make_client(FakeEngine(model)) as client:
+        url = f"/v1/models/half/labels/{sent}"
+        status = await client.get(url)
+        answer = await client.post(f"{url}:predict", json={"instances": [1.0]})
+
+    assert [each["version"] for each in status.json()["model_version_status"]] == [
+        "123"
+    ]
+    assert answer.json() == {"predictions": [2.5]}

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from inference import ModelState
+from inference import DeadlineExceeded, ModelState
 from tests.support.admin import admin_client
 from tests.support.clients import make_client
 from tests.support.fakes import FakeEngine, FakeModel, signature, tensor
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from inference import Array, Signature
 
 A = np.arange(1, 17, dtype=np.int32).reshape(1, 16)
+ONE = np.ones(1, np.float32)
 INFER = "/v2/models/{}/infer"
 
 
@@ -1147,6 +1148,7 @@ async def test_repository_calls_are_logged_as_an_operators_acts(tmp_path: Path) 
 
 
 async def test_a_timeout_is_that_of_the_engines_request() -> None:
+    """Case 74: a request may ask for less time than the model's, not for more."""
     engine = FakeEngine(FakeModel())
     x = np.ones(1, np.float32)
     body = {"inputs": [json_input("x", x)], "parameters": {"timeout": 2_500_000}}
@@ -1159,3 +1161,41 @@ async def test_a_timeout_is_that_of_the_engines_request() -> None:
     assert first is not None
     assert 0 < first <= 2.5
     assert second is None
+
+
+async def test_case_28_inputs_of_different_batch_sizes() -> None:
+    """The model judges them, joined with no other request: this one adds them."""
+    two = np.vstack([A, A])
+    body = {"inputs": [json_input("INPUT0", two), json_input("INPUT1", A)]}
+
+    response = await ask(SIMPLE, body)
+
+    assert outputs_of(response)["OUTPUT0"].tolist() == (two + A).tolist()
+
+
+async def test_case_42_and_87_headers_of_other_protocols_change_nothing() -> None:
+    """Nothing is passed through to an answer, and no CloudEvent is made of it."""
+    sent = {"x-foo": "bar", "ce-id": "1", "ce-type": "t", "ce-specversion": "1.0"}
+
+    response = await ask(SIMPLE, both(), headers=sent)
+
+    assert response.status_code == 200
+    assert not {*sent} & {name.lower() for name in response.headers}
+
+
+@pytest.mark.parametrize("content", [b"{}", b"\xff"], ids=["87", "88"])
+async def test_a_structured_cloud_event_is_refused(content: bytes) -> None:
+    sent = {"content-type": "application/cloudevents+json"}
+
+    response = await ask(SIMPLE, content, headers=sent)
+
+    assert error(response)[0] in (400, 415)
+
+
+async def test_case_72_time_in_the_queue_runs_out() -> None:
+    def late(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        raise DeadlineExceeded("The request's time of 1 s is over.")
+
+    response = await ask(FakeModel(function=late), {"inputs": [json_input("x", ONE)]})
+
+    assert error(response) == (504, "The request's time of 1 s is over.")

@@ -79,6 +79,7 @@ def wait_until_closed(address: Address) -> None:
 
 
 def test_what_runs_is_ended_and_answered() -> None:
+    """The Open Inference Protocol's conformance case 81."""
     app = Held()
     with (
         running(app, PATIENT) as (address, server),
@@ -100,6 +101,7 @@ def test_what_runs_is_ended_and_answered() -> None:
 
 
 def test_what_takes_longer_than_the_grace_is_refused() -> None:
+    """The Open Inference Protocol's conformance case 82."""
     app = Held()
     with (
         running(app, PATIENT, StopTimes(grace=0.1)) as (address, server),

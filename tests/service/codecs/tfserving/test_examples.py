@@ -253,11 +253,12 @@ def test_classifications_without_labels_or_scores(outputs: Any, results: Any) ->
 
 @pytest.mark.parametrize("shape", [(5,), (5, 1)])
 def test_regressions_are_a_flat_list(shape: Any) -> None:
+    """TensorFlow Serving's conformance case 90."""
     array = np.array([0.2, INF, 1, -INF, NAN], np.float32).reshape(shape)
 
     text = encode_results({"outputs": array}, REGRESS, 5)
 
-    assert text == b'{"results":[0.2,Infinity,1.0,-Infinity,NaN]}'  # 90
+    assert text == b'{"results":[0.2,Infinity,1.0,-Infinity,NaN]}'
 
 
 @pytest.mark.parametrize(
