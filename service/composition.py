@@ -35,6 +35,8 @@ from service.jobs.sqlite import SqliteStore
 from service.routes.array_calls import ArrayCalls
 from service.routes.job_events import JobEvents
 from service.routes.metrics import published
+from service.routes.sagemaker import sagemaker_routes
+from service.settings.hosting import serves_many
 from service.settings.permissions import permissions_of
 from service.settings.settings import default_data_dir, find_misspelt
 from service.settings.values import cache_place
@@ -43,6 +45,7 @@ from service.telemetry.sharing import FigureFolder
 from service.terminal.screen import is_wanted, show
 from service.web.context import SERVING
 from service.web.cors import CrossOrigin
+from service.web.hosting import Hosted, default_model, sagemaker, vertex
 from service.web.root_path import RootPath
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from service.jobs.store import JobStore
     from service.settings.settings import Settings
     from service.web.cors import Application
+    from service.web.hosting import Target
 
 log = structlog.get_logger("tandem.settings")
 
@@ -111,6 +115,10 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
             tasks.cancel_scope.cancel()
 
     app = create_app(engine, settings, decoders, jobs, cache, folder)
+    if settings.platform == "sagemaker" and serves_many(os.environ):
+        routes = sagemaker_routes(settings.models, settings.follow_links_to)
+        app.register_blueprint(routes)
+
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 
@@ -125,6 +133,9 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
         runner_config(settings),
     )
     application: Application = JobEvents(bridge, jobs)
+    if settings.platform is not None:
+        application = Hosted(application, platform_target(settings, engine))
+
     if settings.root_path:
         application = RootPath(application, settings.root_path)
 
@@ -132,6 +143,15 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
         application = CrossOrigin(application, settings.cors_origins)
 
     return application
+
+
+def platform_target(settings: Settings, engine: Engine) -> Target:
+    """Return what finds the path of ours for a URL of the platform's."""
+    model = default_model(engine, settings.platform_model)
+    if settings.platform == "sagemaker":
+        return sagemaker(model)
+
+    return vertex(model, os.environ)
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[JobStore]:

@@ -54,12 +54,22 @@ class Drain(Body):
     draining: bool
 
 
+class Folder(Body):
+    """A model's folder, as a platform names it; it may say more."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+    model_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)
+    url: str
+
+
 EXAMPLES: dict[type[BaseModel], str] = {
     Nothing: "{}",
     Labels: '{"stable": 3, "canary": null}',
     Pin: '{"pinned": true}',
     Concurrency: '{"concurrency": 4}',
     Drain: '{"draining": true}',
+    Folder: '{"model_name": "a", "url": "/opt/ml/models/a/model"}',
 }
 
 B = TypeVar("B", bound=BaseModel)

@@ -21,11 +21,13 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     TomlConfigSettingsSource,
 )
 
 from service.settings.compiler import PREFIX, CompilerSettings, Names
+from service.settings.hosting import Platform, platform_settings, serves_many
 from service.settings.messages import describe_error, setting_of
 from service.settings.quantities import (
     Memory,
@@ -310,6 +312,16 @@ class Settings(CompilerSettings):
         description="Origins whose web pages may call the server, such as "
         "https://example.org; * is any; without it none.",
     )
+    platform: Platform | None = Field(
+        default=None,
+        description="The hosting platform to answer: sagemaker or vertex, with its "
+        "port, its probe and its predict URL.",
+    )
+    platform_model: str | None = Field(
+        default=None,
+        description="The model that the platform's predict URL asks; by default the "
+        "only one.",
+    )
     screen: bool | None = Field(
         default=None,
         description="Show the models and how to call them at start; by default on a "
@@ -346,6 +358,18 @@ class Settings(CompilerSettings):
 
         return self
 
+    @model_validator(mode="after")
+    def _one_process_loads_models(self) -> Self:
+        many = self.platform == "sagemaker" and serves_many(os.environ)
+        if many and self.workers > 1:
+            raise ValueError(
+                f"a multi-model endpoint of SageMaker and --workers {self.workers} "
+                "exclude each other: a load call would reach one process of several; "
+                "use --workers 1"
+            )
+
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -356,11 +380,16 @@ class Settings(CompilerSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         environment = Environment(settings_cls)
-        file = init_settings().get("config") or environment().get("config")
+        path = init_settings().get("config") or environment().get("config")
+        file = SettingsFile(settings_cls, toml_file=path)
+        sources = (init_settings, environment, file)
+        named = next(filter(None, (each().get("platform") for each in sources)), None)
+        prescribed = platform_settings(named, os.environ)
         return (
             init_settings,
             environment,
-            SettingsFile(settings_cls, toml_file=file),
+            InitSettingsSource(settings_cls, prescribed),
+            file,
         )
 
     def to_environment(self) -> dict[str, str]:
