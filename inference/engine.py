@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -327,6 +328,19 @@ class Engine:
 
         for model in self._catalog.select(spec):
             model.resize(concurrency)
+
+    def limit_queues(self, max_queue: int) -> None:
+        """Let `max_queue` requests wait for each model without a limit of its own."""
+        self._loader.limits = replace(self._loader.limits, max_queue=max_queue)
+        for model in self._catalog.models():
+            model.limit_queue(max_queue)
+
+    def limit_memory(self, budget: int | None) -> None:
+        """Keep loaded models to `budget` bytes: evict those that are beyond, if any.
+
+        `None` is a share of the machine's or container's memory.
+        """
+        self._cache.resize(replace(self._config, memory_budget=budget).budget)
 
     def drain(self, draining: bool) -> None:
         """Report not ready while `draining`; requests are still answered."""

@@ -36,13 +36,15 @@ class Limits:
     """The limits of one model.
 
     `concurrency` calls run at a time, each with `intra_op_threads`; `None` for the best
-    measured on this machine. `max_queue` requests may wait; each has at most
-    `timeout_seconds`. `signatures` has the batching of those that differ.
+    measured on this machine. `max_queue` requests may wait, by the model's own sidecar
+    if `own_queue`; each has at most `timeout_seconds`. `signatures` has the batching of
+    those that differ.
     """
 
     concurrency: int | None = None
     intra_op_threads: int | None = None
     max_queue: int = 256
+    own_queue: bool = False
     timeout_seconds: float = 30.0
     batching: Batching = field(default_factory=Batching)
     signatures: Mapping[str, Batching] = field(default_factory=dict)

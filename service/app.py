@@ -14,6 +14,11 @@ from service.web.context import SERVING, Serving
 from service.web.errors import register_error_handlers
 from service.web.inflation import InflationLimits
 from service.web.routing import register_converters
+from service.web.runtime_settings import (
+    RUNTIME_SETTINGS,
+    RuntimeSettings,
+    changes_of,
+)
 
 if TYPE_CHECKING:
     from inference import Engine
@@ -41,7 +46,7 @@ def create_app(
     """
     path = settings.admin_token_file
     app = ConcurrentFlask(__name__, static_folder=None)
-    app.extensions[SERVING] = Serving(
+    serving = Serving(
         engine=engine,
         decoders=decoders,
         body_budget=BodyBudget(settings.max_bodies_bytes),
@@ -56,6 +61,9 @@ def create_app(
             max_ratio=settings.max_inflation_ratio,
         ),
     )
+    app.extensions[SERVING] = serving
+    changes = changes_of(app, serving)
+    app.extensions[RUNTIME_SETTINGS] = RuntimeSettings(settings, changes)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     # `//v1/models` is a wrong URL, not one to redirect.
     app.url_map.merge_slashes = False

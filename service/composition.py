@@ -38,6 +38,7 @@ from service.routes.metrics import published
 from service.routes.sagemaker import sagemaker_routes
 from service.settings.hosting import serves_many
 from service.settings.permissions import permissions_of
+from service.settings.rereading import adopting
 from service.settings.settings import default_data_dir, find_misspelt
 from service.settings.values import cache_place
 from service.telemetry.logs import configure_logging
@@ -47,6 +48,7 @@ from service.web.context import SERVING
 from service.web.cors import CrossOrigin
 from service.web.hosting import Hosted, default_model, sagemaker, vertex
 from service.web.root_path import RootPath
+from service.web.runtime_settings import RUNTIME_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from service.settings.settings import Settings
     from service.web.cors import Application
     from service.web.hosting import Target
+    from service.web.runtime_settings import RuntimeSettings
 
 log = structlog.get_logger("tandem.settings")
 
@@ -109,8 +112,10 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
             if is_wanted(settings) and _is_first():
                 tasks.start_soon(show, engine, settings)
 
+            runtime: RuntimeSettings = app.extensions[RUNTIME_SETTINGS]
             async with published(app.extensions[SERVING]):
-                yield
+                with adopting(runtime.adopt):
+                    yield
 
             tasks.cancel_scope.cancel()
 

@@ -65,6 +65,7 @@ class Batcher:
         self._queue = BatchQueue(loaded.plans)
         self._deadlines = Deadlines()
         self.statistics = CallStatistics()
+        self._own_queue = loaded.limits.own_queue
         self._service_time = ServiceTime()
         self._max_queue = loaded.limits.max_queue
         self._admission = AdmissionController(
@@ -114,6 +115,11 @@ class Batcher:
         self._hold_back()
         # Not at once: threads would have the context of the operator's request.
         self._collect_soon()
+
+    def limit_queue(self, max_queue: int) -> None:
+        """Let `max_queue` requests wait, unless the model has a limit of its own."""
+        if not self._own_queue:
+            self._max_queue = self._admission.max_queue = max_queue
 
     def stats(self) -> QueueStats:
         return QueueStats(

@@ -134,6 +134,14 @@ class ModelCache:
         ]
         check_possible(prepared.nbytes, sum(pinned), self.budget)
 
+    def resize(self, budget: int) -> None:
+        """Keep to another budget from now on: busy versions go after idle ones."""
+        self.budget = budget
+        self._keep_to_budget()
+        self._keep_to_budget(busy=True)
+        # There may be room for a load that waits.
+        self._notify()
+
     def reset_backoff(self, model: Model) -> None:
         self._retries.forget(model)
 
@@ -291,10 +299,13 @@ class ModelCache:
 
             self._evict(victim)
 
-    def _keep_to_budget(self) -> None:
-        """Evict idle versions if a load took more than expected."""
+    def _keep_to_budget(self, *, busy: bool = False) -> None:
+        """Evict idle versions, or also `busy` ones, while they take more than they may.
+
+        A load may take more than expected.
+        """
         while self._staying > self.budget:
-            victim = choose_victim(self._residents(), busy=False)
+            victim = choose_victim(self._residents(), busy=busy)
 
             if victim is None:
                 return

@@ -49,6 +49,7 @@ class Model:
         self.pin_order: bool | None = None
         self.tokens: int | None = None
         self.statistics = CallStatistics()
+        self._max_queue: int | None = None
         self.unloaded = False
         self._changed = changed
         self._signatures: Mapping[str, Signature] = {}
@@ -185,10 +186,22 @@ class Model:
         if self.instance is not None:
             self.instance.batcher.resize(tokens)
 
+    def limit_queue(self, max_queue: int) -> None:
+        """Let `max_queue` requests wait, now and after each later load.
+
+        Not if the model's sidecar has a limit of its own.
+        """
+        self._max_queue = max_queue
+        if self.instance is not None:
+            self.instance.batcher.limit_queue(max_queue)
+
     def install(self, instance: Instance) -> Instance | None:
         """Let `instance` answer from now on; return its predecessor."""
         if self.tokens is not None:
             instance.batcher.resize(self.tokens)
+
+        if self._max_queue is not None:
+            instance.batcher.limit_queue(self._max_queue)
 
         # Counters go on through evictions and reloads.
         instance.batcher.statistics = self.statistics

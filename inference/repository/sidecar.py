@@ -370,6 +370,7 @@ def limits_with(sidecar: Sidecar, defaults: Limits) -> Limits:
         concurrency=sidecar.concurrency or defaults.concurrency,
         intra_op_threads=sidecar.intra_op_threads or defaults.intra_op_threads,
         max_queue=_either(sidecar.max_queue, defaults.max_queue),
+        own_queue=sidecar.max_queue is not None,
         timeout_seconds=_either(sidecar.timeout, defaults.timeout_seconds),
         batching=batching,
         signatures={

@@ -85,11 +85,14 @@ class Prepared:
 
 
 class Loader:
-    """Loader of prepared versions, one at a time."""
+    """Loader of prepared versions, one at a time.
+
+    `limits` apply where a sidecar doesn't say otherwise.
+    """
 
     def __init__(self, builder: ArtifactBuilder, limits: Limits) -> None:
         self._builder = builder
-        self._limits = limits
+        self.limits = limits
         # One at a time: a load would disturb another's measurements.
         self._limiter = anyio.CapacityLimiter(1)
         self._readers = anyio.CapacityLimiter(2)
@@ -138,7 +141,7 @@ class Loader:
         sidecar = read_sidecar(files.sidecar)
 
         with sidecar_errors(files.sidecar):
-            limits = limits_with(sidecar, self._limits)
+            limits = limits_with(sidecar, self.limits)
             follow = self._builder.permissions.follow_links_to
             return sidecar, limits, read_classes(files.sidecar, sidecar, follow)
 

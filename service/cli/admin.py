@@ -263,10 +263,43 @@ def drain(client: AdminClient, off: bool, for_machines: bool) -> None:
         click.echo("draining" if answer["draining"] else "not draining")
 
 
+def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return `max-queue=64` as a request body. Raise `ValueError`."""
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise ValueError(f"{text!r} is not NAME=VALUE, such as max-queue=64")
+
+        settings[name.replace("-", "_")] = value
+
+    return settings
+
+
+@click.argument("changes", nargs=-1, metavar="[NAME=VALUE...]")
+def settings(client: AdminClient, changes: tuple[str, ...], for_machines: bool) -> None:
+    """Show the settings that can be changed while the server runs, or change some.
+
+    All of them or none, until the server stops: `tandem settings log-level=debug`.
+    """
+    body = parse_settings(changes)
+    method = "PATCH" if body else "GET"
+    answer = client.call(method, f"{ADMIN}/settings", body or None)
+    if for_machines:
+        click.echo(json.dumps(answer, indent=2))
+        return
+
+    for name, value in answer["settings"].items():
+        shown = "auto" if value is None else value
+        click.echo(f"{name.replace('_', '-')} = {shown}")
+
+
 COMMANDS = (
     models,
     *(
         client_command(token=True)(function)
-        for function in (load, unload, label, pin, concurrency, rescan, drain)
+        for function in (
+            *(load, unload, label, pin, concurrency, rescan, drain, settings),
+        )
     ),
 )

@@ -20,6 +20,7 @@ from service.cli.predict import predict
 from service.server.server import CannotListen, base_url, run_server
 from service.settings.compiler import CompilerSettings
 from service.settings.permissions import permissions_of
+from service.settings.rereading import SettingsReader
 from service.settings.settings import (
     Settings,
     SettingsError,
@@ -74,7 +75,7 @@ def serve(**flags: Any) -> None:
         settings = load_settings(**flags)
 
     try:
-        status = run_server(settings)
+        status = run_server(settings, SettingsReader(settings, flags))
     except CannotListen as exc:
         raise click.ClickException(str(exc)) from None
 

@@ -50,6 +50,14 @@ class Concurrency(Body):
     concurrency: int = Field(ge=1, le=MOST_CALLS)
 
 
+class Changes(RootModel[dict[str, str | int | float | None]]):
+    """Settings by name; values are as in a settings file, `None` is the default."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    root: Annotated[dict[str, str | int | float | None], Field(min_length=1)]
+
+
 class Drain(Body):
     draining: bool
 
@@ -70,6 +78,7 @@ EXAMPLES: dict[type[BaseModel], str] = {
     Concurrency: '{"concurrency": 4}',
     Drain: '{"draining": true}',
     Folder: '{"model_name": "a", "url": "/opt/ml/models/a/model"}',
+    Changes: '{"log_level": "debug", "max_queue": 64}',
 }
 
 B = TypeVar("B", bound=BaseModel)

@@ -15,16 +15,34 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import NotFound, Unauthorized
 
 from inference import ModelSpec
-from service.codecs.admin import Concurrency, Drain, Labels, Nothing, Pin, decode
+from service.codecs.admin import (
+    Changes,
+    Concurrency,
+    Drain,
+    Labels,
+    Nothing,
+    Pin,
+    decode,
+)
 from service.codecs.tfserving.status import models_document
-from service.web.context import current_engine, current_request, current_serving
+from service.web.context import (
+    current_application,
+    current_engine,
+    current_request,
+    current_serving,
+)
 from service.web.json_body import read_json_body
 from service.web.response import json_response
 from service.web.routing import ADMIN
+from service.web.runtime_settings import RUNTIME_SETTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask import Response
     from pydantic import BaseModel
+
+    from service.web.runtime_settings import RuntimeSettings
 
 CLOSED = (
     "the admin calls are off: start the server with --admin-token-file FILE, or"
@@ -34,6 +52,9 @@ WANTED = (
     "admin calls need the token of --admin-token-file: send it in the header"
     " 'Authorization: Bearer TOKEN'"
 )
+WHOLE: Mapping[type[BaseModel], str] = {Labels: "labels", Changes: "settings"}
+"""Bodies whose keys are a client's own, and their name in the log."""
+
 WRONG = "the token isn't that of the server's --admin-token-file"
 
 bp = Blueprint("admin", __name__, url_prefix=ADMIN)
@@ -109,7 +130,8 @@ def read(kind: type[B]) -> B:
 
     value = decode(body, kind)
     dumped = value.model_dump()
-    g.admin_body = {"labels": dumped} if kind is Labels else dumped
+    name = WHOLE.get(kind)
+    g.admin_body = dumped if name is None else {name: dumped}
     return value
 
 
@@ -165,6 +187,23 @@ async def resize(name: str, version: int | None = None) -> Response:
     spec = ModelSpec(name=name, version=version)
     current_engine().resize(spec, read(Concurrency).concurrency)
     return answer(name)
+
+
+@bp.get("/settings")
+async def show_settings() -> Response:
+    return json_response({"settings": _runtime_settings().values()})
+
+
+@bp.patch("/settings")
+async def change_settings() -> Response:
+    settings = _runtime_settings()
+    settings.change(read(Changes).root)
+    return json_response({"settings": settings.values()})
+
+
+def _runtime_settings() -> RuntimeSettings:
+    found: RuntimeSettings = current_application().extensions[RUNTIME_SETTINGS]
+    return found
 
 
 @bp.put("/drain")

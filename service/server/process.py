@@ -60,8 +60,8 @@ class ServerProcess(uvicorn.Server):
 
     The first SIGTERM or SIGINT stops it; the second ends the process, unless it is
     `supervised`: then its parent does that, and `RETIRE` stops it while others go on.
-    `on_beat` is called about once a second, on
-    the event loop. With `when_settled` it accepts connections once its models are
+    `on_beat` is called about once a second, `on_hangup` after SIGHUP, both on the event
+    loop. With `when_settled` it accepts connections once its models are
     loaded.
     """
 
@@ -74,6 +74,7 @@ class ServerProcess(uvicorn.Server):
         supervised: bool = False,
         when_settled: bool = False,
         on_beat: Callable[[], None] = lambda: None,
+        on_hangup: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config)
         limits = limits or ConnectionLimits()
@@ -82,6 +83,8 @@ class ServerProcess(uvicorn.Server):
         self._supervised = supervised
         self._when_settled = when_settled
         self._on_beat = on_beat
+        self._on_hangup = on_hangup
+        self._hung_up = False
         self._retires = self._drains = False
         self._next_check = 0.0
         self._check_seconds = min(CHECK_SECONDS, limits.shortest / 4)
@@ -118,6 +121,8 @@ class ServerProcess(uvicorn.Server):
         # Sent by a terminal that closes, and by tools that want settings read again.
         if sys.stdin is not None and os.isatty(0):
             self.handle_exit(sig, frame)
+        else:
+            self._hung_up = True
 
     # Life
 
@@ -135,6 +140,10 @@ class ServerProcess(uvicorn.Server):
         await self._check_connections()
         if counter % round(1 / TICK_SECONDS) == 0:
             self._on_beat()
+
+        if self._hung_up:
+            self._hung_up = False
+            self._on_hangup()
 
         return await super().on_tick(counter)
 

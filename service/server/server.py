@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from service.server.limits import ConnectionLimits, allow_connections
 from service.server.process import BACKLOG, ServerProcess, StopTimes
 from service.server.protocol import JsonErrorProtocol
 from service.server.workers import STARTUP_FAILED, Supervisor, follow_parent
+from service.settings.rereading import SettingsReader
 from service.settings.settings import load_settings
 from service.telemetry.log_stream import open_standard_streams
 from service.telemetry.logs import configure_logging
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from service.settings.settings import Settings
+
+PARENTS = ("host", "port", "workers", "url", "metrics_dir")
+"""Settings that the parent of workers has used up."""
 
 SHARED_MEMORY = "/dev/shm"
 EVERY_ADDRESS = ("0.0.0.0", "::")
@@ -36,10 +41,10 @@ class CannotListen(Exception):
     """The address or port is unavailable; the text says what to do."""
 
 
-def run_server(settings: Settings) -> int:
+def run_server(settings: Settings, reader: SettingsReader | None = None) -> int:
     """Serve until a signal ends the server; return the exit status.
 
-    Raise `CannotListen`.
+    SIGHUP has `reader` read the settings again. Raise `CannotListen`.
 
     Clients may connect at once; early ones are answered once the process has started.
     """
@@ -54,7 +59,7 @@ def run_server(settings: Settings) -> int:
             # The worker processes read their settings from it.
             os.environ.update(settings.to_environment())
             log.info("listening", host=settings.host, port=port, url=url)
-            return _run(settings, listener)
+            return _run(settings, listener, reader or SettingsReader(settings, {}))
 
 
 @contextmanager
@@ -96,17 +101,44 @@ def base_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _run(settings: Settings, listener: socket.socket) -> int:
+def _run(settings: Settings, listener: socket.socket, reader: SettingsReader) -> int:
     """Serve; return the exit status."""
     if settings.workers == 1:
         server = ServerProcess(
-            uvicorn_config(), connection_limits(settings), stop_times(settings)
+            uvicorn_config(),
+            connection_limits(settings),
+            stop_times(settings),
+            on_hangup=reader.read_for_all,
         )
         server.run(sockets=[listener])
         return 0 if server.started else STARTUP_FAILED
 
     seconds = settings.drain_delay + settings.grace
-    return Supervisor(run_worker, listener, settings.workers, seconds).run()
+    return Supervisor(
+        run_worker,
+        listener,
+        settings.workers,
+        seconds,
+        on_hangup=partial(renew_environment, settings, reader),
+    ).run()
+
+
+def renew_environment(settings: Settings, reader: SettingsReader) -> bool:
+    """Let workers that are started from now on have settings that are read again.
+
+    Return false if those are wrong. The parent's own stay as they are.
+    """
+    reread = reader.read()
+    if reread is None:
+        return False
+
+    fixed = [name for name in reread.changed if name in PARENTS]
+    if fixed:
+        log.warning("settings not changed: they need a restart", settings=fixed)
+
+    own = {name: getattr(settings, name) for name in PARENTS}
+    os.environ.update(reread.now.model_copy(update=own).to_environment())
+    return True
 
 
 def run_worker(

@@ -80,7 +80,8 @@ class Worker:
 class Supervisor:
     """Runs `count` workers, replaces those that end, and stops all within `seconds`.
 
-    A worker whose event loop hasn't turned for `silence_seconds` is replaced, too.
+    A worker whose event loop hasn't turned for `silence_seconds` is replaced, too. On
+    SIGHUP all are, one by one, unless `on_hangup` returns false.
     `target` runs in each with the listener, the worker's side of its channel, and
     whether to load the models before it accepts connections.
     """
@@ -93,12 +94,14 @@ class Supervisor:
         seconds: float,
         *,
         silence_seconds: float = SILENCE_SECONDS,
+        on_hangup: Callable[[], bool] = lambda: True,
     ) -> None:
         self._target = target
         self._listener = listener
         self._count = count
         self._seconds = seconds
         self._silence_seconds = silence_seconds
+        self._on_hangup = on_hangup
         self._workers: list[Worker] = []
         self._outdated: list[Worker] = []
         self._signals: list[int] = []
@@ -146,8 +149,9 @@ class Supervisor:
         terminal = sys.stdin is not None and os.isatty(0)
         if hangups and not terminal:
             self._signals = [n for n in self._signals if n != signal.SIGHUP]
-            self._outdated = [each for each in self._workers if not each.retiring]
-            log.info("restarting workers one by one", workers=len(self._outdated))
+            if self._on_hangup():
+                self._outdated = [each for each in self._workers if not each.retiring]
+                log.info("restarting workers one by one", workers=len(self._outdated))
 
         return bool(self._signals or self._status)
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import tomllib
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
@@ -64,6 +65,13 @@ ReadyWhen = Literal["any", "all", "always"]
 _KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
+# In place of the process' own variables, which must not be changed while threads of
+# TensorFlow's may read them.
+_environment: ContextVar[Mapping[str, str] | None] = ContextVar(
+    "environment", default=None
+)
+
+
 class SettingsError(ValueError):
     """Invalid settings; the text has a line for each."""
 
@@ -87,13 +95,20 @@ def default_data_dir(models: Path) -> Path:
 
 
 class Environment(EnvSettingsSource):
-    """The environment, without the variables of Kubernetes."""
+    """The environment, or another one in its place, without Kubernetes' variables."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
+        given = _environment.get()
+        found = (
+            self.env_vars
+            if given is None
+            # Empty ones are unset, as in the process' own.
+            else {name.lower(): value for name, value in given.items() if value}
+        )
         self.env_vars = {
             name: value
-            for name, value in self.env_vars.items()
+            for name, value in found.items()
             if not _KUBERNETES_LINK.match(value or "")
         }
 
@@ -411,9 +426,18 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def load_settings(**flags: Any) -> Settings:
-    """Load the settings; a flag of `None` is unset. Raise `SettingsError`."""
-    return _load(Settings, flags)
+def load_settings(
+    *, environ: Mapping[str, str] | None = None, **flags: Any
+) -> Settings:
+    """Load the settings; a flag of `None` is unset. Raise `SettingsError`.
+
+    Variables are those of `environ`, by default the process' own.
+    """
+    token = _environment.set(environ)
+    try:
+        return _load(Settings, flags)
+    finally:
+        _environment.reset(token)
 
 
 def find_misspelt(names: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from tests.e2e.scales import (
     write_scale,
     write_words,
 )
-from tests.e2e.sites import Client, site
+from tests.e2e.sites import SETTINGS, Client, site
 from tests.support.shared import made_once, shared_folder
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def living(
 ) -> Iterator[Site]:
     """Run one server for many tests; each uses names of its own."""
     root = tmp_path_factory.mktemp("living")
-    flags = ("--admin-token-file", str(root / "token"), "--response-cache", "1MiB")
+    (root / SETTINGS).touch()
+    flags = ["--admin-token-file", str(root / "token"), "--response-cache", "1MiB"]
+    flags += ["--config", str(root / SETTINGS)]
 
     with site(root, stock, cache, *flags) as living:
         living.bring("one", "always.pb")

@@ -57,7 +57,13 @@ def running(command: list[str], port: int, log: Path, **env: str) -> Iterator[Se
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            command, cwd=PROJECT, env=os.environ | env, stdout=output, stderr=output
+            command,
+            cwd=PROJECT,
+            env=os.environ | env,
+            # SIGHUP from a terminal means that it closes.
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         ) as process,
     ):
         try:

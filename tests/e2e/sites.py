@@ -24,6 +24,8 @@ TOKEN = "a-token-for-the-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 PATIENCE_SECONDS = 180.0
 SCAN_SECONDS = "0.3"
+SETTINGS = "settings.toml"
+"""The name of the settings' file, beside the token's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

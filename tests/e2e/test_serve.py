@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import anyio
 import httpx
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests import PROJECT
 from tests.e2e.processes import (
@@ -212,8 +215,61 @@ def sent(command: str) -> bytes:
     ).stdout
 
 
+REQUESTS = 20
+
+
+async def check_figures(client: httpx.AsyncClient, asked: bytes, figures: Path) -> None:
+    """Two workers add up their requests, also once one of them has crashed."""
+    await until_figures(client, workers=2, requests=0)
+    answered = 0
+    while answered < REQUESTS:
+        response = await client.post("/v1/models/pair:predict", content=asked)
+        # One of them may still be loading the model.
+        answered += response.status_code == 200
+
+    await until_figures(client, workers=2, requests=REQUESTS)
+    victim = min(int(each.name.split("-")[0]) for each in figures.glob("*.alive"))
+    os.kill(victim, signal.SIGKILL)
+    await until_figures(client, workers=1, requests=REQUESTS)
+
+
+async def until_figures(
+    client: httpx.AsyncClient, *, workers: int, requests: int
+) -> None:
+    """Scrape until all that was counted is seen; it never becomes less."""
+    seen = -1.0
+
+    with anyio.fail_after(120):
+        while True:
+            try:
+                text = (await client.get("/metrics")).text
+            except httpx.TransportError:  # by the worker that crashes
+                continue
+
+            found = {
+                family.name: sum(
+                    sample.value
+                    for sample in family.samples
+                    if sample.labels.get("protocol", "v1") == "v1"
+                    and sample.labels.get("status", "200") == "200"
+                )
+                for family in text_string_to_metric_families(text)
+            }
+            assert found.get("tandem_requests", 0) >= seen
+            seen = found.get("tandem_requests", 0)
+            if (found["tandem_workers"], seen) == (workers, requests):
+                return
+
+            await anyio.sleep(0.05)
+
+
 async def test_sigterm_stops_the_server_and_a_restart_compiles_nothing(
-    client: httpx.AsyncClient, server: Server, folder: Path, cache: Path
+    client: httpx.AsyncClient,
+    server: Server,
+    folder: Path,
+    cache: Path,
+    cases: dict[str, Case],
+    tmp_path: Path,
 ) -> None:
     """Run last: it stops the shared server. Two workers take over."""
     await ready(client)
@@ -226,11 +282,19 @@ async def test_sigterm_stops_the_server_and_a_restart_compiles_nothing(
     port = free_port()
     command = [*TANDEM, "serve", str(folder), "--port", str(port), "--workers", "2"]
     command += ["--cache-dir", str(cache), "--no-screen"]
+    command += ["--metrics-dir", str(tmp_path / "figures")]
 
     with running(command, port, cache.parent / "again.log") as again:
-        async with httpx.AsyncClient(base_url=again.url, timeout=120) as second:
+        async with httpx.AsyncClient(
+            # Each request on a connection of its own, by any worker.
+            base_url=again.url,
+            timeout=120,
+            headers={"Connection": "close"},
+        ) as second:
             await ready(second)
             response = await second.get("/v1/models")
+            asked = json.dumps(body(cases["pair"])).encode()
+            await check_figures(second, asked, tmp_path / "figures")
 
         again.stop()
 

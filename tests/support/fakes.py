@@ -183,6 +183,8 @@ class FakeEngine(Engine):
         self.scan_problems: list[str] = []
         self.unreadable: str | None = None
         self.draining = False
+        self.max_queue: int | None = None
+        self.budget: int | None = None
         self.loads = 0
         self.load_failures = 0
 
@@ -343,6 +345,12 @@ class FakeEngine(Engine):
 
         for model in self._chosen(spec):
             model.concurrency = concurrency
+
+    def limit_queues(self, max_queue: int) -> None:
+        self.max_queue = max_queue
+
+    def limit_memory(self, budget: int | None) -> None:
+        self.budget = budget
 
     def drain(self, draining: bool) -> None:
         self.draining = draining

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ def work(listener: socket.socket, channel: socket.socket, when_settled: bool) ->
     server.run([listener])
 
 
+def may_restart(folder: Path) -> bool:
+    """Return false, and leave `asked` behind, where `FOLDER/stay` is."""
+    if not (folder / "stay").exists():
+        return True
+
+    (folder / "stay").rename(folder / "asked")
+    return False
+
+
 def config(folder: Path) -> uvicorn.Config:
     return uvicorn.Config(
         Application(folder),
@@ -96,6 +106,7 @@ def main() -> None:
             int(count),
             GRACE_SECONDS,
             silence_seconds=float(os.environ.get("LIGHT_SILENCE", "60")),
+            on_hangup=partial(may_restart, Path(folder)),
         )
         sys.exit(supervisor.run())
 

@@ -68,6 +68,7 @@ class FakeLoader:
     gated: bool = False
     cache_seconds: float | None = None
     asynchronous: bool = False
+    limits: Limits = field(default_factory=Limits)
     prepared: list[ModelId] = field(default_factory=list)
     opened: list[tuple[ModelId, Shelved]] = field(default_factory=list)
 

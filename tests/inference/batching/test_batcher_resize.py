@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from inference.errors import Overloaded
 from inference.limits import Batching, Limits
 from inference.types import QueueStats
 from tests.support.servables import Ended, Gated, call, serving, settled
@@ -134,3 +136,31 @@ async def test_threads_are_not_in_the_context_of_who_resized() -> None:
             batcher.resize(1)
 
     assert found == ["nobody"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+async def test_limit_on_the_queue_changes_unless_it_is_the_models_own(
+    own: bool,
+) -> None:
+    servable = Gated()
+    few = replace(limits(1), max_queue=1, own_queue=own)
+
+    async with serving(servable, few) as batcher:
+        ended = Ended(batcher)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ended.submit, call(0))
+            await servable.until_ran(1)
+            tasks.start_soon(ended.submit, call(1))
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(Overloaded, match="the limit is 1"):
+                batcher.check(30)
+
+            batcher.limit_queue(2)
+            if own:
+                with pytest.raises(Overloaded, match="the limit is 1"):
+                    batcher.check(30)
+            else:
+                batcher.check(30)
+
+            servable.let_through()

@@ -353,3 +353,41 @@ async def test_others_load_and_unload_while_an_evicted_versions_call_runs() -> N
 
 def opened(loader: FakeLoader, name: str) -> int:
     return [of.name for of, _ in loader.opened].count(name)
+
+
+async def test_smaller_budget_evicts_idle_versions_then_busy_ones() -> None:
+    async with shelf(FakeLoader(gated=True), budget=3 * MIB) as it:
+        await it.load("a", "b", "c")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(it.ask, "a")
+            await it.loader.latest("a").until_ran(1)
+            it.cache.resize(2 * MIB)
+            await it.until(lambda: it.in_memory() == ["a/1", "c/1"])
+            it.cache.resize(MIB)
+            await it.until(lambda: it.in_memory() == ["a/1"])
+            it.cache.resize(MIB // 2)
+            # Its request is still answered.
+            it.loader.latest("a").let_through()
+
+        await it.until(lambda: it.in_memory() == [])
+        assert it.cache.evictions == 3
+
+
+async def test_pinned_versions_stay_beyond_a_smaller_budget() -> None:
+    async with shelf(budget=2 * MIB) as it:
+        await it.load("a", "b")
+        it.catalog.pin(ModelSpec(name="a"), True)
+        it.cache.resize(MIB // 2)
+        await it.until(lambda: it.in_memory() == ["a/1"])
+
+
+async def test_larger_budget_lets_a_waiting_load_in() -> None:
+    loader = FakeLoader(sizes={ModelId("large", 1): 2 * MIB})
+
+    async with shelf(loader, budget=MIB) as it:
+        await it.load("a")
+        it.cache.resize(3 * MIB)
+        it.look({"a": {1: "a"}, "large": {1: "a"}})
+        await it.manager.wait_settled()
+        assert it.in_memory() == ["a/1", "large/1"]

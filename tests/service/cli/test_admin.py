@@ -146,6 +146,23 @@ def test_concurrency(operator: Operator) -> None:
     assert operator.versions()["ranking/3"].concurrency != 7
 
 
+def test_settings_are_shown_and_changed(operator: Operator) -> None:
+    changed = operator.run("settings", "max-queue=64", "log-level=warning")
+    shown = operator.run("settings", "--json")
+    refused = operator.run("settings", "port=80")
+    wrong = operator.run("settings", "max-queue")
+
+    assert changed.exit_code == 0, changed.output
+    assert "max-queue = 64\n" in changed.output
+    assert "memory-budget = auto\n" in changed.output
+    assert json.loads(shown.output)["settings"]["log_level"] == "warning"
+    assert operator.engine.max_queue == 64
+    assert refused.exit_code == 1
+    assert "port can't be changed while the server runs" in refused.output
+    assert wrong.exit_code == 2
+    assert "NAME=VALUE" in wrong.output
+
+
 def test_drain(operator: Operator) -> None:
     on = operator.run("drain")
     was = operator.engine.draining

@@ -109,6 +109,12 @@ def test_workers_are_replaced_and_end_with_their_parent(tmp_path: Path) -> None:
         second = eventually(lambda: both(site))
         assert survivor in second
 
+        # A hang-up whose settings are wrong replaces nobody.
+        (tmp_path / "stay").touch()
+        site.parent.send_signal(signal.SIGHUP)
+        eventually((tmp_path / "asked").exists)
+        assert both(site) == second
+
         # A hang-up replaces both, one by one, and no request fails.
         site.parent.send_signal(signal.SIGHUP)
         third = eventually(lambda: not site.serving() & second and both(site))

@@ -616,6 +616,26 @@ async def test_many_requests_are_counted_before_anybody_looks(
         assert counters.sources["a", 1, "v1"].statuses == {200: MAX_NOTED}
 
 
+async def test_limit_on_queues_holds_after_a_reload(make: Callable[..., Any]) -> None:
+    async with make() as (app, loader):
+        engine = app.extensions["serving"].engine
+        assert (await ask(app))[0] == 200
+        engine.limit_queues(0)
+        await engine.unload(ModelSpec(name="a"))
+        await engine.load(ModelSpec(name="a"))
+        loader.latest("a")._allowed = 0
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, app)
+            await loader.latest("a").until_ran(1)
+            status, _, text = await ask(app)
+            loader.latest("a").let_through()
+
+        assert status == 429
+        assert b"the limit is 0" in text
+        assert loader.limits.max_queue == 0
+
+
 async def test_work_in_the_background_learns_of_a_call(
     make: Callable[..., Any],
 ) -> None:
