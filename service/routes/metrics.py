@@ -24,7 +24,11 @@ from service.telemetry.metrics import (
     job_figures,
     prefers_openmetrics,
 )
-from service.telemetry.sharing import PUBLISH_SECONDS, FiguresUnreadable
+from service.telemetry.sharing import (
+    PUBLISH_SECONDS,
+    PUBLISH_SHARE,
+    FiguresUnreadable,
+)
 from service.web.compression import accepted_coding, compress
 from service.web.context import current_request, current_serving
 from service.web.errors import error_response
@@ -46,13 +50,13 @@ log = structlog.get_logger("tandem.metrics")
 @bp.get("/metrics")
 async def metrics() -> Response:
     serving = current_serving()
-    own = await own_figures(serving)
+    snapshot = await take_snapshot(serving)
     shared = await shared_figures(serving)
     names = {(each.id.name, str(each.id.version)) for each in serving.engine.models()}
     as_openmetrics = prefers_openmetrics(request.accept_mimetypes)
 
     def write() -> tuple[bytes, str]:
-        folder = serving.figure_folder
+        own, folder = snapshot.figures(), serving.figure_folder
         total = own if folder is None else folder.total(own)
         return encode(of_models(total, names) | shared, as_openmetrics=as_openmetrics)
 
@@ -73,29 +77,26 @@ async def metrics() -> Response:
     return response
 
 
-async def own_figures(serving: Serving) -> Figures:
-    """Return the figures of this process alone."""
+async def take_snapshot(serving: Serving) -> Snapshot:
+    """Return the state of this process alone."""
     engine, cache = serving.engine, serving.cache
     models = engine.models()
-    for requests in (serving.requests, Connection.counters):
-        requests.forget({(each.id.name, each.id.version) for each in models})
+    counters = serving.requests, Connection.counters
+    for each in counters:
+        each.forget({(model.id.name, model.id.version) for model in models})
 
-    snapshot = Snapshot(
+    own_cache = None if cache is None or cache.shared else cache
+    return Snapshot(
         models=models,
         overview=engine.overview(),
         calls=engine.histograms(),
+        requests=merge(each.figures() for each in counters),
         lookups=None if cache is None else cache.outcomes,
+        answers=None if own_cache is None else await own_cache.figures(),
         log_lines_dropped=dropped_lines(),
         bodies_bytes=serving.body_budget.taken,
         version=VERSION,
     )
-    counters = serving.requests.figures(), Connection.counters.figures()
-    figures = snapshot.figures() | merge(counters)
-
-    if cache is not None and not cache.shared:
-        figures |= cache_figures(await cache.figures())
-
-    return figures
 
 
 async def shared_figures(serving: Serving) -> Figures:
@@ -136,17 +137,21 @@ async def published(serving: Serving) -> AsyncIterator[None]:
 
 async def _publish_often(serving: Serving, folder: FigureFolder) -> None:
     while True:
-        await anyio.sleep(PUBLISH_SECONDS)
+        began = anyio.current_time()
         await _publish(serving, folder)
+        # With thousands of models the figures are many.
+        took = anyio.current_time() - began
+        await anyio.sleep(max(PUBLISH_SECONDS, took / PUBLISH_SHARE))
 
 
 async def _publish(serving: Serving, folder: FigureFolder) -> None:
-    own = await own_figures(serving)
+    snapshot = await take_snapshot(serving)
 
     # A scrape that meets the same trouble says so.
     with suppress(FiguresUnreadable):
         await anyio.to_thread.run_sync(
-            folder.publish, own, limiter=serving.metrics_limiter
+            lambda: folder.publish(snapshot.figures()),
+            limiter=serving.metrics_limiter,
         )
 
 

@@ -70,22 +70,25 @@ class JobFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The state of one process' engine and server at one moment.
+    """The state of one process at one moment.
 
-    `lookups` are the response cache's requests by outcome, if there is a cache.
+    `requests` are the figures of its counters, `lookups` the response cache's requests
+    by outcome, if there is one, and `answers` what is kept if that is in its memory.
     """
 
     models: Sequence[ModelStatus]
     overview: EngineStatus
     calls: Mapping[ModelId, CallHistograms] = field(default_factory=dict)
+    requests: Figures = field(default_factory=dict)
     lookups: Mapping[str, int] | None = None
+    answers: StoreFigures | None = None
     log_lines_dropped: int = 0
     bodies_bytes: int = 0
     version: str = ""
 
     def figures(self) -> Figures:
-        """Return the process' own figures, but for its requests."""
-        found = self._models() | self._calls() | process_figures()
+        """Return the process' own figures. Any thread may ask for them."""
+        found = self._models() | self._calls() | process_figures() | self.requests
 
         for name, value_of in ENGINE.items():
             found[name] = {(): float(value_of(self.overview))}
@@ -99,6 +102,9 @@ class Snapshot:
             found["tandem_response_cache_requests"] = {
                 (outcome,): float(count) for outcome, count in self.lookups.items()
             }
+
+        if self.answers is not None:
+            found |= cache_figures(self.answers)
 
         return found
 
@@ -179,7 +185,7 @@ def prefers_openmetrics(accepted: Iterable[tuple[str, float]]) -> bool:
     """Return whether a client takes OpenMetrics 1 rather than plain text.
 
     `accepted` are media types with their parameters and quality. The client library's
-    own choice heeds no quality, and lets the client have names escaped.
+    own choice heeds no quality, and renames samples for `escaping=values`.
     """
     best = {OPENMETRICS: 0.0, PLAIN: 0.0}
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PUBLISH_SECONDS = 1.0
 """The time after which the others know what a process has counted."""
 
+PUBLISH_SHARE = 0.02
+"""The most of the time that publishing takes; then it is less often."""
+
 LOCK_SECONDS = 2.0
 RETRY_SECONDS = 0.01
 
