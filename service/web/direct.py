@@ -192,7 +192,7 @@ class DirectDispatcher:
             return receive
 
         ended = answer.ended or time.perf_counter()
-        entry.end(answer.status, ended, len(answer.body), answer.version)
+        entry.end(answer.status, ended, answer.body, answer.version)
         lines = LINES % (entry.id.encode(), answer.lines)
         if own is None or not respond(own, answer.status, lines, answer.body):
             await _send(send, answer, lines)
@@ -294,15 +294,22 @@ class _Entry:
         self._scope = scope
         self._bytes_in = bytes_in
         self._started = time.perf_counter()
-        sent = dict([each for each in scope["headers"] if each[0] in NOTED])
-        self.id = choose_id(sent.get(REQUEST_ID, b"").decode("latin-1"))
-        self._trace = sent.get(TRACEPARENT)
+        sent = [each for each in scope["headers"] if each[0] in NOTED]
+        self._trace: bytes | None = None
+        given = ""
+        for name, value in sent:
+            if name == REQUEST_ID:
+                given = value.decode("latin-1")
+            else:
+                self._trace = value
+
+        self.id = choose_id(given)
 
     def end(
         self,
         status: int,
         ended: float,
-        bytes_out: int | None = None,
+        body: bytes | None = None,
         version: int | None = None,
     ) -> None:
         view, seconds = self._view, ended - self._started
@@ -324,8 +331,8 @@ class _Entry:
             bytes_in=self._bytes_in,
             seconds=seconds,
         )
-        if bytes_out is not None:
-            fields["bytes_out"] = bytes_out
+        if body is not None:
+            fields["bytes_out"] = len(body)
 
         fields.update(view.fields)
         log_request(fields, self.id)
