@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import (
+    binary,
     budget,
     bulk,
     calls,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Run], Report]] = {
     "budget": budget.measure,
     "bulk": bulk.measure,
     "images": images.measure,
+    "binary": binary.measure,
     "crashes": crashes.measure,
     "load": campaign.measure,
 }
