@@ -102,6 +102,8 @@ def write(repository: Path) -> None:
     layers = [keras.Input(IMAGE, name="image"), keras.layers.Activation("linear")]
     models.save(keras.Sequential(layers), repository / f"{IDENTITY}.h5")
     models.write_mobilenet(repository / f"{MOBILENET}.h5")
+    # As its operator would set it: more rows at once take longer each.
+    (repository / f"{MOBILENET}.toml").write_text(f"[batching]\nmax_rows = {ROWS}\n")
 
 
 def compiled(run: Run, repository: Path) -> list[Path]:

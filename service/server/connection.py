@@ -94,6 +94,7 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
         self._head_bytes = 0
         self._body_bytes = 0
+        self._received = 0
         self._unparsed: bytes | memoryview = b""
         self._half_closed = False
         self._probed = False
@@ -144,7 +145,7 @@ class Connection(HttpToolsProtocol):
         rest = memoryview(self._unparsed)
 
         while rest and not self.pipeline and self._phase is not Phase.LINGER:
-            size = BODY_SLICE if self._phase is Phase.BODY else HEAD_SLICE
+            size = self._body_slice() if self._phase is Phase.BODY else HEAD_SLICE
             piece, rest = rest[:size], rest[size:]
             self._parse(piece)
 
@@ -157,6 +158,12 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
         elif self._half_closed:
             self.transport.close()
+
+    def _body_slice(self) -> int:
+        """Return the bytes of a body to parse at once: what is left of a long one."""
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        left = int(lengths[0]) - self._received if lengths else 0
+        return max(BODY_SLICE, left)
 
     def _parse(self, data: bytes | memoryview) -> None:
         if self._phase is Phase.BODY:
@@ -216,7 +223,7 @@ class Connection(HttpToolsProtocol):
 
         self._phase = Phase.BODY
         self._since = self.loop.time()
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._received = 0
         self.server_state.begin(self)
         self.begin_request()
 
@@ -231,13 +238,26 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
+        self._received += len(body)
         if self._phase is not Phase.BODY or cycle.response_complete:
             return
 
-        cycle.body += body
+        self._keep(cycle, body)
         cycle.message_event.set()
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
+
+    def _keep(self, cycle: RequestResponseCycle, body: bytes) -> None:
+        """Add to the body that the application hasn't taken yet."""
+        # Most pieces are taken before the next one comes: two copies less of each.
+        if not cycle.body:
+            cycle.body = cast("bytearray", body)
+            return
+
+        if isinstance(cycle.body, bytes):
+            cycle.body = bytearray(cycle.body)
+
+        cycle.body += body
 
     def on_message_complete(self) -> None:
         cycle = self.cycle
