@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from service.codecs.admin import EXAMPLES, Concurrency, Drain, Labels, Nothing, Pin
+from service.codecs.admin import (
+    EXAMPLES,
+    Changes,
+    Concurrency,
+    Drain,
+    Labels,
+    Nothing,
+    Pin,
+)
 from service.jobs.job import JobStatus
 from service.jobs.rows import NDJSON, NPY, NPZ
 from service.openapi.operations import (
@@ -31,6 +39,7 @@ JOBS, ADMIN = "Asynchronous jobs", "Admin calls"
 """Tags with a space, as no model's name has one."""
 
 TOKEN = "adminToken"
+SETTINGS = "/v1/admin/settings"
 LABELLED = "{name}/labels/{label}"
 PLACES: Mapping[str, tuple[str, ...]] = {
     "{name}": ("Model",),
@@ -163,8 +172,15 @@ def admin_paths() -> dict[str, Entry]:
             ("put", f"{url}/concurrency", f"Set how often {what} runs", Concurrency),
         ]
 
-    return {
+    paths = {
         path: _admin(method, path, text, body) for method, path, text, body in calls
+    }
+    change = "Change settings while the server runs"
+    return paths | {
+        SETTINGS: {
+            "get": _show_settings(),
+            **_admin("patch", SETTINGS, change, Changes),
+        }
     }
 
 
@@ -276,6 +292,17 @@ def _job(
     **more: Any,
 ) -> Entry:
     return operation(JOBS, name, text, found, (*STORE, *errors), **more)
+
+
+def _show_settings() -> Entry:
+    return operation(
+        ADMIN,
+        f"get {SETTINGS}",
+        "Settings that can be changed while the server runs",
+        {200: answer("The settings, as they are.")},
+        (401, 404, 500),
+        security=[{TOKEN: []}],
+    )
 
 
 def _admin(method: str, path: str, text: str, body: type[BaseModel]) -> Entry:

@@ -218,6 +218,7 @@ async def test_processes_add_up_whichever_is_asked(
 
     async with published(first.extensions[SERVING]), open_client(first) as client:
         async with published(second.extensions[SERVING]), open_client(second) as other:
+            await anyio.wait_all_tasks_blocked()
             await client.post(PREDICT, json=ONE)
             await other.post(PREDICT, json=ONE)
             seen = []
