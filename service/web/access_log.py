@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flask import Response
 
     from inference import ModelSpec
+    from service.telemetry.requests import Source
     from service.web.application import ConcurrentFlask
     from service.web.context import Serving
 
@@ -106,23 +107,27 @@ def count(
     if serving is None:
         return
 
-    state = current_globals()
-    prediction: tuple[ModelSpec, str] | None = state.get("prediction")
-    source = OTHER if prediction is None else source_of(serving.engine, *prediction)
-    version = None if response is None else response.headers.get(VERSION_HEADER)
-    if version is not None:
-        # The one that has answered, though another may answer now.
-        source = source[0], int(version), source[2]
-
+    source = _source(serving, response)
     counters = serving.requests.sources[source]
     counters.add((status,), (seconds,), (bytes_in,))
     trace = sampled_trace(current_request().environ.get(TRACEPARENT_KEY, ""))
     if trace is not None and status == OK and source != OTHER:
         counters.exemplify(seconds, trace)
 
-    reason = state.get("refused")
+    reason = current_globals().get("refused")
     if reason is not None:
         serving.requests.refuse(reason, source[0])
+
+
+def _source(serving: Serving, response: Response | None) -> Source:
+    prediction: tuple[ModelSpec, str] | None = current_globals().get("prediction")
+    if prediction is None:
+        return OTHER
+
+    name, now, protocol = source_of(serving.engine, *prediction)
+    # The one that has answered, though another may answer now.
+    told = "" if response is None else response.headers.get(VERSION_HEADER, "")
+    return name, int(told) if told.isdecimal() else now, protocol
 
 
 def write_line(

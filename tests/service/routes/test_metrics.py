@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import structlog
+from flask import Response
 
 from inference import background_calls
 from service.app import create_app
@@ -124,6 +125,21 @@ async def test_probes_and_metadata_are_other_requests() -> None:
         found = await samples(client, "tandem_requests_total")
 
     assert found == {("", "other", "200", ""): 3}
+
+
+async def test_the_version_of_another_answer_is_no_label() -> None:
+    """The result of a job names the version that its prediction was answered by."""
+    app = make_app(FakeEngine(FakeModel()))
+
+    @app.get("/result")
+    async def show_result() -> Response:
+        return Response("{}", headers={"X-Model-Version": "7"})
+
+    async with open_client(app) as client:
+        await client.get("/result")
+        found = await samples(client, "tandem_requests_total")
+
+    assert found == {("", "other", "200", ""): 1}
 
 
 async def test_calls_of_jobs_are_counted_as_theirs() -> None:
