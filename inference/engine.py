@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         CachePolicy,
         InferenceStatistics,
         ModelId,
+        ModelReport,
         ModelStatus,
         PredictRequest,
         PredictResult,
@@ -165,6 +166,14 @@ class Engine:
         signatures = signatures_of(prepared.compiled.manifest)
         name = signature or prepared.compiled.manifest.default_signature
         return (signatures[name], prepared.plans[name]) if name in signatures else None
+
+    def report(self, spec: ModelSpec) -> ModelReport | None:
+        """Return how the version that answers was compiled; `None` before it was.
+
+        Raises `ModelNotFound`, `VersionNotFound`.
+        """
+        prepared = self._catalog.find(spec).prepared
+        return None if prepared is None else prepared.report()
 
     def quiet_seconds(self) -> float:
         """Return how long ago the last call came that wasn't in the background."""

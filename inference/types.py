@@ -352,3 +352,31 @@ class EngineStatus:
     load_failures: int = 0
     evictions: int = 0
     reloads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReport:
+    """How a version was compiled, and what its sidecar sets.
+
+    `optimization` is the level that passed the comparison with the source, whose
+    outputs differed by at most `largest_difference`; `None` if no sample could be
+    compared. `layers` are the shapes of inner outputs that the sidecar may name.
+    `preprocessing` is what images go through, `max_rows` the most rows of a batch by
+    signature.
+    """
+
+    source_bytes: int
+    source_sha256: str
+    compiled_with: Mapping[str, str]
+    compile_seconds: float
+    optimization: str
+    largest_difference: float | None
+    notes: tuple[str, ...]
+    layers: Mapping[str, Shape]
+    classes: tuple[str, ...]
+    preprocessing: Mapping[str, Any]
+    max_rows: Mapping[str, int]
+    max_queue: int
+    timeout_seconds: float
+    asynchronous: bool
+    cache_seconds: float | None

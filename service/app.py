@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.auth.token import AdminToken
-from service.routes import admin, health, index, metrics, openapi, tfserving, v2
+from service.routes import (
+    admin,
+    health,
+    index,
+    metrics,
+    openapi,
+    overview,
+    page,
+    tfserving,
+    v2,
+)
 from service.routes import jobs as job_routes
 from service.web.access_log import install_request_log
 from service.web.application import ConcurrentFlask
@@ -62,6 +72,7 @@ def create_app(
         ),
     )
     app.extensions[SERVING] = serving
+    overview.install_feed(app)
     changes = changes_of(app, serving)
     app.extensions[RUNTIME_SETTINGS] = RuntimeSettings(settings, changes)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -74,7 +85,7 @@ def create_app(
     # It does nothing for what is answered directly.
     app.plain_hooks.add(v2.log_repository_act)
     for routes in (
-        *(index, health, metrics, openapi),
+        *(index, health, metrics, openapi, overview, page),
         *(tfserving, v2, job_routes, admin),
     ):
         app.register_blueprint(routes.bp)

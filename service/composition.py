@@ -35,6 +35,8 @@ from service.jobs.sqlite import SqliteStore
 from service.routes.array_calls import ArrayCalls
 from service.routes.job_events import JobEvents
 from service.routes.metrics import published
+from service.routes.overview import FEED
+from service.routes.overview_events import OverviewEvents
 from service.routes.sagemaker import sagemaker_routes
 from service.settings.hosting import serves_many
 from service.settings.permissions import permissions_of
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
     from flask import Blueprint
 
+    from service.dashboard.feed import Feed
     from service.jobs.store import JobStore
     from service.settings.settings import Settings
     from service.web.cors import Application
@@ -109,6 +112,7 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
             sys.setswitchinterval(SWITCH_SECONDS)
             gc.set_threshold(NEW_CONTAINERS)
             tasks.start_soon(runner.run)
+            tasks.start_soon(feed.run)
             if is_wanted(settings) and _is_first():
                 tasks.start_soon(show, engine, settings)
 
@@ -127,6 +131,7 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 
+    feed: Feed = app.extensions[FEED]
     bridge = Bridge(app, lifespan)
     runner = JobRunner(
         jobs,
@@ -137,7 +142,9 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
         ),
         runner_config(settings),
     )
-    application: Application = JobEvents(bridge, jobs)
+    application: Application = JobEvents(
+        bridge, jobs, reads=OverviewEvents(bridge, feed)
+    )
     if settings.platform is not None:
         application = Hosted(application, platform_target(settings, engine))
 

@@ -36,7 +36,7 @@ FLOORS = (
     {"service.web"},
     {"service.bridge"},
     {"service.bulk", "service.infer", "service.server", "service.terminal"},
-    {"service.prediction"},
+    {"service.dashboard", "service.prediction"},
     {"service.decoding", "service.openapi", "service.telemetry"},
     {
         "service.codecs",

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
-from service.routes.openapi import ASSETS, PAGE
+from service.routes import openapi, page
 from tests import PROJECT
 
 if TYPE_CHECKING:
@@ -39,5 +39,12 @@ def test_wheel_has_the_pages_assets_and_other_data(tmp_path: Path) -> None:
         for path in (PROJECT / package).rglob("*.*")
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
-    assert {f"service/openapi/swagger/{name}" for name in (*ASSETS, PAGE)} <= data
+    assert {
+        f"{folder}/{name}"
+        for folder, files in (
+            ("service/openapi/swagger", openapi),
+            ("service/dashboard/page", page),
+        )
+        for name in (*files.ASSETS, files.PAGE)
+    } <= data
     assert data - names == set()

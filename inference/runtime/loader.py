@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from inference.repository.sidecar import limits_with, read_sidecar, sidecar_erro
 from inference.runtime.footprint import expected_bytes
 from inference.runtime.opening import ForeignArtifact, open_artifact
 from inference.system.troubles import troubles_told
+from inference.types import ModelReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,6 +70,26 @@ class Prepared:
     @property
     def nbytes(self) -> int:
         return expected_bytes(self.compiled.manifest)
+
+    def report(self) -> ModelReport:
+        manifest = self.compiled.manifest
+        return ModelReport(
+            source_bytes=manifest.source_bytes,
+            source_sha256=manifest.source_sha256,
+            compiled_with=manifest.compiled_with,
+            compile_seconds=manifest.compile_seconds,
+            optimization=manifest.optimization,
+            largest_difference=manifest.largest_difference,
+            notes=manifest.notes,
+            layers=manifest.layers,
+            classes=self.classes,
+            preprocessing=asdict(self.preprocessing),
+            max_rows={name: plan.max_rows for name, plan in self.plans.items()},
+            max_queue=self.limits.max_queue,
+            timeout_seconds=self.limits.timeout_seconds,
+            asynchronous=self.asynchronous,
+            cache_seconds=self.cache_seconds,
+        )
 
     def same_as(self, other: Prepared) -> bool:
         """Return whether loading it gives the same as loading `other`."""

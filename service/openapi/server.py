@@ -55,6 +55,7 @@ MAX_SHOWN_JOBS = 1000
 READS: Mapping[str, str] = {
     "/": "Version, models and URLs",
     "/livez": "Tell that the server is alive",
+    "/v1/overview": "Models, rates, memory, jobs, the last quarter of an hour",
     "/v2": "Name, version and extensions",
     "/v2/health/live": "Tell that the server is alive",
 }
@@ -66,6 +67,7 @@ LISTS: Mapping[str, str] = {
 PROBES = ("/readyz", "/v2/health/ready")
 ABOUT: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "/v1/models/{name}": ("The versions and their states", (400, 404)),
+    "/v1/models/{name}/report": ("How it was compiled, and examples", (400, 404)),
     "/v1/models/{name}/metadata": ("The signatures", LOADED),
     "/v2/models/{name}": ("Inputs and outputs of the default signature", LOADED),
     "/v2/models/{name}/ready": ("Tell if the model can answer", LOADED),
@@ -81,6 +83,7 @@ def server_paths() -> dict[str, Entry]:
         text = "Tell if requests can be answered"
         paths[path] = {"get": operation(SERVER, f"get {path}", text, found)}
 
+    paths["/v1/overview/events"] = {"get": _overview_events()}
     paths["/openapi.json"] = {"get": _document()}
     paths["/metrics"] = {"get": _metrics()}
     return paths
@@ -198,6 +201,12 @@ def _document() -> Entry:
     found = {200: answer("The document.")}
     text = "This document, or that of one model"
     return operation(SERVER, "get /openapi.json", text, found, (404,), parameters=[one])
+
+
+def _overview_events() -> Entry:
+    stream = answer("The events.", {}, "text/event-stream")
+    text = "The overview as it changes, as server-sent events"
+    return operation(SERVER, "get /v1/overview/events", text, {200: stream})
 
 
 def _metrics() -> Entry:

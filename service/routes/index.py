@@ -1,33 +1,34 @@
-"""The index: version, models and URLs, for people who open the root."""
+"""The index: version, models and URLs; for browsers, the page that shows them."""
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, current_app, request
 
 from service.codecs.tfserving.status import models_document
+from service.routes.page import page, prefers_page
 from service.web.context import current_serving
 from service.web.response import json_response
 from service.web.routing import list_urls
+from service.web.version import DISTRIBUTION, VERSION
 
 if TYPE_CHECKING:
     from flask import Response
-
-DISTRIBUTION = "tandem-serving"
-VERSION = importlib.metadata.version(DISTRIBUTION)
 
 bp = Blueprint("index", __name__)
 
 
 @bp.get("/")
 async def index() -> Response:
+    if prefers_page():
+        return page()
+
     serving = current_serving()
     engine, admin = serving.engine, serving.admin_token is not None
     models = models_document(engine.models(), request.script_root)
-    return json_response(
+    response = json_response(
         {
             # KServe's clients look for it to tell that a server is alive.
             "status": "alive",
@@ -38,3 +39,5 @@ async def index() -> Response:
             "urls": list_urls(current_app.url_map, admin=admin),
         }
     )
+    response.headers["Vary"] = "Accept"
+    return response

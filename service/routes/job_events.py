@@ -39,7 +39,8 @@ class JobEvents:
     """Adds the events to `application`'s answer for `GET /v1/jobs/{id}/events`.
 
     A comment is sent every `comment_seconds` without an event, so that nothing on the
-    way takes the connection for idle.
+    way takes the connection for idle. Other GET requests go to `reads`, by default the
+    same application.
     """
 
     def __init__(
@@ -47,19 +48,23 @@ class JobEvents:
         application: Application,
         jobs: Jobs,
         *,
+        reads: Application | None = None,
         comment_seconds: float = COMMENT_SECONDS,
     ) -> None:
         self._application = application
+        self._reads = reads or application
         self._jobs = jobs
         self._comment_seconds = comment_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Nearly all requests are others, and pass with no more than this.
-        watched = scope.get("method") == "GET" and scope["type"] == "http"
-        id = followed_id(scope) if watched else None
-
-        if id is None:
+        if scope.get("method") != "GET" or scope["type"] != "http":
             await self._application(scope, receive, send)
+            return
+
+        id = followed_id(scope)
+        if id is None:
+            await self._reads(scope, receive, send)
             return
 
         head = EventHead(send)
@@ -72,7 +77,7 @@ class JobEvents:
         self, id: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+            tasks.start_soon(cancel_when_gone, receive, tasks.cancel_scope)
 
             try:
                 await self._send_events(id, scope, send)
@@ -163,7 +168,7 @@ def _opens_stream(message: Message) -> bool:
     return kind.startswith(EVENT_STREAM.encode())
 
 
-async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+async def cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

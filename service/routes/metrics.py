@@ -12,7 +12,6 @@ import structlog
 from flask import Blueprint, current_app, request
 
 from service.jobs.store import StoreUnavailable
-from service.routes.index import VERSION
 from service.server.connection import Connection
 from service.telemetry.figures import merge, of_models
 from service.telemetry.log_stream import dropped_lines
@@ -32,6 +31,7 @@ from service.telemetry.sharing import (
 from service.web.compression import accepted_coding, compress
 from service.web.context import current_request, current_serving
 from service.web.errors import error_response
+from service.web.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,10 +13,10 @@ import service.openapi
 from inference import ModelSpec
 from service.openapi.document import Described
 from service.openapi.models import Address
-from service.routes.index import VERSION
 from service.web.compression import accepted_coding
 from service.web.context import current_request, current_serving
 from service.web.response import encoded_json_response
+from service.web.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,6 @@ from service.infer import InferBody, check, infer
 from service.jobs.job import JobRequest
 from service.routes.admin import authorize, log_act
 from service.routes.health import readiness
-from service.routes.index import DISTRIBUTION, VERSION
 from service.routes.jobs import current_jobs, submit
 from service.routes.plain_infer import PlainInfer
 from service.routes.predicting import respond
@@ -50,6 +49,7 @@ from service.web.json_body import (
 )
 from service.web.response import json_response
 from service.web.routing import V2
+from service.web.version import DISTRIBUTION, VERSION
 
 if TYPE_CHECKING:
     from flask import Request, Response

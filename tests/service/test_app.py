@@ -7,7 +7,7 @@ import pytest
 from tests.support.clients import make_app, make_client
 from tests.support.fakes import FakeEngine
 
-READS_FILES = {"openapi.show_page", "openapi.show_asset"}
+READS_FILES = {"openapi.show_page", "openapi.show_asset", "page.show_asset"}
 """Views without the engine, which run in threads."""
 
 

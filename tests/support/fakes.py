@@ -23,6 +23,7 @@ from inference import (
     ModelId,
     ModelLoading,
     ModelNotFound,
+    ModelReport,
     ModelSpec,
     ModelState,
     ModelStatus,
@@ -223,6 +224,29 @@ class FakeEngine(Engine):
         name = signature or status.default_signature or ""
         found = status.signatures.get(name)
         return None if found is None else (found, Batching())
+
+    def report(self, spec: ModelSpec) -> ModelReport | None:
+        model = self._find(spec)
+        if model.state is not ModelState.AVAILABLE:
+            return None
+
+        return ModelReport(
+            source_bytes=1000,
+            source_sha256="0" * 64,
+            compiled_with={"tensorflow": "2.21.0"},
+            compile_seconds=1.5,
+            optimization="full",
+            largest_difference=1e-7,
+            notes=(),
+            layers={},
+            classes=model.classes,
+            preprocessing={},
+            max_rows={each.name: 32 for each in model.signatures},
+            max_queue=64,
+            timeout_seconds=30.0,
+            asynchronous=model.asynchronous,
+            cache_seconds=model.cache_seconds,
+        )
 
     def quiet_seconds(self) -> float:
         return math.inf

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-UNDESCRIBED = {"GET /docs", "GET /docs/{file}", "GET /v2/"}
+UNDESCRIBED = {
+    *("GET /docs", "GET /docs/{file}", "GET /models/{name}", "GET /page/{file}"),
+    "GET /v2/",
+}
 """Pages for people, and a second spelling."""
 
 IDENTITY = {"Accept-Encoding": "identity"}

@@ -1,0 +1,90 @@
+// Small charts of the last quarter of an hour, by uPlot.
+import { html } from "./html.js";
+import { useEffect, useRef, useState } from "./vendor/hooks.js";
+
+const HEIGHT = 110;
+const SPAN = 900;
+const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+
+function useScheme() {
+  const [scheme, setScheme] = useState(0);
+  useEffect(() => {
+    const query = matchMedia("(prefers-color-scheme: dark)");
+    const changed = () => setScheme((before) => before + 1);
+    query.addEventListener("change", changed);
+    return () => query.removeEventListener("change", changed);
+  }, []);
+  return scheme;
+}
+
+function options(width, series, format) {
+  const axis = { stroke: colour("--muted"), font: "11px system-ui", ticks: { show: false } };
+  const grid = { stroke: colour("--line"), width: 1 };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { show: false },
+    padding: [8, 8, 0, 0],
+    scales: {
+      x: { range: (_, __, last) => [last - SPAN, last] },
+      y: { range: (_, __, most) => [0, most > 0 ? most * 1.15 : 1] },
+    },
+    axes: [
+      {
+        ...axis,
+        grid: { show: false },
+        size: 22,
+        space: 70,
+        values: (_, ticks) =>
+          ticks.map((at) =>
+            new Date(at * 1000).toLocaleTimeString([], CLOCK)),
+      },
+      {
+        ...axis, grid, size: 58, space: 34,
+        values: (_, ticks) => ticks.map((tick) => format(tick)),
+      },
+    ],
+    series: [
+      {},
+      ...series.map(({ stroke, fill }) => ({
+        stroke: colour(stroke),
+        fill: fill && colour(fill),
+        width: 1.75,
+        // A value between two gaps is a point, not a line.
+        points: { show: true, size: 2.5, width: 0, fill: colour(stroke) },
+        spanGaps: false,
+      })),
+    ],
+  };
+}
+
+export function Chart({ title, now, history, series, format }) {
+  const place = useRef(null);
+  const plot = useRef(null);
+  const scheme = useScheme();
+  const data = [history.map((point) => point.at)];
+  for (const { name } of series) data.push(history.map((point) => point[name]));
+
+  useEffect(() => {
+    const box = place.current;
+    plot.current = new uPlot(options(box.clientWidth, series, format), data, box);
+    const observer = new ResizeObserver(() =>
+      plot.current.setSize({ width: box.clientWidth, height: HEIGHT }));
+    observer.observe(box);
+    return () => {
+      observer.disconnect();
+      plot.current.destroy();
+    };
+  }, [scheme]);
+
+  useEffect(() => plot.current.setData(data), [history]);
+
+  return html`<section class="tile">
+    <h2>${title}</h2>
+    <p class="figure">${now}</p>
+    <div class="plot" ref=${place} role="img"
+      aria-label=${`${title}, the last quarter of an hour. Now ${now}.`}></div>
+  </section>`;
+}
