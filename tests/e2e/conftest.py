@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.processes import ready
 from tests.e2e.scales import (
     compile_ahead,
+    write_halves,
     write_identity,
     write_scale,
     write_words,
@@ -43,6 +44,7 @@ def write_scales(folder: Path) -> None:
         for name, of in LARGE.items()
     ]
     others = [write_identity(stock / "identity.pb"), write_words(stock / "words.pb")]
+    others.append(write_halves(stock / "halves.pb"))
     compile_ahead(folder / "cache", [*small, *large, *others])
 
 

@@ -67,6 +67,20 @@ def write_words(path: Path) -> Path:
     return path
 
 
+def write_halves(path: Path) -> Path:
+    """Write a model of small drawings: the ink above and below, and the drawing."""
+    with tf.Graph().as_default() as graph:
+        drawing = tf1.placeholder(tf.float32, [None, 8, 8], name="drawing")
+        above, below = (
+            tf.reduce_sum(half, [1, 2]) for half in tf.split(drawing, 2, axis=1)
+        )
+        tf.stack([above, below], axis=1, name="ink")
+        tf.identity(drawing, name="copy")
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
 def compile_ahead(cache: Path, paths: Iterable[Path]) -> None:
     """Compile `paths` into `cache`, where a server finds them."""
     command = [sys.executable, "-m", "tests.e2e.scales", str(cache)]
