@@ -67,9 +67,8 @@ class Batcher:
         self.statistics = CallStatistics()
         self._own_queue = loaded.limits.own_queue
         self._service_time = ServiceTime()
-        self._max_queue = loaded.limits.max_queue
         self._admission = AdmissionController(
-            max_queue=self._max_queue, service_time=self._service_time
+            max_queue=loaded.limits.max_queue, service_time=self._service_time
         )
         self._runners: set[Runner] = set()
         self._idle: list[Runner] = []
@@ -119,7 +118,7 @@ class Batcher:
     def limit_queue(self, max_queue: int) -> None:
         """Let `max_queue` requests wait, unless the model has a limit of its own."""
         if not self._own_queue:
-            self._max_queue = self._admission.max_queue = max_queue
+            self._admission.max_queue = max_queue
 
     def stats(self) -> QueueStats:
         return QueueStats(
@@ -139,7 +138,7 @@ class Batcher:
         wait = waiting * self._service_time.seconds_per_call
 
         # Nearly always so, and a call for each would cost 1 µs a request.
-        if waiting < idle or (waiting < self._max_queue and wait <= seconds):
+        if waiting < idle or (waiting < self._admission.max_queue and wait <= seconds):
             return
 
         self._admission.check(waiting, max(0, idle), seconds)
