@@ -17,6 +17,7 @@ from service.cli.cache import cache
 from service.cli.flags import settings_flags
 from service.cli.jobs import jobs
 from service.cli.predict import predict
+from service.cli.top import top
 from service.server.server import CannotListen, base_url, run_server
 from service.settings.compiler import CompilerSettings
 from service.settings.permissions import permissions_of
@@ -49,7 +50,7 @@ def main() -> None:
     """Serve TensorFlow and Keras model files side by side over HTTP."""
 
 
-for command in (*COMMANDS, cache, jobs, predict):
+for command in (*COMMANDS, cache, jobs, predict, top):
     main.add_command(command)
 
 

@@ -1,0 +1,113 @@
+"""The overview of a server as a screen of a terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from inference import show_bytes
+from service.terminal.tables import STYLES, plain_table, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import RenderableType
+
+    Entry = Mapping[str, Any]
+
+HEADINGS = ("model", "state", "requests/s", "errors/s", "p50", "p99", "queue")
+MORE_HEADINGS = ("rows", "memory", "last use")
+HEAD_LINES = 4
+"""Lines above the first model, and below the last."""
+
+
+def top_screen(document: Entry, lines: int | None = None) -> RenderableType:
+    """Return what `/v1/overview` tells, in as many `lines` as there are, if limited.
+
+    The busiest models come first.
+    """
+    rows = sorted(_rows(document), key=_busyness)
+    room = len(rows) if lines is None else max(1, lines - HEAD_LINES)
+    table = plain_table((*HEADINGS, *MORE_HEADINGS))
+    for name, version in rows[:room]:
+        table.add_row(*_cells(name, version))
+
+    parts: list[RenderableType] = [_summary(document["server"]), Text(), table]
+    if len(rows) > room:
+        parts.append(Text(f"and {len(rows) - room} more", style="dim"))
+
+    return Group(*parts)
+
+
+def _rows(document: Entry) -> list[tuple[str, Entry]]:
+    several = {
+        model["name"]: len(model["versions"]) > 1 for model in document["models"]
+    }
+    return [
+        (f"{name}/{version['version']}" if several[name] else name, version)
+        for model in document["models"]
+        for name in (model["name"],)
+        for version in model["versions"]
+    ]
+
+
+def _busyness(row: tuple[str, Entry]) -> tuple[float, bool, str]:
+    name, version = row
+    return -version["requests_per_second"], version["error"] is None, name
+
+
+def _summary(server: Entry) -> Text:
+    taken = show_bytes(int(server["memory_bytes"]))
+    parts = [
+        f"Tandem {server['version']}",
+        f"{server['requests_per_second']:,.1f} requests/s",
+        f"{server['errors_per_second']:,.1f} errors/s",
+        f"p50 {_seconds(server['p50'])}",
+        f"p99 {_seconds(server['p99'])}",
+        f"{server['waiting']} waiting",
+        f"{taken} of {show_bytes(int(server['memory_budget_bytes']))}",
+    ]
+    if server["draining"]:
+        parts.append("draining")
+
+    return Text(printable("   ".join(parts)), style="bold")
+
+
+def _cells(name: str, version: Entry) -> list[Text]:
+    failed = version["error"] is not None
+    state = "failed" if failed else version["state"]
+    rows, queue = version["batch_rows"], version["waiting"] + version["running"]
+    return [
+        Text(printable(name)),
+        Text(state, style="red" if failed else STYLES.get(state, "")),
+        Text(f"{version['requests_per_second']:,.1f}"),
+        Text(f"{version['errors_per_second']:,.1f}"),
+        Text(_seconds(version["p50"])),
+        Text(_seconds(version["p99"])),
+        Text(str(queue or "")),
+        Text("" if rows is None else f"{rows:.1f}"),
+        Text(show_bytes(version["memory_bytes"]) if version["memory_bytes"] else ""),
+        Text(_last_use(version["last_used"])),
+    ]
+
+
+def _seconds(value: float | None) -> str:
+    """Return a time as `850 µs`, `12.5 ms` or `2.5 s`; `-` where there is none."""
+    if value is None:
+        return "-"
+
+    if value < 0.001:
+        return f"{value * 1e6:.0f} µs"
+
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def _last_use(moment: float | None) -> str:
+    if moment is None:
+        return "never"
+
+    # Clocks of two machines differ.
+    return f"{max(0.0, time.time() - moment):,.0f} s ago"
