@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import warnings
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import PROJECT
 from tests.e2e.sites import TOKEN
-from tests.support.shared import made_once, shared_folder
+from tests.support.packages import packages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,39 +45,11 @@ stream without an end."""
 
 
 @pytest.fixture
-def packages(
+def client_packages(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The packages of a client, by the test's parameter."""
-    name = request.param
-    folder = shared_folder(tmp_path_factory) / f"client-{name}"
-
-    try:
-        made = made_once(folder, partial(install, PINNED[name]))
-    except subprocess.CalledProcessError as exc:
-        text = f"{PINNED[name]} can't be installed from PyPI: {exc.stderr[-2000:]}"
-        if os.environ.get("CI"):
-            pytest.fail(text)
-
-        warnings.warn(text, stacklevel=1)
-        pytest.skip(text)
-
-    return made / "packages"
-
-
-def install(requirement: str, folder: Path) -> None:
-    """Install a client into `folder`, which moves afterwards, as no venv may."""
-    target = folder / "packages"
-    wanted = ["--quiet", "--target", str(target), requirement]
-    run = partial(subprocess.run, check=True, capture_output=True, text=True)
-    uv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]
-
-    try:
-        run([*uv, *wanted])
-    except subprocess.CalledProcessError:
-        # It takes a tenth of pip's time, but doesn't read where pip's index is.
-        shutil.rmtree(target, ignore_errors=True)
-        run([sys.executable, "-m", "pip", "install", "--no-compile", *wanted])
+    return packages(tmp_path_factory, request.param, PINNED[request.param])
 
 
 @pytest.fixture
@@ -95,12 +64,12 @@ async def served(living: Site, client: Client) -> str:
     return living.server.url
 
 
-def run(packages: Path, *command: str, cwd: Path = PROJECT) -> None:
+def run(client_packages: Path, *command: str, cwd: Path = PROJECT) -> None:
     """Run a program with a client's packages, and not with ours."""
     done = subprocess.run(
         [sys.executable, "-S", *command],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(packages)},
+        env={**os.environ, "PYTHONPATH": str(client_packages)},
         capture_output=True,
         text=True,
         check=False,
@@ -109,19 +78,21 @@ def run(packages: Path, *command: str, cwd: Path = PROJECT) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("packages", ["triton"], indirect=True)
-async def test_tritonclient(packages: Path, served: str) -> None:
+@pytest.mark.parametrize("client_packages", ["triton"], indirect=True)
+async def test_tritonclient(client_packages: Path, served: str) -> None:
     address = served.removeprefix("http://")
-    run(packages, str(PROGRAMS / "triton.py"), address, TOKEN)
+    run(client_packages, str(PROGRAMS / "triton.py"), address, TOKEN)
 
 
-@pytest.mark.parametrize("packages", ["kserve"], indirect=True)
-async def test_kserve(packages: Path, served: str) -> None:
-    run(packages, str(PROGRAMS / "kserve_rest.py"), served)
+@pytest.mark.parametrize("client_packages", ["kserve"], indirect=True)
+async def test_kserve(client_packages: Path, served: str) -> None:
+    run(client_packages, str(PROGRAMS / "kserve_rest.py"), served)
 
 
-@pytest.mark.parametrize("packages", ["mlserver"], indirect=True)
-async def test_mlserver_infer(packages: Path, served: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("client_packages", ["mlserver"], indirect=True)
+async def test_mlserver_infer(
+    client_packages: Path, served: str, tmp_path: Path
+) -> None:
     sent, got = tmp_path / "sent.jsonl", tmp_path / "got.jsonl"
     rows = [[1.0, 2.0], [3.0, 4.0]]
     sent.write_text(
@@ -140,14 +111,14 @@ async def test_mlserver_infer(packages: Path, served: str, tmp_path: Path) -> No
     address = served.removeprefix("http://")
     options = ["-u", address, "-m", "one", "-i", str(sent), "-o", str(got)]
 
-    run(packages, "-c", MLSERVER, "infer", *options)
+    run(client_packages, "-c", MLSERVER, "infer", *options)
 
     found = [json.loads(line) for line in got.read_text().splitlines()]
     assert sorted(each["outputs"][0]["data"] for each in found) == rows
 
 
-@pytest.mark.parametrize("packages", ["schemathesis"], indirect=True)
-async def test_schemathesis(packages: Path, served: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("client_packages", ["schemathesis"], indirect=True)
+async def test_schemathesis(client_packages: Path, served: str, tmp_path: Path) -> None:
     """Send requests made from the OpenAPI document, right and wrong ones."""
     options = ["--checks", ",".join(CHECKS), "--exclude-path-regex", OTHERS]
     options += ["--phases", "examples,coverage,fuzzing", "--max-examples", "3"]
@@ -157,4 +128,4 @@ async def test_schemathesis(packages: Path, served: str, tmp_path: Path) -> None
 
     command = ("-c", SCHEMATHESIS, "run", f"{served}/openapi.json", *options)
     # It keeps what it found in the current folder.
-    run(packages, *command, cwd=tmp_path)
+    run(client_packages, *command, cwd=tmp_path)
