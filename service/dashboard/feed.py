@@ -13,12 +13,13 @@ import orjson
 import structlog
 
 from service.dashboard.overview import changes, overview
-from service.dashboard.readings import TOTAL, Rates, Reading
+from service.dashboard.readings import TOTAL, Rates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from service.dashboard.overview import Document, State
+    from service.dashboard.readings import Reading
 
     Read: TypeAlias = Callable[[], Awaitable[State]]
 
@@ -79,7 +80,7 @@ class Feed:
         """Take a reading, and pass what has changed to listeners."""
         async with self._taking:
             state = await self._read()
-            reading = Reading.of(state.figures, self._now())
+            reading = state.reading
             self._readings.append(reading)
             # One that is a little older than the span is kept to begin it.
             while len(self._readings) > 1 and self._is_over(self._readings[1]):
@@ -88,7 +89,7 @@ class Feed:
             point = self._note(reading)
             before = self._document
             rates = reading.since(self._readings[0])
-            self._document = now = overview(state, reading, rates)
+            self._document = now = overview(state, rates)
             self._number += 1
             if self._listeners and before is not None:
                 self._change = _event("change", {**changes(before, now), **point})

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from inference import EngineStatus, ModelStatus, TensorSpec
     from service.dashboard.readings import Rates, Reading
     from service.jobs.job import Job
-    from service.telemetry.figures import Figures
 
 Document: TypeAlias = dict[str, Any]
 
@@ -35,18 +34,18 @@ class State:
 
     models: Sequence[ModelStatus]
     engine: EngineStatus
-    figures: Figures
+    reading: Reading
     problems: Sequence[str] = ()
     jobs: ActiveJobs | None = None
     version: str = ""
     admin: bool = False
 
 
-def overview(state: State, reading: Reading, rates: Rates) -> Document:
+def overview(state: State, rates: Rates) -> Document:
     """Return the whole document but its history; URLs are for clients to add."""
     groups = groupby(state.models, key=lambda status: status.id.name)
     return {
-        "server": _server(state, reading, rates),
+        "server": _server(state, rates),
         "models": [
             {"name": name, "versions": [_version(each, rates) for each in versions]}
             for name, versions in groups
@@ -67,8 +66,8 @@ def changes(before: Document, now: Document) -> Document:
     }
 
 
-def _server(state: State, reading: Reading, rates: Rates) -> Document:
-    engine = state.engine
+def _server(state: State, rates: Rates) -> Document:
+    engine, reading = state.engine, state.reading
     return {
         "version": state.version,
         "admin": state.admin,

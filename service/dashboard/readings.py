@@ -161,7 +161,8 @@ def _counts(figures: Figures) -> Iterator[tuple[Key, Counts]]:
 
     for (model, version), found in _distributions(figures, ROWS):
         runs = sum(found.counts)
-        yield (model, version), Counts(runs=runs, rows=found.sum)
+        if runs:
+            yield (model, version), Counts(runs=runs, rows=found.sum)
 
 
 def _distributions(

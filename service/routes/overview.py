@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 from flask import Blueprint
 
 from inference import ModelSpec
 from service.dashboard.feed import Feed
 from service.dashboard.overview import ActiveJobs, State
+from service.dashboard.readings import Reading
 from service.dashboard.report import report_document
 from service.jobs.job import JobStatus
 from service.jobs.store import StoreUnavailable
@@ -92,13 +94,13 @@ async def show_report(
 
 
 async def read_state(serving: Serving) -> State:
-    """Return what the page is made of; figures are those of all processes."""
+    """Return what the page is made of; its rates are those of all processes."""
     engine = serving.engine
-    figures = await _figures(serving)
+    reading = await _take_reading(serving)
     return State(
         models=engine.models(),
         engine=engine.overview(),
-        figures=figures,
+        reading=reading,
         problems=engine.problems(),
         jobs=None if serving.jobs is None else await _jobs(serving.jobs),
         version=VERSION,
@@ -106,8 +108,10 @@ async def read_state(serving: Serving) -> State:
     )
 
 
-async def _figures(serving: Serving) -> Figures:
+async def _take_reading(serving: Serving) -> Reading:
+    """Return a reading of all processes; what takes long is done in a thread."""
     snapshot, folder = await take_snapshot(serving), serving.figure_folder
+    at = anyio.current_time()
     names = {(each.id.name, str(each.id.version)) for each in snapshot.models}
 
     def collect() -> Figures:
@@ -121,7 +125,10 @@ async def _figures(serving: Serving) -> Figures:
             # Metrics tell of it; one process' figures are better than none.
             return own
 
-    return await anyio.to_thread.run_sync(collect, limiter=serving.metrics_limiter)
+    def read() -> Reading:
+        return Reading.of(collect(), at)
+
+    return await anyio.to_thread.run_sync(read, limiter=serving.metrics_limiter)
 
 
 async def _jobs(jobs: Jobs) -> ActiveJobs | None:

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.processes import ready
 from tests.e2e.scales import (
     compile_ahead,
+    write_colours,
     write_halves,
     write_identity,
     write_scale,
@@ -45,6 +46,7 @@ def write_scales(folder: Path) -> None:
     ]
     others = [write_identity(stock / "identity.pb"), write_words(stock / "words.pb")]
     others.append(write_halves(stock / "halves.pb"))
+    others.append(write_colours(stock / "colours.pb"))
     compile_ahead(folder / "cache", [*small, *large, *others])
 
 

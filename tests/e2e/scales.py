@@ -81,6 +81,16 @@ def write_halves(path: Path) -> Path:
     return path
 
 
+def write_colours(path: Path) -> Path:
+    """Write a model of small images: how red, green and blue each is, 0 to 1."""
+    with tf.Graph().as_default() as graph:
+        image = tf1.placeholder(tf.uint8, [None, 4, 4, 3], name="image")
+        tf.reduce_mean(tf.cast(image, tf.float32) / 255.0, [1, 2], name="colours")
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
 def compile_ahead(cache: Path, paths: Iterable[Path]) -> None:
     """Compile `paths` into `cache`, where a server finds them."""
     command = [sys.executable, "-m", "tests.e2e.scales", str(cache)]

@@ -35,6 +35,12 @@ export function timesOf(header) {
   });
 }
 
+function titleOf(status) {
+  if (status === 200) return "Answer";
+  if (status === 202) return "Accepted: the job isn't done yet";
+  return status ? `Refused: ${status}` : "No answer";
+}
+
 export function Answer({ answer, classes, outputs }) {
   let document = null;
   try {
@@ -47,8 +53,8 @@ export function Answer({ answer, classes, outputs }) {
   const text = document ? JSON.stringify(document, null, 1) : answer.text;
   const whole = text.length <= LONGEST_SHOWN;
   return html`<div class="answer">
-    <h3>${good ? "Answer" : `Refused: ${answer.status || "no answer"}`}</h3>
-    ${!good && html`<p class="error">${document?.error ?? answer.text}</p>`}
+    <h3>${titleOf(answer.status)}</h3>
+    ${!good && document?.error && html`<p class="error">${document.error}</p>`}
     ${found && Object.entries(found).map(([name, value]) => html`
       <${Output} key=${name} name=${name} value=${value} classes=${classes} />`)}
     <${Times} times=${timesOf(answer.timing)} total=${answer.milliseconds} />

@@ -18,7 +18,10 @@ function useScheme() {
   return scheme;
 }
 
-function options(width, series, format) {
+// Steps between an axis' marks that are round in binary units.
+const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power);
+
+function options(width, series, format, binary) {
   const axis = { stroke: colour("--muted"), font: "11px system-ui", ticks: { show: false } };
   const grid = { stroke: colour("--line"), width: 1 };
   return {
@@ -43,6 +46,7 @@ function options(width, series, format) {
       },
       {
         ...axis, grid, size: 58, space: 34,
+        ...(binary ? { incrs: POWERS } : {}),
         values: (_, ticks) => ticks.map((tick) => format(tick)),
       },
     ],
@@ -60,16 +64,18 @@ function options(width, series, format) {
   };
 }
 
-export function Chart({ title, now, history, series, format }) {
+export function Chart({ title, now, history, series, format, binary }) {
   const place = useRef(null);
   const plot = useRef(null);
   const scheme = useScheme();
   const data = [history.map((point) => point.at)];
-  for (const { name } of series) data.push(history.map((point) => point[name]));
+  for (const { name, sparse } of series) {
+    data.push(history.map((point) => (sparse ? point[name] || null : point[name])));
+  }
 
   useEffect(() => {
     const box = place.current;
-    plot.current = new uPlot(options(box.clientWidth, series, format), data, box);
+    plot.current = new uPlot(options(box.clientWidth, series, format, binary), data, box);
     const observer = new ResizeObserver(() =>
       plot.current.setSize({ width: box.clientWidth, height: HEIGHT }));
     observer.observe(box);

@@ -38,6 +38,16 @@ export function ago(epoch, now = Date.now() / 1000) {
 export const shape = (dims) =>
   dims == null ? "[…]" : `[${dims.map((each) => each ?? "?").join(", ")}]`;
 
+// What the numbers of a decoded image go through; nothing where they stay as they are.
+export function imageSteps({ size, scale, mean, std, reversed }) {
+  const plain = scale === 1 && mean.every((each) => each === 0) && std.every((each) => each === 1);
+  return [
+    size && `resized to ${size.join(" × ")}`,
+    reversed && "blue, green, red",
+    !plain && `(value × ${short(scale)} − ${mean.map(short).join(" ")}) / ${std.map(short).join(" ")}`,
+  ].filter(Boolean).join(", ");
+}
+
 const STATES = {
   START: "waiting",
   LOADING: "loading",

@@ -39,12 +39,12 @@ export function parseNumbers(text, { dtype, shape }) {
   return values;
 }
 
-export function Field({ tensor, start, onValue }) {
+export function Field({ tensor, start, steps, onValue }) {
   const kind = kindOf(tensor);
   const Part = { pad: Pad, image: Image, text: Text, numbers: Numbers, json: Json }[kind];
   return html`<fieldset>
     <legend><code>${tensor.name}</code></legend>
-    <${Part} tensor=${tensor} start=${start} onValue=${onValue} />
+    <${Part} tensor=${tensor} start=${start} steps=${steps} onValue=${onValue} />
   </fieldset>`;
 }
 
@@ -88,7 +88,7 @@ function Json({ tensor, start, onValue }) {
     parse=${(text) => JSON.parse(text)} onValue=${onValue} />`;
 }
 
-function Image({ tensor, onValue }) {
+function Image({ tensor, steps, onValue }) {
   const [name, setName] = useState("");
   const [url, setUrl] = useState("");
   const take = (file) => {
@@ -111,7 +111,8 @@ function Image({ tensor, onValue }) {
       <input type="file" accept="image/*" onChange=${(event) => take(event.target.files[0])} />
     </label>
     ${url && html`<img src=${url} alt=${name} />`}
-    <p class="hint">The server decodes it, and resizes it where the model wants a size.</p>
+    <p class="hint">The server decodes it, and resizes it where the model wants a
+      size${steps && `; then: ${steps}`}.</p>
   </div>`;
 }
 

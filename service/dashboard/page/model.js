@@ -1,6 +1,6 @@
 // One model: how it does, what it takes, how it was compiled, and a way to try it.
 import { ModelActs } from "./admin.js";
-import { bytes, seconds, shape, short, stateOf } from "./format.js";
+import { bytes, imageSteps, seconds, shape, short, stateOf } from "./format.js";
 import { ROOT, html } from "./html.js";
 import { Snippets } from "./snippets.js";
 import { TryIt } from "./try.js";
@@ -137,7 +137,6 @@ function Report({ report }) {
   if (!told) return null;
   const gap = told.largest_difference;
   const made = Object.entries(told.compiled_with).map((each) => each.join(" ")).join(", ");
-  const image = told.preprocessing;
   const facts = [
     ["Format", `${report.format}, written by ${report.writer}`],
     ["File", `${bytes(told.source_bytes)}${report.integrity ? `, ${report.integrity}` : ""}`],
@@ -155,10 +154,7 @@ function Report({ report }) {
     ["Predictions are jobs", told.asynchronous ? "yes, unless the client waits" : ""],
     ["Answers are given again for", told.cache_seconds && seconds(told.cache_seconds)],
     ["Classes", told.classes.length ? `${told.classes.length} names` : ""],
-    ["Images", image.size || image.scale !== 1
-      ? `${image.size ? `${image.size.join(" × ")}, ` : ""}× ${short(image.scale)}`
-        + `, mean ${image.mean.map(short).join(" ")}, std ${image.std.map(short).join(" ")}`
-      : ""],
+    ["Images", imageSteps(told.preprocessing)],
   ];
   return html`<section class="card" aria-label="Report">
     <h2>Report</h2>

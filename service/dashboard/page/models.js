@@ -71,12 +71,13 @@ function Charts({ server, history }) {
     <${Chart} title="Requests" now=${`${short(server.requests_per_second)} a second${errors}`}
       history=${history} format=${short}
       series=${[line("requests_per_second", "--accent", "--wash"),
-                line("errors_per_second", "--bad")]} />
+                { name: "errors_per_second", stroke: "--bad", sparse: true }]} />
     <${Chart} title="Latency"
       now=${`p50 ${seconds(server.p50)}, p99 ${seconds(server.p99)}`}
       history=${history} format=${seconds}
       series=${[line("p50", "--accent"), line("p99", "--warm")]} />
     <${Chart} title="Memory of models" now=${memory} history=${history} format=${bytes}
+      binary
       series=${[line("memory_bytes", "--accent", "--wash")]} />
     <${Chart} title="Batches"
       now=${server.batch_rows ? `${short(server.batch_rows)} rows each` : "none just now"}

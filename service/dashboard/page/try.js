@@ -1,5 +1,6 @@
 // A form made from the signature, the request's body, and its answer.
 import { Answer } from "./answer.js";
+import { imageSteps } from "./format.js";
 import { ROOT, html } from "./html.js";
 import { Field, kindOf } from "./inputs.js";
 import { useEffect, useState } from "./vendor/hooks.js";
@@ -31,6 +32,7 @@ function startsOf(signature) {
 export function TryIt({ report, signature, path, onBody }) {
   const required = signature.inputs.filter((each) => each.required);
   const starts = startsOf(signature);
+  const steps = report.report ? imageSteps(report.report.preprocessing) : "";
   const [values, setValues] = useState({});
   const [text, setText] = useState("");
   const [own, setOwn] = useState(false);
@@ -69,7 +71,7 @@ export function TryIt({ report, signature, path, onBody }) {
     <h2>Try it</h2>
     <form onSubmit=${send}>
       ${!own && required.map((tensor) => html`<${Field} key=${tensor.name} tensor=${tensor}
-        start=${starts[tensor.name]}
+        start=${starts[tensor.name]} steps=${steps}
         onValue=${(value) => setValues((before) => ({ ...before, [tensor.name]: value }))} />`)}
       <details open=${own || required.some((each) => kindOf(each) === "json")}>
         <summary>Body</summary>

@@ -11,6 +11,7 @@ import pytest
 from inference import ModelState
 from service.dashboard.feed import SERIES, Feed
 from service.dashboard.overview import State, changes
+from service.dashboard.readings import Reading
 from tests.support.fakes import FakeEngine, FakeModel
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ class Clock:
     async def read(self) -> State:
         self.reads += 1
         return State(
-            models=self.engine.models(), engine=self.engine.overview(), figures={}
+            models=self.engine.models(),
+            engine=self.engine.overview(),
+            reading=Reading(at=self.now),
         )
 
 
