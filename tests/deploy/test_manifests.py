@@ -255,10 +255,10 @@ def test_the_chart_is_clean(tools: Tools) -> None:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("settings.port=80", "port"),
+        ("settings.port=80", "/settings/port"),
         ("replicas=many", "replicas"),
         ("imag.tag=1", "imag"),
-        ("settings.Max_Queue=1", "Max_Queue"),
+        ("settings.Max_Queue=1", "/settings"),
     ],
 )
 def test_wrong_values_are_refused_by_name(
