@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.auth.keys import ApiKeys
 from service.auth.token import AdminToken
 from service.routes import (
     admin,
@@ -23,6 +24,7 @@ from service.web.body_budget import BodyBudget
 from service.web.context import SERVING, Serving
 from service.web.errors import register_error_handlers
 from service.web.inflation import InflationLimits
+from service.web.keys import install_keys
 from service.web.routing import register_converters
 from service.web.runtime_settings import (
     RUNTIME_SETTINGS,
@@ -52,9 +54,11 @@ def create_app(
     The engine may still be loading; the caller closes it, `decoders`,
     `jobs` and `cache`. Without
     `decoders`, bodies of any size are decoded on the event loop. Raise `ValueError` if
-    the settings name a file without an admin token.
+    the settings name a file without an admin token, or a wrong one of API keys.
     """
-    path = settings.admin_token_file
+    path, keys_path = settings.admin_token_file, settings.api_keys_file
+    share = 1 / settings.workers
+    keys = None if keys_path is None else ApiKeys(keys_path, share=share)
     app = ConcurrentFlask(__name__, static_folder=None)
     serving = Serving(
         engine=engine,
@@ -64,6 +68,7 @@ def create_app(
         jobs=jobs,
         cache=cache,
         figure_folder=figure_folder,
+        keys=keys,
         ready_when=settings.ready_when,
         max_answer_bytes=settings.max_answer_bytes,
         inflation=InflationLimits(
@@ -82,6 +87,9 @@ def create_app(
     # Installed first, so that its `after_request` runs last and logs what is sent.
     install_request_log(app)
     register_error_handlers(app)
+    if keys is not None:
+        install_keys(app, keys)
+
     # It does nothing for what is answered directly.
     app.plain_hooks.add(v2.log_repository_act)
     for routes in (

@@ -49,6 +49,7 @@ from service.terminal.screen import is_wanted, show
 from service.web.context import SERVING
 from service.web.cors import CrossOrigin
 from service.web.hosting import Hosted, default_model, sagemaker, vertex
+from service.web.keys import trusted
 from service.web.root_path import RootPath
 from service.web.runtime_settings import RUNTIME_SETTINGS
 
@@ -113,6 +114,9 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
             gc.set_threshold(NEW_CONTAINERS)
             tasks.start_soon(runner.run)
             tasks.start_soon(feed.run)
+            if app.keys is not None:
+                tasks.start_soon(app.keys.watch)
+
             if is_wanted(settings) and _is_first():
                 tasks.start_soon(show, engine, settings)
 
@@ -136,7 +140,7 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     runner = JobRunner(
         jobs,
         Calls(
-            json=partial(call, bridge),
+            json=partial(call, trusted(bridge)),
             busy=partial(busy_models, engine),
             arrays=ArrayCalls(app, engine),
         ),

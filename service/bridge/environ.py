@@ -24,6 +24,13 @@ RAW_PATH = "tandem.raw_path"
 """The environ's key of the path as the client sent it, if it is percent-encoded."""
 
 
+API_KEY = "tandem.api_key"
+"""Key in the ASGI scope and WSGI environ of the API key that a request was admitted by.
+
+No client can set it. `None` stands for the server itself.
+"""
+
+
 class TooManyHeaders(ValueError):
     """A header was repeated more than `DUPLICATE_HEADER_LIMIT` times."""
 
@@ -55,6 +62,9 @@ def build_environ(scope: MutableMapping[str, Any], body: Any) -> dict[str, Any]:
     if client := scope.get("client"):
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
+
+    if API_KEY in scope:
+        environ[API_KEY] = scope[API_KEY]
 
     if RECORD_REFUSAL in scope:
         environ[RECORD_REFUSAL] = partial(scope[RECORD_REFUSAL], scope)

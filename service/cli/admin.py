@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_SERVER = "http://127.0.0.1:8501"
 TOKEN_FILE_VARIABLE = "TANDEM_ADMIN_TOKEN_FILE"
 TOKEN_VARIABLE = "TANDEM_ADMIN_TOKEN"
+API_KEY_VARIABLE = "TANDEM_API_KEY"
 MODELS = "/v1/models"
 
 REFUSED = 1
@@ -74,6 +75,19 @@ def find_token(file: Path | None) -> str:
     return token
 
 
+def find_api_key() -> str | None:
+    """Return the API key that a variable holds. Raise `ValueError` for no usable one.
+
+    Not an option: other users of the machine can read a command line.
+    """
+    key = os.environ.get(API_KEY_VARIABLE, "").strip()
+    if not key:
+        return None
+
+    check_token(key.encode(), API_KEY_VARIABLE)
+    return key
+
+
 def client_command(
     *, token: bool, prints: bool = True
 ) -> Callable[[Callable[..., None]], click.Command]:
@@ -89,7 +103,10 @@ def client_command(
         ) -> None:
             with errors_as_messages():
                 found = find_token(token_file) if token else None
-                function(AdminClient(url=server, token=found, timeout=timeout), **rest)
+                client = AdminClient(
+                    url=server, token=found, api_key=find_api_key(), timeout=timeout
+                )
+                function(client, **rest)
 
         options = [*CALL_OPTIONS, *[JSON_OPTION] * prints, *[TOKEN_OPTION] * token]
 

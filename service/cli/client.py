@@ -42,6 +42,7 @@ class AdminClient:
 
     url: str
     token: str | None = None
+    api_key: str | None = None
     timeout: float = 600.0
 
     def __post_init__(self) -> None:
@@ -148,6 +149,9 @@ class AdminClient:
         # As `auth`: among the headers, a user name in the URL would replace it.
         if self.token is not None:
             request.headers["Authorization"] = f"Bearer {self.token}"
+
+        if self.api_key is not None:
+            request.headers["X-API-Key"] = self.api_key
 
         return request
 

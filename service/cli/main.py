@@ -16,6 +16,7 @@ from service.cli.admin import COMMANDS
 from service.cli.cache import cache
 from service.cli.flags import settings_flags
 from service.cli.jobs import jobs
+from service.cli.keys import keys
 from service.cli.predict import predict
 from service.cli.top import top
 from service.server.server import CannotListen, base_url, run_server
@@ -50,7 +51,7 @@ def main() -> None:
     """Serve TensorFlow and Keras model files side by side over HTTP."""
 
 
-for command in (*COMMANDS, cache, jobs, predict, top):
+for command in (*COMMANDS, cache, jobs, keys, predict, top):
     main.add_command(command)
 
 

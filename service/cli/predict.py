@@ -21,6 +21,7 @@ from service.cli.admin import (
     REFUSED,
     CommandFailed,
     errors_as_messages,
+    find_api_key,
     is_number,
 )
 from service.cli.client import AdminClient, Unreachable
@@ -144,7 +145,7 @@ def predict(
 
     with errors_as_messages(), lines_for(target) as lines:
         if url is not None:
-            client = AdminClient(url=url, timeout=timeout)
+            client = AdminClient(url=url, api_key=find_api_key(), timeout=timeout)
             done = predict_remotely(client, model, source, lines, signature)
         else:
             done = predict_offline(

@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     result_status INTEGER,
     result_headers TEXT,
     result BLOB,
-    result_kept_bytes INTEGER
+    result_kept_bytes INTEGER,
+    owner TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
 CREATE TABLE IF NOT EXISTS expired (id TEXT PRIMARY KEY, forget_at REAL NOT NULL)
@@ -80,6 +81,11 @@ class Database:
         with self.writing() as database:
             for statement in filter(str.strip, SCHEMA.split(";")):
                 database.execute(statement)
+
+            columns = database.execute("PRAGMA table_info(jobs)").fetchall()
+            # A database of an earlier release has none.
+            if "owner" not in {column["name"] for column in columns}:
+                database.execute("ALTER TABLE jobs ADD COLUMN owner TEXT")
 
     def close(self) -> None:
         if self._opened is not None:

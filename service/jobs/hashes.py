@@ -24,6 +24,7 @@ def fields_of(submission: Submission) -> list[str]:
             "model": submission.model,
             "version": submission.version,
             "signature": submission.signature,
+            "owner": submission.owner,
             "path": request.path,
             "headers": json.dumps(dict(request.headers)),
             "kept_bytes": request.kept_bytes,
@@ -67,6 +68,7 @@ def job_of(table: Mapping[str, str]) -> Job:
         attempts=int(table["attempts"]),
         error=table.get("error"),
         revision=int(table["revision"]),
+        owner=table.get("owner"),
     )
 
 

@@ -81,6 +81,7 @@ class Submission:
     unit: str
     queue_seconds: float
     result_seconds: float
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,8 @@ class Progress:
 class Job:
     """A job as its store has it. Times are seconds since 1970, UTC.
 
-    `revision` grows with each change. `error` says why it failed.
+    `revision` grows with each change. `error` says why it failed, `owner` whose
+    job it is: the name of an API key.
     """
 
     id: str
@@ -112,6 +114,7 @@ class Job:
     attempts: int = 0
     error: str | None = None
     revision: int = 1
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,4 +44,5 @@ def job_of(row: sqlite3.Row) -> Job:
         attempts=row["attempts"],
         error=row["error"],
         revision=row["revision"],
+        owner=row["owner"],
     )

@@ -156,12 +156,13 @@ class RedisStore:
         *,
         status: JobStatus | None = None,
         model: str | None = None,
+        owner: str | None = None,
         limit: int = 100,
         before: str | None = None,
     ) -> Sequence[Job]:
         index = "jobs" if status is None else f"status:{status}"
         after = () if before is None else (before,)
-        found = await self._call("page", index, model or "", limit, *after)
+        found = await self._call("page", index, model or "", owner or "", limit, *after)
         return [job_of(table_of(each)) for each in found]
 
     async def claim(

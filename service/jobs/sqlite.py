@@ -106,10 +106,17 @@ class SqliteStore:
         *,
         status: JobStatus | None = None,
         model: str | None = None,
+        owner: str | None = None,
         limit: int = 100,
         before: str | None = None,
     ) -> Sequence[Job]:
-        wanted = {"status": status, "model": model, "before": before, "limit": limit}
+        wanted: dict[str, Any] = {
+            "status": status,
+            "model": model,
+            "owner": owner,
+            "before": before,
+            "limit": limit,
+        }
         return await self._in_thread(partial(self._page, wanted))
 
     async def claim(
@@ -208,10 +215,10 @@ class SqliteStore:
         database.execute(
             "INSERT INTO jobs (id, key, digest, model, version, signature, status,"
             " total, unit, created_at, queued_until, result_seconds, bytes, path,"
-            " headers, body, kept_bytes)"
+            " headers, body, kept_bytes, owner)"
             " VALUES (:id, :key, :digest, :model, :version, :signature, 'queued',"
             " :total, :unit, :now, :until, :seconds, :bytes, :path, :headers,"
-            " :body, :kept)",
+            " :body, :kept, :owner)",
             {
                 "id": submission.id,
                 "key": submission.key,
@@ -219,6 +226,7 @@ class SqliteStore:
                 "model": submission.model,
                 "version": submission.version,
                 "signature": submission.signature,
+                "owner": submission.owner,
                 "total": submission.total,
                 "unit": submission.unit,
                 "now": now,
@@ -337,6 +345,7 @@ class SqliteStore:
         found = self._database.all(
             "SELECT * FROM jobs WHERE (:status IS NULL OR status = :status)"
             " AND (:model IS NULL OR model = :model)"
+            " AND (:owner IS NULL OR owner = :owner)"
             " AND (expires_at IS NULL OR expires_at > :now)"
             " AND (:before IS NULL"
             "      OR number < (SELECT number FROM jobs WHERE id = :before))"

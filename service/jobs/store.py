@@ -76,6 +76,7 @@ class JobStore(Protocol):
         *,
         status: JobStatus | None = None,
         model: str | None = None,
+        owner: str | None = None,
         limit: int = 100,
         before: str | None = None,
     ) -> Sequence[Job]:

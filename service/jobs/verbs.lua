@@ -338,7 +338,7 @@ function verbs.piece(id, kind, start, nbytes)
   return {'piece', table.concat(parts)}
 end
 
-function verbs.page(index, model, limit, before)
+function verbs.page(index, model, owner, limit, before)
   local top, found, offset = '+inf', {}, 0
 
   if before then
@@ -354,7 +354,10 @@ function verbs.page(index, model, limit, before)
     for _, id in ipairs(ids) do
       local job = find(id)
 
-      if job and (model == '' or job.model == model) and #found < tonumber(limit) then
+      local wanted = job and (model == '' or job.model == model)
+        and (owner == '' or job.owner == owner)
+
+      if wanted and #found < tonumber(limit) then
         found[#found + 1] = call('HGETALL', key('job', id))
       end
     end

@@ -15,6 +15,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import NotFound, Unauthorized
 
 from inference import ModelSpec
+from service.auth.bearer import bearer_token
 from service.codecs.admin import (
     Changes,
     Concurrency,
@@ -70,23 +71,14 @@ async def authorize() -> None:
     if token is None:
         raise NotFound(CLOSED)
 
-    sent = bearer_token(request.headers.get("Authorization", ""))
+    # WSGI has decoded it as Latin-1.
+    header = request.headers.get("Authorization", "").encode("latin-1", "replace")
+    sent = bearer_token(header)
     if sent is None:
         raise unauthorized(WANTED)
 
     if not await token.matches(sent):
         raise unauthorized(WRONG, error="invalid_token")
-
-
-def bearer_token(header: str) -> bytes | None:
-    """Return the token of an `Authorization` header of the scheme Bearer (RFC 6750)."""
-    # Werkzeug's `request.authorization` reads a token with `=` inside as parameters.
-    scheme, _, token = header.strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        return None
-
-    # WSGI has decoded it as Latin-1.
-    return token.strip().encode("latin-1", "replace")
 
 
 def unauthorized(text: str, **why: str) -> Unauthorized:

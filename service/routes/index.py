@@ -10,6 +10,7 @@ from flask import Blueprint, current_app, request
 from service.codecs.tfserving.status import models_document
 from service.routes.page import page, prefers_page
 from service.web.context import current_serving
+from service.web.keys import allowed
 from service.web.response import json_response
 from service.web.routing import list_urls
 from service.web.version import DISTRIBUTION, VERSION
@@ -27,7 +28,7 @@ async def index() -> Response:
 
     serving = current_serving()
     engine, admin = serving.engine, serving.admin_token is not None
-    models = models_document(engine.models(), request.script_root)
+    models = models_document(allowed(engine.models()), request.script_root)
     response = json_response(
         {
             # KServe's clients look for it to tell that a server is alive.

@@ -20,11 +20,12 @@ from service.jobs.job import JobRequest, JobStatus, Submission
 from service.jobs.large import PIECE_BYTES
 from service.jobs.npz import result_archive
 from service.jobs.rows import NDJSON, NPY, NPZ, BadRows
-from service.jobs.store import PieceStore
+from service.jobs.store import JobNotFound, PieceStore
 from service.prediction import check
 from service.routes.job_events import EVENT_STREAM, revision
 from service.web.context import current_application, current_request, current_serving
 from service.web.json_body import JSON, read_json_body
+from service.web.keys import check_model, current_owner
 from service.web.prefer import responds_async, says_how_to_answer, wait_seconds
 from service.web.response import encoded_json_response, json_response
 
@@ -55,6 +56,7 @@ async def list_jobs() -> Response:
     found = await (await jobs.store()).page(
         status=_status(request.args.get("status")),
         model=request.args.get("model"),
+        owner=current_owner(),
         limit=limit,
         before=request.args.get("before"),
     )
@@ -66,7 +68,7 @@ async def list_jobs() -> Response:
 async def show_job(id: str) -> Response:
     """Answer with the job; with `Prefer: wait=N` once it has changed, if it may."""
     this, jobs = current_request(), current_jobs()
-    job = await (await jobs.store()).get(id)
+    job = await own_job(await jobs.store(), id)
     wait = wait_seconds(this)
 
     if wait is not None and not job.status.ended and _knows(this, job):
@@ -87,6 +89,7 @@ async def put_job(id: str) -> Response:
     with serving.body_budget.reservation() as reservation:
         body = b"".join(read_json_body(this, reservation))
         model, rest = _named_model(body)
+        check_model(model.name)
         job = await accept(this, model, [rest], path=_path(model), id=id)
 
     return accepted(job)
@@ -97,7 +100,7 @@ async def show_result(id: str) -> Response:
     """Answer with the very response of the synchronous call, once there is one."""
     this, jobs = current_request(), current_jobs()
     store = await jobs.store()
-    job = await store.get(id)
+    job = await own_job(store, id)
     wait = wait_seconds(this)
 
     if wait is not None:
@@ -110,7 +113,7 @@ async def show_result(id: str) -> Response:
 async def show_events(id: str) -> Response:
     """Answer with the head of a stream; `JobEvents` sends the events themselves."""
     this = current_request()
-    job = await (await current_jobs().store()).get(id)
+    job = await own_job(await current_jobs().store(), id)
     response = encoded_json_response(b"")
     response.content_type = EVENT_STREAM
     response.headers["Cache-Control"] = "no-store"
@@ -130,7 +133,9 @@ async def show_events(id: str) -> Response:
 @bp.post("/<id>/cancel")
 async def cancel_job(id: str) -> Response:
     jobs = current_jobs()
-    job = await (await jobs.store()).cancel(id)
+    store = await jobs.store()
+    await own_job(store, id)
+    job = await store.cancel(id)
     jobs.announce(id)
     return job_response(job)
 
@@ -138,7 +143,9 @@ async def cancel_job(id: str) -> Response:
 @bp.delete("/<id>")
 async def delete_job(id: str) -> Response:
     jobs = current_jobs()
-    await (await jobs.store()).delete(id)
+    store = await jobs.store()
+    await own_job(store, id)
+    await store.delete(id)
     jobs.announce(id)
     response = encoded_json_response(b"", 204)
     del response.headers["Content-Type"]
@@ -214,12 +221,16 @@ async def submit(
     id: str | None = None,
 ) -> Job:
     """Keep a request that was checked as a job."""
-    jobs = current_jobs()
+    jobs, owner = current_jobs(), current_owner()
     digest = hashlib.sha256(request.path.encode() + b"\n" + request.body)
     # The same body may mean another thing in front of other headers.
     for name, value in request.headers.items():
         if name != "content-type":
             digest.update(f"\n{name}: {value}".encode())
+
+    # Another owner's job of the same content is another job.
+    if owner is not None:
+        digest.update(f"\nowner: {owner}".encode())
 
     return await jobs.submit(
         Submission(
@@ -234,6 +245,7 @@ async def submit(
             unit="requests",
             queue_seconds=jobs.config.queue_seconds,
             result_seconds=jobs.config.result_seconds,
+            owner=owner,
         )
     )
 
@@ -333,6 +345,15 @@ def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
     return chain([first], pieces)
 
 
+async def own_job(store: JobStore, id: str) -> Job:
+    """Return a job that the current request's key made. Raise as `get` does."""
+    job, owner = await store.get(id), current_owner()
+    if owner is not None and job.owner != owner:
+        raise JobNotFound(f"There is no job '{id}'.")
+
+    return job
+
+
 def current_jobs() -> Jobs:
     jobs = current_serving().jobs
 
@@ -414,7 +435,9 @@ def idempotency_key(this: Request) -> str | None:
             f"the header Idempotency-Key needs 1 to {MOST_KEY_CHARS} characters"
         )
 
-    return key
+    owner = current_owner()
+    # Each owner chooses freely; no header can hold a line break.
+    return key if owner is None else f"{owner}\n{key}"
 
 
 def _limit(text: str | None) -> int:

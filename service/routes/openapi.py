@@ -15,6 +15,7 @@ from service.openapi.document import Described
 from service.openapi.models import Address
 from service.web.compression import accepted_coding
 from service.web.context import current_request, current_serving
+from service.web.keys import check_all_models, check_model
 from service.web.response import encoded_json_response
 from service.web.version import VERSION
 
@@ -50,6 +51,11 @@ async def show_document() -> Response:
     """Answer with the document of all models, or of that in the query's `model`."""
     this, serving = current_request(), current_serving()
     wanted = this.args.get("model")
+    if wanted is None:
+        check_all_models()
+    else:
+        check_model(wanted)
+
     described = Described(
         version=VERSION,
         root=request.script_root,

@@ -27,6 +27,7 @@ from service.web.context import (
     current_request,
     current_serving,
 )
+from service.web.keys import check_all_models
 from service.web.response import encoded_json_response, json_response
 from service.web.version import VERSION
 
@@ -60,6 +61,7 @@ def current_feed() -> Feed:
 
 @bp.get("/v1/overview")
 async def show_overview() -> Response:
+    check_all_models()
     text = await current_feed().whole()
     response = encoded_json_response(text)
     response.headers["Cache-Control"] = "no-store"
@@ -74,6 +76,7 @@ async def show_overview() -> Response:
 @bp.get("/v1/overview/events")
 async def show_events() -> Response:
     """Answer with the head of a stream; `OverviewEvents` sends the events."""
+    check_all_models()
     response = encoded_json_response(b"")
     response.content_type = EVENT_STREAM
     response.headers["Cache-Control"] = "no-store"

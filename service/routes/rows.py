@@ -26,6 +26,7 @@ from service.web.context import (
     current_serving,
 )
 from service.web.json_body import check_content_encoding
+from service.web.keys import current_owner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -81,6 +82,7 @@ async def accept_rows(this: Request, model: ModelSpec) -> Job:
                 unit="rows",
                 queue_seconds=jobs.config.queue_seconds,
                 result_seconds=jobs.config.result_seconds,
+                owner=current_owner(),
             )
         )
     except BaseException:

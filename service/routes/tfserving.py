@@ -43,6 +43,7 @@ from service.routes.rows import accept_rows
 from service.web.context import current_engine, current_request
 from service.web.direct import direct
 from service.web.json_body import JSON, read_body, read_json_body
+from service.web.keys import allowed
 from service.web.response import encoded_json_response, json_response
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def told(spec: ModelSpec) -> Iterator[None]:
 @bp.get("")
 async def list_models() -> Response:
     engine = current_engine()
-    models = models_document(engine.models(), request.script_root)
+    models = models_document(allowed(engine.models()), request.script_root)
     error = engine.overview().repository_error
     return json_response({"models": models, "repository_error": error})
 

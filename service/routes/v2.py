@@ -47,6 +47,7 @@ from service.web.json_body import (
     read_body,
     read_json_body,
 )
+from service.web.keys import allowed
 from service.web.response import json_response
 from service.web.routing import V2
 from service.web.version import DISTRIBUTION, VERSION
@@ -93,7 +94,7 @@ async def show_ready() -> Response:
 
 @bp.get("/models")
 async def list_models() -> Response:
-    names = {status.id.name for status in current_engine().models()}
+    names = {status.id.name for status in allowed(current_engine().models())}
     return json_response({"models": sorted(names)})
 
 
@@ -137,7 +138,7 @@ async def show_config(name: str, version: int | None = None) -> Response:
 
 @bp.get("/models/stats")
 async def show_all_statistics() -> Response:
-    names = {status.id.name for status in current_engine().models()}
+    names = {status.id.name for status in allowed(current_engine().models())}
     return json_response(statistics_document(map(_statistics, sorted(names))))
 
 
@@ -157,7 +158,8 @@ async def infer_model(name: str, version: int | None = None) -> Response:
 @bp.post("/repository/index")
 async def show_index() -> Response:
     ready = wants_ready(_small_body())
-    return json_response(index_document(current_engine().models(), ready=ready))
+    models = allowed(current_engine().models())
+    return json_response(index_document(models, ready=ready))
 
 
 @bp.post("/repository/models/<model:name>/load")

@@ -44,6 +44,7 @@ from service.settings.values import (
     check_url,
     existing_path,
     folder_path,
+    keys_file,
     token_file,
     unless_auto,
     url_prefix,
@@ -305,6 +306,11 @@ class Settings(CompilerSettings):
     admin_token_file: Annotated[Path, AfterValidator(token_file)] | None = Field(
         default=None,
         description="A file with the token for the admin calls; off without it.",
+    )
+    api_keys_file: Annotated[Path, AfterValidator(keys_file)] | None = Field(
+        default=None,
+        description="A file with the hashes of API keys, which all calls then need but "
+        "probes, metrics and admin calls.",
     )
     log_format: LogFormat = Field(
         default="auto",

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from service.auth.keys import read_keys
 from service.auth.token import read_token
 from service.settings.quantities import read_size
 
@@ -47,6 +48,12 @@ def existing_folder(path: Path) -> Path:
 def token_file(path: Path) -> Path:
     path = Path(os.path.abspath(path.expanduser()))
     read_token(path)
+    return path
+
+
+def keys_file(path: Path) -> Path:
+    path = Path(os.path.abspath(path.expanduser()))
+    read_keys(path)
     return path
 
 

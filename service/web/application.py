@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from flask.sessions import SecureCookieSession
     from werkzeug.routing import MapAdapter
 
+    from service.auth.keys import ApiKeys
+
 VIEW_THREADS = 40
 
 DISPATCHING = frozenset(
@@ -82,6 +84,8 @@ class ConcurrentFlask(Flask):
         self.dispatches_otherwise = type(self) is not ConcurrentFlask
         # Hooks and error handlers of ours, whose work the direct way does itself.
         self.plain_hooks: set[Callable[..., Any]] = set()
+        # What the direct way checks itself; `None` if nobody needs an API key.
+        self.keys: ApiKeys | None = None
         self.direct = DirectDispatcher(self)
         self._threaded: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._ensured: dict[Callable[..., Any], Callable[..., Any]] = {}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flask.ctx import _AppCtxGlobals
 
     from inference import Engine
+    from service.auth.keys import ApiKeys
     from service.auth.token import AdminToken
     from service.caching.cache import ResponseCache
     from service.decoding.pool import DecoderPool
@@ -44,7 +45,7 @@ class Serving:
     Without `decoders` bodies are decoded on the event loop; without `admin_token`
     there are no admin calls; without `jobs` predictions aren't asynchronous; without
     `cache` no answer is given again; without `figure_folder` metrics are those of this
-    process alone.
+    process alone; without `keys` nobody needs an API key.
     """
 
     engine: Engine
@@ -53,6 +54,7 @@ class Serving:
     admin_token: AdminToken | None
     jobs: Jobs | None = None
     cache: ResponseCache | None = None
+    keys: ApiKeys | None = None
     ready_when: ReadyWhen = "any"
     max_answer_bytes: float = math.inf
     inflation: InflationLimits = InflationLimits(max_bytes=1 << 26, max_ratio=100)

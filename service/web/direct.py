@@ -21,6 +21,7 @@ from service.telemetry.requests import MAX_NOTED, OK
 from service.telemetry.traces import sampled_trace
 from service.web.access_log import choose_id, describe
 from service.web.errors import CLIENT_CLOSED_REQUEST, answer_error, reason_of
+from service.web.keys import admits
 from service.web.response import readable
 
 if TYPE_CHECKING:
@@ -147,6 +148,10 @@ class DirectDispatcher:
             or scope["query_string"]
             or not self._is_short(scope["headers"])
         ):
+            return None
+
+        keys = self._app.keys
+        if keys is not None and not admits(keys, scope, view.fields.get("model")):
             return None
 
         return view

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -482,3 +483,27 @@ async def test_servers_share_the_jobs_and_none_runs_twice(place: Place) -> None:
 
         assert sorted(taken) == sorted(each.id for each in sent)
         assert (await store.counts())[JobStatus.SUCCEEDED] == 40
+
+
+async def test_jobs_are_listed_by_owner(store: JobStore) -> None:
+    mine = await store.submit(submission(owner="me"))
+    await store.submit(submission(owner="you"))
+    await store.submit(submission())
+
+    assert [job.id for job in await store.page(owner="me")] == [mine.id]
+    assert (await store.get(mine.id)).owner == "me"
+    assert len(await store.page()) == 3
+
+
+async def test_a_database_without_owners_is_taken_over(tmp_path: Path) -> None:
+    """As an earlier release made it."""
+    async with SqliteStore(tmp_path, Bounds()) as store:
+        old = await store.submit(submission())
+
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as database:
+        database.execute("ALTER TABLE jobs DROP COLUMN owner")
+
+    async with SqliteStore(tmp_path, Bounds()) as store:
+        new = await store.submit(submission(owner="me"))
+        assert (await store.get(old.id)).owner is None
+        assert (await store.get(new.id)).owner == "me"

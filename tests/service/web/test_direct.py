@@ -18,6 +18,7 @@ from flask import Blueprint, Response, request, signals
 
 from inference import ModelSpec, background_calls
 from service.app import create_app
+from service.auth.keys import key_line
 from service.bridge.bridge import Bridge
 from service.routes import tfserving
 from service.settings.settings import load_settings
@@ -240,6 +241,67 @@ async def test_both_ways_refuse_long_answers(
     text = json.loads(first[2])["error"]
     assert f"the answer is over the limit of {limit} bytes" in text
     assert "raise the limit with --max-answer-bytes" in text
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    file = tmp_path / "keys"
+    lines = (
+        key_line("any", "for-every-model"),
+        key_line("few", "for-other-models", ["b"]),
+        key_line("slow", "for-one-request-", rate=0.001),
+    )
+    file.write_text("\n".join(lines))
+    file.chmod(0o600)
+    return file
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+async def test_rows_with_a_key_pass_flask(
+    make: Callable[..., Any], through_flask: list[str], keys_file: Path, header: str
+) -> None:
+    scheme = "Bearer " if header == "authorization" else ""
+    async with make(api_keys_file=keys_file) as (app, _):
+        sent = {header: f"{scheme}for-every-model"}
+        for _ in range(3):
+            status, _, _ = await ask(app, headers=sent)
+            assert status == 200
+
+        assert through_flask == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({}, 401, id="no key"),
+        pytest.param({"x-api-key": "for-every-mode"}, 401, id="a wrong key"),
+        pytest.param({"x-api-key": "for-other-models"}, 403, id="another model"),
+    ],
+)
+async def test_rows_without_a_right_key_are_refused(
+    make: Callable[..., Any], keys_file: Path, headers: dict[str, str], status: int
+) -> None:
+    async with make(api_keys_file=keys_file) as (app, _):
+        # The first request finds the direct view, the second has it.
+        for _ in range(2):
+            refused, _, body = await ask(app, headers=headers)
+            assert refused == status
+            assert b"API key" in body
+
+
+@pytest.mark.parametrize(
+    "body", [ONE_ROW, OPTIONED[0]], ids=["direct", "left to Flask"]
+)
+async def test_a_request_counts_once_against_a_quota(
+    make: Callable[..., Any], keys_file: Path, body: bytes
+) -> None:
+    async with make(api_keys_file=keys_file) as (app, _):
+        headers = {"x-api-key": "for-one-request-"}
+        first, _, _ = await ask(app, body, headers=headers)
+        second, told, _ = await ask(app, body, headers=headers)
+
+    assert (first, second) == (200, 429)
+    assert int(told["retry-after"]) > 0
 
 
 @pytest.mark.parametrize("path", PATHS[:2])
