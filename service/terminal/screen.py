@@ -67,7 +67,8 @@ def render(
     """Render all models with format, signature, URL and a command to try."""
     url = settings.url or ""
     title = Text.assemble(
-        (f"\n{LOGO} serves at {url}", "bold"), f"  (calls to try: {url}/docs)\n"
+        (f"\n{LOGO} serves at {url}", "bold"),
+        f"  (a page in a browser; calls: {url}/docs)\n",
     )
     lines: list[RenderableType] = [title]
     for _, versions in itertools.groupby(models, key=lambda status: status.id.name):

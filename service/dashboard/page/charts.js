@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "./vendor/hooks.js";
 
 const HEIGHT = 110;
 const SPAN = 900;
+const LEAST_SPAN = 120;
 const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 
@@ -18,6 +19,13 @@ function useScheme() {
   return scheme;
 }
 
+// A value between two gaps is a point: a line would not show it.
+const alone = ({ data }, series) => {
+  const there = (index) => data[series][index] != null;
+  return data[series].flatMap((_, index) =>
+    there(index) && !there(index - 1) && !there(index + 1) ? [index] : []);
+};
+
 // Steps between an axis' marks that are round in binary units.
 const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
@@ -31,7 +39,8 @@ function options(width, series, format, binary) {
     cursor: { show: false },
     padding: [8, 8, 0, 0],
     scales: {
-      x: { range: (_, __, last) => [last - SPAN, last] },
+      x: { range: (_, first, last) =>
+        [Math.min(Math.max(first, last - SPAN), last - LEAST_SPAN), last] },
       y: { range: (_, __, most) => [0, most > 0 ? most * 1.15 : 1] },
     },
     axes: [
@@ -56,8 +65,7 @@ function options(width, series, format, binary) {
         stroke: colour(stroke),
         fill: fill && colour(fill),
         width: 1.75,
-        // A value between two gaps is a point, not a line.
-        points: { show: true, size: 2.5, width: 0, fill: colour(stroke) },
+        points: { show: true, size: 3, width: 0, fill: colour(stroke), filter: alone },
         spanGaps: false,
       })),
     ],

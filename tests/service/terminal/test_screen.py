@@ -44,10 +44,9 @@ def test_a_model_shows_its_format_signature_url_and_command() -> None:
     assert f"curl -d @- {URL}/v1/models/digits:predict\n" in text or "curl -d '" in text
 
 
-def test_the_page_of_all_calls_is_named() -> None:
-    assert f"serves at {URL}  (calls to try: {URL}/docs)\n" in shown(
-        available("digits")
-    )
+def test_the_pages_for_people_are_named() -> None:
+    title = f"serves at {URL}  (a page in a browser; calls: {URL}/docs)\n"
+    assert title in shown(available("digits"))
 
 
 def test_an_unserved_default_is_reported_and_another_shown_by_name() -> None:
