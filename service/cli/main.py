@@ -141,7 +141,10 @@ def configured_url(path: Path) -> str:
         return DEFAULT_URL
 
     # A port of 0 is one that nobody knows before.
-    fixed = base_url(settings.host, settings.port) if settings.port else DEFAULT_URL
+    fixed = DEFAULT_URL
+    if settings.port:
+        fixed = base_url(settings.host, settings.port, tls=settings.tls_files)
+
     return settings.url or fixed
 
 

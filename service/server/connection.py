@@ -124,7 +124,8 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Return whether to keep the connection open: while a request is answered."""
-        if self._phase is Phase.BODY or self._is_idle():
+        # Over TLS asyncio closes the connection, whatever is returned.
+        if self.scheme == "https" or self._phase is Phase.BODY or self._is_idle():
             return False
 
         self._half_closed = True

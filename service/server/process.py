@@ -9,7 +9,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 import uvicorn
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from service.auth.tls import Certificates
     from service.server.connection import Connection
 
 BACKLOG = 2048
@@ -71,6 +72,7 @@ class ServerProcess(uvicorn.Server):
         limits: ConnectionLimits | None = None,
         times: StopTimes | None = None,
         *,
+        certificates: Certificates | None = None,
         supervised: bool = False,
         when_settled: bool = False,
         on_beat: Callable[[], None] = lambda: None,
@@ -80,6 +82,8 @@ class ServerProcess(uvicorn.Server):
         limits = limits or ConnectionLimits()
         self.server_state: Connections = Connections(limits)
         self._times = times or StopTimes()
+        self._certificates = certificates
+        self._handshake_seconds = limits.head_seconds
         self._supervised = supervised
         self._when_settled = when_settled
         self._on_beat = on_beat
@@ -140,6 +144,8 @@ class ServerProcess(uvicorn.Server):
         await self._check_connections()
         if counter % round(1 / TICK_SECONDS) == 0:
             self._on_beat()
+            if self._certificates is not None:
+                self._certificates.refresh()
 
         if self._hung_up:
             self._hung_up = False
@@ -174,8 +180,13 @@ class ServerProcess(uvicorn.Server):
         def connection() -> Connection:
             return kind(self.config, self.server_state, self.lifespan.state, loop)
 
+        tls: dict[str, Any] = {}
+        if self._certificates is not None:
+            tls["ssl"] = self._certificates.context
+            tls["ssl_handshake_timeout"] = self._handshake_seconds
+
         self.servers = [
-            await loop.create_server(connection, sock=listener, backlog=BACKLOG)
+            await loop.create_server(connection, sock=listener, backlog=BACKLOG, **tls)
             for listener in sockets
         ]
 

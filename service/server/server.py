@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
+from service.auth.tls import Certificates
 from service.server.limits import ConnectionLimits, allow_connections
 from service.server.process import BACKLOG, ServerProcess, StopTimes
 from service.server.protocol import JsonErrorProtocol
@@ -26,6 +27,7 @@ from service.telemetry.logs import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from service.auth.tls import TlsFiles
     from service.settings.settings import Settings
 
 PARENTS = ("host", "port", "workers", "url", "metrics_dir")
@@ -51,7 +53,7 @@ def run_server(settings: Settings, reader: SettingsReader | None = None) -> int:
     open_standard_streams()
     with listen(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
-        url = settings.url or base_url(settings.host, port)
+        url = settings.url or base_url(settings.host, port, tls=settings.tls_files)
         configure_logging(settings.log_format, settings.log_level)
         with metrics_folder(settings) as folder:
             update = {"port": port, "url": url, "metrics_dir": folder}
@@ -95,10 +97,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def base_url(host: str, port: int) -> str:
+def base_url(host: str, port: int, *, tls: TlsFiles | None = None) -> str:
     """Return the URL of a server at `host` and `port` for this machine's clients."""
     host = "127.0.0.1" if host in EVERY_ADDRESS else host
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _run(settings: Settings, listener: socket.socket, reader: SettingsReader) -> int:
@@ -108,6 +111,7 @@ def _run(settings: Settings, listener: socket.socket, reader: SettingsReader) ->
             uvicorn_config(),
             connection_limits(settings),
             stop_times(settings),
+            certificates=certificates(settings),
             on_hangup=reader.read_for_all,
         )
         server.run(sockets=[listener])
@@ -153,6 +157,7 @@ def run_worker(
         uvicorn_config(),
         connection_limits(settings),
         stop_times(settings),
+        certificates=certificates(settings),
         supervised=True,
         when_settled=when_settled,
         on_beat=beat,
@@ -200,3 +205,8 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
 
 def stop_times(settings: Settings) -> StopTimes:
     return StopTimes(drain=settings.drain_delay, grace=settings.grace)
+
+
+def certificates(settings: Settings) -> Certificates | None:
+    files = settings.tls_files
+    return None if files is None else Certificates(files)

@@ -27,6 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from service.auth.tls import TlsFiles, load_context
 from service.settings.compiler import PREFIX, CompilerSettings, Names
 from service.settings.hosting import Platform, platform_settings, serves_many
 from service.settings.messages import describe_error, setting_of
@@ -45,6 +46,7 @@ from service.settings.values import (
     existing_path,
     folder_path,
     keys_file,
+    readable_file,
     token_file,
     unless_auto,
     url_prefix,
@@ -312,6 +314,19 @@ class Settings(CompilerSettings):
         description="A file with the hashes of API keys, which all calls then need but "
         "probes, metrics and admin calls.",
     )
+    tls_cert: Annotated[Path, AfterValidator(readable_file)] | None = Field(
+        default=None,
+        description="A PEM file with the server's certificate and its chain: HTTPS "
+        "instead of HTTP.",
+    )
+    tls_key: Annotated[Path, AfterValidator(readable_file)] | None = Field(
+        default=None, description="A PEM file with the private key of --tls-cert."
+    )
+    tls_client_ca: Annotated[Path, AfterValidator(readable_file)] | None = Field(
+        default=None,
+        description="A PEM file with the authorities whose clients may connect (mutual "
+        "TLS); without it clients need no certificate.",
+    )
     log_format: LogFormat = Field(
         default="auto",
         description="console, json, or auto: console on a terminal, else json.",
@@ -354,6 +369,13 @@ class Settings(CompilerSettings):
         # Not the field's own check: its error would show the URL, with its password.
         if self.redis is not None:
             check_redis(self.redis)
+
+        return self
+
+    @model_validator(mode="after")
+    def _tls_can_be_used(self) -> Self:
+        if self.tls_files is not None:
+            load_context(self.tls_files)
 
         return self
 
@@ -412,6 +434,21 @@ class Settings(CompilerSettings):
             InitSettingsSource(settings_cls, prescribed),
             file,
         )
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """The files of TLS. Raise `ValueError` if one of a pair is missing."""
+        cert, key = self.tls_cert, self.tls_key
+        if cert is not None and key is not None:
+            return TlsFiles(cert=cert, key=key, client_ca=self.tls_client_ca)
+
+        if cert or key or self.tls_client_ca:
+            raise ValueError(
+                "TLS needs both --tls-cert and --tls-key; --tls-client-ca is for "
+                "clients' certificates, and needs them too"
+            )
+
+        return None
 
     def to_environment(self) -> dict[str, str]:
         """Return variables from which another process loads these settings.

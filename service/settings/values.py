@@ -51,6 +51,14 @@ def token_file(path: Path) -> Path:
     return path
 
 
+def readable_file(path: Path) -> Path:
+    path = Path(os.path.abspath(path.expanduser()))
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+
+    return path
+
+
 def keys_file(path: Path) -> Path:
     path = Path(os.path.abspath(path.expanduser()))
     read_keys(path)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
 
+    from service.auth.tls import Certificates
     from service.server.limits import ConnectionLimits
     from service.server.process import StopTimes
 
@@ -42,6 +43,7 @@ def running(
     times: StopTimes | None = None,
     *,
     protocol: type[JsonErrorProtocol] = JsonErrorProtocol,
+    certificates: Certificates | None = None,
 ) -> Iterator[tuple[Address, ServerProcess]]:
     """Serve `app`; yield the address and the server, which may be stopped."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -53,7 +55,7 @@ def running(
         log_config=None,
         proxy_headers=False,
     )
-    server = ServerProcess(config, limits, times)
+    server = ServerProcess(config, limits, times, certificates=certificates)
     thread = threading.Thread(target=server.run, args=([listener],))
     address = listener.getsockname()
     thread.start()
