@@ -196,3 +196,17 @@ async def test_an_abandoned_act_is_logged(tmp_path: Path) -> None:
     [line] = acts(lines)
     assert (line["act"], line["model"]) == ("load", "half")
     assert "its client has disconnected" in line["event"]
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP"]
+)
+async def test_no_header_tells_who_the_client_is(tmp_path: Path, header: str) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with admin_client(FakeEngine(FakeModel()), tmp_path) as client:
+            told = "for=203.0.113.9" if header == "Forwarded" else "203.0.113.9"
+            response = await client.post(UNLOAD, headers={header: told})
+
+    assert response.status_code == 200
+    [line] = acts(lines)
+    assert line["client"] == "127.0.0.1"
