@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from service.jobs.jobs import Jobs
     from service.telemetry.figures import Figures
+    from service.telemetry.metrics import Snapshot
+    from service.telemetry.sharing import FigureFolder
     from service.web.context import Serving
 
 FEED = "feed"
@@ -99,11 +101,16 @@ async def show_report(
 async def read_state(serving: Serving) -> State:
     """Return what the page is made of; its rates are those of all processes."""
     engine = serving.engine
-    reading = await _take_reading(serving)
+    snapshot, at = await take_snapshot(serving), anyio.current_time()
+
+    def read() -> Reading:
+        return Reading.of(_figures(snapshot, serving.figure_folder), at)
+
     return State(
-        models=engine.models(),
-        engine=engine.overview(),
-        reading=reading,
+        models=snapshot.models,
+        engine=snapshot.overview,
+        # In a thread: that of hundreds of models takes milliseconds.
+        reading=await anyio.to_thread.run_sync(read, limiter=serving.metrics_limiter),
         problems=engine.problems(),
         jobs=None if serving.jobs is None else await _jobs(serving.jobs),
         version=VERSION,
@@ -111,27 +118,17 @@ async def read_state(serving: Serving) -> State:
     )
 
 
-async def _take_reading(serving: Serving) -> Reading:
-    """Return a reading of all processes; what takes long is done in a thread."""
-    snapshot, folder = await take_snapshot(serving), serving.figure_folder
-    at = anyio.current_time()
+def _figures(snapshot: Snapshot, folder: FigureFolder | None) -> Figures:
+    own = snapshot.figures()
+    if folder is None:
+        return own
+
     names = {(each.id.name, str(each.id.version)) for each in snapshot.models}
-
-    def collect() -> Figures:
-        own = snapshot.figures()
-        if folder is None:
-            return own
-
-        try:
-            return of_models(folder.total(own), names)
-        except FiguresUnreadable:
-            # Metrics tell of it; one process' figures are better than none.
-            return own
-
-    def read() -> Reading:
-        return Reading.of(collect(), at)
-
-    return await anyio.to_thread.run_sync(read, limiter=serving.metrics_limiter)
+    try:
+        return of_models(folder.total(own), names)
+    except FiguresUnreadable:
+        # Metrics tell of it; one process' figures are better than none.
+        return own
 
 
 async def _jobs(jobs: Jobs) -> ActiveJobs | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE_MS = 60_000
 SEVEN = ((0.2, 0.2), (0.8, 0.2), (0.8, 0.25), (0.5, 0.8))
-WIDTHS = (360, 1280, 2560)
+WIDTHS = (360, 1000, 1100, 1280, 2560)
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -229,6 +229,8 @@ def test_nothing_is_wider_than_the_screen(
         page.goto(url)
         expect(page.locator("h1")).to_be_attached()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for box in page.locator(".scroll").all():
+            assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 def test_snippets_run(page: Page, drawn: str) -> None:
