@@ -41,7 +41,7 @@ SERIES = ("requests_per_second", "errors_per_second", "p50", "p99", "batch_rows"
 class Feed:
     """Takes readings while `run` runs: often while somebody listens, else seldom.
 
-    All listeners are sent the same bytes, which are made once. For the loop's thread.
+    All `listeners` are sent the same bytes, which are made once. For the loop's thread.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Feed:
         self._document: Document | None = None
         self._change = b""
         self._number = 0
-        self._listeners = 0
+        self.listeners = 0
         self._ticked = anyio.Event()
         self._taking = anyio.Lock()
 
     async def run(self) -> None:
         """Take readings until cancelled."""
         while True:
-            if not (self._listeners or self._point_is_due()):
+            if not (self.listeners or self._point_is_due()):
                 await anyio.sleep(TICK_SECONDS)
                 continue
 
@@ -91,7 +91,7 @@ class Feed:
             rates = reading.since(self._readings[0])
             self._document = now = overview(state, rates)
             self._number += 1
-            if self._listeners and before is not None:
+            if self.listeners and before is not None:
                 self._change = _event("change", {**changes(before, now), **point})
 
         ticked, self._ticked = self._ticked, anyio.Event()
@@ -125,11 +125,11 @@ class Feed:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        self._listeners += 1
+        self.listeners += 1
         try:
             yield
         finally:
-            self._listeners -= 1
+            self.listeners -= 1
 
     def _point_is_due(self) -> bool:
         last = self._last_point

@@ -108,8 +108,11 @@ async def test_events_are_sent_until_the_client_leaves() -> None:
         while len(server.sent) < 3:
             await anyio.lowlevel.checkpoint()
 
+        assert feed.listeners == 1
         server.put(GONE)
 
+    # Nobody looks: readings are seldom again.
+    assert feed.listeners == 0
     kinds = dict(server.sent[0]["headers"])
     assert kinds[b"content-type"].startswith(b"text/event-stream")
     assert b"content-length" not in kinds
