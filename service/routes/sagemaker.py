@@ -16,6 +16,7 @@ from werkzeug.exceptions import BadRequest, Conflict, HTTPException, NotFound
 from inference import LoadFailed, ModelNotFound, ModelSpec, ModelState
 from service.codecs.admin import Folder, decode
 from service.web.context import current_engine, current_request, current_serving
+from service.web.hosting import SAGEMAKER
 from service.web.json_body import read_json_body
 from service.web.response import json_response
 
@@ -43,7 +44,7 @@ def sagemaker_routes(links: Path, roots: Iterable[Path]) -> Blueprint:
     `links` is the repository; a model is a link in it to the folder that the platform
     names, which must lie below one of `roots`.
     """
-    bp = Blueprint("sagemaker", __name__, url_prefix="/models")
+    bp = Blueprint("sagemaker", __name__, url_prefix=SAGEMAKER)
     allowed = tuple(root.resolve() for root in roots)
 
     @bp.post("")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     Target = Callable[[Scope], str | None]
 
 READY = "/readyz"
+SAGEMAKER = "/sagemaker/models"
+"""The models of a multi-model endpoint; `/models/{m}` is a page for people."""
+
 ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 METHODS = ("predict", "classify", "regress")
 
@@ -58,9 +61,14 @@ def sagemaker(default_model: Callable[[], str]) -> Target:
     many = serves_many(os.environ)
 
     def target(scope: Scope) -> str | None:
-        method, path = scope["method"], scope["path"]
+        method: str = scope["method"]
+        path: str = scope["path"]
         if path == "/ping" and method in ("GET", "HEAD"):
             return READY
+
+        parts = path.split("/")
+        if many and parts[1] == "models" and len(parts) <= 3:
+            return SAGEMAKER + path.removeprefix("/models")
 
         if method != "POST":
             return None
@@ -69,7 +77,6 @@ def sagemaker(default_model: Callable[[], str]) -> Target:
         if path == "/invocations":
             return predict_path(wanted.get("tfs-model-name") or default_model(), wanted)
 
-        parts = path.split("/")
         if many and len(parts) == 4 and (parts[1], parts[3]) == ("models", "invoke"):
             return predict_path(parts[2], wanted)
 
@@ -84,7 +91,8 @@ def vertex(default_model: Callable[[], str], environ: Mapping[str, str]) -> Targ
     predict = environ.get("AIP_PREDICT_ROUTE", "")
 
     def target(scope: Scope) -> str | None:
-        method, path = scope["method"], scope["path"]
+        method: str = scope["method"]
+        path: str = scope["path"]
         if path == health and method in ("GET", "HEAD"):
             return READY
 

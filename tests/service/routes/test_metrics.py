@@ -13,7 +13,9 @@ from inference import background_calls
 from service.app import create_app
 from service.routes import metrics
 from service.routes.metrics import published
+from service.server.connection import Connection
 from service.settings.settings import load_settings
+from service.telemetry.requests import RequestCounters
 from service.telemetry.sharing import FigureFolder
 from service.web.context import SERVING
 from tests.support.admin import admin_client
@@ -35,6 +37,12 @@ ONE = {"instances": [1.0]}
 INPUTS = {
     "inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1.0]}],
 }
+
+
+@pytest.fixture(autouse=True)
+def no_refusals_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no server of another test's have refused anything."""
+    monkeypatch.setattr(Connection, "counters", RequestCounters())
 
 
 async def test_metrics_are_collected_at_each_request(tmp_path: Path) -> None:

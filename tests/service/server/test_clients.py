@@ -111,7 +111,6 @@ def test_no_request_meets_a_closing_connection_behind_a_proxy(tmp_path: Path) ->
         listening(echo, limits, protocol=Blocking) as address,
         nginx(tmp_path, address[1]) as url,
         httpx.Client(base_url=url, timeout=60) as client,
-        connect(address) as other,
     ):
         anyio.run(wait_for, url)
         statuses = []
@@ -119,9 +118,10 @@ def test_no_request_meets_a_closing_connection_behind_a_proxy(tmp_path: Path) ->
         for _ in range(3):
             statuses.append(client.post("/a", content=b"x").status_code)
             time.sleep(0.8 * IDLE_SECONDS)
-            other.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
-            statuses.append(client.post("/a", content=b"x").status_code)
-            read_answer(other)
+            with connect(address) as other:
+                other.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+                statuses.append(client.post("/a", content=b"x").status_code)
+                read_answer(other)
 
     assert statuses == [200] * 6
 

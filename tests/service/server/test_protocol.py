@@ -45,15 +45,21 @@ def read_answer(client: socket.socket) -> tuple[bytes, bytes]:
     head, body = b"", b""
 
     while b"\r\n\r\n" not in head:
-        head += client.recv(4096)
+        head += _more(client)
 
     head, _, body = head.partition(b"\r\n\r\n")
     length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
 
     while len(body) < length:
-        body += client.recv(4096)
+        body += _more(client)
 
     return head, body
+
+
+def _more(client: socket.socket) -> bytes:
+    data = client.recv(4096)
+    assert data, "the server has closed the connection"
+    return data
 
 
 def post(*headers: bytes) -> bytes:
