@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,13 @@ def fresh_layer_names() -> None:
     for name in ("keras.src.utils.naming", "tf_keras.src.backend"):
         if name in sys.modules:
             sys.modules[name].reset_uids()
+
+
+@pytest.fixture(autouse=True)
+def fresh_log_level() -> None:
+    """Log requests, whatever level a server of another test's has set."""
+    if (logs := sys.modules.get("service.telemetry.logs")) is not None:
+        vars(logs).update(_lowest=logging.INFO)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from tests.e2e.scales import (
     write_colours,
     write_halves,
     write_identity,
+    write_pairs,
     write_scale,
     write_words,
 )
@@ -46,6 +47,7 @@ def write_scales(folder: Path) -> None:
     ]
     others = [write_identity(stock / "identity.pb"), write_words(stock / "words.pb")]
     others.append(write_halves(stock / "halves.pb"))
+    others.append(write_pairs(stock / "pairs.pb"))
     others.append(write_colours(stock / "colours.pb"))
     compile_ahead(folder / "cache", [*small, *large, *others])
 

@@ -67,6 +67,16 @@ def write_words(path: Path) -> Path:
     return path
 
 
+def write_pairs(path: Path) -> Path:
+    """Write a model that adds pairs; its input is called as a list's method is."""
+    with tf.Graph().as_default() as graph:
+        pairs = tf1.placeholder(tf.float32, [None, 2], name="values")
+        tf.reduce_sum(pairs, 1, name="sum")
+
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
 def write_halves(path: Path) -> Path:
     """Write a model of small drawings: the ink above and below, and the drawing."""
     with tf.Graph().as_default() as graph:

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.timeout(300)
 async def test_a_refused_model_is_not_compiled_at_every_request(
     client: Client, living: Site
 ) -> None:
-    (living.folder / "refused.h5").write_bytes(b"not a model")
+    path = living.folder / "refused.h5"
+    path.write_bytes(b"not a model")
     failed = await client.until("refused", state="END")
     before = await client.metric("tandem_model_load_failures_total")
 
@@ -37,6 +38,10 @@ async def test_a_refused_model_is_not_compiled_at_every_request(
     assert all(failed["error"] in answer.json()["error"] for answer in answers)
     assert await client.metric("tandem_model_load_failures_total") == before
     assert len(living.events("model failed to load", "refused")) == 1
+
+    # Other tests of this server expect models that answer.
+    path.unlink()
+    await client.gone("refused")
 
 
 async def test_a_model_that_fails_to_load_is_not_loaded_at_every_request(

@@ -176,6 +176,19 @@ def test_numbers_are_checked_before_they_are_sent(page: Page, living: Site) -> N
     expect(page.locator(".single strong")).to_have_text("4")
 
 
+def test_an_input_called_as_a_method_of_lists_has_its_example(
+    page: Page, living: Site
+) -> None:
+    living.bring("pairs", "pairs.pb")
+    page.goto(living.server.url)
+    expect(row(page, "pairs")).to_contain_text("available")
+    page.goto(f"{living.server.url}/models/pairs")
+    expect(page.get_by_label("2 numbers")).to_have_value(re.compile(r"^[\d., -]+$"))
+    page.get_by_label("2 numbers").fill("4, 5")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator(".single strong")).to_have_text("9")
+
+
 def test_an_act_asks_first_and_wants_the_token(page: Page, living: Site) -> None:
     page.goto(f"{living.server.url}/models/drawn")
     state = page.locator(".title .state")

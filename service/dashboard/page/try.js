@@ -18,13 +18,18 @@ export function bodyOf(signature, values, named) {
   return rows ? { ...head, instances: [value] } : { ...head, inputs: value };
 }
 
+// An input may be called like a method of every list or object.
+function own(object, name) {
+  return object !== null && Object.hasOwn(object, name) ? object[name] : undefined;
+}
+
 // The example's first row, by input.
 function startsOf(signature) {
   const { instances, inputs } = signature.example ?? {};
   const first = instances ? instances[0] : inputs;
   const required = signature.inputs.filter((each) => each.required);
   if (first === undefined) return {};
-  return required.length === 1 && !(first !== null && first?.[required[0].name] !== undefined)
+  return required.length === 1 && own(first, required[0].name) === undefined
     ? { [required[0].name]: first }
     : first;
 }
@@ -35,24 +40,24 @@ export function TryIt({ report, signature, path, onBody }) {
   const steps = report.report ? imageSteps(report.report.preprocessing) : "";
   const [values, setValues] = useState({});
   const [text, setText] = useState("");
-  const [own, setOwn] = useState(false);
+  const [edited, setEdited] = useState(false);
   const [answer, setAnswer] = useState(null);
   const [busy, setBusy] = useState(false);
   const named = signature.name !== report.default_signature;
   const errors = Object.values(values).map((each) => each.error).filter(Boolean);
-  const complete = required.every((each) => values[each.name]) && !errors.length;
+  const complete = required.every((each) => own(values, each.name)) && !errors.length;
 
   useEffect(() => {
-    if (own || !complete) return;
+    if (edited || !complete) return;
     const plain = Object.fromEntries(
       required.map((each) => [each.name, values[each.name].value]));
     const body = bodyOf(signature, plain, named);
     setText(JSON.stringify(body));
     onBody(body);
-  }, [values, own]);
+  }, [values, edited]);
 
   const write = (event) => {
-    setOwn(true);
+    setEdited(true);
     setText(event.target.value);
     try {
       onBody(JSON.parse(event.target.value));
@@ -70,21 +75,21 @@ export function TryIt({ report, signature, path, onBody }) {
   return html`<section class="card" aria-label="Try it">
     <h2>Try it</h2>
     <form onSubmit=${send}>
-      ${!own && required.map((tensor) => html`<${Field} key=${tensor.name} tensor=${tensor}
-        start=${starts[tensor.name]} steps=${steps}
+      ${!edited && required.map((tensor) => html`<${Field} key=${tensor.name} tensor=${tensor}
+        start=${own(starts, tensor.name)} steps=${steps}
         onValue=${(value) => setValues((before) => ({ ...before, [tensor.name]: value }))} />`)}
-      <details open=${own || required.some((each) => kindOf(each) === "json")}>
+      <details open=${edited || required.some((each) => kindOf(each) === "json")}>
         <summary>Body</summary>
         <label>JSON that is sent
           <textarea rows="6" spellcheck="false"
             value=${text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text}
             readonly=${text.length > LONGEST_SHOWN} onInput=${write}></textarea></label>
-        ${own && html`<button type="button" onClick=${() => setOwn(false)}>
+        ${edited && html`<button type="button" onClick=${() => setEdited(false)}>
           Back to the form</button>`}
       </details>
-      <p class="send"><button class="primary" disabled=${busy || !text || (!own && !complete)}>
+      <p class="send"><button class="primary" disabled=${busy || !text || (!edited && !complete)}>
         ${busy ? "Asking …" : "Predict"}</button>
-        ${!own && errors.length > 0 && html`<span class="hint">${errors[0]}</span>`}</p>
+        ${!edited && errors.length > 0 && html`<span class="hint">${errors[0]}</span>`}</p>
     </form>
     <div role="status">
       ${answer && html`<${Answer} answer=${answer} classes=${report.report?.classes ?? []}

@@ -9,6 +9,7 @@ import math
 import re
 import weakref
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -24,6 +25,7 @@ from service.routes import tfserving
 from service.settings.settings import load_settings
 from service.telemetry.requests import MAX_NOTED
 from service.web.application import ConcurrentFlask
+from tests.support import shelf
 from tests.support.engines import serving
 from tests.support.servers import GONE, HandDriven, body_message
 from tests.support.shelf import MIB
@@ -653,9 +655,12 @@ async def test_recorded_trace_becomes_an_exemplar(
 
 
 async def test_requests_that_are_refused_directly_are_counted(
-    make: Callable[..., Any], through_flask: list[str]
+    make: Callable[..., Any],
+    through_flask: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with make(timeout=0.01) as (app, loader):
+    monkeypatch.setattr(shelf, "LIMITS", replace(shelf.LIMITS, timeout_seconds=0.01))
+    async with make() as (app, loader):
         loader.latest("a")._allowed = 0
         status, _, _ = await ask(app)
         loader.latest("a").let_through()
