@@ -22,6 +22,7 @@ from benchmarks import (
     reload,
     request,
     soak,
+    tabs,
 )
 from benchmarks.harness.report import about_run, print_figures
 from benchmarks.harness.run import Run, default_peers, say
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Run], Report]] = {
     "bulk": bulk.measure,
     "images": images.measure,
     "binary": binary.measure,
+    "tabs": tabs.measure,
     "crashes": crashes.measure,
     "load": campaign.measure,
 }
