@@ -17,6 +17,7 @@ from service.cli.main import main
 from tests.support.admin import TOKEN, write_token
 from tests.support.clients import make_app
 from tests.support.fakes import FakeEngine, FakeModel
+from tests.support.logging_state import restored_logging
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
@@ -147,20 +148,21 @@ def test_concurrency(operator: Operator) -> None:
 
 
 def test_settings_are_shown_and_changed(operator: Operator) -> None:
-    changed = operator.run("settings", "max-queue=64", "log-level=warning")
-    shown = operator.run("settings", "--json")
-    refused = operator.run("settings", "port=80")
-    wrong = operator.run("settings", "max-queue")
+    with restored_logging():
+        changed = operator.run("settings", "max-queue=64", "log-level=warning")
+        shown = operator.run("settings", "--json")
+        refused = operator.run("settings", "port=80")
+        wrong = operator.run("settings", "max-queue")
 
-    assert changed.exit_code == 0, changed.output
-    assert "max-queue = 64\n" in changed.output
-    assert "memory-budget = auto\n" in changed.output
-    assert json.loads(shown.output)["settings"]["log_level"] == "warning"
-    assert operator.engine.max_queue == 64
-    assert refused.exit_code == 1
-    assert "port can't be changed while the server runs" in refused.output
-    assert wrong.exit_code == 2
-    assert "NAME=VALUE" in wrong.output
+        assert changed.exit_code == 0, changed.output
+        assert "max-queue = 64\n" in changed.output
+        assert "memory-budget = auto\n" in changed.output
+        assert json.loads(shown.output)["settings"]["log_level"] == "warning"
+        assert operator.engine.max_queue == 64
+        assert refused.exit_code == 1
+        assert "port can't be changed while the server runs" in refused.output
+        assert wrong.exit_code == 2
+        assert "NAME=VALUE" in wrong.output
 
 
 def test_drain(operator: Operator) -> None:
