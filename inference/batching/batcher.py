@@ -431,6 +431,7 @@ class Batcher:
 
 def _timeout_text(call: Call, *, waiting: bool) -> str:
     where = "it was still in the queue" if waiting else "the model was still running"
-    # Rounded: the difference of two clock readings has more digits than the timeout.
-    seconds = round(call.deadline - call.arrived, 6)
+    # Rounded: of the time that a client gave, reading its body has taken a little.
+    left = call.deadline - call.arrived
+    seconds = round(left, 2 if left > 0.1 else 6)
     return f"The request's time of {seconds:g} s is over: {where}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -116,7 +117,8 @@ async def test_a_client_in_a_hurry_is_answered_at_once(
     left = await load(client)
 
     assert response.status_code == 504
-    assert "The request's time of 1 s is over" in response.json()["error"]
+    # What reading the body takes on a busy machine is no longer the model's.
+    assert re.search(r"time of (1|0\.\d+) s is over", response.json()["error"])
     assert left == {"running": 1, "waiting": 0, "orphans": 1, "tokens": 1}
 
 
