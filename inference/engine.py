@@ -63,6 +63,7 @@ class Engine:
         self._catalog = Catalog()
         self._changed = anyio.Event()
         self._settled = False
+        self._alive = True
         self._draining = False
         self._last_call = -math.inf
         self._loader = Loader(builder_for(config), config.limits)
@@ -103,7 +104,12 @@ class Engine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._alive = False
         await self._exits.__aexit__(kind, error, traceback)
+
+    def alive(self) -> bool:
+        """Return false once the engine was closed, or one of its tasks has failed."""
+        return self._alive
 
     def models(self) -> list[ModelStatus]:
         """List every version by name, then number; failed ones too."""

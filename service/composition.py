@@ -50,6 +50,7 @@ from service.web.context import SERVING
 from service.web.cors import CrossOrigin
 from service.web.hosting import Hosted, default_model, sagemaker, vertex
 from service.web.keys import trusted
+from service.web.proxies import behind_proxies
 from service.web.root_path import RootPath
 from service.web.runtime_settings import RUNTIME_SETTINGS
 
@@ -149,6 +150,16 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     application: Application = JobEvents(
         bridge, jobs, reads=OverviewEvents(bridge, feed)
     )
+    return surrounded(application, settings, engine)
+
+
+def surrounded(
+    application: Application, settings: Settings, engine: Engine
+) -> Application:
+    """Return `application` within what settings want between it and its clients."""
+    if settings.trusted_proxies:
+        application = behind_proxies(application, settings.trusted_proxies)
+
     if settings.platform is not None:
         application = Hosted(application, platform_target(settings, engine))
 

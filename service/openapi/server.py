@@ -54,17 +54,21 @@ MAX_SHOWN_JOBS = 1000
 
 READS: Mapping[str, str] = {
     "/": "Version, models and URLs",
-    "/livez": "Tell that the server is alive",
     "/v1/overview": "Models, rates, memory, jobs, the last quarter of an hour",
     "/v2": "Name, version and extensions",
-    "/v2/health/live": "Tell that the server is alive",
 }
 LISTS: Mapping[str, str] = {
     "/v1/models": "All models and their versions",
     "/v2/models": "The models' names",
     "/v2/models/stats": "Counts and times of all models' requests",
 }
-PROBES = ("/readyz", "/v2/health/ready")
+PROBES: Mapping[str, tuple[str, str, str]] = {
+    "/livez": ("Tell if the server is alive", "Alive.", "Its background work failed."),
+    "/startupz": ("Tell if it has started", "Started.", "Models still load."),
+    "/readyz": ("Tell if requests can be answered", "Ready.", "Not ready."),
+    "/v2/health/live": ("Tell if the server is alive", "Alive.", "Not alive."),
+    "/v2/health/ready": ("Tell if requests can be answered", "Ready.", "Not ready."),
+}
 ABOUT: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "/v1/models/{name}": ("The versions and their states", (400, 404)),
     "/v1/models/{name}/report": ("How it was compiled, and examples", (400, 404)),
@@ -78,9 +82,8 @@ ABOUT: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 def server_paths() -> dict[str, Entry]:
     paths = {path: {"get": _read(SERVER, path, text)} for path, text in READS.items()}
-    for path in PROBES:
-        found = {200: answer("Ready."), 503: answer("Not ready.")}
-        text = "Tell if requests can be answered"
+    for path, (text, good, bad) in PROBES.items():
+        found = {200: answer(good), 503: answer(bad)}
         paths[path] = {"get": operation(SERVER, f"get {path}", text, found)}
 
     paths["/v1/overview/events"] = {"get": _overview_events()}

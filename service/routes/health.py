@@ -1,4 +1,5 @@
-"""Probes: alive at once, ready when the models are, as `--ready-when` has it.
+"""Probes: alive at once, started when all models have loaded or failed, ready as
+`--ready-when` has it.
 
 A draining server isn't ready, so that load balancers send clients elsewhere; it still
 answers requests.
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint
 
-from service.codecs.tfserving.status import readiness_document
-from service.web.context import current_serving
+from service.codecs.health import (
+    liveness_document,
+    readiness_document,
+    startup_document,
+)
+from service.web.context import current_engine, current_serving
 from service.web.response import json_response
 
 if TYPE_CHECKING:
@@ -22,13 +27,21 @@ bp = Blueprint("health", __name__)
 
 @bp.get("/livez")
 async def livez() -> Response:
-    return json_response({"alive": True})
+    document = liveness_document(alive=current_engine().alive())
+    return _probe(document, ok=document["alive"])
+
+
+@bp.get("/startupz")
+async def startupz() -> Response:
+    engine = current_engine()
+    document = startup_document(engine.models(), settled=engine.settled())
+    return _probe(document, ok=document["started"])
 
 
 @bp.get("/readyz")
 async def readyz() -> Response:
     document = readiness()
-    return json_response(document, 200 if document["ready"] else 503)
+    return _probe(document, ok=document["ready"])
 
 
 def readiness() -> dict[str, Any]:
@@ -41,3 +54,7 @@ def readiness() -> dict[str, Any]:
         draining=engine.overview().draining,
         ready_when=serving.ready_when,
     )
+
+
+def _probe(document: dict[str, Any], *, ok: bool) -> Response:
+    return json_response(document, 200 if ok else 503)

@@ -83,7 +83,8 @@ async def show_server() -> Response:
 
 @bp.get("/health/live")
 async def show_live() -> Response:
-    return json_response({"live": True})
+    live = current_engine().alive()
+    return json_response({"live": live}, 200 if live else 503)
 
 
 @bp.get("/health/ready")

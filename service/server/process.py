@@ -61,6 +61,7 @@ class ServerProcess(uvicorn.Server):
 
     The first SIGTERM or SIGINT stops it; the second ends the process, unless it is
     `supervised`: then its parent does that, and `RETIRE` stops it while others go on.
+    It stops by itself, `broken`, when the application's background work has failed.
     `on_beat` is called about once a second, `on_hangup` after SIGHUP, both on the event
     loop. With `when_settled` it accepts connections once its models are
     loaded.
@@ -90,6 +91,7 @@ class ServerProcess(uvicorn.Server):
         self._on_hangup = on_hangup
         self._hung_up = False
         self._retires = self._drains = False
+        self.broken = False
         self._next_check = 0.0
         self._check_seconds = min(CHECK_SECONDS, limits.shortest / 4)
 
@@ -130,6 +132,14 @@ class ServerProcess(uvicorn.Server):
 
     # Life
 
+    def _check_application(self) -> None:
+        """Stop once the application's lifespan has failed: restarted, it may live."""
+        failed = getattr(self.lifespan, "shutdown_failed", False)
+        if failed and not self.should_exit:
+            log.critical("the application failed while it served; stopping")
+            self.broken = self.should_exit = self.server_state.stopping = True
+            self.server_state.unready = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=[])
         if self._when_settled:
@@ -142,6 +152,7 @@ class ServerProcess(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         await self._check_connections()
+        self._check_application()
         if counter % round(1 / TICK_SECONDS) == 0:
             self._on_beat()
             if self._certificates is not None:

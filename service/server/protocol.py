@@ -41,7 +41,7 @@ UNPACED = frozenset({NO_ROOM, NOT_READY})
 CLOSING = (b"connection", b"close")
 CLOSES = CLOSE.encode()
 READINESS = b"/readyz"
-PROBES = frozenset({b"/livez", READINESS})
+PROBES = frozenset({b"/livez", b"/startupz", READINESS})
 PROBE_PATHS = frozenset(path.decode() for path in PROBES)
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 PARENTS = ("host", "port", "workers", "url", "metrics_dir")
 """Settings that the parent of workers has used up."""
 
+BROKEN = 1
 SHARED_MEMORY = "/dev/shm"
 EVERY_ADDRESS = ("0.0.0.0", "::")
 
@@ -115,7 +116,7 @@ def _run(settings: Settings, listener: socket.socket, reader: SettingsReader) ->
             on_hangup=reader.read_for_all,
         )
         server.run(sockets=[listener])
-        return 0 if server.started else STARTUP_FAILED
+        return exit_status(server)
 
     seconds = settings.drain_delay + settings.grace
     return Supervisor(
@@ -163,9 +164,15 @@ def run_worker(
         on_beat=beat,
     )
     server.run(sockets=[listener])
+    sys.exit(exit_status(server))
 
+
+def exit_status(server: ServerProcess) -> int:
+    """Return the exit status of a server that has ended."""
     if not server.started:
-        sys.exit(STARTUP_FAILED)
+        return STARTUP_FAILED
+
+    return BROKEN if server.broken else 0
 
 
 def uvicorn_config() -> uvicorn.Config:

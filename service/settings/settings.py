@@ -46,6 +46,7 @@ from service.settings.values import (
     existing_path,
     folder_path,
     keys_file,
+    networks,
     readable_file,
     token_file,
     unless_auto,
@@ -337,6 +338,11 @@ class Settings(CompilerSettings):
     url: Annotated[str, AfterValidator(check_url)] | None = Field(
         default=None,
         description="The server's URL for clients; by default from host and port.",
+    )
+    trusted_proxies: Annotated[Names, AfterValidator(networks)] = Field(
+        default=(),
+        description="Addresses and networks of proxies, such as 10.0.0.0/8, whose "
+        "X-Forwarded-For and X-Forwarded-Proto are believed; without it nobody's.",
     )
     root_path: Annotated[str, AfterValidator(url_prefix)] = Field(
         default="",

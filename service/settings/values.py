@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -122,6 +123,24 @@ def check_url(url: str) -> str:
         raise ValueError("is no URL; write http://HOST:PORT or https://HOST")
 
     return url.rstrip("/")
+
+
+def networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return addresses and networks as they are usually written."""
+    return tuple(map(_network, texts))
+
+
+def _network(text: str) -> str:
+    try:
+        if "/" in text:
+            return str(ipaddress.ip_network(text))
+
+        return str(ipaddress.ip_address(text))
+    except ValueError as exc:
+        raise ValueError(
+            f"'{text}' is neither an address such as 10.0.0.7 nor a network such as "
+            f"10.0.0.0/8 ({exc})"
+        ) from exc
 
 
 def url_prefix(text: str) -> str:

@@ -32,7 +32,8 @@ BOTH = "the headers Authorization and X-API-Key name different API keys: send on
 
 OPEN = frozenset(
     {
-        *("health.livez", "health.readyz", "v2.show_live", "v2.show_ready"),
+        *("health.livez", "health.readyz", "health.startupz"),
+        *("v2.show_live", "v2.show_ready"),
         "metrics.metrics",
         # These want the admin token instead.
         *("v2.load_model", "v2.unload_model"),

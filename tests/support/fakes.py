@@ -184,6 +184,7 @@ class FakeEngine(Engine):
         self.scan_problems: list[str] = []
         self.unreadable: str | None = None
         self.draining = False
+        self.living = True
         self.max_queue: int | None = None
         self.budget: int | None = None
         self.loads = 0
@@ -191,6 +192,9 @@ class FakeEngine(Engine):
 
     def models(self) -> list[ModelStatus]:
         return [model.status for model in self.all_models]
+
+    def alive(self) -> bool:
+        return self.living
 
     def problems(self) -> list[str]:
         return list(self.scan_problems)

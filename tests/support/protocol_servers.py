@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvicorn
 
@@ -44,14 +44,18 @@ def running(
     *,
     protocol: type[JsonErrorProtocol] = JsonErrorProtocol,
     certificates: Certificates | None = None,
+    lifespan: Literal["on", "off"] = "off",
 ) -> Iterator[tuple[Address, ServerProcess]]:
-    """Serve `app`; yield the address and the server, which may be stopped."""
+    """Serve `app`; yield the address and the server, which may be stopped.
+
+    `certificates` make it speak HTTPS.
+    """
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     config = uvicorn.Config(
         app,
         http=protocol,
         ws="none",
-        lifespan="off",
+        lifespan=lifespan,
         log_config=None,
         proxy_headers=False,
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from inference import ModelState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from inference import ModelStatus
 
@@ -87,40 +87,3 @@ def _moment(seconds: float | None) -> str | None:
 
     moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     return moment.replace("+00:00", "Z")
-
-
-def readiness_document(
-    statuses: Sequence[ModelStatus],
-    *,
-    settled: bool,
-    draining: bool,
-    ready_when: Literal["any", "all", "always"],
-) -> dict[str, Any]:
-    """Return the readiness; `settled` if every version has loaded or failed."""
-    ready = ready_when == "always" or (settled and _enough(statuses, ready_when))
-    return {
-        "ready": ready and not draining,
-        "ready_when": ready_when,
-        "settled": settled,
-        "draining": draining,
-        "models": {str(status.id): _readiness(status) for status in statuses},
-    }
-
-
-def _enough(statuses: Sequence[ModelStatus], ready_when: Literal["any", "all"]) -> bool:
-    """Return whether enough versions can answer: never if there is none.
-
-    A version that came later and still loads takes nothing away.
-    """
-    if ready_when == "any":
-        return any(status.state is ModelState.AVAILABLE for status in statuses)
-
-    return bool(statuses) and all(status.error is None for status in statuses)
-
-
-def _readiness(status: ModelStatus) -> dict[str, Any]:
-    return {
-        "state": str(status.state),
-        "stage": status.stage,
-        "error": status.error,
-    }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from inference import ModelState
 from tests.support.clients import make_client
 from tests.support.fakes import FakeEngine, FakeModel
@@ -13,6 +15,29 @@ async def test_alive_while_models_load() -> None:
         response = await client.get("/livez")
 
     assert (response.status_code, response.json()) == (200, {"alive": True})
+
+
+@pytest.mark.parametrize("path", ["/livez", "/v2/health/live"])
+async def test_dead_once_the_engine_is(path: str) -> None:
+    engine = FakeEngine()
+    async with make_client(engine) as client:
+        before = await client.get(path)
+        engine.living = False
+        after = await client.get(path)
+
+    assert (before.status_code, after.status_code) == (200, 503)
+
+
+async def test_started_when_every_model_has_settled() -> None:
+    model = FakeModel(name="slow", state=ModelState.LOADING)
+    async with make_client(FakeEngine(model, BROKEN)) as client:
+        before = await client.get("/startupz")
+        model.state = ModelState.AVAILABLE
+        after = await client.get("/startupz")
+
+    assert before.status_code == 503
+    assert before.json() == {"started": False, "reason": "still loading: slow/1"}
+    assert (after.status_code, after.json()) == (200, {"started": True})
 
 
 async def test_not_ready_until_every_model_has_settled() -> None:

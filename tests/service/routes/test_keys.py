@@ -36,7 +36,10 @@ ARGUMENTS = {
     "method": "classify",
     "file": "page.js",
 }
-OPEN_PATHS = {"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
+OPEN_PATHS = {
+    *("/livez", "/startupz", "/readyz", "/v2/health/live", "/v2/health/ready"),
+    "/metrics",
+}
 
 
 @pytest.fixture

@@ -7,18 +7,23 @@ import json
 import signal
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
+from service.bridge.lifespan import run_lifespan
 from service.server.limits import ConnectionLimits
 from service.server.process import RETIRE, StopTimes
+from service.server.server import exit_status
 from tests.service.server.test_connection import answer, huge, whole_body
 from tests.service.server.test_protocol import read_answer
 from tests.support.protocol_servers import connect, read_all, running
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.support.protocol_servers import Address
 
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -148,6 +153,44 @@ def test_no_client_holds_the_end(sent: bytes) -> None:
                 client.recv(1)
 
             server.should_exit = True
+
+
+class Background:
+    """An application with a task in the background, which fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.fail = threading.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await run_lifespan(self._life, receive, send)
+        else:
+            self.fail.set()
+            await answer(send, await whole_body(receive))
+
+    @asynccontextmanager
+    async def _life(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._work)
+            yield
+
+    async def _work(self) -> None:
+        await anyio.to_thread.run_sync(self.fail.wait)
+        raise RuntimeError("the scanner is broken")
+
+
+def test_a_server_whose_background_work_failed_ends() -> None:
+    with (
+        running(Background(), PATIENT, lifespan="on") as (address, server),
+        connect(address) as client,
+    ):
+        client.sendall(GET % b"")
+        read_answer(client)
+        assert client.recv(1) == b""
+        wait_until_closed(address)
+
+    assert server.broken
+    assert exit_status(server) == 1
 
 
 def test_while_draining_all_are_served_and_readiness_is_down() -> None:

@@ -481,10 +481,12 @@ def test_origins_and_prefixes_are_read_as_browsers_and_proxies_write_them(
         models=tmp_path,
         root_path="/ml/models/",
         cors_origins="https://a.org, http://[::1]:3000",
+        trusted_proxies="10.0.0.0/8, 2001:DB8::7",
     )
 
     assert settings.root_path == "/ml/models"
     assert settings.cors_origins == ("https://a.org", "http://[::1]:3000")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "2001:db8::7")
 
 
 @pytest.mark.parametrize(
@@ -495,6 +497,8 @@ def test_origins_and_prefixes_are_read_as_browsers_and_proxies_write_them(
         ({"cors_origins": "https://a.org/"}, "'https://a.org/', which is no origin"),
         ({"cors_origins": "a.org"}, "which is no origin; write https://HOST"),
         ({"cors_origins": "https://A.org"}, "in small letters"),
+        ({"trusted_proxies": "proxy.local"}, "'proxy.local' is neither an address"),
+        ({"trusted_proxies": "10.0.0.1/8"}, "has host bits set"),
     ],
 )
 def test_wrong_origins_and_prefixes_are_refused(

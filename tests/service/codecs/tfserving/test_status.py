@@ -1,21 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
-
-import pytest
 
 from inference import ModelState, QueueStats
 from service.codecs.tfserving.status import (
     models_document,
-    readiness_document,
     status_document,
 )
 from tests.support.fakes import FakeModel
-
-if TYPE_CHECKING:
-    from inference import ModelStatus
-    from service.settings.settings import ReadyWhen
 
 OLD = FakeModel(
     name="a",
@@ -90,58 +82,3 @@ def test_models_have_their_versions_and_urls() -> None:
     }
     assert one["versions"][1]["error"] == "custom layer 'Magic'"
     assert one["versions"][1]["last_used"] is None
-
-
-@pytest.mark.parametrize("settled", [True, False])
-@pytest.mark.parametrize("draining", [True, False])
-def test_ready_is_settled_and_not_draining(settled: bool, draining: bool) -> None:
-    document = readiness_document(
-        [OLD], settled=settled, draining=draining, ready_when="any"
-    )
-
-    assert document["ready"] is (settled and not draining)
-    assert document["draining"] is draining
-
-
-@pytest.mark.parametrize(
-    ("statuses", "settled", "ready"),
-    [
-        pytest.param([OLD], True, {"any", "all", "always"}, id="all can answer"),
-        pytest.param([OLD, BROKEN], True, {"any", "always"}, id="one can answer"),
-        pytest.param([BROKEN], True, {"always"}, id="none can answer"),
-        pytest.param([], True, {"always"}, id="no model"),
-        pytest.param([LOADING], True, {"all", "always"}, id="one came later"),
-        pytest.param([OLD, LOADING], True, {"any", "all", "always"}, id="another came"),
-        pytest.param([OLD, LOADING], False, {"always"}, id="one is loading"),
-    ],
-)
-def test_ready_as_its_policy_has_it(
-    statuses: list[ModelStatus], settled: bool, ready: set[str]
-) -> None:
-    policies: tuple[ReadyWhen, ...] = ("any", "all", "always")
-    found = {
-        policy
-        for policy in policies
-        if readiness_document(
-            statuses, settled=settled, draining=False, ready_when=policy
-        )["ready"]
-    }
-    assert found == ready
-
-
-def test_readiness_names_each_version() -> None:
-    document = readiness_document(
-        [OLD, BROKEN, LOADING], settled=False, draining=False, ready_when="any"
-    )
-
-    assert document == {
-        "ready": False,
-        "ready_when": "any",
-        "settled": False,
-        "draining": False,
-        "models": {
-            "a/1": {"state": "AVAILABLE", "stage": "", "error": None},
-            "a/2": {"state": "END", "stage": "", "error": "custom layer 'Magic'"},
-            "b/1": {"state": "LOADING", "stage": "optimising", "error": None},
-        },
-    }
