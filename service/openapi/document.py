@@ -12,6 +12,7 @@ from service.openapi.server import (
     ADMIN,
     JOBS,
     MODELS,
+    PROBES,
     SERVER,
     TOKEN,
     about_paths,
@@ -33,6 +34,15 @@ DESCRIPTION = (
     " and the Open Inference Protocol (`/v2`). Schemas and examples are made from the"
     " models that are served now."
 )
+
+KEYS: dict[str, Any] = {
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "apiKeyAsBearer": {"type": "http", "scheme": "bearer"},
+}
+"""The two ways to send an API key; either is enough."""
+
+OPEN = (*PROBES, "/metrics")
+"""Paths that need no key."""
 
 SCHEMAS: Mapping[str, Any] = {
     "Error": {
@@ -115,6 +125,7 @@ class Described:
     models: Sequence[Address]
     jobs: bool
     admin: bool
+    keys: bool = False
 
     def same(self, other: Described) -> bool:
         """Return whether the other's document is equal, without making either."""
@@ -132,7 +143,7 @@ class Described:
             )
             for each in self.models
         ]
-        return (self.version, self.root, self.jobs, self.admin, addresses)
+        return (self.version, self.root, self.jobs, self.admin, self.keys, addresses)
 
 
 def openapi_document(described: Described) -> dict[str, Any]:
@@ -160,10 +171,12 @@ def openapi_document(described: Described) -> dict[str, Any]:
     if described.admin:
         paths |= admin_paths()
         tags.append({"name": ADMIN})
-        scheme = {"type": "http", "scheme": "bearer"}
-        components["securitySchemes"] = {TOKEN: scheme}
 
-    return {
+    schemes = _schemes(described)
+    if schemes:
+        components["securitySchemes"] = schemes
+
+    document = {
         "openapi": OPENAPI,
         "info": {
             "title": "Tandem",
@@ -175,3 +188,14 @@ def openapi_document(described: Described) -> dict[str, Any]:
         "paths": paths,
         "components": components,
     }
+    if described.keys:
+        document["security"] = [{name: []} for name in KEYS]
+        for path in OPEN:
+            paths[path]["get"]["security"] = []
+
+    return document
+
+
+def _schemes(described: Described) -> dict[str, Any]:
+    token = {TOKEN: {"type": "http", "scheme": "bearer"}} if described.admin else {}
+    return token | (KEYS if described.keys else {})

@@ -62,6 +62,7 @@ async def show_document() -> Response:
         models=list(addresses(serving.engine, wanted)),
         jobs=serving.jobs is not None,
         admin=serving.admin_token is not None,
+        keys=serving.keys is not None,
     )
     documents = serving.documents
     whole = wanted is None

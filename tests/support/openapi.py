@@ -51,9 +51,15 @@ def address(
     return Address(place, status, label=label)
 
 
-def document(*models: Address, jobs: bool = True, admin: bool = True) -> dict[str, Any]:
-    return openapi_document(described(*models, jobs=jobs, admin=admin))
+def document(
+    *models: Address, jobs: bool = True, admin: bool = True, keys: bool = False
+) -> dict[str, Any]:
+    return openapi_document(described(*models, jobs=jobs, admin=admin, keys=keys))
 
 
-def described(*models: Address, jobs: bool = True, admin: bool = True) -> Described:
-    return Described(version="1.0", root="", models=models, jobs=jobs, admin=admin)
+def described(
+    *models: Address, jobs: bool = True, admin: bool = True, keys: bool = False
+) -> Described:
+    return Described(
+        version="1.0", root="", models=models, jobs=jobs, admin=admin, keys=keys
+    )

@@ -60,6 +60,23 @@ def test_every_admin_call_needs_the_token() -> None:
     assert secured == {path for path in paths if re.fullmatch(acts, path)}
 
 
+def test_with_keys_all_calls_need_one_but_probes_and_metrics() -> None:
+    described = document(*MODELS, keys=True)
+    free = {
+        path
+        for path, item in described["paths"].items()
+        if item.get("get", {}).get("security") == []
+    }
+
+    OpenAPIV31SpecValidator(described).validate()
+    assert described["security"] == [{"apiKey": []}, {"apiKeyAsBearer": []}]
+    assert free == {
+        *("/livez", "/startupz", "/readyz", "/metrics"),
+        *("/v2/health/live", "/v2/health/ready"),
+    }
+    assert "security" not in document(*MODELS)
+
+
 def test_paths_of_a_models_addresses() -> None:
     paths = document(*MODELS, jobs=False, admin=False)["paths"]
 
