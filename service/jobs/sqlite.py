@@ -45,7 +45,7 @@ ORPHAN_SECONDS = 3600.0
 
 _RUNNABLE = (
     # Those of dead servers first: their clients have waited longest.
-    (JobStatus.RUNNING, "leased_until < :now"),
+    (JobStatus.RUNNING, "(leased_until < :now OR leased_until > :never)"),
     (JobStatus.QUEUED, "queued_until >= :now"),
 )
 
@@ -360,12 +360,12 @@ class SqliteStore:
     ) -> Claim | None:
         with self._database.writing() as database:
             now = self._clock()
-            row = self._next(now, skip)
+            row = self._next(now, lease_seconds, skip)
 
             while row is not None and row["attempts"] >= self._bounds.attempts:
                 poisoned = POISONED % row["attempts"]
                 self._end(database, row["id"], JobStatus.FAILED, poisoned)
-                row = self._next(now, skip)
+                row = self._next(now, lease_seconds, skip)
 
             if row is None:
                 return None
@@ -385,7 +385,11 @@ class SqliteStore:
         job = job_of(self._row(row["id"]))
         return Claim(job=job, attempt=job.attempts, lease_seconds=lease_seconds)
 
-    def _next(self, now: float, skip: Sequence[str]) -> sqlite3.Row | None:
+    def _next(
+        self, now: float, lease_seconds: float, skip: Sequence[str]
+    ) -> sqlite3.Row | None:
+        # No lease is so long: the clock was set back since.
+        never = now + 2 * lease_seconds
         for status, condition in _RUNNABLE:
             found = self._database.all(
                 f"SELECT * FROM jobs WHERE status = :status AND {condition}"
@@ -393,6 +397,7 @@ class SqliteStore:
                 " ORDER BY number LIMIT 1",
                 status=status,
                 now=now,
+                never=never,
                 skip=json.dumps(list(skip)),
             )
 

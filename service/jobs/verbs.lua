@@ -367,13 +367,16 @@ function verbs.page(index, model, owner, limit, before)
 end
 
 -- Returns the jobs whose lease is over, by number.
-local function abandoned()
+local function abandoned(lasting)
   local found = {}
+  local over = {'-inf', '(' .. seconds(now)}
+  -- No lease is so long: the clock was set back since.
+  local never = {'(' .. seconds(now + 2 * lasting), '+inf'}
 
-  for _, id in ipairs(
-    call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. seconds(now))
-  ) do
-    found[#found + 1] = load(id)
+  for _, range in ipairs({over, never}) do
+    for _, id in ipairs(call('ZRANGEBYSCORE', key('leases'), unpack(range))) do
+      found[#found + 1] = load(id)
+    end
   end
 
   table.sort(found, function(one, other)
@@ -390,7 +393,7 @@ function verbs.claim(worker, lasting, most_attempts, poisoned, ...)
   end
 
   -- Those of dead servers, the oldest first.
-  for _, job in ipairs(abandoned()) do
+  for _, job in ipairs(abandoned(lasting)) do
     if not skipped[job.model] then
       if tonumber(job.attempts) < tonumber(most_attempts) then
         return take(job, worker, lasting)

@@ -223,6 +223,20 @@ async def test_a_lease_that_is_renewed_holds(store: JobStore, place: Place) -> N
     assert await store.complete(claim, DONE)
 
 
+async def test_a_job_is_taken_over_though_the_clock_was_set_back(
+    store: JobStore, place: Place
+) -> None:
+    await store.submit(submission())
+    lost = await claimed(store, "one")
+    place.clock.now -= LEASE / 2
+    assert await store.claim("two", lease_seconds=LEASE) is None
+    place.clock.now -= 3600
+    claim = await claimed(store, "two")
+
+    assert claim.attempt == 2
+    assert not await store.advance(lost, 1)
+
+
 async def test_a_job_that_kills_its_servers_is_failed(place: Place) -> None:
     async with place.open(attempts=2) as store:
         sent = submission()
