@@ -78,6 +78,14 @@ def test_settings_are_all_described() -> None:
         assert field.description in row
 
 
+def test_faults_are_tested_where_it_says() -> None:
+    text = (PROJECT / "docs" / "operations.md").read_text()
+    named = re.findall(r"`(\w+(?:/\w+)+\.py)`", text)
+
+    assert len(named) > 10
+    assert [each for each in named if not (PROJECT / "tests" / each).is_file()] == []
+
+
 def metric_row(family: Family) -> str:
     name = f"{family.name}_total" if family.kind is Kind.COUNTER else family.name
     labels = f"{{{','.join(family.labels)}}}" if family.labels else ""
