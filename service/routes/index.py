@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, current_app, request
 
 from service.codecs.tfserving.status import models_document
-from service.routes.page import page, prefers_page
-from service.web.context import current_serving
+from service.routes.page import page
+from service.web.accept import prefers_html
+from service.web.context import current_request, current_serving
 from service.web.keys import allowed
 from service.web.response import json_response
 from service.web.routing import list_urls
@@ -23,7 +24,7 @@ bp = Blueprint("index", __name__)
 
 @bp.get("/")
 async def index() -> Response:
-    if prefers_page():
+    if prefers_html(current_request()):
         return page()
 
     serving = current_serving()

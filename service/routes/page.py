@@ -20,8 +20,10 @@ FOLDER = Path(service.dashboard.__file__).parent / "page"
 PAGE = "index.html"
 ASSETS = frozenset(
     {
-        *("app.js", "charts.js", "feed.js", "format.js", "html.js", "models.js"),
-        *("model.js", "answer.js", "inputs.js", "snippets.js", "try.js", "admin.js"),
+        *("app.js", "api.js", "key.js", "feed.js", "format.js", "html.js"),
+        *("models.js", "charts.js", "acts.js", "admin.js"),
+        *("model.js", "try.js", "tensors.js", "inputs.js", "pad.js"),
+        *("answer.js", "snippets.js"),
         *("icon.svg", "style.css"),
         *("vendor/preact.js", "vendor/hooks.js", "vendor/htm.js"),
         *("vendor/uplot.js", "vendor/uplot.css"),
@@ -43,12 +45,6 @@ def show_asset(file: str) -> Response:
         raise NotFound
 
     return _guarded(send_from_directory(FOLDER, file))
-
-
-def prefers_page() -> bool:
-    """Return whether the client would rather have HTML than JSON, as browsers do."""
-    kinds = request.accept_mimetypes
-    return kinds.best_match(["application/json", "text/html"]) == "text/html"
 
 
 def page() -> Response:

@@ -10,10 +10,13 @@ from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 
 from service.auth.bearer import bearer_token
 from service.bridge.environ import API_KEY
+from service.web.accept import prefers_html
 from service.web.context import current_request, current_serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+
+    from flask import Request
 
     from inference import ModelStatus
     from service.auth.keys import ApiKey, ApiKeys
@@ -37,9 +40,16 @@ OPEN = frozenset(
         "metrics.metrics",
         # These want the admin token instead.
         *("v2.load_model", "v2.unload_model"),
+        # Files of the package: what they show they ask for, with a key that they are
+        # given.
+        *("page.show_model_page", "page.show_asset"),
+        *("openapi.show_page", "openapi.show_asset"),
     }
 )
-"""Endpoints without a key: probes, metrics, and what has a check of its own."""
+"""Endpoints without a key: probes, metrics, pages, and what has a check of its own."""
+
+PAGE = "index.index"
+"""One that is such a page for browsers alone."""
 
 OPEN_BLUEPRINTS = frozenset({"admin"})
 
@@ -85,7 +95,7 @@ def check_request() -> None:
     Raise `Unauthorized`, `Forbidden`, `TooManyRequests`.
     """
     this = current_request()
-    if this.endpoint in OPEN or this.blueprint in OPEN_BLUEPRINTS:
+    if _is_open(this):
         return
 
     if API_KEY not in this.environ:
@@ -94,6 +104,13 @@ def check_request() -> None:
     name = (this.view_args or {}).get("name")
     if name is not None:
         check_model(name)
+
+
+def _is_open(this: Request) -> bool:
+    if this.endpoint == PAGE:
+        return prefers_html(this)
+
+    return this.endpoint in OPEN or this.blueprint in OPEN_BLUEPRINTS
 
 
 def _take(keys: ApiKeys | None) -> ApiKey:

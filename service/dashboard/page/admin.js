@@ -1,5 +1,7 @@
 // Operators' acts. Each asks first, and is sent with the token, which the page forgets
 // when it is closed.
+import { modelActs, serverActs } from "./acts.js";
+import { call, good } from "./api.js";
 import { ROOT, html } from "./html.js";
 import { useEffect, useRef, useState } from "./vendor/hooks.js";
 
@@ -11,78 +13,31 @@ export function useAdmin() {
 }
 
 async function send(act, token, text) {
-  const body = act.body ? act.body(text) : undefined;
-  const response = await fetch(`${ROOT}v1/admin/${act.path}`, {
+  const body = act.body && JSON.stringify(act.body(text));
+  const options = {
     method: act.method ?? "POST",
-    headers: {
-      Authorization: `Bearer ${token}`,
-      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-    },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  const answer = await response.json();
-  if (!response.ok) throw Object.assign(new Error(answer.error), { status: response.status });
+    headers: body ? { "Content-Type": "application/json" } : {},
+    body,
+  };
+  if (act.open) return good(await call(act.path, options));
+  options.headers.Authorization = `Bearer ${token}`;
+  return good(await fetch(ROOT + act.path, options));
 }
 
+const Acts = ({ admin, acts }) => acts.map((act) => html`<button type="button"
+  key=${act.title} onClick=${() => admin.ask(act)}>${act.title}</button>`);
+
 export function Admin({ admin, server, whole }) {
-  const drain = server.draining
-    ? {
-        title: "End draining",
-        question: "Report ready again, so that load balancers send clients here?",
-        method: "PUT", path: "drain", body: () => ({ draining: false }),
-      }
-    : {
-        title: "Drain",
-        question: "Report not ready, so that load balancers send clients elsewhere? "
-          + "Requests that arrive nevertheless are answered.",
-        method: "PUT", path: "drain", body: () => ({ draining: true }),
-      };
-  const rescan = {
-    title: "Rescan",
-    question: "Look for new, changed and removed models now?",
-    path: "rescan",
-  };
   return html`<div class="acts">
-    ${whole && html`
-      <button type="button" onClick=${() => admin.ask(rescan)}>Rescan</button>
-      <button type="button" onClick=${() => admin.ask(drain)}>${drain.title}</button>`}
+    ${whole && html`<${Acts} admin=${admin} acts=${serverActs(server)} />`}
     ${admin.token && html`<button type="button" onClick=${() => admin.setToken("")}>
       Forget the token</button>`}
   </div>`;
 }
 
 export function ModelActs({ admin, name, version }) {
-  const path = `models/${encodeURIComponent(name)}/versions/${version.version}`;
-  const title = `${name} ${version.version}`;
-  const acts = [
-    version.state === "END"
-      ? { title: "Load", question: `Load ${title}?`, path: `${path}/load` }
-      : {
-          title: "Unload",
-          question: `Unload ${title}? Requests under way are answered, later ones refused `
-            + "with 503 until it is loaded again.",
-          path: `${path}/unload`,
-        },
-    version.pinned
-      ? {
-          title: "Unpin", question: `Allow ${title} to be evicted from memory?`,
-          method: "PUT", path: `${path}/pin`, body: () => ({ pinned: false }),
-        }
-      : {
-          title: "Pin", question: `Keep ${title} in memory, whatever else is loaded?`,
-          method: "PUT", path: `${path}/pin`, body: () => ({ pinned: true }),
-        },
-    {
-      title: "Label",
-      question: `Let a label name ${title}. Clients of the label are answered by it.`,
-      field: "Label", start: version.labels[0] ?? "stable",
-      method: "PUT", path: `models/${encodeURIComponent(name)}/labels`,
-      body: (label) => ({ [label]: version.version }),
-    },
-  ];
-  return html`<div class="acts" role="group" aria-label=${`Acts on ${title}`}>
-    ${acts.map((act) => html`<button type="button" key=${act.title}
-      onClick=${() => admin.ask(act)}>${act.title}</button>`)}
+  return html`<div class="acts" role="group" aria-label=${`Acts on ${name} ${version.version}`}>
+    <${Acts} admin=${admin} acts=${modelActs(name, version)} />
   </div>`;
 }
 
@@ -93,9 +48,21 @@ export function Dialogs({ admin }) {
   `;
 }
 
+function Field({ field, text, setText }) {
+  const { label, start, choices, ...attributes } = field;
+  const change = (event) => setText(event.target.value);
+  return html`<label>${label}
+    ${choices
+      ? html`<select value=${text} onChange=${change}>
+          ${choices.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
+        </select>`
+      : html`<input required value=${text} onInput=${change} ...${attributes} />`}
+  </label>`;
+}
+
 function Ask({ admin, act }) {
   const box = useRef(null);
-  const [text, setText] = useState(act.start ?? "");
+  const [text, setText] = useState(String(act.field?.start ?? ""));
   const [token, setToken] = useState(admin.token);
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
@@ -110,7 +77,7 @@ function Ask({ admin, act }) {
     setBusy(true);
     try {
       await send(act, token, text.trim());
-      admin.setToken(token);
+      if (!act.open) admin.setToken(token);
       admin.tell(`${act.title}: done.`);
       setTimeout(() => admin.tell(null), 5000);
       close();
@@ -125,16 +92,14 @@ function Ask({ admin, act }) {
     <form onSubmit=${submit}>
       <h2 id="ask">${act.title}</h2>
       <p>${act.question}</p>
-      ${act.field && html`<label>${act.field}
-        <input required value=${text} onInput=${(event) => setText(event.target.value)} />
-      </label>`}
-      ${!admin.token && html`<label>Admin token
+      ${act.field && html`<${Field} field=${act.field} text=${text} setText=${setText} />`}
+      ${!act.open && !admin.token && html`<label>Admin token
         <input type="password" required autocomplete="off" value=${token}
           onInput=${(event) => setToken(event.target.value)} />
       </label>`}
       <p class="error" role="alert">${error}</p>
       <div class="acts">
-        <button type="button" onClick=${close}>Cancel</button>
+        <button type="button" onClick=${close}>${act.open ? "Back" : "Cancel"}</button>
         <button class="primary" disabled=${busy}>${act.title}</button>
       </div>
     </form>

@@ -1,5 +1,6 @@
 // One model: how it does, what it takes, how it was compiled, and a way to try it.
 import { ModelActs } from "./admin.js";
+import { API_KEY, call, good } from "./api.js";
 import { bytes, imageSteps, seconds, shape, short, stateOf } from "./format.js";
 import { ROOT, html } from "./html.js";
 import { Snippets } from "./snippets.js";
@@ -10,20 +11,21 @@ function useReport(name, version) {
   const [report, setReport] = useState(null);
   const [error, setError] = useState("");
   // It is read anew when the version or its state changes.
-  const key = version && `${version.version}/${version.state}/${version.error}`;
+  const key = version && [version.version, version.state, version.error, version.concurrency].join("/");
 
   useEffect(() => {
     if (!version) return;
     const url = `v1/models/${encodeURIComponent(name)}/versions/${version.version}/report`;
     let wanted = true;
-    fetch(ROOT + url)
-      .then(async (response) => {
-        const answer = await response.json();
-        if (!wanted) return;
-        setError(response.ok ? "" : answer.error);
-        setReport(response.ok ? answer : null);
-      })
-      .catch((problem) => wanted && setError(String(problem)));
+    const show = (answer, problem) => {
+      if (!wanted) return;
+      setReport(answer);
+      setError(problem);
+    };
+    call(url)
+      .then(good)
+      .then(async (response) => show(await response.json(), ""))
+      .catch((problem) => show(null, problem.message));
     return () => { wanted = false; };
   }, [key]);
 
@@ -57,12 +59,12 @@ export function ModelPage({ name, document, admin }) {
         ${versions.map((each) => html`<option key=${each.version} value=${each.version}>
           version ${each.version}</option>`)}
       </select>`}
-      ${document.server.admin && html`<${ModelActs} admin=${admin} name=${name}
+      ${document.server?.admin && html`<${ModelActs} admin=${admin} name=${name}
         version=${version} />`}
     </div>
     ${reason && html`<section class="problems" aria-label="Reason">
       <p>${version.error ? "" : "Its present files aren't served: "}${reason}</p></section>`}
-    <${Live} version=${version} />
+    ${document.server && html`<${Live} version=${version} />`}
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${report?.signatures.length > 0 && html`<${Use} key=${version.version} report=${report}
       several=${versions.length > 1} />`}
@@ -106,7 +108,7 @@ function Use({ report, several }) {
         onBody=${setBody} />
       <div class="stack">
         <${SignatureCard} signature=${signature} left=${report.left_out} />
-        ${shown && html`<${Snippets} url=${ROOT + path} body=${shown} />`}
+        ${shown && html`<${Snippets} url=${ROOT + path} body=${shown} keyed=${!!API_KEY} />`}
         <${Report} report=${report} />
       </div>
     </div>`;

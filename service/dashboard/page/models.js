@@ -1,4 +1,5 @@
 // All models: totals, charts, a table to search, sort and page through, and jobs.
+import { cancelJob } from "./acts.js";
 import { Chart } from "./charts.js";
 import { ago, bytes, seconds, short, stateOf } from "./format.js";
 import { Share, html, modelPage } from "./html.js";
@@ -8,12 +9,12 @@ const PAGE = 50;
 const COLUMNS = [
   { title: "Model", of: (row) => row.name },
   { title: "State", of: (row) => row.state },
-  { title: "Signature", of: (row) => row.inputs },
+  { title: "Signature", of: (row) => row.inputs ?? "" },
   { title: "Format", of: (row) => row.format ?? "" },
-  { title: "Requests/s", of: (row) => row.requests_per_second, number: true },
+  { title: "Requests/s", of: (row) => row.requests_per_second ?? -1, number: true },
   { title: "p50", of: (row) => row.p50 ?? -1, number: true },
   { title: "p99", of: (row) => row.p99 ?? -1, number: true },
-  { title: "Queue", of: (row) => row.waiting + row.running, number: true },
+  { title: "Queue", of: (row) => (row.waiting ?? 0) + (row.running ?? 0), number: true },
   { title: "Memory", of: (row) => row.memory_bytes ?? 0, number: true },
   { title: "Last use", of: (row) => row.last_used ?? 0, number: true },
 ];
@@ -29,7 +30,7 @@ export function arrange(rows, { text, state, column, down }) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const { of } = COLUMNS[column];
   const kept = rows.filter((row) => {
-    const all = `${row.name} ${row.labels.join(" ")} ${row.format ?? ""} ${row.inputs}`;
+    const all = `${row.name} ${row.labels.join(" ")} ${row.format ?? ""} ${row.inputs ?? ""}`;
     const inText = words.every((word) => all.toLowerCase().includes(word));
     return inText && (!state || row.state === state);
   });
@@ -37,15 +38,16 @@ export function arrange(rows, { text, state, column, down }) {
   return kept.sort((a, b) => (down ? order(b, a) : order(a, b)));
 }
 
-export function Overview({ document }) {
+export function Overview({ document, admin }) {
   const { server, models, jobs, history } = document;
   return html`
     <h1 class="unseen">Models</h1>
-    <${Problems} server=${server} />
-    <${Charts} server=${server} history=${history} />
-    <${Table} models=${models} budget=${server.memory_budget_bytes} />
-    ${jobs && html`<${Jobs} jobs=${jobs} />`}
-    <footer>Tandem ${server.version} · rates and latencies are of the last ten seconds</footer>
+    ${server && html`<${Problems} server=${server} />
+      <${Charts} server=${server} history=${history} />`}
+    <${Table} models=${models} budget=${server?.memory_budget_bytes} />
+    ${jobs && html`<${Jobs} jobs=${jobs} admin=${admin} />`}
+    ${server && html`<footer>Tandem ${server.version} · rates and latencies are of the last ten
+      seconds</footer>`}
   `;
 }
 
@@ -164,7 +166,7 @@ function Row({ row, budget }) {
       ? `${row.waiting} + ${row.running}` : "–"}</td>
     <td data-title="Memory" class=${`number${none(resident)}`}>
       ${resident ? bytes(resident) : "–"}
-      ${resident > 0 && html`<${Share} of=${resident} most=${budget}
+      ${resident > 0 && budget > 0 && html`<${Share} of=${resident} most=${budget}
         label=${`${(100 * resident / budget).toPrecision(2)} % of the budget`} />`}
     </td>
     <td data-title="Last use" class="number">${ago(row.last_used)}</td>
@@ -173,7 +175,7 @@ function Row({ row, budget }) {
     ${row.error ? "" : "Its present files aren't served: "}${reason}</td></tr>`}`;
 }
 
-function Jobs({ jobs }) {
+function Jobs({ jobs, admin }) {
   const counts = Object.entries(jobs.counts).filter(([, count]) => count);
   if (!counts.length) return null;
   return html`<section class="jobs" aria-label="Jobs">
@@ -186,6 +188,8 @@ function Jobs({ jobs }) {
         aria-label=${`Progress of job ${job.id}`}></progress>
       <span>${job.progress.done} of ${job.progress.total} ${job.progress.unit}</span>
       <code>${job.id}</code>
+      <button type="button" aria-label=${`Cancel job ${job.id}`}
+        onClick=${() => admin.ask(cancelJob(job))}>Cancel</button>
     </li>`)}</ul>
   </section>`;
 }

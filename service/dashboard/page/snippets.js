@@ -2,34 +2,50 @@
 import { html } from "./html.js";
 import { useState } from "./vendor/hooks.js";
 
+// The kernel takes no longer word on a command line; shorter ones are read more easily there.
+const LONGEST_WORD = 100_000;
+const LONGEST_SHOWN = 20_000;
+const VARIABLE = "TANDEM_API_KEY";
+
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-export const SNIPPETS = {
-  curl: (url, json) =>
-    `curl -s ${quoted(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted(json)}`,
-  // A string within a string, since `true` and `null` aren't Python's.
-  Python: (url, json) => `import json
-import urllib.request
+const curl = (url, json, keyed) => {
+  const long = json.length > LONGEST_WORD;
+  return [
+    `curl -s ${quoted(url)}`,
+    ...(keyed ? [`-H "X-API-Key: $${VARIABLE}"`] : []),
+    "-H 'Content-Type: application/json'",
+    long ? `--data-binary @- <<'END'\n${json}\nEND` : `-d ${quoted(json)}`,
+  ].join(" \\\n  ");
+};
+
+// A string within a string, since `true` and `null` aren't Python's.
+const python = (url, json, keyed) => `import json
+${keyed ? "import os\n" : ""}import urllib.request
 
 request = urllib.request.Request(
     ${JSON.stringify(url)},
     data=${JSON.stringify(json)}.encode(),
-    headers={"Content-Type": "application/json"},
+    headers={"Content-Type": "application/json"${keyed ? `, "X-API-Key": os.environ["${VARIABLE}"]` : ""}},
 )
 with urllib.request.urlopen(request) as answer:
-    print(json.load(answer))`,
-  JavaScript: (url, json) => `const answer = await fetch(${JSON.stringify(url)}, {
-  method: "POST",
-  headers: { "Content-Type": "application/json" },
-  body: JSON.stringify(${json}),
-});
-console.log(await answer.json());`,
-};
+    print(json.load(answer))`;
 
-export function Snippets({ url, body }) {
+// Without `await`, which Node takes in modules alone.
+const javaScript = (url, json, keyed) => `fetch(${JSON.stringify(url)}, {
+  method: "POST",
+  headers: { "Content-Type": "application/json"${keyed ? `, "X-API-Key": process.env.${VARIABLE}` : ""} },
+  body: JSON.stringify(${json}),
+})
+  .then((answer) => answer.json())
+  .then((answer) => console.log(JSON.stringify(answer)));`;
+
+export const SNIPPETS = { curl, Python: python, JavaScript: javaScript };
+
+export function Snippets({ url, body, keyed }) {
   const [chosen, setChosen] = useState("curl");
   const [copied, setCopied] = useState(false);
-  const text = SNIPPETS[chosen](url, JSON.stringify(body));
+  const text = SNIPPETS[chosen](url, JSON.stringify(body), keyed);
   const copy = async () => {
     await navigator.clipboard.writeText(text);
     setCopied(true);
@@ -44,6 +60,8 @@ export function Snippets({ url, body }) {
       ${navigator.clipboard && html`<button type="button" class="copy" onClick=${copy}>
         ${copied ? "Copied" : "Copy"}</button>`}
     </div>
-    <pre tabindex="0">${text}</pre>
+    ${keyed && html`<p class="hint">It reads your key from the variable ${VARIABLE}.</p>`}
+    <pre tabindex="0">${navigator.clipboard && text.length > LONGEST_SHOWN
+      ? `${text.slice(0, LONGEST_SHOWN)}\n… ${text.length} characters in all: copy them` : text}</pre>
   </section>`;
 }

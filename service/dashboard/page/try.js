@@ -1,7 +1,8 @@
 // A form made from the signature, the request's body, and its answer.
 import { Answer } from "./answer.js";
+import { call } from "./api.js";
 import { imageSteps } from "./format.js";
-import { ROOT, html } from "./html.js";
+import { html } from "./html.js";
 import { Field, kindOf } from "./inputs.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 
@@ -68,7 +69,7 @@ export function TryIt({ report, signature, path, onBody }) {
   const send = async (event) => {
     event.preventDefault();
     setBusy(true);
-    setAnswer(await ask(ROOT + path, text));
+    setAnswer(await ask(path, text));
     setBusy(false);
   };
 
@@ -98,11 +99,11 @@ export function TryIt({ report, signature, path, onBody }) {
   </section>`;
 }
 
-async function ask(url, body) {
+async function ask(path, body) {
   const began = performance.now();
   try {
     const headers = { "Content-Type": "application/json", Prefer: "wait=30" };
-    const response = await fetch(url, { method: "POST", headers, body });
+    const response = await call(path, { method: "POST", headers, body });
     const text = await response.text();
     return {
       status: response.status,

@@ -3,6 +3,9 @@
 const ADDRESS = "openapi.json";
 // Swagger UI takes ten seconds for the document of three hundred.
 const MOST_MODELS = 20;
+// The key that was entered on the page of the models, in this tab.
+const KEY = sessionStorage.getItem("tandem-api-key");
+const HEADERS = KEY ? { "X-API-Key": KEY } : {};
 
 function show(url) {
   SwaggerUIBundle({
@@ -12,6 +15,10 @@ function show(url) {
     defaultModelsExpandDepth: -1,
     // Without it the document's address would be sent to another host.
     validatorUrl: null,
+    requestInterceptor: (request) => {
+      Object.assign(request.headers, HEADERS);
+      return request;
+    },
   });
 }
 
@@ -34,7 +41,7 @@ function start(names) {
   else show(ADDRESS);
 }
 
-fetch("v2/models")
+fetch("v2/models", { headers: HEADERS })
   .then((answer) => answer.json())
   // Swagger UI tells of a server that doesn't answer.
   .catch(() => ({ models: [] }))

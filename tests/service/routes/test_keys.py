@@ -40,6 +40,7 @@ OPEN_PATHS = {
     *("/livez", "/startupz", "/readyz", "/v2/health/live", "/v2/health/ready"),
     "/metrics",
 }
+PAGES = {"/models/half", "/page/page.js", "/docs", "/docs/page.js"}
 
 
 @pytest.fixture
@@ -85,12 +86,23 @@ async def test_every_route_wants_a_key(file: Path, tmp_path: Path) -> None:
                 else:
                     refused += 1
 
-    assert answered == OPEN_PATHS | {
+    assert answered == OPEN_PATHS | PAGES | {
         # Only `OPTIONS`, as they have the admin token's check in the view.
         "/v2/repository/models/half/load",
         "/v2/repository/models/half/unload",
     }
     assert refused > 60
+
+
+async def test_only_browsers_have_the_root_without_a_key(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+    program = await client.get("/", headers={"Accept": "application/json"})
+
+    assert (page.status_code, program.status_code) == (200, 401)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "half" not in page.text
 
 
 def test_the_open_endpoints_exist(file: Path) -> None:
