@@ -17,7 +17,7 @@ WORKDIR /src
 # What Tandem stands on changes seldom, so it has a layer of its own.
 COPY pyproject.toml constraints.txt ./
 RUN python -m venv --without-pip /opt/tandem \
-    && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['redis'], sep='\n')" > requirements.txt \
+    && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['redis'], *project['optional-dependencies']['otel'], sep='\n')" > requirements.txt \
     && pip --python /opt/tandem/bin/python install -c constraints.txt -r requirements.txt
 
 # TensorFlow's C++ headers, a C parser nobody imports, and the packages' own tests are

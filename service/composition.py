@@ -7,7 +7,7 @@ import gc
 import multiprocessing
 import os
 import sys
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -52,18 +52,23 @@ from service.web.hosting import Hosted, default_model, sagemaker, vertex
 from service.web.keys import trusted
 from service.web.proxies import behind_proxies
 from service.web.root_path import RootPath
+from service.web.routes import Routes
 from service.web.runtime_settings import RUNTIME_SETTINGS
+from service.web.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from flask import Blueprint
 
     from service.dashboard.feed import Feed
+    from service.jobs.runner import Answer
     from service.jobs.store import JobStore
     from service.settings.settings import Settings
+    from service.tracing.provider import Tracing
+    from service.web.application import ConcurrentFlask
     from service.web.cors import Application
     from service.web.hosting import Target
     from service.web.runtime_settings import RuntimeSettings
@@ -95,6 +100,7 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     if _is_first():
         _warn_of_variables()
 
+    tracing = open_tracing(settings)
     engine = Engine(engine_config(settings))
     decoders = DecoderPool()
     jobs = Jobs(partial(open_store, settings), jobs_config(settings))
@@ -105,12 +111,16 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with (
+            AsyncExitStack() as stack,
             engine,
             decoders,
             jobs,
             cache or nullcontext(),
             anyio.create_task_group() as tasks,
         ):
+            if tracing is not None:
+                stack.enter_context(tracing)
+
             sys.setswitchinterval(SWITCH_SECONDS)
             gc.set_threshold(NEW_CONTAINERS)
             tasks.start_soon(runner.run)
@@ -146,11 +156,45 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
             arrays=ArrayCalls(app, engine),
         ),
         runner_config(settings),
+        traced_runs(tracing),
     )
     application: Application = JobEvents(
         bridge, jobs, reads=OverviewEvents(bridge, feed)
     )
+    if tracing is not None:
+        application = traced_requests(application, tracing, app)
+
     return surrounded(application, settings, engine)
+
+
+def open_tracing(settings: Settings) -> Tracing | None:
+    """Return what sends traces, if they are wanted."""
+    if not settings.traces:
+        return None
+
+    # Its packages are an extra of ours.
+    from service.tracing.provider import Tracing
+
+    return Tracing(VERSION)
+
+
+def traced_requests(
+    application: Application, tracing: Tracing, app: ConcurrentFlask
+) -> Application:
+    """Return `application` with a span around each request."""
+    from service.tracing.requests import TracedRequests
+
+    return TracedRequests(application, tracing.tracer, Routes(app).find)
+
+
+def traced_runs(tracing: Tracing | None) -> Callable[[Answer], Answer] | None:
+    """Return what puts a span around each run of a job, if traces are wanted."""
+    if tracing is None:
+        return None
+
+    from service.tracing.jobs import traced_runs
+
+    return partial(traced_runs, tracing.tracer)
 
 
 def surrounded(

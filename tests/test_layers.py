@@ -33,7 +33,7 @@ FLOORS = (
     {"service.composition"},
     {"service.app"},
     {"service.cli", "service.routes"},
-    {"service.web"},
+    {"service.tracing", "service.web"},
     {"service.bridge"},
     {"service.bulk", "service.infer", "service.server", "service.terminal"},
     {"service.dashboard", "service.prediction"},

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
+"""Headers that tell which trace a job belongs to, by W3C's Trace Context."""
+
+
 class JobStatus(StrEnum):
     """`queued → running → succeeded | failed | canceled`.
 
@@ -48,10 +52,15 @@ class Content:
 class JobRequest(Content):
     """The synchronous call that a job makes: a POST of `body` to `path`.
 
-    `headers` are those that decide its answer.
+    `headers` are those that decide its answer, and its trace.
     """
 
     path: str
+
+    @property
+    def trace(self) -> Mapping[str, str]:
+        """The headers of its trace."""
+        return {k: v for k, v in self.headers.items() if k in TRACE_CONTEXT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

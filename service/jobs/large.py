@@ -349,7 +349,11 @@ class LargeRun:
         request = JobRequest(
             path=self._request.path,
             # A chunk isn't asked for again, and would push out what is.
-            headers={"content-type": "application/json", "cache-control": "no-store"},
+            headers={
+                "content-type": "application/json",
+                "cache-control": "no-store",
+                **self._request.trace,
+            },
             body=predict_body(self._reader, rows, signature),
         )
         return await self._calls.json(request, self._claim.job.id)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from service.jobs.job import Claim, JobRequest, JobResult
     from service.jobs.jobs import Jobs
 
+    Answer = Callable[[Claim, JobRequest], Awaitable[JobResult | None]]
+
 log = structlog.get_logger("tandem.jobs")
 
 _RENEWALS = 4
@@ -47,7 +49,8 @@ class JobRunner:
     """The workers of one process; `run` them in a task group.
 
     `calls` make a job's request. Jobs give way to the synchronous requests of busy
-    models.
+    models. `around` returns what runs in place of the function that answers a job,
+    and calls that.
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class JobRunner:
         jobs: Jobs,
         calls: Calls,
         config: RunnerConfig | None = None,
+        around: Callable[[Answer], Answer] | None = None,
     ) -> None:
         self._jobs = jobs
         self._calls = calls
         self._config = config or RunnerConfig()
+        self._answer_job = self._answer if around is None else around(self._answer)
         self._away = False
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -163,7 +168,7 @@ class JobRunner:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(self._renew, claim, tasks.cancel_scope))
-            result = await self._answer(claim, request)
+            result = await self._answer_job(claim, request)
             tasks.cancel_scope.cancel()
 
         return result

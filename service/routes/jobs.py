@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from service.jobs.rows import NDJSON, NPY, NPZ, BadRows
 from service.jobs.store import JobNotFound, PieceStore
 from service.prediction import check
 from service.routes.job_events import EVENT_STREAM, revision
+from service.telemetry.traces import trace_context
 from service.web.context import current_application, current_request, current_serving
 from service.web.json_body import JSON, read_json_body
 from service.web.keys import check_model, current_owner
@@ -232,6 +234,7 @@ async def submit(
     if owner is not None:
         digest.update(f"\nowner: {owner}".encode())
 
+    request = replace(request, headers={**request.headers, **trace_headers(this)})
     return await jobs.submit(
         Submission(
             id=id or str(uuid.uuid4()),
@@ -248,6 +251,12 @@ async def submit(
             owner=owner,
         )
     )
+
+
+def trace_headers(this: Request) -> dict[str, str]:
+    """Return the headers of a request's trace, which its job belongs to."""
+    given = this.headers
+    return trace_context(given.get("traceparent", ""), given.get("tracestate", ""))
 
 
 def accepted(job: Job) -> Response:

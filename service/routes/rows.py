@@ -19,7 +19,7 @@ from service.jobs.npz import record_pieces
 from service.jobs.rows import NPY, NPZ, BadRows, predict_body, row_reader
 from service.jobs.store import BodyTooLarge, PieceStore, StoreUnavailable
 from service.prediction import check
-from service.routes.jobs import current_jobs, idempotency_key
+from service.routes.jobs import current_jobs, idempotency_key, trace_headers
 from service.web.context import (
     current_application,
     current_globals,
@@ -74,7 +74,10 @@ async def accept_rows(this: Request, model: ModelSpec) -> Job:
                 signature=arrival.signature,
                 request=JobRequest(
                     path=this.path,
-                    headers={"content-type": KEPT_AS.get(this.mimetype, this.mimetype)},
+                    headers={
+                        "content-type": KEPT_AS.get(this.mimetype, this.mimetype),
+                        **trace_headers(this),
+                    },
                     body=b"",
                     kept_bytes=arrival.nbytes,
                 ),

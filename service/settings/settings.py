@@ -38,6 +38,7 @@ from service.settings.quantities import (
     SecondsOrZero,
     Size,
 )
+from service.settings.traces import check_traces
 from service.settings.values import (
     cache_place,
     cache_text,
@@ -335,6 +336,11 @@ class Settings(CompilerSettings):
     log_level: LogLevel = Field(
         default="info", description="The lowest level that is logged."
     )
+    traces: bool = Field(
+        default=False,
+        description="Send traces of requests and jobs by OpenTelemetry, to where the "
+        "OTEL_ variables say.",
+    )
     url: Annotated[str, AfterValidator(check_url)] | None = Field(
         default=None,
         description="The server's URL for clients; by default from host and port.",
@@ -382,6 +388,13 @@ class Settings(CompilerSettings):
     def _tls_can_be_used(self) -> Self:
         if self.tls_files is not None:
             load_context(self.tls_files)
+
+        return self
+
+    @model_validator(mode="after")
+    def _traces_can_be_sent(self) -> Self:
+        if self.traces:
+            check_traces(os.environ)
 
         return self
 

@@ -10,6 +10,14 @@ _PARENT = re.compile(
     re.ASCII,
 )
 _SAMPLED = 1
+# What every vendor must pass on, by the standard.
+_MAX_STATE_CHARS = 512
+
+
+def trace_of(traceparent: str) -> str | None:
+    """Return a trace's id, recorded or not; `None` if the header isn't valid."""
+    found = _PARENT.fullmatch(traceparent)
+    return None if found is None else found[1]
 
 
 def sampled_trace(traceparent: str) -> str | None:
@@ -19,3 +27,13 @@ def sampled_trace(traceparent: str) -> str | None:
         return None
 
     return found[1]
+
+
+def trace_context(traceparent: str, tracestate: str) -> dict[str, str]:
+    """Return the headers that tell a later request of this trace, if there is one."""
+    if trace_of(traceparent) is None:
+        return {}
+
+    kept = 0 < len(tracestate) <= _MAX_STATE_CHARS and tracestate.isascii()
+    state = {"tracestate": tracestate} if kept else {}
+    return {"traceparent": traceparent, **state}

@@ -16,7 +16,7 @@ from inference import in_background
 from service.telemetry.logs import is_logged, request_id
 from service.telemetry.requests import OK, OTHER, source_of
 from service.telemetry.timing import VERSION_HEADER
-from service.telemetry.traces import sampled_trace
+from service.telemetry.traces import sampled_trace, trace_of
 from service.web.context import (
     SERVING,
     current_application,
@@ -155,6 +155,7 @@ def write_line(
     if model is not None:
         fields["model"] = model
 
+    fields |= trace_field(this.environ.get(TRACEPARENT_KEY, ""))
     write = log.debug if probe else log.info
     write("request", **fields)
 
@@ -170,6 +171,12 @@ def describe(
         "bytes_in": bytes_in,
         "milliseconds": round(seconds * 1000, 3),
     }
+
+
+def trace_field(traceparent: str) -> dict[str, str]:
+    """Return the field that tells a request's trace, if it belongs to one."""
+    trace = trace_of(traceparent)
+    return {} if trace is None else {"trace_id": trace}
 
 
 def size_of(response: Response) -> int | None:

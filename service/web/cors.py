@@ -20,7 +20,8 @@ PREFLIGHT_SECONDS = 600
 # No `Authorization`: no page of another origin calls what needs the admin token.
 _TAKEN = (
     "Accept, Cache-Control, Content-Encoding, Content-Type, Idempotency-Key,"
-    " Inference-Header-Content-Length, Prefer, X-API-Key, X-Request-ID"
+    " Inference-Header-Content-Length, Prefer, Traceparent, Tracestate, X-API-Key,"
+    " X-Request-ID"
 )
 _SHOWN = (
     "Age, Cache-Status, Inference-Header-Content-Length, Location, Retry-After,"

@@ -19,7 +19,7 @@ from service.server.whole import exchange_of, respond, take_body
 from service.telemetry.logs import log_request, logs_requests, request_id
 from service.telemetry.requests import MAX_NOTED, OK
 from service.telemetry.traces import sampled_trace
-from service.web.access_log import choose_id, describe
+from service.web.access_log import choose_id, describe, trace_field
 from service.web.errors import CLIENT_CLOSED_REQUEST, answer_error, reason_of
 from service.web.keys import admits
 from service.web.response import readable
@@ -340,6 +340,9 @@ class _Entry:
             fields["bytes_out"] = len(body)
 
         fields.update(view.fields)
+        if self._trace is not None:
+            fields |= trace_field(self._trace.decode("latin-1"))
+
         log_request(fields, self.id)
 
     def _exemplify(self, seconds: float, version: int | None, parent: str) -> None:

@@ -69,18 +69,25 @@ class Site:
 
 
 @contextmanager
-def site(root: Path, stock: Path, cache: Path, *flags: str) -> Iterator[Site]:
-    """Run a server of an empty folder below `root`, with `cache`."""
+def site(
+    root: Path, stock: Path, cache: Path, *flags: str, **env: str
+) -> Iterator[Site]:
+    """Run a server of an empty folder below `root`, with `cache`.
+
+    A later server of the same `root` has its models.
+    """
     folder, link, token = root / "models", root / "link", root / "token"
-    folder.mkdir()
-    link.symlink_to(folder)
+    if not link.is_symlink():
+        folder.mkdir()
+        link.symlink_to(folder)
+
     token.write_text(TOKEN)
     token.chmod(0o600)
     port = free_port()
     command = [*TANDEM, "serve", str(link), "--port", str(port), "--no-screen"]
     command += ["--cache-dir", str(cache), "--scan-seconds", SCAN_SECONDS, *flags]
 
-    with running(command, port, root / "log") as server:
+    with running(command, port, root / "log", **env) as server:
         yield Site(server=server, folder=folder, link=link, stock=stock, token=token)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from inference import EngineConfig
 from service.composition import engine_config, response_cache
 from service.settings.settings import load_settings
+from tests import PROJECT
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +57,23 @@ async def test_processes_share_the_memory_of_the_response_cache() -> None:
 
 def test_there_is_no_response_cache_unless_it_is_wanted() -> None:
     assert response_cache(load_settings(models="/")) is None
+
+
+COMPOSE = """
+import sys
+from service.composition import compose
+from service.settings.settings import load_settings
+
+compose(load_settings(models="/", traces=sys.argv[1] == "on"))
+print(any(name.startswith("opentelemetry.sdk") for name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(("traces", "imported"), [("off", "False"), ("on", "True")])
+def test_opentelemetry_is_imported_for_traces_alone(traces: str, imported: str) -> None:
+    command = [sys.executable, "-c", COMPOSE, traces]
+    ended = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+    assert ended.stdout.strip() == imported

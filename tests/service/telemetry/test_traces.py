@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.telemetry.traces import sampled_trace
+from service.telemetry.traces import sampled_trace, trace_context, trace_of
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -24,3 +24,27 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 )
 def test_only_recorded_traces_are_found(header: str, trace: str | None) -> None:
     assert sampled_trace(header) == trace
+
+
+@pytest.mark.parametrize(
+    ("parent", "state", "passed_on"),
+    [
+        pytest.param(f"00-{TRACE}-{SPAN}-00", "", {"traceparent"}, id="parent"),
+        pytest.param(
+            f"00-{TRACE}-{SPAN}-01", "a=1", {"traceparent", "tracestate"}, id="both"
+        ),
+        pytest.param(f"00-{TRACE}-{SPAN}-01", "x" * 513, {"traceparent"}, id="long"),
+        pytest.param(f"00-{TRACE}-{SPAN}-01", "a=\xe9", {"traceparent"}, id="no ASCII"),
+        pytest.param("", "a=1", set(), id="state alone"),
+        pytest.param(f"00-{TRACE}-{SPAN}", "a=1", set(), id="not valid"),
+    ],
+)
+def test_what_a_later_request_is_told(
+    parent: str, state: str, passed_on: set[str]
+) -> None:
+    assert trace_context(parent, state).keys() == passed_on
+
+
+def test_traces_that_are_not_recorded_have_an_id_too() -> None:
+    assert trace_of(f"00-{TRACE}-{SPAN}-00") == TRACE
+    assert trace_of("00-") is None

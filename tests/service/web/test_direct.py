@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from flask import Blueprint, Response, request, signals
+from structlog.testing import capture_logs
 
 from inference import ModelSpec, background_calls
 from service.app import create_app
@@ -652,6 +653,28 @@ async def test_recorded_trace_becomes_an_exemplar(
     found = figures["tandem_request_duration_seconds"]["a", "1", "v1"]
     traces = [each.trace_id for each in found.exemplars.values()]
     assert traces == (["a" * 32] if traced else [])
+
+
+@pytest.mark.parametrize("through_flask", [False, True])
+@pytest.mark.parametrize(
+    ("parent", "fields"),
+    [
+        pytest.param(
+            f"00-{'a' * 32}-{'b' * 16}-00", {"trace_id": "a" * 32}, id="valid"
+        ),
+        pytest.param("00-a-b-00", {}, id="not valid"),
+    ],
+)
+async def test_a_trace_is_logged(
+    make: Callable[..., Any], parent: str, fields: dict[str, str], through_flask: bool
+) -> None:
+    async with make() as (app, _):
+        app.dispatches_otherwise = through_flask
+        with capture_logs() as lines:
+            await ask(app, ONE_ROW, headers={"traceparent": parent})
+
+    [line] = [each for each in lines if each["event"] == "request"]
+    assert {key: line[key] for key in line if key == "trace_id"} == fields
 
 
 async def test_requests_that_are_refused_directly_are_counted(

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service.tracing.provider import Tracing, resource
+from tests.support.collectors import collecting
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    return monkeypatch
+
+
+def test_spans_are_sent(environ: pytest.MonkeyPatch) -> None:
+    with collecting() as collector:
+        environ.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        with Tracing("1.2") as tracing:
+            tracing.tracer.start_span("last").end()
+
+        [span] = collector.spans
+        assert span.name == "last"
+        assert span.resource["service.version"] == "1.2"
+
+
+def test_a_collector_that_never_answers_does_not_hold_the_exit(
+    environ: pytest.MonkeyPatch,
+) -> None:
+    with collecting() as collector:
+        environ.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        collector.holding = True
+        with Tracing("1.2") as tracing:
+            tracing.tracer.start_span("first").end()
+            assert collector.arrived.wait(60)
+
+        # It goes on, but nobody waits for it.
+        assert "last traces" in {each.name for each in threading.enumerate()}
+
+
+def test_none_sends_nothing(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("OTEL_TRACES_EXPORTER", "none")
+    before = set(threading.enumerate())
+    with Tracing("1.2") as tracing:
+        span = tracing.tracer.start_span("unsent")
+        assert set(threading.enumerate()) == before
+
+    assert span.get_span_context().is_valid
+
+
+def test_variables_say_who_sends(environ: pytest.MonkeyPatch) -> None:
+    assert resource("1").attributes["service.name"] == "tandem"
+
+    environ.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,team=b")
+    assert resource("1").attributes["service.name"] == "a"
+    assert resource("1").attributes["team"] == "b"
+
+    environ.setenv("OTEL_SERVICE_NAME", "c")
+    assert resource("1").attributes["service.name"] == "c"
