@@ -7,33 +7,39 @@
 # start quick. With --read-only it needs a --tmpfs /tmp. Settings are TANDEM_...
 # variables, or flags after the image's name: tandem serve --workers 2
 
-# The Python that the tests run on.
-ARG PYTHON=3.11
+# The Python that the tests run on; your registry's copy of it: --build-arg BASE=...
+ARG BASE=python:3.11-slim-bookworm
 
-FROM python:${PYTHON}-slim-bookworm AS builder
+FROM ${BASE} AS builder
+# auto is the smallest build for the machine's CPU. For NVIDIA's GPUs:
+#   docker build --build-arg 'TENSORFLOW=tensorflow[and-cuda]' -t tandem:gpu .
+ARG TENSORFLOW=auto
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils
 WORKDIR /src
 
-# What Tandem stands on changes seldom, so it has a layer of its own.
-COPY pyproject.toml constraints.txt ./
+# What Tandem stands on changes seldom, so it has a layer of its own. TensorFlow's C++
+# headers, a C parser nobody imports, the packages' own tests and the symbols of
+# TensorFlow's libraries are 40 % of it all. The __pycache__ folders stay: a read-only
+# container could never write them, and would parse TensorFlow's sources at every start.
+COPY pyproject.toml constraints.txt deploy/image/requirements.py ./
 RUN python -m venv --without-pip /opt/tandem \
-    && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['redis'], *project['optional-dependencies']['otel'], sep='\n')" > requirements.txt \
-    && pip --python /opt/tandem/bin/python install -c constraints.txt -r requirements.txt
-
-# TensorFlow's C++ headers, a C parser nobody imports, and the packages' own tests are
-# a quarter of it all. The __pycache__ folders stay: a read-only container could never
-# write them, and would parse TensorFlow's sources at every start.
-RUN cd /opt/tandem/lib/python*/site-packages \
+    && python requirements.py "${TENSORFLOW}" > requirements.txt \
+    && pip --python /opt/tandem/bin/python install -c constraints.txt -r requirements.txt \
+    && cd /opt/tandem/lib/python*/site-packages \
     && rm -rf tensorflow/include clang \
-    && find . -type d -name tests -prune -exec rm -rf {} +
+    && find . -type d -name tests -prune -exec rm -rf {} + \
+    && find tensorflow -name '*.so*' -type f -exec strip --strip-unneeded {} +
 
-# Built with the setuptools of constraints.txt, which TensorFlow has brought.
+# Built with the setuptools of constraints.txt, which TensorFlow has brought. tf_keras
+# would bring TensorFlow by another name.
 COPY LICENSE README.md asgi.py ./
 COPY inference inference
 COPY service service
-RUN pip --python /opt/tandem/bin/python install --no-deps --no-build-isolation .
+RUN pip --python /opt/tandem/bin/python install -c constraints.txt \
+    --no-deps --no-build-isolation . tf_keras
 
-FROM python:${PYTHON}-slim-bookworm
+FROM ${BASE}
 RUN groupadd --gid 10001 tandem \
     && useradd --uid 10001 --gid tandem --no-create-home --home-dir /tmp \
         --shell /usr/sbin/nologin tandem \

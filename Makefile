@@ -15,10 +15,10 @@ ARGS :=
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test lint bench lock
+.PHONY: help setup serve check test lint bench image-test lock
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
 		$(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Make .venv and install into it
@@ -42,6 +42,9 @@ lint: $(INSTALLED) ## Check style and types
 
 bench: $(BENCH) ## Measure each figure against its target (ARGS="calls --quick")
 	$(BIN)/python -m benchmarks $(ARGS)
+
+image-test: $(INSTALLED) ## Build the image, run it, play its Deployment, by Podman (ARGS=--help)
+	$(BIN)/python -m deploy.image.check $(ARGS)
 
 lock: $(MADE) ## Write constraints.txt anew, with the newest versions allowed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import threading
 import tomllib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy.image.requirements import requirements
 from service.settings.compiler import PREFIX
 from service.settings.settings import Settings
 from tests import PROJECT
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-BUILDER, IMAGE = read_stages(PROJECT / "Dockerfile")
+DOCKERFILE = PROJECT / "Dockerfile"
+TEXTS = (
+    (PROJECT / "pyproject.toml").read_text(),
+    (PROJECT / "constraints.txt").read_text(),
+)
+BUILDER, IMAGE = read_stages(DOCKERFILE)
 
 
 def test_both_stages_stand_on_the_same_slim_base() -> None:
     bases = [only(stage, "FROM").rest.split()[0] for stage in (BUILDER, IMAGE)]
 
-    assert bases == ["python:${PYTHON}-slim-bookworm"] * 2
+    assert bases == ["${BASE}"] * 2
+    assert "\nARG BASE=python:3.11-slim-bookworm\n" in DOCKERFILE.read_text()
 
 
 def test_copies_nothing_that_the_context_leaves_out() -> None:
@@ -67,11 +74,47 @@ def test_the_image_gets_only_what_was_built() -> None:
 def test_installs_the_locked_versions_without_test_tools() -> None:
     installs = [run.rest for run in every(BUILDER, "RUN") if "install" in run.rest]
 
-    assert "-c constraints.txt" in installs[0]
-    extras = re.findall(r"\['optional-dependencies'\]\['(\w+)'\]", installs[0])
-    assert extras == ["redis", "otel"]
-    assert installs[0].count("optional-dependencies") == len(extras)
-    assert "--no-deps --no-build-isolation" in installs[1]
+    [system, dependencies, own] = installs
+    assert "binutils" in system
+    assert 'requirements.py "${TENSORFLOW}" > requirements.txt' in dependencies
+    assert "-c constraints.txt -r requirements.txt" in dependencies
+    assert "-c constraints.txt --no-deps --no-build-isolation . tf_keras" in own
+
+
+def test_requires_what_the_project_does_without_test_tools() -> None:
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    wanted = {*project["dependencies"], *extras["redis"], *extras["otel"]}
+    apart = {each for each in wanted if each.startswith(("tensorflow", "tf_keras"))}
+
+    assert len(apart) == 2
+    assert set(required("auto", "x86_64")[:-1]) == wanted - apart
+
+
+@pytest.mark.parametrize(
+    ("build", "machine", "name"),
+    [
+        ("auto", "x86_64", "tensorflow-cpu"),
+        ("auto", "aarch64", "tensorflow"),
+        ("tensorflow[and-cuda]", "x86_64", "tensorflow[and-cuda]"),
+    ],
+)
+def test_takes_tensorflow_in_one_build_of_the_locked_version(
+    build: str, machine: str, name: str
+) -> None:
+    locked = f"{name}=={version('tensorflow')}"
+    found = [each for each in required(build, machine) if "tensorflow" in each]
+
+    assert found == [locked]
+
+
+def test_needs_a_locked_version() -> None:
+    with pytest.raises(ValueError, match="constraints.txt has no line tensorflow=="):
+        requirements(TEXTS[0], "keras==3.15.1", "auto", "x86_64")
+
+
+def required(build: str, machine: str) -> list[str]:
+    return requirements(*TEXTS, build=build, machine=machine)
 
 
 def test_runs_as_a_user_that_is_known_not_to_be_root() -> None:

@@ -27,9 +27,9 @@ from inference.repository.sidecar import read_sidecar
 from inference.system.blocking import in_threads
 from inference.system.cpus import available_cpus
 from inference.system.memory import available_memory
-from inference.system.own_version import own_version
 from inference.system.priority import lower_priority
 from inference.system.troubles import troubles_told
+from inference.system.versions import own_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

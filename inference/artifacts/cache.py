@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from inference.artifacts.artifact import FORMAT, Artifact, DamagedArtifact, Manifest
 from inference.artifacts.weights import share_weights
 from inference.system.file_lock import try_lock
+from inference.system.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +158,7 @@ def _lock_of(place: Path) -> Path:
 def artifact_key(source: SourceDigest, shaping: str) -> str:
     """Return the key of the artifact of `source` with a sidecar's `shaping` text."""
     parts = [str(FORMAT), source.sha256, source.samples, shaping, _rules()]
-    parts += [f"{package} {version(package)}" for package in SHAPING_PACKAGES]
+    parts += [f"{package} {version_of(package)}" for package in SHAPING_PACKAGES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

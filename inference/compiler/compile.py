@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from inference.artifacts.artifact import Artifact, Manifest, signature_entry
@@ -31,6 +30,7 @@ from inference.permissions import Permissions
 from inference.repository.sidecar import read_sidecar, sidecar_errors
 from inference.runtime.footprint import OVERHEAD, expected_bytes, resident_bytes
 from inference.runtime.servable import Servable, sample_inputs, trim_memory
+from inference.system.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +88,7 @@ def compile_model(
 
     return manifest.model_copy(
         update={
-            "compiled_with": {name: version(name) for name in SHAPING_PACKAGES},
+            "compiled_with": {name: version_of(name) for name in SHAPING_PACKAGES},
             "compile_seconds": round(time.monotonic() - started, 3),
         }
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +20,7 @@ from inference.errors import InferenceError
 from inference.runtime.servable import takes_portable, this_machine
 from inference.runtime.throughput import measure
 from inference.system.cpus import cpu_name
+from inference.system.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -219,7 +219,7 @@ def circumstances(
         cpu=cpu_name(),
         onednn=onednn,
         portable=portable,
-        tensorflow=version("tensorflow"),
+        tensorflow=version_of("tensorflow"),
         rows=rows,
     )
 

