@@ -20,6 +20,7 @@ BUDGET_SHARE = 0.6
 class EngineConfig:
     """`repository` is a folder of models or one model; `cache` holds artifacts.
 
+    With a `model_name`, `repository` is the one model of this name.
     `limits` apply where a model's sidecar doesn't say otherwise. `memory_budget`, and
     `compile_memory` of one compiler, are in bytes; `None` for a share of the machine's
     or container's. `cache_bytes` is the limit for artifacts. The repository is scanned
@@ -28,6 +29,7 @@ class EngineConfig:
 
     repository: Path
     cache: Path
+    model_name: str | None = None
     limits: Limits = field(default_factory=Limits)
     compile_timeout_seconds: float = 900.0
     compile_memory: int | None = None

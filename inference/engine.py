@@ -71,6 +71,7 @@ class Engine:
             config.repository,
             quiet_seconds=2 * config.scan_seconds,
             follow=config.permissions.follow_links_to,
+            name=config.model_name,
         )
         self._poller = RepositoryPoller(
             DaemonCall(scanner.scan, timeout_seconds=SCAN_TIMEOUT_SECONDS),

@@ -285,6 +285,7 @@ def engine_config(settings: Settings) -> EngineConfig:
     """Return the engine's configuration; several processes share the memory budget."""
     config = EngineConfig(
         repository=settings.models,
+        model_name=settings.model_name,
         cache=settings.cache_dir,
         limits=Limits(
             concurrency=settings.concurrency,

@@ -147,13 +147,15 @@ def scan_repository(
     *,
     limit: int = LIMIT,
     one_model: bool = False,
+    name: str | None = None,
     follow: Iterable[Path] = (),
 ) -> Scan:
     """Find all versions of the models below `root`, in at most `limit` entries.
 
     Symlinks may lead into the folders of `follow` as well. `one_model` says that `root`
     was one model's folder of versions before: it remains one while it has versions,
-    whatever else is added. Raises `OSError` if `root` itself can't be read.
+    whatever else is added. With a `name`, `root` is the one model of this name. Raises
+    `OSError` if `root` itself can't be read.
     """
     if root.name in ("", ".."):
         root = root.resolve()
@@ -161,12 +163,12 @@ def scan_repository(
     bounded = partial(SafeTraversal, limit=limit, follow=follow)
 
     if root.is_file():
-        finder = _Finder(bounded(root.parent))
+        finder = _Finder(bounded(root.parent), name)
         finder.find_one(root)
-    elif is_model_folder(root) or is_packaged(root):
+    elif name is not None or _is_model(root):
         # Companions of all versions lie above a version's folder.
         above = [root.parent] if VERSION.fullmatch(root.name) else []
-        finder = _Finder(bounded(root, *above))
+        finder = _Finder(bounded(root, *above), name)
         finder.find_one(root)
     else:
         finder = _Finder(bounded(root))
@@ -176,11 +178,12 @@ def scan_repository(
 
 
 class _Finder:
-    """A scan in progress."""
+    """A scan in progress, of models named like their files or of the one of a name."""
 
-    def __init__(self, traversal: SafeTraversal) -> None:
+    def __init__(self, traversal: SafeTraversal, name: str | None = None) -> None:
         self.scan = Scan()
         self._traversal = traversal
+        self._name = name
 
     def find_all(self, root: Path, *, one_model: bool) -> None:
         # Names alone cost little; each entry is counted when it is visited.
@@ -200,30 +203,33 @@ class _Finder:
                 return
 
     def find_one(self, root: Path) -> None:
-        """Find the model that `root` is."""
+        """Find the model that `root` is, or, if it has a name, holds."""
+        names = {self._name} if self._name else {*names_of(root), root.parent.name}
+
         try:
-            with self.scan.collect_errors(
-                root.name, {*names_of(root), root.parent.name}
-            ):
-                if root.is_dir():
+            with self.scan.collect_errors(root.name, names):
+                if not root.is_dir():
+                    self._find_file(root, root.parent)
+                elif self._name is None or _is_model(root):
                     self._find_folder(root)
                 else:
-                    self._find_file(root, root.parent)
+                    self._find_versions(root, root)
         except LimitReached as exc:
             self._give_up([root], exc)
 
     def _find_file(self, path: Path, root: Path) -> None:
         """Add a bare file as version 1 of the model of its name."""
-        name = model_name(path)
+        stem = model_name(path)
+        name = self._name or stem
         check_other_files(path, self._traversal)
         files = ModelFiles(
             id=ModelId(name, 1),
             path=path,
             sidecar=self._companion(
-                path.with_suffix(".toml"), path.with_name(f"{name}.toml")
+                path.with_suffix(".toml"), path.with_name(f"{stem}.toml")
             ),
             sums=self._companion(root / SUMS),
-            warmup=self._companion(path.with_name(f"{name}.{WARMUP}")),
+            warmup=self._companion(path.with_name(f"{stem}.{WARMUP}")),
         )
         self._add(name, [files], files.sidecar, path.name)
 
@@ -233,7 +239,7 @@ class _Finder:
         model = folder.parent if is_numbered else folder
         number = int(folder.name) if is_numbered else 1
         files = self._version(folder, model, model, number)
-        self._add(name_of_folder(model), [files], files.sidecar, folder.name)
+        self._add(self._name_of(model), [files], files.sidecar, folder.name)
 
     def _find(self, path: Path, root: Path) -> None:
         self._traversal.count(1)
@@ -262,7 +268,7 @@ class _Finder:
 
         if not folders:
             files = self._version(model, model, root, 1)
-            self._add(name_of_folder(model), [files], files.sidecar, f"{model.name}/")
+            self._add(self._name_of(model), [files], files.sidecar, f"{model.name}/")
             return
 
         self._report_misnamed(model, children)
@@ -277,7 +283,7 @@ class _Finder:
 
         if found:
             sidecar = self._companion(model / SIDECAR)
-            self._add(name_of_folder(model), found, sidecar, f"{model.name}/")
+            self._add(self._name_of(model), found, sidecar, f"{model.name}/")
 
     def _report_misnamed(self, model: Path, children: list[Path]) -> None:
         for path in filter(is_misnamed_version, children):
@@ -315,7 +321,7 @@ class _Finder:
         own = [path.with_suffix(".toml")] if path != folder else []
         sidecars = own + [each / SIDECAR for each in folders]
         return ModelFiles(
-            id=ModelId(name_of_folder(model), number),
+            id=ModelId(self._name_of(model), number),
             path=path,
             sidecar=self._companion(*sidecars),
             sums=self._companion(*(each / SUMS for each in (folder, model, root))),
@@ -337,6 +343,9 @@ class _Finder:
         self._report_beside(packaged, folder, model)
         return packaged
 
+    def _name_of(self, folder: Path) -> str:
+        return self._name or name_of_folder(folder)
+
     def _companion(self, *places: Path) -> Path | None:
         return nearest_file(places, self._traversal)
 
@@ -352,6 +361,10 @@ class _Finder:
             "after it are passed over.",
             {name for path in left for name in names_of(path)},
         )
+
+
+def _is_model(folder: Path) -> bool:
+    return is_model_folder(folder) or is_packaged(folder)
 
 
 def _is_ignored(name: str) -> bool:

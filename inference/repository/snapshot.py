@@ -71,7 +71,8 @@ class RepositoryScanner:
 
     A version is quiet when two scans found it the same; one that is seen for the
     first time also when nothing of it changed for `quiet_seconds`. With 0 all are.
-    Symlinks may lead out of `root` into the folders of `follow`.
+    Symlinks may lead out of `root` into the folders of `follow`. With a `name`, `root`
+    is the one model of this name.
     Blocks; to be called by one thread at a time.
     """
 
@@ -82,8 +83,10 @@ class RepositoryScanner:
         quiet_seconds: float,
         clock: Callable[[], float] = time.time,
         follow: Iterable[Path] = (),
+        name: str | None = None,
     ) -> None:
         self._root = root
+        self._name = name
         self._follow = tuple(follow)
         self._quiet_seconds = quiet_seconds
         self._clock = clock
@@ -93,7 +96,10 @@ class RepositoryScanner:
     def scan(self) -> RepositorySnapshot:
         """Scan now. Raises `OSError` if the repository itself can't be read."""
         scan = scan_repository(
-            self._root, one_model=self._one_model, follow=self._follow
+            self._root,
+            one_model=self._one_model,
+            name=self._name,
+            follow=self._follow,
         )
         folder = self._root if self._root.is_dir() else self._root.parent
         found = [self._model(entry, scan, folder) for entry in scan.entries]

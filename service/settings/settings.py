@@ -47,6 +47,7 @@ from service.settings.values import (
     existing_path,
     folder_path,
     keys_file,
+    name_of_model,
     networks,
     readable_file,
     token_file,
@@ -146,6 +147,11 @@ class Settings(CompilerSettings):
 
     models: Annotated[Path, AfterValidator(existing_path)] = Field(
         description="A model repository, a folder of model files, or one model."
+    )
+    model_name: Annotated[str, AfterValidator(name_of_model)] | None = Field(
+        default=None,
+        description="The name of the one model that PATH is, or whose versions it has, "
+        "where PATH is named otherwise: a mount such as /mnt/models.",
     )
     config: FilePath | None = Field(
         default=None, description="A TOML file with settings, spelled like the flags."

@@ -18,6 +18,7 @@ REDIS_CACHE = "redis"
 DEFAULT_CACHE = "256MiB"
 REDIS_SCHEMES = {"redis", "rediss", "unix"}
 
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -28,6 +29,16 @@ def existing_path(path: Path) -> Path:
         raise ValueError(f"there is no file or folder {path}")
 
     return path
+
+
+def name_of_model(name: str) -> str:
+    if not _MODEL.fullmatch(name):
+        raise ValueError(
+            f"{name!r} can't be a model's name; use letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit, 128 at most"
+        )
+
+    return name
 
 
 def folder_path(path: Path) -> Path:

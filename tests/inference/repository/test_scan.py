@@ -268,3 +268,58 @@ def test_models_of_other_frameworks_are_named(tmp_path: Path) -> None:
     assert scan.entries == []
     assert len(scan.problems) == 1
     assert "net.onnx" in scan.problems[0]
+
+
+NAMED = [
+    pytest.param(["flowers.h5"], {"here/1": "flowers.h5"}, id="a file in it"),
+    pytest.param(["saved_model.pb"], {"here/1": "."}, id="a SavedModel"),
+    pytest.param(
+        ["1/saved_model.pb", "2/a.h5"],
+        {"here/1": "1", "here/2": "2/a.h5"},
+        id="versions",
+    ),
+    pytest.param(
+        ["1/a.h5", "notes.txt", "old/b.h5"], {"here/1": "1/a.h5"}, id="beside versions"
+    ),
+    pytest.param(["a.keras", "b.json"], {"here/1": "a.keras"}, id="beside others"),
+]
+
+
+@pytest.mark.parametrize(("paths", "models"), NAMED)
+def test_a_root_of_a_name_is_one_model(
+    tmp_path: Path, paths: list[str], models: dict[str, str]
+) -> None:
+    root = lay(tmp_path / "mount", *paths)
+    scan = scan_repository(root, name="here")
+
+    assert found(scan, root) == models
+    assert scan.problems == []
+
+
+def test_a_file_of_a_name_keeps_its_companions(tmp_path: Path) -> None:
+    root = lay(tmp_path, "flowers.h5", "flowers.toml", "flowers.warmup.jsonl")
+    [files] = versions(scan_repository(root / "flowers.h5", name="here"))
+
+    assert str(files.id) == "here/1"
+    assert files.sidecar == root / "flowers.toml"
+    assert files.warmup == root / "flowers.warmup.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        pytest.param([], "holds no model", id="nothing"),
+        pytest.param(["a.h5", "b.h5"], "several models (a.h5, b.h5)", id="two"),
+        pytest.param(["m/1/a.h5"], "m/1/a.h5 in it is one", id="deeper"),
+    ],
+)
+def test_a_root_of_a_name_that_isnt_one_model_says_so(
+    tmp_path: Path, paths: list[str], words: str
+) -> None:
+    root = lay(tmp_path / "mount", *paths)
+    scan = scan_repository(root, name="here")
+
+    assert versions(scan) == []
+    assert scan.uncertain == {"here"}
+    [problem] = scan.passed_over["here"]
+    assert words in problem

@@ -297,3 +297,17 @@ def test_repository_that_returns_is_scanned_again(tmp_path: Path, clock: Clock) 
     (tmp_path / "away").rename(root)
 
     assert quiet(scanner.scan()) == {"m/1": True}
+
+
+def test_a_scanner_of_a_name_keeps_its_model_while_another_lies_beside_it(
+    tmp_path: Path,
+) -> None:
+    scanner = RepositoryScanner(tmp_path, quiet_seconds=0, name="here")
+    (tmp_path / "a.h5").touch()
+    assert list(scanner.scan().models) == ["here"]
+
+    (tmp_path / "b.h5").touch()
+    snapshot = scanner.scan()
+
+    assert snapshot.uncertain == {"here"}
+    assert "holds several models" in snapshot.passed_over["here"][0]

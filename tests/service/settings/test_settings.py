@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from inference import available_memory
+from service.composition import engine_config
 from service.settings.messages import WORDS
 from service.settings.settings import (
     Settings,
@@ -506,3 +507,11 @@ def test_wrong_origins_and_prefixes_are_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=re.escape(message)):
         load_settings(models=tmp_path, **flags)
+
+
+def test_a_models_name_is_one_that_urls_take(tmp_path: Path) -> None:
+    settings = load_settings(models=tmp_path, model_name="flowers-2")
+
+    assert engine_config(settings).model_name == "flowers-2"
+    with pytest.raises(SettingsError, match="'a/b' can't be a model's name; use lett"):
+        load_settings(models=tmp_path, model_name="a/b")
