@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.deploy.conftest import Manifest, Tools
 
 VERSIONS = ("1.32", "1.35", "1.37")
-KUSTOMIZE = ("base", "overlays/small", "overlays/production")
+KUSTOMIZE = ("base", "overlays/small", "overlays/production", "overlays/gpu")
 HELM = {
     "defaults": (),
     "all": (
@@ -34,6 +34,7 @@ HELM = {
         *("--set", "settings.max-queue=64", "--set", "settings.workers=2"),
     ),
     "keda": ("--set", "keda.enabled=true", "--set", "models.image=models:1"),
+    "gpus": ("--set", "gpus=2", "--set", "nodeSelector.zone=a"),
     "claims": ("--set", "models.existingClaim=mine", "--set", "replicas=3"),
 }
 CASES = [*KUSTOMIZE, *(f"helm {name}" for name in HELM)]
@@ -119,9 +120,11 @@ def test_each_is_rendered_whole(rendered: dict[str, list[Manifest]]) -> None:
         "base": sorted([*least, claim]),
         "overlays/small": sorted([*least, claim]),
         "overlays/production": sorted([*least, claim, *scaled]),
+        "overlays/gpu": sorted([*least, claim]),
         "helm defaults": sorted([*least, claim]),
         "helm all": sorted([*least, claim, *scaled]),
         "helm keda": sorted([*least, "PodDisruptionBudget", "ScaledObject"]),
+        "helm gpus": sorted([*least, claim]),
         "helm claims": sorted([*least, "PodDisruptionBudget"]),
     }
 
@@ -223,6 +226,26 @@ def test_selectors_find_the_pods(
     ]
     assert all(each and each.items() <= labels for each in chosen)
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+
+
+@pytest.mark.parametrize(("case", "count"), [("overlays/gpu", 1), ("helm gpus", 2)])
+def test_pods_with_gpus_go_where_there_are_some(
+    rendered: dict[str, list[Manifest]], case: str, count: int
+) -> None:
+    pod = one(rendered[case], "Deployment")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    [toleration] = pod["tolerations"]
+
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == str(count)
+    assert pod["nodeSelector"]["nvidia.com/gpu.present"] == "true"
+    assert toleration["key"] == "nvidia.com/gpu"
+
+
+@pytest.mark.parametrize("case", [each for each in CASES if "gpu" not in each])
+def test_other_pods_ask_for_none(
+    rendered: dict[str, list[Manifest]], case: str
+) -> None:
+    assert "gpu" not in json.dumps(rendered[case])
 
 
 def test_scalers_ask_for_metrics_that_there_are() -> None:
