@@ -317,7 +317,11 @@ class Model:
 
     def _last_used_epoch(self) -> float | None:
         latest = self._last_request_time()
-        return None if latest == NEVER else time.time() - (time.monotonic() - latest)
+        if latest == NEVER:
+            return None
+
+        # Both clocks are read: finer digits would differ from status to status.
+        return round(time.time() - (time.monotonic() - latest), 3)
 
     def _log_fields(self) -> dict[str, str | int]:
         return {"model": self.id.name, "version": self.id.version}

@@ -12,7 +12,7 @@ import anyio
 import orjson
 import structlog
 
-from service.dashboard.overview import changes, overview
+from service.dashboard.overview import Versions, changes, overview
 from service.dashboard.readings import TOTAL, Rates
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Feed:
             maxlen=int(HISTORY_SECONDS / POINT_SECONDS)
         )
         self._last_point: Reading | None = None
+        self._versions = Versions()
         self._document: Document | None = None
         self._change = b""
         self._number = 0
@@ -89,7 +90,7 @@ class Feed:
             point = self._note(reading)
             before = self._document
             rates = reading.since(self._readings[0])
-            self._document = now = overview(state, rates)
+            self._document = now = overview(state, rates, self._versions)
             self._number += 1
             if self.listeners and before is not None:
                 self._change = _event("change", {**changes(before, now), **point})

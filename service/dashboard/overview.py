@@ -1,4 +1,4 @@
-"""The document that the page shows, and what changes in it. Pure."""
+"""The document that the page shows, and what changes in it. No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.dashboard.readings import TOTAL
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inference import EngineStatus, ModelStatus, TensorSpec
+    from inference import EngineStatus, ModelId, ModelStatus, TensorSpec
     from service.dashboard.readings import Rates, Reading
     from service.jobs.job import Job
 
@@ -41,21 +41,53 @@ class State:
     admin: bool = False
 
 
-def overview(state: State, rates: Rates) -> Document:
+class Versions:
+    """Documents of versions; one that stays as it was has the same document again.
+
+    That of hundreds of models that rest costs little, each second.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[ModelId, tuple[ModelStatus, Document, Document]] = {}
+
+    def documents(self, models: Sequence[ModelStatus], rates: Rates) -> list[Document]:
+        """Return the documents in the order of `models`; others are forgotten."""
+        before, self._made = self._made, {}
+        return [self._document(each, rates, before.get(each.id)) for each in models]
+
+    def _document(
+        self,
+        status: ModelStatus,
+        rates: Rates,
+        known: tuple[ModelStatus, Document, Document] | None,
+    ) -> Document:
+        figures = rates.document((status.id.name, str(status.id.version)))
+        if known is None or known[:2] != (status, figures):
+            known = status, figures, _version(status, figures)
+
+        self._made[status.id] = known
+        return known[2]
+
+
+def overview(state: State, rates: Rates, versions: Versions) -> Document:
     """Return the whole document but its history; URLs are for clients to add."""
-    groups = groupby(state.models, key=lambda status: status.id.name)
+    documents = zip(state.models, versions.documents(state.models, rates), strict=True)
+    groups = groupby(documents, key=lambda each: each[0].id.name)
     return {
         "server": _server(state, rates),
         "models": [
-            {"name": name, "versions": [_version(each, rates) for each in versions]}
-            for name, versions in groups
+            {"name": name, "versions": [document for _, document in group]}
+            for name, group in groups
         ],
         "jobs": None if state.jobs is None else _jobs(state.jobs),
     }
 
 
 def changes(before: Document, now: Document) -> Document:
-    """Return what turns `before` into `now`; models are whole, and removed by name."""
+    """Return what turns `before` into `now`; models are whole, and removed by name.
+
+    Documents of versions that are the same objects aren't looked into.
+    """
     known = {each["name"]: each for each in before["models"]}
     names = {each["name"] for each in now["models"]}
     return {
@@ -84,7 +116,7 @@ def _server(state: State, rates: Rates) -> Document:
     }
 
 
-def _version(status: ModelStatus, rates: Rates) -> Document:
+def _version(status: ModelStatus, figures: Document) -> Document:
     signature = status.signatures.get(status.default_signature or "")
     last_used = status.last_used
     return {
@@ -104,7 +136,7 @@ def _version(status: ModelStatus, rates: Rates) -> Document:
         "concurrency": status.concurrency,
         "running": status.queue.running,
         "waiting": status.queue.waiting,
-        **rates.document((status.id.name, str(status.id.version))),
+        **figures,
     }
 
 

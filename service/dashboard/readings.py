@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import accumulate
-from operator import sub
+from operator import add, sub
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from inference import SECONDS
@@ -30,6 +30,14 @@ BUDGET = "tandem_models_memory_budget_bytes"
 NONE = (0,) * (len(SECONDS) + 1)
 
 
+def _sum(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    # Mostly there is nothing to add: of three figures that are added up one has them.
+    if other is NONE:
+        return one
+
+    return other if one is NONE else tuple(map(add, one, other))
+
+
 class Counts(NamedTuple):
     """Requests of a version, those answered with an error, and the calls of its model.
 
@@ -47,7 +55,7 @@ class Counts(NamedTuple):
         return Counts(
             self.requests + other.requests,
             self.errors + other.errors,
-            tuple(map(int.__add__, self.seconds, other.seconds)),
+            _sum(self.seconds, other.seconds),
             self.runs + other.runs,
             self.rows + other.rows,
         )
@@ -65,6 +73,17 @@ class Counts(NamedTuple):
             self.runs - before.runs,
             max(0, self.rows - before.rows),
         )
+
+
+NOTHING = Counts()
+RESTING: dict[str, Any] = {
+    "requests_per_second": 0.0,
+    "errors_per_second": 0.0,
+    "p50": None,
+    "p99": None,
+    "batch_rows": None,
+}
+"""The rates of a version without requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,26 +111,28 @@ class Reading:
 
     def since(self, before: Reading) -> Rates:
         """Return the rates of all versions since an earlier reading."""
-        seconds = self.at - before.at
-        return Rates(
-            seconds=seconds,
-            models={
-                key: counts.minus(before.models.get(key, Counts()))
-                for key, counts in self.models.items()
-            },
-        )
+        models = {}
+        for key, counts in self.models.items():
+            known = before.models.get(key, NOTHING)
+            if counts != known:
+                models[key] = counts.minus(known)
+
+        return Rates(seconds=self.at - before.at, models=models)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Counts of a span of `seconds`."""
+    """Counts of a span of `seconds`; versions without any may be left out."""
 
     seconds: float = 0
     models: Mapping[Key, Counts] = field(default_factory=dict)
 
     def document(self, key: Key) -> dict[str, Any]:
         """Return a version's rates; times in seconds, `None` where there are none."""
-        counts = self.models.get(key, Counts())
+        counts = self.models.get(key, NOTHING)
+        if counts is NOTHING:
+            return RESTING
+
         rows = counts.rows / counts.runs if counts.runs else None
         return {
             "requests_per_second": self._per_second(counts.requests),

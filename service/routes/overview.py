@@ -119,10 +119,10 @@ async def read_state(serving: Serving) -> State:
 
 
 def _figures(snapshot: Snapshot, folder: FigureFolder | None) -> Figures:
-    own = snapshot.figures()
     if folder is None:
-        return own
+        return snapshot.brief()
 
+    own = snapshot.figures()
     names = {(each.id.name, str(each.id.version)) for each in snapshot.models}
     try:
         return of_models(folder.total(own), names)

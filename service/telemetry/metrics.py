@@ -88,11 +88,7 @@ class Snapshot:
 
     def figures(self) -> Figures:
         """Return the process' own figures. Any thread may ask for them."""
-        found = self._models() | self._calls() | process_figures() | self.requests
-
-        for name, value_of in ENGINE.items():
-            found[name] = {(): float(value_of(self.overview))}
-
+        found = self._models() | self.brief() | process_figures()
         found["tandem_workers"] = {(): 1.0}
         found["tandem_build_info"] = {(self.version,): 1.0}
         found["tandem_log_lines_dropped"] = {(): float(self.log_lines_dropped)}
@@ -107,6 +103,14 @@ class Snapshot:
             found |= cache_figures(self.answers)
 
         return found
+
+    def brief(self) -> Figures:
+        """Return the figures of requests, calls and the engine alone."""
+        engine: Figures = {
+            name: {(): float(value_of(self.overview))}
+            for name, value_of in ENGINE.items()
+        }
+        return self._calls() | self.requests | engine
 
     def _models(self) -> Figures:
         found: Figures = {
