@@ -46,7 +46,7 @@ export function modelActs(name, version) {
           method: "PUT", path: `${path}/pin`, body: () => ({ pinned: true }),
         },
     {
-      title: "Concurrency",
+      title: "Set concurrency",
       question: `How many calls may ${title} run at a time? More need more cores and memory.`,
       field: { label: "Calls at a time", start: version.concurrency ?? 1,
         type: "number", min: 1, step: 1 },
@@ -54,7 +54,7 @@ export function modelActs(name, version) {
       body: (count) => ({ concurrency: Number(count) }),
     },
     {
-      title: "Label",
+      title: "Set label",
       question: `Let a label name ${title}. Clients of the label are answered by it.`,
       field: { label: "Label", start: version.labels[0] ?? "stable" },
       method: "PUT", path: `${model}/labels`,

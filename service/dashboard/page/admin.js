@@ -28,6 +28,7 @@ const Acts = ({ admin, acts }) => acts.map((act) => html`<button type="button"
   key=${act.title} onClick=${() => admin.ask(act)}>${act.title}</button>`);
 
 export function Admin({ admin, server, whole }) {
+  if (!whole && !admin.token) return null;
   return html`<div class="acts">
     ${whole && html`<${Acts} admin=${admin} acts=${serverActs(server)} />`}
     ${admin.token && html`<button type="button" onClick=${() => admin.setToken("")}>

@@ -49,27 +49,33 @@ export function Answer({ answer, classes, outputs }) {
     // It is shown as text.
   }
   const good = answer.status === 200;
-  const found = good && document ? outputsOf(document, outputs) : null;
+  const found = Object.entries((good && document && outputsOf(document, outputs)) ?? {})
+    .map(([name, value]) => [name, inner(value)]);
   const text = document ? JSON.stringify(document, null, 1) : answer.text;
   const whole = text.length <= LONGEST_SHOWN;
   return html`<div class="answer">
     <h3>${titleOf(answer.status)}</h3>
     ${!good && document?.error && html`<p class="error">${document.error}</p>`}
-    ${found && Object.entries(found).map(([name, value]) => html`
+    ${found.map(([name, value]) => html`
       <${Output} key=${name} name=${name} value=${value} classes=${classes} />`)}
     <${Times} times=${timesOf(answer.timing)} total=${answer.milliseconds} />
-    <details open=${!found}><summary>JSON</summary>
+    <details open=${!found.some(([, value]) => isShown(value))}><summary>JSON</summary>
       <pre tabindex="0">${whole ? text : `${text.slice(0, LONGEST_SHOWN)}\n…`}</pre></details>
   </div>`;
 }
 
+// What is within dimensions of one.
+const inner = (value) =>
+  Array.isArray(value) && value.length === 1 ? inner(value[0]) : value;
+const isShown = (value) => value !== null
+  && (typeof value !== "object" || isVector(value) || isMatrix(value));
+
 function Output({ name, value, classes }) {
+  if (!isShown(value)) return null;
   if (isVector(value)) return html`<${Bars} name=${name} scores=${value} classes=${classes} />`;
   if (isMatrix(value)) return html`<${Heat} name=${name} rows=${value} />`;
-  const one = Array.isArray(value) && value.length === 1 ? value[0] : value;
-  if (one === null || typeof one === "object") return null;
   return html`<p class="single"><code>${name}</code>
-    <strong>${isNumber(one) ? short(one) : String(one)}</strong></p>`;
+    <strong>${isNumber(value) ? short(value) : String(value)}</strong></p>`;
 }
 
 const exact = (score) =>

@@ -5,6 +5,7 @@ import { INTEGER, rowShape } from "./tensors.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 
 const MOST_NUMBERS = 64;
+const LONG = 100;
 export function kindOf({ dtype, shape, kind }) {
   const row = rowShape(shape);
   if (kind || !row || shape[0] !== null) return "json";
@@ -79,8 +80,9 @@ function Numbers({ tensor, start, onValue }) {
 }
 
 function Json({ tensor, start, onValue }) {
-  return html`<${Parsed} tensor=${tensor} hint="Value as JSON" lines="6"
-    first=${start === undefined ? "[]" : JSON.stringify(start)}
+  const first = start === undefined ? "[]" : JSON.stringify(start);
+  return html`<${Parsed} tensor=${tensor} hint="Value as JSON" first=${first}
+    lines=${first.length > LONG ? 6 : 2}
     parse=${(text) => JSON.parse(text)} onValue=${onValue} />`;
 }
 

@@ -146,7 +146,7 @@ function Report({ report }) {
     ["Optimisation", told.optimization],
     ["Compared with the source", gap == null
       ? "not compared: no sample ran"
-      : `largest difference ${Number(gap).toPrecision(2)}`],
+      : gap === 0 ? "no difference" : `largest difference ${Number(gap).toPrecision(2)}`],
     ["Compiled", `in ${seconds(told.compile_seconds)}${made ? `, with ${made}` : ""}`],
     ["Loaded", report.load_seconds == null ? "" : `in ${seconds(report.load_seconds)}`],
     ["Calls at a time", report.concurrency],

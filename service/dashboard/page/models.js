@@ -153,8 +153,8 @@ function Row({ row, budget }) {
       <span class=${`state ${row.state}`}>${row.state}${row.stage && ` · ${row.stage}`}</span>
     </td>
     <td data-title="Signature" class=${`signature${none(row.inputs)}`}>
-      ${row.inputs && html`<code>${row.inputs}</code>`}
-      ${row.outputs && html`<code>→ ${row.outputs}</code>`}
+      ${row.inputs && html`<code title=${row.inputs}>${row.inputs}</code>`}
+      ${row.outputs && html`<code title=${row.outputs}>→ ${row.outputs}</code>`}
     </td>
     <td data-title="Format" class=${none(row.format)}>${row.format ?? "–"}</td>
     <td data-title="Requests/s" class="number">${short(row.requests_per_second)}

@@ -142,7 +142,7 @@ export function Pad({ tensor, onValue }) {
       <canvas ref=${canvas} width=${PAD} height=${PAD} tabindex="0" role="application"
         aria-label=${`A pad to draw on, ${n} × ${n}`} aria-describedby=${described}
         onKeyDown=${keys.press} onBlur=${keys.lift} ...${pointer}></canvas>
-      <span class=${`nib ${keys.down ? "down" : ""}`} style=${{ left, top }}></span>
+      <span class=${`nib ${keys.down ? "down" : ""}`} style=${{ left: `${left}px`, top: `${top}px` }}></span>
       <span class="unseen" role="status">${`Pen ${keys.down ? "down" : "up"}, column ${
         keys.place[0] + 1}, row ${keys.place[1] + 1} of ${GRID}`}</span>
     </div>

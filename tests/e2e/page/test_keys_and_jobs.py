@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from service.auth.keys import key_line
@@ -59,6 +60,8 @@ def test_nothing_shows_without_a_key(page: Page, keyed: Site) -> None:
     page.goto(f"{keyed.server.url}/models/open")
     expect(page.get_by_role("heading")).to_have_text("An API key is needed")
     expect(page.get_by_role("alert")).to_be_empty()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
     enter(page, "not-one-of-the-keys")
     expect(page.get_by_role("alert")).to_contain_text("isn't one of the server's")
     enter(page, "clé")

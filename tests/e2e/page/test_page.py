@@ -49,6 +49,24 @@ def test_models_come_and_go_while_it_is_open(page: Page, living: Site) -> None:
     expect(row(page, "comer")).to_have_count(0)
 
 
+def test_a_hidden_tab_follows_nothing(page: Page, living: Site) -> None:
+    """Browsers open six connections to a server: the seventh tab would hang."""
+    change = """hidden => {
+        Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    url = re.compile("/v1/overview/events$")
+    page.goto(living.server.url)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    with page.expect_event("requestfailed", lambda each: bool(url.search(each.url))):
+        page.evaluate(change, True)
+
+    with page.expect_request(url):
+        page.evaluate(change, False)
+
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+
 def test_a_failed_model_says_why(page: Page, living: Site, broken: str) -> None:
     page.goto(living.server.url)
     expect(row(page, broken)).to_contain_text("failed")
@@ -109,6 +127,12 @@ def test_keys_draw_as_a_pointer_does(page: Page, drawn: str) -> None:
         page.keyboard.press(keys)
 
     expect(page.get_by_text("Pen up, column 15, row 7 of 16")).to_be_attached()
+    paper, nib = pad.bounding_box(), page.locator(".nib").bounding_box()
+    assert paper is not None
+    assert nib is not None
+    step = paper["width"] / 16
+    assert nib["x"] + nib["width"] / 2 == pytest.approx(paper["x"] + 14.5 * step, abs=2)
+    assert nib["y"] + nib["height"] / 2 == pytest.approx(paper["y"] + 6.5 * step, abs=2)
     for key in (*(6 * ["ArrowLeft"]), " ", "ArrowDown", "ArrowDown", "ArrowDown"):
         page.keyboard.press(key)
 
@@ -168,6 +192,13 @@ def test_an_input_called_as_a_method_of_lists_has_its_example(
     expect(page.locator(".single strong")).to_have_text("9")
 
 
+def test_an_answer_without_a_picture_shows_its_json(page: Page, living: Site) -> None:
+    page.goto(serve(living, "words", "worded"))
+    page.get_by_label("Value as JSON").fill('["one", "two"]')
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator(".answer pre")).to_contain_text('"two"')
+
+
 def test_an_act_asks_first_and_wants_the_token(page: Page, living: Site) -> None:
     page.goto(f"{living.server.url}/models/drawn")
     state = page.locator(".title .state")
@@ -212,20 +243,20 @@ def test_calls_at_a_time_and_labels_are_changed(page: Page, living: Site) -> Non
     expect(page.locator(".title .state")).to_have_text("available")
     told = page.get_by_text("Calls at a time", exact=True).locator("xpath=../dd")
 
-    page.get_by_role("button", name="Concurrency").click()
+    page.get_by_role("button", name="Set concurrency").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Calls at a time").fill("7")
     dialog.get_by_label("Admin token").fill("the-wrong-token-it-is")
-    dialog.get_by_role("button", name="Concurrency").click()
+    dialog.get_by_role("button", name="Set concurrency").click()
     expect(dialog.get_by_role("alert")).to_contain_text("token")
     expect(told).not_to_have_text("7")
     dialog.get_by_role("button", name="Cancel").click()
 
-    act(page, "Concurrency", "Calls at a time", "7")
+    act(page, "Set concurrency", "Calls at a time", "7")
     expect(told).to_have_text("7")
 
     expect(page.get_by_role("button", name="Remove label")).to_have_count(0)
-    act(page, "Label", "Label", "canary")
+    act(page, "Set label", "Label", "canary")
     chip = page.locator(".title .chip.label")
     expect(chip).to_have_text("canary")
     act(page, "Remove label")
