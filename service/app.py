@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from service.caching.cache import ResponseCache
     from service.decoding.pool import DecoderPool
     from service.jobs.jobs import Jobs
+    from service.payloads.log import PayloadLog
     from service.settings.settings import Settings
     from service.telemetry.sharing import FigureFolder
 
@@ -48,11 +49,12 @@ def create_app(
     jobs: Jobs | None = None,
     cache: ResponseCache | None = None,
     figure_folder: FigureFolder | None = None,
+    payload_log: PayloadLog | None = None,
 ) -> ConcurrentFlask:
     """Return the application around `engine`; serve it through `service.bridge`.
 
     The engine may still be loading; the caller closes it, `decoders`,
-    `jobs` and `cache`. Without
+    `jobs`, `cache` and `payload_log`. Without
     `decoders`, bodies of any size are decoded on the event loop. Raise `ValueError` if
     the settings name a file without an admin token, or a wrong one of API keys.
     """
@@ -69,6 +71,7 @@ def create_app(
         cache=cache,
         figure_folder=figure_folder,
         keys=keys,
+        payload_log=payload_log,
         ready_when=settings.ready_when,
         max_answer_bytes=settings.max_answer_bytes,
         inflation=InflationLimits(

@@ -19,6 +19,7 @@ from inference import (
     Engine,
     EngineConfig,
     Limits,
+    ModelNotFound,
     keep_freed_memory,
 )
 from service.app import create_app
@@ -32,6 +33,9 @@ from service.jobs.jobs import Jobs, JobsConfig
 from service.jobs.large import Calls, Chunks
 from service.jobs.runner import JobRunner, RunnerConfig
 from service.jobs.sqlite import SqliteStore
+from service.payloads.log import PayloadLog
+from service.payloads.sinks import open_sink
+from service.payloads.tap import PayloadTap, TapConfig
 from service.routes.array_calls import ArrayCalls
 from service.routes.job_events import JobEvents
 from service.routes.metrics import published
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
     from service.settings.settings import Settings
     from service.tracing.provider import Tracing
     from service.web.application import ConcurrentFlask
+    from service.web.context import Serving
     from service.web.cors import Application
     from service.web.hosting import Target
     from service.web.runtime_settings import RuntimeSettings
@@ -107,6 +112,7 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     cache = response_cache(settings)
     shared = settings.metrics_dir
     folder = None if shared is None else FigureFolder(shared)
+    payloads = open_payload_log(settings)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -120,6 +126,9 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
         ):
             if tracing is not None:
                 stack.enter_context(tracing)
+
+            if payloads is not None:
+                stack.enter_context(payloads)
 
             sys.setswitchinterval(SWITCH_SECONDS)
             gc.set_threshold(NEW_CONTAINERS)
@@ -138,7 +147,7 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
 
             tasks.cancel_scope.cancel()
 
-    app = create_app(engine, settings, decoders, jobs, cache, folder)
+    app = create_app(engine, settings, decoders, jobs, cache, folder, payloads)
     if settings.platform == "sagemaker" and serves_many(os.environ):
         routes = sagemaker_routes(settings.models, settings.follow_links_to)
         app.register_blueprint(routes)
@@ -151,7 +160,7 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     runner = JobRunner(
         jobs,
         Calls(
-            json=partial(call, trusted(bridge)),
+            json=partial(call, tapped(trusted(bridge), payloads, app, settings)),
             busy=partial(busy_models, engine),
             arrays=ArrayCalls(app, engine),
         ),
@@ -161,10 +170,52 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     application: Application = JobEvents(
         bridge, jobs, reads=OverviewEvents(bridge, feed)
     )
+    application = tapped(application, payloads, app, settings)
     if tracing is not None:
         application = traced_requests(application, tracing, app)
 
     return surrounded(application, settings, engine)
+
+
+def open_payload_log(settings: Settings) -> PayloadLog | None:
+    """Return what writes predictions down, if that is wanted."""
+    place = settings.payload_log
+    if place is None:
+        return None
+
+    return PayloadLog(open_sink(place), settings.payload_log_max_bytes)
+
+
+def tapped(
+    application: Application,
+    payloads: PayloadLog | None,
+    app: ConcurrentFlask,
+    settings: Settings,
+) -> Application:
+    """Return `application`, some of whose predictions go to the payload log."""
+    if payloads is None:
+        return application
+
+    serving: Serving = app.extensions[SERVING]
+    config = TapConfig(
+        share=settings.payload_log_share,
+        max_bytes=settings.payload_log_max_bytes,
+        redact=frozenset(settings.payload_log_redact),
+        find=Routes(app).find,
+        inputs=partial(input_names, serving.engine),
+    )
+    return PayloadTap(application, payloads, config)
+
+
+def input_names(engine: Engine, model: str) -> set[str]:
+    """Return the names of a model's inputs, none if they aren't known."""
+    try:
+        versions = engine.versions(model)
+    except ModelNotFound:
+        return set()
+
+    signatures = [sig for each in versions for sig in each.signatures.values()]
+    return {name for signature in signatures for name in signature.inputs}
 
 
 def open_tracing(settings: Settings) -> Tracing | None:

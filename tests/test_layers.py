@@ -36,7 +36,7 @@ FLOORS = (
     {"service.tracing", "service.web"},
     {"service.bridge"},
     {"service.bulk", "service.infer", "service.server", "service.terminal"},
-    {"service.dashboard", "service.prediction"},
+    {"service.dashboard", "service.payloads", "service.prediction"},
     {"service.decoding", "service.openapi", "service.telemetry"},
     {
         "service.codecs",

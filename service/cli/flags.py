@@ -70,6 +70,8 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Any], Any]:
     metavar = METAVARS.get(kind, "TEXT")
     if name.endswith("_ms"):
         metavar = "MS"
+    elif name.endswith("_share"):
+        metavar = "SHARE"
     elif any(getattr(each, "func", None) in (size, memory) for each in field.metadata):
         metavar = "SIZE"
 

@@ -93,6 +93,7 @@ async def take_snapshot(serving: Serving) -> Snapshot:
         requests=merge(each.figures() for each in counters),
         lookups=None if cache is None else cache.outcomes,
         answers=None if own_cache is None else await own_cache.figures(),
+        payloads=None if serving.payload_log is None else serving.payload_log.counts,
         log_lines_dropped=dropped_lines(),
         bodies_bytes=serving.body_budget.taken,
         version=VERSION,

@@ -31,6 +31,7 @@ from service.auth.tls import TlsFiles, load_context
 from service.settings.compiler import PREFIX, CompilerSettings, Names
 from service.settings.hosting import Platform, platform_settings, serves_many
 from service.settings.messages import describe_error, setting_of
+from service.settings.payloads import payload_place
 from service.settings.quantities import (
     Memory,
     Milliseconds,
@@ -346,6 +347,26 @@ class Settings(CompilerSettings):
         default=False,
         description="Send traces of requests and jobs by OpenTelemetry, to where the "
         "OTEL_ variables say.",
+    )
+    payload_log: Annotated[str, AfterValidator(payload_place)] | None = Field(
+        default=None,
+        description="A file, or a URL that takes CloudEvents, to write some "
+        "predictions to with their answers; off without it.",
+    )
+    payload_log_share: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="The share of predictions that --payload-log takes, up to 1.",
+    )
+    payload_log_max_bytes: Size = Field(
+        default=65536,
+        description="The largest body that --payload-log keeps; of longer ones it has "
+        "the length and digest.",
+    )
+    payload_log_redact: Names = Field(
+        default=(),
+        description="Inputs whose values --payload-log replaces: NAME,NAME.",
     )
     url: Annotated[str, AfterValidator(check_url)] | None = Field(
         default=None,

@@ -199,6 +199,12 @@ SERVER = (
         "Log lines that couldn't be written, or not in time.",
     ),
     gauge("tandem_bodies_bytes", "Bytes of request bodies that are held."),
+    counter(
+        "tandem_payload_log_records",
+        "Predictions for the payload log, by what became of them: written, refused by "
+        "the file or URL, or dropped because too many waited.",
+        "outcome",
+    ),
 )
 
 JOBS = (

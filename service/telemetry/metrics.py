@@ -73,7 +73,8 @@ class Snapshot:
     """The state of one process at one moment.
 
     `requests` are the figures of its counters, `lookups` the response cache's requests
-    by outcome, if there is one, and `answers` what is kept if that is in its memory.
+    by outcome, if there is one, `answers` what is kept if that is in its memory, and
+    `payloads` the payload log's records by outcome, if there is one.
     """
 
     models: Sequence[ModelStatus]
@@ -82,6 +83,7 @@ class Snapshot:
     requests: Figures = field(default_factory=dict)
     lookups: Mapping[str, int] | None = None
     answers: StoreFigures | None = None
+    payloads: Mapping[str, int] | None = None
     log_lines_dropped: int = 0
     bodies_bytes: int = 0
     version: str = ""
@@ -97,6 +99,11 @@ class Snapshot:
         if self.lookups is not None:
             found["tandem_response_cache_requests"] = {
                 (outcome,): float(count) for outcome, count in self.lookups.items()
+            }
+
+        if self.payloads is not None:
+            found["tandem_payload_log_records"] = {
+                (outcome,): float(count) for outcome, count in self.payloads.items()
             }
 
         if self.answers is not None:

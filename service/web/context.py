@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from service.caching.cache import ResponseCache
     from service.decoding.pool import DecoderPool
     from service.jobs.jobs import Jobs
+    from service.payloads.log import PayloadLog
     from service.settings.settings import ReadyWhen
     from service.telemetry.sharing import FigureFolder
     from service.web.body_budget import BodyBudget
@@ -45,7 +46,8 @@ class Serving:
     Without `decoders` bodies are decoded on the event loop; without `admin_token`
     there are no admin calls; without `jobs` predictions aren't asynchronous; without
     `cache` no answer is given again; without `figure_folder` metrics are those of this
-    process alone; without `keys` nobody needs an API key.
+    process alone; without `keys` nobody needs an API key; without `payload_log` no
+    prediction is written down.
     """
 
     engine: Engine
@@ -55,6 +57,7 @@ class Serving:
     jobs: Jobs | None = None
     cache: ResponseCache | None = None
     keys: ApiKeys | None = None
+    payload_log: PayloadLog | None = None
     ready_when: ReadyWhen = "any"
     max_answer_bytes: float = math.inf
     inflation: InflationLimits = InflationLimits(max_bytes=1 << 26, max_ratio=100)

@@ -74,6 +74,7 @@ def living(
     (root / SETTINGS).touch()
     flags = ["--admin-token-file", str(root / "token"), "--response-cache", "1MiB"]
     flags += ["--config", str(root / SETTINGS)]
+    flags += ["--payload-log", str(root / "payloads.jsonl")]
 
     with site(root, stock, cache, *flags) as living:
         living.bring("one", "always.pb")

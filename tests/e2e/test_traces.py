@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SERVER, CONSUMER = 2, 5
 OK = 200
+PAYLOADS = "payloads.jsonl"
 CLIENT_SPAN = "00f067aa0ba902b7"
 PHASES = ["decode", "queue", "compute", "encode"]
 V1, V2 = "/v1/models/one:predict", "/v2/models/one/infer"
@@ -51,10 +53,15 @@ def traced(
     root: Path, stock: Path, cache: Path, collector: Collector
 ) -> Iterator[Site]:
     """A server that keeps jobs, and runs none."""
-    flags = ("--traces", "--data-dir", str(root / "data"), "--job-concurrency", "0")
+    flags = (*flags_of(root), "--job-concurrency", "0")
     with site(root, stock, cache, *flags, **variables(collector)) as traced:
         traced.bring("one", "one.pb")
         yield traced
+
+
+def flags_of(root: Path) -> tuple[str, ...]:
+    payloads = ("--payload-log", str(root / PAYLOADS), "--payload-log-share", "1")
+    return "--traces", "--data-dir", str(root / "data"), *payloads
 
 
 def variables(collector: Collector) -> dict[str, str]:
@@ -204,7 +211,7 @@ async def test_a_job_belongs_to_its_trace_wherever_it_runs(
     submitted, phases = await spans_of(collector, trace)
     await stop_with_a_held_request(traced, collector)
 
-    flags = ("--traces", "--data-dir", str(root / "data"), "--workers", "2")
+    flags = (*flags_of(root), "--workers", "2")
     with site(root, stock, cache, *flags, **variables(collector)) as later:
         async with client_of(later) as client:
             await ready(client)
@@ -214,12 +221,22 @@ async def test_a_job_belongs_to_its_trace_wherever_it_runs(
         assert later.server.stop() == 0
         lines = later.events("request")
 
+    payloads = records(root, trace)
+    assert [each["request_id"] for each in payloads if each["status"] == OK] == [
+        job["id"]
+    ]
     assert run.parent == submitted.id
     assert run.attributes["tandem.job.id"] == job["id"]
     assert run.attributes["http.response.status_code"] == 200
     assert [each.name for each in phases] == PHASES
     # It may have been tried while the model was loading, too.
     assert {it["trace_id"] for it in lines if it["request_id"] == job["id"]} == {trace}
+
+
+def records(root: Path, trace: str) -> list[dict[str, Any]]:
+    """Return what the payload log has of a trace."""
+    lines = (root / PAYLOADS).read_text().splitlines()
+    return [told for told in map(json.loads, lines) if told["trace_id"] == trace]
 
 
 async def stop_with_a_held_request(traced: Site, collector: Collector) -> None:

@@ -100,6 +100,7 @@ def test_figures_of_the_server() -> None:
         bodies_bytes=1024,
         log_lines_dropped=3,
         lookups={"hit": 2, "miss": 1},
+        payloads={"written": 4, "dropped": 0, "refused": 1},
         version="1.2.3",
     )
     text = text_of(snapshot.figures())
@@ -107,6 +108,7 @@ def test_figures_of_the_server() -> None:
     for line in (
         "tandem_bodies_bytes 1024.0",
         "tandem_log_lines_dropped_total 3.0",
+        'tandem_payload_log_records_total{outcome="written"} 4.0',
         'tandem_response_cache_requests_total{outcome="hit"} 2.0',
         'tandem_build_info{version="1.2.3"} 1.0',
         "tandem_workers 1.0",
