@@ -20,6 +20,7 @@ SLOW = tuple(
     PROJECT / "tests" / name
     for name in (
         *("benchmarks", "crafted", "demo", "e2e", "test_asgi.py", "test_wheel.py"),
+        "deploy/test_documented_commands.py",
         *("inference/artifacts", "inference/compiler", "inference/formats"),
         *("inference/inputs", "inference/runtime"),
         *("inference/test_backend.py", "inference/test_dtypes.py"),

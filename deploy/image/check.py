@@ -40,7 +40,7 @@ ANSWERS = 2000
 def main() -> int:
     # Each line when it is known, also into a pipe.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    arguments = _parse()
+    arguments = parse()
     podman = Podman(nested=arguments.nested)
 
     try:
@@ -204,7 +204,8 @@ def free_port() -> int:
         return port
 
 
-def _parse() -> argparse.Namespace:
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options, or those of `words`."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.image.check", description=__doc__
     )
@@ -221,7 +222,7 @@ def _parse() -> argparse.Namespace:
         action="store_true",
         help="Podman runs in a container itself: host network, chroot, runc",
     )
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,12 @@ def environment(stage: Stage) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
+def arguments(path: Path) -> set[str]:
+    """Return the names that `--build-arg` may give values."""
+    found = _instructions(path.read_text())
+    return {each.rest.partition("=")[0] for each in found if each.word == "ARG"}
+
+
 def _instructions(text: str) -> Iterator[Instruction]:
     for line in _CONTINUED.sub("", _COMMENT.sub("", text)).splitlines():
         if line.strip():
