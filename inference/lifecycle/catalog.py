@@ -97,14 +97,19 @@ class Entry:
         }
 
     def obsolete(self) -> list[int]:
-        """Return the versions to unload: removed ones, and replaced ones."""
-        needed = {*self.wanted(), *self.labels.values()}
+        """Return the versions to unload: removed ones, and replaced ones.
+
+        One that answers goes on until its successor does, though its files are gone:
+        as TensorFlow Serving's `AvailabilityPreservingPolicy` has it.
+        """
         replaced = self._replaced()
-        return [
-            number
-            for number in self.versions
-            if number not in self.found or (replaced and number not in needed)
-        ]
+        removed = self.versions.keys() - self.found.keys()
+        if self.wanted() and not replaced:
+            removed = {number for number in removed if not self._answers(number)}
+
+        needed = {*self.wanted(), *self.labels.values()}
+        spare = self.found.keys() & self.versions.keys() - needed if replaced else set()
+        return sorted(removed | spare)
 
     def statuses(self) -> list[ModelStatus]:
         return [self.status(number) for number in sorted(self.versions)]

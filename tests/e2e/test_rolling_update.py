@@ -1,8 +1,9 @@
-"""A rolling update behind a real load balancer, and no request fails."""
+"""Servers and versions replaced behind a real load balancer: no request fails."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 CLIENTS = 8
 REQUESTS = 3000
 """At least; the update may take longer."""
+SWAPS = 2
 
 # It asks for readiness and never repeats a request, as a Service of Kubernetes doesn't.
 HAPROXY = """
@@ -33,6 +35,7 @@ defaults
     mode http
     retries 0
     timeout connect 5s
+    timeout check 10s
     timeout client 60s
     timeout server 60s
     option http-keep-alive
@@ -68,18 +71,19 @@ def balancing(folder: Path, a: int, b: int) -> Iterator[str]:
 class Pods:
     """Two servers, each on a port of its own, replaced one after the other."""
 
-    def __init__(self, stock: Path, cache: Path, folder: Path, stack: ExitStack):
+    def __init__(self, models: Path, cache: Path, folder: Path, stack: ExitStack):
         self.ports = [free_port(), free_port()]
-        self._stock, self._cache, self._folder = stock, cache, folder
+        self._models, self._cache, self._folder = models, cache, folder
         self._stack = stack
         self._servers: dict[int, Server] = {}
 
     async def start(self, port: int) -> None:
         """Start a server, and return when it is ready."""
-        command = [*TANDEM, "serve", str(self._stock), "--port", str(port)]
+        command = [*TANDEM, "serve", str(self._models), "--port", str(port)]
         command += ["--cache-dir", str(self._cache), "--no-screen"]
         command += ["--data-dir", str(self._folder / str(port))]
         command += ["--drain-delay", "0.5", "--log-level", "warning"]
+        command += ["--scan-seconds", "0.2"]
         log = self._folder / f"{port}.{len(self._servers)}.log"
         server = self._stack.enter_context(running(command, port, log))
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
@@ -93,12 +97,34 @@ class Pods:
         await self.start(port)
         return status
 
+    async def serve(self, version: int) -> None:
+        """Return when each has nothing but this version of the model."""
+        for port in self.ports:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                while await served(client) != [(version, "AVAILABLE")]:
+                    await anyio.sleep(0.05)
 
-async def test_no_request_fails_while_servers_are_replaced_in_turn(
+
+async def served(client: httpx.AsyncClient) -> list[tuple[int, str]]:
+    found = (await client.get("/v1/models/model")).json()["model_version_status"]
+    return [(int(each["version"]), each["state"]) for each in found]
+
+
+def bring(stock: Path, models: Path, version: int) -> None:
+    """Put a version in place in one step: even ones double, odd ones triple."""
+    hidden = models / "model" / f".{version}"
+    hidden.mkdir(parents=True)
+    shutil.copy(stock / ("three.pb" if version % 2 else "two.pb"), hidden / "model.pb")
+    hidden.rename(hidden.with_name(str(version)))
+
+
+async def test_no_request_fails_while_servers_and_versions_are_replaced(
     stock: Path, cache: Path, tmp_path: Path
 ) -> None:
     found: Counter[str] = Counter()
     updated = asyncio.Event()
+    models = tmp_path / "models"
+    bring(stock, models, 1)
 
     async def ask(url: str) -> None:
         # One connection, kept by both sides as long as they can.
@@ -106,12 +132,15 @@ async def test_no_request_fails_while_servers_are_replaced_in_turn(
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
             while not updated.is_set() or found.total() < REQUESTS:
                 body = {"instances": [3.0]}
-                response = await client.post("/v1/models/two:predict", json=body)
-                answered = response.json().get("predictions") == [6.0]
-                found["right" if answered else response.text] += 1
+                response = await client.post("/v1/models/model:predict", json=body)
+                odd = int(response.headers.get("X-Model-Version", 0)) % 2
+                expected = {"predictions": [9.0 if odd else 6.0]}
+                # The balancer's own answers aren't JSON.
+                right = response.is_success and response.json() == expected
+                found["right" if right else response.text] += 1
 
     with ExitStack() as stack:
-        pods = Pods(stock, cache, tmp_path, stack)
+        pods = Pods(models, cache, tmp_path, stack)
         for port in pods.ports:
             await pods.start(port)
 
@@ -125,6 +154,11 @@ async def test_no_request_fails_while_servers_are_replaced_in_turn(
                 tasks.start_soon(ask, url)
 
             statuses = [await pods.replace(port) for port in pods.ports]
+            for version in range(2, 2 + SWAPS):
+                bring(stock, models, version)
+                shutil.rmtree(models / "model" / str(version - 1))
+                await pods.serve(version)
+
             updated.set()
 
     assert statuses == [0, 0]

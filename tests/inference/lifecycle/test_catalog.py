@@ -192,8 +192,24 @@ def test_versions_of_both_declarations_are_wanted_until_adoption() -> None:
     assert made.versions[3].pinned
 
 
-def test_removed_version_is_obsolete_whatever_answers() -> None:
-    assert entry({1: READY, 2: LOADING}, 2).obsolete() == [1]
+@pytest.mark.parametrize(
+    ("states", "on_disk", "obsolete"),
+    [
+        pytest.param({1: READY}, (), [1], id="all gone"),
+        pytest.param({1: READY, 2: LOADING}, (2,), [], id="until another answers"),
+        pytest.param({1: READY, 2: FAILED}, (2,), [], id="another failed"),
+        pytest.param({1: READY, 2: READY}, (2,), [1], id="another answers"),
+        pytest.param({1: FAILED, 2: LOADING}, (2,), [1], id="it never answered"),
+        pytest.param({1: READY, 2: READY}, (1,), [2], id="the newest is gone"),
+    ],
+)
+def test_removed_version_goes_once_another_answers(
+    states: dict[int, ModelState], on_disk: tuple[int, ...], obsolete: list[int]
+) -> None:
+    made = entry(states)
+    made.found = found(*on_disk)
+
+    assert made.obsolete() == obsolete
 
 
 @pytest.mark.parametrize(
