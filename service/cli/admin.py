@@ -13,7 +13,7 @@ from urllib.parse import quote
 import click
 
 from service.auth.token import check_token, read_token
-from service.cli.client import AdminClient, CallFailed, Unreachable
+from service.cli.client import AdminClient, CallFailed, Certificate, Unreachable
 from service.cli.flags import duration
 from service.terminal.tables import print_models, print_problems, printable
 from service.web.routing import ADMIN
@@ -25,6 +25,7 @@ DEFAULT_SERVER = "http://127.0.0.1:8501"
 TOKEN_FILE_VARIABLE = "TANDEM_ADMIN_TOKEN_FILE"
 TOKEN_VARIABLE = "TANDEM_ADMIN_TOKEN"
 API_KEY_VARIABLE = "TANDEM_API_KEY"
+CERT_VARIABLE, KEY_VARIABLE = "TANDEM_CLIENT_CERT", "TANDEM_CLIENT_KEY"
 MODELS = "/v1/models"
 
 REFUSED = 1
@@ -88,6 +89,12 @@ def find_api_key() -> str | None:
     return key
 
 
+def find_certificate() -> Certificate | None:
+    """Return the certificate for mutual TLS that variables name, if any."""
+    cert = os.environ.get(CERT_VARIABLE)
+    return Certificate(cert=cert, key=os.environ.get(KEY_VARIABLE)) if cert else None
+
+
 def client_command(
     *, token: bool, prints: bool = True
 ) -> Callable[[Callable[..., None]], click.Command]:
@@ -104,7 +111,11 @@ def client_command(
             with errors_as_messages():
                 found = find_token(token_file) if token else None
                 client = AdminClient(
-                    url=server, token=found, api_key=find_api_key(), timeout=timeout
+                    url=server,
+                    token=found,
+                    api_key=find_api_key(),
+                    certificate=find_certificate(),
+                    timeout=timeout,
                 )
                 function(client, **rest)
 

@@ -34,15 +34,24 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """The client's part of mutual TLS: PEM files; `key` may be in `cert`, too."""
+
+    cert: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdminClient:
     """A server at `url`, which may have a path; answers may take `timeout` seconds.
 
-    Raises `ValueError` if `url` is not an HTTP URL.
+    Raises `ValueError` if `url` is not an HTTP URL, or the certificate unusable.
     """
 
     url: str
     token: str | None = None
     api_key: str | None = None
+    certificate: Certificate | None = None
     timeout: float = 600.0
 
     def __post_init__(self) -> None:
@@ -50,6 +59,8 @@ class AdminClient:
             raise ValueError(
                 f"{self.url!r} isn't a server's URL: give one as http://127.0.0.1:8501"
             )
+
+        self._tls()
 
     def call(
         self,
@@ -137,13 +148,29 @@ class AdminClient:
             headers={**HEADERS, **headers},
             auth=self._authorize,
             timeout=httpx.Timeout(self.timeout, connect=CONNECT_SECONDS),
-            # The machine's certificate authorities, not those that httpx brings.
-            verify=ssl.create_default_context(),
+            verify=self._tls(),
             # A proxy, or a password of ~/.netrc, isn't meant for this server.
             trust_env=False,
             # The token must not go to another server.
             follow_redirects=False,
         )
+
+    def _tls(self) -> ssl.SSLContext:
+        # The machine's certificate authorities, not those that httpx brings.
+        context = ssl.create_default_context()
+        if self.certificate is None:
+            return context
+
+        try:
+            context.load_cert_chain(self.certificate.cert, self.certificate.key)
+        except OSError as exc:
+            raise ValueError(
+                f"the client's certificate {self.certificate.cert} can't be used: "
+                f"{exc.strerror or exc}; name PEM files of a certificate and its key "
+                "in TANDEM_CLIENT_CERT and TANDEM_CLIENT_KEY"
+            ) from exc
+
+        return context
 
     def _authorize(self, request: httpx.Request) -> httpx.Request:
         # As `auth`: among the headers, a user name in the URL would replace it.

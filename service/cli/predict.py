@@ -22,6 +22,7 @@ from service.cli.admin import (
     CommandFailed,
     errors_as_messages,
     find_api_key,
+    find_certificate,
     is_number,
 )
 from service.cli.client import AdminClient, Unreachable
@@ -145,7 +146,12 @@ def predict(
 
     with errors_as_messages(), lines_for(target) as lines:
         if url is not None:
-            client = AdminClient(url=url, api_key=find_api_key(), timeout=timeout)
+            client = AdminClient(
+                url=url,
+                api_key=find_api_key(),
+                certificate=find_certificate(),
+                timeout=timeout,
+            )
             done = predict_remotely(client, model, source, lines, signature)
         else:
             done = predict_offline(

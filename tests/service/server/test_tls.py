@@ -13,6 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.auth.tls import Certificates, TlsFiles, load_context
+from service.cli.admin import find_certificate
+from service.cli.client import AdminClient, Certificate, Unreachable
 from service.settings.settings import SettingsError, load_settings
 from tests.service.server.test_connection import echo
 from tests.support.protocol_servers import running
@@ -135,6 +137,29 @@ def test_a_client_wants_a_certificate_of_the_authority(
         with client_of(pki, port, "two", "client-one") as client:
             with pytest.raises(httpx.TransportError):
                 client.post("/", content=b"a")
+
+
+def test_our_commands_send_a_certificate(
+    pki: Path, mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(pki / "one.pem"))
+    certificates = Certificates(files(mounted, mutual=True))
+    with running(echo, certificates=certificates) as ((_, port), _server):
+        url = f"https://127.0.0.1:{port}"
+        with pytest.raises(Unreachable):
+            AdminClient(url=url, certificate=find_certificate()).call("GET", "/")
+
+        monkeypatch.setenv("TANDEM_CLIENT_CERT", str(pki / "client-one.pem"))
+        monkeypatch.setenv("TANDEM_CLIENT_KEY", str(pki / "client-one.key"))
+        client = AdminClient(url=url, certificate=find_certificate())
+        assert "body" in client.call("GET", "/")
+
+
+def test_an_unusable_certificate_is_told_before_a_call(pki: Path) -> None:
+    wrong = Certificate(cert=str(pki / "nothing.pem"))
+
+    with pytest.raises(ValueError, match=r"nothing\.pem can't be used: No such file"):
+        AdminClient(url="https://127.0.0.1:1", certificate=wrong)
 
 
 def test_a_server_takes_up_new_files_by_itself(pki: Path, mounted: Path) -> None:
