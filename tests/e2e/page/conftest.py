@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.e2e.page.models import serve
+from tests.e2e.page.models import serve, wait_for
 from tests.support.tools import find_tool
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
     # A refused call is one that a test asked for.
     assert [each for each in errors if "server responded with" not in each] == []
+
+
+@pytest.fixture(scope="package")
+def living(living: Site) -> Site:
+    """The server, once it answers: a page isn't asked for twice."""
+    wait_for(living, "always")
+    return living
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 def serve(site: Site, stock: str, name: str, **headers: str) -> str:
     """Add a model, and wait until it serves; return the URL of its page."""
     site.bring(stock, f"{name}.pb")
+    return wait_for(site, name, **headers)
+
+
+def wait_for(site: Site, name: str, **headers: str) -> str:
+    """Wait until a model serves; return the URL of its page."""
     give_up = time.monotonic() + PATIENCE_SECONDS
     while not _serves(f"{site.server.url}/v1/models/{name}", headers):
         assert time.monotonic() < give_up, f"{name} doesn't serve"
