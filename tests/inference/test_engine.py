@@ -238,3 +238,15 @@ async def test_exit_cancels_compilation(
     (pid,) = child.pids
     assert not is_alive(pid)
     assert [path.name for path in config.cache.iterdir() if path.is_dir()] == []
+
+
+async def test_a_repository_of_a_name_is_that_model(tmp_path: Path) -> None:
+    repository = tmp_path / "mount"
+    repository.mkdir()
+    (repository / "flowers.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    config = EngineConfig(
+        repository=repository, cache=tmp_path / "cache", model_name="here"
+    )
+
+    async with Engine(config) as engine:
+        assert [str(status.id) for status in engine.models()] == ["here/1"]
