@@ -87,7 +87,6 @@ def collecting() -> Iterator[Collector]:
             if collector.holding:
                 collector.arrived.set()
                 collector.released.wait()
-                return
 
             assert self.path == "/v1/traces"
             collector.take(body)

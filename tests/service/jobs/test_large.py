@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from service.jobs.job import JobRequest, JobResult
 from service.jobs.large import Calls, Chunks, LargeRun
-from service.jobs.rows import NPY
+from service.jobs.rows import NDJSON, NPY
 from service.jobs.sqlite import SqliteStore
 from tests.service.jobs.test_store import submission
 
@@ -90,3 +90,27 @@ async def test_chunks_with_the_model(tmp_path: Path, shared: bool, most: int) ->
 
     assert kept == b"".join(b"%d\n" % row for row in range(ROWS))
     assert arrays.most == most
+
+
+async def test_chunks_belong_to_the_trace_of_the_work(tmp_path: Path) -> None:
+    made = submission(b"")
+    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "v=1"}
+    headers = {"content-type": NDJSON, **trace}
+    request = replace(made.request, headers=headers, kept_bytes=4)
+    seen = []
+
+    async def answer(request: JobRequest, id: str) -> JobResult:
+        seen.append(request.trace)
+        return JobResult(status=200, headers={}, body=b'{"predictions": [1]}')
+
+    async with SqliteStore(tmp_path) as store:
+        await store.keep_body(made.id, 0, b"1\n2\n")
+        await store.submit(replace(made, request=request, total=2))
+        claim = await store.claim("me", lease_seconds=60)
+        assert claim is not None
+        kept = await store.request(made.id)
+        calls = Calls(json=answer, busy=list)
+        run = LargeRun(store, calls, claim, kept, Chunks(rows=1))
+        assert await run.run() is not None
+
+    assert seen == [trace, trace]

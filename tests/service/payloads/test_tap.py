@@ -17,6 +17,7 @@ from service.payloads.tap import PayloadTap, TapConfig
 from service.web.routes import Routes
 from tests.support.clients import make_app
 from tests.support.fakes import FakeEngine, FakeModel
+from tests.support.servers import HandDriven
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -149,3 +150,38 @@ async def test_a_share_is_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     taken = [each["request"]["json"]["instances"] for each in records(path)]
     assert taken == [[0.0], [3.0]]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "count"),
+    [
+        pytest.param(200, [], 1, id="answered"),
+        pytest.param(429, [], 1, id="refused"),
+        pytest.param(401, [], 0, id="no key"),
+        pytest.param(403, [], 0, id="another's model"),
+        pytest.param(202, [], 0, id="a job"),
+        pytest.param(200, [(b"Preference-Applied", b"x")], 0, id="an ended job"),
+        pytest.param(None, [], 0, id="client has gone"),
+    ],
+)
+async def test_what_is_told(
+    path: Path, status: int | None, headers: list[Any], count: int
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if status is not None:
+            start = {"type": "http.response.start", "status": status}
+            await send({**start, "headers": headers})
+            await send({"type": "http.response.body", "body": b"{}"})
+
+    config = TapConfig(
+        share=1,
+        max_bytes=10,
+        redact=frozenset(),
+        find=Routes(make_app(FakeEngine(FakeModel()))).find,
+        inputs=lambda _: (),
+    )
+    with PayloadLog(FileSink(str(path)), 10) as log:
+        tap = PayloadTap(application, log, config)
+        await HandDriven(tap, method="POST", path=V1).run()
+
+    assert len(records(path)) == count

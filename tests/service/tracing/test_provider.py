@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import logging
 import threading
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-from service.tracing.provider import Tracing, resource
+from service.tracing.provider import (
+    SILENT_SECONDS,
+    Complaints,
+    Tracing,
+    logger_of,
+    resource,
+)
 from tests.support.collectors import collecting
 
 
@@ -36,7 +44,32 @@ def test_a_collector_that_never_answers_does_not_hold_the_exit(
             assert collector.arrived.wait(60)
 
         # It goes on, but nobody waits for it.
-        assert "last traces" in {each.name for each in threading.enumerate()}
+        [last] = [each for each in threading.enumerate() if each.name == "last traces"]
+
+    last.join(60)
+    assert [each.name for each in collector.spans] == ["first"]
+
+
+def test_the_exporter_complains_once(
+    environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logger_of(OTLPSpanExporter)
+    with collecting() as collector:
+        environ.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        with Tracing("1.2"):
+            logger.warning("first")
+            logger.error("second")
+
+    assert [each.message for each in caplog.records] == ["first"]
+    assert logger.filters == []
+
+
+def test_complaints_come_back_after_a_while() -> None:
+    record = logging.makeLogRecord({})
+    times = iter([0.0, 1.0, SILENT_SECONDS, SILENT_SECONDS + 1])
+    complaints = Complaints(lambda: next(times))
+
+    assert [complaints.filter(record) for _ in range(4)] == [True, False, True, False]
 
 
 def test_none_sends_nothing(environ: pytest.MonkeyPatch) -> None:
