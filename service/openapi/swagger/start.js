@@ -43,6 +43,6 @@ function start(names) {
 
 fetch("v2/models", { headers: HEADERS })
   .then((answer) => answer.json())
-  // Swagger UI tells of a server that doesn't answer.
-  .catch(() => ({ models: [] }))
-  .then(({ models }) => start(models));
+  // Swagger UI tells of a server that doesn't answer, or refuses to.
+  .catch(() => ({}))
+  .then(({ models = [] }) => start(models));

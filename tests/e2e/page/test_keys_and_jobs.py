@@ -57,6 +57,8 @@ def predict(page: Page, number: str, answer: str) -> None:
 
 
 def test_nothing_shows_without_a_key(page: Page, keyed: Site) -> None:
+    page.goto(f"{keyed.server.url}/docs")
+    expect(page.get_by_text("Failed to load API definition")).to_be_visible()
     page.goto(f"{keyed.server.url}/models/open")
     expect(page.get_by_role("heading")).to_have_text("An API key is needed")
     expect(page.get_by_role("alert")).to_be_empty()
