@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,10 @@ HELM = {
     ),
     "keda": ("--set", "keda.enabled=true", "--set", "models.image=models:1"),
     "gpus": ("--set", "gpus=2", "--set", "nodeSelector.zone=a"),
+    "secrets": (
+        *("--set", "secrets.apiKeys=keys", "--set", "secrets.tls=certificate"),
+        *("--set", "secrets.adminToken=token"),
+    ),
     "claims": ("--set", "models.existingClaim=mine", "--set", "replicas=3"),
 }
 CASES = [*KUSTOMIZE, *(f"helm {name}" for name in HELM)]
@@ -103,6 +108,18 @@ def rendered(tools: Tools) -> dict[str, list[Manifest]]:
     return made | {f"helm {n}": tools.template(*o) for n, o in HELM.items()}
 
 
+def with_component(tools: Tools, component: str, folder: Path) -> list[Manifest]:
+    """Render the small overlay with a component of `deploy/kustomize`."""
+    # kubectl takes no absolute paths.
+    names = {"resources": "overlays/small", "components": component}
+    places = {
+        kind: [os.path.relpath(DEPLOY / "kustomize" / name, folder)]
+        for kind, name in names.items()
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(places))
+    return tools.kustomize(str(folder))
+
+
 def kinds(documents: list[Manifest]) -> list[str]:
     return sorted(each["kind"] for each in documents)
 
@@ -121,6 +138,7 @@ def test_each_is_rendered_whole(rendered: dict[str, list[Manifest]]) -> None:
         "overlays/small": sorted([*least, claim]),
         "overlays/production": sorted([*least, claim, *scaled]),
         "overlays/gpu": sorted([*least, claim]),
+        "helm secrets": sorted([*least, claim]),
         "helm defaults": sorted([*least, claim]),
         "helm all": sorted([*least, claim, *scaled]),
         "helm keda": sorted([*least, "PodDisruptionBudget", "ScaledObject"]),
@@ -269,6 +287,39 @@ def test_the_redis_component_opens_the_way_to_it(
         }
         assert variable["valueFrom"]["secretKeyRef"]["key"] == "url"
         assert ports == {6379, 53}
+
+
+@pytest.mark.parametrize("case", ["components/api-keys", "helm secrets"])
+def test_files_of_secrets_are_where_the_variables_say(
+    tools: Tools, rendered: dict[str, list[Manifest]], case: str, tmp_path: Path
+) -> None:
+    found = rendered.get(case) or with_component(tools, case, tmp_path)
+    pod = one(found, "Deployment")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    secrets = {each["name"]: each for each in pod["volumes"] if "secret" in each}
+    folders = {
+        each["mountPath"]
+        for each in container["volumeMounts"]
+        if each["name"] in secrets and each["readOnly"]
+    }
+    files = {
+        each["value"]
+        for each in container["env"]
+        if each.get("value", "").startswith("/etc/tandem")
+    }
+
+    assert {file.rpartition("/")[0] for file in files} == folders != set()
+    for each in secrets.values():
+        # For the server's group, and not for everybody.
+        assert each["secret"]["defaultMode"] == 0o440
+
+
+def test_probes_speak_as_the_port_does(rendered: dict[str, list[Manifest]]) -> None:
+    for case, scheme in (("helm secrets", "HTTPS"), ("helm defaults", "HTTP")):
+        pod = one(rendered[case], "Deployment")["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["scheme"] == scheme
 
 
 def test_the_chart_is_clean(tools: Tools) -> None:
