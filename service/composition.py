@@ -7,7 +7,8 @@ import gc
 import multiprocessing
 import os
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ from service.web.runtime_settings import RUNTIME_SETTINGS
 from service.web.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -95,6 +96,41 @@ NEW_CONTAINERS = 10_000
 FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the application of a server process stands on."""
+
+    engine: Engine
+    decoders: DecoderPool
+    jobs: Jobs
+    cache: ResponseCache | None
+    payloads: PayloadLog | None
+    tracing: Tracing | None
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[None]:
+        with self.tracing or nullcontext(), self.payloads or nullcontext():
+            async with (
+                self.engine,
+                self.decoders,
+                self.jobs,
+                self.cache or nullcontext(),
+            ):
+                yield
+
+
+def open_parts(settings: Settings) -> Parts:
+    """Return the parts, to be entered when the server starts."""
+    return Parts(
+        tracing=open_tracing(settings),
+        engine=Engine(engine_config(settings)),
+        decoders=DecoderPool(),
+        jobs=Jobs(partial(open_store, settings), jobs_config(settings)),
+        cache=response_cache(settings),
+        payloads=open_payload_log(settings),
+    )
+
+
 def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     """Return the ASGI application of one server process; it runs the engine.
 
@@ -105,49 +141,43 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     if _is_first():
         _warn_of_variables()
 
-    tracing = open_tracing(settings)
-    engine = Engine(engine_config(settings))
-    decoders = DecoderPool()
-    jobs = Jobs(partial(open_store, settings), jobs_config(settings))
-    cache = response_cache(settings)
+    parts = open_parts(settings)
+    app = application_of(parts, settings, blueprints)
+    feed: Feed = app.extensions[FEED]
+    bridge = Bridge(app, lambda: running(parts, app, settings, runner))
+    tap = partial(tapped, payloads=parts.payloads, app=app, settings=settings)
+    runner = JobRunner(
+        parts.jobs,
+        Calls(
+            json=partial(call, tap(trusted(bridge))),
+            busy=partial(busy_models, parts.engine),
+            arrays=ArrayCalls(app, parts.engine),
+        ),
+        runner_config(settings),
+        traced_runs(parts.tracing),
+    )
+    reads = OverviewEvents(bridge, feed)
+    application = tap(JobEvents(bridge, parts.jobs, reads=reads))
+    if parts.tracing is not None:
+        application = traced_requests(application, parts.tracing, app)
+
+    return surrounded(application, settings, parts.engine)
+
+
+def application_of(
+    parts: Parts, settings: Settings, blueprints: Iterable[Blueprint]
+) -> ConcurrentFlask:
+    """Return the Flask application with all its routes."""
     shared = settings.metrics_dir
-    folder = None if shared is None else FigureFolder(shared)
-    payloads = open_payload_log(settings)
-
-    @asynccontextmanager
-    async def lifespan() -> AsyncIterator[None]:
-        async with (
-            AsyncExitStack() as stack,
-            engine,
-            decoders,
-            jobs,
-            cache or nullcontext(),
-            anyio.create_task_group() as tasks,
-        ):
-            if tracing is not None:
-                stack.enter_context(tracing)
-
-            if payloads is not None:
-                stack.enter_context(payloads)
-
-            sys.setswitchinterval(SWITCH_SECONDS)
-            gc.set_threshold(NEW_CONTAINERS)
-            tasks.start_soon(runner.run)
-            tasks.start_soon(feed.run)
-            if app.keys is not None:
-                tasks.start_soon(app.keys.watch)
-
-            if is_wanted(settings) and _is_first():
-                tasks.start_soon(show, engine, settings)
-
-            runtime: RuntimeSettings = app.extensions[RUNTIME_SETTINGS]
-            async with published(app.extensions[SERVING]):
-                with adopting(runtime.adopt):
-                    yield
-
-            tasks.cancel_scope.cancel()
-
-    app = create_app(engine, settings, decoders, jobs, cache, folder, payloads)
+    app = create_app(
+        parts.engine,
+        settings,
+        parts.decoders,
+        parts.jobs,
+        parts.cache,
+        None if shared is None else FigureFolder(shared),
+        parts.payloads,
+    )
     if settings.platform == "sagemaker" and serves_many(os.environ):
         routes = sagemaker_routes(settings.models, settings.follow_links_to)
         app.register_blueprint(routes)
@@ -155,26 +185,32 @@ def compose(settings: Settings, *blueprints: Blueprint) -> Application:
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 
-    feed: Feed = app.extensions[FEED]
-    bridge = Bridge(app, lifespan)
-    runner = JobRunner(
-        jobs,
-        Calls(
-            json=partial(call, tapped(trusted(bridge), payloads, app, settings)),
-            busy=partial(busy_models, engine),
-            arrays=ArrayCalls(app, engine),
-        ),
-        runner_config(settings),
-        traced_runs(tracing),
-    )
-    application: Application = JobEvents(
-        bridge, jobs, reads=OverviewEvents(bridge, feed)
-    )
-    application = tapped(application, payloads, app, settings)
-    if tracing is not None:
-        application = traced_requests(application, tracing, app)
+    return app
 
-    return surrounded(application, settings, engine)
+
+@asynccontextmanager
+async def running(
+    parts: Parts, app: ConcurrentFlask, settings: Settings, runner: JobRunner
+) -> AsyncIterator[None]:
+    """Run the parts, and what works in the background, while requests are served."""
+    feed: Feed = app.extensions[FEED]
+    runtime: RuntimeSettings = app.extensions[RUNTIME_SETTINGS]
+    async with parts.entered(), anyio.create_task_group() as tasks:
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.set_threshold(NEW_CONTAINERS)
+        tasks.start_soon(runner.run)
+        tasks.start_soon(feed.run)
+        if app.keys is not None:
+            tasks.start_soon(app.keys.watch)
+
+        if is_wanted(settings) and _is_first():
+            tasks.start_soon(show, parts.engine, settings)
+
+        async with published(app.extensions[SERVING]):
+            with adopting(runtime.adopt):
+                yield
+
+        tasks.cancel_scope.cancel()
 
 
 def open_payload_log(settings: Settings) -> PayloadLog | None:
