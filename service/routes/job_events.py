@@ -16,7 +16,7 @@ import orjson
 from service.codecs.jobs import job_document
 from service.jobs.events import follow
 from service.jobs.store import JobError
-from service.server.protocol import STOPPING
+from service.server.limits import is_ending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -93,7 +93,7 @@ class JobEvents:
 
         async with aclosing(follow(self._jobs, id, last_seen(scope))) as events:
             async for event in events:
-                if STOPPING in scope:
+                if is_ending(scope):
                     # The client comes again, to a server that stays.
                     return
 

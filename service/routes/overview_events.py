@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from service.routes.job_events import EventHead, body, cancel_when_gone
-from service.server.protocol import STOPPING
+from service.server.limits import is_ending
 
 if TYPE_CHECKING:
     from service.bridge.bridge import Receive, Scope, Send
@@ -43,7 +43,7 @@ class OverviewEvents:
             tasks.start_soon(cancel_when_gone, receive, tasks.cancel_scope)
             async with aclosing(self._feed.follow()) as events:
                 async for event in events:
-                    if STOPPING in scope:
+                    if is_ending(scope):
                         # The client comes again, to a server that stays.
                         break
 

@@ -12,7 +12,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.server.limits import LINGER_SECONDS, MIN_BYTES_PER_SECOND
+from service.server.limits import LINGER_SECONDS, MIN_BYTES_PER_SECOND, SERVER
 from service.server.responses import (
     BODY_TOO_SLOW,
     HEAD_TOO_SLOW,
@@ -86,7 +86,8 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        state = {**app_state, SERVER: server_state}
+        super().__init__(config, server_state, state, _loop)
         self.surplus = False
         self._max_headers = server_state.limits.headers
         self._max_head_bytes = server_state.limits.head_bytes

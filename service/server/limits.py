@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import resource
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from service.server.connection import Connection
 
 MIN_BYTES_PER_SECOND = 1024
@@ -44,6 +46,17 @@ class ConnectionLimits:
         )
 
 
+SERVER = "tandem.server"
+"""Key in the `state` of a request's scope: the `Connections` of its server."""
+
+
+def is_ending(scope: Mapping[str, Any]) -> bool:
+    """Return whether the server of a request waits for it to end, to stop."""
+    # By the state, since what stands before the application may copy the scope.
+    server = (scope.get("state") or {}).get(SERVER)
+    return server is not None and server.ending
+
+
 class Connections(ServerState):
     """The connections of one server, on one event loop.
 
@@ -55,6 +68,7 @@ class Connections(ServerState):
         super().__init__()
         self.limits = limits
         self.stopping = False  # each answer closes its connection
+        self.ending = False  # what could go on for hours is to end now
         self.unready = False
         # In the order in which they went idle; dictionaries are ordered sets.
         self._unused: dict[Connection, None] = {}

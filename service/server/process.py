@@ -202,6 +202,7 @@ class ServerProcess(uvicorn.Server):
         ]
 
     async def _end_requests(self) -> None:
+        self.server_state.ending = True
         for each in self.server_state.all():
             each.shutdown()
 

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from inference import Overloaded
     from service.telemetry.requests import Source
 
-STOPPING = "tandem.stopping"
-"""Key in the scope of a request that runs while the server is to stop."""
-
 REFUSAL = "tandem.refusal"
 """Key in the scope of a request that is refused in its turn: the response, its cost."""
 
@@ -135,13 +132,6 @@ class JsonErrorProtocol(Connection):
         unseen = self.cycle is REFUSED or REFUSAL in self.cycle.scope
         if unseen and self._must_close():
             self._linger()
-
-    def shutdown(self) -> None:
-        # uvicorn waits for all requests: one that could go on for hours looks for this.
-        if not self._is_idle():
-            cast("dict[str, Any]", self.cycle.scope)[STOPPING] = True
-
-        super().shutdown()
 
     def _must_close(self) -> bool:
         stopping = self.server_state.stopping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,7 +18,7 @@ from service.jobs.jobs import Jobs
 from service.jobs.sqlite import SqliteStore
 from service.routes.overview import FEED
 from service.routes.overview_events import URL, OverviewEvents
-from service.server.protocol import STOPPING
+from service.server.limits import SERVER
 from service.settings.settings import load_settings
 from tests.support.clients import make_app, make_client, open_client
 from tests.support.fakes import FakeEngine, FakeModel
@@ -128,7 +129,7 @@ async def test_a_server_that_stops_ends_the_events() -> None:
         while len(server.sent) < 2:
             await anyio.lowlevel.checkpoint()
 
-        server.scope[STOPPING] = True
+        server.scope["state"] = {SERVER: SimpleNamespace(ending=True)}
         await feed.take()
 
     assert server.sent[-1] == {

@@ -14,9 +14,10 @@ import anyio
 import pytest
 
 from service.bridge.lifespan import run_lifespan
-from service.server.limits import ConnectionLimits
+from service.server.limits import ConnectionLimits, is_ending
 from service.server.process import RETIRE, StopTimes
 from service.server.server import exit_status
+from service.web.root_path import RootPath
 from tests.service.server.test_connection import answer, huge, whole_body
 from tests.service.server.test_protocol import read_answer
 from tests.support.protocol_servers import connect, read_all, running
@@ -103,6 +104,28 @@ def test_what_runs_is_ended_and_answered() -> None:
 
     assert (head[:12], body) == (b"HTTP/1.1 200", b"done")
     assert b"connection: close" in head.lower()
+
+
+def test_what_could_go_on_for_hours_ends_though_its_scope_is_a_copy() -> None:
+    begun = threading.Event()
+
+    async def events(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        while not is_ending(scope):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+        await answer(send, b"over")
+
+    with (
+        running(RootPath(events, "/ml"), PATIENT) as (address, server),
+        connect(address) as client,
+    ):
+        client.sendall(GET % b"ml/events")
+        assert begun.wait(30)
+        server.should_exit = True
+        head, _, body = read_all(client).partition(b"\r\n\r\n")
+
+    assert (head[:12], body) == (b"HTTP/1.1 200", b"over")
 
 
 def test_what_takes_longer_than_the_grace_is_refused() -> None:
