@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from inference import show_bytes
-from service.terminal.tables import STYLES, plain_table, printable
+from service.terminal.tables import STYLES, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
     Entry = Mapping[str, Any]
 
-HEADINGS = ("model", "state", "requests/s", "errors/s", "p50", "p99", "queue")
-MORE_HEADINGS = ("rows", "memory", "last use")
+HEADINGS = (
+    *("model", "state", "req/s", "err/s", "p50", "p99", "queue"),
+    *("rows", "memory", "used"),
+)
+UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 HEAD_LINES = 4
 """Lines above the first model, and below the last."""
 
@@ -31,15 +35,30 @@ def top_screen(document: Entry, lines: int | None = None) -> RenderableType:
     """
     rows = sorted(_rows(document), key=_busyness)
     room = len(rows) if lines is None else max(1, lines - HEAD_LINES)
-    table = plain_table((*HEADINGS, *MORE_HEADINGS))
-    for name, version in rows[:room]:
-        table.add_row(*_cells(name, version))
-
+    table = _table([_cells(name, version) for name, version in rows[:room]])
     parts: list[RenderableType] = [_summary(document["server"]), Text(), table]
     if len(rows) > room:
         parts.append(Text(f"and {len(rows) - room} more", style="dim"))
 
     return Group(*parts)
+
+
+def _table(rows: list[list[Text]]) -> Table:
+    """Return a line for each row: where there is no room, names are cut."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    for heading in HEADINGS:
+        # A column that may wrap gives way first; a name has nowhere to wrap.
+        table.add_column(
+            heading,
+            no_wrap=heading != HEADINGS[0],
+            overflow="ellipsis",
+            justify="left" if heading in HEADINGS[:2] else "right",
+        )
+
+    for row in rows:
+        table.add_row(*row)
+
+    return table
 
 
 def _rows(document: Entry) -> list[tuple[str, Entry]]:
@@ -78,11 +97,11 @@ def _summary(server: Entry) -> Text:
 
 def _cells(name: str, version: Entry) -> list[Text]:
     failed = version["error"] is not None
-    state = "failed" if failed else version["state"]
+    state = "failed" if failed else version["state"].lower()
     rows, queue = version["batch_rows"], version["waiting"] + version["running"]
     return [
         Text(printable(name)),
-        Text(state, style="red" if failed else STYLES.get(state, "")),
+        Text(state, style="red" if failed else STYLES.get(version["state"], "")),
         Text(f"{version['requests_per_second']:,.1f}"),
         Text(f"{version['errors_per_second']:,.1f}"),
         Text(_seconds(version["p50"])),
@@ -110,4 +129,9 @@ def _last_use(moment: float | None) -> str:
         return "never"
 
     # Clocks of two machines differ.
-    return f"{max(0.0, time.time() - moment):,.0f} s ago"
+    past = max(0.0, time.time() - moment)
+    for unit, seconds in UNITS:
+        if past >= seconds:
+            return f"{past / seconds:.0f} {unit}"
+
+    return "now"

@@ -67,7 +67,12 @@ function Ask({ admin, act }) {
   const [token, setToken] = useState(admin.token);
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
-  useEffect(() => box.current.showModal(), []);
+  useEffect(() => {
+    // A dialog that is taken out of the document gives the focus back to nobody.
+    const before = document.activeElement;
+    box.current.showModal();
+    return () => before?.focus();
+  }, []);
 
   const close = () => {
     box.current.close();

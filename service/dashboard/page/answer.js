@@ -6,6 +6,7 @@ import { useEffect, useRef } from "./vendor/hooks.js";
 const MOST_BARS = 10;
 const MOST_SCORES = 5000;
 const MOST_SIDE = 512;
+const MOST_ROWS = 8;
 const LONGEST_SHOWN = 20_000;
 
 const isNumber = (value) => typeof value === "number";
@@ -15,10 +16,10 @@ const isMatrix = (value) => Array.isArray(value) && value.length > 1
   && value.length <= MOST_SIDE && value.every(isVector)
   && value.every((row) => row.length === value[0].length && row.length <= MOST_SIDE);
 
-// The first row of each output, by name: null where an answer has none.
-export function outputsOf(document, specs) {
+// A row of each output, by name: null where an answer has none.
+export function outputsOf(document, specs, row = 0) {
   const usual = specs.filter((each) => !each.on_request);
-  const first = document.predictions ? document.predictions[0] : document.outputs;
+  const first = document.predictions ? document.predictions[row] : document.outputs;
   if (first === undefined || first === null) return null;
   const named = usual.length > 1 && typeof first === "object" && !Array.isArray(first);
   const found = named ? first : { [usual[0]?.name ?? "output"]: first };
@@ -49,17 +50,22 @@ export function Answer({ answer, classes, outputs }) {
     // It is shown as text.
   }
   const good = answer.status === 200;
-  const found = Object.entries((good && document && outputsOf(document, outputs)) ?? {})
-    .map(([name, value]) => [name, inner(value)]);
+  const all = good && document ? document.predictions?.length ?? 1 : 0;
+  const rows = Array.from({ length: Math.min(all, MOST_ROWS) }, (_, row) =>
+    Object.entries(outputsOf(document, outputs, row) ?? {})
+      .map(([name, value]) => [name, inner(value)]));
+  const shown = rows.flat().some(([, value]) => isShown(value));
   const text = document ? JSON.stringify(document, null, 1) : answer.text;
   const whole = text.length <= LONGEST_SHOWN;
   return html`<div class="answer">
     <h3>${titleOf(answer.status)}</h3>
     ${!good && document?.error && html`<p class="error">${document.error}</p>`}
-    ${found.map(([name, value]) => html`
-      <${Output} key=${name} name=${name} value=${value} classes=${classes} />`)}
+    ${rows.map((found, row) => html`<${Row} key=${row} row=${row} rows=${all} found=${found}
+      classes=${classes} />`)}
+    ${all > MOST_ROWS && shown && html`<p class="hint">The other ${all - MOST_ROWS} rows are
+      in the JSON.</p>`}
     <${Times} times=${timesOf(answer.timing)} total=${answer.milliseconds} />
-    <details open=${!found.some(([, value]) => isShown(value))}><summary>JSON</summary>
+    <details open=${!shown}><summary>JSON</summary>
       <pre tabindex="0">${whole ? text : `${text.slice(0, LONGEST_SHOWN)}\n…`}</pre></details>
   </div>`;
 }
@@ -69,6 +75,14 @@ const inner = (value) =>
   Array.isArray(value) && value.length === 1 ? inner(value[0]) : value;
 const isShown = (value) => value !== null
   && (typeof value !== "object" || isVector(value) || isMatrix(value));
+
+function Row({ row, rows, found, classes }) {
+  const outputs = found.map(([name, value]) => html`
+    <${Output} key=${name} name=${name} value=${value} classes=${classes} />`);
+  return rows === 1 || !found.some(([, value]) => isShown(value)) ? outputs
+    : html`<section aria-label=${`Row ${row + 1}`}>
+        <h4>Row ${row + 1} of ${rows}</h4>${outputs}</section>`;
+}
 
 function Output({ name, value, classes }) {
   if (!isShown(value)) return null;
@@ -85,7 +99,9 @@ function Bars({ name, scores, classes }) {
   const label = (index) => (classes.length === scores.length ? classes[index] : String(index));
   const best = scores.map((score, index) => ({ score, index }))
     .sort((a, b) => b.score - a.score).slice(0, MOST_BARS);
-  const most = Math.max(...best.map(({ score }) => Math.abs(score))) || 1;
+  // Scores of classes are shares of one; others are seen beside the largest.
+  const shares = scores.every((score) => score >= 0 && score <= 1);
+  const most = shares ? 1 : Math.max(...best.map(({ score }) => Math.abs(score))) || 1;
   return html`<figure>
     <figcaption><code>${name}</code>${scores.length > MOST_BARS
       && ` · the ${MOST_BARS} largest of ${scores.length}`}</figcaption>

@@ -30,7 +30,8 @@ export function arrange(rows, { text, state, column, down }) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const { of } = COLUMNS[column];
   const kept = rows.filter((row) => {
-    const all = `${row.name} ${row.labels.join(" ")} ${row.format ?? ""} ${row.inputs ?? ""}`;
+    const all = `${row.name} ${row.state} ${row.labels.join(" ")} ${row.format ?? ""} `
+      + `${row.inputs ?? ""}`;
     const inText = words.every((word) => all.toLowerCase().includes(word));
     return inText && (!state || row.state === state);
   });
@@ -88,18 +89,39 @@ function Charts({ server, history }) {
   </div>`;
 }
 
+// What is looked for stands in the URL, so that it can be loaded again and passed on.
+function viewOf(search) {
+  const asked = new URLSearchParams(search);
+  const column = COLUMNS.findIndex(({ title }) => title === asked.get("sort"));
+  return {
+    text: asked.get("search") ?? "",
+    state: asked.get("state") ?? "",
+    column: Math.max(0, column),
+    down: asked.get("order") === "down",
+    page: Math.max(0, Number.parseInt(asked.get("page") ?? "1", 10) - 1 || 0),
+  };
+}
+
+function searchOf({ text, state, column, down, page }) {
+  const asked = Object.entries({
+    search: text, state, sort: column ? COLUMNS[column].title : "",
+    order: down ? "down" : "", page: page ? String(page + 1) : "",
+  }).filter(([, value]) => value);
+  return asked.length ? `?${new URLSearchParams(asked)}` : location.pathname;
+}
+
 function Table({ models, budget }) {
-  const [view, setView] = useState({ text: "", state: "", column: 0, down: false });
-  const [page, setPage] = useState(0);
+  const [view, setView] = useState(() => viewOf(location.search));
   const change = (part) => {
-    setView({ ...view, ...part });
-    setPage(0);
+    const next = { ...view, page: 0, ...part };
+    history.replaceState(null, "", searchOf(next));
+    setView(next);
   };
   const rows = rowsOf(models);
   const kept = arrange(rows, view);
   const pages = Math.max(1, Math.ceil(kept.length / PAGE));
-  const at = Math.min(page, pages - 1);
-  const states = [...new Set(rows.map((row) => row.state))].sort();
+  const at = Math.min(view.page, pages - 1);
+  const states = [...new Set([...rows.map((row) => row.state), view.state])].sort().filter(Boolean);
   const sort = (column) =>
     change({ column, down: view.column === column ? !view.down : !!COLUMNS[column].number });
 
@@ -107,7 +129,7 @@ function Table({ models, budget }) {
     <div class="bar">
       <input type="search" aria-label="Search models" placeholder="Search models"
         value=${view.text} onInput=${(event) => change({ text: event.target.value })} />
-      <select aria-label="State" onChange=${(event) => change({ state: event.target.value })}>
+      <select aria-label="State" value=${view.state} onChange=${(event) => change({ state: event.target.value })}>
         <option value="">all states</option>
         ${states.map((state) => html`<option key=${state} value=${state}>${state}</option>`)}
       </select>
@@ -130,10 +152,10 @@ function Table({ models, budget }) {
       ? "No model is like that."
       : "There is no model yet: put a model file into the repository."}</p>`}
     ${pages > 1 && html`<nav class="pages" aria-label="Pages of models">
-      <button type="button" disabled=${at === 0} onClick=${() => setPage(at - 1)}>Back</button>
+      <button type="button" disabled=${at === 0} onClick=${() => change({ page: at - 1 })}>Back</button>
       <span>${at + 1} of ${pages}</span>
       <button type="button" disabled=${at === pages - 1}
-        onClick=${() => setPage(at + 1)}>Next</button>
+        onClick=${() => change({ page: at + 1 })}>Next</button>
     </nav>`}
   </section>`;
 }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,11 +34,11 @@ def test_figures_are_printed_once_into_a_pipe(url: str) -> None:
 
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.output.splitlines() if line.strip()]
-    assert lines[1][:4] == ["model", "state", "requests/s", "errors/s"]
+    assert lines[1][:4] == ["model", "state", "req/s", "err/s"]
     assert [line[:2] for line in lines[2:]] == [
         ["broken", "failed"],
-        ["half/1", "AVAILABLE"],
-        ["half/2", "AVAILABLE"],
+        ["half/1", "available"],
+        ["half/2", "available"],
     ]
 
 
@@ -82,3 +83,25 @@ async def test_busiest_models_come_first_and_the_rest_is_counted() -> None:
     assert lines[3][4:8] == ["850", "µs", "12.5", "ms"]
     assert len(lines) == 10
     assert lines[-1] == ["and", "14", "more"]
+
+
+async def test_a_model_takes_one_line_of_a_narrow_terminal() -> None:
+    model = FakeModel(name="a_model_with_a_long_name", memory_bytes=1_557_135_360)
+    async with make_client(FakeEngine(model)) as client:
+        document = (await client.get("/v1/overview")).json()
+
+    document["models"][0]["versions"][0] |= {
+        "requests_per_second": 14_000.0,
+        "p50": 0.00085,
+        "p99": 0.0125,
+        "last_used": time.time() - 400,
+    }
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(top_screen(document))
+
+    head, row = captured.get().rstrip().splitlines()[-2:]
+    assert head.split()[:3] == ["model", "state", "req/s"]
+    assert row.startswith("a_model")
+    assert row.endswith("7 min")
+    assert "850 µs" in row
