@@ -38,7 +38,7 @@ HELM = {
     "gpus": ("--set", "gpus=2", "--set", "nodeSelector.zone=a"),
     "secrets": (
         *("--set", "secrets.apiKeys=keys", "--set", "secrets.tls=certificate"),
-        *("--set", "secrets.adminToken=token"),
+        *("--set", "secrets.adminToken=token", "--set", "serviceMonitor.enabled=true"),
     ),
     "claims": ("--set", "models.existingClaim=mine", "--set", "replicas=3"),
 }
@@ -58,6 +58,7 @@ CUSTOM = {
         "additionalProperties": False,
         "properties": {
             "selector": {"required": ["matchLabels"]},
+            "jobLabel": {"const": "app.kubernetes.io/name"},
             "endpoints": {
                 "type": "array",
                 "minItems": 1,
@@ -68,6 +69,8 @@ CUSTOM = {
                         "port": {"type": "string"},
                         "path": {"type": "string", "pattern": "^/"},
                         "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"},
+                        "scheme": {"enum": ["http", "https"]},
+                        "tlsConfig": {"type": "object"},
                     },
                 },
             },
@@ -108,10 +111,12 @@ def rendered(tools: Tools) -> dict[str, list[Manifest]]:
     return made | {f"helm {n}": tools.template(*o) for n, o in HELM.items()}
 
 
-def with_component(tools: Tools, component: str, folder: Path) -> list[Manifest]:
-    """Render the small overlay with a component of `deploy/kustomize`."""
+def with_component(
+    tools: Tools, component: str, folder: Path, overlay: str = "overlays/small"
+) -> list[Manifest]:
+    """Render an overlay with a component of `deploy/kustomize`."""
     # kubectl takes no absolute paths.
-    names = {"resources": "overlays/small", "components": component}
+    names = {"resources": overlay, "components": component}
     places = {
         kind: [os.path.relpath(DEPLOY / "kustomize" / name, folder)]
         for kind, name in names.items()
@@ -138,7 +143,7 @@ def test_each_is_rendered_whole(rendered: dict[str, list[Manifest]]) -> None:
         "overlays/small": sorted([*least, claim]),
         "overlays/production": sorted([*least, claim, *scaled]),
         "overlays/gpu": sorted([*least, claim]),
-        "helm secrets": sorted([*least, claim]),
+        "helm secrets": sorted([*least, claim, "ServiceMonitor"]),
         "helm defaults": sorted([*least, claim]),
         "helm all": sorted([*least, claim, *scaled]),
         "helm keda": sorted([*least, "PodDisruptionBudget", "ScaledObject"]),
@@ -322,6 +327,54 @@ def test_probes_speak_as_the_port_does(rendered: dict[str, list[Manifest]]) -> N
             assert container[probe]["httpGet"]["scheme"] == scheme
 
 
+def test_a_monitor_asks_as_the_port_does(rendered: dict[str, list[Manifest]]) -> None:
+    for case, scheme in (("helm secrets", "https"), ("helm all", None)):
+        [endpoint] = one(rendered[case], "ServiceMonitor")["spec"]["endpoints"]
+        assert endpoint.get("scheme") == scheme
+
+
+def test_large_numbers_of_a_file_stay_as_they_are(tools: Tools, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("settings: {max-jobs: 2000000, timeout: 1.5, traces: true}")
+    found = one(tools.template("--values", str(values)), "Deployment")
+    [container] = found["spec"]["template"]["spec"]["containers"]
+    given = {each["name"]: each.get("value") for each in container["env"]}
+
+    assert given["TANDEM_MAX_JOBS"] == "2000000"
+    assert given["TANDEM_TIMEOUT"] == "1.5"
+    assert given["TANDEM_TRACES"] == "true"
+
+
+def test_pods_reach_what_values_name(tools: Tools) -> None:
+    rule = '[{"to": [{"ipBlock": {"cidr": "10.0.0.7/32"}}]}]'
+    variable = '[{"name": "OTEL_SERVICE_NAME", "value": "models"}]'
+    options = ("--set-json", f"networkPolicy.egress={rule}", "--set-json")
+    found = tools.template(*options, f"env={variable}")
+    egress = one(found, "NetworkPolicy")["spec"]["egress"]
+    [container] = one(found, "Deployment")["spec"]["template"]["spec"]["containers"]
+
+    assert egress[-1] == json.loads(rule)[0]
+    assert {port["port"] for port in egress[0]["ports"]} == {53}
+    assert json.loads(variable)[0] in container["env"]
+
+
+def test_the_chart_knows_all_settings(tools: Tools) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    known = schema["properties"]["settings"]["properties"].keys()
+    names = {name.replace("_", "-") for name in Settings.model_fields}
+
+    # The parent of workers has these in its own hands.
+    assert names - known == {"config", "url", "metrics-dir"}
+    assert known <= names
+
+
+def test_keda_takes_the_autoscalers_place(tools: Tools, tmp_path: Path) -> None:
+    found = with_component(tools, "components/keda", tmp_path, "overlays/production")
+
+    assert "ScaledObject" in kinds(found)
+    assert "HorizontalPodAutoscaler" not in kinds(found)
+
+
 def test_the_chart_is_clean(tools: Tools) -> None:
     assert "0 chart(s) failed" in tools.lint()
 
@@ -333,6 +386,9 @@ def test_the_chart_is_clean(tools: Tools) -> None:
         ("replicas=many", "replicas"),
         ("imag.tag=1", "imag"),
         ("settings.Max_Queue=1", "/settings"),
+        ("settings.nonsense=1", "nonsense"),
+        ("settings.grace=1min", "/settings/grace"),
+        ("secrets.adminToken=a,settings.workers=2", "exclude each other"),
     ],
 )
 def test_wrong_values_are_refused_by_name(
