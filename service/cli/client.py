@@ -127,8 +127,7 @@ class AdminClient:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise Unreachable(
-                f"can't reach {self.url}: {_reason(exc)}. Is a server there? Name "
-                "another with --server or TANDEM_SERVER"
+                f"can't reach {self.url}: {_reason(exc).rstrip('.')}. {_advice(exc)}"
             ) from exc
 
     def _send(
@@ -198,6 +197,17 @@ class AdminClient:
         raise Unreachable(
             f"{self.url} answered {status}, not as Tandem does: {shown!r}"
         )
+
+
+def _advice(error: Exception) -> str:
+    # A port of TLS closes on a client without it, or without the certificate it wants.
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return (
+            "Does the port speak HTTPS, or want a client's certificate "
+            "(TANDEM_CLIENT_CERT)?"
+        )
+
+    return "Is a server there? Name another with --server or TANDEM_SERVER"
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ Policy: TypeAlias = Literal["any", "all", "always"]
 
 DEAD = "a background task of the engine failed: the log has why; restart the server"
 UNSETTLED = (ModelState.START, ModelState.LOADING)
+NO_MODEL = "no model was found in the repository"
 MAX_NAMED = 10
 
 
@@ -39,9 +40,16 @@ def readiness_document(
     settled: bool,
     draining: bool,
     ready_when: Policy,
+    problems: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the readiness; `settled` if every version has loaded or failed."""
+    """Return the readiness; `settled` if every version has loaded or failed.
+
+    `problems` are those of the repository's entries that aren't served.
+    """
     reason = _obstacle(statuses, settled, draining, ready_when)
+    if not statuses and reason is not None and problems and settled and not draining:
+        reason = f"{NO_MODEL}: {problems[0]}"
+
     return {
         "ready": reason is None,
         **({} if reason is None else {"reason": reason}),
@@ -71,7 +79,7 @@ def _shortage(statuses: Sequence[ModelStatus], ready_when: Policy) -> str | None
     A version that came later and still loads takes nothing away.
     """
     if not statuses:
-        return "no model was found: GET /v1/models says more"
+        return NO_MODEL
 
     failed = [str(status.id) for status in statuses if status.error is not None]
     if ready_when == "all":

@@ -70,6 +70,7 @@ class PayloadLog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        refused = self._counts["refused"]
         self._ending.set()
         try:
             self._queue.put_nowait(None)
@@ -78,9 +79,12 @@ class PayloadLog:
             pass
 
         self._thread.join(EXIT_SECONDS)
-        unsent = self._queue.qsize()
+        lost = self._counts["refused"] - refused
         if self._thread.is_alive():
-            log.warning("payload log ended too early", unsent=unsent)
+            lost += self._queue.qsize() + 1
+
+        if lost:
+            log.warning("payload records lost: their sink is away", records=lost)
 
     def _run(self) -> None:
         while not (self._ending.is_set() and self._queue.empty()):

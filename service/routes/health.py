@@ -53,6 +53,7 @@ def readiness() -> dict[str, Any]:
         settled=engine.settled(),
         draining=engine.overview().draining,
         ready_when=serving.ready_when,
+        problems=engine.problems(),
     )
 
 

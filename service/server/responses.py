@@ -74,7 +74,9 @@ STOPPING = refusal(
 )
 NOT_READY = Refusal(
     raw_response(
-        HTTPStatus.SERVICE_UNAVAILABLE, {"ready": False, "stopping": True}, CLOSE
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        {"ready": False, "reason": "the server is stopping", "stopping": True},
+        CLOSE,
     ),
     HTTPStatus.SERVICE_UNAVAILABLE,
 )

@@ -35,7 +35,7 @@ OTHER: Source = ("", None, "other")
 REASONS = (
     *("bodies_full", "body_too_large", "body_too_slow", "connections_full"),
     *("deadline", "event_loop_busy", "head_too_large", "head_too_slow", "jobs_full"),
-    *("malformed", "out_of_memory", "queue_full", "stopping"),
+    *("key_quota", "malformed", "out_of_memory", "queue_full", "stopping"),
 )
 """Reasons of refusals."""
 

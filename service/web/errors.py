@@ -18,6 +18,7 @@ from werkzeug.exceptions import (
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
+    TooManyRequests,
 )
 from werkzeug.routing import RoutingException
 
@@ -107,6 +108,7 @@ REASONS: Mapping[type[Exception], str] = {
     RequestEntityTooLarge: "body_too_large",
     BodyTooLarge: "body_too_large",
     JobsFull: "jobs_full",
+    TooManyRequests: "key_quota",
     BodiesFull: "bodies_full",
 }
 """Errors that refuse a request because of load or a limit, for the metrics."""

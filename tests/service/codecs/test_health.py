@@ -63,6 +63,15 @@ def test_not_ready_says_why(
     assert reason in document["reason"]
 
 
+def test_no_model_is_explained_by_the_repositorys_problems() -> None:
+    problems = ["two: broken link", "and more"]
+    document = readiness_document(
+        [], settled=True, draining=False, ready_when="any", problems=problems
+    )
+
+    assert document["reason"].endswith("repository: two: broken link")
+
+
 def test_a_draining_server_says_so() -> None:
     document = readiness_document([OLD], settled=True, draining=True, ready_when="any")
 

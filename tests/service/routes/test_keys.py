@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,8 @@ async def test_a_quota_is_refused_with_the_time_to_wait(
     assert 1 <= int(second.headers["Retry-After"]) <= 100
     assert "0.01 requests a second" in second.json()["error"]
     assert other.status_code == 200
+    metrics = (await client.get("/metrics")).text
+    assert re.search(r'tandem_refusals_total\{.*reason="key_quota"\} 1', metrics)
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/v2/models", "/v2/models/stats"])
