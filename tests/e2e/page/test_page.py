@@ -81,6 +81,11 @@ def test_search_leaves_what_it_names(page: Page, living: Site) -> None:
     page.goto(living.server.url)
     page.get_by_label("Search models").fill("ALW float32")
     expect(row(page, "always")).to_have_count(1)
+    page.get_by_label("Search models").fill("available always")
+    page.reload()
+    # The URL has it.
+    expect(page.get_by_label("Search models")).to_have_value("available always")
+    expect(row(page, "always")).to_have_count(1)
     page.get_by_label("Search models").fill("nothing-like-it")
     expect(page.get_by_text("No model is like that.")).to_be_visible()
 
@@ -173,6 +178,15 @@ def test_an_input_that_is_refused_says_why(page: Page, living: Site) -> None:
     expect(page.locator(".answer .error")).to_contain_text("four")
 
 
+def test_each_row_of_an_answer_is_shown(page: Page, living: Site) -> None:
+    page.goto(f"{living.server.url}/models/always")
+    page.get_by_text("Body", exact=True).click()
+    page.get_by_label("JSON that is sent").fill('{"instances": [2, 3]}')
+    page.get_by_role("button", name="Predict").click()
+    expect(page.get_by_label("Row 1").locator("strong")).to_have_text("2")
+    expect(page.get_by_label("Row 2").locator("strong")).to_have_text("3")
+
+
 def test_numbers_are_checked_before_they_are_sent(page: Page, living: Site) -> None:
     page.goto(f"{living.server.url}/models/always")
     page.get_by_label("A number").fill("four")
@@ -207,7 +221,12 @@ def test_an_act_asks_first_and_wants_the_token(page: Page, living: Site) -> None
     dialog.get_by_role("button", name="Cancel").click()
     expect(state).to_have_text("available")
 
-    page.get_by_role("button", name="Unload").click()
+    unload = page.get_by_role("button", name="Unload")
+    unload.press("Enter")
+    page.keyboard.press("Escape")
+    expect(unload).to_be_focused()
+
+    unload.click()
     dialog.get_by_label("Admin token").fill("the-wrong-token-it-is")
     dialog.get_by_role("button", name="Unload").click()
     expect(dialog.get_by_role("alert")).to_contain_text("token")
