@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from anyio import CapacityLimiter
 
 from service.payloads.body import BodyNotes
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 VERSION = VERSION_HEADER.lower().encode()
 ACCEPTED, UNAUTHORIZED, FORBIDDEN = 202, 401, 403
 APPLIED = b"preference-applied"
+
+log = structlog.get_logger("tandem.payloads")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,7 @@ class PayloadTap:
         self._application = application
         self._log = log
         self._config = config
+        self._told: set[str] = set()
         # Long pieces are hashed one at a time.
         self._limiter = CapacityLimiter(1)
 
@@ -87,6 +91,16 @@ class PayloadTap:
             return Redaction()
 
         inputs = self._config.inputs(model)
+        if inputs and names.isdisjoint(inputs) and model not in self._told:
+            self._told.add(model)
+            # A name that is misspelt would show what was to be hidden.
+            log.warning(
+                "payload log redacts nothing of this model: it has no such input",
+                model=model,
+                inputs=sorted(inputs),
+                redact=sorted(names),
+            )
+
         only = len(inputs) == 1 and names.isdisjoint(inputs)
         return Redaction(names=names, unnamed=not only)
 

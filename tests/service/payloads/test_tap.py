@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from service.bridge.bridge import Bridge
 from service.composition import input_names
@@ -107,6 +108,18 @@ async def test_other_inputs_are_kept(path: Path) -> None:
     known, unknown = [each["request"]["json"] for each in records(path)]
     assert known == {"instances": [3.0]}
     assert unknown == {"instances": REDACTED}
+
+
+async def test_a_name_that_no_input_has_is_warned_of_once(
+    path: Path, only_input: str
+) -> None:
+    async with tapped(path, redact=frozenset({"aeg"})) as client:
+        with capture_logs() as lines:
+            await client.post(V1, json={"instances": [3.0]})
+            await client.post(V1, json={"instances": [3.0]})
+
+    [warning] = [each for each in lines if "redacts nothing" in each["event"]]
+    assert (warning["inputs"], warning["redact"]) == ([only_input], ["aeg"])
 
 
 async def test_long_bodies_have_a_digest(path: Path) -> None:
