@@ -98,7 +98,7 @@ FIRST_PROCESSES = ("MainProcess", "SpawnProcess-1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the application of a server process stands on."""
+    """The foundations of a server process' application."""
 
     engine: Engine
     decoders: DecoderPool

@@ -1,4 +1,4 @@
-"""What clients ask a server of the image's."""
+"""Requests of clients to a server of the image's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the probes answer, as JSON: alive, started, ready, and if not, why. Pure."""
+"""The probes' answers as JSON: alive, started, ready, and if not, why. Pure."""
 
 from __future__ import annotations
 
@@ -46,9 +46,14 @@ def readiness_document(
 
     `problems` are those of the repository's entries that aren't served.
     """
-    reason = _obstacle(statuses, settled, draining, ready_when)
-    if not statuses and reason is not None and problems and settled and not draining:
-        reason = f"{NO_MODEL}: {problems[0]}"
+    if draining:
+        reason: str | None = "draining, as PUT /v1/admin/drain asked"
+    elif ready_when == "always":
+        reason = None
+    elif not settled:
+        reason = _loading(statuses)
+    else:
+        reason = _shortage(statuses, ready_when, problems)
 
     return {
         "ready": reason is None,
@@ -60,26 +65,15 @@ def readiness_document(
     }
 
 
-def _obstacle(
-    statuses: Sequence[ModelStatus], settled: bool, draining: bool, ready_when: Policy
+def _shortage(
+    statuses: Sequence[ModelStatus], ready_when: Policy, problems: Sequence[str]
 ) -> str | None:
-    """Return why the server isn't ready; `None` if it is."""
-    if draining:
-        return "draining, as PUT /v1/admin/drain asked"
-
-    if ready_when == "always":
-        return None
-
-    return _shortage(statuses, ready_when) if settled else _loading(statuses)
-
-
-def _shortage(statuses: Sequence[ModelStatus], ready_when: Policy) -> str | None:
     """Return which versions are missing once all have loaded or failed, if any.
 
     A version that came later and still loads takes nothing away.
     """
     if not statuses:
-        return NO_MODEL
+        return ": ".join([NO_MODEL, *problems[:1]])
 
     failed = [str(status.id) for status in statuses if status.error is not None]
     if ready_when == "all":

@@ -81,7 +81,8 @@ class PayloadLog:
         self._thread.join(EXIT_SECONDS)
         lost = self._counts["refused"] - refused
         if self._thread.is_alive():
-            lost += self._queue.qsize() + 1
+            # Those that wait, and the one that is being sent.
+            lost += sum(each is not None for each in [*self._queue.queue]) + 1
 
         if lost:
             log.warning("payload records lost: their sink is away", records=lost)

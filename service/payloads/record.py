@@ -1,4 +1,4 @@
-"""What the payload log tells of one prediction."""
+"""One prediction, as the payload log tells it."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class _Passing:
 
     @property
     def is_told(self) -> bool:
-        """Whether there is an answer of a model's, or a reason why there is none.
+        """Return true for an answer of a model's, or a reason why there is none.
 
         What becomes a job is told when that runs.
         """

@@ -1,4 +1,4 @@
-"""What a span tells of a request, by OpenTelemetry's conventions for HTTP."""
+"""Attributes of a request's span, by OpenTelemetry's conventions for HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client would rather have."""
+"""Media types that a client would rather have."""
 
 from __future__ import annotations
 

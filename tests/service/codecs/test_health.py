@@ -1,4 +1,4 @@
-"""What the probes answer, and why."""
+"""The probes' answers, and their reasons."""
 
 from __future__ import annotations
 

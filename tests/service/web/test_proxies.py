@@ -1,4 +1,4 @@
-"""Whose X-Forwarded headers are believed."""
+"""The X-Forwarded headers of named proxies, and of others."""
 
 from __future__ import annotations
 
