@@ -98,7 +98,8 @@ class ModelManager:
     async def load(self, model: Model) -> None:
         """Compile and load a version that isn't in memory, or whose files failed.
 
-        Raises `LoadFailed` with the reason, `ModelUnloaded` if it is being retired.
+        Raises `LoadFailed` with the reason, `ModelUnloaded` if it is being retired, and
+        `VersionNotFound` if the files to load are gone.
         """
         if model.retiring:
             model.check()
@@ -108,8 +109,7 @@ class ModelManager:
         self._history.reset_backoff(model)
 
         if model not in self._updates and not model.current:
-            found = self._catalog.entry(model.id.name).found[model.id.version]
-            self._begin_update(model, found, retry=True)
+            self._begin_update(model, self._found(model), retry=True)
 
         if model in self._updates:
             await self._updates[model].wait()
@@ -173,6 +173,18 @@ class ModelManager:
                 model, found, quiet
             ):
                 self._begin_update(model, found)
+
+    def _found(self, model: Model) -> FoundVersion:
+        found = self._catalog.entry(model.id.name).found.get(model.id.version)
+
+        # What answers stays until its successor does, though its files are gone.
+        if found is None:
+            raise VersionNotFound(
+                f"The files of {model.id} are no longer in the repository, so they "
+                "can't be loaded; put them back, or load another version."
+            )
+
+        return found
 
     def _add(self, entry: Entry, files: ModelFiles) -> Model:
         model = Model(files.id, str(files.path), changed=self._changed)

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from inference.errors import InvalidModel, LoadFailed, ModelUnloaded
+from inference.errors import (
+    InvalidModel,
+    LoadFailed,
+    ModelUnloaded,
+    VersionNotFound,
+)
 from inference.lifecycle import cache as cache_module
 from inference.types import ModelId, ModelSpec
 from tests.support.shelf import MIB, FakeLoader, seen, shelf
@@ -203,3 +208,21 @@ async def test_concurrency_survives_an_eviction() -> None:
         assert it.in_memory() == ["b/1"]
         await it.ask("a")
         assert model(it).status().concurrency == 7
+
+
+async def test_load_of_removed_files_is_refused_and_their_version_answers_on() -> None:
+    async with shelf() as it:
+        await it.load("a")
+        first = model(it)
+        it.loader.broken = {
+            A: InvalidModel("cut."),
+            ModelId("a", 2): InvalidModel("no"),
+        }
+        await seen(it, {"a": {1: "changed"}})
+        await seen(it, {"a": {2: "b"}}, now=True)
+        assert it.states() == {"a/1": "AVAILABLE", "a/2": "END"}
+
+        with pytest.raises(VersionNotFound, match="put them back"):
+            await it.manager.load(first)
+
+        assert (await it.ask("a")).model == A
