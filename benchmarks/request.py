@@ -9,7 +9,7 @@ import statistics
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvloop
 
@@ -21,6 +21,7 @@ from benchmarks.harness.run import say
 from benchmarks.harness.servers import ROOT
 from benchmarks.load.contenders import ASGI, BARE, BOUND, LOGGED, NAMES, TANDEM, running
 from benchmarks.load.workloads import DENSE, prepare
+from service.server.short import ShortExchange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,8 @@ CONNECTIONS = (32, 128)
 WARM_SECONDS = 0.5
 REQUESTS, AT_ONCE = 3200, 32
 LOAD_SECONDS = 60
+GOOD = b"HTTP/1.1 200 OK\r\n"
+HEADERS: list[tuple[bytes, bytes]] = []
 INTRODUCTION = """\
 One row of a dense model, JSON over kept connections. All servers have the same CPU, the
 generator another; they take turns, {rounds} rounds of {seconds:g} s. CPU time is what
@@ -190,9 +193,10 @@ async def _count_calls(
     settings = load_settings(
         models=repository, cache_dir=cache, data_dir=data, log_level="warning"
     )
-    client = _Client(compose(settings), body)
+    app = compose(settings)
+    client = _Client(app, body)
 
-    async with _Lifespan(client.app):
+    async with _Lifespan(app):
         await client.ask_until_ready()
         await client.ask_many(AT_ONCE)
         profile = cProfile.Profile()
@@ -220,10 +224,11 @@ _HERE = Path(__file__)
 
 
 class _Client:
-    """Sends one request again and again, straight to the application."""
+    """Sends one request again and again, as a connection does whose head is known."""
 
     def __init__(self, app: Any, body: bytes) -> None:
-        self.app = app
+        self._app = app
+        self._body = body
         path = f"/v1/models/{DENSE.model}:predict"
         self._scope = {
             "type": "http",
@@ -240,25 +245,16 @@ class _Client:
                 (b"content-length", b"%d" % len(body)),
             ],
         }
-        self._message = {"type": "http.request", "body": body, "more_body": False}
 
-    async def ask(self) -> int:
-        statuses: list[int] = []
-
-        async def receive() -> Any:
-            return self._message
-
-        async def send(message: Any) -> None:
-            if "status" in message:
-                statuses.append(message["status"])
-
-        await self.app(dict(self._scope), receive, send)
-        return statuses[0]
+    async def ask(self) -> bytes:
+        """Return the bytes of the answer; none if the application is to give it."""
+        scope = dict(self._scope)
+        return await self._exchange(self._app.shortcut.head(scope), scope)
 
     async def ask_until_ready(self) -> None:
         # The model is being loaded: nothing here would tell when it is there.
         for _ in range(LOAD_SECONDS * 10):
-            if await self.ask() == OK:
+            if (await self.ask()).startswith(GOOD):
                 return
 
             await asyncio.sleep(0.1)
@@ -266,11 +262,44 @@ class _Client:
         raise TimeoutError("The model wasn't loaded in time.")
 
     async def ask_many(self, requests: int) -> None:
+        head = self._app.shortcut.head(dict(self._scope))
+
         async def ask_in_turn() -> None:
             for _ in range(requests // AT_ONCE):
-                assert await self.ask() == OK
+                scope = dict(self._scope)
+                assert self._app.shortcut.accepts(head, scope)
+                assert (await self._exchange(head, scope)).startswith(GOOD)
 
         await asyncio.gather(*(ask_in_turn() for _ in range(AT_ONCE)))
+
+    async def _exchange(self, head: Any, scope: Any) -> bytes:
+        connection = _Connection(scope)
+        exchange = ShortExchange(cast("Any", connection), self._app.shortcut, head)
+        exchange.body = self._body
+        exchange.begin()
+        return await connection.answer
+
+
+class _Connection:
+    """What an exchange uses of a connection; it is its transport and state, too."""
+
+    def __init__(self, scope: Any) -> None:
+        self.scope = scope
+        self.transport = self.server_state = self
+        self.default_headers = HEADERS
+        loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[bytes] = loop.create_future()
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.answer.set_result(data)
+
+    def begin_long(self, exchange: ShortExchange) -> None:
+        self.answer.set_result(b"")
+
+    def on_response_complete(self) -> None: ...
 
 
 class _Lifespan:

@@ -8,6 +8,7 @@ from inference.artifacts.inventory import (
 )
 from inference.artifacts.precompile import Precompilation, Precompiled, precompile
 from inference.background import background_calls, in_background
+from inference.batching.call import Call
 from inference.config import EngineConfig
 from inference.dtypes import WIDENED, numpy_dtype
 from inference.engine import Engine
@@ -94,6 +95,7 @@ __all__ = [
     "Buckets",
     "CachePolicy",
     "CachedArtifact",
+    "Call",
     "CallHistograms",
     "DeadlineExceeded",
     "Duration",

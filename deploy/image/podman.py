@@ -24,7 +24,7 @@ LOCKED_DOWN = (
 
 
 class Failed(Exception):
-    """The image, or a server in it, isn't as promised."""
+    """What was found isn't what the image promises."""
 
 
 @dataclass(frozen=True, slots=True)

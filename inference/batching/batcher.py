@@ -170,6 +170,21 @@ class Batcher:
 
     async def run(self, call: Call) -> Mapping[str, Array]:
         """Run a `call` that `check` has let in a moment ago, as `submit` does."""
+        self.start(call)
+
+        try:
+            return await call.result()
+        except Exception:
+            self.statistics.fail(anyio.current_time() - call.arrived)
+            raise
+        finally:
+            self.leave(call)
+
+    def start(self, call: Call) -> None:
+        """Queue a `call` that `check` has let in a moment ago.
+
+        Whoever waits for it no longer calls `leave`. Raises `Unavailable`.
+        """
         if self._tasks is None:
             raise Unavailable(UNLOADING)
 
@@ -182,18 +197,17 @@ class Batcher:
 
         self._collect_soon()
 
-        try:
-            return await call.result()
-        except Exception:
-            self.statistics.fail(anyio.current_time() - call.arrived)
-            raise
-        finally:
-            call.abandoned = True
-            if not call.ended:
-                self._queue.discard(call)
+    def leave(self, call: Call) -> None:
+        """Note that nobody waits for `call` any more, be it ended or not.
 
-            if self._holding.pending:
-                self._hold_back()
+        A waiting call leaves the queue; a running one goes on.
+        """
+        call.abandoned = True
+        if not call.ended:
+            self._queue.discard(call)
+
+        if self._holding.pending:
+            self._hold_back()
 
     @property
     def _busy(self) -> int:

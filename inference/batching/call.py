@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from inference.types import Times
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from inference.types import Array, Signature
 
@@ -24,6 +24,7 @@ class Call:
     of the same `group`; a `group` of `None` runs alone. `arrived` and `deadline` are on
     anyio's clock, in seconds. `abandoned` says that the caller has stopped waiting.
     `started`, by `perf_counter`, is when its batch began, which took `compute_seconds`.
+    `then` is called on the loop with the call that has ended, in place of its future.
     """
 
     __slots__ = (
@@ -31,6 +32,7 @@ class Call:
         "_error",
         "_outcome",
         "_result",
+        "_then",
         "abandoned",
         "arrived",
         "compute_seconds",
@@ -52,6 +54,7 @@ class Call:
         *,
         arrived: float,
         deadline: float,
+        then: Callable[[Call], None] | None = None,
     ) -> None:
         self.signature = signature.name
         self.inputs = inputs
@@ -67,6 +70,7 @@ class Call:
         self.abandoned = False
         self.ended = False
         self._outcome: asyncio.Future[Mapping[str, Array]] | None = None
+        self._then = then
         self._result: Mapping[str, Array] = {}
         self._error: Exception | None = None
         self._created = self.started = time.perf_counter()
@@ -83,6 +87,10 @@ class Call:
 
         self.ended = True
         self._result = outputs
+        if self._then is not None:
+            self._tell()
+            return
+
         outcome = self._outcome
         if outcome is not None and not outcome.done():
             outcome.set_result(outputs)
@@ -94,9 +102,39 @@ class Call:
 
         self.ended = True
         self._error = error
+        if self._then is not None:
+            self._tell()
+            return
+
         outcome = self._outcome
         if outcome is not None and not outcome.done():
             outcome.set_exception(error)
+
+    def forget(self) -> bool:
+        """Call `then` no more; return whether it was still to be called."""
+        waited, self._then = self._then is not None, None
+        return waited
+
+    def _tell(self) -> None:
+        # In a turn to come: whoever settles a batch hands out the next one first.
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then(self)
+
+    @property
+    def error(self) -> Exception | None:
+        """The error of a call that has ended in one."""
+        return self._error
+
+    def outputs_of(self) -> Mapping[str, Array]:
+        """Return the outputs by name of a call that has ended, or raise its error."""
+        if self._error is not None:
+            raise self._error
+
+        return self._result
 
     def result(self) -> asyncio.Future[Mapping[str, Array]]:
         """Return the future of the outputs by name, or of the call's error.

@@ -189,15 +189,55 @@ class Instance:
         raises for the model's sake.
         """
         with self:
-            call = Call(
-                signature,
-                inputs,
-                signature.usual,
-                arrived=arrived,
-                deadline=arrived + self.loaded.limits.timeout_seconds,
-            )
+            call = self._call(signature, inputs, arrived)
             outputs = await self.batcher.run(call)
             return outputs, call.times
+
+    def start(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        arrived: float,
+        then: Callable[[Call], None],
+    ) -> Call:
+        """Start to run bound `inputs`, as `run` does; call `then` once that has ended.
+
+        Unless `leave` was called before. Raises `Unavailable`.
+        """
+        call = self._call(signature, inputs, arrived, partial(self._end_call, then))
+        self.batcher.start(call)
+        self.__enter__()
+        return call
+
+    def leave(self, call: Call) -> None:
+        """Wait no more for a call that was started; one that runs goes on."""
+        if call.forget():
+            self.batcher.leave(call)
+            self.__exit__()
+
+    def _end_call(self, then: Callable[[Call], None], call: Call) -> None:
+        if call.error is not None:
+            self.batcher.statistics.fail(anyio.current_time() - call.arrived)
+
+        self.batcher.leave(call)
+        self.__exit__()
+        then(call)
+
+    def _call(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        arrived: float,
+        then: Callable[[Call], None] | None = None,
+    ) -> Call:
+        return Call(
+            signature,
+            inputs,
+            signature.usual,
+            arrived=arrived,
+            deadline=arrived + self.loaded.limits.timeout_seconds,
+            then=then,
+        )
 
     @property
     def default_signature(self) -> Signature | None:

@@ -63,6 +63,7 @@ class Bridge(WsgiToAsgi):
         self.lifespan = lifespan
         self.shared = SharedState()
         self._direct: Dispatcher | None = getattr(wsgi_application, "direct", None)
+        self.shortcut = self._direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -55,6 +55,8 @@ class JobEvents:
         self._reads = reads or application
         self._jobs = jobs
         self._comment_seconds = comment_seconds
+        # It answers no GET.
+        self.shortcut = getattr(application, "shortcut", None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Nearly all requests are others, and pass with no more than this.

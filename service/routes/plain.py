@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from inference import Engine, ModelNotFound, ModelSpec, Overloaded
 from service.server.overload import RECORD_REFUSAL
@@ -20,13 +20,73 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from inference import Array, Instance, Signature
+    from inference import Array, Call, Instance, Signature, Times
     from service.bridge.bridge import Scope
     from service.telemetry.requests import Source
     from service.web.context import Serving
+    from service.web.direct import Then
 
     Encode = Callable[[Mapping[str, Array]], bytes | Awaitable[bytes]]
-    Asked = tuple[Signature, Mapping[str, Array], Encode]
+    Decoded = tuple[Signature, Mapping[str, Array], Encode]
+    Later = Awaitable[DirectAnswer]
+
+
+class Asked(NamedTuple):
+    """A plain request: `decode` is how long its body took, in seconds."""
+
+    instance: Instance
+    signature: Signature
+    inputs: Mapping[str, Array]
+    encode: Encode
+    decode: float
+
+    def answer(
+        self, outputs: Mapping[str, Array], times: Times
+    ) -> DirectAnswer | Later:
+        """Return the answer; one that takes longer to encode is to be awaited."""
+        began = time.perf_counter()
+        encoded = self.encode(outputs)
+        if isinstance(encoded, bytes):
+            return self._answer(encoded, times, began)
+
+        return self._answer_later(encoded, times, began)
+
+    async def _answer_later(
+        self, encoding: Awaitable[bytes], times: Times, began: float
+    ) -> DirectAnswer:
+        return self._answer(await encoding, times, began)
+
+    def _answer(self, text: bytes, times: Times, began: float) -> DirectAnswer:
+        ended, version = time.perf_counter(), self.instance.version
+        lines = header_lines(version, times, self.decode, ended - began)
+        return DirectAnswer(text, 200, lines, version, ended)
+
+
+class Underway:
+    """A request that waits for its model, without a task.
+
+    `then` gets the answer, what is to be awaited for it, or the error, unless `leave`
+    was called.
+    """
+
+    __slots__ = ("_asked", "_call", "_then")
+
+    def __init__(self, asked: Asked, then: Then) -> None:
+        self._asked, self._then = asked, then
+        now = asyncio.get_running_loop().time()
+        self._call = asked.instance.start(asked.signature, asked.inputs, now, self._end)
+
+    def leave(self) -> None:
+        """Wait no more: the client has gone."""
+        self._asked.instance.leave(self._call)
+
+    def _end(self, call: Call) -> None:
+        try:
+            outcome = self._asked.answer(call.outputs_of(), call.times)
+        except Exception as exc:
+            self._then(exc)
+        else:
+            self._then(outcome)
 
 
 class PlainView:
@@ -62,30 +122,35 @@ class PlainView:
         return cls(serving, ModelSpec(name=name, version=version, label=label))
 
     async def __call__(self, scope: Scope, body: bytes) -> DirectAnswer | None:
+        asked = self._ask(scope, body)
+        if asked is None:
+            return None
+
+        instance, arrived = asked.instance, asyncio.get_running_loop().time()
+        ran = await instance.run(asked.signature, asked.inputs, arrived)
+        answer = asked.answer(*ran)
+        return answer if isinstance(answer, DirectAnswer) else await answer
+
+    def start(self, scope: Scope, body: bytes, then: Then) -> Underway | None:
+        asked = self._ask(scope, body)
+        return None if asked is None else Underway(asked, then)
+
+    def _ask(self, scope: Scope, body: bytes) -> Asked | None:
         instance = self.admit(scope)
         if instance is None:
             return None
 
         began = time.perf_counter()
-        asked = self.decode(instance, scope, body)
-        if asked is None:
+        decoded = self.decode(instance, scope, body)
+        if decoded is None:
             return None
 
         if self.serving.decoders is not None:
             self.serving.decoders.traffic.record(self.spec.name)
 
-        signature, inputs, encode = asked
-        decoded = time.perf_counter() - began
-        arrived = asyncio.get_running_loop().time()
-        outputs, times = await instance.run(signature, inputs, arrived)
-        began = time.perf_counter()
-        encoded = encode(outputs)
-        text = encoded if isinstance(encoded, bytes) else await encoded
-        ended, version = time.perf_counter(), instance.version
-        lines = header_lines(version, times, decoded, ended - began)
-        return DirectAnswer(text, 200, lines, version, ended)
+        return Asked(instance, *decoded, time.perf_counter() - began)
 
-    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
+    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Decoded | None:
         """Return the signature, its bound inputs, and how to encode the outputs.
 
         `None` for a request that isn't plain. Long outputs are encoded in pieces, with

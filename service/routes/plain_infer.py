@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from inference import Array, Instance, Signature
     from service.bridge.bridge import Scope
     from service.codecs.v2.request import InferCall
-    from service.routes.plain import Asked
+    from service.routes.plain import Decoded
 
 SPECIAL = {HEAD_LENGTH.lower().encode(), b"accept-encoding"}
 """Headers that only Flask's way heeds."""
@@ -32,7 +32,7 @@ class PlainInfer(PlainView):
 
     protocol = "v2"
 
-    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
+    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Decoded | None:
         signature = instance.default_signature
         if signature is None or any(name in SPECIAL for name, _ in scope["headers"]):
             return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from inference import Array, Instance, ModelNotFound
     from service.bridge.bridge import Scope
-    from service.routes.plain import Asked
+    from service.routes.plain import Decoded
 
 NO_CODEC = object()
 
@@ -28,7 +28,7 @@ class PlainPredict(PlainView):
 
     protocol = "v1"
 
-    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Asked | None:
+    def decode(self, instance: Instance, scope: Scope, body: bytes) -> Decoded | None:
         codec = _codec(instance)
         inputs = None if codec is None else codec.decode(body)
         if codec is None or inputs is None:

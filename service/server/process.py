@@ -209,7 +209,7 @@ class ServerProcess(uvicorn.Server):
         if await self._wait_while(self._is_busy, self._times.grace):
             log.warning(
                 "requests refused that took longer than --grace",
-                requests=len(self.server_state.tasks),
+                requests=sum(each.is_busy() for each in self.server_state.all()),
             )
 
         for each in self.server_state.all():

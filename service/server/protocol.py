@@ -23,6 +23,7 @@ from service.server.whole import send_raw
 from service.telemetry.requests import OTHER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, ClassVar
 
     from uvicorn._types import ASGI3Application
@@ -69,9 +70,13 @@ class JsonErrorProtocol(Connection):
             self._answer_unseen(*refused)
             return
 
-        super().begin_request()
         scope = cast("dict[str, Any]", self.scope)
         scope[RECORD_REFUSAL] = self.known_refusals.record_request
+        if not self.begin_short():
+            super().begin_request()
+
+    def start_soon(self, function: Callable[[], None]) -> None:
+        self.start_limiter.start(function, self.loop)
 
     def _answer_unseen(self, refusal: Refusal, source: Source = OTHER) -> None:
         """Refuse a request: at once, or in its turn where refusals take too long."""
@@ -107,9 +112,7 @@ class JsonErrorProtocol(Connection):
         elif cycle.scope["path"] in PROBE_PATHS:
             super()._start_asgi_task(cycle, app)
         else:
-            self.start_limiter.start(
-                partial(self._start_if_connected, cycle, app), self.loop
-            )
+            self.start_soon(partial(self._start_if_connected, cycle, app))
 
     def _start_if_connected(
         self, cycle: RequestResponseCycle, app: ASGI3Application

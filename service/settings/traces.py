@@ -1,4 +1,4 @@
-"""Checks of the `OTEL_…` variables of traces that OpenTelemetry's SDK leaves to us."""
+"""What `OTEL_…` variables say of traces, as far as it isn't the SDK's own to read."""
 
 from __future__ import annotations
 

@@ -7,15 +7,16 @@ for small, plain requests: no WSGI environ, greenlet, Flask contexts or response
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from flask import signals
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from service.bridge.disconnect import WatchTimer
-from service.server.whole import exchange_of, respond, take_body
+from service.server.short import DECLINED
 from service.telemetry.logs import log_request, logs_requests, request_id
 from service.telemetry.requests import MAX_NOTED, OK
 from service.telemetry.traces import sampled_trace
@@ -26,12 +27,18 @@ from service.web.response import readable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from typing import Self
 
     from service.bridge.bridge import Message, Receive, Scope, Send
+    from service.server.short import ShortExchange
     from service.telemetry.requests import RequestCounters, Source
     from service.web.application import ConcurrentFlask
 
     Prepare = Callable[..., "DirectView | None"]
+    Outcome: TypeAlias = "DirectAnswer | Awaitable[DirectAnswer] | Exception"
+    Then: TypeAlias = Callable[[Outcome], None]
+
+logger = logging.getLogger("tandem.bridge")
 
 V = TypeVar("V", bound="Callable[..., Any]")
 
@@ -39,8 +46,11 @@ MAX_BODY_DIGITS = 5
 """Of a content length: bodies of less than 98 KiB are short."""
 
 REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
-NOTED = frozenset({REQUEST_ID, TRACEPARENT})
-LINES = b"content-type: application/json\r\nx-request-id: %b\r\n%b"
+LENGTH = b"content-length"
+NOTED = frozenset({REQUEST_ID, TRACEPARENT, LENGTH})
+JSON_LINE = b"content-type: application/json\r\n"
+LINES = JSON_LINE + b"x-request-id: %b\r\n%b"
+UNFORESEEN = b'{"error": "Internal server error."}'
 MAX_ROUTES = 1024
 UNSEEN: Any = object()
 MAX_PATH = 512
@@ -104,6 +114,16 @@ class DirectView(Protocol):
 
     def __call__(self, scope: Scope, body: bytes) -> Awaitable[DirectAnswer | None]: ...
 
+    def start(self, scope: Scope, body: bytes, then: Then) -> Waiting | None:
+        """Begin to answer, as a call does; `then` gets the outcome in a later turn."""
+
+
+class Waiting(Protocol):
+    """A request that is being answered without a task."""
+
+    def leave(self) -> None:
+        """Wait no more: `then` isn't called."""
+
 
 def direct(prepare: Prepare) -> Callable[[V], V]:
     """Let a Flask view answer directly, by the view that `prepare` makes for a path.
@@ -135,7 +155,7 @@ class DirectDispatcher:
 
     def find(self, scope: Scope) -> DirectView | None:
         """Return the view that may answer directly; `None` leaves it to Flask."""
-        if self._app.dispatches_otherwise or any(RECEIVERS):
+        if self._app.dispatches_otherwise or any(RECEIVERS) or DECLINED in scope:
             return None
 
         key = (scope["method"], scope.get("raw_path") or b"")
@@ -150,28 +170,35 @@ class DirectDispatcher:
         ):
             return None
 
-        keys = self._app.keys
-        if keys is not None and not admits(keys, scope, view.fields.get("model")):
-            return None
+        return view if self._admits(view, scope) else None
 
-        return view
+    def head(self, scope: Scope) -> DirectHead | None:
+        """Return what a request's head says, if `find` has a view for it."""
+        view = self.find(scope)
+        return None if view is None else DirectHead.of(view, scope["headers"])
+
+    def accepts(self, head: DirectHead, scope: Scope) -> bool:
+        """Return whether one more request has a view, whose head is as `head` was."""
+        if self._app.dispatches_otherwise or any(RECEIVERS):
+            return False
+
+        return self._has_room(head.nbytes) and self._admits(head.view, scope)
+
+    def _admits(self, view: DirectView, scope: Scope) -> bool:
+        keys = self._app.keys
+        return keys is None or admits(keys, scope, view.fields.get("model"))
 
     async def answer(
         self, view: DirectView, scope: Scope, receive: Receive, send: Send
     ) -> Receive | None:
         """Answer a request, or send nothing and return the `receive` for Flask."""
-        # In one coroutine: each that awaits another costs up to 1 µs.
-        own = exchange_of(receive, send)
-        body = None if own is None else take_body(own)
-        if body is None:
-            first = await receive()
-            receive = replay(first, receive)
-            if first["type"] != "http.request" or first.get("more_body", False):
-                return receive
+        first = await receive()
+        receive = replay(first, receive)
+        if first["type"] != "http.request" or first.get("more_body", False):
+            return receive
 
-            body = first.get("body", b"")
-
-        entry = _Entry(view, scope, len(body))
+        body = first.get("body", b"")
+        entry = _Entry(DirectHead.of(view, scope["headers"]), scope, len(body))
         watch = _ClientWatch(receive)
         self._timer.add(watch)
         token = request_id.set(entry.id)
@@ -199,10 +226,27 @@ class DirectDispatcher:
         ended = answer.ended or time.perf_counter()
         entry.end(answer.status, ended, answer.body, answer.version)
         lines = LINES % (entry.id.encode(), answer.lines)
-        if own is None or not respond(own, answer.status, lines, answer.body):
-            await _send(send, answer, lines)
-
+        await _send(send, answer, lines)
         return None
+
+    def begin(self, head: DirectHead, exchange: ShortExchange) -> None:
+        """Answer a whole request on its exchange, or decline it."""
+        body = bytes(exchange.body)
+        short = _Short(exchange, _Entry(head, exchange.scope, len(body)))
+        token = request_id.set(short.entry.id)
+        try:
+            waiting = head.view.start(exchange.scope, body, short.end)
+        except Exception as exc:
+            short.end(exc)
+        else:
+            short.wait(waiting)
+        finally:
+            request_id.reset(token)
+
+    def leave_unread(self, head: DirectHead, exchange: ShortExchange) -> None:
+        """Count a request whose client has gone before it was whole."""
+        entry = _Entry(head, exchange.scope, len(exchange.body))
+        entry.end(CLIENT_CLOSED_REQUEST, time.perf_counter())
 
     def _look_up(self, key: tuple[str, bytes], scope: Scope) -> DirectView | None:
         method, path = key
@@ -248,15 +292,34 @@ class DirectDispatcher:
         if b"x-np" in fields.get(b"accept", b""):
             return False
 
-        length = fields.get(b"content-length", b"")
+        length = fields.get(LENGTH, b"")
         if not 0 < len(length) <= MAX_BODY_DIGITS or not length.isdigit():
             return False
 
-        limit = self._app.config["MAX_CONTENT_LENGTH"]
-        if limit is not None and int(length) > limit:
-            return False
+        return self._has_room(int(length)) and fields.get(b"content-type") in JSON_TYPES
 
-        return fields.get(b"content-type") in JSON_TYPES
+    def _has_room(self, nbytes: int) -> bool:
+        limit: int | None = self._app.config["MAX_CONTENT_LENGTH"]
+        return limit is None or nbytes <= limit
+
+
+class DirectHead(NamedTuple):
+    """What a direct request's head says: the length of its body, its trace and id."""
+
+    view: DirectView
+    nbytes: int
+    id: str
+    trace: bytes | None
+
+    @classmethod
+    def of(cls, view: DirectView, headers: list[tuple[bytes, bytes]]) -> Self:
+        noted = dict([each for each in headers if each[0] in NOTED])
+        return cls(
+            view,
+            int(noted.get(LENGTH, b"0")),
+            noted.get(REQUEST_ID, b"").decode("latin-1"),
+            noted.get(TRACEPARENT),
+        )
 
 
 class _ClientWatch:
@@ -289,26 +352,88 @@ class _ClientWatch:
             self._task.cancel()
 
 
+class _Short:
+    """A request that is answered on its exchange, without a task."""
+
+    __slots__ = ("_exchange", "_waiting", "entry")
+
+    def __init__(self, exchange: ShortExchange, entry: _Entry) -> None:
+        self.entry = entry
+        self._exchange = exchange
+        self._waiting: Waiting | None = None
+
+    def wait(self, waiting: Waiting | None) -> None:
+        """Wait for the outcome; for `None`, let the application answer."""
+        if waiting is None:
+            self._exchange.decline()
+            return
+
+        self._waiting = waiting
+        self._exchange.leave = self._leave
+
+    def end(self, outcome: Outcome) -> None:
+        """Answer with the outcome."""
+        # They hold each other: without a cycle, all is freed at once.
+        self._waiting = None
+        try:
+            if isinstance(outcome, DirectAnswer):
+                self._answer(outcome)
+            elif isinstance(outcome, Exception):
+                self._refuse(outcome)
+            else:
+                self._exchange.spawn(self._answer_later(outcome))
+        except Exception:
+            logger.exception("Error while serving %s", self._exchange.scope["path"])
+            self._exchange.respond(500, JSON_LINE, UNFORESEEN)
+
+    def _answer(self, answer: DirectAnswer) -> None:
+        ended = answer.ended or time.perf_counter()
+        self.entry.end(answer.status, ended, answer.body, answer.version)
+        lines = LINES % (self.entry.id.encode(), answer.lines)
+        self._exchange.respond(answer.status, lines, answer.body)
+
+    def _refuse(self, error: Exception) -> None:
+        token = request_id.set(self.entry.id)
+        try:
+            answer = _error_answer(error)
+        finally:
+            request_id.reset(token)
+
+        if reason := reason_of(error):
+            view = self.entry.view
+            view.requests.refuse(reason, view.source(None)[0])
+
+        self._answer(answer)
+
+    async def _answer_later(self, encoding: Awaitable[DirectAnswer]) -> None:
+        try:
+            outcome: Outcome = await encoding
+        except Exception as exc:
+            outcome = exc
+
+        if not self._exchange.disconnected:
+            self.end(outcome)
+
+    def _leave(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.leave()
+
+        self.entry.end(CLIENT_CLOSED_REQUEST, time.perf_counter())
+
+
 class _Entry:
     """A direct request, to be counted and logged."""
 
-    __slots__ = ("_bytes_in", "_scope", "_started", "_trace", "_view", "id")
+    __slots__ = ("_bytes_in", "_scope", "_started", "_trace", "id", "view")
 
-    def __init__(self, view: DirectView, scope: Scope, bytes_in: int) -> None:
-        self._view = view
+    def __init__(self, head: DirectHead, scope: Scope, bytes_in: int) -> None:
+        self.view = head.view
+        self.id = choose_id(head.id)
+        self._trace = head.trace
         self._scope = scope
         self._bytes_in = bytes_in
         self._started = time.perf_counter()
-        sent = [each for each in scope["headers"] if each[0] in NOTED]
-        self._trace: bytes | None = None
-        given = ""
-        for name, value in sent:
-            if name == REQUEST_ID:
-                given = value.decode("latin-1")
-            else:
-                self._trace = value
-
-        self.id = choose_id(given)
 
     def end(
         self,
@@ -317,7 +442,7 @@ class _Entry:
         body: bytes | None = None,
         version: int | None = None,
     ) -> None:
-        view, seconds = self._view, ended - self._started
+        view, seconds = self.view, ended - self._started
         noted = view.requests.noted
         noted.append((view, version, status, seconds, self._bytes_in))
         if len(noted) >= MAX_NOTED:
@@ -348,7 +473,7 @@ class _Entry:
     def _exemplify(self, seconds: float, version: int | None, parent: str) -> None:
         trace = sampled_trace(parent)
         if trace is not None:
-            view = self._view
+            view = self.view
             view.requests.sources[view.source(version)].exemplify(seconds, trace)
 
 

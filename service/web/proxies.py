@@ -20,5 +20,7 @@ def behind_proxies(application: Application, proxies: Collection[str]) -> Applic
     Those are addresses and networks. `X-Forwarded-For` is read from its end, up to the
     first address that isn't one of them; others' headers change nothing.
     """
-    wrapped = ProxyHeadersMiddleware(cast("Any", application), list(proxies))
+    wrapped: Any = ProxyHeadersMiddleware(cast("Any", application), list(proxies))
+    # What is answered there asks for no address or scheme.
+    wrapped.shortcut = getattr(application, "shortcut", None)
     return cast("Application", wrapped)

@@ -1,4 +1,4 @@
-"""Render the manifests for a cluster, and hold them to their schemas and our rules."""
+"""What is to be applied to a cluster: rendered, valid, and held to our own rules."""
 
 from __future__ import annotations
 

@@ -6,143 +6,38 @@ import functools
 import gc
 import json
 import math
-import re
 import weakref
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from flask import Blueprint, Response, request, signals
+from flask import Blueprint, signals
 from structlog.testing import capture_logs
 
 from inference import ModelSpec, background_calls
-from service.app import create_app
-from service.auth.keys import key_line
 from service.bridge.bridge import Bridge
 from service.routes import tfserving
-from service.settings.settings import load_settings
 from service.telemetry.requests import MAX_NOTED
 from service.web.application import ConcurrentFlask
 from tests.support import shelf
-from tests.support.engines import serving
+from tests.support.predict_requests import (
+    BAD,
+    GOOD,
+    HEADERS,
+    ONE_ROW,
+    OPTIONED,
+    PATH,
+    PATHS,
+    comparable,
+    scope_of,
+)
 from tests.support.servers import GONE, HandDriven, body_message
-from tests.support.shelf import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
-
-    from tests.support.shelf import FakeLoader
-
-PATH = "/v1/models/a:predict"
-ONE_ROW = b'{"instances": [[1.5]]}'
-
-GOOD = [
-    b'{"instances": [[1.5]]}',
-    b'{"instances": [[1, 2], [3, 4]]}',
-    b'{"instances":[[1e3,2.5E-7,0.0]]}',
-    b' { "instances" : [ [ 1 ] ] } \n',
-    b'{"instances": [[7.038531e-26]]}',
-    b'{"instances": [[16777217]]}',
-    b'{"instances": [[1e39, 5e-324]]}',
-    b'{"instances": [[18446744073709551615]]}',
-    b'{"instances": [[123456789012345678901234567890]]}',
-    b'{"instances": [[0.1], [0.2], [0.3]]}',
-]
-OPTIONED = [
-    b'{"instances": [{"x": [1.5]}]}',
-    b'{"instances": [[1.5]], "signature_name": "double"}',
-    b'{"signature_name": "serving", "instances": [[1.5]]}',
-    b'{"inputs": [[1.5]]}',
-    b'{"inputs": {"x": [[1.5]], "on": true}}',
-    b'{"instances": [[1.5]], "outputs": ["y"]}',
-    b'{"instances": [[1.5]], "top_k": 1}',
-    b'\xef\xbb\xbf{"instances": [[1.5]]}',
-]
-BAD = [
-    b"",
-    b"{",
-    b"[]",
-    b"1",
-    b"null",
-    b'{"instances": []}',
-    b'{"instances": 5}',
-    b'{"instances": [1.5]}',
-    b'{"instances": [[[1.5]]]}',
-    b'{"instances": [[1.5], [1, 2]]}',
-    b'{"instances": [[1.5], 2]}',
-    b'{"instances": [["1.5"]]}',
-    b'{"instances": [[true]]}',
-    b'{"instances": [[null]]}',
-    b'{"instances": [[NaN]]}',
-    b'{"instances": [[1.5]]',
-    b'{"instances": [[1.5,]]}',
-    b'{"instances": [[1.5]]} x',
-    b'{"instances": [[1.5]]}}',
-    b'{"instances": [[01]]}',
-    b'{"instances": [[+1]]}',
-    b'{"instances": [[1.]]}',
-    b'{"instances": [[.5]]}',
-    b'{"instances": [[1e]]}',
-    b'{"ins tances": [[1.5]]}',
-    b'{"instanc5es": [[1.5]]}',
-    b'{"instances": [[1.5]], "instances": [[2.5]]}',
-    b'{"instances": [[-2]]}',
-    b'{"instances": [[666]]}',
-    b'{"instances": ' + b"[" * 100 + b"1" + b"]" * 100 + b"}",
-    b'{"instances": ' + b"[" * 3000 + b"1" + b"]" * 3000 + b"}",
-]
-PATHS = [
-    PATH,
-    "/v1/models/a/versions/1:predict",
-    "/v1/models/a/versions/7:predict",
-    "/v1/models/a/versions/01:predict",
-    "/v1/models/a/labels/stable:predict",
-    "/v1/models/nobody:predict",
-    "/v1/models/a:classify",
-    "/v1/models/a:predict/",
-    "//v1/models/a:predict",
-    "/v1/models/%61:predict",
-    "/v1/models/ä:predict",
-]
-HEADERS = [
-    {},
-    {"content-type": "application/json; charset=utf-8"},
-    {"content-type": "text/plain"},
-    {"content-type": "application/x-www-form-urlencoded"},
-    {"content-type": "image/png"},
-    {"content-encoding": "gzip"},
-    {"x-request-id": "mine"},
-    {"x-request-id": "not mine!"},
-    {"prefer": "wait=5"},
-    {"prefer": "wait=never"},
-    {"cache-control": "no-store"},
-    {"expect": "100-continue"},
-    {"host": "bad host"},
-    {"content-length": "5x"},
-    {"content-length": "999999"},
-    {"cookie": "session=a"},
-    {"accept": "text/html"},
-    {"accept": "application/x-npy"},
-    {"accept": "application/x-npz;q=0.5, */*"},
-]
-
-
-def scope_of(path: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
-    fields = {
-        "host": "tandem",
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-    } | headers
-    return {
-        "method": "POST",
-        "path": path.replace("%61", "a"),
-        "raw_path": path.encode(),
-        "headers": [(k.encode(), v.encode()) for k, v in fields.items()],
-    }
 
 
 async def ask(
@@ -163,47 +58,11 @@ async def ask(
     start = driven.sent[0]
     found = {k.decode().lower(): v.decode() for k, v in start["headers"]}
     assert len(found) == len(start["headers"])
-    assert found.pop("x-request-id", "") in (headers.get("x-request-id"), "") or (
-        headers.get("x-request-id") != "mine"
-    )
-    if "server-timing" in found:
-        found["server-timing"] = re.sub(r"\d+\.\d{3}", "", found["server-timing"])
-
-    return start["status"], found, driven.body
+    return start["status"], comparable(found, headers), driven.body
 
 
 class Counting(ConcurrentFlask):
     """Would count requests, but a subclass is never passed over."""
-
-
-@pytest.fixture
-def through_flask(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths of requests that Flask dispatched."""
-    paths: list[str] = []
-    dispatch = ConcurrentFlask.full_dispatch_request
-
-    def recorded(self: ConcurrentFlask, *args: Any, **kwargs: Any) -> Response:
-        paths.append(request.path)
-        return dispatch(self, *args, **kwargs)
-
-    monkeypatch.setattr(ConcurrentFlask, "full_dispatch_request", recorded)
-    return paths
-
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Serve model `a`, as an application with some settings, and its loader."""
-
-    @asynccontextmanager
-    async def made(
-        **flags: Any,
-    ) -> AsyncIterator[tuple[ConcurrentFlask, FakeLoader]]:
-        sight = {"a": {1: "a"}}
-        async with serving(tmp_path, monkeypatch, sight, budget=8 * MIB) as parts:
-            engine, loader, _ = parts
-            yield create_app(engine, load_settings(models="/", **flags)), loader
-
-    return made
 
 
 async def test_both_ways_answer_alike(
@@ -244,19 +103,6 @@ async def test_both_ways_refuse_long_answers(
     text = json.loads(first[2])["error"]
     assert f"the answer is over the limit of {limit} bytes" in text
     assert "raise the limit with --max-answer-bytes" in text
-
-
-@pytest.fixture
-def keys_file(tmp_path: Path) -> Path:
-    file = tmp_path / "keys"
-    lines = (
-        key_line("any", "for-every-model"),
-        key_line("few", "for-other-models", ["b"]),
-        key_line("slow", "for-one-request-", rate=0.001),
-    )
-    file.write_text("\n".join(lines))
-    file.chmod(0o600)
-    return file
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])

@@ -12,6 +12,7 @@ import anyio.to_thread
 import httpx
 import pytest
 from flask import Flask
+from itsdangerous import TimestampSigner
 
 from service.bridge.bridge import Bridge
 from service.web.application import ConcurrentFlask
@@ -132,6 +133,13 @@ def pair(request: pytest.FixtureRequest) -> tuple[Flask, Flask]:
     return plain, ours
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sign all sessions at one time: two may be of different seconds."""
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda signer: 1_800_000_000)
+
+
+@pytest.mark.usefixtures("still")
 @pytest.mark.parametrize(("method", "url", "kwargs"), REQUESTS, ids=show)
 async def test_responses_equal_flasks(
     pair: tuple[Flask, Flask], method: str, url: str, kwargs: dict[str, Any]

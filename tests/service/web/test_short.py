@@ -1,0 +1,432 @@
+"""Predictions answered on their connection, without a task: as through Flask."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import weakref
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+import uvicorn
+from structlog.testing import capture_logs
+
+from inference import ModelSpec
+from service.bridge.bridge import Bridge
+from service.server.limits import ConnectionLimits, Connections
+from service.server.protocol import JsonErrorProtocol
+from service.server.short import ShortExchange
+from service.web.direct import DirectDispatcher
+from tests.support.predict_requests import (
+    BAD,
+    GOOD,
+    HEADERS,
+    ONE_ROW,
+    OPTIONED,
+    PATH,
+    PATHS,
+    comparable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from service.web.application import ConcurrentFlask
+
+# Without a length that isn't the body's, and with characters that URLs have.
+SENT_HEADERS = [each for each in HEADERS if not {"content-length", "expect"} & {*each}]
+SENT_PATHS = [path for path in PATHS if path.isascii()]
+CLOSE = {"connection": "close"}
+
+
+@dataclass
+class Client:
+    """A kept connection to a server in the same event loop."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def ask(
+        self,
+        body: bytes = ONE_ROW,
+        path: str = PATH,
+        headers: dict[str, str] | None = None,
+        pieces: int = 1,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body, as far as they are always the same."""
+        await self.send(request_of(body, path, headers or {}), pieces)
+        return await self.answer(headers)
+
+    async def send(self, whole: bytes, pieces: int = 1) -> None:
+        size = -(-len(whole) // pieces)
+        for start in range(0, len(whole), size):
+            self.writer.write(whole[start : start + size])
+            await self.writer.drain()
+            await asyncio.sleep(0)
+
+    async def answer(
+        self, sent: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        with anyio.fail_after(30):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            first, *lines = head.decode().split("\r\n")[:-2]
+            found = dict(line.split(": ", 1) for line in lines)
+            assert len(found) == len(lines)
+            body = await self.reader.readexactly(int(found["content-length"]))
+
+        for name in ("date", "server"):
+            found.pop(name, None)
+
+        return int(first.split()[1]), comparable(found, sent or {}), body
+
+
+def request_of(body: bytes, path: str, headers: dict[str, str]) -> bytes:
+    fields = {
+        "host": "tandem",
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    } | headers
+    lines = [f"POST {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Serving:
+    """An application on a real socket, in this event loop."""
+
+    def __init__(self, app: ConcurrentFlask, port: int, state: Connections) -> None:
+        self.app = app
+        self.port = port
+        self.state = state
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def listening(app: ConcurrentFlask) -> AsyncIterator[Serving]:
+    config = uvicorn.Config(Bridge(app), lifespan="off", proxy_headers=False)
+    config.load()
+    state = Connections(ConnectionLimits())
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: JsonErrorProtocol(config, state, {}), "127.0.0.1", 0
+    )
+    try:
+        yield Serving(app, server.sockets[0].getsockname()[1], state)
+    finally:
+        server.close()
+        for each in state.all():
+            each.transport.abort()
+
+        await server.wait_closed()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The bodies of requests that were answered without a task."""
+    bodies: list[bytes] = []
+    begin, decline = DirectDispatcher.begin, ShortExchange.decline
+
+    def begun(self: DirectDispatcher, head: Any, exchange: ShortExchange) -> None:
+        bodies.append(bytes(exchange.body))
+        begin(self, head, exchange)
+
+    def declined(self: ShortExchange) -> None:
+        bodies.pop()
+        decline(self)
+
+    monkeypatch.setattr(DirectDispatcher, "begin", begun)
+    monkeypatch.setattr(ShortExchange, "decline", declined)
+    return bodies
+
+
+async def test_all_ways_answer_alike(make: Callable[..., Any]) -> None:
+    requests: list[tuple[bytes, str, dict[str, str]]]
+    requests = [(body, PATH, {}) for body in (*GOOD, *OPTIONED, *BAD)]
+    requests += [(ONE_ROW, path, {}) for path in SENT_PATHS]
+    requests += [(ONE_ROW, PATH, headers) for headers in SENT_HEADERS]
+
+    async with (
+        make(max_body_bytes=50_000) as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        for each in requests:
+            app.dispatches_otherwise = False
+            first = await client.ask(*each)
+            again = await client.ask(*each)
+            in_pieces = await client.ask(*each, pieces=3)
+            app.dispatches_otherwise = True
+            assert first == again == in_pieces == await client.ask(*each), each
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5, 40])
+async def test_rows_are_answered_without_a_task(
+    make: Callable[..., Any], short: list[bytes], through_flask: list[str], pieces: int
+) -> None:
+    long = b'{"instances": [%b[1.5]]}' % (b"[1.5]," * 12_000)
+    bodies = [*GOOD[:4], long]
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        for body in bodies:
+            status, headers, answer = await client.ask(body, pieces=pieces)
+            assert (status, headers["x-model-version"]) == (200, "1")
+            assert json.loads(answer)["predictions"]
+
+    assert short == bodies
+    assert through_flask == []
+
+
+@pytest.mark.parametrize(
+    ("head", "way"),
+    [
+        pytest.param(b"POST /v1/models/a:predict HTTP/1.1", "short", id="usual"),
+        pytest.param(b"POST /v1/models/a:predict HTTP/1.0", "long", id="HTTP 1.0"),
+        pytest.param(b"POST /v1/models/a:predict?a=1 HTTP/1.1", "long", id="query"),
+        pytest.param(b"POST /v1/models/%61:predict HTTP/1.1", "long", id="escaped"),
+        pytest.param(b"PUT /v1/models/a:predict HTTP/1.1", "long", id="method"),
+        pytest.param(
+            b"POST /v1/models/a:predict HTTP/1.1\r\nconnection: close",
+            "long",
+            id="closed",
+        ),
+    ],
+)
+async def test_other_requests_take_the_long_way(
+    make: Callable[..., Any], short: list[bytes], head: bytes, way: str
+) -> None:
+    whole = request_of(ONE_ROW, PATH, {})
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        await client.send(head + whole[whole.index(b"\r\n") :])
+        status, _, _ = await client.answer()
+
+    assert status in (200, 405)
+    assert short == ([ONE_ROW] if way == "short" else [])
+
+
+async def test_limit_that_was_lowered_holds_for_a_head_seen_before(
+    make: Callable[..., Any],
+) -> None:
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        assert (await client.ask())[0] == 200
+        app.config["MAX_CONTENT_LENGTH"] = 5
+        assert (await client.ask())[0] == 413
+
+
+async def test_a_request_counts_once_against_a_quota(
+    make: Callable[..., Any], keys_file: Any
+) -> None:
+    headers = {"x-api-key": "for-one-request-"}
+    async with (
+        make(api_keys_file=keys_file) as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        answers = [await client.ask(headers=headers) for _ in range(2)]
+        other, _, _ = await client.ask(headers={"x-api-key": "for-other-models"})
+        declined, _, _ = await client.ask(
+            OPTIONED[0], headers={"x-api-key": "for-every-model"}
+        )
+
+    assert [status for status, _, _ in answers] == [200, 429]
+    assert (other, declined) == (403, 200)
+
+
+async def test_pipelined_requests_are_answered_in_order(
+    make: Callable[..., Any], short: list[bytes]
+) -> None:
+    bodies = [b'{"instances": [[%d]]}' % number for number in range(20)]
+    bodies[5] = OPTIONED[0]
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        await client.send(b"".join(request_of(body, PATH, {}) for body in bodies))
+        answers = [await client.answer() for _ in bodies]
+
+    values = [json.loads(body)["predictions"][0][0] for _, _, body in answers]
+    assert values == [3.0 if n == 5 else 2.0 * n for n in range(20)]
+    assert short
+
+
+async def test_request_ends_when_its_client_has_gone(make: Callable[..., Any]) -> None:
+    async with make() as (app, loader), listening(app) as server:
+        async with server.client() as client:
+            await client.ask()
+            servable = loader.latest("a")
+            servable._allowed = 1
+            with capture_logs() as lines:
+                await client.send(request_of(ONE_ROW, PATH, {}))
+                await servable.until_ran(2)
+                client.writer.close()
+                with anyio.fail_after(30):
+                    while not lines:
+                        await anyio.lowlevel.checkpoint()
+
+        engine = app.extensions["serving"].engine
+        assert engine.models()[0].queue.orphans == 1
+        servable.let_through()
+
+    [line] = [each for each in lines if each["event"] == "request"]
+    assert (line["status"], line["model"]) == (499, "a")
+
+
+async def test_client_that_goes_before_its_body_is_whole_is_counted(
+    make: Callable[..., Any], short: list[bytes]
+) -> None:
+    async with make() as (app, _), listening(app) as server:
+        async with server.client() as client:
+            await client.ask()
+            await client.send(request_of(ONE_ROW, PATH, {})[:-4])
+
+        with anyio.fail_after(30):
+            while server.state.connections:
+                await anyio.lowlevel.checkpoint()
+
+        figures = app.extensions["serving"].requests.figures()
+
+    assert figures["tandem_requests"]["a", "1", "v1", "499"] == 1
+    assert len(short) == 1
+
+
+async def test_answer_closes_the_connection_of_a_server_that_stops(
+    make: Callable[..., Any], short: list[bytes]
+) -> None:
+    async with make() as (app, loader), listening(app) as server:
+        async with server.client() as client:
+            await client.ask()
+            servable = loader.latest("a")
+            servable._allowed = 1
+            await client.send(request_of(ONE_ROW, PATH, {}))
+            await servable.until_ran(2)
+            for each in server.state.all():
+                each.shutdown()
+
+            servable.let_through()
+            status, headers, _ = await client.answer()
+            assert (status, headers["connection"]) == (200, "close")
+            assert await client.reader.read() == b""
+
+    assert len(short) == 2
+
+
+async def test_server_that_must_end_refuses_what_runs(make: Callable[..., Any]) -> None:
+    async with make() as (app, loader), listening(app) as server:
+        async with server.client() as client:
+            await client.ask()
+            servable = loader.latest("a")
+            servable._allowed = 1
+            await client.send(request_of(ONE_ROW, PATH, {}))
+            await servable.until_ran(2)
+            for each in server.state.all():
+                each.end()
+
+            status, _, _ = await client.answer()
+            servable.let_through()
+
+    assert status == 503
+
+
+async def test_client_that_ends_sending_gets_its_answer(
+    make: Callable[..., Any], short: list[bytes]
+) -> None:
+    async with make() as (app, loader), listening(app) as server:
+        async with server.client() as client:
+            await client.ask()
+            servable = loader.latest("a")
+            servable._allowed = 1
+            await client.send(request_of(ONE_ROW, PATH, {}))
+            await servable.until_ran(2)
+            client.writer.write_eof()
+            await asyncio.sleep(0)
+            servable.let_through()
+            status, _, _ = await client.answer()
+
+    assert status == 200
+    assert len(short) == 2
+
+
+async def test_unforeseen_error_is_logged_and_told(
+    make: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError("lost")
+
+    async with make() as (app, _), listening(app) as server:
+        async with server.client() as client:
+            await client.ask()
+            monkeypatch.setattr("service.web.direct._Entry.end", fail)
+            status, _, body = await client.ask()
+
+    assert (status, json.loads(body)) == (500, {"error": "Internal server error."})
+    assert "LookupError: lost" in caplog.text
+
+
+async def test_unloaded_model_is_refused_alike(make: Callable[..., Any]) -> None:
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        await client.ask()
+        await app.extensions["serving"].engine.unload(ModelSpec(name="a"))
+        refused = await client.ask()
+        app.dispatches_otherwise = True
+        assert refused == await client.ask()
+        assert refused[0] == 503
+
+
+async def test_nothing_of_an_answered_request_is_kept(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies: list[weakref.ref[Any]] = []
+    begin = DirectDispatcher.begin
+
+    class Held(dict[str, Any]):
+        """A scope that can be referred to weakly."""
+
+    def held(self: DirectDispatcher, head: Any, exchange: ShortExchange) -> None:
+        exchange.scope = Held(exchange.scope)
+        bodies.append(weakref.ref(exchange.scope))
+        begin(self, head, exchange)
+
+    monkeypatch.setattr(DirectDispatcher, "begin", held)
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        await client.ask()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await client.ask()
+
+            # The connection has its last exchange until the next one.
+            assert [ref() is None for ref in bodies] == [True, True, True, False]
+        finally:
+            gc.enable()
