@@ -42,6 +42,12 @@ if TYPE_CHECKING:
     from service.telemetry.sharing import FigureFolder
 
 
+ROUTES = (
+    *(index, health, metrics, openapi, overview, page),
+    *(tfserving, v2, job_routes, admin),
+)
+
+
 def create_app(
     engine: Engine,
     settings: Settings,
@@ -53,24 +59,25 @@ def create_app(
 ) -> ConcurrentFlask:
     """Return the application around `engine`; serve it through `service.bridge`.
 
-    The engine may still be loading; the caller closes it, `decoders`,
-    `jobs`, `cache` and `payload_log`. Without
-    `decoders`, bodies of any size are decoded on the event loop. Raise `ValueError` if
-    the settings name a file without an admin token, or a wrong one of API keys.
+    The engine may still be loading; the caller closes it, `decoders`, `jobs`, `cache`
+    and `payload_log`. Without `decoders`, bodies of any size are decoded on the event
+    loop. Raise `ValueError` if the settings name a file without an admin token, or a
+    wrong one of API keys.
     """
-    path, keys_path = settings.admin_token_file, settings.api_keys_file
-    share = 1 / settings.workers
-    keys = None if keys_path is None else ApiKeys(keys_path, share=share)
     app = ConcurrentFlask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    # `//v1/models` is a wrong URL, not one to redirect.
+    app.url_map.merge_slashes = False
+    register_converters(app.url_map)
     serving = Serving(
         engine=engine,
         decoders=decoders,
         body_budget=BodyBudget(settings.max_bodies_bytes),
-        admin_token=None if path is None else AdminToken(path),
+        admin_token=_admin_token(settings),
         jobs=jobs,
         cache=cache,
         figure_folder=figure_folder,
-        keys=keys,
+        keys=_api_keys(settings),
         payload_log=payload_log,
         ready_when=settings.ready_when,
         max_answer_bytes=settings.max_answer_bytes,
@@ -79,26 +86,33 @@ def create_app(
             max_ratio=settings.max_inflation_ratio,
         ),
     )
+    _install_parts(app, serving, settings)
+    for routes in ROUTES:
+        app.register_blueprint(routes.bp)
+
+    return app
+
+
+def _admin_token(settings: Settings) -> AdminToken | None:
+    path = settings.admin_token_file
+    return None if path is None else AdminToken(path)
+
+
+def _api_keys(settings: Settings) -> ApiKeys | None:
+    path = settings.api_keys_file
+    return None if path is None else ApiKeys(path, share=1 / settings.workers)
+
+
+def _install_parts(app: ConcurrentFlask, serving: Serving, settings: Settings) -> None:
     app.extensions[SERVING] = serving
     overview.install_feed(app)
     changes = changes_of(app, serving)
     app.extensions[RUNTIME_SETTINGS] = RuntimeSettings(settings, changes)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    # `//v1/models` is a wrong URL, not one to redirect.
-    app.url_map.merge_slashes = False
-    register_converters(app.url_map)
     # Installed first, so that its `after_request` runs last and logs what is sent.
     install_request_log(app)
     register_error_handlers(app)
-    if keys is not None:
-        install_keys(app, keys)
+    if serving.keys is not None:
+        install_keys(app, serving.keys)
 
     # It does nothing for what is answered directly.
     app.plain_hooks.add(v2.log_repository_act)
-    for routes in (
-        *(index, health, metrics, openapi, overview, page),
-        *(tfserving, v2, job_routes, admin),
-    ):
-        app.register_blueprint(routes.bp)
-
-    return app

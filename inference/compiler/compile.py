@@ -64,23 +64,17 @@ def compile_model(
     """
     started = time.monotonic()
     report("reading")
-
     config = read_sidecar(sidecar)
-
     allowed = permissions or Permissions()
-    opened = open_source(path, config, allowed)
 
     with (
         sidecar_errors(sidecar),
-        opened as source,
+        open_source(path, config, allowed) as source,
         make_stateless(source, carried=config.carry_state),
         lengths_checked(source),
     ):
         check_names(source.signatures)
-        source.signatures = {
-            name: replace(each, repeatable=is_repeatable(source.graph_def, each))
-            for name, each in source.signatures.items()
-        }
+        _mark_repeatable(source)
         report("running the source")
         given = _given_samples(source, _sample_path(sidecar, config, allowed), warmup)
         runs = _run_signatures(source, given)
@@ -92,6 +86,13 @@ def compile_model(
             "compile_seconds": round(time.monotonic() - started, 3),
         }
     )
+
+
+def _mark_repeatable(source: Source) -> None:
+    source.signatures = {
+        name: replace(each, repeatable=is_repeatable(source.graph_def, each))
+        for name, each in source.signatures.items()
+    }
 
 
 def _sample_path(

@@ -113,14 +113,9 @@ class Instance:
                 Call, signature, outputs=names, arrived=arrived, deadline=deadline
             )
             bind_seconds = time.perf_counter() - began
-
-            if request.sampling.samples:
-                each = samples_of(signature, inputs, request.sampling)
-                outputs, times = await self._collect(map(call, each), request.sampling)
-            else:
-                one = call(inputs)
-                outputs = await self.batcher.submit(one)
-                times = one.times
+            outputs, times = await self._submit(
+                signature, inputs, call, request.sampling
+            )
 
             if request.top_k is not None:
                 spec = signature.outputs[names[0]]
@@ -154,6 +149,21 @@ class Instance:
         raise DeadlineExceeded(
             "The request's time is over: its images were waiting to be decoded."
         )
+
+    async def _submit(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        call: Callable[[Mapping[str, Array]], Call],
+        sampling: Sampling,
+    ) -> tuple[Mapping[str, Array], Times]:
+        """Run the inputs once, or as many times as samples are asked for."""
+        if sampling.samples:
+            samples = samples_of(signature, inputs, sampling)
+            return await self._collect(map(call, samples), sampling)
+
+        one = call(inputs)
+        return await self.batcher.submit(one), one.times
 
     async def _collect(
         self, calls: Iterable[Call], sampling: Sampling

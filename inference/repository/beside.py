@@ -55,23 +55,19 @@ def path_beside(
     Symlinks may lead into the folders of `follow` as well. Raise `InvalidSidecar` if it
     is elsewhere, missing (`cure` says how to make it) or larger than `max_bytes`.
     """
-    folder = sidecar.parent
-    path = folder / name
-
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InvalidSidecar(
             f"'{key}' names '{name}', which isn't in the sidecar's folder. Put the "
             "file there, and name it without a path."
         )
 
-    try:
-        real = Path(os.path.realpath(path, strict=True))
-    except (OSError, ValueError):
-        raise InvalidSidecar(
-            f"'{key}' names '{name}', which isn't there. {cure}"
-        ) from None
+    path = sidecar.parent / name
+    real = _existing(path)
 
-    roots = [Path(os.path.realpath(each)) for each in (folder, *follow)]
+    if real is None:
+        raise InvalidSidecar(f"'{key}' names '{name}', which isn't there. {cure}")
+
+    roots = [Path(os.path.realpath(each)) for each in (sidecar.parent, *follow)]
 
     if not any(real.is_relative_to(root) for root in roots):
         raise InvalidSidecar(
@@ -86,3 +82,11 @@ def path_beside(
         )
 
     return path
+
+
+def _existing(path: Path) -> Path | None:
+    """Return the path without symlinks, if it leads to something."""
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except (OSError, ValueError):
+        return None

@@ -154,12 +154,7 @@ def _open(
         servable.close()
         raise
 
-    name = prepared.files.id.name
-    log.info("calls at a time", model=name, chosen=tuning.describe())
-
-    if prepared.files.warmup is None and (prepared.files.path / TFS_WARMUP).is_file():
-        log.info("recorded requests not read", model=name, file=TFS_WARMUP)
-
+    _log_choices(prepared, tuning)
     loaded = Loaded(
         servable=servable,
         limits=limits,
@@ -172,6 +167,14 @@ def _open(
         preprocessing=prepared.preprocessing,
     )
     return loaded, tuning
+
+
+def _log_choices(prepared: Prepared, tuning: Tuning) -> None:
+    files = prepared.files
+    log.info("calls at a time", model=files.id.name, chosen=tuning.describe())
+
+    if files.warmup is None and (files.path / TFS_WARMUP).is_file():
+        log.info("recorded requests not read", model=files.id.name, file=TFS_WARMUP)
 
 
 def _tune(

@@ -107,15 +107,14 @@ def measure(
     rows = rows if signature.batchable else 1
     trials: list[PairTrial] = []
     # Mapped once: several servables would count the weights several times.
-    weights = _map(artifact)
+    weights = artifact.map_weights(artifact.read_manifest())
 
     with ExitStack() as stack:
         for pair in pairs:
             if not _time_for(pair, trials, ends):
                 break
 
-            opened = _open(artifact, pair, seconds, weights)
-            servable = stack.enter_context(opened)
+            servable = stack.enter_context(_open(artifact, pair, seconds, weights))
             trial = PairTrial(servable, signature, signature.sample, pair)
             trial.prepare(1)
 
@@ -129,10 +128,6 @@ def measure(
         _take_turns(trials, ends)
 
     return {trial.pair: trial.rate for trial in trials if trial.rate}
-
-
-def _map(artifact: Artifact) -> Weights:
-    return artifact.map_weights(artifact.read_manifest())
 
 
 def _open(

@@ -99,17 +99,7 @@ def tune(
         figures, reason = like.measured, "measured for the version before"
         return _chosen(figures, reason, kept=file.write(figures))
 
-    try:
-        measured = measure(
-            artifact, signature, pairs(cpus), rows=rows, seconds=BUDGET_SECONDS
-        )
-    except InferenceError as exc:
-        return _unmeasured(cpus, str(exc))
-
-    if len(measured) < 2:
-        return _unmeasured(cpus, "a call takes too long")
-
-    return _chosen(measured, "measured", kept=file.write(measured))
+    return _measured(artifact, signature, cpus, rows, file)
 
 
 def pairs(cpus: int) -> list[Pair]:
@@ -140,6 +130,23 @@ def _file(artifact: Artifact, *, cpus: int, rows: int) -> TuningFile:
         portable=takes_portable(artifact, artifact.read_manifest()),
     )
     return TuningFile(artifact.folder, here)
+
+
+def _measured(
+    artifact: Artifact, signature: Signature, cpus: int, rows: int, file: TuningFile
+) -> Tuning:
+    """Measure the pairs, and keep what was measured in `file`."""
+    try:
+        measured = measure(
+            artifact, signature, pairs(cpus), rows=rows, seconds=BUDGET_SECONDS
+        )
+    except InferenceError as exc:
+        return _unmeasured(cpus, str(exc))
+
+    if len(measured) < 2:
+        return _unmeasured(cpus, "a call takes too long")
+
+    return _chosen(measured, "measured", kept=file.write(measured))
 
 
 def _given(cpus: int, concurrency: int | None, intra_op: int | None) -> Tuning:

@@ -152,30 +152,10 @@ def openapi_document(described: Described) -> dict[str, Any]:
     for address in described.models:
         names.setdefault(address.status.id.name, address)
 
-    tags = [*map(model_tag, names.values()), {"name": MODELS}, {"name": SERVER}]
-    components: dict[str, Any] = {
-        "schemas": SCHEMAS,
-        "parameters": {**PARAMETERS, "Model": model_parameter(sorted(names))},
-        "headers": HEADERS,
-        "responses": {**error_responses(), "Accepted": accepted(links=described.jobs)},
-    }
-    paths: dict[str, Any] = {}
-    for address in described.models:
-        paths |= model_paths(address)
-
-    paths |= about_paths() | server_paths()
-    if described.jobs:
-        paths |= job_paths()
-        tags.append({"name": JOBS})
-
-    if described.admin:
-        paths |= admin_paths()
-        tags.append({"name": ADMIN})
-
-    schemes = _schemes(described)
-    if schemes:
-        components["securitySchemes"] = schemes
-
+    groups = [MODELS, SERVER]
+    groups += [JOBS] if described.jobs else []
+    groups += [ADMIN] if described.admin else []
+    paths = _paths(described)
     document = {
         "openapi": OPENAPI,
         "info": {
@@ -184,9 +164,9 @@ def openapi_document(described: Described) -> dict[str, Any]:
             "description": DESCRIPTION,
         },
         "servers": [{"url": described.root or "/"}],
-        "tags": tags,
+        "tags": [*map(model_tag, names.values()), *({"name": each} for each in groups)],
         "paths": paths,
-        "components": components,
+        "components": _components(described, sorted(names)),
     }
     if described.keys:
         document["security"] = [{name: []} for name in KEYS]
@@ -194,6 +174,28 @@ def openapi_document(described: Described) -> dict[str, Any]:
             paths[path]["get"]["security"] = []
 
     return document
+
+
+def _paths(described: Described) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for address in described.models:
+        paths |= model_paths(address)
+
+    paths |= about_paths() | server_paths()
+    paths |= job_paths() if described.jobs else {}
+    paths |= admin_paths() if described.admin else {}
+    return paths
+
+
+def _components(described: Described, models: list[str]) -> dict[str, Any]:
+    schemes = _schemes(described)
+    return {
+        "schemas": SCHEMAS,
+        "parameters": {**PARAMETERS, "Model": model_parameter(models)},
+        "headers": HEADERS,
+        "responses": {**error_responses(), "Accepted": accepted(links=described.jobs)},
+        **({"securitySchemes": schemes} if schemes else {}),
+    }
 
 
 def _schemes(described: Described) -> dict[str, Any]:

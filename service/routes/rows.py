@@ -64,30 +64,7 @@ async def accept_rows(this: Request, model: ModelSpec) -> Job:
 
     try:
         await arrival.keep(store, id)
-        job = await jobs.submit(
-            Submission(
-                id=id,
-                key=idempotency_key(this),
-                digest=arrival.digest,
-                model=model.name,
-                version=model.version,
-                signature=arrival.signature,
-                request=JobRequest(
-                    path=this.path,
-                    headers={
-                        "content-type": KEPT_AS.get(this.mimetype, this.mimetype),
-                        **trace_headers(this),
-                    },
-                    body=b"",
-                    kept_bytes=arrival.nbytes,
-                ),
-                total=arrival.rows,
-                unit="rows",
-                queue_seconds=jobs.config.queue_seconds,
-                result_seconds=jobs.config.result_seconds,
-                owner=current_owner(),
-            )
-        )
+        job = await jobs.submit(arrival.submission(id))
     except BaseException:
         await _drop(store, id)
         raise
@@ -118,6 +95,30 @@ class Arrival:
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
+
+    def submission(self, id: str) -> Submission:
+        """Return the job of the rows that were kept."""
+        this, model, config = self._this, self._model, self._config
+        content_type = KEPT_AS.get(this.mimetype, this.mimetype)
+        return Submission(
+            id=id,
+            key=idempotency_key(this),
+            digest=self.digest,
+            model=model.name,
+            version=model.version,
+            signature=self.signature,
+            request=JobRequest(
+                path=this.path,
+                headers={"content-type": content_type, **trace_headers(this)},
+                body=b"",
+                kept_bytes=self.nbytes,
+            ),
+            total=self.rows,
+            unit="rows",
+            queue_seconds=config.queue_seconds,
+            result_seconds=config.result_seconds,
+            owner=current_owner(),
+        )
 
     async def keep(self, store: PieceStore, id: str) -> None:
         """Read, check and keep the body. Raise `BadRequest` and what the store does."""

@@ -7,7 +7,7 @@ platform alone reaches its container, and sends no token.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from flask import Blueprint
@@ -21,7 +21,7 @@ from service.web.json_body import read_json_body
 from service.web.response import json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from flask import Response
 
@@ -55,42 +55,25 @@ def sagemaker_routes(links: Path, roots: Iterable[Path]) -> Blueprint:
         wanted = decode(body, Folder)
         link = links / wanted.model_name
         await anyio.to_thread.run_sync(_link, link, Path(wanted.url), allowed)
-        engine = current_engine()
-
-        try:
-            await engine.rescan()
-            await engine.load(ModelSpec(name=wanted.model_name))
-        except (ModelNotFound, LoadFailed) as exc:
-            await _forget(engine, link)
-            raise _failure(exc, engine) from None
-
+        await _load(current_engine(), link)
         return json_response(_entry(link))
 
     @bp.get("")
     async def list_models() -> Response:
         start = current_request().args.get("next_page_token", "")
         served = sorted(_served(current_engine()))
-        names = [name for name in served if name >= start]
-        page = {"models": [_entry(links / name) for name in names[:PAGE]]}
-        rest = names[PAGE:]
-        return json_response(page | ({"nextPageToken": rest[0]} if rest else {}))
+        return json_response(_page(links, [name for name in served if name >= start]))
 
     @bp.get("/<name>")
     async def show_model(name: str) -> Response:
-        return json_response(_entry(_find(name)))
+        return json_response(_entry(_find(links, name)))
 
     @bp.delete("/<name>")
     async def unload_model(name: str) -> Response:
-        link = _find(name)
+        link = _find(links, name)
         await current_engine().unload(ModelSpec(name=name))
         await _forget(current_engine(), link)
         return json_response({})
-
-    def _find(name: str) -> Path:
-        if name not in _served(current_engine()):
-            raise NotFound(f"The model '{name}' isn't loaded.")
-
-        return links / name
 
     return bp
 
@@ -101,6 +84,19 @@ def _served(engine: Engine) -> set[str]:
         for status in engine.models()
         if status.state is ModelState.AVAILABLE
     }
+
+
+def _find(links: Path, name: str) -> Path:
+    if name not in _served(current_engine()):
+        raise NotFound(f"The model '{name}' isn't loaded.")
+
+    return links / name
+
+
+def _page(links: Path, names: Sequence[str]) -> dict[str, Any]:
+    page = {"models": [_entry(links / name) for name in names[:PAGE]]}
+    rest = names[PAGE:]
+    return page | ({"nextPageToken": rest[0]} if rest else {})
 
 
 def _entry(link: Path) -> dict[str, str]:
@@ -122,6 +118,16 @@ def _link(link: Path, url: Path, roots: tuple[Path, ...]) -> None:
         link.symlink_to(versions if versions.is_dir() else real)
     except FileExistsError:
         raise Conflict(f"The model '{link.name}' is loaded already.") from None
+
+
+async def _load(engine: Engine, link: Path) -> None:
+    """Load the model that `link` leads to; remove the link if that fails."""
+    try:
+        await engine.rescan()
+        await engine.load(ModelSpec(name=link.name))
+    except (ModelNotFound, LoadFailed) as exc:
+        await _forget(engine, link)
+        raise _failure(exc, engine) from None
 
 
 async def _forget(engine: Engine, link: Path) -> None:

@@ -36,7 +36,7 @@ from inference.inputs.seeds import SEED, TRAINING
 from inference.types import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from inference.formats.keras.config import KerasFile
@@ -149,13 +149,11 @@ def _source(keras: Any, keras_file: KerasFile, model: Any, sidecar: Sidecar) -> 
 
     traced = _switched(keras, model) if switched else _traced(model)
     captured = captured_graph(traced, model)
-    outputs = _specs([*answers, *layers], captured.outputs)
-    on_request = {name: replace(outputs[name], on_request=True) for name in layers}
     signature = Signature(
         name="serving_default",
         inputs=_inputs(inputs, captured.inputs),
         seed=SEED if switched else None,
-        outputs={**outputs, **on_request},
+        outputs=_outputs(answers, layers, captured.outputs),
     )
     signatures = {signature.name: signature}
     source = Source(
@@ -248,6 +246,15 @@ def _layer_names(tensors: list[Any]) -> list[str]:
         names.append(f"{maker}:{count}" if count else maker)
 
     return names
+
+
+def _outputs(
+    answers: Iterable[str], layers: Iterable[str], tensors: list[Any]
+) -> dict[str, TensorSpec]:
+    """Return the model's outputs, and those of `layers`, given on request."""
+    outputs = _specs([*answers, *layers], tensors)
+    on_request = {name: replace(outputs[name], on_request=True) for name in layers}
+    return outputs | on_request
 
 
 def _specs(names: list[str], tensors: list[Any]) -> dict[str, TensorSpec]:

@@ -19,7 +19,8 @@ from structlog.testing import capture_logs
 from inference import InputMismatch
 from service.cli import offline
 from service.cli.main import main
-from service.cli.predict import key_of, predict_url, server_of
+from service.cli.predict import server_of
+from service.cli.remote import key_of, predict_url
 from tests.service.bulk.models import REFUSED, Doubling, signature
 from tests.support.fakes import FakeModel, tensor
 from tests.support.fakes import signature as signature_of
