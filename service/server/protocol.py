@@ -19,7 +19,6 @@ from service.server.responses import (
     refusal,
     with_headers,
 )
-from service.server.whole import send_raw
 from service.telemetry.requests import OTHER
 
 if TYPE_CHECKING:
@@ -158,3 +157,19 @@ class JsonErrorProtocol(Connection):
         target = self.parser.get_method() + b" " + self.url
         known = self.known_refusals.refusal(target)
         return None if known is None else (overloaded(known.error), known.source)
+
+
+def send_raw(exchange: RequestResponseCycle, response: bytes) -> None:
+    """Send the bytes of a whole response, unless the client has gone."""
+    if exchange.response_started or exchange.disconnected:
+        return
+
+    exchange.response_started = exchange.response_complete = True
+    exchange.waiting_for_100_continue = False
+    exchange.transport.write(response)
+    exchange.message_event.set()
+    # Closed while its body still comes, it would be reset, and the response lost.
+    if not exchange.keep_alive and not exchange.more_body:
+        exchange.transport.close()
+
+    exchange.on_response()

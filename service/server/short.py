@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from service.server.whole import head_of
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Self
+    from typing import Self, TypeAlias
 
     from service.server.connection import Connection
+
+    Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 DECLINED = "tandem.declined"
 """Key in the scope of a request that was declined: it isn't to be tried again."""
@@ -163,3 +165,31 @@ class ShortExchange:
             leave()
         elif not self._begun:
             self._shortcut.leave_unread(self._head, self)
+
+
+def head_of(status: int, common: Headers, lines: bytes, body: bytes) -> bytes:
+    """Return the head of a response with the `common` headers and `lines`."""
+    return b"%b%b%bcontent-length: %d\r\n\r\n" % (
+        STATUS_LINE[status],
+        _common(common),
+        lines,
+        len(body),
+    )
+
+
+class _Common:
+    """The header lines of all responses; uvicorn makes the list anew each second."""
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+        self.lines = b""
+
+    def __call__(self, headers: Headers) -> bytes:
+        if headers is not self.headers:
+            self.headers = headers
+            self.lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+
+        return self.lines
+
+
+_common = _Common()

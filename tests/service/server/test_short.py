@@ -14,9 +14,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from service.server.connection import Connection
-from service.server.protocol import JsonErrorProtocol
+from service.server.protocol import JsonErrorProtocol, send_raw
 from service.server.short import ShortExchange
-from service.server.whole import send_raw
 from tests.support.protocol_servers import connect, listening, read_all
 
 if TYPE_CHECKING:
