@@ -18,14 +18,12 @@ from benchmarks.harness.children import child
 from benchmarks.harness.clocks import alternate, median_ratio, median_seconds
 from benchmarks.harness.exchanges import DECIMALS, Exchange, predict_path, rounded
 from benchmarks.harness.generator import Closed, Span, generating
-from benchmarks.harness.recording import OK
 from benchmarks.harness.report import Report, Table, at_least
 from benchmarks.harness.servers import (
     ROOT,
-    free_port,
     free_ports,
     serving,
-    tandem,
+    serving_models,
 )
 
 if TYPE_CHECKING:
@@ -114,10 +112,11 @@ def compiled(run: Run, repository: Path) -> list[Path]:
 
 def serve(run: Run, repository: Path, stack: ExitStack) -> dict[str, Target]:
     """Start the servers; return what to send to each."""
-    port = free_port()
-    command = tandem(repository, run.folder / "cache", port)
-    log = run.subfolder("logs") / "tandem.log"
-    server = stack.enter_context(serving(command, port, log, cpus=run.server_cpus))
+    cache, log = run.folder / "cache", run.subfolder("logs") / "tandem.log"
+    server = stack.enter_context(
+        serving_models(repository, cache, log, cpus=run.server_cpus)
+    )
+    port = server.port
     picture = models.rows_for(IMAGE, 1)
     as_json = json_exchange(picture)
     server.wait_ready(as_json)
@@ -232,12 +231,7 @@ def rate(generator: Generator, target: Target, span: Span) -> float:
     stream = Closed(
         port=target.port, exchanges=[target.exchange], connections=CONNECTIONS
     )
-    [recording] = generator.run([stream], span)
-    assert set(recording.statuses) == {OK}, set(recording.statuses)
-    assert not recording.wrong
-    ended = np.array(recording.ended)
-    counted = (ended >= span.settle) & (ended < span.settle + span.seconds)
-    return float(counted.sum()) * target.rows / span.seconds
+    return generator.rate(stream, span) * target.rows
 
 
 def rows_alone(artifact: Path, seconds: float) -> float:

@@ -19,7 +19,7 @@ from benchmarks.harness.clocks import percentile, wait_until
 from benchmarks.harness.memory import MB, MIB, Sampler
 from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
-from benchmarks.harness.servers import free_port, serving, tandem
+from benchmarks.harness.servers import serving_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,13 +82,11 @@ def _serve(folder: Path, requests: int) -> BudgetOutcome:
     names = [f"wide{number}" for number in range(MODELS)]
     exchanges = _write(repository, staged, names)
     budget = int(ROOM * SLACK * wide.weights_bytes(UNITS))
-    port = free_port()
-    command = tandem(
-        *(repository, folder / "cache", port, "--scan-seconds", "1"),
-        *("--memory-budget", str(budget), "--log-level", "warning"),
-    )
+    flags = ("--scan-seconds", "1", "--memory-budget", str(budget))
+    place = (repository, folder / "cache", folder / "log")
 
-    with serving(command, port, folder / "log") as server:
+    with serving_models(*place, *flags, "--log-level", "warning") as server:
+        port = server.port
         tiny = wide.exchanges(TINY, 1, 0)
         server.wait_ready(tiny[0])
         _ask(port, tiny, FIRST_REQUESTS)

@@ -25,7 +25,7 @@ from benchmarks.harness.memory import MIB, Sampler
 from benchmarks.harness.recording import OK
 from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
-from benchmarks.harness.servers import ROOT, free_port, serving, tandem
+from benchmarks.harness.servers import ROOT, serving_models
 from inference import available_cpus
 
 if TYPE_CHECKING:
@@ -167,13 +167,8 @@ def _speeds(
     files: Files, rows: int, rounds: int
 ) -> tuple[dict[str, list[Spent]], float]:
     """Run the ways in turn; return what each took, and the server's growth in MiB."""
-    port = free_port()
-    command = tandem(
-        files.model.parent, files.cache, port, *_server_flags(files.folder / "speeds")
-    )
-
     with (
-        serving(command, port, files.folder / "log") as server,
+        _serving(files, "speeds") as server,
         child() as process,
     ):
         server.wait_ready(_exchanges(files)[0])
@@ -192,11 +187,18 @@ def _speeds(
     return turns, sampler.growth / MIB
 
 
-def _server_flags(data: Path) -> list[str]:
-    return [
-        *("--data-dir", str(data), "--log-level", "warning", "--no-screen"),
-        *("--max-jobs-bytes", str(1 << 40)),
-    ]
+@contextmanager
+def _serving(files: Files, name: str, cpus: Sequence[int] = ()) -> Iterator[Server]:
+    """Serve the model; jobs and log are of this `name`."""
+    flags = (
+        *("--data-dir", str(files.folder / name), "--log-level", "warning"),
+        *("--no-screen", "--max-jobs-bytes", str(1 << 40)),
+    )
+    log = files.folder / f"{name}.log"
+    with serving_models(
+        files.model.parent, files.cache, log, *flags, cpus=cpus
+    ) as server:
+        yield server
 
 
 def _net(files: Files, way: str, rows: int, server: Server) -> Spent:
@@ -298,19 +300,17 @@ def _tails(
     run: Run, files: Files, rows: int, rounds: int, cpus: Sequence[int]
 ) -> tuple[float, dict[str, list[Recording]]]:
     """Return the ratio of the p99s, and the requests at rest and during a job."""
-    port = free_port()
-    data = files.folder / "tails" / "-".join(map(str, cpus))
-    command = tandem(files.model.parent, files.cache, port, *_server_flags(data))
+    name = "-".join(["tails", *map(str, cpus)])
     exchanges = _exchanges(files)
-    stream = Open(port=port, exchanges=exchanges, rate=RATE, pace="constant")
     found: dict[str, list[Recording]] = {REST: [], DURING: []}
 
     with (
         generating(run.client_cpus) as generator,
-        serving(command, port, files.folder / "tails.log", cpus=cpus) as server,
+        _serving(files, name, cpus) as server,
         httpx.Client(base_url=server.url, timeout=600) as client,
     ):
         server.wait_ready(exchanges[0])
+        stream = Open(port=server.port, exchanges=exchanges, rate=RATE, pace="constant")
         generator.run([stream], STRETCH)
 
         for _ in range(rounds):

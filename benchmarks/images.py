@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,15 +14,13 @@ from benchmarks.harness.children import child
 from benchmarks.harness.clocks import alternate, median_ratio
 from benchmarks.harness.exchanges import Exchange, predict_path
 from benchmarks.harness.generator import Closed, Span, generating
-from benchmarks.harness.recording import OK
 from benchmarks.harness.report import Report, Table, at_least
-from benchmarks.harness.servers import free_port, serving, tandem
+from benchmarks.harness.servers import serving_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from benchmarks.harness.generator import Generator
     from benchmarks.harness.run import Run
 
 MODEL = "mobilenet"
@@ -39,13 +37,6 @@ as JPEG bodies, which the server decodes and preprocesses, and in turn the same 
 as JSON, preprocessed by the client. {rounds} rounds; the ratio is their median."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """Requests answered rightly in a stretch, a second."""
-
-    a_second: float
-
-
 def measure(run: Run) -> Report:
     """Measure both ways in turn."""
     rounds, span = (1, 2.0) if run.quick else (5, 5.0)
@@ -55,25 +46,19 @@ def measure(run: Run) -> Report:
         process.call(write, repository, run.folder)
 
     ways = {JPEG: jpegs(run.folder), NUMBERS: numbers(run.folder)}
-    port = free_port()
-    command = tandem(repository, run.folder / "cache", port)
-    log = run.folder / "log"
+    cache, log = run.folder / "cache", run.folder / "log"
 
     with (
-        serving(command, port, log, cpus=run.server_cpus) as server,
+        serving_models(repository, cache, log, cpus=run.server_cpus) as server,
         generating(run.client_cpus) as generator,
     ):
         server.wait_ready(ways[NUMBERS][0])
-        stretch = Span(seconds=span)
-        found = alternate(
-            {
-                name: lambda sent=sent: rate(generator, port, sent, stretch)  # type: ignore[misc]
-                for name, sent in ways.items()
-            },
-            rounds,
-        )
+        turns = {
+            name: partial(generator.rate, stream(server.port, sent), Span(seconds=span))
+            for name, sent in ways.items()
+        }
+        speeds = alternate(turns, rounds)
 
-    speeds = {name: [each.a_second for each in rates] for name, rates in found.items()}
     ratio = median_ratio(speeds[JPEG], speeds[NUMBERS])
     return Report(
         title="Images",
@@ -129,15 +114,8 @@ def is_answer(body: bytes) -> bool:
     return bool(abs(sum(scores) - 1) < 1e-3)
 
 
-def rate(generator: Generator, port: int, sent: Sequence[Exchange], span: Span) -> Rate:
-    """Raise `AssertionError` for a request that wasn't answered rightly."""
-    stream = Closed(port=port, exchanges=sent, connections=CONNECTIONS)
-    (recording,) = generator.run([stream], span)
-    assert set(recording.statuses) == {OK}, set(recording.statuses)
-    assert not recording.wrong
-    ended = np.array(recording.ended)
-    counted = (ended >= span.settle) & (ended < span.settle + span.seconds)
-    return Rate(a_second=float(counted.sum()) / span.seconds)
+def stream(port: int, exchanges: Sequence[Exchange]) -> Closed:
+    return Closed(port=port, exchanges=exchanges, connections=CONNECTIONS)
 
 
 def table(ways: dict[str, list[Exchange]], speeds: dict[str, list[float]]) -> Table:

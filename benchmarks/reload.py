@@ -24,7 +24,7 @@ from benchmarks.harness.memory import MB
 from benchmarks.harness.recording import OK, RESET
 from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
-from benchmarks.harness.servers import free_port, serving, tandem
+from benchmarks.harness.servers import serving_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -162,17 +162,18 @@ def _measure(bench: Bench, name: str, cpus: Sequence[int]) -> Measured:
     repository, cache = folder / "models", folder / "cache"
     (repository / HEAVY).mkdir(parents=True)
     (repository / f"{LIGHT}.h5").hardlink_to(source / f"{LIGHT}.h5")
-    port = free_port()
-    command = tandem(repository, cache, port, "--scan-seconds", str(SCAN_SECONDS))
-    stream = Open(port=port, exchanges=bench.exchanges, rate=RATE, pace="constant")
+    flags = ("--scan-seconds", str(SCAN_SECONDS))
     measured = Measured(name=name, recordings=[], stages=[])
 
     with (
-        serving(command, port, folder / "log", cpus=cpus) as server,
+        serving_models(repository, cache, folder / "log", *flags, cpus=cpus) as server,
         # One client: another for each look would take CPU from what is measured.
         httpx.Client(base_url=server.url) as client,
     ):
         server.wait_ready(bench.exchanges[0])
+        stream = Open(
+            port=server.port, exchanges=bench.exchanges, rate=RATE, pace="constant"
+        )
         bench.generator.run([stream], Span(seconds=bench.rest))
         watch = ReloadWatch(client, HEAVY, cache)
 

@@ -30,7 +30,7 @@ from benchmarks.harness.exchanges import (
 from benchmarks.harness.memory import MB, Usage, usage
 from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
-from benchmarks.harness.servers import free_port, serving, tandem
+from benchmarks.harness.servers import serving_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,10 +109,9 @@ def soak(folder: Path, requests: int, connections: int) -> Report:
     repository = folder / "models"
     repository.mkdir()
     exchanges = mixture(_predictions(repository))
-    port = free_port()
-    command = tandem(repository, folder / "cache", port, "--log-level", "warning")
+    place = (repository, folder / "cache", folder / "log")
 
-    with serving(command, port, folder / "log") as server:
+    with serving_models(*place, "--log-level", "warning") as server:
         server.wait_ready(get("/readyz", b""))
         _send(server, exchanges, min(WARM_UP, requests), connections)
         _settle(server)

@@ -103,6 +103,15 @@ class Generator:
         """Send all streams at once; block until all are answered or given up."""
         return self._process.call(generate, streams, span)
 
+    def rate(self, stream: Stream, span: Span) -> float:
+        """Return answers a second. Raise `AssertionError` for one that isn't right."""
+        [recording] = self.run([stream], span)
+        assert set(recording.statuses) == {OK}, set(recording.statuses)
+        assert not recording.wrong
+        ended = np.asarray(recording.ended)
+        counted = (ended >= span.settle) & (ended < span.settle + span.seconds)
+        return float(counted.sum()) / span.seconds
+
 
 @contextmanager
 def generating(cpus: Sequence[int]) -> Iterator[Generator]:

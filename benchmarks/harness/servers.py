@@ -110,6 +110,16 @@ def serving(
         yield Server(process=process, port=port, log=log)
 
 
+@contextmanager
+def serving_models(
+    repository: Path, cache: Path, log: Path, *flags: str, cpus: Sequence[int] = ()
+) -> Iterator[Server]:
+    """Run our server with a folder of models, on a free port; see `serving`."""
+    port = free_port()
+    with serving(tandem(repository, cache, port, *flags), port, log, cpus=cpus) as it:
+        yield it
+
+
 def tandem(repository: Path, cache: Path, port: int, *flags: str) -> list[str]:
     """Return the command that serves a folder of models with our server."""
     return [

@@ -117,23 +117,36 @@ class ArtifactBuilder:
         files: ModelFiles,
         report: Report,
         *,
+        sidecar: Sidecar | None = None,
         retry: bool = False,
         background: bool = False,
     ) -> Compiled:
         """Return a model's artifact, compiled if need be; `report` gets each stage.
 
+        `sidecar` is that of `files`, if it was read already.
         Raises `InvalidModel` or `InvalidSidecar` with the reason, and `LoadFailed`
         where the machine is the cause; a cached failure is raised again, unless
         `retry`. In the `background`, the compiler takes only the CPU time that the
         serving models leave.
         """
         with self._cache_errors():
-            return await self._build(files, report, retry=retry, background=background)
+            return await self._build(
+                files,
+                sidecar or await self._sidecar(files),
+                report,
+                retry=retry,
+                background=background,
+            )
 
     async def _build(
-        self, files: ModelFiles, report: Report, *, retry: bool, background: bool
+        self,
+        files: ModelFiles,
+        sidecar: Sidecar,
+        report: Report,
+        *,
+        retry: bool,
+        background: bool,
     ) -> Compiled:
-        sidecar = await self._sidecar(files)
         report("hashing")
 
         await self._sweep()

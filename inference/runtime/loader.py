@@ -135,7 +135,7 @@ class Loader:
 
         # Until the first model serves, there are no requests to make way for.
         compiled = await self._builder.build(
-            files, report, retry=retry, background=self._serving
+            files, report, sidecar=sidecar, retry=retry, background=self._serving
         )
 
         with sidecar_errors(files.sidecar):

@@ -107,7 +107,7 @@ def measure(
     rows = rows if signature.batchable else 1
     trials: list[PairTrial] = []
     # Mapped once: several servables would count the weights several times.
-    weights = artifact.map_weights(artifact.read_manifest())
+    weights = _map(artifact)
 
     with ExitStack() as stack:
         for pair in pairs:
@@ -128,6 +128,10 @@ def measure(
         _take_turns(trials, ends)
 
     return {trial.pair: trial.rate for trial in trials if trial.rate}
+
+
+def _map(artifact: Artifact) -> Weights:
+    return artifact.map_weights(artifact.read_manifest())
 
 
 def _open(
