@@ -185,7 +185,7 @@ def _figures(outcome: BudgetOutcome) -> list[Figure]:
     growth = outcome.growth / outcome.budget
     return [
         at_most(1.0, "largest growth over the budget", growth),
-        at_most(0, "requests not answered 200", tally.failed + tally.resets),
+        at_most(0, "requests not answered 200", tally.failed.total() + tally.resets),
         at_most(0, "answers with a wrong value", tally.wrong),
         at_least(MODELS, "models unloaded to make room", outcome.counts["evictions"]),
     ]

@@ -133,6 +133,7 @@ def soak(folder: Path, requests: int, connections: int) -> Report:
         introduction=INTRODUCTION.format(requests=requests, connections=connections),
         figures=_figures(outcome),
         tables=[_table(outcome)],
+        notes=[f"unexpected: {n:,} times {what}" for what, n in tally.failed.items()],
     )
 
 
@@ -199,7 +200,7 @@ def _figures(outcome: SoakOutcome) -> list[Figure]:
     told = outcome.left_over.keys() >= GAUGES - {"queued", "leases"}
     left_over = sum(map(abs, outcome.left_over.values())) if told else math.nan
     return [
-        at_most(0, "requests with an unexpected status", tally.failed),
+        at_most(0, "requests with an unexpected status", tally.failed.total()),
         at_most(0, "requests without an answer", sent - settled),
         at_most(0, "answers with a wrong value", tally.wrong),
         at_most(0, "connections reset", tally.resets),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -110,6 +110,9 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         body = b"".join(self._parts)
         self._parts.clear()
+        # A word on the way: the answer is still to come.
+        if self._parser.get_status_code() < 200:
+            return
 
         if not self._parser.should_keep_alive():
             self.close()
@@ -128,16 +131,16 @@ async def connect(port: int) -> Connection:
 class Tally:
     """Counts of requests by outcome, and the seconds of those answered.
 
-    `wrong` are 200s with another body than expected, `failed` statuses that weren't
-    allowed, `left` requests that the client itself hung up on, `copies` requests beyond
-    one of a turn.
+    `wrong` are 200s with another body than expected, `failed` requests with a status
+    that wasn't allowed, by both, `left` requests that the client itself hung up on,
+    `copies` requests beyond one of a turn.
     """
 
     seconds: list[float] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
     statuses: dict[int, int] = field(default_factory=dict)
     wrong: int = 0
-    failed: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
     resets: int = 0
     left: int = 0
     copies: int = 0
@@ -147,7 +150,8 @@ class Tally:
         self.names[exchange.name] = self.names.get(exchange.name, 0) + 1
         self.statuses[status] = self.statuses.get(status, 0) + 1
         self.wrong += status == 200 and not exchange.right(body)
-        self.failed += status not in exchange.allowed
+        if status not in exchange.allowed:
+            self.failed[f"{exchange.name}: {status}"] += 1
 
 
 async def run_requests(

@@ -89,7 +89,16 @@ async def test_a_status_that_isnt_allowed_is_a_failure() -> None:
     async with server(lambda head: next(answers)) as port:
         tally = await run_requests(port, [late], requests=3, connections=1)
 
-    assert tally.failed == 1
+    assert tally.failed == {"ask: 500": 1}
+
+
+async def test_a_word_on_the_way_is_not_the_answer() -> None:
+    processing = b"HTTP/1.1 102 Processing\r\n\r\n"
+
+    async with server(lambda head: processing + OK) as port:
+        tally = await run_requests(port, [ASK], requests=3, connections=1)
+
+    assert (tally.statuses, tally.resets) == ({200: 3}, 0)
 
 
 @pytest.mark.parametrize("manner", [Manner.SLOW, Manner.HALF_CLOSED])
