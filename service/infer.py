@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 
 from inference import ModelLoading, PredictRequest, UnknownSignature
+from service.codecs.json.arrays import PIECE_COST
 from service.codecs.tfserving.response import bounded, check_size
 from service.codecs.v2.binary import join_aligned
 from service.codecs.v2.checks import check_inputs, check_outputs
@@ -164,6 +165,18 @@ async def _encode(
 ) -> list[bytes]:
     pieces = await encode_result(call, max_bytes, result)
     return list(map(bytes, pieces)) if kept else pieces
+
+
+def encode_at_once(
+    call: InferCall, max_bytes: float, result: PredictResult
+) -> list[bytes] | None:
+    """Encode the answer to a call as `encode_result` does, if it is surely short."""
+    arrays = result.outputs.values()
+    if any(each.dtype == object or each.size > PIECE_COST for each in arrays):
+        return None
+
+    check_size(result.outputs, max_bytes)
+    return list(bounded(encode_pieces(call, result), max_bytes))
 
 
 async def encode_result(

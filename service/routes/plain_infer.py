@@ -9,11 +9,11 @@ from inference import InferenceError, ModelId, PredictResult
 from service.codecs.v2.checks import check_inputs
 from service.codecs.v2.request import HEAD_LENGTH, decode
 from service.codecs.v2.response import answer_of
-from service.infer import encode_result
+from service.infer import encode_at_once, encode_result
 from service.routes.plain import PlainView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from inference import Array, Instance, Signature
     from service.bridge.bridge import Scope
@@ -44,21 +44,27 @@ class PlainInfer(PlainView):
         encode = partial(self._encode, instance, signature, call)
         return signature, call.inputs, encode
 
-    async def _encode(
+    def _encode(
         self,
         instance: Instance,
         signature: Signature,
         call: InferCall,
         outputs: Mapping[str, Array],
-    ) -> bytes:
+    ) -> bytes | Awaitable[bytes]:
         result = PredictResult(
             model=ModelId(self.spec.name, instance.version),
             signature=signature,
             outputs=outputs,
         )
-        limit = self.serving.max_answer_bytes
-        answer = answer_of(await encode_result(call, limit, result), call.id)
-        return b"".join(answer.pieces)
+        pieces = encode_at_once(call, self.serving.max_answer_bytes, result)
+        if pieces is None:
+            return self._encode_long(call, result)
+
+        return b"".join(answer_of(pieces, call.id).pieces)
+
+    async def _encode_long(self, call: InferCall, result: PredictResult) -> bytes:
+        pieces = await encode_result(call, self.serving.max_answer_bytes, result)
+        return b"".join(answer_of(pieces, call.id).pieces)
 
     def _bind(self, signature: Signature, body: bytes) -> InferCall | None:
         """Return a plain call with bound inputs, in the signature's order."""

@@ -170,6 +170,43 @@ async def test_all_ways_answer_alike(make: Callable[..., Any]) -> None:
             assert first == again == in_pieces == await client.ask(*each), each
 
 
+def infer_body(*numbers: Any, **more: Any) -> bytes:
+    values = {"name": "x", "shape": [len(numbers), 1], "datatype": "FP32"}
+    return json.dumps({"inputs": [{**values, "data": numbers}], **more}).encode()
+
+
+INFER = "/v2/models/a/infer"
+INFER_BODIES = [
+    infer_body(1.5),
+    infer_body(1, 2, 3, id="mine"),
+    infer_body(*[0.5] * 12_000),
+    infer_body(1.5, outputs=[{"name": "y"}]),
+    infer_body(1.5, outputs=[{"name": "y", "parameters": {"binary_data": True}}]),
+    infer_body("a"),
+    infer_body(-2),
+    infer_body(),
+    b"{",
+]
+
+
+async def test_all_ways_of_the_second_protocol_answer_alike(
+    make: Callable[..., Any], short: list[bytes]
+) -> None:
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        for body in INFER_BODIES:
+            app.dispatches_otherwise = False
+            first = await client.ask(body, INFER)
+            in_pieces = await client.ask(body, INFER, pieces=3)
+            app.dispatches_otherwise = True
+            assert first == in_pieces == await client.ask(body, INFER), body[:99]
+
+    assert {*INFER_BODIES[:4]} <= {*short}
+
+
 @pytest.mark.parametrize("pieces", [1, 2, 5, 40])
 async def test_rows_are_answered_without_a_task(
     make: Callable[..., Any], short: list[bytes], through_flask: list[str], pieces: int
