@@ -21,7 +21,10 @@ from service.bridge.bridge import Bridge
 from service.server.limits import ConnectionLimits, Connections
 from service.server.protocol import JsonErrorProtocol
 from service.server.short import ShortExchange
+from service.web.cors import CrossOrigin
 from service.web.direct import DirectDispatcher
+from service.web.proxies import behind_proxies
+from service.web.root_path import RootPath
 from tests.support.predict_requests import (
     BAD,
     GOOD,
@@ -113,8 +116,10 @@ class Serving:
 
 
 @asynccontextmanager
-async def listening(app: ConcurrentFlask) -> AsyncIterator[Serving]:
-    config = uvicorn.Config(Bridge(app), lifespan="off", proxy_headers=False)
+async def listening(
+    app: ConcurrentFlask, around: Callable[[Any], Any] = Bridge
+) -> AsyncIterator[Serving]:
+    config = uvicorn.Config(around(app), lifespan="off", proxy_headers=False)
     config.load()
     state = Connections(ConnectionLimits())
     loop = asyncio.get_running_loop()
@@ -255,6 +260,32 @@ async def test_other_requests_take_the_long_way(
         status, _, _ = await client.answer()
 
     assert status in (200, 405)
+    assert short == ([ONE_ROW] if way == "short" else [])
+
+
+@pytest.mark.parametrize(
+    ("around", "way"),
+    [
+        pytest.param(lambda each: behind_proxies(each, ["127.0.0.1"]), "short"),
+        pytest.param(lambda each: CrossOrigin(each, ["https://a.example"]), "long"),
+        pytest.param(lambda each: RootPath(each, "/v1"), "long"),
+    ],
+    ids=["proxies", "CORS", "root path"],
+)
+async def test_what_stands_before_the_application_sees_what_it_must(
+    make: Callable[..., Any],
+    short: list[bytes],
+    around: Callable[[Any], Any],
+    way: str,
+) -> None:
+    headers = {"x-forwarded-for": "10.0.0.1", "origin": "https://a.example"}
+    async with (
+        make() as (app, _),
+        listening(app, lambda each: around(Bridge(each))) as server,
+        server.client() as client,
+    ):
+        await client.ask(headers=headers)
+
     assert short == ([ONE_ROW] if way == "short" else [])
 
 
