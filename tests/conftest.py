@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +62,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@cache
 def _is_slow(path: Path) -> bool:
     return any(path.is_relative_to(each) for each in SLOW)
 

@@ -11,14 +11,14 @@ import pytest
 
 from tests.e2e.processes import ready
 from tests.e2e.sites import Client, site
-from tests.support.event_sinks import receiving
+from tests.support.receivers import receiving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.e2e.sites import Site
-    from tests.support.event_sinks import EventSink
+    from tests.support.receivers import EventSink
 
 V1, V2 = "/v1/models/one:predict", "/v2/models/one/infer"
 METRIC = 'tandem_payload_log_records_total{outcome="%s"}'
@@ -49,7 +49,7 @@ def client_of(site: Site) -> Client:
 
 
 async def event_of(sink: EventSink, request_id: str) -> dict[str, Any]:
-    return await anyio.to_thread.run_sync(sink.until, request_id)
+    return await anyio.to_thread.run_sync(sink.event, request_id)
 
 
 def tensor(**changes: Any) -> dict[str, Any]:

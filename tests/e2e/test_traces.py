@@ -12,14 +12,14 @@ import pytest
 
 from tests.e2e.processes import ready
 from tests.e2e.sites import Client, site
-from tests.support.collectors import collecting
+from tests.support.receivers import collecting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.e2e.sites import Site
-    from tests.support.collectors import Collector, ReceivedSpan
+    from tests.support.receivers import Collector, ReceivedSpan
 
 SERVER, CONSUMER = 2, 5
 OK = 200
@@ -94,7 +94,7 @@ async def spans_of(
         return (span.trace, span.kind) == (trace, kind) and status in (None, told)
 
     [span] = await anyio.to_thread.run_sync(collector.until, wanted)
-    return span, [each for each in collector.spans if each.parent == span.id]
+    return span, [each for each in collector.received if each.parent == span.id]
 
 
 @pytest.mark.parametrize("path", [V1, V2])
@@ -185,8 +185,8 @@ async def test_what_is_not_sampled_is_logged_alone(
     span, phases = await spans_of(collector, later)
     assert (span.name, span.attributes["http.response.status_code"]) == ("POST", 404)
     assert phases == []
-    assert unsampled not in {each.trace for each in collector.spans}
-    assert not any("ready" in each.name for each in collector.spans)
+    assert unsampled not in {each.trace for each in collector.received}
+    assert not any("ready" in each.name for each in collector.received)
     assert unsampled in {each.get("trace_id") for each in traced.events("request")}
 
 
@@ -263,7 +263,7 @@ async def both_workers_send(
 
 
 def instances(collector: Collector) -> set[str]:
-    return instances_of(collector.spans)
+    return instances_of(collector.received)
 
 
 def instances_of(spans: list[ReceivedSpan]) -> set[str]:

@@ -14,7 +14,7 @@ from service.payloads.sinks import (
     open_sink,
 )
 from tests.service.payloads.records import record
-from tests.support.event_sinks import receiving
+from tests.support.receivers import receiving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ def test_a_url_gets_cloud_events() -> None:
         sink.send(record())
         sink.close()
 
-    told = receiver.until("one")
+    told = receiver.event("one")
     headers = receiver.headers[0]
     assert headers["content-type"].startswith("application/cloudevents+json")
     assert told.pop("id")

@@ -13,7 +13,7 @@ from service.tracing.provider import (
     logger_of,
     resource,
 )
-from tests.support.collectors import collecting
+from tests.support.receivers import collecting
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_spans_are_sent(environ: pytest.MonkeyPatch) -> None:
         with Tracing("1.2") as tracing:
             tracing.tracer.start_span("last").end()
 
-        [span] = collector.spans
+        [span] = collector.received
         assert span.name == "last"
         assert span.resource["service.version"] == "1.2"
 
@@ -47,7 +47,7 @@ def test_a_collector_that_never_answers_does_not_hold_the_exit(
         [last] = [each for each in threading.enumerate() if each.name == "last traces"]
 
     last.join(60)
-    assert [each.name for each in collector.spans] == ["first"]
+    assert [each.name for each in collector.received] == ["first"]
 
 
 def test_the_exporter_complains_once(
