@@ -14,7 +14,7 @@ from tests.support.draw_floors import PICTURE, picture
 from tests.support.imports import Module, modules, rooms, root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 FLOORS = (
     # The compiler runs as a child process; nothing imports it.
@@ -86,49 +86,55 @@ FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 ROOMS = rooms([*INFERENCE, *SERVICE])
 
 
-def show(module: Module) -> str:
-    return module.name
+def users(modules: Iterable[Module], roots: Collection[str]) -> set[str]:
+    """Return the modules that import from one of the packages."""
+    return {
+        module.name
+        for module in modules
+        if {root(name) for name in module.imported()} & set(roots)
+    }
 
 
-@pytest.mark.parametrize("module", ALL[len(INFERENCE) :], ids=show)
-def test_the_service_has_one_door_to_inference(module: Module) -> None:
-    inside = {name for name in module.imported() if name.startswith("inference.")}
+def test_the_service_has_one_door_to_inference() -> None:
+    inside = {
+        module.name: [n for n in module.imported() if n.startswith("inference.")]
+        for module in ALL[len(INFERENCE) :]
+    }
 
-    assert inside == set()
-
-
-@pytest.mark.parametrize("module", SERVICE, ids=show)
-def test_the_service_knows_no_tensorflow(module: Module) -> None:
-    roots = {root(name) for name in module.imported()}
-
-    assert not roots & {"h5py", "keras", "tensorflow", "tf_keras"}
+    assert {name: names for name, names in inside.items() if names} == {}
 
 
-@pytest.mark.parametrize("module", INFERENCE, ids=show)
-def test_inference_knows_no_http(module: Module) -> None:
-    assert not {root(name) for name in module.imported()} & {*WEB, "service", "asgi"}
+def test_the_service_knows_no_tensorflow() -> None:
+    assert users(SERVICE, {"h5py", "keras", "tensorflow", "tf_keras"}) == set()
 
 
-@pytest.mark.parametrize("module", INFERENCE, ids=show)
-def test_inference_reads_no_environment(module: Module) -> None:
+def test_inference_knows_no_http() -> None:
+    assert users(INFERENCE, {*WEB, "service", "asgi"}) == set()
+
+
+def test_inference_reads_no_environment() -> None:
     """Two modules set what TensorFlow and Keras read when they are imported.
 
     A third hands some of it on to a child process.
     """
-    reads = [
+    reads = {module.name: _environment_reads(module) for module in INFERENCE}
+    trees = {module.name: module.tree for module in INFERENCE}
+
+    assert reads.pop(HANDING_ON) == ["os.environ"]
+    for name in SETTING_UP:
+        assert reads.pop(name), name
+        assert set(_environment_uses(trees[name])) <= {"set", "setdefault"}, name
+
+    assert {name: found for name, found in reads.items() if found} == {}
+
+
+def _environment_reads(module: Module) -> list[str]:
+    return [
         ast.unparse(node)
         for node in ast.walk(module.tree)
         if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"))
         or (isinstance(node, ast.alias) and node.name in ("environ", "getenv"))
     ]
-
-    if module.name == HANDING_ON:
-        assert reads == ["os.environ"]
-    elif module.name in SETTING_UP:
-        assert reads
-        assert set(_environment_uses(module.tree)) <= {"set", "setdefault"}
-    else:
-        assert reads == []
 
 
 def _environment_uses(tree: ast.Module) -> Iterator[str]:
@@ -145,24 +151,18 @@ def _environment_uses(tree: ast.Module) -> Iterator[str]:
             yield getattr(node, "attr", "read")
 
 
-@pytest.mark.parametrize("module", INFERENCE, ids=show)
-def test_where_tensorflow_is_known(module: Module) -> None:
-    compiler = module.name.startswith(("inference.compiler", "inference.formats"))
-    known = module.name in TENSORFLOW or compiler
-    names = {
-        name
-        for name in module.imported()
-        if root(name) == "tensorflow" or name == "inference.backend"
-    }
+def test_where_tensorflow_is_known() -> None:
+    direct = users(INFERENCE, {"tensorflow"})
+    ours = {m.name for m in INFERENCE if "inference.backend" in m.imported()}
+    compiler = ("inference.compiler", "inference.formats")
 
-    assert known or not names
+    assert {
+        name for name in direct | ours if not name.startswith(compiler)
+    } <= TENSORFLOW
 
 
-@pytest.mark.parametrize("module", INFERENCE, ids=show)
-def test_where_keras_is_known(module: Module) -> None:
-    roots = {root(name) for name in module.imported()}
-
-    assert module.name in KERAS or not roots & {"keras", "tf_keras"}
+def test_where_keras_is_known() -> None:
+    assert users(INFERENCE, {"keras", "tf_keras"}) <= KERAS
 
 
 def test_the_package_imports_neither_tensorflow_nor_the_compiler() -> None:
@@ -191,10 +191,14 @@ def test_every_room_has_its_floor() -> None:
     assert sorted(ROOMS.keys() - {"service"}) == sorted(FLOOR)
 
 
-@pytest.mark.parametrize("room", sorted(FLOOR))
-def test_a_room_imports_only_from_lower_floors(room: str) -> None:
+def test_a_room_imports_only_from_lower_floors() -> None:
     """Imports for type checkers count: they tie the same words together."""
-    assert {name for name in ROOMS[room] if FLOOR[name] <= FLOOR[room]} == set()
+    wrong = {
+        room: {name for name in ROOMS[room] if FLOOR[name] <= FLOOR[room]}
+        for room in FLOOR
+    }
+
+    assert {room: names for room, names in wrong.items() if names} == {}
 
 
 def test_the_picture_of_the_floors_is_up_to_date() -> None:

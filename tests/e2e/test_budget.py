@@ -23,7 +23,7 @@ WEIGHTS = wide.weights_bytes(UNITS)
 BUDGET = int(3.9 * WEIGHTS)
 NAMES = [f"wide{number}" for number in range(10)]
 EVICTIONS = "tandem_model_evictions_total"
-REQUESTS, CONNECTIONS = 200, 8
+REQUESTS, CONNECTIONS = 100, 8
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),

@@ -57,7 +57,7 @@ async def test_answers_are_right_during_evictions(client: Client) -> None:
     memory: list[float] = []
 
     async def ask(name: str) -> None:
-        for _ in range(15):
+        for _ in range(6):
             assert await client.factor(name) == pytest.approx(LARGE[name])
 
     async def watch() -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from tests.e2e.processes import Server
 
-JOBS = 60
-KILLS = 4
+JOBS = 30
+KILLS = 2
 FACTOR = 2
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)

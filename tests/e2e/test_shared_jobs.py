@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PREDICT = "/v1/models/double:predict"
 FACTOR = 2
-JOBS = 200
+JOBS = 80
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 

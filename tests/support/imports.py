@@ -44,14 +44,19 @@ class Module:
         """Return what it imports when it runs, not what only type checkers see."""
         return list(_imports(self.tree, late=False))
 
-    def imported(self) -> set[str]:
+    def imported(self) -> frozenset[str]:
         """Return all modules that it names, those for type checkers included."""
-        return {name for node in ast.walk(self.tree) for name in _names(node)}
+        return _imported(self.path)
 
 
 @cache
 def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def _imported(path: Path) -> frozenset[str]:
+    return frozenset(name for node in ast.walk(_parsed(path)) for name in _names(node))
 
 
 def _imports(node: ast.AST, *, late: bool) -> Iterator[Import]:
@@ -85,6 +90,7 @@ def _names(node: ast.AST) -> Iterator[str]:
         )
 
 
+@cache
 def _file(name: str) -> Path | None:
     place = PROJECT.joinpath(*name.split("."))
     files = (place.with_suffix(".py"), place / "__init__.py")
