@@ -12,7 +12,7 @@ BENCH := $(VENV)/.bench
 MODELS := models
 ARGS :=
 # Two processes for two CPUs; each takes up to 2 GiB with the compilers that it starts.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve check test lint bench image-test lock

@@ -40,6 +40,20 @@ SLOW = tuple(
 
 SLOW_FIXTURES = {"compiled"}
 
+LONGEST = tuple(
+    PROJECT / "tests" / name
+    for name in (
+        *("crafted/test_corpus.py", "e2e/test_jobs.py", "inference/formats"),
+        *("e2e/test_serve.py", "benchmarks/test_main.py", "e2e/test_shared_jobs.py"),
+        *("e2e/test_budget.py", "e2e/test_eviction.py", "demo"),
+        "deploy/test_documented_commands.py",
+    )
+)
+"""These take half a minute or more, and so begin first, in this order."""
+
+SHARED_SERVER = "living"
+"""The fixture of a server that ends where other tests run between those that use it."""
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     # To import a slow module is to import TensorFlow.
@@ -53,6 +67,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
         if _is_slow(item.path) or fixtures & SLOW_FIXTURES:
             item.add_marker(pytest.mark.slow)
+
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return the group in which a test runs: no process ends alone with a long one."""
+    for turn, path in enumerate(LONGEST):
+        if item.path.is_relative_to(path):
+            return turn
+
+    if SHARED_SERVER in getattr(item, "fixturenames", ()):
+        return len(LONGEST)
+
+    return len(LONGEST) + (1 if _is_slow(item.path) else 2)
 
 
 def pytest_collection_finish() -> None:
