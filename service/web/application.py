@@ -15,7 +15,7 @@ from service.bridge.greenlets import await_, in_bridge, run_in_thread
 from service.web.direct import DirectDispatcher
 from service.web.request import BoundedRequest
 from service.web.response import DirectResponse
-from service.web.routing import CachingMap
+from service.web.routing import CachingMap, LazyRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -73,6 +73,7 @@ class ConcurrentFlask(Flask):
     request_class = BoundedRequest
     response_class = DirectResponse
     url_map_class = CachingMap
+    url_rule_class = LazyRule
     session_interface = OptionalSessions()
     url_map: CachingMap
 

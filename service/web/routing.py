@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from werkzeug.exceptions import BadRequest, NotFound
-from werkzeug.routing import BaseConverter, Map, MapAdapter
+from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule
 from werkzeug.routing.converters import DEFAULT_CONVERTERS
 
 from inference import LABEL
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from _typeshed.wsgi import WSGIEnvironment
-    from werkzeug.routing import Rule, RuleFactory
+    from werkzeug.routing import RuleFactory
 
     Key: TypeAlias = tuple[str, ...]
     Match: TypeAlias = tuple[Rule, Mapping[str, Any]]
@@ -58,6 +59,23 @@ def request_key(environ: WSGIEnvironment) -> Key | None:
         return None
 
     return None if "HTTP_UPGRADE" in environ else key
+
+
+class LazyRule(Rule):
+    """A rule that compiles its builders of URLs when it builds the first one.
+
+    Few ever do, and to compile them took most of the time of making an application.
+    """
+
+    def _compile_builder(
+        self, append_unknown: bool = True
+    ) -> Callable[..., tuple[str, str]]:
+        compiled = functools.cache(super()._compile_builder)
+
+        def build(rule: Rule, /, **values: Any) -> tuple[str, str]:
+            return compiled(append_unknown)(rule, **values)
+
+        return build
 
 
 class CachingMap(Map):

@@ -171,6 +171,28 @@ def test_other_matches_are_not_cached(app: ConcurrentFlask) -> None:
     assert adapter.build("name", {"name": "b"}) == "/b"
 
 
+def test_builders_are_compiled_with_the_first_url(
+    app: ConcurrentFlask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[bool] = []
+    compile_builder = Rule._compile_builder
+
+    def counted(self: Rule, append_unknown: bool = True) -> Any:
+        compiled.append(append_unknown)
+        return compile_builder(self, append_unknown)
+
+    monkeypatch.setattr(Rule, "_compile_builder", counted)
+    app.add_url_rule("/late/<rule>", "late")
+    adapter = app.url_map.bind("tandem")
+    assert compiled == []
+
+    for _ in range(2):
+        assert adapter.build("late", {"rule": "ä", "q": "1"}) == "/late/%C3%A4?q=1"
+        assert adapter.build("late", {"rule": "b"}, append_unknown=False) == "/late/b"
+
+    assert compiled == [True, False]
+
+
 def test_trusted_hosts_are_checked_each_time(app: ConcurrentFlask) -> None:
     match(app)
     app.config["TRUSTED_HOSTS"] = ["other"]

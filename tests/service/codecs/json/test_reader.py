@@ -197,7 +197,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 many = settings(
-    max_examples=500,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
