@@ -13,6 +13,9 @@ MODELS := models
 ARGS :=
 # Two processes for two CPUs; each takes up to 2 GiB with the compilers that it starts.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Bytecode is kept, also where a container's environment says not to: over a hundred
+# processes import the same modules.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve check test lint bench image-test lock
@@ -30,10 +33,10 @@ serve: $(INSTALLED) ## Serve models/, filled with demo models if empty (ARGS="--
 	$(BIN)/tandem serve $(MODELS) $(ARGS)
 
 check: lint ## Check style and types, run the fast tests
-	$(BIN)/pytest -q $(PARALLEL) -m "not slow" $(ARGS)
+	$(PYTEST) -q $(PARALLEL) -m "not slow" $(ARGS)
 
 test: lint ## Check style and types, run the tests (ARGS="-k digits")
-	$(BIN)/pytest $(PARALLEL) $(ARGS)
+	$(PYTEST) $(PARALLEL) $(ARGS)
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check
