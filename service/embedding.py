@@ -2,7 +2,7 @@
 
 from service.bridge.bridge import Bridge
 from service.composition import compose
-from service.routes.jobs import predict_later
+from service.routes.job_submission import predict_later
 from service.settings.settings import Settings, SettingsError, load_settings
 from service.web.application import ConcurrentFlask
 from service.web.context import current_engine

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from service.routes.jobs import answers_later, respond_async
+from service.routes.job_submission import answers_later, respond_async
 from service.server.overload import admit
 from service.telemetry.timing import Trace, trace
 from service.web.access_log import predicts

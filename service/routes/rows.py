@@ -19,7 +19,7 @@ from service.jobs.npz import record_pieces
 from service.jobs.rows import NPY, NPZ, BadRows, predict_body, row_reader
 from service.jobs.store import BodyTooLarge, PieceStore, StoreUnavailable
 from service.prediction import check
-from service.routes.jobs import current_jobs, idempotency_key, trace_headers
+from service.routes.job_submission import current_jobs, idempotency_key, trace_headers
 from service.web.context import (
     current_application,
     current_globals,

@@ -36,7 +36,7 @@ from service.prediction import (
     predict_call,
     predict_examples,
 )
-from service.routes.jobs import accept, current_jobs, submit
+from service.routes.job_submission import accept, current_jobs, submit
 from service.routes.plain_predict import PlainPredict
 from service.routes.predicting import respond
 from service.routes.rows import accept_rows

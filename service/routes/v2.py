@@ -28,7 +28,7 @@ from service.infer import InferBody, check, infer
 from service.jobs.job import JobRequest
 from service.routes.admin import authorize, log_act
 from service.routes.health import readiness
-from service.routes.jobs import current_jobs, submit
+from service.routes.job_submission import current_jobs, submit
 from service.routes.plain_infer import PlainInfer
 from service.routes.predicting import respond
 from service.routes.tfserving import check_loaded
