@@ -356,7 +356,7 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
-    """How a version was compiled, and what its sidecar sets.
+    """Facts of a version: its compilation, and what its sidecar sets.
 
     `optimization` is the level that passed the comparison with the source, whose
     outputs differed by at most `largest_difference`; `None` if no sample could be

@@ -43,10 +43,11 @@ from service.routes.metrics import published
 from service.routes.overview import FEED
 from service.routes.overview_events import OverviewEvents
 from service.routes.sagemaker import sagemaker_routes
+from service.settings.folders import default_data_dir
 from service.settings.hosting import serves_many
 from service.settings.permissions import permissions_of
 from service.settings.rereading import adopting
-from service.settings.settings import default_data_dir, find_misspelt
+from service.settings.settings import find_misspelt
 from service.settings.values import cache_place
 from service.telemetry.logs import configure_logging
 from service.telemetry.sharing import FigureFolder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.settings.compiler import PREFIX
-from service.settings.settings import Settings
+from service.settings.groups import GROUPS
 from service.telemetry.families import FAMILIES, Family, Kind
 from service.telemetry.requests import REASONS
 from service.web.errors import REASONS as REASONS_OF_ERRORS
@@ -72,10 +72,16 @@ def test_pages_about_the_code_name_what_there_is(page: str) -> None:
 def test_settings_are_all_described() -> None:
     text = (PROJECT / "docs" / "settings.md").read_text()
 
-    for name, field in Settings.model_fields.items():
-        row = next(line for line in text.splitlines() if PREFIX + name.upper() in line)
-        assert field.description
-        assert field.description in row
+    # The last part is the text after the tables.
+    tables = re.split(r"^## (.+)$", text, flags=re.MULTILINE)[1:-2]
+    assert tables[::2] == [*GROUPS]
+
+    for table, group in zip(tables[1::2], GROUPS.values(), strict=True):
+        rows = [line for line in table.splitlines() if PREFIX in line]
+        for row, (name, field) in zip(rows, group.model_fields.items(), strict=True):
+            assert f"`{PREFIX}{name.upper()}`" in row
+            assert field.description
+            assert field.description in row
 
 
 def test_faults_are_tested_where_it_says() -> None:

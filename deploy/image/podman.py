@@ -24,7 +24,7 @@ LOCKED_DOWN = (
 
 
 class Failed(Exception):
-    """What was found isn't what the image promises."""
+    """The image, or a server in it, isn't as promised."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import click
 
 from inference import disk_bytes, inventory, prune, show_bytes
 from service.cli.admin import REFUSED, CommandFailed
+from service.settings.folders import default_cache_dir
 from service.settings.quantities import seconds, size
-from service.settings.settings import default_cache_dir
 from service.terminal.tables import print_artifacts
 
 if TYPE_CHECKING:

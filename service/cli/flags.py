@@ -10,10 +10,11 @@ import click
 from pydantic_core import PydanticUndefined
 
 from service.settings.compiler import PREFIX
+from service.settings.groups import GROUPS
 from service.settings.quantities import memory, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
@@ -38,6 +39,35 @@ def duration(context: click.Context, option: click.Parameter, value: str) -> flo
         raise click.BadParameter(f"{value!r} must be more than 0", context, option)
 
     return converted
+
+
+class SettingsCommand(click.Command):
+    """A command whose help lists the flags of settings in their groups."""
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        flags = [
+            each for each in self.get_params(ctx) if isinstance(each, click.Option)
+        ]
+        rest = {each.name: each for each in flags}
+        for title, group in GROUPS.items():
+            members = [rest.pop(name) for name in group.model_fields if name in rest]
+            _write_flags(title, members, ctx, formatter)
+
+        _write_flags("Other options", [*rest.values()], ctx, formatter)
+
+
+def _write_flags(
+    title: str,
+    flags: Iterable[click.Option],
+    ctx: click.Context,
+    formatter: click.HelpFormatter,
+) -> None:
+    rows = [row for flag in flags if (row := flag.get_help_record(ctx))]
+    if rows:
+        with formatter.section(title):
+            formatter.write_dl(rows)
 
 
 def settings_flags(
@@ -114,7 +144,7 @@ def _kind(annotation: Any) -> Any:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default in (None, (), PydanticUndefined):
+    if field.default in (None, (), "", PydanticUndefined):
         return ""
 
     return f" (default: {field.default})"

@@ -14,19 +14,19 @@ import click
 from inference import Precompilation, precompile
 from service.cli.admin import COMMANDS
 from service.cli.cache import cache
-from service.cli.flags import settings_flags
+from service.cli.flags import SettingsCommand, settings_flags
 from service.cli.jobs import jobs
 from service.cli.keys import keys
 from service.cli.predict import predict
 from service.cli.top import top
 from service.server.server import CannotListen, base_url, run_server
 from service.settings.compiler import CompilerSettings
+from service.settings.folders import default_cache_dir
 from service.settings.permissions import permissions_of
 from service.settings.rereading import SettingsReader
 from service.settings.settings import (
     Settings,
     SettingsError,
-    default_cache_dir,
     load_compiler_settings,
     load_settings,
 )
@@ -63,10 +63,9 @@ def settings_errors_as_usage() -> Iterator[None]:
         raise click.UsageError(str(exc)) from None
 
 
-@main.command()
+@main.command(cls=SettingsCommand)
 @click.argument("models", required=False, type=EXISTING, metavar="PATH")
-@settings_flags(Settings, skip={"models", *CompilerSettings.model_fields})
-@settings_flags(CompilerSettings)
+@settings_flags(Settings, skip={"models"})
 def serve(**flags: Any) -> None:
     """Serve the models in PATH: a folder of model files, or one model.
 

@@ -27,8 +27,9 @@ from service.bulk.sources import ArchiveFile, ArrayFile, Lines
 from service.cli.admin import REFUSED, CommandFailed, is_number
 from service.cli.output import list_failed
 from service.jobs.rows import BadRows
+from service.settings.folders import default_cache_dir
 from service.settings.permissions import permissions_of
-from service.settings.settings import default_cache_dir, load_compiler_settings
+from service.settings.settings import load_compiler_settings
 from service.telemetry.logs import configure_logging
 from service.terminal.bar import bar
 from service.terminal.report import progress as stages

@@ -115,7 +115,7 @@ SCHEMAS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What a document is of: the addresses of all models, and `root`, a URL prefix.
+    """The subject of a document: addresses of all models, and `root`, a URL prefix.
 
     Calls that the server has off aren't described.
     """

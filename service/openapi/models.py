@@ -57,7 +57,7 @@ class Address(NamedTuple):
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
-        """What answers: nothing while it loads or is unloaded."""
+        """The signatures that answer: none while it loads or is unloaded."""
         available = self.status.state is ModelState.AVAILABLE
         return self.status.signatures if available else {}
 

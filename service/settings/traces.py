@@ -1,4 +1,4 @@
-"""What `OTEL_…` variables say of traces, as far as it isn't the SDK's own to read."""
+"""Checks of the `OTEL_…` variables of traces that OpenTelemetry's SDK leaves to us."""
 
 from __future__ import annotations
 

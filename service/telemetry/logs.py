@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor
 
-    from service.settings.settings import LogFormat, LogLevel
+    from service.settings.groups import LogFormat, LogLevel
 
 # structlog's methods whose names differ from their levels'.
 LEVELS = {"warn": "warning", "exception": "error"}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from service.decoding.pool import DecoderPool
     from service.jobs.jobs import Jobs
     from service.payloads.log import PayloadLog
-    from service.settings.settings import ReadyWhen
+    from service.settings.groups import ReadyWhen
     from service.telemetry.sharing import FigureFolder
     from service.web.body_budget import BodyBudget
 

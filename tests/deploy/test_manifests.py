@@ -1,4 +1,4 @@
-"""What is to be applied to a cluster: rendered, valid, and held to our own rules."""
+"""Render the manifests for a cluster, and hold them to their schemas and our rules."""
 
 from __future__ import annotations
 

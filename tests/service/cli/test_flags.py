@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from service.cli.flags import duration, settings_flags
 from service.cli.main import main
 from service.settings.compiler import PREFIX
+from service.settings.groups import GROUPS
 from service.settings.settings import Settings
 
 
@@ -90,3 +92,23 @@ def test_help_shows_flag_variable_default_and_meaning() -> None:
     assert "--follow-links-to FOLDER" in text
     assert "--admin-token-file PATH" in text
     assert "(default: ())" not in text
+    assert "(default: )" not in text
+
+
+def test_help_shows_flags_in_groups() -> None:
+    text = CliRunner().invoke(main, ["serve", "--help"]).output
+    # A group's title stands at the margin, a flag is indented.
+    titles = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+
+    assert titles == [*GROUPS, "Other options"]
+    for number, (title, group) in enumerate(GROUPS.items()):
+        section = text.partition(f"{title}:\n")[2].partition(f"{titles[number + 1]}:\n")
+        shown = re.findall(r"^  (--[a-z-]+)", section[0], re.MULTILINE)
+        names = [f"--{name.replace('_', '-')}" for name in group.model_fields]
+        assert shown == [name for name in names if name != "--models"]
+
+
+def test_every_setting_is_in_one_group() -> None:
+    grouped = [name for group in GROUPS.values() for name in group.model_fields]
+
+    assert sorted(grouped) == sorted(Settings.model_fields)

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from inference import available_memory
 from service.composition import engine_config
+from service.settings.folders import default_cache_dir
 from service.settings.messages import WORDS
 from service.settings.settings import (
     Settings,
     SettingsError,
-    default_cache_dir,
     find_misspelt,
     load_compiler_settings,
     load_settings,

@@ -117,7 +117,7 @@ async def test_several_models_need_a_name() -> None:
     ],
 )
 async def test_other_urls_are_unknown(method: str, path: str) -> None:
-    """Those of a multi-model endpoint, too, where there is none."""
+    """The URLs of a multi-model endpoint are, too, where there is none."""
     response = await ask(method, path, json={})
 
     assert response.status_code == 404
