@@ -43,8 +43,9 @@ SLOW_FIXTURES = {"compiled"}
 LONGEST = tuple(
     PROJECT / "tests" / name
     for name in (
-        *("crafted/test_corpus.py", "e2e/test_jobs.py", "inference/formats"),
-        *("e2e/test_serve.py", "benchmarks/test_main.py", "e2e/test_shared_jobs.py"),
+        *("crafted/test_corpus.py", "e2e/test_jobs.py"),
+        *("inference/formats/test_formats.py", "e2e/test_serve.py"),
+        *("benchmarks/test_main.py", "e2e/test_shared_jobs.py"),
         *("e2e/test_budget.py", "e2e/test_eviction.py", "demo"),
         "deploy/test_documented_commands.py",
     )
