@@ -129,7 +129,7 @@ async def test_rescan_finds_new_models_at_once(client: Client, living: Site) -> 
 
     assert factor == 2.0
     assert any("-bad-.pb" in problem for problem in answer["problems"])
-    assert json.loads(command.output)["problems"] == answer["problems"]
+    assert json.loads(command.stdout)["problems"] == answer["problems"]
 
 
 async def test_a_draining_server_is_not_ready_but_serves(
