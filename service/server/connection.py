@@ -97,6 +97,7 @@ class Connection(HttpToolsProtocol):
         # An application may offer a shorter way for some requests.
         self._shortcut: Shortcut | None = getattr(self.app, "shortcut", None)
         self._known_head: KnownHead | None = None
+        self._answering: RequestResponseCycle | None = None
         self._max_headers = server_state.limits.headers
         self._max_head_bytes = server_state.limits.head_bytes
         self._phase = Phase.IDLE
@@ -118,6 +119,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unparsed = b""
         self.server_state.remove(self)
+        # uvicorn tells the newest request alone, which may only stand in line.
+        self._leave(self._answering)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -243,6 +246,8 @@ class Connection(HttpToolsProtocol):
     def begin_request(self) -> None:
         """Answer the request whose head has arrived."""
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answering = self.cycle
 
     def begin_short(self) -> bool:
         """Answer the request without a task, once it is whole, if that can be."""
@@ -264,7 +269,7 @@ class Connection(HttpToolsProtocol):
             return False
 
         exchange = ShortExchange(self, shortcut, known.head)
-        self.cycle = cast("RequestResponseCycle", exchange)
+        self.cycle = self._answering = cast("RequestResponseCycle", exchange)
         return True
 
     def begin_long(self, exchange: ShortExchange) -> None:
@@ -289,6 +294,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle is cast("RequestResponseCycle", exchange):
             self.cycle = cycle
 
+        self._answering = cycle
         # Past the line: its turn has come.
         super()._start_asgi_task(cycle, self.app)
 
@@ -361,7 +367,8 @@ class Connection(HttpToolsProtocol):
 
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._answering, app = self.pipeline.pop()
+            self._start_asgi_task(self._answering, app)
         elif self._phase is Phase.ANSWER:
             self._set_idle()
 
@@ -421,14 +428,19 @@ class Connection(HttpToolsProtocol):
         self.counters.refuse(refusal.reason)
         cycle = self.cycle
         begun = cycle.response_started or self.pipeline
-        cycle.disconnected = True
-        cycle.message_event.set()
+        self._leave(cycle)
 
         if begun:
             self.transport.abort()
         else:
             self.transport.write(refusal.response)
             self._linger()
+
+    def _leave(self, cycle: RequestResponseCycle | None) -> None:
+        """Let a request know that nobody waits for its answer."""
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def _linger(self) -> None:
         """Close the sending side, and read on for a while."""

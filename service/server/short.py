@@ -114,9 +114,12 @@ class ShortExchange:
         return self
 
     def set(self) -> None:
+        if self._connection is None:
+            return
+
         if self.disconnected:
             self._end_unanswered()
-        elif not self.more_body and self._connection is not None:
+        elif not self.more_body:
             self._connection.start_soon(self.begin)
 
     def begin(self) -> None:

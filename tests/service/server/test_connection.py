@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import socket
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +219,32 @@ def test_a_slow_answer_tells_a_half_closed_client_from_one_that_is_gone() -> Non
 
     assert answered.endswith(b"patience")
     assert answered.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 102 "))
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_stream_of_a_client_that_sent_ahead_learns_that_it_has_gone(
+    ahead: int,
+) -> None:
+    gone = threading.Event()
+
+    async def streaming(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        leaving = asyncio.ensure_future(receive())
+        while not leaving.done():
+            # Nothing is read of a client ahead: it is known to be gone by a write.
+            message = {"type": "http.response.body", "body": b"x", "more_body": True}
+            await send(message)
+            await asyncio.sleep(0.01)
+
+        gone.set()
+
+    with listening(streaming) as address:
+        with connect(address) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * (1 + ahead))
+            assert client.recv(4096)
+
+        assert gone.wait(30)
 
 
 # Limits
