@@ -175,6 +175,8 @@ class ServerProcess(uvicorn.Server):
         for listener in sockets or []:
             listener.close()
 
+        # One that was accepted a moment ago is known a turn later.
+        await asyncio.sleep(0)
         if self._retires:
             # Others are there for its clients: none should send a request just as its
             # idle connection is closed.
