@@ -16,6 +16,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import structlog
 
+from inference.batching import clock
 from inference.batching.admission import AdmissionController, ServiceTime
 from inference.batching.alarm import Alarm
 from inference.batching.deadlines import Deadlines
@@ -175,7 +176,7 @@ class Batcher:
         try:
             return await call.result()
         except Exception:
-            self.statistics.fail(anyio.current_time() - call.arrived)
+            self.statistics.fail(clock.now() - call.arrived)
             raise
         finally:
             self.leave(call)
@@ -262,7 +263,7 @@ class Batcher:
         self._expire()
 
         while self._has_room:
-            batch = self._queue.take(anyio.current_time())
+            batch = self._queue.take(clock.now())
             if not batch or self._tasks is None:
                 break
 
@@ -295,7 +296,7 @@ class Batcher:
     def _start(self, runner: Runner, batch: list[Call]) -> None:
         self._running.update(dict.fromkeys(batch))
         runner.started = time.perf_counter()
-        runner.handed_at = anyio.current_time()
+        runner.handed_at = clock.now()
         for call in batch:
             call.started = runner.started
 
@@ -340,7 +341,7 @@ class Batcher:
 
         if not isinstance(results, Exception):
             self.statistics.succeed(
-                batch, results, started=runner.handed_at, now=anyio.current_time()
+                batch, results, started=runner.handed_at, now=clock.now()
             )
             seconds = sum(results.seconds)
             for call, result in zip(batch, results.results, strict=True):
@@ -373,14 +374,14 @@ class Batcher:
         if self._tasks is None or len(self._runners) > self._tokens:
             return []
 
-        return self._queue.take(anyio.current_time())
+        return self._queue.take(clock.now())
 
     def _hold_back(self) -> None:
         """Wake when the first call was held back for `max_delay_seconds`."""
         self._holding.cancel()
 
         if self._tasks is not None and self._queue.calls and self._has_room:
-            left = self._queue.held_until() - anyio.current_time()
+            left = self._queue.held_until() - clock.now()
             self._holding.set(left, self._context)
 
     def _spare_soon(self) -> None:
@@ -408,7 +409,7 @@ class Batcher:
     def _set_alarm(self) -> None:
         """Wake at the earliest deadline."""
         if self._deadlines.earliest < math.inf:
-            left = self._deadlines.earliest - anyio.current_time()
+            left = self._deadlines.earliest - clock.now()
             self._expiring.set(left, self._context)
 
     def _ring(self) -> None:
@@ -417,7 +418,7 @@ class Batcher:
         self._set_alarm()
 
     def _expire(self) -> None:
-        now = anyio.current_time()
+        now = clock.now()
         if now < self._deadlines.earliest:
             return
 

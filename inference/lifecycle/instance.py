@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from inference.batching import clock
 from inference.batching.batcher import Batcher
 from inference.batching.call import Call
 from inference.errors import DeadlineExceeded, UnknownSignature
@@ -227,7 +228,7 @@ class Instance:
 
     def _end_call(self, then: Callable[[Call], None], call: Call) -> None:
         if call.error is not None:
-            self.batcher.statistics.fail(anyio.current_time() - call.arrived)
+            self.batcher.statistics.fail(clock.now() - call.arrived)
 
         self.batcher.leave(call)
         self.__exit__()

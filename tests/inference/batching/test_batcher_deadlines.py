@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from inference.batching import clock as clock_module
 from inference.errors import DeadlineExceeded
 from inference.types import QueueStats
 from tests.support.servables import OTHER, Ended, Gated, call, serving
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Stands where `anyio.current_time` would; behind the loop's own, so that the time
+    """Stands where anyio's clock and ours would; behind the loop's own, so that time
     never passes by itself. A call that is already late makes the batcher look.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1e12
         monkeypatch.setattr(anyio, "current_time", lambda: self.now)
+        monkeypatch.setattr(clock_module, "now", lambda: self.now)
 
     async def advance(self, batcher: Batcher, seconds: float) -> None:
         self.now += seconds

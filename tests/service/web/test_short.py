@@ -468,6 +468,25 @@ async def test_unloaded_model_is_refused_alike(make: Callable[..., Any]) -> None
         assert refused[0] == 503
 
 
+async def test_requests_need_no_task_for_the_time(
+    make: Callable[..., Any], short: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # anyio's clock works in tasks alone where sniffio is installed, as by anyio 4.11.
+    def of_tasks() -> float:
+        assert asyncio.current_task() is not None
+        return asyncio.get_running_loop().time()
+
+    monkeypatch.setattr(anyio, "current_time", of_tasks)
+    async with make() as (app, _), listening(app) as server:
+        async with server.client() as client:
+            statuses = [(await client.ask())[0] for _ in range(2)]
+            failing = ONE_ROW.replace(b"1.5", b"666")
+            statuses.append((await client.ask(failing))[0])
+
+    assert statuses == [200, 200, 500]
+    assert short == [ONE_ROW, ONE_ROW, failing]
+
+
 async def test_nothing_of_an_answered_request_is_kept(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
