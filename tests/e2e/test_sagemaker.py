@@ -43,7 +43,7 @@ async def test_models_are_loaded_listed_asked_and_unloaded(
     many = {"SAGEMAKER_MULTI_MODEL": "true", "TMPDIR": str(home)}
 
     with running(command, port, tmp_path / "log", **many) as server:
-        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=200) as client:
             empty = await first_answer(client, "/models")
             loads = {
                 body["model_name"]: await client.post("/models", json=body)
