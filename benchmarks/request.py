@@ -281,7 +281,7 @@ class _Client:
 
 
 class _Connection:
-    """What an exchange uses of a connection; it is its transport and state, too."""
+    """A connection as an exchange uses it; it is its transport and state, too."""
 
     def __init__(self, scope: Any) -> None:
         self.scope = scope

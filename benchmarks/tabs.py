@@ -19,7 +19,7 @@ from benchmarks.load.workloads import DENSE, prepare
 from benchmarks.request import take_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.harness.generator import Generator
     from benchmarks.harness.run import Run
@@ -51,13 +51,19 @@ def measure(run: Run) -> Report:
         }
         turns = alternate(ways, rounds)
 
+    introduction = INTRODUCTION.format(
+        connections=CONNECTIONS, tabs=TABS, rounds=rounds, seconds=seconds
+    )
+    return report(turns, introduction)
+
+
+def report(turns: Mapping[str, Sequence[Turn]], introduction: str) -> Report:
+    """Report the CPU time and the rate with tabs beside those without."""
     cpu = {way: [each.cpu for each in found] for way, found in turns.items()}
     rate = {way: [each.rate for each in found] for way, found in turns.items()}
     return Report(
         title="The page in ten tabs",
-        introduction=INTRODUCTION.format(
-            connections=CONNECTIONS, tabs=TABS, rounds=rounds, seconds=seconds
-        ),
+        introduction=introduction,
         figures=[
             at_least(TARGET, "CPU without tabs / with", median_ratio(*cpu.values())),
             at_least(

@@ -184,7 +184,8 @@ class Batcher:
     def start(self, call: Call) -> None:
         """Queue a `call` that `check` has let in a moment ago.
 
-        Whoever waits for it no longer calls `leave`. Raises `Unavailable`.
+        Whoever starts a call calls `leave` once nobody waits for it. Raises
+        `Unavailable`.
         """
         if self._tasks is None:
             raise Unavailable(UNLOADING)

@@ -87,12 +87,10 @@ class Call:
 
         self.ended = True
         self._result = outputs
+        outcome = self._outcome
         if self._then is not None:
             self._tell()
-            return
-
-        outcome = self._outcome
-        if outcome is not None and not outcome.done():
+        elif outcome is not None and not outcome.done():
             outcome.set_result(outputs)
 
     def fail(self, error: Exception) -> None:
@@ -102,12 +100,10 @@ class Call:
 
         self.ended = True
         self._error = error
+        outcome = self._outcome
         if self._then is not None:
             self._tell()
-            return
-
-        outcome = self._outcome
-        if outcome is not None and not outcome.done():
+        elif outcome is not None and not outcome.done():
             outcome.set_exception(error)
 
     def forget(self) -> bool:
@@ -129,7 +125,7 @@ class Call:
         """The error of a call that has ended in one."""
         return self._error
 
-    def outputs_of(self) -> Mapping[str, Array]:
+    def outcome(self) -> Mapping[str, Array]:
         """Return the outputs by name of a call that has ended, or raise its error."""
         if self._error is not None:
             raise self._error

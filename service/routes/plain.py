@@ -12,7 +12,7 @@ from service.server.overload import RECORD_REFUSAL
 from service.telemetry.requests import source_of
 from service.telemetry.timing import header_lines
 from service.web.context import SERVING
-from service.web.direct import DirectAnswer
+from service.web.direct_view import DirectAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.bridge.bridge import Scope
     from service.telemetry.requests import Source
     from service.web.context import Serving
-    from service.web.direct import Then
+    from service.web.direct_view import Then
 
     Encode = Callable[[Mapping[str, Array]], bytes | Awaitable[bytes]]
     Decoded = tuple[Signature, Mapping[str, Array], Encode]
@@ -82,7 +82,7 @@ class Underway:
 
     def _end(self, call: Call) -> None:
         try:
-            outcome = self._asked.answer(call.outputs_of(), call.times)
+            outcome = self._asked.answer(call.outcome(), call.times)
         except Exception as exc:
             self._then(exc)
         else:

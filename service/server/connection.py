@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from contextlib import suppress
 from enum import Enum
@@ -25,18 +24,16 @@ from service.server.responses import (
     head_too_large,
     malformed,
 )
-from service.server.short import KnownHead, ShortExchange
 from service.telemetry.requests import OTHER, RequestCounters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    import asyncio
     from typing import Any, ClassVar
 
     from uvicorn.config import Config
 
     from service.server.limits import Connections
     from service.server.responses import Refusal
-    from service.server.short import Shortcut
     from service.telemetry.requests import Source
 
 # Bytes that are parsed at a time: tiny requests that were sent in one go are started
@@ -94,9 +91,6 @@ class Connection(HttpToolsProtocol):
         state = {**app_state, SERVER: server_state}
         super().__init__(config, server_state, state, _loop)
         self.surplus = False
-        # An application may offer a shorter way for some requests.
-        self._shortcut: Shortcut | None = getattr(self.app, "shortcut", None)
-        self._known_head: KnownHead | None = None
         self._answering: RequestResponseCycle | None = None
         self._max_headers = server_state.limits.headers
         self._max_head_bytes = server_state.limits.head_bytes
@@ -137,7 +131,7 @@ class Connection(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Return whether to keep the connection open: while a request is answered."""
         # Over TLS asyncio closes the connection, whatever is returned.
-        if self.scheme == "https" or self._phase is Phase.BODY or self._is_idle():
+        if self.scheme == "https" or not (self._unparsed or self._is_owed()):
             return False
 
         self._half_closed = True
@@ -167,10 +161,14 @@ class Connection(HttpToolsProtocol):
 
         if self._unparsed:
             self.flow.pause_reading()
-        elif self._half_closed and not self._is_idle():
+        elif self._half_closed and self._is_owed():
             self.cycle.keep_alive = False
         elif self._half_closed:
             self.transport.close()
+
+    def _is_owed(self) -> bool:
+        """Return whether a client that sends no more is to get an answer."""
+        return self._phase is not Phase.BODY and not self._is_idle()
 
     def _body_slice(self) -> int:
         """Return the bytes of a body to parse at once: what is left of a long one."""
@@ -248,75 +246,6 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.pipeline:
             self._answering = self.cycle
-
-    def begin_short(self) -> bool:
-        """Answer the request without a task, once it is whole, if that can be."""
-        shortcut = self._shortcut
-        if shortcut is None or not self._may_be_short():
-            return False
-
-        scope = cast("dict[str, Any]", self.scope)
-        known = self._known_head
-        if known is not None and known.is_of(self.url, self.headers):
-            known.describe(scope)
-            accepted = shortcut.accepts(known.head, scope)
-        else:
-            known = KnownHead.find(shortcut, self.root_path, self.url, scope)
-            self._known_head = known if known is not None and known.is_small else None
-            accepted = known is not None
-
-        if known is None or not accepted:
-            return False
-
-        exchange = ShortExchange(self, shortcut, known.head)
-        self.cycle = self._answering = cast("RequestResponseCycle", exchange)
-        return True
-
-    def begin_long(self, exchange: ShortExchange) -> None:
-        """Answer a whole request by the application, after all."""
-        cycle = RequestResponseCycle(
-            scope=exchange.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=exchange.keep_alive,
-            on_response=self.on_response_complete,
-        )
-        cycle.body = bytearray(exchange.body)
-        cycle.more_body = False
-        cycle.message_event.set()
-        # A request that was sent after it may have arrived.
-        if self.cycle is cast("RequestResponseCycle", exchange):
-            self.cycle = cycle
-
-        self._answering = cycle
-        # Past the line: its turn has come.
-        super()._start_asgi_task(cycle, self.app)
-
-    def start_soon(self, function: Callable[[], None]) -> None:
-        """Call `function` when its turn has come."""
-        function()
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run `coroutine` in a task that the server waits for."""
-        task = self.loop.create_task(coroutine)
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
-
-    def _may_be_short(self) -> bool:
-        parser = self.parser
-        return (
-            parser.get_method() == b"POST"
-            and self._is_idle()
-            and parser.get_http_version() == "1.1"
-            and parser.should_keep_alive()
-            and not self.flow.write_paused
-        )
 
     # The next two as uvicorn has them, but for upgrades: those are over by then.
 

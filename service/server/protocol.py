@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
-from service.server.connection import REFUSED, Connection
+from service.server.connection import REFUSED
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
 from service.server.pacing import RefusalPacer, cost_of
 from service.server.responses import (
@@ -19,6 +19,7 @@ from service.server.responses import (
     refusal,
     with_headers,
 )
+from service.server.short import ShortConnection
 from service.telemetry.requests import OTHER
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def overloaded(error: Overloaded) -> Refusal:
     return refusal(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", str(error), retry)
 
 
-class JsonErrorProtocol(Connection):
+class JsonErrorProtocol(ShortConnection):
     """Refuses malformed HTTP, requests beyond the event loop's capacity, and those
     that the application is known to refuse now.
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from service.server.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Self, TypeAlias
-
-    from service.server.connection import Connection
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -97,14 +98,16 @@ class ShortExchange:
         *("_begun", "_connection", "_head", "_shortcut"),
     )
 
-    def __init__(self, connection: Connection, shortcut: Shortcut, head: Any) -> None:
+    def __init__(
+        self, connection: ShortConnection, shortcut: Shortcut, head: Any
+    ) -> None:
         self.scope: Any = connection.scope
         self.body = b""
         self.more_body = self.keep_alive = True
         self.disconnected = self.waiting_for_100_continue = False
         self.response_started = self.response_complete = False
         self.leave: Callable[[], None] | None = None
-        self._connection: Connection | None = connection
+        self._connection: ShortConnection | None = connection
         self._shortcut = shortcut
         self._head = head
         self._begun = False
@@ -168,6 +171,87 @@ class ShortExchange:
             leave()
         elif not self._begun:
             self._shortcut.leave_unread(self._head, self)
+
+
+class ShortConnection(Connection):
+    """A connection that answers whole requests on their exchange, where it may.
+
+    The application says which, if it has a `shortcut`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shortcut: Shortcut | None = getattr(self.app, "shortcut", None)
+        self._known_head: KnownHead | None = None
+
+    def begin_short(self) -> bool:
+        """Answer the request without a task, once it is whole, if that can be."""
+        shortcut = self._shortcut
+        if shortcut is None or not self._may_be_short():
+            return False
+
+        scope = cast("dict[str, Any]", self.scope)
+        known = self._known_head
+        if known is not None and known.is_of(self.url, self.headers):
+            known.describe(scope)
+            accepted = shortcut.accepts(known.head, scope)
+        else:
+            known = KnownHead.find(shortcut, self.root_path, self.url, scope)
+            self._known_head = known if known is not None and known.is_small else None
+            accepted = known is not None
+
+        if known is None or not accepted:
+            return False
+
+        exchange = ShortExchange(self, shortcut, known.head)
+        self.cycle = self._answering = cast("RequestResponseCycle", exchange)
+        return True
+
+    def begin_long(self, exchange: ShortExchange) -> None:
+        """Answer a whole request by the application, after all."""
+        cycle = RequestResponseCycle(
+            scope=exchange.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=exchange.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.body = bytearray(exchange.body)
+        cycle.more_body = False
+        cycle.message_event.set()
+        # A request that was sent after it may have arrived.
+        if self.cycle is cast("RequestResponseCycle", exchange):
+            self.cycle = cycle
+
+        self._answering = cycle
+        # Past the line: its turn has come.
+        super()._start_asgi_task(cycle, self.app)
+
+    def start_soon(self, function: Callable[[], None]) -> None:
+        """Call `function` when its turn has come."""
+        function()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run `coroutine` in a task that the server waits for."""
+        task = self.loop.create_task(coroutine)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _may_be_short(self) -> bool:
+        parser = self.parser
+        return (
+            parser.get_method() == b"POST"
+            and self._is_idle()
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not self.flow.write_paused
+        )
 
 
 def head_of(status: int, common: Headers, lines: bytes, body: bytes) -> bytes:

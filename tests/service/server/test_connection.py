@@ -179,6 +179,33 @@ def test_all_requests_before_the_end_of_sending_are_answered(echoing: Address) -
         assert read_all(client).count(b"HTTP/1.1 200 OK") == 1000
 
 
+@pytest.mark.parametrize("cut", [0, 1], ids=["whole", "cut"])
+def test_an_end_while_requests_wait_to_be_parsed_loses_no_answer(cut: int) -> None:
+    ended = asyncio.Event()
+
+    async def patient(scope: Any, receive: Any, send: Any) -> None:
+        body = await whole_body(receive)
+        await ended.wait()
+        await answer(send, body)
+
+    class Ending(JsonErrorProtocol):
+        def eof_received(self) -> bool:  # type: ignore[override]
+            kept = super().eof_received()
+            ended.set()
+            return kept
+
+    # The first piece that is parsed ends within a body.
+    one = b"POST / HTTP/1.1\r\nContent-Length: 1500\r\n\r\n" + b"x" * 1500
+    with listening(patient, protocol=Ending) as address, connect(address) as client:
+        client.sendall(one * 7 + one[: len(one) - cut])
+        client.shutdown(socket.SHUT_WR)
+        answers = read_all(client).split(b"HTTP/1.1 ")[1:]
+
+    # One that is never whole ends the connection, not by the time limit for bodies.
+    assert all(each.startswith(b"200 OK") for each in answers)
+    assert 0 < len(answers) < 8 if cut else len(answers) == 8
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
-    HttpToolsProtocol,
     RequestResponseCycle,
 )
 
-from service.server.connection import Connection
 from service.server.protocol import JsonErrorProtocol, send_raw
 from service.server.short import ShortExchange
 from tests.support.protocol_servers import connect, listening, read_all
@@ -104,7 +102,7 @@ def test_the_parts_of_uvicorn_that_are_relied_on() -> None:
 
 
 def test_an_exchange_of_ours_has_what_protocols_use_of_uvicorns() -> None:
-    used = attributes("cycle", HttpToolsProtocol, Connection, JsonErrorProtocol)
+    used = attributes("cycle", *JsonErrorProtocol.__mro__[:4])
     assert "disconnected" in used
     # Asked of those alone that uvicorn runs.
     assert used - {"run_asgi"} <= {*dir(ShortExchange)}

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from service.web.application import ConcurrentFlask
+    from tests.support.shelf import FakeLoader, Shelved
 
 # Without a length that isn't the body's, and with characters that URLs have.
 SENT_HEADERS = [each for each in HEADERS if not {"content-length", "expect"} & {*each}]
 SENT_PATHS = [path for path in PATHS if path.isascii()]
-CLOSE = {"connection": "close"}
 
 
 @dataclass
@@ -134,6 +134,16 @@ async def listening(
             each.transport.abort()
 
         await server.wait_closed()
+
+
+async def held(client: Client, loader: FakeLoader) -> Shelved:
+    """Send a second request, which the model answers once it is let through."""
+    await client.ask()
+    servable = loader.latest("a")
+    servable._allowed = 1
+    await client.send(request_of(ONE_ROW, PATH, {}))
+    await servable.until_ran(2)
+    return servable
 
 
 @pytest.fixture
@@ -342,12 +352,8 @@ async def test_pipelined_requests_are_answered_in_order(
 async def test_request_ends_when_its_client_has_gone(make: Callable[..., Any]) -> None:
     async with make() as (app, loader), listening(app) as server:
         async with server.client() as client:
-            await client.ask()
-            servable = loader.latest("a")
-            servable._allowed = 1
+            servable = await held(client, loader)
             with capture_logs() as lines:
-                await client.send(request_of(ONE_ROW, PATH, {}))
-                await servable.until_ran(2)
                 client.writer.close()
                 with anyio.fail_after(30):
                     while not lines:
@@ -384,11 +390,7 @@ async def test_answer_closes_the_connection_of_a_server_that_stops(
 ) -> None:
     async with make() as (app, loader), listening(app) as server:
         async with server.client() as client:
-            await client.ask()
-            servable = loader.latest("a")
-            servable._allowed = 1
-            await client.send(request_of(ONE_ROW, PATH, {}))
-            await servable.until_ran(2)
+            servable = await held(client, loader)
             for each in server.state.all():
                 each.shutdown()
 
@@ -403,11 +405,7 @@ async def test_answer_closes_the_connection_of_a_server_that_stops(
 async def test_server_that_must_end_refuses_what_runs(make: Callable[..., Any]) -> None:
     async with make() as (app, loader), listening(app) as server:
         async with server.client() as client:
-            await client.ask()
-            servable = loader.latest("a")
-            servable._allowed = 1
-            await client.send(request_of(ONE_ROW, PATH, {}))
-            await servable.until_ran(2)
+            servable = await held(client, loader)
             for each in server.state.all():
                 each.end()
 
@@ -422,13 +420,12 @@ async def test_client_that_ends_sending_gets_its_answer(
 ) -> None:
     async with make() as (app, loader), listening(app) as server:
         async with server.client() as client:
-            await client.ask()
-            servable = loader.latest("a")
-            servable._allowed = 1
-            await client.send(request_of(ONE_ROW, PATH, {}))
-            await servable.until_ran(2)
+            servable = await held(client, loader)
             client.writer.write_eof()
-            await asyncio.sleep(0)
+            with anyio.fail_after(30):
+                while not any(each._half_closed for each in server.state.all()):
+                    await anyio.lowlevel.checkpoint()
+
             servable.let_through()
             status, _, _ = await client.answer()
 
@@ -447,7 +444,7 @@ async def test_unforeseen_error_is_logged_and_told(
     async with make() as (app, _), listening(app) as server:
         async with server.client() as client:
             await client.ask()
-            monkeypatch.setattr("service.web.direct._Entry.end", fail)
+            monkeypatch.setattr("service.web.direct_request.Entry.close", fail)
             status, _, body = await client.ask()
 
     assert (status, json.loads(body)) == (500, {"error": "Internal server error."})
