@@ -117,14 +117,16 @@ class Serving:
 
 @asynccontextmanager
 async def listening(
-    app: ConcurrentFlask, around: Callable[[Any], Any] = Bridge
+    app: ConcurrentFlask,
+    around: Callable[[Any], Any] = Bridge,
+    protocol: type[JsonErrorProtocol] = JsonErrorProtocol,
 ) -> AsyncIterator[Serving]:
     config = uvicorn.Config(around(app), lifespan="off", proxy_headers=False)
     config.load()
     state = Connections(ConnectionLimits())
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: JsonErrorProtocol(config, state, {}), "127.0.0.1", 0
+        lambda: protocol(config, state, {}), "127.0.0.1", 0
     )
     try:
         yield Serving(app, server.sockets[0].getsockname()[1], state)
@@ -247,6 +249,11 @@ async def test_rows_are_answered_without_a_task(
     [
         pytest.param(b"POST /v1/models/a:predict HTTP/1.1", "short", id="usual"),
         pytest.param(b"POST /v1/models/a:predict HTTP/1.0", "long", id="HTTP 1.0"),
+        pytest.param(
+            b"POST /v1/models/a:predict HTTP/1.0\r\nconnection: keep-alive",
+            "long",
+            id="HTTP 1.0, kept",
+        ),
         pytest.param(b"POST /v1/models/a:predict?a=1 HTTP/1.1", "long", id="query"),
         pytest.param(b"POST /v1/models/%61:predict HTTP/1.1", "long", id="escaped"),
         pytest.param(b"PUT /v1/models/a:predict HTTP/1.1", "long", id="method"),
@@ -347,6 +354,30 @@ async def test_pipelined_requests_are_answered_in_order(
     values = [json.loads(body)["predictions"][0][0] for _, _, body in answers]
     assert values == [3.0 if n == 5 else 2.0 * n for n in range(20)]
     assert short
+
+
+class InTurn(JsonErrorProtocol):
+    """Lets each request wait for its turn."""
+
+    def start_soon(self, function: Callable[[], None]) -> None:
+        self.loop.call_soon(function)
+
+
+async def test_request_that_is_declined_in_its_turn_takes_nothing_of_the_next(
+    make: Callable[..., Any], through_flask: list[str]
+) -> None:
+    first, second = (request_of(body, PATH, {}) for body in (OPTIONED[0], ONE_ROW))
+    async with (
+        make() as (app, _),
+        listening(app, protocol=InTurn) as server,
+        server.client() as client,
+    ):
+        client.writer.write(first + second[:-5])
+        assert (await client.answer())[0] == 200
+        client.writer.write(second[-5:])
+        assert (await client.answer())[0] == 200
+
+    assert through_flask[0] == PATH
 
 
 async def test_request_ends_when_its_client_has_gone(make: Callable[..., Any]) -> None:
