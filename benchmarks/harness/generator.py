@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import uvloop
 
 from benchmarks.harness.children import child
 from benchmarks.harness.client import Connection, connect
-from benchmarks.harness.recording import OK, RESET, UNANSWERED, Recording
+from benchmarks.harness.recording import DROPPED, OK, RESET, UNANSWERED, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -50,14 +51,19 @@ class Closed:
 class Open:
     """`rate` requests a second, at instants that don't depend on the answers.
 
-    `connections` is the most that are opened; a request that finds none free waits
-    for one, and its latency counts from when it was due.
+    `connections` is the most that are opened. A request that finds none free waits for
+    one, and its latency counts from when it was due; with `drops` it isn't sent at all.
     """
+
+    # Beyond a server's capacity requests that wait are a queue without end in the
+    # client: each is later than the last, whatever the server does. k6, whose virtual
+    # users are such connections, drops them too.
 
     port: int
     exchanges: Sequence[Exchange]
     rate: float
     connections: int = 1024
+    drops: bool = False
     pace: Literal["poisson", "constant"] = "poisson"
     seed: int = 1
 
@@ -265,6 +271,7 @@ class OpenSender(Sender):
         super().__init__(stream, span)
         self._due = stream.arrivals(span.end)
         self._places = asyncio.Semaphore(stream.connections)
+        self._most = stream.connections if stream.drops else math.inf
         self._first = min(FIRST_CONNECTIONS, stream.connections)
         self._free: list[Connection] = []
 
@@ -280,8 +287,13 @@ class OpenSender(Sender):
                 elif position % BURST == 0:
                     await asyncio.sleep(0)
 
-                self.recording.late.append(max(self._now() - intended, 0.0))
-                self._spawn(self._send(intended))
+                now = self._now()
+                self.recording.late.append(max(now - intended, 0.0))
+
+                if len(self._tasks) >= self._most:
+                    self.recording.add(intended, now, now, DROPPED)
+                else:
+                    self._spawn(self._send(intended))
 
     async def _send(self, intended: float) -> None:
         begun = False

@@ -19,6 +19,8 @@ RESET = 0
 """Stands for the status of a request whose connection ended before its response."""
 UNANSWERED = 1
 """Stands for the status of a request that was given up."""
+DROPPED = 2
+"""Stands for the status of a request that wasn't sent: no connection was free."""
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class Window:
 
     `p50` to `p999` are of the answers with 200, `refusal_p99` of the refusals, both
     from the intended start. `goodput` counts the 200s within the bound. `resets`,
-    `unanswered`, `wrong` and `statuses` count, the last by status.
+    `unanswered`, `dropped`, `wrong` and `statuses` count, the last by status.
     """
 
     offered: float
@@ -69,6 +71,7 @@ class Window:
     statuses: dict[int, int]
     resets: int
     unanswered: int
+    dropped: int
     wrong: int
 
 
@@ -89,7 +92,7 @@ def window(recording: Recording, *, begin: float, end: float, bound: float) -> W
     answered = latency[due & fine]
     return Window(
         offered=_rate(due, seconds),
-        sent=_rate((sent >= begin) & (sent < end), seconds),
+        sent=_rate((sent >= begin) & (sent < end) & (statuses != DROPPED), seconds),
         throughput=_rate((ended >= begin) & (ended < end) & fine, seconds),
         goodput=_rate(due & fine & (latency <= bound), seconds),
         p50=percentile(answered, 50),
@@ -101,6 +104,7 @@ def window(recording: Recording, *, begin: float, end: float, bound: float) -> W
         statuses=_counts(statuses),
         resets=int((statuses == RESET).sum()),
         unanswered=int((statuses == UNANSWERED).sum()),
+        dropped=int((statuses == DROPPED).sum()),
         wrong=recording.wrong,
     )
 
@@ -110,5 +114,5 @@ def _rate(chosen: Array, seconds: float) -> float:
 
 
 def _counts(statuses: Array) -> dict[int, int]:
-    values, counts = np.unique(statuses[statuses > UNANSWERED], return_counts=True)
+    values, counts = np.unique(statuses[statuses > DROPPED], return_counts=True)
     return {int(value): int(n) for value, n in zip(values, counts, strict=True)}

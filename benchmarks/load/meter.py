@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from benchmarks.harness.generator import Closed, Open, Span
-from benchmarks.harness.recording import OK, RESET, UNANSWERED, window
+from benchmarks.harness.recording import DROPPED, OK, RESET, UNANSWERED, window
 from benchmarks.harness.run import say
 from benchmarks.load.results import Key, Point
 from benchmarks.load.workloads import (
@@ -66,7 +66,7 @@ class Meter:
     def overload(self, running: Running, workload: Workload, times: int) -> None:
         """Measure goodput and refusals at a fixed rate above it."""
         key = Key(workload.name, "overload", times, running.contender.name)
-        self._open(running, workload, key, times, settle=OVERLOAD_SETTLE)
+        self._open(running, workload, key, times, settle=OVERLOAD_SETTLE, drops=True)
         _calm(running, workload)
 
     def pair(self, running: Running, model: str) -> None:
@@ -109,6 +109,7 @@ class Meter:
         share: float,
         *,
         settle: float,
+        drops: bool = False,
     ) -> None:
         capacity = self.results.capacity(workload.name, running.contender.name)
 
@@ -120,6 +121,7 @@ class Meter:
             port=running.port,
             exchanges=running.exchanges(workload.model, workload.rows),
             rate=min(capacity * share, most),
+            drops=drops,
             seed=len(self.results.points) + 1,
         )
         span = self._span(stream.rate, settle=settle)
@@ -202,7 +204,9 @@ def _closed(running: Running, model: str, connections: int, rows: int = 1) -> Cl
 
 
 def _answers(recording: Recording) -> int:
-    return sum(status not in (RESET, UNANSWERED) for status in recording.statuses)
+    return sum(
+        status not in (RESET, UNANSWERED, DROPPED) for status in recording.statuses
+    )
 
 
 def _end(recording: Recording, span: Span) -> float:

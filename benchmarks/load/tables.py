@@ -142,12 +142,12 @@ def _overloads(results: Results) -> Table:
     ]
     columns = (
         *("times capacity", "asked req/s", "sent", "goodput", "of peak", "p99 ms"),
-        *("refused", "p99 ms", "other", "resets", "unanswered"),
+        *("refused", "p99 ms", "other", "resets", "unanswered", "dropped"),
     )
     note = (
         f"Goodput: answers with 200 within {BOUND_SECONDS:g} s of their intended "
-        "start. “Sent” is how many a second got one of the "
-        "1,024 connections; the others waited, and their latency counts that. "
+        "start. “Sent” is how many a second found one of the 1,024 connections free; "
+        "the others were dropped by the generator. "
         "†: more than the generator can send; what it can was asked instead. "
         f"‡: the generator itself ran late, by more than {LATE_MS:g} ms for one "
         "request in a hundred."
@@ -175,6 +175,7 @@ def _overload(results: Results, point: Point) -> tuple[str, ...]:
         number(other),
         number(found.resets),
         number(found.unanswered),
+        number(found.dropped),
     )
 
 

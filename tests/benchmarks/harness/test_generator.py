@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.harness.exchanges import predictions
 from benchmarks.harness.generator import Closed, Open, Span, generating, send_all
-from benchmarks.harness.recording import OK, RESET, UNANSWERED
+from benchmarks.harness.recording import DROPPED, OK, RESET, UNANSWERED
 from benchmarks.load.self_check import RESPONSE, generator_rate
 
 if TYPE_CHECKING:
@@ -80,12 +80,15 @@ def closed(port: int, connections: int = 2, answer: float = 0.0) -> Closed:
     return Closed(port=port, exchanges=asked(answer), connections=connections)
 
 
-def opened(port: int, rate: float, connections: int = 64) -> Open:
+def opened(
+    port: int, rate: float, connections: int = 64, *, drops: bool = False
+) -> Open:
     return Open(
         port=port,
         exchanges=asked(),
         rate=rate,
         connections=connections,
+        drops=drops,
         pace="constant",
     )
 
@@ -213,6 +216,17 @@ async def test_a_request_without_a_connection_is_unanswered() -> None:
         found = await send(opened(port, rate=50, connections=1))
 
     assert list(found.statuses) == [UNANSWERED] * 11
+
+
+async def test_a_request_without_a_connection_is_dropped_if_asked_for() -> None:
+    async def answer(number: int) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async with server(answer) as port:
+        found = await send(opened(port, rate=50, connections=2, drops=True))
+
+    assert sorted(found.statuses) == [UNANSWERED] * 2 + [DROPPED] * 9
 
 
 def test_a_process_of_its_own_sends_to_a_real_server(tmp_path: Path) -> None:

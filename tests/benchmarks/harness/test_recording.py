@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.harness.recording import RESET, UNANSWERED, Recording, window
+from benchmarks.harness.recording import DROPPED, RESET, UNANSWERED, Recording, window
 
 SECOND = 1e3
 
@@ -37,8 +37,10 @@ def test_goodput_counts_requests_due_in_the_window_and_answered_in_time() -> Non
 
 
 def test_requests_without_an_answer_are_counted_apart() -> None:
-    made = recording((1, 1, 2, RESET), (1, 1, 2, UNANSWERED), (1, 1, 2, 500))
+    odd = (RESET, UNANSWERED, DROPPED, 500)
+    made = recording(*((1, 1, 2, status) for status in odd))
     found = window(made, begin=0, end=2, bound=1)
 
-    assert (found.resets, found.unanswered) == (1, 1)
+    assert (found.resets, found.unanswered, found.dropped) == (1, 1, 1)
+    assert (found.offered, found.sent) == (2, 1.5)
     assert (found.statuses, found.p50, found.goodput) == ({500: 1}, None, 0)

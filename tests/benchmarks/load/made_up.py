@@ -31,6 +31,7 @@ WINDOW = Window(
     statuses={200: 1000},
     resets=0,
     unanswered=0,
+    dropped=0,
     wrong=0,
 )
 SPEEDS = {
