@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.server import ServerState
 
+from service.server.known_heads import KnownHeads
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -67,6 +69,7 @@ class Connections(ServerState):
     def __init__(self, limits: ConnectionLimits) -> None:
         super().__init__()
         self.limits = limits
+        self.heads = KnownHeads()
         self.stopping = False  # each answer closes its connection
         self.ending = False  # what could go on for hours is to end now
         self.unready = False

@@ -70,10 +70,20 @@ class JsonErrorProtocol(ShortConnection):
             self._answer_unseen(*refused)
             return
 
-        scope = cast("dict[str, Any]", self.scope)
-        scope[RECORD_REFUSAL] = self.known_refusals.record_request
         if not self.begin_short():
             super().begin_request()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope = cast("dict[str, Any]", self.scope)
+        scope[RECORD_REFUSAL] = self.known_refusals.record_request
+
+    def is_refused(self, target: bytes) -> bool:
+        return (
+            self.surplus
+            or self.start_limiter.full
+            or self.known_refusals.refusal(b"POST " + target) is not None
+        )
 
     def start_soon(self, function: Callable[[], None]) -> None:
         self.start_limiter.start(function, self.loop)

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from service.server.connection import Connection
+from service.server.connection import Connection, Phase
+from service.server.known_heads import KnownHead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Self, TypeAlias
+    from typing import TypeAlias
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 DECLINED = "tandem.declined"
 """Key in the scope of a request that was declined: it isn't to be tried again."""
-
-KEPT = 1024
-"""Bytes of a head that a connection may keep."""
 
 
 class Shortcut(Protocol):
@@ -39,47 +37,6 @@ class Shortcut(Protocol):
 
     def leave_unread(self, head: Any, exchange: ShortExchange) -> None:
         """Note that the client has gone before its body was complete."""
-
-
-class KnownHead:
-    """The head of a connection's last short request: the next is mostly the same."""
-
-    __slots__ = ("_headers", "_path", "_raw_path", "_target", "head")
-
-    def __init__(self, target: bytes, path: str, scope: Any, head: Any) -> None:
-        self.head = head
-        self._target = target
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self._path = path
-        self._raw_path = path.encode("latin-1")
-
-    @classmethod
-    def find(
-        cls, shortcut: Shortcut, root_path: str, target: bytes, scope: Any
-    ) -> Self | None:
-        """Look a request's head up; `None` for ASGI's way."""
-        if not target.startswith(b"/") or any(each in target for each in b"?%#"):
-            return None
-
-        known = cls(target, root_path + target.decode("latin-1"), scope, None)
-        known.describe(scope)
-        known.head = shortcut.head(scope)
-        return known if known.head is not None else None
-
-    @property
-    def is_small(self) -> bool:
-        """Return whether each connection may keep it."""
-        return sum(len(name) + len(value) for name, value in self._headers) <= KEPT
-
-    def is_of(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Return whether another request has the same head."""
-        return self._target == target and self._headers == headers
-
-    def describe(self, scope: Any) -> None:
-        """Complete a request's scope, as uvicorn does."""
-        scope["method"] = "POST"
-        scope["path"], scope["raw_path"] = self._path, self._raw_path
-        scope["query_string"] = b""
 
 
 class ShortExchange:
@@ -183,6 +140,47 @@ class ShortConnection(Connection):
         super().__init__(*args, **kwargs)
         self._shortcut: Shortcut | None = getattr(self.app, "shortcut", None)
         self._known_head: KnownHead | None = None
+        self._repeated: KnownHead | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._shortcut is None or self._phase is not Phase.IDLE or self._unparsed:
+            super().data_received(data)
+            return
+
+        found = self.server_state.heads.find(data)
+        if found is not None and self._begin_known(*found):
+            return
+
+        self._repeated = None
+        super().data_received(data)
+        if self._repeated is not None and self._phase is not Phase.BODY:
+            self.server_state.heads.keep(self._repeated, data, self._received)
+
+    def _begin_known(self, known: KnownHead, body: bytes) -> bool:
+        """Begin a request as the parser would have it begun, unless it is refused."""
+        state = self.server_state
+        assert self._shortcut is not None
+        if self.flow.write_paused or state.stopping or self.is_refused(known.target):
+            return False
+
+        self.on_message_begin()
+        self.url = known.target
+        self.headers += known.headers
+        scope = self._describe(known)
+        if not self._shortcut.accepts(known.head, scope):
+            return False
+
+        self._phase = Phase.ANSWER
+        self._received = len(body)
+        state.begin(self)
+        exchange = self._exchange(known)
+        exchange.body, exchange.more_body = body, False
+        self.start_soon(exchange.begin)
+        return True
+
+    def is_refused(self, target: bytes) -> bool:
+        """Return whether a short request to `target` isn't to reach the application."""
+        return False
 
     def begin_short(self) -> bool:
         """Answer the request without a task, once it is whole, if that can be."""
@@ -193,19 +191,29 @@ class ShortConnection(Connection):
         scope = cast("dict[str, Any]", self.scope)
         known = self._known_head
         if known is not None and known.is_of(self.url, self.headers):
-            known.describe(scope)
-            accepted = shortcut.accepts(known.head, scope)
+            self._repeated = known
+            accepted = shortcut.accepts(known.head, self._describe(known))
         else:
-            known = KnownHead.find(shortcut, self.root_path, self.url, scope)
+            known = KnownHead.look_up(shortcut, self.root_path, self.url, scope)
             self._known_head = known if known is not None and known.is_small else None
             accepted = known is not None
 
         if known is None or not accepted:
             return False
 
-        exchange = ShortExchange(self, shortcut, known.head)
-        self.cycle = self._answering = cast("RequestResponseCycle", exchange)
+        self._exchange(known)
         return True
+
+    def _describe(self, known: KnownHead) -> dict[str, Any]:
+        scope = cast("dict[str, Any]", self.scope)
+        known.describe(scope)
+        return scope
+
+    def _exchange(self, known: KnownHead) -> ShortExchange:
+        assert self._shortcut is not None
+        exchange = ShortExchange(self, self._shortcut, known.head)
+        self.cycle = self._answering = cast("RequestResponseCycle", exchange)
+        return exchange
 
     def begin_long(self, exchange: ShortExchange) -> None:
         """Answer a whole request by the application, after all."""

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from inference import ModelSpec
 from service.bridge.bridge import Bridge
+from service.server.connection import Connection
 from service.server.limits import ConnectionLimits, Connections
 from service.server.protocol import JsonErrorProtocol
 from service.server.short import ShortExchange
@@ -182,9 +183,11 @@ async def test_all_ways_answer_alike(make: Callable[..., Any]) -> None:
             app.dispatches_otherwise = False
             first = await client.ask(*each)
             again = await client.ask(*each)
+            unparsed = await client.ask(*each)
             in_pieces = await client.ask(*each, pieces=3)
             app.dispatches_otherwise = True
-            assert first == again == in_pieces == await client.ask(*each), each
+            answers = (again, unparsed, in_pieces, await client.ask(*each))
+            assert all(first == answer for answer in answers), each
 
 
 def infer_body(*numbers: Any, **more: Any) -> bytes:
@@ -314,9 +317,114 @@ async def test_limit_that_was_lowered_holds_for_a_head_seen_before(
         listening(app) as server,
         server.client() as client,
     ):
-        assert (await client.ask())[0] == 200
+        assert [(await client.ask())[0] for _ in range(3)] == [200] * 3
         app.config["MAX_CONTENT_LENGTH"] = 5
         assert (await client.ask())[0] == 413
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What the parser was given."""
+    pieces: list[bytes] = []
+    parse = Connection._parse
+
+    def recorded(self: Connection, data: bytes | memoryview) -> None:
+        pieces.append(bytes(data))
+        parse(self, data)
+
+    monkeypatch.setattr(Connection, "_parse", recorded)
+    return pieces
+
+
+async def ask_known(client: Client) -> None:
+    """Ask until the server knows the head of `ONE_ROW` to `PATH`."""
+    for _ in range(3):
+        assert (await client.ask())[0] == 200
+
+
+async def test_head_that_any_connection_repeated_isnt_parsed_again(
+    make: Callable[..., Any], short: list[bytes], parsed: list[bytes]
+) -> None:
+    other = ONE_ROW.replace(b"1.5", b"2.5")
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+        server.client() as newcomer,
+    ):
+        await ask_known(client)
+        assert len(parsed) == 2
+        status, headers, body = await newcomer.ask(other)
+
+    assert (status, headers["x-model-version"]) == (200, "1")
+    assert json.loads(body) == {"predictions": [[5.0]]}
+    assert short[-1] == other
+    assert len(parsed) == 2
+
+
+WHOLE = request_of(ONE_ROW, PATH, {})
+LONGER = request_of(ONE_ROW + b" ", PATH, {})
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        pytest.param([WHOLE + WHOLE], [200, 200], id="two at once"),
+        pytest.param([WHOLE + WHOLE[:9], WHOLE[9:]], [200, 200], id="one and a part"),
+        pytest.param([WHOLE[:40], WHOLE[40:]], [200], id="in the head"),
+        pytest.param([WHOLE[:-5], WHOLE[-5:] + WHOLE], [200, 200], id="in the body"),
+        pytest.param([WHOLE[: -len(ONE_ROW)], ONE_ROW], [200], id="head alone"),
+        pytest.param([LONGER, WHOLE], [200, 200], id="another length"),
+        pytest.param([b"\r\n" + WHOLE, WHOLE], [200, 200], id="blank line before"),
+        pytest.param([WHOLE + b"\r\n\r\n", WHOLE], [200, 200], id="blank lines after"),
+        pytest.param([WHOLE + b"\0"], [200], id="rubbish after"),
+        pytest.param(
+            [b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", WHOLE, WHOLE],
+            [200, 200, 200],
+            id="after another method",
+        ),
+    ],
+)
+@pytest.mark.parametrize("fresh", [False, True], ids=["same connection", "fresh one"])
+async def test_bytes_that_arrive_otherwise_are_read_as_ever(
+    make: Callable[..., Any], sent: list[bytes], statuses: list[int], *, fresh: bool
+) -> None:
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as first,
+        server.client() as second,
+    ):
+        await ask_known(first)
+        client = second if fresh else first
+        for piece in sent:
+            await client.send(piece)
+            # So that the server has read it before the next.
+            assert await first.ask() if fresh else True
+
+        assert [(await client.answer())[0] for _ in statuses] == statuses
+
+
+async def test_known_head_is_refused_like_any_other(make: Callable[..., Any]) -> None:
+    async with (
+        make() as (app, loader),
+        listening(app) as server,
+        server.client() as first,
+        server.client() as client,
+    ):
+        await ask_known(client)
+        app.extensions["serving"].engine.limit_queues(0)
+        servable = loader.latest("a")
+        servable._allowed = 3
+        await first.send(WHOLE)
+        await servable.until_ran(4)
+        # By the application, then unseen by it.
+        refused = [await client.ask() for _ in range(2)]
+        servable.let_through()
+        assert (await first.answer())[0] == (await client.ask())[0] == 200
+
+    assert [status for status, _, _ in refused] == [429, 429]
+    assert json.loads(refused[0][2]) == json.loads(refused[1][2])
 
 
 async def test_a_request_counts_once_against_a_quota(
@@ -328,13 +436,13 @@ async def test_a_request_counts_once_against_a_quota(
         listening(app) as server,
         server.client() as client,
     ):
-        answers = [await client.ask(headers=headers) for _ in range(2)]
+        answers = [await client.ask(headers=headers) for _ in range(4)]
         other, _, _ = await client.ask(headers={"x-api-key": "for-other-models"})
         declined, _, _ = await client.ask(
             OPTIONED[0], headers={"x-api-key": "for-every-model"}
         )
 
-    assert [status for status, _, _ in answers] == [200, 429]
+    assert [status for status, _, _ in answers] == [200, 429, 429, 429]
     assert (other, declined) == (403, 200)
 
 
