@@ -8,7 +8,7 @@ import json
 import weakref
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +20,7 @@ from inference import ModelSpec
 from service.bridge.bridge import Bridge
 from service.server.connection import Connection
 from service.server.limits import ConnectionLimits, Connections
+from service.server.overload import StartLimiter
 from service.server.protocol import JsonErrorProtocol
 from service.server.short import ShortExchange
 from service.web.cors import CrossOrigin
@@ -373,6 +374,9 @@ LONGER = request_of(ONE_ROW + b" ", PATH, {})
         pytest.param([WHOLE + WHOLE[:9], WHOLE[9:]], [200, 200], id="one and a part"),
         pytest.param([WHOLE[:40], WHOLE[40:]], [200], id="in the head"),
         pytest.param([WHOLE[:-5], WHOLE[-5:] + WHOLE], [200, 200], id="in the body"),
+        pytest.param(
+            [WHOLE[:-5], WHOLE[-5:]] * 3, [200, 200, 200], id="in the body, again"
+        ),
         pytest.param([WHOLE[: -len(ONE_ROW)], ONE_ROW], [200], id="head alone"),
         pytest.param([LONGER, WHOLE], [200, 200], id="another length"),
         pytest.param([b"\r\n" + WHOLE, WHOLE], [200, 200], id="blank line before"),
@@ -405,7 +409,84 @@ async def test_bytes_that_arrive_otherwise_are_read_as_ever(
         assert [(await client.answer())[0] for _ in statuses] == statuses
 
 
-async def test_known_head_is_refused_like_any_other(make: Callable[..., Any]) -> None:
+class Crowded(JsonErrorProtocol):
+    """Has more connections than allowed, if so told."""
+
+    crowded: ClassVar[bool] = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.surplus = self.crowded
+
+
+class Late(JsonErrorProtocol):
+    """Has so many requests to start that one more would wait for too long."""
+
+    start_limiter = StartLimiter()
+
+
+async def test_known_head_is_refused_on_a_surplus_connection(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make() as (app, _), listening(app, protocol=Crowded) as server:
+        async with server.client() as client:
+            await ask_known(client)
+
+        monkeypatch.setattr(Crowded, "crowded", True)
+        monkeypatch.setattr(Connections, "has_room", lambda _: False)
+        async with server.client() as client:
+            status, headers, _ = await client.ask()
+
+    assert (status, headers["connection"]) == (503, "close")
+
+
+async def test_known_head_is_refused_where_it_would_wait_for_too_long(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        make() as (app, _),
+        listening(app, protocol=Late) as server,
+        server.client() as client,
+    ):
+        await ask_known(client)
+        monkeypatch.setattr(Late.start_limiter, "max_queue", 0)
+        assert (await client.ask())[0] == 503
+
+
+async def test_known_head_is_the_last_of_a_server_that_stops(
+    make: Callable[..., Any],
+) -> None:
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        await ask_known(client)
+        server.state.stopping = True
+        status, headers, _ = await client.ask()
+        assert (status, headers["connection"]) == (200, "close")
+
+
+async def test_connection_of_a_known_head_is_busy(make: Callable[..., Any]) -> None:
+    async with (
+        make() as (app, loader),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        await ask_known(client)
+        servable = loader.latest("a")
+        servable._allowed = 3
+        await client.send(WHOLE)
+        await servable.until_ran(4)
+        # So it isn't closed to make room for another.
+        assert not server.state._idle
+        servable.let_through()
+        assert (await client.answer())[0] == 200
+
+
+async def test_known_head_is_refused_like_any_other(
+    make: Callable[..., Any], short: list[bytes]
+) -> None:
     async with (
         make() as (app, loader),
         listening(app) as server,
@@ -420,6 +501,7 @@ async def test_known_head_is_refused_like_any_other(make: Callable[..., Any]) ->
         await servable.until_ran(4)
         # By the application, then unseen by it.
         refused = [await client.ask() for _ in range(2)]
+        assert len(short) == 5
         servable.let_through()
         assert (await first.answer())[0] == (await client.ask())[0] == 200
 
