@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import tempfile
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import (
-    binary,
-    budget,
-    bulk,
-    calls,
-    crashes,
-    cycles,
-    images,
-    memory,
-    reload,
-    request,
-    soak,
-    tabs,
-)
 from benchmarks.harness.report import about_run, print_figures
 from benchmarks.harness.run import Run, default_peers, say
-from benchmarks.load import campaign
 from benchmarks.load.contenders import PEERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from benchmarks.harness.report import Report
 
-BENCHMARKS: dict[str, Callable[[Run], Report]] = {
-    "calls": calls.measure,
-    "request": request.measure,
-    "memory": memory.measure,
-    "soak": soak.measure,
-    "reload": reload.measure,
-    "cycles": cycles.measure,
-    "budget": budget.measure,
-    "bulk": bulk.measure,
-    "images": images.measure,
-    "binary": binary.measure,
-    "tabs": tabs.measure,
-    "crashes": crashes.measure,
-    "load": campaign.measure,
-}
+BENCHMARKS = {
+    name: f"benchmarks.{name}"
+    for name in (
+        *("calls", "request", "memory", "soak", "reload", "cycles", "budget"),
+        *("bulk", "images", "binary", "tabs", "crashes"),
+    )
+} | {"load": "benchmarks.load.campaign"}
+"""Modules with a function `measure` from a `Run` to a `Report`."""
 PAGES = {"load": "README.md"}
 """Other pages have their benchmark's name."""
 RESULTS = Path(__file__).with_name("results")
@@ -96,9 +74,6 @@ def main(
     reports = []
 
     for name in names or BENCHMARKS:
-        about = about_run()
-        say(f"{name}: {about['date']}, {about['machine']}")
-
         with tempfile.TemporaryDirectory(prefix="tandem-bench-") as scratch:
             run = Run(
                 folder=Path(scratch).resolve(),
@@ -106,7 +81,7 @@ def main(
                 peers=tuple(peers),
                 peers_home=peers_home.resolve(),
             )
-            report = replace(BENCHMARKS[name](run), about=about)
+            report = _measure(name, run)
 
         report.save(RESULTS / f"{name}.json")
         reports.append(report)
@@ -117,6 +92,15 @@ def main(
     print_figures(reports)
     figures = [figure for report in reports for figure in report.figures]
     sys.exit(not all(figure.passed for figure in figures))
+
+
+def _measure(name: str, run: Run) -> Report:
+    about = about_run()
+    say(f"{name}: {about['date']}, {about['machine']}")
+    module = import_module(BENCHMARKS[name])
+    report: Report = module.measure(run)
+    introduction = report.introduction or inspect.getdoc(module) or ""
+    return replace(report, about=about, introduction=introduction)
 
 
 if __name__ == "__main__":

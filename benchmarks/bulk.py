@@ -1,4 +1,16 @@
-"""A file of rows: its speed over our runtime's own, and what others feel of it."""
+"""A file of rows: its speed over our runtime's own, and what others feel of it.
+
+The model is `demo/digits_cnn.py`, 8×8 pixels. `tandem predict` sends 1,000,000 rows of
+an `.npy` through it and writes an `.npy`. Its time is that of the whole command less
+that of the same command with one row, so without start and loading. The tight loop
+calls our runtime on rows in memory, in a thread for each CPU, with the best of 64, 256
+or 1024 rows a call. They take turns, three rounds. A speed is a median of the rounds'
+ratios. Memory is the most that is resident, with all rows over that with a tenth.
+
+For the tails the same model is asked 100 times a second for one row, at fixed instants
+from which latency counts, three times at rest and in turn while rows run as a job of
+the same server.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +30,7 @@ import numpy as np
 
 from benchmarks.harness import models
 from benchmarks.harness.children import child
-from benchmarks.harness.clocks import alternate, median_ratio, percentile
+from benchmarks.harness.clocks import alternate, median_ratio, tails
 from benchmarks.harness.exchanges import predict_path, predictions, rounded
 from benchmarks.harness.generator import Open, Span, generating
 from benchmarks.harness.memory import MIB, Sampler
@@ -29,11 +41,13 @@ from benchmarks.harness.servers import ROOT, serving_models
 from inference import available_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from benchmarks.harness.children import Child
     from benchmarks.harness.exchanges import Exchange
     from benchmarks.harness.recording import Recording
+    from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
     from benchmarks.harness.servers import Server
     from inference.types import Array
@@ -45,32 +59,21 @@ RATE = 100.0
 """Synchronous requests a second."""
 TIGHT_ROWS = (64, 256, 1024)
 TIGHT, HERE, SERVED = "tight loop", "in process", "on a server"
-REST, DURING = "at rest", "during a bulk job"
 SAMPLE_SECONDS = 0.05
 STRETCH = Span(seconds=5.0, settle=0.5)
 QUEUED_ROWS = 1_000_000
 """Rows of the bulk jobs that wait behind the first: a stretch must not outlast them."""
-INTRODUCTION = """\
-The model is `demo/digits_cnn.py`, 8×8 pixels. `tandem predict` sends {rows:,} rows of
-an `.npy` through it and writes an `.npy`. Its time is that of the whole command less
-that of the same command with one row, so without start and loading. The tight loop
-calls our runtime on rows in memory, in a thread for each CPU, with the best of {tight}
-rows a call. They take turns, {rounds} rounds. A speed is a median of the rounds'
-ratios. Memory is the most that is resident, with all rows over that with a tenth.
-
-For the tails the same model is asked {rate:g} times a second for one row, at fixed
-instants from which latency counts, {rounds} times at rest and in turn while rows run
-as a job of the same server."""
+FLAGS = ("--log-level", "warning", "--no-screen", "--max-jobs-bytes", str(1 << 40))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The model, the files of rows by their number, and the folder for the rest."""
+    """A folder that a server is started with, the artifact of its model, requests
+    to it, and files of rows by their number."""
 
     folder: Path
-    model: Path
-    cache: Path
     artifact: Path
+    exchanges: list[Exchange]
     rows: dict[int, Path]
 
 
@@ -88,65 +91,42 @@ def measure(run: Run) -> Report:
     rows, rounds = (100_000, 1) if run.quick else (1_000_000, 3)
     files = _write(run, rows)
     speeds, served = _speeds(files, rows, rounds)
-    tails = {name: _tails(run, files, rows, rounds, cpus) for name, cpus in _ways(run)}
-    found = {
-        "rows a second": _ratios(speeds, lambda spent: spent.seconds),
-        "rows a CPU second": _ratios(speeds, lambda spent: spent.cpu),
+    latencies = {
+        place: _tails(run, files, rows, rounds, cpus)
+        for place, cpus in run.placements.items()
     }
-    small = _command(files, HERE, rows // 10, None)
+    small = _command(files, HERE, rows // 10)
     growth = (max(each.resident for each in speeds[HERE]) - small.resident) / MIB
     return Report(
         title="Files of rows",
-        introduction=INTRODUCTION.format(
-            rows=rows,
-            rounds=rounds,
-            rate=RATE,
-            tight=" or ".join(map(str, TIGHT_ROWS)),
-        ),
         figures=[
-            *(
-                at_least(SPEED, f"{name} {way} over the tight loop", ratio)
-                for name, ratios in found.items()
-                for way, ratio in ratios.items()
-            ),
+            *_speed_figures(speeds),
             at_most(FLAT_MIB, "memory in process for ten times the rows, MiB", growth),
             at_most(FLAT_MIB, "memory of the server over its first MiB", served),
-            *(
-                at_most(TAIL, f"p99 during a bulk job over at rest, {name}", ratio)
-                for name, (ratio, _) in tails.items()
-            ),
+            *(_tail_figure(place, *both) for place, both in latencies.items()),
         ],
-        tables=[
-            _speed_table(speeds, rows),
-            *(_tail_table(name, both) for name, (_, both) in tails.items()),
-        ],
+        tables=[_speed_table(speeds, rows), _tail_table(latencies)],
     )
 
 
-def _ways(run: Run) -> list[tuple[str, Sequence[int]]]:
-    both = sorted({*run.server_cpus, *run.client_cpus})
-    return [
-        ("server on one CPU, client on another", run.server_cpus),
-        ("server on both CPUs, client on one of them", both),
-    ]
-
-
 def _write(run: Run, rows: int) -> Files:
-    repository, cache = run.subfolder("models"), run.folder / "cache"
-    model = repository / f"{MODEL}.h5"
+    model = run.subfolder("models") / f"{MODEL}.h5"
+    some = rounded(_rows(64))
 
-    with child() as writer:
-        writer.call(_write_model, model)
+    with child() as process:
+        process.call(_write_model, model)
+        answers = process.call(models.answer_keras, model, some)
 
-    artifact = models.compile_models({MODEL: model}, cache)[MODEL]
-    files = {}
+    files = {count: run.folder / f"{count}.npy" for count in (1, rows // 10, rows)}
 
-    for count in (1, rows // 10, rows):
-        files[count] = run.folder / f"rows-{count}.npy"
-        np.save(files[count], _rows(count))
+    for count, path in files.items():
+        np.save(path, _rows(count))
 
     return Files(
-        folder=run.folder, model=model, cache=cache, artifact=artifact, rows=files
+        folder=run.folder,
+        artifact=models.compile_models({MODEL: model}, run.folder / "cache")[MODEL],
+        exchanges=predictions(some, answers, predict_path(MODEL)),
+        rows=files,
     )
 
 
@@ -167,18 +147,16 @@ def _speeds(
     files: Files, rows: int, rounds: int
 ) -> tuple[dict[str, list[Spent]], float]:
     """Run the ways in turn; return what each took, and the server's growth in MiB."""
-    with (
-        _serving(files, "speeds") as server,
-        child() as process,
-    ):
-        server.wait_ready(_exchanges(files)[0])
-        net = {way: partial(_net, files, way, rows, server) for way in (HERE, SERVED)}
-        net[SERVED]()
+    with _serving(files, "speeds") as server, child() as process:
+        ways = {
+            TIGHT: partial(_tight, process, files.artifact, rows),
+            HERE: partial(_net, files, HERE, rows, server),
+            SERVED: partial(_net, files, SERVED, rows, server),
+        }
+        ways[SERVED]()
 
         with Sampler(server.process.pid, SAMPLE_SECONDS) as sampler:
-            turns = alternate(
-                {TIGHT: partial(_tight, process.call, files, rows), **net}, rounds
-            )
+            turns = alternate(ways, rounds)
 
     for name, spent in turns.items():
         middle = statistics.median(each.seconds for each in spent)
@@ -188,24 +166,19 @@ def _speeds(
 
 
 @contextmanager
-def _serving(files: Files, name: str, cpus: Sequence[int] = ()) -> Iterator[Server]:
-    """Serve the model; jobs and log are of this `name`."""
-    flags = (
-        *("--data-dir", str(files.folder / name), "--log-level", "warning"),
-        *("--no-screen", "--max-jobs-bytes", str(1 << 40)),
-    )
-    log = files.folder / f"{name}.log"
-    with serving_models(
-        files.model.parent, files.cache, log, *flags, cpus=cpus
-    ) as server:
+def _serving(files: Files, jobs: str, cpus: Sequence[int] = ()) -> Iterator[Server]:
+    """Serve the model, with a folder of its own for the jobs."""
+    flags = ("--data-dir", str(files.folder / jobs), *FLAGS)
+
+    with serving_models(files.folder, *flags, cpus=cpus) as server:
         yield server
 
 
 def _net(files: Files, way: str, rows: int, server: Server) -> Spent:
     """Return a command's time and CPU time without those of one with one row."""
-    start = _command(files, way, 1, server.url)
+    start = _command(files, way, 1, server)
     before = server.cpu_seconds()
-    spent = _command(files, way, rows, server.url)
+    spent = _command(files, way, rows, server)
     served = server.cpu_seconds() - before if way == SERVED else 0.0
     return Spent(
         seconds=spent.seconds - start.seconds,
@@ -214,18 +187,18 @@ def _net(files: Files, way: str, rows: int, server: Server) -> Spent:
     )
 
 
-def _command(files: Files, way: str, rows: int, url: str | None) -> Spent:
+def _command(files: Files, way: str, rows: int, server: Server | None = None) -> Spent:
+    """Run `tandem predict`, in process or as a job of `server`."""
     target = files.folder / "out.npy"
-    place = [MODEL, "--server", str(url)] if way == SERVED else [str(files.model)]
+    model = str(files.folder / "models" / f"{MODEL}.h5")
+    place = [MODEL, "--server", server.url] if server and way == SERVED else [model]
+    command = [
+        *(sys.executable, "-m", "service.cli.main", "predict", *place),
+        *("--input", str(files.rows[rows]), "--output", str(target)),
+        *("--cache-dir", str(files.folder / "cache")),
+    ]
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "service.cli.main", "predict", *place),
-            *("--input", str(files.rows[rows]), "--output", str(target)),
-            *("--cache-dir", str(files.cache)),
-        ],
-        cwd=ROOT,
-    )
+    process = subprocess.Popen(command, cwd=ROOT)
 
     with Sampler(process.pid, SAMPLE_SECONDS) as memory:
         # Not reaped yet: what was read of it last must be its own.
@@ -245,8 +218,8 @@ def _command(files: Files, way: str, rows: int, url: str | None) -> Spent:
     )
 
 
-def _tight(call: Callable[..., Spent], files: Files, rows: int) -> Spent:
-    found = [call(run_tight, files.artifact, rows, size) for size in TIGHT_ROWS]
+def _tight(process: Child, artifact: Path, rows: int) -> Spent:
+    found = [process.call(run_tight, artifact, rows, size) for size in TIGHT_ROWS]
     return min(found, key=lambda spent: spent.seconds)
 
 
@@ -276,52 +249,42 @@ def run_tight(folder: Path, rows: int, size: int) -> Spent:
     )
 
 
-def _ratios(
-    speeds: dict[str, list[Spent]], cost: Callable[[Spent], float]
-) -> dict[str, float]:
-    """Return how cheap each way is, over the tight loop."""
-    tight = [cost(each) for each in speeds[TIGHT]]
-    return {
-        way: median_ratio(tight, [cost(each) for each in speeds[way]])
-        for way in (HERE, SERVED)
+def _speed_figures(speeds: dict[str, list[Spent]]) -> Iterator[Figure]:
+    """Compare how cheap each way is to the tight loop."""
+    costs = {
+        name: {way: [getattr(each, cost) for each in speeds[way]] for way in speeds}
+        for name, cost in (("rows a second", "seconds"), ("rows a CPU second", "cpu"))
     }
 
-
-def _exchanges(files: Files) -> list[Exchange]:
-    rows = rounded(_rows(64))
-
-    with child() as keras:
-        answers = keras.call(models.answer_keras, files.model, rows)
-
-    return predictions(rows, answers, predict_path(MODEL))
+    for name, spent in costs.items():
+        for way in (HERE, SERVED):
+            ratio = median_ratio(spent[TIGHT], spent[way])
+            yield at_least(SPEED, f"{name} {way} over the tight loop", ratio)
 
 
 def _tails(
     run: Run, files: Files, rows: int, rounds: int, cpus: Sequence[int]
-) -> tuple[float, dict[str, list[Recording]]]:
-    """Return the ratio of the p99s, and the requests at rest and during a job."""
-    name = "-".join(["tails", *map(str, cpus)])
-    exchanges = _exchanges(files)
-    found: dict[str, list[Recording]] = {REST: [], DURING: []}
+) -> tuple[Array, Array]:
+    """Return the seconds of requests at rest, and during a job."""
+    rest, during = [], []
 
     with (
         generating(run.client_cpus) as generator,
-        _serving(files, name, cpus) as server,
+        _serving(files, "-".join(["tails", *map(str, cpus)]), cpus) as server,
         httpx.Client(base_url=server.url, timeout=600) as client,
     ):
-        server.wait_ready(exchanges[0])
-        stream = Open(port=server.port, exchanges=exchanges, rate=RATE, pace="constant")
+        stream = Open(
+            port=server.port, exchanges=files.exchanges, rate=RATE, pace="constant"
+        )
         generator.run([stream], STRETCH)
 
         for _ in range(rounds):
-            found[REST] += generator.run([stream], STRETCH)
+            rest += generator.run([stream], STRETCH)
 
             with _bulk(client, files.rows[rows], 1 + -(-QUEUED_ROWS // rows)):
-                found[DURING] += generator.run([stream], STRETCH)
+                during += generator.run([stream], STRETCH)
 
-    ratio = _p99(found[DURING]) / _p99(found[REST])
-    say(f"p99 {_p99(found[REST]):.2f} ms at rest, {ratio:.2f} times during a job")
-    return ratio, found
+    return _latencies(rest), _latencies(during)
 
 
 @contextmanager
@@ -364,8 +327,9 @@ def _latencies(recordings: Sequence[Recording]) -> Array:
     return np.concatenate(parts)
 
 
-def _p99(recordings: Sequence[Recording]) -> float:
-    return percentile(_latencies(recordings), 99) or np.nan
+def _tail_figure(place: str, rest: Array, during: Array) -> Figure:
+    ratio = tails(during)[1] / tails(rest)[1]
+    return at_most(TAIL, f"p99 during a bulk job over at rest, {place}", ratio)
 
 
 def _speed_table(speeds: dict[str, list[Spent]], rows: int) -> Table:
@@ -375,9 +339,9 @@ def _speed_table(speeds: dict[str, list[Spent]], rows: int) -> Table:
         rows=[
             (
                 name,
-                f"{rows / statistics.median(each.seconds for each in spent):,.0f}",
-                f"{statistics.median(each.cpu for each in spent) / rows * 1e6:.1f}",
-                f"{max(each.resident for each in spent) / MIB:,.0f}",
+                rows / statistics.median(each.seconds for each in spent),
+                statistics.median(each.cpu for each in spent) / rows * 1e6,
+                max(each.resident for each in spent) / MIB,
             )
             for name, spent in speeds.items()
         ],
@@ -385,16 +349,13 @@ def _speed_table(speeds: dict[str, list[Spent]], rows: int) -> Table:
     )
 
 
-def _tail_table(name: str, found: dict[str, list[Recording]]) -> Table:
-    rows = []
-
-    for when, recordings in found.items():
-        seconds = _latencies(recordings)
-        cells = [percentile(seconds, percent) or np.nan for percent in (50, 99, 100)]
-        rows.append((when, str(len(seconds)), *(f"{cell:.2f}" for cell in cells)))
-
+def _tail_table(found: dict[str, tuple[Array, Array]]) -> Table:
     return Table(
-        title=f"Latencies: {name}",
+        title="Latencies",
         columns=("when", "requests", "p50 ms", "p99", "most"),
-        rows=rows,
+        rows=[
+            (f"{place}, {when}", len(seconds), *tails(seconds))
+            for place, both in found.items()
+            for when, seconds in zip(("at rest", "during a job"), both, strict=True)
+        ],
     )

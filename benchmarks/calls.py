@@ -1,11 +1,17 @@
-"""Time of a call of one `.h5` in Keras, in a traced function, and in our runtime."""
+"""Time of a call of one `.h5` in Keras, in a traced function, and in our runtime.
+
+Input is a NumPy array and so is the answer; the concrete function alone gets a tensor
+made beforehand. Keras and our runtime live in a process each, with as many intra-op
+threads as there are CPUs, and take turns: nine rounds of 0.5 s a turn. A time is the
+median over the rounds of a turn's own median; a ratio is the median of the rounds'
+ratios.
+"""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +23,7 @@ from benchmarks.harness.run import say
 from inference import available_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from benchmarks.harness.children import Child
@@ -25,18 +31,15 @@ if TYPE_CHECKING:
     from benchmarks.harness.run import Run
     from inference.types import Array
 
-TRACED, OURS = "traced function", "Servable.run"
-KERAS = ("model.predict", "model(x)", TRACED, "concrete function, tensor in")
-INTRODUCTION = """\
-Microseconds a call of one `.h5`. Input is a NumPy array and so is the answer; the
-concrete function alone gets a tensor made beforehand. Keras and our runtime live in a
-process each, with {threads} intra-op threads on either side, and take turns: {rounds}
-rounds of {seconds:g} s a turn. A time is the median over the rounds of a turn's own
-median; a ratio is the median of the rounds' ratios."""
+    Sides = dict[str, tuple[Child, dict[str, Path]]]
+    """By the way of calling: a process, and the model's path there, by title."""
+
+PREDICT, CALL, TRACED = "model.predict", "model(x)", "traced function"
+CONCRETE, OURS = "concrete function, tensor in", "Servable.run"
+KERAS = (PREDICT, CALL, TRACED, CONCRETE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(NamedTuple):
     """A model and a number of rows; ours must be `target` times as fast as traced."""
 
     title: str
@@ -44,67 +47,27 @@ class Case:
     rows: int
     target: float
 
-    @property
-    def name(self) -> str:
-        return f"{self.title}, batch {self.rows}"
-
 
 DENSE, MOBILENET = "dense 32-64-64-1", "MobileNetV2 160×160"
 CASES = (
-    Case(title=DENSE, write=models.write_dense, rows=1, target=2.0),
-    Case(title=MOBILENET, write=models.write_mobilenet, rows=1, target=1.0),
-    Case(title=MOBILENET, write=models.write_mobilenet, rows=8, target=1.0),
+    Case(DENSE, models.write_dense, 1, 2.0),
+    Case(MOBILENET, models.write_mobilenet, 1, 1.0),
+    Case(MOBILENET, models.write_mobilenet, 8, 1.0),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sides:
-    """The two processes, and the path of each one's form of every model."""
-
-    keras: Child
-    ours: Child
-    files: dict[str, Path]
-    artifacts: dict[str, Path]
-    threads: int
-
-    def turn(self, contender: str, case: Case, seconds: float) -> float:
-        """Return one contender's seconds a call, measured over `seconds`."""
-        if contender == OURS:
-            return self.ours.call(time_ours, *self._ours(case), seconds)
-
-        return self.keras.call(time_keras, contender, *self._keras(case), seconds)
-
-    def difference(self, case: Case) -> float:
-        """Return the largest difference between the two sides' answers."""
-        theirs = self.keras.call(answer_traced, *self._keras(case))
-        ours = self.ours.call(answer_ours, *self._ours(case))
-        return float(np.max(np.abs(theirs - ours)))
-
-    def _keras(self, case: Case) -> tuple[Path, int, int]:
-        return self.files[case.title], self.threads, case.rows
-
-    def _ours(self, case: Case) -> tuple[Path, int, int]:
-        return self.artifacts[case.title], self.threads, case.rows
 
 
 def measure(run: Run) -> Report:
     """Compare the time of a call of Keras, a traced function and our runtime."""
     rounds, seconds = (2, 0.1) if run.quick else (9, 0.5)
-    threads = available_cpus()
     files = _write(run.folder)
     artifacts = models.compile_models(files, run.folder / "cache")
 
     with child() as keras, child() as ours:
-        sides = Sides(
-            keras=keras, ours=ours, files=files, artifacts=artifacts, threads=threads
-        )
-        found = [_case(sides, case, rounds, seconds) for case in CASES]
+        sides: Sides = {**dict.fromkeys(KERAS, (keras, files)), OURS: (ours, artifacts)}
+        found = [_compare(sides, case, rounds, seconds) for case in CASES]
 
     return Report(
         title="Calls",
-        introduction=INTRODUCTION.format(
-            threads=threads, rounds=rounds, seconds=seconds
-        ),
         figures=[figure for figure, _ in found],
         tables=[table for _, table in found],
     )
@@ -112,115 +75,87 @@ def measure(run: Run) -> Report:
 
 def _write(folder: Path) -> dict[str, Path]:
     writers = {case.title: case.write for case in CASES}
-    files = {}
+    files = {title: folder / f"{at}.h5" for at, title in enumerate(writers)}
 
-    with child() as writer:
-        for position, (title, write) in enumerate(writers.items()):
-            files[title] = folder / f"model-{position}.h5"
-            writer.call(write, files[title])
+    with child() as process:
+        for title, write in writers.items():
+            process.call(write, files[title])
 
     return files
 
 
-def _case(
+def _compare(
     sides: Sides, case: Case, rounds: int, seconds: float
 ) -> tuple[Figure, Table]:
-    difference = sides.difference(case)
+    calls = {
+        way: (process, (way, paths[case.title], case.rows))
+        for way, (process, paths) in sides.items()
+    }
     turns = alternate(
-        {name: partial(sides.turn, name, case, seconds) for name in (*KERAS, OURS)},
+        {
+            way: partial(process.call, time_call, *about, seconds)
+            for way, (process, about) in calls.items()
+        },
         rounds,
     )
-    table = Table(
-        title=f"{case.name} (answers differ by at most {difference:.1e})",
-        columns=("contender", "µs a call", "lowest", "µs a row", "times traced"),
-        rows=[
-            (name, *_cells(times, turns[TRACED], case.rows))
-            for name, times in turns.items()
-        ],
+    traced, ours = (
+        process.call(answer, *about) for process, about in (calls[TRACED], calls[OURS])
     )
+    name = f"{case.title}, batch {case.rows}"
     ratio = median_ratio(turns[TRACED], turns[OURS])
-    say(f"{case.name}: {ratio:.2f} times traced")
-    name = f"{case.name}, speed of ours over traced"
-    return at_least(case.target, name, ratio), table
-
-
-def _cells(times: list[float], traced: list[float], rows: int) -> tuple[str, ...]:
-    middle = statistics.median(times) * 1e6
-    return (
-        f"{middle:,.0f}",
-        f"{min(times) * 1e6:,.0f}",
-        f"{middle / rows:,.0f}",
-        f"{median_ratio(traced, times):.2f}",
+    say(f"{name}: {ratio:.2f} times traced")
+    return at_least(case.target, f"{name}, speed of ours over traced", ratio), Table(
+        title=f"{name} (answers differ by at most {np.abs(traced - ours).max():.1e})",
+        columns=("contender", "µs a call", "lowest", "times traced"),
+        rows=[_row(way, times, turns[TRACED]) for way, times in turns.items()],
     )
 
 
-def time_keras(
-    contender: str, path: Path, threads: int, rows: int, seconds: float
-) -> float:
-    """Time one way of Keras; to be called in a child process."""
-    return _warm_seconds(_keras_call(contender, path, threads, rows), seconds)
+def _row(
+    way: str, times: Sequence[float], traced: Sequence[float]
+) -> tuple[str | float, ...]:
+    low, middle = min(times) * 1e6, statistics.median(times) * 1e6
+    return way, middle, low, median_ratio(traced, times)
 
 
-def time_ours(folder: Path, threads: int, rows: int, seconds: float) -> float:
-    """Time our runtime over the artifact in `folder`."""
-    return _warm_seconds(models.servable_call(folder, threads, rows), seconds)
-
-
-def answer_traced(path: Path, threads: int, rows: int) -> Array:
-    """Ask the traced function with the rows that are timed."""
-    array = _keras_rows(_keras_model(path, threads), rows)
-    answer: Array = _traced(path, threads)(array).numpy()
-    return answer
-
-
-def answer_ours(folder: Path, threads: int, rows: int) -> Array:
-    """Ask our runtime with the same."""
-    return models.servable_call(folder, threads, rows)()
-
-
-def _keras_call(
-    contender: str, path: Path, threads: int, rows: int
-) -> Callable[[], object]:
-    import tensorflow as tf
-
-    model, traced = _keras_model(path, threads), _traced(path, threads)
-    array = _keras_rows(model, rows)
-
-    if contender == "model.predict":
-        return partial(model.predict, array, verbose=0)
-
-    if contender == "model(x)":
-        return lambda: model(array).numpy()
-
-    if contender == TRACED:
-        return lambda: traced(array).numpy()
-
-    spec = tf.TensorSpec((None, *array.shape[1:]), tf.float32)
-    concrete, tensor = traced.get_concrete_function(spec), tf.constant(array)
-    return lambda: concrete(tensor).numpy()
-
-
-def _warm_seconds(call: Callable[[], object], seconds: float) -> float:
+def time_call(way: str, path: Path, rows: int, seconds: float) -> float:
+    """Return the seconds of a warm call; to be called in a child process."""
+    call = _call(way, path, rows)
     call()
     call()
     return median_seconds(call, seconds)
 
 
+def answer(way: str, path: Path, rows: int) -> Array:
+    """Return the answer of the call that is timed."""
+    return _call(way, path, rows)()
+
+
+def _call(way: str, path: Path, rows: int) -> Callable[[], Array]:
+    if way == OURS:
+        return models.servable_call(path, available_cpus(), rows)
+
+    import tensorflow as tf
+
+    model, traced = _keras(path)
+    array = models.rows_for(model.inputs[0].shape[1:], rows)
+    spec = tf.TensorSpec((None, *array.shape[1:]), tf.float32)
+    concrete, tensor = traced.get_concrete_function(spec), tf.constant(array)
+    ways: dict[str, Callable[[], Array]] = {
+        PREDICT: partial(model.predict, array, verbose=0),
+        CALL: lambda: model(array).numpy(),
+        TRACED: lambda: traced(array).numpy(),
+        CONCRETE: lambda: concrete(tensor).numpy(),
+    }
+    return ways[way]
+
+
 @cache
-def _keras_model(path: Path, threads: int) -> Any:
+def _keras(path: Path) -> tuple[Any, Any]:
+    """Return the model, and a function that is traced."""
     import keras
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    return keras.models.load_model(path, compile=False)
-
-
-@cache
-def _traced(path: Path, threads: int) -> Any:
-    import tensorflow as tf
-
-    return tf.function(_keras_model(path, threads))
-
-
-def _keras_rows(model: Any, rows: int) -> Array:
-    return models.rows_for(model.inputs[0].shape[1:], rows)
+    tf.config.threading.set_intra_op_parallelism_threads(available_cpus())
+    model = keras.models.load_model(path, compile=False)
+    return model, tf.function(model)

@@ -6,8 +6,8 @@ import logging
 import os
 import statistics
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import numpy as np
@@ -15,7 +15,7 @@ import structlog
 
 from benchmarks.harness import wide
 from benchmarks.harness.children import child
-from benchmarks.harness.memory import MB, MIB, Usage, usage
+from benchmarks.harness.memory import MIB, Usage, usage
 from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
 from inference import Engine, EngineConfig, ModelSpec, PredictRequest
@@ -40,22 +40,6 @@ COLUMNS = (
     *("kept on purpose", "cycles", "KiB a cycle", "RSS MiB, warm", "last"),
     *("threads, warm", "last", "files, warm", "last"),
 )
-INTRODUCTION = """\
-A process loads a `.pb` of {size:.0f} MB through the engine, asks it, compares the
-answers and unloads it, again and again; memory, threads and open files are read after
-each unload. `KiB a cycle` is the slope of the line of least squares through the
-resident memory, without the first third of the cycles. The other rows are leaks made on
-purpose, to show that one would be seen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Cycles of the model in `folder`; `leak` names one of `LEAKS`."""
-
-    folder: Path
-    units: int
-    cycles: int
-    leak: str
 
 
 def measure(run: Run) -> Report:
@@ -63,17 +47,11 @@ def measure(run: Run) -> Report:
     honest, leaking = (60, 30) if run.quick else (300, 60)
     counts = {leak: honest if leak == HONEST else leaking for leak in LEAKS}
     found = run_cycles(run.folder, UNITS, counts)
+    rows = [_row(leak, samples) for leak, samples in found.items()]
     return Report(
         title="Memory over many loads",
-        introduction=INTRODUCTION.format(size=wide.weights_bytes(UNITS) / MB),
         figures=figures(found),
-        tables=[
-            Table(
-                title="After each unload",
-                columns=COLUMNS,
-                rows=[_row(leak, samples) for leak, samples in found.items()],
-            )
-        ],
+        tables=[Table(title="After each unload", columns=COLUMNS, rows=rows)],
     )
 
 
@@ -90,8 +68,7 @@ def run_cycles(
 
     for leak, cycles in counts.items():
         with child() as process:
-            plan = Plan(folder=folder, units=units, cycles=cycles, leak=leak)
-            found[leak] = process.call(cycle, plan)
+            found[leak] = process.call(cycle, folder, units, cycles, leak)
 
         say(f"{leak}: {kib_a_cycle(found[leak]):+.2f} KiB a cycle")
 
@@ -100,19 +77,15 @@ def run_cycles(
 
 def figures(found: dict[str, list[Usage]]) -> list[Figure]:
     """Require that no leak is flat, and that every leak on purpose is seen."""
+    slopes = {leak: kib_a_cycle(samples) for leak, samples in found.items()}
     honest = warm(found[HONEST])
     return [
-        at_most(SLOPE_KIB, "growth, KiB a cycle", kib_a_cycle(found[HONEST])),
+        at_most(SLOPE_KIB, "growth, KiB a cycle", slopes.pop(HONEST)),
         at_most(0, "more threads at the end", _more([one.threads for one in honest])),
         at_most(0, "more open files at the end", _more([one.files for one in honest])),
         *(
-            at_least(
-                LEAK_KIB,
-                f"growth where {leak} is kept, KiB a cycle",
-                kib_a_cycle(samples),
-            )
-            for leak, samples in found.items()
-            if leak != HONEST
+            at_least(LEAK_KIB, f"growth where {leak} is kept, KiB a cycle", found)
+            for leak, found in slopes.items()
         ),
     ]
 
@@ -130,15 +103,14 @@ def warm(samples: Sequence[Usage]) -> Sequence[Usage]:
     return samples[round(len(samples) * WARM_SHARE) :]
 
 
-def _row(leak: str, samples: Sequence[Usage]) -> tuple[str, ...]:
-    ends = warm(samples)[0], samples[-1]
+def _row(leak: str, samples: Sequence[Usage]) -> tuple[str | float, ...]:
+    first, last = warm(samples)[0], samples[-1]
     return (
         leak,
-        f"{len(samples)}",
-        f"{kib_a_cycle(samples):+.2f}",
-        *(f"{each.resident / MIB:.1f}" for each in ends),
-        *(f"{each.threads}" for each in ends),
-        *(f"{each.files}" for each in ends),
+        len(samples),
+        kib_a_cycle(samples),
+        *(first.resident / MIB, last.resident / MIB),
+        *(first.threads, last.threads, first.files, last.files),
     )
 
 
@@ -148,30 +120,30 @@ def _more(counts: Sequence[int]) -> float:
     return statistics.median(counts[-third:]) - statistics.median(counts[:third])
 
 
-def cycle(plan: Plan) -> list[Usage]:
-    """Sample this process after each cycle. Raises `AssertionError` on a wrong
-    answer."""
+def cycle(folder: Path, units: int, cycles: int, leak: str) -> list[Usage]:
+    """Sample this process after each cycle; `leak` is one of `LEAKS`.
+
+    Raises `AssertionError` on a wrong answer.
+    """
     wrapper = structlog.make_filtering_bound_logger(logging.ERROR)
     structlog.configure(wrapper_class=wrapper)
 
-    with _leaking(LEAKS[plan.leak]):
-        return anyio.run(_cycle, plan)
+    with _leaking(LEAKS[leak]):
+        return anyio.run(_cycle, folder, units, cycles)
 
 
-async def _cycle(plan: Plan) -> list[Usage]:
-    config = EngineConfig(
-        repository=plan.folder / "models", cache=plan.folder / "cache"
-    )
+async def _cycle(folder: Path, units: int, cycles: int) -> list[Usage]:
+    config = EngineConfig(repository=folder / "models", cache=folder / "cache")
     spec = ModelSpec(name=MODEL)
     request = PredictRequest(model=spec, inputs={"values": wide.rows()})
-    expected = wide.answers(plan.units, SEED)
+    expected = wide.answers(units, SEED)
     samples = []
 
     async with Engine(config) as engine:
         while not engine.ready():
             await engine.wait_changed()
 
-        for _ in range(plan.cycles):
+        for _ in range(cycles):
             await engine.load(spec)
             [answer] = (await engine.predict(request)).outputs.values()
             np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-3)
@@ -193,12 +165,8 @@ def _leaking(keep: Keep) -> Iterator[None]:
         keep(kept, self)
         close(self)
 
-    Servable.close = leaking  # type: ignore[method-assign]
-
-    try:
+    with mock.patch.object(Servable, "close", leaking):
         yield
-    finally:
-        Servable.close = close  # type: ignore[method-assign]
 
 
 def _keep_nothing(kept: list[Any], servable: Any) -> None:

@@ -1,30 +1,37 @@
-"""Tail latencies of a small model while a large one is compiled and replaced."""
+"""Tail latencies of a small model while a large one is compiled and replaced.
+
+A small dense `.h5` is asked 100 times a second, at fixed instants from which latency
+counts; meanwhile an `.h5` of 100 MB appears in the same server's repository, and newer
+versions of it after that. The server has its defaults but for `--scan-seconds 1`. Its
+compiler runs on the server's CPUs, at lower priority. `load` lasts until the new
+version answers, `unload` until the one before is gone.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
 
 from benchmarks.harness import models, wide
 from benchmarks.harness.children import child
-from benchmarks.harness.clocks import percentile, wait_until
+from benchmarks.harness.clocks import tails, wait_until
 from benchmarks.harness.exchanges import predict_path, predictions, rounded
 from benchmarks.harness.generator import Open, Span, generating
-from benchmarks.harness.memory import MB
 from benchmarks.harness.recording import OK, RESET
 from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
-from benchmarks.harness.servers import serving_models
+from benchmarks.harness.servers import serving_models, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +50,7 @@ LIGHT, HEAVY = "dense", "wide"
 RATIO = 1.5
 RATE = 100.0
 """Requests a second."""
-SCAN_SECONDS = 1
+FLAGS = ("--scan-seconds", "1")
 STRETCH = Span(seconds=5.0, settle=0.5)
 CALM_SECONDS = 1.0
 """After a reload, before the next round."""
@@ -54,20 +61,15 @@ STAGES = (NOTICE, COMPILE, LOAD, UNLOAD)
 warmed up, and until the version before is gone."""
 REST, DURING = "at rest", "during a reload"
 COLUMNS = ("when", "s, median", "requests", "p50 ms", "p99", "most", "p99 / at rest")
-INTRODUCTION = """\
-A small dense `.h5` is asked {rate:g} times a second, at fixed instants from which
-latency counts; meanwhile an `.h5` of {size:.0f} MB appears in the same server's
-repository, and newer versions of it after that. The server has its defaults but for
-`--scan-seconds {scan}`. Its compiler runs on the server's CPUs, at lower priority.
-`load` lasts until the new version answers, `unload` until the one before is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """Conditions of both servers; each rests for `rest` seconds before a reload."""
+    """What both servers are given; each rests for `rest` seconds before a reload."""
 
     generator: Generator
     exchanges: Sequence[Exchange]
+    light: Path
     staged: Sequence[Path]
     rest: float
 
@@ -86,8 +88,8 @@ class Measured:
     """One server's requests, and the stages of each of its reloads."""
 
     name: str
-    recordings: list[Recording]
-    stages: list[list[Stage]]
+    recordings: list[Recording] = field(default_factory=list)
+    stages: list[list[Stage]] = field(default_factory=list)
 
     def latencies(self, name: str) -> Array:
         """Return the seconds of requests due at a stage, or at `REST` or `DURING`."""
@@ -97,7 +99,7 @@ class Measured:
         )
 
     def p99(self, name: str) -> float:
-        return percentile(self.latencies(name), 99) or np.nan
+        return tails(self.latencies(name))[1]
 
     def seconds(self, name: str) -> list[float]:
         """Return how long each round's stage took."""
@@ -115,34 +117,29 @@ class Measured:
 def measure(run: Run) -> Report:
     """Measure a model's tail latencies while another one is reloaded."""
     rounds, units, rest = (1, 1000, 2.0) if run.quick else (4, 5000, 10.0)
-    both = sorted({*run.server_cpus, *run.client_cpus})
-    ways = {
-        "server on one CPU, client on another": run.server_cpus,
-        "server on both CPUs, client on one of them": both,
-    }
-
+    light = run.folder / f"{LIGHT}.h5"
     staged = [run.folder / f"{version}.h5" for version in range(1, rounds + 1)]
-    exchanges = _prepare(run.folder, staged, units)
+    exchanges = _write(light, staged, units)
 
     with generating(run.client_cpus) as generator:
         bench = Bench(
-            generator=generator, exchanges=exchanges, staged=staged, rest=rest
+            generator=generator,
+            exchanges=exchanges,
+            light=light,
+            staged=staged,
+            rest=rest,
         )
-        found = [_measure(bench, name, cpus) for name, cpus in ways.items()]
+        found = [_measure(bench, *place) for place in run.placements.items()]
 
     return Report(
         title="While a model is reloaded",
-        introduction=INTRODUCTION.format(
-            rate=RATE, size=wide.weights_bytes(units) / MB, scan=SCAN_SECONDS
-        ),
         figures=[figure for each in found for figure in _figures(each)],
         tables=[_table(each) for each in found],
     )
 
 
-def _prepare(folder: Path, staged: Sequence[Path], units: int) -> list[Exchange]:
-    """Write the models into `folder`; make requests to the light one."""
-    light = folder / f"{LIGHT}.h5"
+def _write(light: Path, staged: Sequence[Path], units: int) -> list[Exchange]:
+    """Write the models; make requests to the light one."""
     rows = rounded(models.rows_for((32,), 64))
 
     with child() as writer:
@@ -157,25 +154,22 @@ def _prepare(folder: Path, staged: Sequence[Path], units: int) -> list[Exchange]
 
 def _measure(bench: Bench, name: str, cpus: Sequence[int]) -> Measured:
     """Reload each staged version in a server on `cpus`."""
-    source = bench.staged[0].parent
-    folder = source / "-".join(map(str, cpus))
-    repository, cache = folder / "models", folder / "cache"
+    folder = bench.light.parent / "-".join(map(str, cpus))
+    repository = folder / "models"
     (repository / HEAVY).mkdir(parents=True)
-    (repository / f"{LIGHT}.h5").hardlink_to(source / f"{LIGHT}.h5")
-    flags = ("--scan-seconds", str(SCAN_SECONDS))
-    measured = Measured(name=name, recordings=[], stages=[])
+    (repository / bench.light.name).hardlink_to(bench.light)
+    measured = Measured(name=name)
 
     with (
-        serving_models(repository, cache, folder / "log", *flags, cpus=cpus) as server,
+        serving_models(folder, *FLAGS, cpus=cpus) as server,
         # One client: another for each look would take CPU from what is measured.
         httpx.Client(base_url=server.url) as client,
     ):
-        server.wait_ready(bench.exchanges[0])
         stream = Open(
             port=server.port, exchanges=bench.exchanges, rate=RATE, pace="constant"
         )
         bench.generator.run([stream], Span(seconds=bench.rest))
-        watch = ReloadWatch(client, HEAVY, cache)
+        watch = ReloadWatch(client, HEAVY, folder / "cache")
 
         for version, path in enumerate(bench.staged, 1):
             put = partial(_put, repository / HEAVY / str(version), path)
@@ -253,13 +247,8 @@ class ReloadWatch:
     def _artifacts(self) -> int:
         return sum(1 for _ in self._cache.glob("[!.]*/manifest.json"))
 
-    def _states(self) -> dict[int, Any]:
-        return {
-            int(version["version"]): version["state"]
-            for model in self._client.get("/v1/models").json()["models"]
-            if model["name"] == self._model
-            for version in model["versions"]
-        }
+    def _states(self) -> dict[int, str]:
+        return states(self._client.get("/v1/models").json(), self._model)
 
 
 def _latencies(recording: Recording, periods: Sequence[Period], inside: bool) -> Array:
@@ -277,31 +266,18 @@ def _latencies(recording: Recording, periods: Sequence[Period], inside: bool) ->
 
 
 def _figures(measured: Measured) -> list[Figure]:
-    statuses = np.concatenate([each.statuses for each in measured.recordings])
-    odd = statuses[~np.isin(statuses, (OK, RESET))]
     name = measured.name
+    statuses = np.concatenate([each.statuses for each in measured.recordings])
+    odd = statuses[~np.isin(statuses, (OK, RESET))].tolist()
+    counted = f" ({dict(Counter(odd))})" if odd else ""
+    ratio = measured.p99(DURING) / measured.p99(REST)
+    wrong = sum(each.wrong for each in measured.recordings)
     return [
-        at_most(
-            RATIO,
-            f"{name}: p99 during a reload over at rest",
-            measured.p99(DURING) / measured.p99(REST),
-        ),
+        at_most(RATIO, f"{name}: p99 during a reload over at rest", ratio),
         at_most(0, f"{name}: connections reset", int((statuses == RESET).sum())),
-        at_most(0, f"{name}: not answered 200{_counted(odd)}", odd.size),
-        at_most(
-            0,
-            f"{name}: answers with a wrong value",
-            sum(each.wrong for each in measured.recordings),
-        ),
+        at_most(0, f"{name}: not answered 200{counted}", len(odd)),
+        at_most(0, f"{name}: answers with a wrong value", wrong),
     ]
-
-
-def _counted(statuses: np.ndarray[Any, Any]) -> str:
-    """Return ` (3 × 503)`, or nothing."""
-    values, counts = np.unique(statuses, return_counts=True)
-    pairs = zip(counts.tolist(), values.tolist(), strict=True)
-    texts = [f"{count} × {value}" for count, value in pairs]
-    return f" ({', '.join(texts)})" if texts else ""
 
 
 def _table(measured: Measured) -> Table:
@@ -309,14 +285,9 @@ def _table(measured: Measured) -> Table:
     return Table(title=measured.name.capitalize(), columns=COLUMNS, rows=rows)
 
 
-def _row(measured: Measured, name: str) -> tuple[str, ...]:
+def _row(measured: Measured, name: str) -> tuple[str | float, ...]:
     latencies = measured.latencies(name)
     # The two times that aren't a stage have no length.
-    seconds = measured.seconds(name) if name in STAGES else []
-    return (
-        name,
-        f"{statistics.median(seconds):.2f}" if seconds else "–",
-        f"{len(latencies):,}",
-        *(f"{percentile(latencies, each) or np.nan:.2f}" for each in (50, 99, 100)),
-        f"{measured.p99(name) / measured.p99(REST):.2f}",
-    )
+    seconds = statistics.median(measured.seconds(name)) if name in STAGES else "–"
+    ratio = measured.p99(name) / measured.p99(REST)
+    return name, seconds, len(latencies), *tails(latencies), ratio

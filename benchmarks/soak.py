@@ -1,4 +1,13 @@
-"""Many requests of every kind to one server: errors, and leaks afterwards."""
+"""Many requests of every kind to one server: errors, and leaks afterwards.
+
+100,000 turns over 64 connections to one `tandem serve`: a dense `.h5` and a `.pb`, one
+to three rows each, in a random order with `GET`s of other routes, bad requests (each
+must be 400), deadlines of 0.5 to 50 ms (504, 429 or the right answer), and clients that
+hang up while they send or wait, send slowly, close their side once they have sent,
+offer another protocol (h2c), or send three requests ahead. Each answer is compared with
+that of Keras or of a session. Client and server share the CPUs, so latencies are those
+of a saturated machine.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +16,11 @@ import math
 import re
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
 
 from benchmarks.harness import models
@@ -23,6 +31,7 @@ from benchmarks.harness.exchanges import (
     Exchange,
     Leave,
     Manner,
+    get,
     predict_path,
     predictions,
     rounded,
@@ -77,26 +86,6 @@ BAD = (
     b'{"instances": [[',
     b"",
 )
-INTRODUCTION = """\
-{requests:,} turns over {connections} connections to one `tandem serve`: a dense
-`.h5` and a `.pb`, one to three rows each, in a random order with `GET`s of other
-routes, bad requests (each must be 400), deadlines of 0.5 to 50 ms (504, 429 or the
-right answer), and clients that hang up while they send or wait, send slowly, close
-their side once they have sent, offer another protocol (h2c), or send three requests
-ahead. Each answer is compared with that of Keras or of a session. Client and server
-share the CPUs, so latencies are those of a saturated machine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoakOutcome:
-    """`left_over` has the server's gauges at the end; empty if it doesn't tell."""
-
-    requests: int
-    seconds: float
-    tally: Tally
-    before: Usage
-    after: Usage
-    left_over: dict[str, int]
 
 
 def measure(run: Run) -> Report:
@@ -106,44 +95,46 @@ def measure(run: Run) -> Report:
 
 def soak(folder: Path, requests: int, connections: int) -> Report:
     """Send so many requests to a server of the models that are made in `folder`."""
-    repository = folder / "models"
-    repository.mkdir()
-    exchanges = mixture(_predictions(repository))
-    place = (repository, folder / "cache", folder / "log")
+    exchanges = mixture(_predictions(folder / "models"))
 
-    with serving_models(*place, "--log-level", "warning") as server:
-        server.wait_ready(get("/readyz", b""))
-        _send(server, exchanges, min(WARM_UP, requests), connections)
+    def send(requests: int) -> Tally:
+        return asyncio.run(
+            run_requests(
+                server.port, exchanges, requests=requests, connections=connections
+            )
+        )
+
+    with serving_models(folder, "--log-level", "warning") as server:
+        send(min(WARM_UP, requests))
         _settle(server)
         before = _usage(server)
         say(f"warm; {requests:,} requests over {connections} connections")
         started = time.perf_counter()
-        tally = _send(server, exchanges, requests, connections)
-        outcome = SoakOutcome(
-            requests=requests,
-            seconds=time.perf_counter() - started,
-            tally=tally,
-            before=before,
-            left_over=_settle(server),
-            after=_usage(server, before.files),
-        )
+        tally = send(requests)
+        seconds = time.perf_counter() - started
+        left_over = _settle(server)
+        after = _usage(server, before.files)
 
     return Report(
         title="Soak",
-        introduction=INTRODUCTION.format(requests=requests, connections=connections),
-        figures=_figures(outcome),
-        tables=[_table(outcome)],
+        figures=[
+            *_failures(tally, requests),
+            at_most(
+                0,
+                "tokens, places, orphans and bytes of bodies left over",
+                _total(left_over),
+            ),
+            at_most(0, "more threads than before", after.threads - before.threads),
+            at_most(0, "more open files than before", after.files - before.files),
+            at_most(
+                MORE_MEMORY,
+                "more memory than before, of it",
+                after.resident / before.resident - 1,
+            ),
+        ],
+        tables=[_table(tally, seconds, left_over, {"before": before, "after": after})],
         notes=[f"unexpected: {n:,} times {what}" for what, n in tally.failed.items()],
     )
-
-
-def _send(
-    server: Server, exchanges: list[Exchange], requests: int, connections: int
-) -> Tally:
-    sending = run_requests(
-        server.port, exchanges, requests=requests, connections=connections
-    )
-    return asyncio.run(sending)
 
 
 def _usage(server: Server, files: int = 0) -> Usage:
@@ -158,8 +149,8 @@ def _settle(server: Server) -> dict[str, int]:
 
     def settled() -> bool:
         gauges.clear()
-        gauges.update(gauges_of(httpx.get(f"{server.url}/v1/models").json()))
-        gauges["body bytes"] = _body_bytes(httpx.get(f"{server.url}/metrics").text)
+        gauges.update(gauges_of(server.get("/v1/models").json()))
+        gauges["body bytes"] = _body_bytes(server.get("/metrics").text)
         return not any(gauges.values())
 
     gauges: dict[str, int] = {}
@@ -174,72 +165,57 @@ def _body_bytes(metrics: str) -> int:
 
 
 def gauges_of(document: Any) -> Counter[str]:
-    """Sum the gauges of every `load` in a document by name."""
+    """Sum the gauges of all versions by name, without limits and averages."""
     sums: Counter[str] = Counter()
 
-    if isinstance(document, list):
-        for each in document:
-            sums.update(gauges_of(each))
-
-    if isinstance(document, dict):
-        for name, value in document.items():
-            sums.update(_counts(value) if name == "load" else gauges_of(value))
+    for model in document["models"]:
+        for version in model.get("versions", ()):
+            load = version["load"]
+            sums.update({name: load[name] for name in GAUGES & load.keys()})
 
     return sums
 
 
-def _counts(load: Any) -> dict[str, int]:
-    """Drop a load's limits and averages."""
-    return {name: value for name, value in load.items() if name in GAUGES}
-
-
-def _figures(outcome: SoakOutcome) -> list[Figure]:
-    tally, before, after = outcome.tally, outcome.before, outcome.after
-    sent, settled = outcome.requests + tally.copies, len(tally.seconds) + tally.left
+def _total(left_over: dict[str, int]) -> float:
     # A server that doesn't tell hasn't shown that nothing is left.
-    told = outcome.left_over.keys() >= GAUGES - {"queued", "leases"}
-    left_over = sum(map(abs, outcome.left_over.values())) if told else math.nan
+    told = left_over.keys() >= GAUGES - {"queued", "leases"}
+    return sum(map(abs, left_over.values())) if told else math.nan
+
+
+def _failures(tally: Tally, requests: int) -> list[Figure]:
+    settled = len(tally.seconds) + tally.left
     return [
         at_most(0, "requests with an unexpected status", tally.failed.total()),
-        at_most(0, "requests without an answer", sent - settled),
+        at_most(0, "requests without an answer", requests + tally.copies - settled),
         at_most(0, "answers with a wrong value", tally.wrong),
         at_most(0, "connections reset", tally.resets),
-        at_most(0, "tokens, places, orphans and bytes of bodies left over", left_over),
-        at_most(0, "more threads than before", after.threads - before.threads),
-        at_most(0, "more open files than before", after.files - before.files),
-        at_most(
-            MORE_MEMORY,
-            "more memory than before, of it",
-            after.resident / before.resident - 1,
-        ),
     ]
 
 
-def _table(outcome: SoakOutcome) -> Table:
-    tally, before, after = outcome.tally, outcome.before, outcome.after
-    seconds = np.asarray(tally.seconds)
-    rows = [
-        ("requests a second", f"{len(seconds) / outcome.seconds:,.0f}"),
-        *(
-            (f"p{percent:g}, ms", f"{percentile(seconds, percent):.2f}")
-            for percent in (50, 99, 99.9)
-        ),
-        *((f"status {code}", f"{n:,}") for code, n in sorted(tally.statuses.items())),
-        *((f"requests: {name}", f"{n:,}") for name, n in sorted(tally.names.items())),
-        ("requests: the client hung up", f"{tally.left:,}"),
-        *((f"left over: {name}", f"{n:,}") for name, n in outcome.left_over.items()),
-        ("server threads, before → after", f"{before.threads} → {after.threads}"),
-        ("server open files, before → after", f"{before.files} → {after.files}"),
-        (
-            "server RSS MB, before → after",
-            f"{before.resident / MB:.1f} → {after.resident / MB:.1f}",
-        ),
-    ]
+def _table(
+    tally: Tally, seconds: float, left_over: dict[str, int], usages: dict[str, Usage]
+) -> Table:
+    taken = np.asarray(tally.seconds)
+    values = {
+        "requests a second": len(taken) / seconds,
+        **{f"p{n:g}, ms": percentile(taken, n) or np.nan for n in (50, 99, 99.9)},
+        **{f"status {code}": n for code, n in sorted(tally.statuses.items())},
+        **{f"requests: {name}": n for name, n in sorted(tally.names.items())},
+        "requests: the client hung up": tally.left,
+        **{f"left over: {name}": n for name, n in left_over.items()},
+    }
+    for when, each in usages.items():
+        values[f"server threads {when}"] = each.threads
+        values[f"server open files {when}"] = each.files
+        values[f"server RSS MB {when}"] = each.resident / MB
+
+    rows = [*values.items()]
     return Table(title="After a warm-up", columns=("figure", "value"), rows=rows)
 
 
 def _predictions(repository: Path) -> Predictions:
     """Write two models; make as many requests of each size to either."""
+    repository.mkdir()
     rows = rounded(models.rows_for((32,), VARIETY * sum(SIZES)))
 
     with child() as writer:
@@ -268,32 +244,17 @@ def mixture(good: Predictions, seed: int = 7) -> list[Exchange]:
     random = Random(seed)
     every = [exchange for exchanges in good.values() for exchange in exchanges]
     gets = list(_gets(list(good)))
-    makers: dict[str, Callable[[], Exchange]] = {
-        "predict": lambda: random.choice(every),
-        "get": lambda: random.choice(gets),
-        "bad": lambda: _bad(random, list(good)),
-        "deadline": lambda: _impatient(random, random.choice(every)),
-        "leave": lambda: _leaving(random, random.choice(every)),
-        "upgrade": lambda: replace(
-            random.choice(every), name="offers an upgrade", headers=UPGRADE
-        ),
-        **{
-            manner.name.lower().replace("_", "-"): partial(_sent, random, every, manner)
-            for manner in Manner
-            if manner is not Manner.PLAIN
-        },
-    }
     kinds = random.choices(list(SHARES), list(SHARES.values()), k=SIZE)
-    return [makers[kind]() for kind in kinds]
-
-
-def get(path: str, text: bytes) -> Exchange:
-    """Make a `GET` whose answer must have `text` in it."""
-    return Exchange(name="GET", method="GET", path=path, right=partial(_holds, text))
+    return [
+        random.choice(gets)
+        if kind == "get"
+        else _CHANGES[kind](random, random.choice(every))
+        for kind in kinds
+    ]
 
 
 def _gets(names: list[str]) -> Iterator[Exchange]:
-    yield get("/livez", b"")
+    yield get("/livez")
     yield get("/v1/models", b'"')
 
     for name in names:
@@ -301,10 +262,14 @@ def _gets(names: list[str]) -> Iterator[Exchange]:
         yield get(f"/v1/models/{name}/metadata", name.encode())
 
 
-def _bad(random: Random, names: list[str]) -> Exchange:
-    return Exchange(
+def _unchanged(random: Random, prediction: Exchange) -> Exchange:
+    return prediction
+
+
+def _bad(random: Random, prediction: Exchange) -> Exchange:
+    return replace(
+        prediction,
         name="bad request",
-        path=predict_path(random.choice(names)),
         body=random.choice(BAD),
         right=_never,
         allowed=frozenset({400}),
@@ -321,11 +286,6 @@ def _impatient(random: Random, prediction: Exchange) -> Exchange:
     )
 
 
-def _sent(random: Random, every: list[Exchange], manner: Manner) -> Exchange:
-    name = manner.name.lower().replace("_", "-")
-    return replace(random.choice(every), name=name, manner=manner)
-
-
 def _leaving(random: Random, prediction: Exchange) -> Exchange:
     """Hang up while waiting, or as often before the request is sent."""
     size = len(prediction.request)
@@ -334,15 +294,29 @@ def _leaving(random: Random, prediction: Exchange) -> Exchange:
     return replace(prediction, name="left", leave=leave)
 
 
+def _upgrading(random: Random, prediction: Exchange) -> Exchange:
+    return replace(prediction, name="offers an upgrade", headers=UPGRADE)
+
+
+def _sent(manner: Manner, random: Random, prediction: Exchange) -> Exchange:
+    return replace(prediction, name=manner.value, manner=manner)
+
+
 def _wait(random: Random) -> float:
     # Short ones as often as long ones.
     return math.exp(random.uniform(math.log(LEAST_WAIT), math.log(MOST_WAIT)))
 
 
-def _holds(text: bytes, body: bytes) -> bool:
-    return text in body
-
-
 def _never(body: bytes) -> bool:
     """Refuse every answer, as a bad request has no right one."""
     return False
+
+
+_CHANGES: dict[str, Callable[[Random, Exchange], Exchange]] = {
+    "predict": _unchanged,
+    "bad": _bad,
+    "deadline": _impatient,
+    "leave": _leaving,
+    "upgrade": _upgrading,
+    **{manner.value: partial(_sent, manner) for manner in Manner},
+}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from inference.types import Array
 
+K = TypeVar("K")
 T = TypeVar("T")
 LEAST_CALLS = 3
 
@@ -30,14 +31,12 @@ def median_seconds(call: Callable[[], object], seconds: float) -> float:
     return statistics.median(taken)
 
 
-def alternate(
-    contenders: Mapping[str, Callable[[], T]], rounds: int
-) -> dict[str, list[T]]:
+def alternate(contenders: Mapping[K, Callable[[], T]], rounds: int) -> dict[K, list[T]]:
     """Run the contenders in turn, round by round; return each one's results.
 
     Noise of the machine then falls on all of them, and ratios come from one run.
     """
-    results: dict[str, list[T]] = {name: [] for name in contenders}
+    results: dict[K, list[T]] = {name: [] for name in contenders}
 
     for _ in range(rounds):
         for name, run in contenders.items():
@@ -58,6 +57,11 @@ def percentile(seconds: Array, percent: float) -> float | None:
         return None
 
     return float(np.percentile(seconds, percent, method="inverted_cdf")) * 1e3
+
+
+def tails(seconds: Array) -> list[float]:
+    """Return p50, p99 and the most, in milliseconds; NaN where there is none."""
+    return [percentile(seconds, percent) or np.nan for percent in (50, 99, 100)]
 
 
 def wait_until(

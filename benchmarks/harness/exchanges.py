@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -40,10 +40,10 @@ class Manner(Enum):
     copies one behind the other, without waiting in between.
     """
 
-    PLAIN = auto()
-    SLOW = auto()
-    HALF_CLOSED = auto()
-    PIPELINED = auto()
+    PLAIN = "plain"
+    SLOW = "slow"
+    HALF_CLOSED = "half-closed"
+    PIPELINED = "pipelined"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,11 @@ class Exchange:
         object.__setattr__(self, "request", request)
 
 
+def get(path: str, text: bytes = b"") -> Exchange:
+    """Make a `GET` whose answer must have `text` in it."""
+    return Exchange(name="GET", method="GET", path=path, right=partial(_holds, text))
+
+
 def predictions(
     rows: Array,
     answers: Array,
@@ -108,6 +113,10 @@ def predict_path(model: str) -> str:
 def rounded(rows: Array) -> Array:
     """Return the float32 values that the clients' decimals stand for."""
     return _decimals(rows).astype(np.float32)
+
+
+def _holds(text: bytes, body: bytes) -> bool:
+    return text in body
 
 
 def _is_answer(wanted: Array, form: Form, tolerance: float, body: bytes) -> bool:
@@ -150,3 +159,4 @@ _ANSWERS: dict[Form, Callable[[Any], Sequence[Any]]] = {
     "tensor": lambda document: document["outputs"][0]["data"],
     "bare": lambda document: document,
 }
+READY = get("/readyz")

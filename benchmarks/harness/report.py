@@ -68,15 +68,16 @@ def at_most(target: float, name: str, measured: float) -> Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Cells as text; `note` goes below."""
+    """Cells, of which numbers are shown to three digits; `note` goes below."""
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | float]]
     note: str = ""
 
     def markdown(self) -> str:
-        lines = [f"## {self.title}", "", *table_lines(self.columns, self.rows)]
+        rows = [[*map(_shown, row)] for row in self.rows]
+        lines = [f"## {self.title}", "", *table_lines(self.columns, rows)]
         return "\n".join([*lines, "", self.note] if self.note else lines)
 
 
@@ -84,15 +85,16 @@ class Table:
 class Report:
     """One benchmark's outcome.
 
-    `notes` are for readers, such as a peer that was absent; `raw` holds dataclasses
-    with everything that was measured; `draw` writes pictures into a folder and returns
-    what each shows, by file name; `about` says when, where and with what it ran.
+    The introduction is the benchmark's docstring, unless there is another. `notes` are
+    for readers, such as a peer that was absent; `raw` holds dataclasses with everything
+    that was measured; `draw` writes pictures into a folder and returns what each shows,
+    by file name; `about` says when, where and with what it ran.
     """
 
     title: str
-    introduction: str
     figures: Sequence[Figure]
     tables: Sequence[Table]
+    introduction: str = ""
     notes: Sequence[str] = ()
     raw: Sequence[Any] = ()
     draw: Callable[[Path], dict[str, str]] | None = None
@@ -177,6 +179,14 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
         for position, width in enumerate(widths)
     ]
     return [_line(cells, widths) for cells in (columns, rule, *rows)]
+
+
+def _shown(cell: str | float) -> str:
+    if isinstance(cell, str):
+        return cell
+
+    whole = float(cell).is_integer() or abs(cell) >= 1000
+    return f"{cell:,.0f}" if whole else f"{cell:.3g}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -29,6 +29,15 @@ class Run:
     server_cpus: list[int] = field(default_factory=lambda: _cpus()[:1])
     client_cpus: list[int] = field(default_factory=lambda: _cpus()[-1:])
 
+    @property
+    def placements(self) -> dict[str, list[int]]:
+        """Return CPUs for the server, by description; the clients' are the same."""
+        both = sorted({*self.server_cpus, *self.client_cpus})
+        return {
+            "server on one CPU, client on another": self.server_cpus,
+            "server on both CPUs, client on one of them": both,
+        }
+
     def subfolder(self, name: str) -> Path:
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)

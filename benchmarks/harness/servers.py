@@ -10,11 +10,12 @@ import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from benchmarks.harness.clocks import wait_until
+from benchmarks.harness.exchanges import READY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,13 +48,19 @@ class Server:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    def wait_ready(self, exchange: Exchange, seconds: float = START_SECONDS) -> None:
+    def wait_ready(self, exchange: Exchange = READY) -> None:
         """Repeat a request until it gets a 200. Raises `NotReady`."""
-        ready = wait_until(lambda: self._ended() or self._answers(exchange), seconds)
+        ready = wait_until(
+            lambda: self._ended() or self._answers(exchange), START_SECONDS
+        )
 
         if self._ended() or not ready:
             text = self.log.read_text(errors="replace")[-_LOG_BYTES:]
             raise NotReady(f"{self.log.stem} isn't ready:\n{text}")
+
+    def get(self, path: str) -> httpx.Response:
+        """Fetch what must be there."""
+        return httpx.get(self.url + path).raise_for_status()
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of the server and its living children."""
@@ -112,12 +119,28 @@ def serving(
 
 @contextmanager
 def serving_models(
-    repository: Path, cache: Path, log: Path, *flags: str, cpus: Sequence[int] = ()
+    folder: Path, *flags: str, cpus: Sequence[int] = ()
 ) -> Iterator[Server]:
-    """Run our server with a folder of models, on a free port; see `serving`."""
+    """Run our server with the models in `folder`, ready, on a free port.
+
+    Artifacts and log are kept beside them; see `serving`.
+    """
     port = free_port()
-    with serving(tandem(repository, cache, port, *flags), port, log, cpus=cpus) as it:
-        yield it
+    command = tandem(folder / "models", folder / "cache", port, *flags)
+
+    with serving(command, port, folder / "server.log", cpus=cpus) as server:
+        server.wait_ready()
+        yield server
+
+
+def states(document: Any, model: str) -> dict[int, str]:
+    """Return the states of a model's versions, as `/v1/models` has them."""
+    return {
+        int(version["version"]): version["state"]
+        for each in document["models"]
+        if each["name"] == model
+        for version in each["versions"]
+    }
 
 
 def tandem(repository: Path, cache: Path, port: int, *flags: str) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -41,23 +44,30 @@ def test_cycles_end_and_a_leak_is_seen(tmp_path: Path) -> None:
 def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Run]:
     """Benchmarks that measure 2.0 at once; the runs that they are given."""
 
-    def measure(run: Run, target: float) -> Report:
-        found.append(run)
-        return Report(
-            title=f"at least {target}",
-            introduction="",
-            figures=[at_least(target, "speed", 2.0)],
-            tables=[],
-        )
+    def add(name: str, target: float) -> None:
+        def measure(run: Run) -> Report:
+            found.append(run)
+            figures = [at_least(target, "speed", 2.0)]
+            return Report(title=f"at least {target}", figures=figures, tables=[])
+
+        module: Any = ModuleType(f"made_up_{name}", doc="It is measured.")
+        module.measure = measure
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(command.BENCHMARKS, name, module.__name__)
 
     found: list[Run] = []
-    benchmarks = {
-        "calls": lambda run: measure(run, 1.0),
-        "load": lambda run: measure(run, 3.0),
-    }
-    monkeypatch.setattr(command, "BENCHMARKS", benchmarks)
+    monkeypatch.setattr(command, "BENCHMARKS", {})
+    add("calls", 1.0)
+    add("load", 3.0)
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     return found
+
+
+@pytest.mark.parametrize("name", command.BENCHMARKS)
+def test_every_name_is_a_benchmark(name: str) -> None:
+    module = import_module(command.BENCHMARKS[name])
+    assert callable(module.measure)
+    assert inspect.getdoc(module)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +98,7 @@ def test_pages_and_results_are_written(runs: list[Run], tmp_path: Path) -> None:
         "README.md",
         "calls.md",
     }
+    assert "It is measured." in (tmp_path / "docs" / "calls.md").read_text()
     assert {path.name for path in (tmp_path / "results").iterdir()} == {
         "calls.json",
         "load.json",
