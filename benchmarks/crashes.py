@@ -1,4 +1,10 @@
-"""Jobs that are submitted while servers are killed: each ends right, and once."""
+"""Jobs that are submitted while servers are killed: each ends right, and once.
+
+200 jobs are submitted by four clients, each with an `Idempotency-Key`, while a server
+and its workers are killed by SIGKILL ten times, at random moments, and started again.
+Of two servers on Redis the last kill of one is for good. Every job that got a 202 must
+then succeed, with the right answer, and be there once.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +14,8 @@ import random
 import shutil
 import signal
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,7 +26,7 @@ from benchmarks.harness.children import child
 from benchmarks.harness.models import compile_models
 from benchmarks.harness.report import Report, Table, at_most
 from benchmarks.harness.run import say
-from benchmarks.harness.servers import free_port, serving, tandem
+from benchmarks.harness.servers import HOST, free_port, serving, tandem
 from demo.half_plus_two import write_half_plus_two
 from tests.support.redis_servers import PROGRAM, RedisServer
 
@@ -42,14 +47,9 @@ LATEST_SECONDS = 0.02
 POLL_SECONDS = 0.005
 CLIENT_SECONDS = 90.0
 COLUMNS = (
-    *("store", "servers", "jobs", "kills", "run again", "lost", "wrong", "twice"),
-    "seconds",
+    *("store, servers × workers", "jobs", "kills", "run again"),
+    *("lost", "wrong", "twice", "seconds"),
 )
-INTRODUCTION = """\
-{jobs} jobs are submitted by {submitters} clients, each with an `Idempotency-Key`, while
-a server and its workers are killed by SIGKILL {kills} times, at random moments, and
-started again. Of two servers on Redis the last kill of one is for good. Every job that
-got a 202 must then succeed, with the right answer, and be there once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.store}, {self.servers}×{self.workers}"
+        return f"{self.store}, {self.servers} × {self.workers}"
 
 
 CASES = (
@@ -118,62 +118,57 @@ class Accepted:
 def measure(run: Run) -> Report:
     """Kill servers while they accept and run jobs; look for what is amiss."""
     jobs, kills = (40, 2) if run.quick else (200, 10)
-    flags = _flags(run.folder)
     outcomes, notes = [], []
+    _write(run.folder)
 
     for case in CASES:
         if case.store == "Redis" and shutil.which(PROGRAM) is None:
             notes.append(f"Redis is left out: there is no {PROGRAM}")
             continue
 
-        folder = run.subfolder(case.name)
-        outcome = anyio.run(partial(_campaign, case, folder, flags, jobs, kills))
+        outcome = anyio.run(_campaign, case, run.folder, jobs, kills)
         say(f"{case.name}: {outcome.lost} lost, {outcome.wrong} wrong")
         outcomes.append(outcome)
 
     return Report(
         title="Jobs, and servers that are killed",
-        introduction=INTRODUCTION.format(jobs=jobs, submitters=SUBMITTERS, kills=kills),
         figures=[figure for outcome in outcomes for figure in _figures(outcome)],
         tables=[Table(title="Outcomes", columns=COLUMNS, rows=[*map(_row, outcomes)])],
         notes=notes,
-        raw=outcomes,
     )
 
 
-def _flags(folder: Path) -> list[Path]:
-    """Make the model, compiled; return its repository and the cache."""
-    repository, cache = folder / "models", folder / "cache"
+def _write(folder: Path) -> None:
+    """Write the model, and its artifact."""
+    path = folder / "models" / MODEL
 
     with child() as writer:
-        writer.call(write_half_plus_two, repository / MODEL)
+        writer.call(write_half_plus_two, path)
 
-    compile_models({MODEL: repository / MODEL / "1"}, cache)
-    return [repository, cache]
+    compile_models({MODEL: path / "1"}, folder / "cache")
 
 
-async def _campaign(
-    case: Case, folder: Path, flags: Sequence[Path], jobs: int, kills: int
-) -> Outcome:
+async def _campaign(case: Case, folder: Path, jobs: int, kills: int) -> Outcome:
     chance = random.Random(case.name)
     moments = sorted(chance.sample(range(5, jobs), kills))
     accepted = Accepted(limit=moments[0] + AHEAD)
     started = time.monotonic()
 
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         store = stack.enter_context(_store(case, folder))
-        servers = [
-            _Restarted(folder, flags, store, case, n) for n in range(case.servers)
-        ]
-        clients = [
-            httpx.AsyncClient(base_url=one.url, timeout=CLIENT_SECONDS)
-            for one in servers
-        ]
+        flags = ("--workers", str(case.workers), "--log-level", "warning", *store)
+        servers = [_Restarted(folder, flags) for _ in range(case.servers)]
 
-        for one in servers:
-            stack.callback(one.kill)
-            one.start()
-            await one.ready()
+        for each in servers:
+            stack.callback(each.kill)
+            await each.start()
+
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=each.url, timeout=CLIENT_SECONDS)
+            )
+            for each in servers
+        ]
 
         async with anyio.create_task_group() as tasks:
             for first in range(SUBMITTERS):
@@ -187,35 +182,30 @@ async def _campaign(
                 await accepted.allow([*moments, jobs][kill + 1] + AHEAD)
 
                 if case.servers == 1 or kill < kills - 1:
-                    servers[0].start()
-                    await servers[0].ready()
+                    await servers[0].start()
 
-        return await _look(case, clients[-1], accepted.ids, kills, started)
+        found = await _look(clients[-1], accepted.ids)
+
+    return Outcome(case=case, kills=kills, seconds=time.monotonic() - started, **found)
 
 
 class _Restarted:
     """A server process on a port that it has again after a kill."""
 
-    def __init__(
-        self, folder: Path, flags: Sequence[Path], store: list[str], case: Case, n: int
-    ) -> None:
+    def __init__(self, folder: Path, flags: Sequence[str]) -> None:
         self._port = free_port()
-        self._log = folder / f"server-{n}.log"
-        repository, cache = flags
-        self._command = tandem(
-            repository,
-            cache,
-            self._port,
-            *("--workers", str(case.workers), "--log-level", "warning", *store),
-        )
+        self._log = folder / f"server-{self._port}.log"
+        self._command = tandem(folder / "models", folder / "cache", self._port, *flags)
         self._stack = ExitStack()
         self._server: Server | None = None
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"http://{HOST}:{self._port}"
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """Start it, and wait until it is ready."""
         self._server = self._stack.enter_context(
             serving(self._command, self._port, self._log)
         )
+        await anyio.to_thread.run_sync(self._server.wait_ready)
 
     def kill(self) -> None:
         """Kill it with all its workers; they are in a session of their own."""
@@ -225,30 +215,22 @@ class _Restarted:
             self._stack.close()
             self._server = None
 
-    async def ready(self) -> None:
-        async with httpx.AsyncClient(base_url=self.url) as client:
-            with anyio.fail_after(CLIENT_SECONDS):
-                while True:
-                    with suppress(httpx.TransportError):
-                        if (await client.get("/readyz")).is_success:
-                            return
-
-                    await anyio.sleep(POLL_SECONDS)
-
 
 @contextmanager
-def _store(case: Case, folder: Path) -> Iterator[list[str]]:
+def _store(case: Case, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the flags for a store of jobs."""
+    place = folder / case.name
+
     if case.store == "SQLite":
-        yield ["--data-dir", str(folder / "jobs")]
+        yield "--data-dir", str(place)
         return
 
-    (folder / "redis").mkdir()
-    redis = RedisServer(folder / "redis")
+    place.mkdir()
+    redis = RedisServer(place)
     redis.start()
 
     try:
-        yield ["--redis", redis.url]
+        yield "--redis", redis.url
     finally:
         redis.kill()
 
@@ -288,31 +270,22 @@ async def _submit(client: httpx.AsyncClient, number: int) -> str | None:
     return id
 
 
-async def _look(
-    case: Case,
-    client: httpx.AsyncClient,
-    ids: dict[int, str],
-    kills: int,
-    started: float,
-) -> Outcome:
+async def _look(client: httpx.AsyncClient, ids: dict[int, str]) -> dict[str, int]:
+    """Return what became of the jobs, by field of `Outcome`."""
     answers = {number: await _answer(client, id) for number, id in ids.items()}
-    listed: list[dict[str, Any]] = (
-        await client.get("/v1/jobs", params={"limit": 1000})
-    ).json()["jobs"]
+    response = await client.get("/v1/jobs", params={"limit": 1000})
+    listed: list[dict[str, Any]] = response.json()["jobs"]
     succeeded = {job["id"] for job in listed if job["status"] == "succeeded"}
-    return Outcome(
-        case=case,
-        jobs=len(ids),
-        kills=kills,
-        again=sum(job["attempts"] > 1 for job in listed),
-        lost=len(set(ids.values()) - succeeded),
-        wrong=sum(
+    return {
+        "jobs": len(ids),
+        "again": sum(job["attempts"] > 1 for job in listed),
+        "lost": len(set(ids.values()) - succeeded),
+        "wrong": sum(
             answer != {"predictions": [number * 0.5 + 2]}
             for number, answer in answers.items()
         ),
-        twice=len(ids) - len(set(ids.values())) + max(0, len(listed) - len(ids)),
-        seconds=time.monotonic() - started,
-    )
+        "twice": len(ids) - len(set(ids.values())) + max(0, len(listed) - len(ids)),
+    }
 
 
 async def _answer(client: httpx.AsyncClient, id: str) -> Any:
@@ -336,11 +309,8 @@ def _figures(outcome: Outcome) -> list[Figure]:
     ]
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
-    case = outcome.case
-    servers = f"{case.servers} with {case.workers} workers"
+def _row(outcome: Outcome) -> tuple[str | float, ...]:
     return (
-        *(case.store, servers, str(outcome.jobs), str(outcome.kills)),
-        *(str(outcome.again), str(outcome.lost), str(outcome.wrong)),
-        *(str(outcome.twice), f"{outcome.seconds:.0f}"),
+        *(outcome.case.name, outcome.jobs, outcome.kills, outcome.again),
+        *(outcome.lost, outcome.wrong, outcome.twice, round(outcome.seconds)),
     )

@@ -1,5 +1,10 @@
-"""Seconds and bytes of loading large models: alone, shared, and with weights in
-common."""
+"""Seconds and bytes of loading large models: alone, shared, with weights in common.
+
+A dense layer of 100 MB as `.h5`, `.pb` and SavedModel. Seconds are from the start of
+loading to the first answer, in fresh processes that have TensorFlow imported and the
+files in the page cache, the median of three rounds. Anonymous memory has no file behind
+it. `PSS` counts a page that two processes share as half in each.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from benchmarks.harness.run import Run
     from inference.types import Array
 
+    Row = tuple[str | float, ...]
     Section = tuple[list[Figure], Table]
 
 RUNTIME = "inference.runtime.servable"
@@ -38,12 +44,7 @@ OF_KERAS, OF_GRAPH = 0.5, 0.2
 PRIVATE, LEFT, SHARED, REPEATED = 0.15, 0.05, 1.05, 1.02
 UNITS = 5000
 """Width of the large layer: 100 MB."""
-CHUNK = 1 << 20
-INTRODUCTION = """\
-A dense layer of {size:.0f} MB as `.h5`, `.pb` and SavedModel. Seconds are from the
-start of loading to the first answer, in fresh processes that have TensorFlow imported
-and the files in the page cache, the median of {rounds} rounds. Anonymous memory has no
-file behind it. `PSS` counts a page that two processes share as half in each."""
+WEIGHTS = UNITS * (UNITS + 1) * 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +59,18 @@ class Load:
 
 def measure(run: Run) -> Report:
     """Compare the cost of loading, holding and sharing large models."""
-    rounds = 1 if run.quick else 3
-    weights = UNITS * (UNITS + 1) * 4
-
     with child() as writer:
         files = writer.call(models.write_large, run.folder, UNITS)
 
     artifacts = models.compile_models(files, run.folder / "cache")
     found = [
-        _seconds(files, artifacts, rounds),
-        _held(artifacts, weights),
-        _shared(artifacts, weights),
+        _seconds(files, artifacts, 1 if run.quick else 3),
+        _held(artifacts),
+        _shared(artifacts),
         _repeated(run.folder),
     ]
     return Report(
         title="Memory",
-        introduction=INTRODUCTION.format(size=weights / MB, rounds=rounds),
         figures=[figure for figures, _ in found for figure in figures],
         tables=[table for _, table in found],
     )
@@ -82,44 +79,49 @@ def measure(run: Run) -> Report:
 def _seconds(
     files: dict[str, Path], artifacts: dict[str, Path], rounds: int
 ) -> Section:
-    ours = {
-        f"artifact of {form}": partial(_fresh, RUNTIME, load_ours, folder)
-        for form, folder in artifacts.items()
+    loads = {
+        **{form: (RUNTIME, load_ours, path) for form, path in artifacts.items()},
+        KERAS: ("keras", load_keras, files[".h5"]),
+        GRAPH: ("tensorflow", load_graph, files[".pb"]),
+        SAVED: ("tensorflow", load_saved_model, files["SavedModel"]),
     }
-    theirs = {
-        KERAS: partial(_fresh, "keras", load_keras, files[".h5"]),
-        GRAPH: partial(_fresh, "tensorflow", load_graph, files[".pb"]),
-        SAVED: partial(_fresh, "tensorflow", load_saved_model, files["SavedModel"]),
-    }
-    loads = alternate(ours | theirs, rounds)
-    _check_answers(loads)
+    ways = {name: partial(_load_fresh, name, *load) for name, load in loads.items()}
+    found = alternate(ways, rounds)
+    _check_answers(found)
+    rows = [_row(name, each) for name, each in found.items()]
     seconds = {
-        name: statistics.median(load.seconds for load in found)
-        for name, found in loads.items()
+        name: statistics.median(load.seconds for load in each)
+        for name, each in found.items()
     }
     figures = [
         at_most(
             limit,
             f"{form}, load seconds over {other}'s",
-            seconds[f"artifact of {form}"] / seconds[other],
+            seconds[form] / seconds[other],
         )
         for form in artifacts
         for other, limit in ((KERAS, OF_KERAS), (GRAPH, OF_GRAPH))
     ]
     return figures, Table(
-        title="Loading, each in a fresh process",
+        title="Loading, each in a fresh process; ours by its source",
         columns=("load and first answer", "s", "lowest", "anonymous MB", "RSS MB"),
-        rows=[_row(name, found) for name, found in loads.items()],
+        rows=rows,
     )
 
 
-def _fresh(module: str, load: Callable[[Path], Load], path: Path) -> Load:
+def _load_fresh(
+    name: str, module: str, load: Callable[[Path], tuple[Array, Any]], path: Path
+) -> Load:
     with child() as process:
         process.call(prepare, module)
-        process.call(read_all, path)
-        found = process.call(load, path)
 
-    say(f"{load.__name__} {path.name}: {found.seconds:.3f} s")
+        # Into the page cache.
+        for file in filter(Path.is_file, [path, *path.rglob("*")]):
+            file.read_bytes()
+
+        found = process.call(timed, load, path)
+
+    say(f"{name}: {found.seconds:.3f} s")
     return found
 
 
@@ -130,50 +132,48 @@ def _check_answers(loads: dict[str, list[Load]]) -> None:
         np.testing.assert_allclose(answer, answers[0], rtol=1e-4, atol=1e-5)
 
 
-def _row(name: str, loads: list[Load]) -> tuple[str, ...]:
+def _row(name: str, loads: list[Load]) -> Row:
     seconds = [load.seconds for load in loads]
     anonymous = [load.after.anonymous - load.before.anonymous for load in loads]
     resident = [load.after.resident - load.before.resident for load in loads]
     return (
-        name,
-        f"{statistics.median(seconds):.3f}",
-        f"{min(seconds):.3f}",
-        f"{statistics.median(anonymous) / MB:+.1f}",
-        f"{statistics.median(resident) / MB:+.1f}",
+        *(name, statistics.median(seconds), min(seconds)),
+        *(statistics.median(each) / MB for each in (anonymous, resident)),
     )
 
 
-def _held(artifacts: dict[str, Path], weights: int) -> Section:
+def _held(artifacts: dict[str, Path]) -> Section:
     """Load and unload each artifact in a process of its own."""
-    figures, rows = [], []
+    figures: list[Figure] = []
+    rows: list[Row] = []
 
     for form, folder in artifacts.items():
         with child() as process:
             process.call(prepare, RUNTIME)
-            load = process.call(load_ours, folder)
+            load = process.call(timed, load_ours, folder)
             closed = process.call(close_ours, folder)
             mapped = process.call(mapped_memory, *weight_files(folder))
 
-        before, loaded = load.before.anonymous, load.after.anonymous
-        grown, left = loaded - before, closed.anonymous - before
-        levels = [f"{each / MB:.1f}" for each in (before, loaded, closed.anonymous)]
-        rows.append((form, *levels, f"{grown / MB:+.1f}", f"{left / MB:+.1f}"))
+        levels = [each.anonymous for each in (load.before, load.after, closed)]
+        grown, left = levels[1] - levels[0], levels[2] - levels[0]
+        rows.append((form, *(each / MB for each in levels)))
         figures += [
-            at_most(PRIVATE, f"{form}, private memory of the weights", grown / weights),
-            at_most(LEFT, f"{form}, left after unload", abs(left) / weights),
+            at_most(PRIVATE, f"{form}, private memory of the weights", grown / WEIGHTS),
+            at_most(LEFT, f"{form}, left after unload", abs(left) / WEIGHTS),
             at_most(0.0, f"{form}, mapped after unload", mapped.resident),
         ]
 
     return figures, Table(
         title="Our runtime, first model of its process",
-        columns=("anonymous MB", "before", "loaded", "unloaded", "grown", "left"),
+        columns=("anonymous MB", "before", "loaded", "unloaded"),
         rows=rows,
     )
 
 
-def _shared(artifacts: dict[str, Path], weights: int) -> Section:
+def _shared(artifacts: dict[str, Path]) -> Section:
     """Map each artifact's weights in two processes at once."""
-    figures, rows = [], []
+    figures: list[Figure] = []
+    rows: list[Row] = []
 
     for form, folder in artifacts.items():
         with child() as one, child() as other:
@@ -185,10 +185,9 @@ def _shared(artifacts: dict[str, Path], weights: int) -> Section:
             mapped = [each.call(mapped_memory, *files) for each in (one, other)]
 
         total = sum(each.proportional for each in mapped)
-        sizes = (*(each.resident for each in mapped), total)
-        rows.append((form, *(f"{size / MB:.1f}" for size in sizes)))
+        rows.append((form, *(each.resident / MB for each in mapped), total / MB))
         figures.append(
-            at_most(SHARED, f"{form}, weights in two processes", total / weights)
+            at_most(SHARED, f"{form}, weights in two processes", total / WEIGHTS)
         )
 
     return figures, Table(
@@ -204,14 +203,14 @@ def _repeated(folder: Path) -> Section:
         found = writer.call(models.write_repeated, folder)
 
     figures: list[Figure] = []
-    rows: list[tuple[str, ...]] = []
+    rows: list[Row] = []
 
     for name, each in found.items():
         cache = folder / f"cache-{len(rows)}"
         artifacts = list(models.compile_models(each.paths, cache).values())
         disk, mapped = _disk_bytes(cache), _mapped_bytes(artifacts)
         sizes = (each.distinct, each.times * each.distinct, disk, mapped)
-        rows.append((name, *(f"{size / MB:.2f}" for size in sizes)))
+        rows.append((name, *(size / MB for size in sizes)))
         figures += [
             at_most(
                 REPEATED, f"{name}, bytes on disk over distinct", disk / each.distinct
@@ -221,13 +220,7 @@ def _repeated(folder: Path) -> Section:
 
     return figures, Table(
         title="Weights are stored once",
-        columns=(
-            "weights that repeat, MB",
-            "distinct",
-            "each use",
-            "on disk",
-            "mapped",
-        ),
+        columns=("weights that repeat, MB", "distinct", "uses", "on disk", "mapped"),
         rows=rows,
     )
 
@@ -261,20 +254,18 @@ def prepare(module: str) -> None:
     import_module(module)
 
 
-def read_all(path: Path) -> None:
-    """Read the file, or all in the folder, into the page cache."""
-    found = path.rglob("*") if path.is_dir() else [path]
+def timed(load: Callable[[Path], tuple[Array, Any]], path: Path) -> Load:
+    """Time `load`, which returns an answer and the model, still loaded."""
+    before = process_memory()
+    started = time.perf_counter()
+    answer, _model = load(path)
+    seconds = time.perf_counter() - started
+    return Load(seconds=seconds, before=before, after=process_memory(), answer=answer)
 
-    for file in filter(lambda each: each.is_file(), found):
-        with file.open("rb") as stream:
-            while stream.read(CHUNK):
-                pass
 
-
-def load_ours(folder: Path) -> Load:
+def load_ours(folder: Path) -> tuple[Array, Any]:
     """Load an artifact in our runtime; it stays open for `close_ours`."""
-    call = partial(models.servable_call, folder, available_cpus(), 1)
-    return _timed(lambda: (call()(), None))
+    return models.servable_call(folder, available_cpus(), 1)(), None
 
 
 def close_ours(folder: Path) -> Memory:
@@ -284,49 +275,29 @@ def close_ours(folder: Path) -> Memory:
     return process_memory()
 
 
-def load_keras(path: Path) -> Load:
+def load_keras(path: Path) -> tuple[Array, Any]:
     """Load a `.h5` with Keras and call the model."""
     import keras
 
-    def load() -> tuple[Array, Any]:
-        model = keras.models.load_model(path, compile=False)
-        rows = models.rows_for(model.inputs[0].shape[1:], 1)
-        return model(rows).numpy(), model
-
-    return _timed(load)
+    model = keras.models.load_model(path, compile=False)
+    return model(models.rows_for(model.inputs[0].shape[1:], 1)).numpy(), model
 
 
-def load_graph(path: Path) -> Load:
+def load_graph(path: Path) -> tuple[Array, Any]:
     """Parse a frozen graph, import it, and run it in a session."""
-
-    def load() -> tuple[Array, Any]:
-        session = models.graph_session(path)
-        given = session.graph.get_tensor_by_name("values:0")
-        rows = models.rows_for(given.shape[1:], 1)
-        return session.run("Identity:0", {given: rows}), session
-
-    return _timed(load)
+    session = models.graph_session(path)
+    given = session.graph.get_tensor_by_name("values:0")
+    rows = models.rows_for(given.shape[1:], 1)
+    return session.run("Identity:0", {given: rows}), session
 
 
-def load_saved_model(path: Path) -> Load:
+def load_saved_model(path: Path) -> tuple[Array, Any]:
     """Load a SavedModel and call its default signature."""
     import tensorflow as tf
 
-    def load() -> tuple[Array, Any]:
-        loaded = tf.saved_model.load(str(path))
-        signature = loaded.signatures["serving_default"]
-        [(name, spec)] = signature.structured_input_signature[1].items()
-        given = tf.constant(models.rows_for(spec.shape[1:], 1))
-        [answer] = signature(**{name: given}).values()
-        return answer.numpy(), loaded
-
-    return _timed(load)
-
-
-def _timed(load: Callable[[], tuple[Array, Any]]) -> Load:
-    """Time `load`, which returns an answer and the model, still loaded."""
-    before = process_memory()
-    started = time.perf_counter()
-    answer, _model = load()
-    seconds = time.perf_counter() - started
-    return Load(seconds=seconds, before=before, after=process_memory(), answer=answer)
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures["serving_default"]
+    [(name, spec)] = signature.structured_input_signature[1].items()
+    given = tf.constant(models.rows_for(spec.shape[1:], 1))
+    [answer] = signature(**{name: given}).values()
+    return answer.numpy(), loaded

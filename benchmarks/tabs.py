@@ -7,6 +7,7 @@ medians over the rounds. CPU time is the steadier one.
 
 from __future__ import annotations
 
+import os
 import statistics
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from benchmarks.load.workloads import DENSE, prepare
 from benchmarks.request import take_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.harness.run import Run
     from benchmarks.request import Turn
@@ -45,7 +46,7 @@ def measure(run: Run) -> Report:
     ):
 
         def turn(tabs: int) -> Turn:
-            with following(server.server.url, tabs):
+            with following(server.server.url, tabs, run.client_cpus):
                 return take_turn(generator, server, CONNECTIONS, seconds)
 
         turns = alternate({tabs: partial(turn, tabs) for tabs in (0, TABS)}, rounds)
@@ -78,14 +79,17 @@ def measure(run: Run) -> Report:
 
 
 @contextmanager
-def following(url: str, tabs: int) -> Iterator[None]:
+def following(url: str, tabs: int, cpus: Sequence[int]) -> Iterator[None]:
     """Let so many clients read the figures, as they come, until the block ends.
 
     Raise `RuntimeError` if a stream has ended before.
     """
     begun, over = Barrier(tabs + 1), Event()
 
-    with ThreadPoolExecutor(tabs + 1) as pool:
+    # On Linux a number of 0 is the thread that calls, not its process.
+    pin = partial(os.sched_setaffinity, 0, cpus)
+
+    with ThreadPoolExecutor(tabs + 1, initializer=pin) as pool:
         clients = [pool.submit(follow, url, begun, over) for _ in range(tabs)]
 
         try:
