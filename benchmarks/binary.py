@@ -49,6 +49,8 @@ CONNECTIONS = 8
 JSON, BINARY, TRITON = "v1 JSON", "v2 binary", "Triton, v2 binary"
 ROWS_SERVED, ROWS_ALONE = "MobileNetV2, served", "MobileNetV2, in process"
 OVER_JSON, OVER_TRITON, OVER_LOOP = 8.0, 2.0, 0.85
+FLOAT32 = 1e-7
+"""A place of float32, relative: the answer is parsed as float64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +117,9 @@ def write(repository: Path) -> Path:
 def ours(server: Server, picture: Array) -> dict[str, Target]:
     """Return what to send to our server."""
     rows = models.rows_for((SIDE, SIDE, 3), ROWS)
-    values = rounded(picture)
-    [as_json] = predictions(picture, values, predict_path(IDENTITY), tolerance=0)
+    [as_json] = predictions(
+        picture, rounded(picture), predict_path(IDENTITY), tolerance=FLOAT32
+    )
     binary = binary_exchange(IDENTITY, picture, tensor_names(server, IDENTITY))
     served = binary_exchange(
         MOBILENET, rows, tensor_names(server, MOBILENET), are_scores
