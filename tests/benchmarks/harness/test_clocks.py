@@ -10,6 +10,7 @@ from benchmarks.harness.clocks import (
     median_ratio,
     median_seconds,
     percentile,
+    tails,
     wait_until,
 )
 
@@ -26,6 +27,14 @@ def test_percentiles_are_values_of_the_sample(percent: float, wanted: float) -> 
 
 def test_no_values_have_no_percentile() -> None:
     assert percentile(np.array([]), 50) is None
+
+
+def test_tails_are_the_median_the_p99_and_the_most() -> None:
+    assert tails(np.arange(1, 1001) / SECOND) == pytest.approx([500, 990, 1000])
+
+
+def test_no_values_have_no_tails() -> None:
+    assert np.isnan(tails(np.array([]))).tolist() == [True] * 3
 
 
 def test_contenders_take_turns() -> None:

@@ -82,6 +82,24 @@ def test_everything_that_was_measured_is_saved(tmp_path: Path) -> None:
     assert saved["raw"][0]["name"] == "speed"
 
 
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        pytest.param("as it is", "as it is", id="text"),
+        pytest.param(12345, "12,345", id="count"),
+        pytest.param(2.0, "2", id="whole"),
+        pytest.param(0.012345, "0.0123", id="three-digits"),
+        pytest.param(-12345.6, "-12,346", id="large"),
+        pytest.param(float("nan"), "nan", id="missing"),
+    ],
+)
+def test_a_cell_is_text_or_a_number_of_three_digits(
+    cell: str | float, shown: str
+) -> None:
+    table = Table(title="Cells", columns=("one",), rows=[(cell,)])
+    assert table.markdown().splitlines()[-1].strip("| ") == shown
+
+
 def test_a_table_is_markdown() -> None:
     assert table_lines(("name", "s"), [("one", "1.5"), ("longer", "20.25")]) == [
         "| name   |     s |",

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import peers
 from benchmarks.harness.exchanges import Exchange
-from benchmarks.harness.servers import NotReady, free_port, serving
+from benchmarks.harness.servers import NotReady, free_port, serving, states
 from benchmarks.load.contenders import PEERS
 
 if TYPE_CHECKING:
@@ -57,6 +57,22 @@ def test_an_ended_server_isnt_waited_for(tmp_path: Path) -> None:
         pytest.raises(NotReady, match="no such model"),
     ):
         server.wait_ready(ASK)
+
+
+def test_states_are_those_of_one_model() -> None:
+    versions = [
+        {"version": "1", "state": "AVAILABLE"},
+        {"version": "2", "state": "LOADING"},
+    ]
+    document = {
+        "models": [
+            {"name": "other", "versions": [{"version": "9", "state": "END"}]},
+            {"name": "asked", "versions": versions},
+        ]
+    }
+
+    assert states(document, "asked") == {1: "AVAILABLE", 2: "LOADING"}
+    assert states(document, "absent") == {}
 
 
 def test_a_peer_is_there_when_its_environment_is(tmp_path: Path) -> None:
