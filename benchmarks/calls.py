@@ -141,7 +141,7 @@ def _call(way: str, path: Path, rows: int) -> Callable[[], Array]:
     array = models.rows_for(model.inputs[0].shape[1:], rows)
 
     if way == CONCRETE:
-        # Made for this way alone: the traced function would take it, too.
+        # For this way alone: the traced function would use it for its own rows, too.
         spec = tf.TensorSpec((None, *array.shape[1:]), tf.float32)
         concrete, tensor = traced.get_concrete_function(spec), tf.constant(array)
         return lambda: concrete(tensor).numpy()

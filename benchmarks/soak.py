@@ -117,21 +117,7 @@ def soak(folder: Path, requests: int, connections: int) -> Report:
 
     return Report(
         title="Soak",
-        figures=[
-            *_failures(tally, requests),
-            at_most(
-                0,
-                "tokens, places, orphans and bytes of bodies left over",
-                _total(left_over),
-            ),
-            at_most(0, "more threads than before", after.threads - before.threads),
-            at_most(0, "more open files than before", after.files - before.files),
-            at_most(
-                MORE_MEMORY,
-                "more memory than before, of it",
-                after.resident / before.resident - 1,
-            ),
-        ],
+        figures=[*_failures(tally, requests), *_leaks(left_over, before, after)],
         tables=[_table(tally, seconds, left_over, {"before": before, "after": after})],
         notes=[f"unexpected: {n:,} times {what}" for what, n in tally.failed.items()],
     )
@@ -176,12 +162,6 @@ def gauges_of(document: Any) -> Counter[str]:
     return sums
 
 
-def _total(left_over: dict[str, int]) -> float:
-    # A server that doesn't tell hasn't shown that nothing is left.
-    told = left_over.keys() >= GAUGES - {"queued", "leases"}
-    return sum(map(abs, left_over.values())) if told else math.nan
-
-
 def _failures(tally: Tally, requests: int) -> list[Figure]:
     settled = len(tally.seconds) + tally.left
     return [
@@ -189,6 +169,19 @@ def _failures(tally: Tally, requests: int) -> list[Figure]:
         at_most(0, "requests without an answer", requests + tally.copies - settled),
         at_most(0, "answers with a wrong value", tally.wrong),
         at_most(0, "connections reset", tally.resets),
+    ]
+
+
+def _leaks(left_over: dict[str, int], before: Usage, after: Usage) -> list[Figure]:
+    # A server that doesn't tell hasn't shown that nothing is left.
+    told = left_over.keys() >= GAUGES - {"queued", "leases"}
+    total = sum(map(abs, left_over.values())) if told else math.nan
+    grown = after.resident / before.resident - 1
+    return [
+        at_most(0, "tokens, places, orphans and bytes of bodies left over", total),
+        at_most(0, "more threads than before", after.threads - before.threads),
+        at_most(0, "more open files than before", after.files - before.files),
+        at_most(MORE_MEMORY, "more memory than before, of it", grown),
     ]
 
 

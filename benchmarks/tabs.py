@@ -51,19 +51,18 @@ def measure(run: Run) -> Report:
 
         turns = alternate({tabs: partial(turn, tabs) for tabs in (0, TABS)}, rounds)
 
+    return report(turns)
+
+
+def report(turns: dict[int, list[Turn]]) -> Report:
     cpu = {tabs: [each.cpu for each in found] for tabs, found in turns.items()}
     rate = {tabs: [each.rate for each in found] for tabs, found in turns.items()}
+    cheaper, faster = median_ratio(cpu[0], cpu[TABS]), median_ratio(rate[TABS], rate[0])
     return Report(
         title="The page in ten tabs",
         figures=[
-            at_least(
-                TARGET, "CPU without tabs / with", median_ratio(cpu[0], cpu[TABS])
-            ),
-            at_least(
-                TARGET,
-                "answers a second with tabs / without",
-                median_ratio(rate[TABS], rate[0]),
-            ),
+            at_least(TARGET, "CPU without tabs / with", cheaper),
+            at_least(TARGET, "answers a second with tabs / without", faster),
         ],
         tables=[
             Table(
