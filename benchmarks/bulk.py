@@ -42,6 +42,7 @@ from inference import available_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from benchmarks.harness.children import Child
@@ -165,13 +166,12 @@ def _speeds(
     return turns, sampler.growth / MIB
 
 
-@contextmanager
-def _serving(files: Files, jobs: str, cpus: Sequence[int] = ()) -> Iterator[Server]:
+def _serving(
+    files: Files, jobs: str, cpus: Sequence[int] = ()
+) -> AbstractContextManager[Server]:
     """Serve the model, with a folder of its own for the jobs."""
     flags = ("--data-dir", str(files.folder / jobs), *FLAGS)
-
-    with serving_models(files.folder, *flags, cpus=cpus) as server:
-        yield server
+    return serving_models(files.folder, *flags, cpus=cpus)
 
 
 def _net(files: Files, way: str, rows: int, server: Server) -> Spent:

@@ -31,8 +31,11 @@ from demo.half_plus_two import write_half_plus_two
 from tests.support.redis_servers import PROGRAM, RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
+
+    from anyio.abc import TaskGroup
+    from anyio.streams.memory import MemoryObjectSendStream
 
     from benchmarks.harness.report import Figure
     from benchmarks.harness.run import Run
@@ -42,7 +45,7 @@ MODEL = "half_plus_two"
 PREDICT = f"/v1/models/{MODEL}:predict"
 SUBMITTERS = 4
 AHEAD = 10
-"""Jobs that may be accepted past the number at which the next kill comes."""
+"""Jobs that may be accepted while a server is killed and started again."""
 LATEST_SECONDS = 0.02
 POLL_SECONDS = 0.005
 CLIENT_SECONDS = 90.0
@@ -86,35 +89,6 @@ class Outcome:
     seconds: float
 
 
-class Accepted:
-    """Ids of accepted jobs by their number; no more than `limit` for now."""
-
-    def __init__(self, limit: int) -> None:
-        self.ids: dict[int, str] = {}
-        self._limit = limit
-        self._changed = anyio.Condition()
-
-    async def add(self, number: int, id: str) -> None:
-        async with self._changed:
-            self.ids[number] = id
-            self._changed.notify_all()
-
-    async def allow(self, limit: int) -> None:
-        async with self._changed:
-            self._limit = limit
-            self._changed.notify_all()
-
-    async def below_limit(self) -> None:
-        async with self._changed:
-            while len(self.ids) >= self._limit:
-                await self._changed.wait()
-
-    async def reached(self, count: int) -> None:
-        async with self._changed:
-            while len(self.ids) < count:
-                await self._changed.wait()
-
-
 def measure(run: Run) -> Report:
     """Kill servers while they accept and run jobs; look for what is amiss."""
     jobs, kills = (40, 2) if run.quick else (200, 10)
@@ -151,7 +125,6 @@ def _write(folder: Path) -> None:
 async def _campaign(case: Case, folder: Path, jobs: int, kills: int) -> Outcome:
     chance = random.Random(case.name)
     moments = sorted(chance.sample(range(5, jobs), kills))
-    accepted = Accepted(limit=moments[0] + AHEAD)
     started = time.monotonic()
 
     async with AsyncExitStack() as stack:
@@ -169,22 +142,20 @@ async def _campaign(case: Case, folder: Path, jobs: int, kills: int) -> Outcome:
             )
             for each in servers
         ]
+        ids: dict[int, str] = {}
 
         async with anyio.create_task_group() as tasks:
-            for first in range(SUBMITTERS):
-                numbers = range(first, jobs, SUBMITTERS)
-                tasks.start_soon(_submit_all, clients, numbers, accepted)
+            async for number, id in _accepted(clients, jobs, tasks):
+                ids[number] = id
 
-            for kill, moment in enumerate(moments):
-                await accepted.reached(moment)
-                await anyio.sleep(chance.uniform(0, LATEST_SECONDS))
-                servers[0].kill()
-                await accepted.allow([*moments, jobs][kill + 1] + AHEAD)
+                if len(ids) in moments:
+                    await anyio.sleep(chance.uniform(0, LATEST_SECONDS))
+                    servers[0].kill()
 
-                if case.servers == 1 or kill < kills - 1:
-                    await servers[0].start()
+                    if case.servers == 1 or len(ids) < moments[-1]:
+                        await servers[0].start()
 
-        found = await _look(clients[-1], accepted.ids)
+        found = await _look(clients[-1], ids)
 
     return Outcome(case=case, kills=kills, seconds=time.monotonic() - started, **found)
 
@@ -235,18 +206,36 @@ def _store(case: Case, folder: Path) -> Iterator[tuple[str, str]]:
         redis.kill()
 
 
+async def _accepted(
+    clients: Sequence[httpx.AsyncClient], jobs: int, tasks: TaskGroup
+) -> AsyncIterator[tuple[int, str]]:
+    """Submit jobs; yield the number and id of each that is accepted.
+
+    While nobody takes them, `AHEAD` more are accepted at most.
+    """
+    send, accepted = anyio.create_memory_object_stream[tuple[int, str]](AHEAD)
+
+    async with send, accepted:
+        for first in range(SUBMITTERS):
+            numbers = range(first, jobs, SUBMITTERS)
+            tasks.start_soon(_submit_all, clients, numbers, send)
+
+        for _ in range(jobs):
+            yield await accepted.receive()
+
+
 async def _submit_all(
-    clients: Sequence[httpx.AsyncClient], numbers: Sequence[int], accepted: Accepted
+    clients: Sequence[httpx.AsyncClient],
+    numbers: Sequence[int],
+    accepted: MemoryObjectSendStream[tuple[int, str]],
 ) -> None:
     for number in numbers:
-        await accepted.below_limit()
-
         # As a load balancer does, another server is asked where one is gone.
         for client in itertools.cycle(clients):
             id = await _submit(client, number)
 
             if id is not None:
-                await accepted.add(number, id)
+                await accepted.send((number, id))
                 break
 
             await anyio.sleep(POLL_SECONDS)

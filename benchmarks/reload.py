@@ -169,14 +169,14 @@ def _measure(bench: Bench, name: str, cpus: Sequence[int]) -> Measured:
             port=server.port, exchanges=bench.exchanges, rate=RATE, pace="constant"
         )
         bench.generator.run([stream], Span(seconds=bench.rest))
-        watch = ReloadWatch(client, HEAVY, folder / "cache")
 
         for version, path in enumerate(bench.staged, 1):
             put = partial(_put, repository / HEAVY / str(version), path)
 
             with _sending(bench.generator, stream, measured.recordings):
                 time.sleep(bench.rest)
-                measured.stages.append(watch.stages(version, put))
+                stages = _stages(client, folder / "cache", version, put)
+                measured.stages.append(stages)
                 time.sleep(CALM_SECONDS)
 
             say(f"{name}: version {version} measured")
@@ -212,43 +212,36 @@ def _put(place: Path, source: Path) -> None:
     (place / "model.h5").hardlink_to(source)
 
 
-class ReloadWatch:
-    """The stages of one model's reloads, seen by its server's status and cache."""
+def _stages(
+    client: httpx.Client, cache: Path, version: int, put: Callable[[], None]
+) -> list[Stage]:
+    """Return the stages from `put`, which makes the version appear, until it is the
+    only one, by the server's status and cache. Raises `TimeoutError`."""
 
-    def __init__(self, client: httpx.Client, model: str, cache: Path) -> None:
-        self._client = client
-        self._model = model
-        self._cache = cache
+    def artifacts() -> int:
+        return sum(1 for _ in cache.glob("[!.]*/manifest.json"))
 
-    def stages(self, version: int, put: Callable[[], None]) -> list[Stage]:
-        """Return the stages from `put`, which makes the version appear, until it is
-        the only one. Raises `TimeoutError`."""
-        artifacts = self._artifacts()
-        marks = [time.perf_counter()]
-        put()
-        conditions = (
-            lambda: version in self._states(),
-            lambda: self._artifacts() > artifacts,
-            lambda: self._states().get(version) == "AVAILABLE",
-            lambda: self._states().keys() == {version},
-        )
-        marks += [self._when(condition) for condition in conditions]
-        return [
-            Stage(name=name, begin=begin, end=end)
-            for name, (begin, end) in zip(STAGES, pairwise(marks), strict=True)
-        ]
+    def found() -> dict[int, str]:
+        return states(client.get("/v1/models").json(), HEAVY)
 
-    def _when(self, condition: Callable[[], bool]) -> float:
+    before, marks = artifacts(), [time.perf_counter()]
+    put()
+
+    for condition in (
+        lambda: version in found(),
+        lambda: artifacts() > before,
+        lambda: found().get(version) == "AVAILABLE",
+        lambda: found().keys() == {version},
+    ):
         if not wait_until(condition, PATIENCE_SECONDS, every=POLL_SECONDS):
-            raise TimeoutError(f"{self._model} has stopped at: {self._states()}")
+            raise TimeoutError(f"{HEAVY} has stopped at: {found()}")
 
-        return time.perf_counter()
+        marks.append(time.perf_counter())
 
-    def _artifacts(self) -> int:
-        return sum(1 for _ in self._cache.glob("[!.]*/manifest.json"))
-
-    def _states(self) -> dict[int, str]:
-        return states(self._client.get("/v1/models").json(), self._model)
+    return [
+        Stage(name=name, begin=begin, end=end)
+        for name, (begin, end) in zip(STAGES, pairwise(marks), strict=True)
+    ]
 
 
 def _latencies(recording: Recording, periods: Sequence[Period], inside: bool) -> Array:

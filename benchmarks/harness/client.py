@@ -137,8 +137,8 @@ class Tally:
     """
 
     seconds: list[float] = field(default_factory=list)
-    names: dict[str, int] = field(default_factory=dict)
-    statuses: dict[int, int] = field(default_factory=dict)
+    names: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     resets: int = 0
@@ -147,9 +147,10 @@ class Tally:
 
     def add(self, exchange: Exchange, status: int, body: bytes, seconds: float) -> None:
         self.seconds.append(seconds)
-        self.names[exchange.name] = self.names.get(exchange.name, 0) + 1
-        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.names[exchange.name] += 1
+        self.statuses[status] += 1
         self.wrong += status == 200 and not exchange.right(body)
+
         if status not in exchange.allowed:
             self.failed[f"{exchange.name}: {status}"] += 1
 
