@@ -21,7 +21,7 @@ from benchmarks.harness import models, wide
 from benchmarks.harness.children import child
 from benchmarks.harness.client import Tally, run_requests
 from benchmarks.harness.clocks import percentile, wait_until
-from benchmarks.harness.memory import MIB, Sampler
+from benchmarks.harness.memory import MIB, sampling
 from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
 from benchmarks.harness.servers import serving_models, states
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness.exchanges import Exchange
+    from benchmarks.harness.memory import Samples
     from benchmarks.harness.run import Run
     from benchmarks.harness.servers import Server
 
@@ -55,7 +56,7 @@ def measure(run: Run) -> Report:
     with serving_models(run.folder, *FLAGS, "--log-level", "warning") as server:
         _ask(server, wide.exchanges(TINY, 1, 0), FIRST_REQUESTS)
 
-        with Sampler(server.process.pid) as sampler:
+        with sampling(server.process.pid) as samples:
             for path in staged.iterdir():
                 path.rename(repository / path.name)
 
@@ -71,12 +72,12 @@ def measure(run: Run) -> Report:
     return Report(
         title="A budget of memory",
         figures=[
-            at_most(1.0, "largest growth over the budget", sampler.growth / BUDGET),
+            at_most(1.0, "largest growth over the budget", samples.growth / BUDGET),
             at_most(0, "requests not answered 200", failures),
             at_most(0, "answers with a wrong value", tally.wrong),
             at_least(len(NAMES), "models unloaded to make room", counts["evictions"]),
         ],
-        tables=[_table(sampler, tally, {"requests a second": rate, **counts})],
+        tables=[_table(samples, tally, {"requests a second": rate, **counts})],
     )
 
 
@@ -123,13 +124,13 @@ def _counts(server: Server) -> dict[str, float]:
     return {name: totals[name] for name in ("loads", "evictions", "reloads")}
 
 
-def _table(sampler: Sampler, tally: Tally, further: dict[str, float]) -> Table:
+def _table(samples: Samples, tally: Tally, further: dict[str, float]) -> Table:
     seconds = np.asarray(tally.seconds)
     values = {
         "budget, MiB": BUDGET / MIB,
-        "largest growth, MiB": sampler.growth / MIB,
-        "samples": len(sampler.samples),
-        "longest time between two, ms": sampler.longest * 1e3,
+        "largest growth, MiB": samples.growth / MIB,
+        "samples": len(samples.resident),
+        "longest time between two, ms": samples.longest * 1e3,
         "p50, ms": percentile(seconds, 50) or np.nan,
         "p99, ms": percentile(seconds, 99) or np.nan,
         **further,

@@ -33,7 +33,7 @@ from benchmarks.harness.children import child
 from benchmarks.harness.clocks import alternate, median_ratio, tails
 from benchmarks.harness.exchanges import predict_path, predictions, rounded
 from benchmarks.harness.generator import Open, Span, generating
-from benchmarks.harness.memory import MIB, Sampler
+from benchmarks.harness.memory import MIB, sampling
 from benchmarks.harness.recording import OK
 from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
@@ -156,14 +156,14 @@ def _speeds(
         }
         ways[SERVED]()
 
-        with Sampler(server.process.pid, SAMPLE_SECONDS) as sampler:
+        with sampling(server.process.pid, SAMPLE_SECONDS) as samples:
             turns = alternate(ways, rounds)
 
     for name, spent in turns.items():
         middle = statistics.median(each.seconds for each in spent)
         say(f"{name}: {rows / middle:,.0f} rows/s")
 
-    return turns, sampler.growth / MIB
+    return turns, samples.growth / MIB
 
 
 def _serving(
@@ -200,7 +200,7 @@ def _command(files: Files, way: str, rows: int, server: Server | None = None) ->
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT)
 
-    with Sampler(process.pid, SAMPLE_SECONDS) as memory:
+    with sampling(process.pid, SAMPLE_SECONDS) as samples:
         # Not reaped yet: what was read of it last must be its own.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
@@ -214,7 +214,7 @@ def _command(files: Files, way: str, rows: int, server: Server | None = None) ->
     return Spent(
         seconds=seconds,
         cpu=used.ru_utime + used.ru_stime,
-        resident=max(memory.samples),
+        resident=max(samples.resident),
     )
 
 

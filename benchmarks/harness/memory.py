@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import time
-from array import array
-from dataclasses import dataclass
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Self
+from threading import Event
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
 
 MB, MIB = 1e6, 1024**2
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -44,51 +46,48 @@ class Usage:
     files: int
 
 
-class Sampler:
-    """Resident bytes of a process, read every `seconds` while its block runs.
+@dataclass(slots=True)
+class Samples:
+    """Resident bytes of a process; `longest` is the most seconds between two."""
 
-    `longest` is the longest time between two samples, in seconds.
-    """
-
-    def __init__(self, process: int, seconds: float = 0.01) -> None:
-        self.samples = array("q")
-        self.longest = 0.0
-        self._statm = Path(f"/proc/{process}/statm")
-        self._seconds = seconds
-        self._over = Event()
-        self._thread = Thread(target=self._run)
+    resident: list[int] = field(default_factory=list)
+    longest: float = 0.0
 
     @property
     def growth(self) -> int:
         """Most bytes that the process had over the first sample."""
-        return max(self.samples) - self.samples[0]
+        return max(self.resident) - self.resident[0]
 
-    def __enter__(self) -> Self:
-        self._sample()
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+@contextmanager
+def sampling(process: int, seconds: float = 0.01) -> Iterator[Samples]:
+    """Read a process' resident bytes every `seconds` until the block ends."""
+    statm, samples, over = Path(f"/proc/{process}/statm"), Samples(), Event()
 
-    def _sample(self) -> None:
-        pages = self._statm.read_text("ascii").split()[1]
-        self.samples.append(int(pages) * PAGE_BYTES)
+    def sample() -> None:
+        pages = statm.read_text("ascii").split()[1]
+        samples.resident.append(int(pages) * PAGE_BYTES)
 
-    def _run(self) -> None:
+    def run() -> None:
         last = time.monotonic()
 
-        while not self._over.wait(self._seconds):
-            self._sample()
+        while not over.wait(seconds):
+            sample()
             now = time.monotonic()
-            self.longest = max(self.longest, now - last)
+            samples.longest = max(samples.longest, now - last)
             last = now
+
+    sample()
+
+    with ThreadPoolExecutor(1) as pool:
+        sampled = pool.submit(run)
+
+        try:
+            yield samples
+        finally:
+            over.set()
+
+        sampled.result()
 
 
 def usage(process: int | str = "self") -> Usage:
@@ -129,12 +128,10 @@ def _mapped_file(line: str) -> str:
 
 
 def _memory(lines: list[str]) -> Memory:
-    sums = dict.fromkeys(("Rss", "Pss", "Anonymous"), 0)
+    sums: Counter[str] = Counter()
 
     for line in lines:
-        found = _FIELD.match(line)
-
-        if found and found[1] in sums:
+        if found := _FIELD.match(line):
             sums[found[1]] += int(found[2]) * 1024
 
     return Memory(

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.harness import wide
 from benchmarks.harness.client import run_requests
-from benchmarks.harness.memory import Sampler
+from benchmarks.harness.memory import sampling
 from tests.e2e.processes import TANDEM, free_port, ready, running
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def test_the_process_grows_by_no_more_than_the_budget(tmp_path: Path) -> N
             await ready(client)
             await ask(port, ["tiny"], 1, 0)
 
-            with Sampler(server.process.pid) as sampler:
+            with sampling(server.process.pid) as samples:
                 for name in NAMES:
                     # Equal files, so that they are compiled once.
                     (repository / f"{name}.pb").hardlink_to(tmp_path / "wide.pb")
@@ -58,7 +58,7 @@ async def test_the_process_grows_by_no_more_than_the_budget(tmp_path: Path) -> N
             text = (await client.get("/metrics")).text
 
     assert evictions(text) > 2 * len(NAMES)
-    assert 2 * WEIGHTS < sampler.growth <= BUDGET
+    assert 2 * WEIGHTS < samples.growth <= BUDGET
 
 
 def evictions(text: str) -> float:

@@ -12,9 +12,9 @@ import pytest
 from benchmarks.harness.children import child
 from benchmarks.harness.memory import (
     Memory,
-    Sampler,
     mapped_memory,
     process_memory,
+    sampling,
     usage,
 )
 from tests.benchmarks.harness import holding
@@ -77,10 +77,10 @@ def test_a_short_peak_of_another_process_is_sampled() -> None:
     with child() as other:
         process = other.call(holding.number)
 
-        with Sampler(process) as sampler:
+        with sampling(process) as samples:
             other.call(holding.hold, HELD, 0.2)
             time.sleep(0.05)
 
-    assert sampler.growth >= HELD
-    assert sampler.samples[-1] - sampler.samples[0] < HELD / 2
-    assert sampler.longest > 0
+    assert samples.growth >= HELD
+    assert samples.resident[-1] - samples.resident[0] < HELD / 2
+    assert samples.longest > 0
