@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.harness import models, wide
+from benchmarks.harness import models
 from benchmarks.harness.children import child
 from benchmarks.harness.client import Tally, run_requests
 from benchmarks.harness.clocks import percentile, wait_until
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from benchmarks.harness.servers import Server
 
 TINY = "tiny"
-NAMES = [f"wide{number}" for number in range(10)]
-ROOM, UNITS = 3, 2236
+SMALL = models.Wide(units=1, seed=0)
+LARGE = {f"wide{seed}": models.Wide(units=2236, seed=seed) for seed in range(1, 11)}
+ROOM = 3
 SLACK = 1.4
 """A model costs more than its weights: its graph, its threads, and 4 MiB of heaps."""
-BUDGET = int(ROOM * SLACK * wide.weights_bytes(UNITS))
+BUDGET = int(ROOM * SLACK * LARGE["wide1"].bytes)
 FLAGS = ("--scan-seconds", "1", "--memory-budget", str(BUDGET))
 CONNECTIONS, FIRST_REQUESTS = 8, 200
 PATIENCE_SECONDS = 600.0
@@ -54,14 +55,14 @@ def measure(run: Run) -> Report:
     chosen = random.Random(models.SEED).choices(exchanges, k=requests)
 
     with serving_models(run.folder, *FLAGS, "--log-level", "warning") as server:
-        _ask(server, wide.exchanges(TINY, 1, 0), FIRST_REQUESTS)
+        _ask(server, SMALL.exchanges(TINY), FIRST_REQUESTS)
 
         with sampling(server.process.pid) as samples:
             for path in staged.iterdir():
                 path.rename(repository / path.name)
 
             _wait_available(server)
-            say(f"{len(NAMES)} models are available; {requests:,} requests")
+            say(f"{len(LARGE)} models are available; {requests:,} requests")
             started = time.perf_counter()
             tally = _ask(server, chosen, requests)
             rate = requests / (time.perf_counter() - started)
@@ -75,7 +76,7 @@ def measure(run: Run) -> Report:
             at_most(1.0, "largest growth over the budget", samples.growth / BUDGET),
             at_most(0, "requests not answered 200", failures),
             at_most(0, "answers with a wrong value", tally.wrong),
-            at_least(len(NAMES), "models unloaded to make room", counts["evictions"]),
+            at_least(len(LARGE), "models unloaded to make room", counts["evictions"]),
         ],
         tables=[_table(samples, tally, {"requests a second": rate, **counts})],
     )
@@ -87,11 +88,11 @@ def _write(repository: Path, staged: Path) -> list[Exchange]:
     found = []
 
     with child() as writer:
-        writer.call(wide.write_graph, repository / f"{TINY}.pb", 1, 0)
+        writer.call(SMALL.write_graph, repository / f"{TINY}.pb")
 
-        for seed, name in enumerate(NAMES, 1):
-            writer.call(wide.write_graph, staged / f"{name}.pb", UNITS, seed)
-            found += wide.exchanges(name, UNITS, seed)
+        for name, model in LARGE.items():
+            writer.call(model.write_graph, staged / f"{name}.pb")
+            found += model.exchanges(name)
 
     return found
 
@@ -107,7 +108,7 @@ def _wait_available(server: Server) -> None:
 
     def available() -> bool:
         found = server.get("/v1/models").json()
-        return all("AVAILABLE" in states(found, name).values() for name in NAMES)
+        return all("AVAILABLE" in states(found, name).values() for name in LARGE)
 
     if not wait_until(available, PATIENCE_SECONDS, every=0.2):
         raise TimeoutError("The models didn't become available.")

@@ -13,9 +13,9 @@ import anyio
 import numpy as np
 import structlog
 
-from benchmarks.harness import wide
 from benchmarks.harness.children import child
 from benchmarks.harness.memory import MIB, Usage, usage
+from benchmarks.harness.models import Wide, wide_rows
 from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
 from inference import Engine, EngineConfig, ModelSpec, PredictRequest
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Keep = Callable[[list[Any], Any], object]
 
-MODEL, SEED, UNITS = "wide", 1, 1000
+MODEL, WIDE = "wide", Wide(units=1000, seed=1)
 HONEST = "nothing"
 SLOPE_KIB = 4.0
 LEAK_KIB = 10 * SLOPE_KIB
@@ -46,7 +46,7 @@ def measure(run: Run) -> Report:
     """Load and unload one model many times; measure the process afterwards."""
     honest, leaking = (60, 30) if run.quick else (300, 60)
     counts = {leak: honest if leak == HONEST else leaking for leak in LEAKS}
-    found = run_cycles(run.folder, UNITS, counts)
+    found = run_cycles(run.folder, WIDE, counts)
     rows = [_row(leak, samples) for leak, samples in found.items()]
     return Report(
         title="Memory over many loads",
@@ -56,7 +56,7 @@ def measure(run: Run) -> Report:
 
 
 def run_cycles(
-    folder: Path, units: int, counts: dict[str, int]
+    folder: Path, model: Wide, counts: dict[str, int]
 ) -> dict[str, list[Usage]]:
     """Sample so many cycles of each leak, each leak in a fresh process."""
     (folder / "models").mkdir()
@@ -64,11 +64,11 @@ def run_cycles(
 
     with child() as writer:
         path = folder / "models" / f"{MODEL}.pb"
-        writer.call(wide.write_graph, path, units, SEED)
+        writer.call(model.write_graph, path)
 
     for leak, cycles in counts.items():
         with child() as process:
-            found[leak] = process.call(cycle, folder, units, cycles, leak)
+            found[leak] = process.call(cycle, folder, model, cycles, leak)
 
         say(f"{leak}: {kib_a_cycle(found[leak]):+.2f} KiB a cycle")
 
@@ -120,7 +120,7 @@ def _more(counts: Sequence[int]) -> float:
     return statistics.median(counts[-third:]) - statistics.median(counts[:third])
 
 
-def cycle(folder: Path, units: int, cycles: int, leak: str) -> list[Usage]:
+def cycle(folder: Path, model: Wide, cycles: int, leak: str) -> list[Usage]:
     """Sample this process after each cycle; `leak` is one of `LEAKS`.
 
     Raises `AssertionError` on a wrong answer.
@@ -129,14 +129,14 @@ def cycle(folder: Path, units: int, cycles: int, leak: str) -> list[Usage]:
     structlog.configure(wrapper_class=wrapper)
 
     with _leaking(LEAKS[leak]):
-        return anyio.run(_cycle, folder, units, cycles)
+        return anyio.run(_cycle, folder, model, cycles)
 
 
-async def _cycle(folder: Path, units: int, cycles: int) -> list[Usage]:
+async def _cycle(folder: Path, model: Wide, cycles: int) -> list[Usage]:
     config = EngineConfig(repository=folder / "models", cache=folder / "cache")
     spec = ModelSpec(name=MODEL)
-    request = PredictRequest(model=spec, inputs={"values": wide.rows()})
-    expected = wide.answers(units, SEED)
+    request = PredictRequest(model=spec, inputs={"values": wide_rows()})
+    expected = model.answers()
     samples = []
 
     async with Engine(config) as engine:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 
-from benchmarks.harness import models, wide
+from benchmarks.harness import models
 from benchmarks.harness.children import child
 from benchmarks.harness.clocks import tails, wait_until
 from benchmarks.harness.exchanges import predict_path, predictions, rounded
@@ -147,7 +147,7 @@ def _write(light: Path, staged: Sequence[Path], units: int) -> list[Exchange]:
         answers = writer.call(models.answer_keras, light, rows)
 
         for seed, path in enumerate(staged, 1):
-            writer.call(wide.write_keras, path, units, seed)
+            writer.call(models.Wide(units=units, seed=seed).write_keras, path)
 
     return predictions(rows, answers, predict_path(LIGHT))
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import numpy as np
 
+from benchmarks.harness.exchanges import predict_path, predictions, rounded
 from inference.artifacts.builder import ArtifactBuilder
 from inference.artifacts.cache import ArtifactCache
 from inference.repository.scan import ModelFiles
@@ -22,13 +24,81 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from benchmarks.harness.exchanges import Exchange
     from inference.types import Array
 
 COMPILE_SECONDS = 900.0
 SEED = 7
+WIDE_INPUTS = 4
 BACKBONE, SQUARE = 2000, 512
 """Width of the backbone that two versions share, 16 MB, and of the matrix that four
 signatures read, 1 MiB."""
+
+
+class Wide(NamedTuple):
+    """A model of any size whose answers NumPy computes: four numbers in, two layers of
+    so many units, one number out."""
+
+    units: int
+    seed: int
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of the widest layer, which is nearly all."""
+        return self.units * self.units * 4
+
+    def write_graph(self, path: Path) -> None:
+        """Write a frozen `.pb`."""
+        from tensorflow.compat.v1 import Graph, constant, identity, matmul, placeholder
+
+        with Graph().as_default() as graph:
+            layer = placeholder("float32", [None, WIDE_INPUTS], name="values")
+
+            for kernel in self._kernels():
+                layer = matmul(layer, constant(kernel))
+
+            identity(layer, name="answer")
+            path.write_bytes(graph.as_graph_def().SerializeToString())
+
+    def write_keras(self, path: Path) -> None:
+        """Write the same as `.h5`."""
+        import keras
+
+        kernels = self._kernels()
+        layers: list[Any] = [keras.Input((WIDE_INPUTS,), name="values")]
+        layers += [
+            keras.layers.Dense(each.shape[1], use_bias=False) for each in kernels
+        ]
+        model = keras.Sequential(layers)
+        model.set_weights(kernels)
+        save(model, path)
+
+    def answers(self) -> Array:
+        """Return the answers to `wide_rows`, as a column."""
+        answers = wide_rows()
+
+        for kernel in self._kernels():
+            answers = answers @ kernel
+
+        return answers
+
+    def exchanges(self, name: str) -> list[Exchange]:
+        """Make a request for each of `wide_rows` to the model `name`."""
+        return predictions(wide_rows(), self.answers(), predict_path(name))
+
+    def _kernels(self) -> list[Array]:
+        # Scaled so that the numbers stay near 1.
+        generator = np.random.default_rng(self.seed)
+        sizes = (WIDE_INPUTS, self.units, self.units, 1)
+        return [
+            generator.standard_normal(shape, np.float32) / np.float32(shape[0] ** 0.5)
+            for shape in pairwise(sizes)
+        ]
+
+
+def wide_rows() -> Array:
+    """Return the rows that every wide model is asked with."""
+    return rounded(rows_for((WIDE_INPUTS,), 8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from benchmarks import __main__ as command
 from benchmarks import cycles, soak
+from benchmarks.harness.models import Wide
 from benchmarks.harness.report import Report, at_least
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def test_the_soak_gets_right_answers(tmp_path: Path) -> None:
 
 @linux
 def test_cycles_end_and_a_leak_is_seen(tmp_path: Path) -> None:
-    [samples] = cycles.run_cycles(tmp_path, 32, {"its session": 12}).values()
+    [samples] = cycles.run_cycles(tmp_path, Wide(32, 1), {"its session": 12}).values()
     warm = cycles.warm(samples)
 
     assert len(samples) == 12

@@ -10,17 +10,16 @@ import anyio
 import httpx
 import pytest
 
-from benchmarks.harness import wide
 from benchmarks.harness.client import run_requests
 from benchmarks.harness.memory import sampling
+from benchmarks.harness.models import Wide
 from tests.e2e.processes import TANDEM, free_port, ready, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-UNITS = 2236
-WEIGHTS = wide.weights_bytes(UNITS)
-BUDGET = int(3.9 * WEIGHTS)
+SMALL, LARGE = Wide(units=1, seed=0), Wide(units=2236, seed=1)
+BUDGET = int(3.9 * LARGE.bytes)
 NAMES = [f"wide{number}" for number in range(10)]
 EVICTIONS = "tandem_model_evictions_total"
 REQUESTS, CONNECTIONS = 100, 8
@@ -34,8 +33,8 @@ pytestmark = [
 async def test_the_process_grows_by_no_more_than_the_budget(tmp_path: Path) -> None:
     repository, port = tmp_path / "models", free_port()
     repository.mkdir()
-    wide.write_graph(repository / "tiny.pb", 1, 0)
-    wide.write_graph(tmp_path / "wide.pb", UNITS, 1)
+    SMALL.write_graph(repository / "tiny.pb")
+    LARGE.write_graph(tmp_path / "wide.pb")
     command = [*TANDEM, "serve", str(repository), "--port", str(port)]
     command += ["--cache-dir", str(tmp_path / "cache"), "--scan-seconds", "0.2"]
     command += ["--memory-budget", str(BUDGET), "--log-level", "warning"]
@@ -45,7 +44,7 @@ async def test_the_process_grows_by_no_more_than_the_budget(tmp_path: Path) -> N
     with running(command, port, tmp_path / "log") as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             await ready(client)
-            await ask(port, ["tiny"], 1, 0)
+            await ask(port, ["tiny"], SMALL)
 
             with sampling(server.process.pid) as samples:
                 for name in NAMES:
@@ -53,12 +52,12 @@ async def test_the_process_grows_by_no_more_than_the_budget(tmp_path: Path) -> N
                     (repository / f"{name}.pb").hardlink_to(tmp_path / "wide.pb")
 
                 await available(client)
-                await ask(port, NAMES, UNITS, 1)
+                await ask(port, NAMES, LARGE)
 
             text = (await client.get("/metrics")).text
 
     assert evictions(text) > 2 * len(NAMES)
-    assert 2 * WEIGHTS < samples.growth <= BUDGET
+    assert 2 * LARGE.bytes < samples.growth <= BUDGET
 
 
 def evictions(text: str) -> float:
@@ -66,12 +65,12 @@ def evictions(text: str) -> float:
     return float(line.split()[1])
 
 
-async def ask(port: int, names: list[str], units: int, seed: int) -> None:
+async def ask(port: int, names: list[str], model: Wide) -> None:
     """Ask all models in random order; every answer must be right."""
-    exchanges = [one for name in names for one in wide.exchanges(name, units, seed)]
+    exchanges = [one for name in names for one in model.exchanges(name)]
     tally = await run_requests(
         port,
-        random.Random(seed).choices(exchanges, k=REQUESTS),
+        random.Random(model.seed).choices(exchanges, k=REQUESTS),
         requests=REQUESTS,
         connections=CONNECTIONS,
     )
