@@ -78,6 +78,9 @@ class Connection(HttpToolsProtocol):
     """
 
     server_state: Connections
+    # Looser than uvicorn's own: an exchange of ours is as good as its cycle.
+    scope: Any
+    cycle: Any
     counters: ClassVar[RequestCounters] = RequestCounters()
     """The requests that this process refused before its application saw them."""
 
@@ -91,7 +94,7 @@ class Connection(HttpToolsProtocol):
         state = {**app_state, SERVER: server_state}
         super().__init__(config, server_state, state, _loop)
         self.surplus = False
-        self._answering: RequestResponseCycle | None = None
+        self._answering: Any = None
         self._max_headers = server_state.limits.headers
         self._max_head_bytes = server_state.limits.head_bytes
         self._phase = Phase.IDLE

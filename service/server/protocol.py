@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from service.server.connection import REFUSED
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
@@ -75,8 +75,7 @@ class JsonErrorProtocol(ShortConnection):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        scope = cast("dict[str, Any]", self.scope)
-        scope[RECORD_REFUSAL] = self.known_refusals.record_request
+        self.scope[RECORD_REFUSAL] = self.known_refusals.record_request
 
     def is_refused(self, target: bytes) -> bool:
         return (
@@ -99,7 +98,7 @@ class JsonErrorProtocol(ShortConnection):
             self.transport.write(response)
             return
 
-        cast("dict[str, Any]", self.scope)[REFUSAL] = response, cost
+        self.scope[REFUSAL] = response, cost
         super().begin_request()
         # Its client waits with the rest of the body.
         self.flow.pause_reading()

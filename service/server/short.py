@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
@@ -158,23 +158,24 @@ class ShortConnection(Connection):
 
     def _begin_known(self, known: KnownHead, body: bytes) -> bool:
         """Begin a request as the parser would have it begun, unless it is refused."""
-        state = self.server_state
-        assert self._shortcut is not None
+        state, shortcut = self.server_state, self._shortcut
+        assert shortcut is not None
         if self.flow.write_paused or state.stopping or self.is_refused(known.target):
             return False
 
         self.on_message_begin()
         self.url = known.target
         self.headers += known.headers
-        scope = self._describe(known)
-        if not self._shortcut.accepts(known.head, scope):
+        known.describe(self.scope)
+        if not shortcut.accepts(known.head, self.scope):
             return False
 
         self._phase = Phase.ANSWER
         self._received = len(body)
         state.begin(self)
-        exchange = self._exchange(known)
+        exchange = ShortExchange(self, shortcut, known.head)
         exchange.body, exchange.more_body = body, False
+        self.cycle = self._answering = exchange
         self.start_soon(exchange.begin)
         return True
 
@@ -188,32 +189,21 @@ class ShortConnection(Connection):
         if shortcut is None or not self._may_be_short():
             return False
 
-        scope = cast("dict[str, Any]", self.scope)
         known = self._known_head
         if known is not None and known.is_of(self.url, self.headers):
             self._repeated = known
-            accepted = shortcut.accepts(known.head, self._describe(known))
+            known.describe(self.scope)
+            accepted = shortcut.accepts(known.head, self.scope)
         else:
-            known = KnownHead.look_up(shortcut, self.root_path, self.url, scope)
+            known = KnownHead.look_up(shortcut, self.root_path, self.url, self.scope)
             self._known_head = known if known is not None and known.is_small else None
             accepted = known is not None
 
         if known is None or not accepted:
             return False
 
-        self._exchange(known)
+        self.cycle = self._answering = ShortExchange(self, shortcut, known.head)
         return True
-
-    def _describe(self, known: KnownHead) -> dict[str, Any]:
-        scope = cast("dict[str, Any]", self.scope)
-        known.describe(scope)
-        return scope
-
-    def _exchange(self, known: KnownHead) -> ShortExchange:
-        assert self._shortcut is not None
-        exchange = ShortExchange(self, self._shortcut, known.head)
-        self.cycle = self._answering = cast("RequestResponseCycle", exchange)
-        return exchange
 
     def begin_long(self, exchange: ShortExchange) -> None:
         """Answer a whole request by the application, after all."""
@@ -234,7 +224,7 @@ class ShortConnection(Connection):
         cycle.more_body = False
         cycle.message_event.set()
         # A request that was sent after it may have arrived.
-        if self.cycle is cast("RequestResponseCycle", exchange):
+        if self.cycle is exchange:
             self.cycle = cycle
 
         self._answering = cycle
