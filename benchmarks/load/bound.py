@@ -1,27 +1,29 @@
-"""The upper bound of what uvicorn and TensorFlow allow: no framework, no checks.
+"""A bare ASGI function on uvicorn: what a server could do that did nothing else.
 
-A bare ASGI function that joins requests as our server does: while the model runs,
-the next batch grows by itself. It validates nothing, counts nothing, has no limits, and
-answers every path with the model of that name. Run as `python -m benchmarks.load.bound
-PORT NAME=ARTIFACT…`.
+It joins requests while the model runs, in a worker thread under anyio's limiter. It
+validates nothing, counts nothing and limits nothing.
+
+Run as `python -m benchmarks.load.bound PORT NAME=MODEL…`. A frozen graph is called by
+a session's callable, the fastest way that TensorFlow itself has; a compiled artifact as
+our runtime does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import sys
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import anyio
+import anyio.to_thread
 import numpy as np
 import orjson
 import simdjson
 import uvicorn
 
+from benchmarks.harness.exchanges import predict_path
 from benchmarks.harness.servers import HOST
 from inference.artifacts.artifact import Artifact
 from inference.runtime.servable import Servable, Threads
@@ -29,114 +31,81 @@ from inference.runtime.servable import Servable, Threads
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    Waiting: TypeAlias = tuple[bytes, asyncio.Future[Any]]
-    """The doubles of some rows, and the future of their answers."""
+    from inference.types import Array
+
     Message: TypeAlias = dict[str, Any]
     Receive: TypeAlias = Callable[[], Awaitable[Message]]
     Send: TypeAlias = Callable[[Message], Awaitable[None]]
+    Run: TypeAlias = Callable[[Array], Array]
 
-MAX_ROWS = 64
-SWITCH_SECONDS = 0.0005
-WIDE = 8
-"""From so many outputs on, NumPy's numbers are written faster than Python's."""
+MAX_CALLS = 64
 
 
-class Batcher:
-    """One model in a thread of its own, run with all rows that wait for it."""
+class Model:
+    """One model, run with all rows that wait for it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._servable = Servable(Artifact(folder), threads=Threads(intra_op=1))
-        self._servable.warm_up()
-        self._signature = self._servable.manifest.default_signature
-        signature = self._servable.signatures[self._signature]
-        [(self._input, spec)] = signature.inputs.items()
-        [self._output] = signature.outputs
-        sizes = [size or 1 for size in (spec.shape or ())[1:]]
-        self._shape = (-1, *sizes)
-        self._row_bytes = 8 * math.prod(sizes)
-        self._waiting: list[Waiting] = []
-        self._busy = False
-        self._batches: SimpleQueue[list[Waiting]] = SimpleQueue()
-        Thread(target=self._work, daemon=True).start()
+    def __init__(self, run: Run, shape: Sequence[int | None]) -> None:
+        self.shape = (-1, *(size or 1 for size in shape[1:]))
+        self._run = run
+        self._waiting: list[tuple[Array, asyncio.Future[Array]]] = []
+        self._running = False
+        self._limiter: anyio.CapacityLimiter | None = None
 
-    def submit(self, doubles: bytes) -> asyncio.Future[Any]:
-        """Return the rows of the answer, from the next batch but one at the latest."""
-        self._loop = asyncio.get_running_loop()
-        future = self._loop.create_future()
-        self._waiting.append((doubles, future))
+    def submit(self, rows: Array) -> asyncio.Future[Array]:
+        """Return the rows' answers, from the next batch but one at the latest."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting.append((rows, future))
 
-        if not self._busy:
-            self._busy = True
-            # Requests of the same turn of the loop go along.
-            self._loop.call_soon(self._start)
+        if not self._running:
+            self._running = True
+            self._task = loop.create_task(self._run_all())
 
         return future
 
-    def _start(self) -> None:
-        rows = taken = 0
+    async def _run_all(self) -> None:
+        self._limiter = self._limiter or anyio.CapacityLimiter(1)
 
-        for doubles, _ in self._waiting:
-            rows += len(doubles) // self._row_bytes
+        while self._waiting:
+            batch = self._waiting[:MAX_CALLS]
+            del self._waiting[:MAX_CALLS]
+            rows = [each for each, _ in batch]
+            joined = np.concatenate(rows) if len(rows) > 1 else rows[0]
+            answers = await anyio.to_thread.run_sync(
+                self._run, joined, limiter=self._limiter
+            )
+            start = 0
 
-            if taken and rows > MAX_ROWS:
-                break
+            for each, future in batch:
+                if not future.done():
+                    future.set_result(answers[start : start + len(each)])
 
-            taken += 1
+                start += len(each)
 
-        self._batches.put(self._waiting[:taken])
-        del self._waiting[:taken]
-
-    def _work(self) -> None:
-        while True:
-            batch = self._batches.get()
-            answers = self._run(b"".join([doubles for doubles, _ in batch]))
-            self._loop.call_soon_threadsafe(self._finish, batch, answers)
-
-    def _run(self, doubles: bytes) -> Any:
-        rows = np.frombuffer(doubles).astype(np.float32).reshape(self._shape)
-        [answers] = self._servable.run(
-            self._signature, {self._input: rows}, (self._output,)
-        ).values()
-        return answers if answers.shape[-1] >= WIDE else answers.tolist()
-
-    def _finish(self, batch: Sequence[Waiting], answers: Any) -> None:
-        if self._waiting:
-            self._start()
-        else:
-            self._busy = False
-
-        start = 0
-
-        for doubles, future in batch:
-            end = start + len(doubles) // self._row_bytes
-
-            if not future.done():
-                future.set_result(answers[start:end])
-
-            start = end
+        self._running = False
 
 
 class Bound:
     """The ASGI application."""
 
-    def __init__(self, folders: dict[str, Path]) -> None:
+    def __init__(self, models: dict[str, Model]) -> None:
         self._parser = simdjson.Parser()
-        self._batchers = {
-            f"/v1/models/{name}:predict": Batcher(folder)
-            for name, folder in folders.items()
-        }
+        self._models = {predict_path(name): model for name, model in models.items()}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        message = await receive()
-        parts = [message["body"]]
-
-        while message["more_body"]:
+        body, more = b"", True
+        while more:
             message = await receive()
-            parts.append(message["body"])
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
 
-        body = b"".join(parts)
-        answers = await self._batchers[scope["path"]].submit(self._doubles(body))
-        text = orjson.dumps({"predictions": answers}, option=orjson.OPT_SERIALIZE_NUMPY)
+        model = self._models[scope["path"]]
+        document: Any = self._parser.parse(body)
+        doubles = document["instances"].as_buffer(of_type="d")
+        del document
+        rows = np.frombuffer(doubles).astype(np.float32).reshape(model.shape)
+        answer = {"predictions": await model.submit(rows)}
+        text = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(text)),
@@ -145,34 +114,53 @@ class Bound:
         await send(start)
         await send({"type": "http.response.body", "body": text})
 
-    def _doubles(self, body: bytes) -> bytes:
-        document: Any = self._parser.parse(body)
-        return bytes(document["instances"].as_buffer(of_type="d"))
+
+def open_model(path: Path) -> Model:
+    return _open_graph(path) if path.suffix == ".pb" else _open_artifact(path)
 
 
-def main(port: int, folders: dict[str, Path]) -> None:
-    app = Bound(folders)
-    sys.setswitchinterval(SWITCH_SECONDS)
+def _open_artifact(folder: Path) -> Model:
+    servable = Servable(Artifact(folder), threads=Threads(intra_op=1))
+    servable.warm_up()
+    signature = servable.manifest.default_signature
+    [(name, spec)] = servable.signatures[signature].inputs.items()
+
+    def run(rows: Array) -> Array:
+        [answers] = servable.run(signature, {name: rows}).values()
+        return answers
+
+    return Model(run, spec.shape or ())
+
+
+def _open_graph(file: Path) -> Model:
+    """Open a frozen graph of one placeholder, whose last operation is the answer."""
+    # Our own runtime needs less of TensorFlow.
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(
+            tf.compat.v1.GraphDef.FromString(file.read_bytes()), name=""
+        )
+
+    operations = graph.get_operations()
+    [rows] = [each.outputs[0] for each in operations if each.type == "Placeholder"]
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=1
+    )
+    config.experimental.optimize_for_static_graph = True
+    session = tf.compat.v1.Session(graph=graph, config=config)
+    run = session.make_callable(operations[-1].outputs[0], feed_list=[rows])
+    return Model(run, rows.shape.as_list())
+
+
+def main(port: int, paths: dict[str, Path]) -> None:
+    app = Bound({name: open_model(path) for name, path in paths.items()})
     gc.collect()
     gc.freeze()
-    uvicorn.run(
-        app,
-        host=HOST,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_level="error",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        backlog=2048,
-    )
+    uvicorn.run(app, host=HOST, port=port, log_level="error", access_log=False)
 
 
 if __name__ == "__main__":
     named = (argument.partition("=") for argument in sys.argv[2:])
-    main(int(sys.argv[1]), {name: Path(folder) for name, _, folder in named})
+    main(int(sys.argv[1]), {name: Path(path) for name, _, path in named})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks import peers
 from benchmarks.harness.exchanges import predict_path
 from benchmarks.harness.servers import HOST, ROOT, free_ports, serving, tandem
+from benchmarks.load.workloads import FROZEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.harness.servers import Server
     from benchmarks.load.workloads import Workbench
 
-TANDEM, LOGGED, BOUND, ASGI = "tandem", "tandem-log", "bound", "asgi"
+TANDEM, LOGGED, BOUND, RUNTIME = "tandem", "tandem-log", "bound", "bound-runtime"
 ENVIRONMENTS = {"flask": peers.SHARED}
 """Where a peer shares one of another name."""
 
@@ -30,8 +31,7 @@ class Contender:
     """A server by name; `path` may have `{model}` in it.
 
     `command` takes the workbench, a model's name and three free ports, of which the
-    first is the server's. One that isn't `single`, and has no `environment` of its own,
-    serves all models.
+    first is the server's. One that has no `environment` of its own serves all models.
     """
 
     name: str
@@ -39,7 +39,6 @@ class Contender:
     form: Form = "instances"
     path: str = predict_path("{model}")
     environment: str = ""
-    single: bool = False
 
     def available(self, home: Path) -> bool:
         """Tell if its packages are there."""
@@ -88,9 +87,7 @@ def running(contender: Contender, bench: Workbench, model: str) -> Iterator[Runn
     ) as server:
         started = Running(contender=contender, server=server, bench=bench)
 
-        single = contender.environment or contender.single
-
-        for name in [model] if single else bench.files:
+        for name in [model] if contender.environment else bench.files:
             server.wait_ready(started.exchanges(name, 1)[0])
 
         yield started
@@ -105,13 +102,20 @@ def _logged(bench: Workbench, model: str, ports: list[int]) -> list[str]:
 
 
 def _bound(bench: Workbench, model: str, ports: list[int]) -> list[str]:
-    folders = [f"{name}={folder}" for name, folder in bench.artifacts.items()]
-    return [sys.executable, "-m", "benchmarks.load.bound", str(ports[0]), *folders]
+    graphs = {
+        name: bench.files[name if name.endswith(FROZEN) else f"{name}{FROZEN}"]
+        for name in bench.files
+    }
+    return _bare(graphs, ports)
 
 
-def _asgi(bench: Workbench, model: str, ports: list[int]) -> list[str]:
-    folder = str(bench.artifacts[model])
-    return [sys.executable, "-m", "benchmarks.load.asgi", str(ports[0]), folder]
+def _runtime(bench: Workbench, model: str, ports: list[int]) -> list[str]:
+    return _bare(bench.artifacts, ports)
+
+
+def _bare(models: dict[str, Path], ports: list[int]) -> list[str]:
+    named = [f"{name}={path}" for name, path in models.items()]
+    return [sys.executable, "-m", "benchmarks.load.bound", str(ports[0]), *named]
 
 
 def _peer(
@@ -170,5 +174,5 @@ PEERS = (
         "triton", *_MODULE, "benchmarks.peers.triton_app", path=_TENSORS, form="tensor"
     ),
 )
-BARE = Contender(name=ASGI, command=_asgi, single=True)
-NAMES = {server.name: server for server in (*OURS, *PEERS)}
+_RUNTIME = Contender(name=RUNTIME, command=_runtime)
+NAMES = {server.name: server for server in (*OURS, *PEERS, _RUNTIME)}
