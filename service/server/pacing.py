@@ -9,10 +9,10 @@ SHARE = 0.2
 """Of the loop's time."""
 
 BURST_SECONDS = 0.02
-LONGEST_SECONDS = 0.5
+LONGEST_SECONDS = 0.45
 """The longest wait for a turn: a client is told late, not never."""
 
-REFUSAL_SECONDS = 20e-6
+REFUSAL_SECONDS = 100e-6
 BYTE_SECONDS = 1e-9
 """The cost of a refusal, and of each byte of the body that it drops."""
 
