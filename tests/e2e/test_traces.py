@@ -170,7 +170,7 @@ async def test_a_request_of_no_trace_begins_one(
     assert line["trace_id"] == span.trace
 
 
-async def test_what_is_not_sampled_is_logged_alone(
+async def test_unsampled_request_is_logged_without_a_span(
     traced: Site, collector: Collector
 ) -> None:
     unsampled, header = parent(sampled=False)

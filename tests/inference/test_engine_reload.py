@@ -96,7 +96,7 @@ async def test_answers_are_cached_under_the_content_that_gave_them(
             engine.cache_policy(spec)
 
 
-async def test_how_a_model_answers_follows_its_sidecar(
+async def test_sidecar_decides_how_a_model_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ModelSpec(name="a")

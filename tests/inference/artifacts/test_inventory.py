@@ -82,7 +82,7 @@ def test_a_damaged_artifact_is_listed_and_removed(cache: ArtifactCache) -> None:
 
 
 @pytest.mark.parametrize("dry", [False, True], ids=["removed", "only told"])
-def test_what_was_not_used_for_long_is_removed(cache: ArtifactCache, dry: bool) -> None:
+def test_long_unused_artifacts_are_removed(cache: ArtifactCache, dry: bool) -> None:
     removed = prune(cache.folder, now=NOW, unused_seconds=1.5 * DAY, dry=dry)
 
     assert [each.model for each in removed] == ["oldest/1", "older/1"]
@@ -99,7 +99,7 @@ def test_the_least_recently_used_make_room(cache: ArtifactCache) -> None:
     assert disk_bytes(inventory(cache.folder)) <= most
 
 
-def test_what_a_server_holds_is_kept(cache: ArtifactCache) -> None:
+def test_artifact_in_use_is_kept(cache: ArtifactCache) -> None:
     held = hold(Artifact(cache.folder / "oldest"))
     os.utime(cache.folder / "oldest", (0, NOW - 9 * DAY))
     assert isinstance(held, Hold)
@@ -119,7 +119,7 @@ def test_a_hold_notes_the_use(cache: ArtifactCache) -> None:
     assert keys(cache) == ["older", "new", "oldest"]
 
 
-def test_what_is_gone_cant_be_held(cache: ArtifactCache) -> None:
+def test_missing_artifact_cannot_be_held(cache: ArtifactCache) -> None:
     assert hold(Artifact(cache.folder / "none")) is None
 
 

@@ -114,7 +114,7 @@ def test_damage_is_found_before_anything_is_served(
         Servable(artifact)
 
 
-async def test_what_is_damaged_is_made_again(tmp_path: Path, made: Artifact) -> None:
+async def test_damaged_artifact_is_rebuilt(tmp_path: Path, made: Artifact) -> None:
     path = write_graph(tmp_path / "dense.pb", build)
     files = ModelFiles(id=ModelId("dense", 1), path=path)
     cache = ArtifactCache(tmp_path / "cache")

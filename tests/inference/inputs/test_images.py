@@ -83,7 +83,7 @@ def test_files_are_bound_as_they_are(value: Any, name: str) -> None:
         pytest.param(b"one", "photo", id="not in a list"),
     ],
 )
-def test_what_is_no_list_of_files_is_refused(value: Any, reason: str) -> None:
+def test_other_than_a_list_of_files_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(InputMismatch, match=reason):
         bind(signature(PHOTO), {"photo": value})
 

@@ -84,7 +84,7 @@ async def test_an_answer_takes_the_place_of_the_one_before(open_store: Open) -> 
     assert (figures.entries, figures.nbytes) == (1, ENTRY + len(BODY))
 
 
-async def test_those_asked_for_longest_ago_make_room(open_store: Open) -> None:
+async def test_least_recently_used_entries_make_room(open_store: Open) -> None:
     async with open_store(3 * ENTRY) as store:
         for name in ("one", "two", "three"):
             assert await store.put(name, BODY, 60)

@@ -53,7 +53,7 @@ def test_records_are_written_before_the_end() -> None:
     assert log.counts == {"written": 3, "dropped": 0, "refused": 0}
 
 
-def test_what_does_not_fit_is_dropped_and_counted() -> None:
+def test_records_beyond_the_queue_are_dropped_and_counted() -> None:
     sink = Shelf(open=False)
     with PayloadLog(sink, QUEUE_BYTES) as log:
         log.put(record(request_id="first"))

@@ -46,7 +46,9 @@ def test_a_record_tells_request_and_answer() -> None:
         (b"[" * 100_000, {}, "not JSON"),
     ],
 )
-def test_what_is_left_out(content: bytes, changes: dict[str, Any], why: str) -> None:
+def test_omitted_content_is_described(
+    content: bytes, changes: dict[str, Any], why: str
+) -> None:
     told = record(request=body(content, **changes)).document()["request"]
 
     assert told == {

@@ -144,7 +144,7 @@ async def test_pieces_that_are_hashed_in_a_thread(path: Path) -> None:
     assert record["request"]["sha256"] == hashlib.sha256(body).hexdigest()
 
 
-async def test_what_is_no_prediction_is_not_written_down(path: Path) -> None:
+async def test_only_predictions_are_recorded(path: Path) -> None:
     async with tapped(path) as client:
         await client.get("/v1/models/half")
         await client.get("/readyz")
@@ -177,7 +177,7 @@ async def test_a_share_is_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.param(None, [], 0, id="client has gone"),
     ],
 )
-async def test_what_is_told(
+async def test_request_attributes(
     path: Path, status: int | None, headers: list[Any], count: int
 ) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -181,7 +181,7 @@ async def test_the_repository_index_shows_the_models_of_a_key(
 @pytest.mark.parametrize(
     "path", ["/v1/overview", "/v1/overview/events", "/openapi.json"]
 )
-async def test_what_shows_all_models_wants_a_key_for_all(
+async def test_overview_of_all_models_needs_a_key_for_all(
     client: httpx.AsyncClient, path: str
 ) -> None:
     response = await client.get(path, headers=own(FEW))

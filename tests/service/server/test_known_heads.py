@@ -61,7 +61,7 @@ def test_all_else_is_the_parsers(heads: KnownHeads, data: bytes) -> None:
         ),
     ],
 )
-def test_what_isnt_a_short_head_and_its_body_isnt_kept(
+def test_only_a_short_head_with_its_body_is_kept(
     heads: KnownHeads, data: bytes, nbytes: int
 ) -> None:
     heads.keep(known(), data, nbytes)

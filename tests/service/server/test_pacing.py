@@ -75,7 +75,7 @@ async def test_turns_come_in_order() -> None:
     assert len(pacer) == 0
 
 
-async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wait_for_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is in debt."""
     monkeypatch.setattr("service.server.pacing.LONGEST_SECONDS", 0.01)
     pacer = RefusalPacer(share=1e-9)

@@ -84,7 +84,7 @@ def wait_until_closed(address: Address) -> None:
         pass
 
 
-def test_what_runs_is_ended_and_answered() -> None:
+def test_requests_under_way_are_answered_before_the_end() -> None:
     """The Open Inference Protocol's conformance case 81."""
     app = Held()
     with (
@@ -106,7 +106,7 @@ def test_what_runs_is_ended_and_answered() -> None:
     assert b"connection: close" in head.lower()
 
 
-def test_what_could_go_on_for_hours_ends_though_its_scope_is_a_copy() -> None:
+def test_stream_with_a_copied_scope_ends_with_the_server() -> None:
     begun = threading.Event()
 
     async def events(scope: Any, receive: Any, send: Any) -> None:
@@ -128,7 +128,7 @@ def test_what_could_go_on_for_hours_ends_though_its_scope_is_a_copy() -> None:
     assert (head[:12], body) == (b"HTTP/1.1 200", b"over")
 
 
-def test_what_takes_longer_than_the_grace_is_refused() -> None:
+def test_request_that_outlasts_the_grace_is_refused() -> None:
     """The Open Inference Protocol's conformance case 82."""
     app = Held()
     with (

@@ -23,7 +23,7 @@ GRPC = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
         {**GRPC, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"},
     ],
 )
-def test_what_can_be_sent(environ: dict[str, str]) -> None:
+def test_supported_exporter_settings_pass(environ: dict[str, str]) -> None:
     check_traces(environ)
 
 
@@ -38,7 +38,9 @@ def test_what_can_be_sent(environ: dict[str, str]) -> None:
         ),
     ],
 )
-def test_what_cannot_be_sent(environ: dict[str, str], words: str) -> None:
+def test_unsupported_exporter_settings_are_refused(
+    environ: dict[str, str], words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         check_traces(environ)
 

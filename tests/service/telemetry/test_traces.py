@@ -39,7 +39,7 @@ def test_only_recorded_traces_are_found(header: str, trace: str | None) -> None:
         pytest.param(f"00-{TRACE}-{SPAN}", "a=1", set(), id="not valid"),
     ],
 )
-def test_what_a_later_request_is_told(
+def test_trace_context_is_passed_on(
     parent: str, state: str, passed_on: set[str]
 ) -> None:
     assert trace_context(parent, state).keys() == passed_on

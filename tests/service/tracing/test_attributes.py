@@ -57,7 +57,7 @@ def test_the_address_is_the_one_that_was_asked(
         ({"headers": [(b"content-length", b"7")]}, {"http.request.body.size": 7}),
     ],
 )
-def test_what_is_told(changes: dict[str, Any], wanted: dict[str, Any]) -> None:
+def test_request_attributes(changes: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert request_attributes(http_scope(**changes), ROUTE).items() >= wanted.items()
 
 

@@ -102,7 +102,7 @@ async def test_two_parents_are_none() -> None:
         (None, StatusCode.ERROR, "client_disconnected"),
     ],
 )
-async def test_what_failed(
+async def test_failure_is_recorded_on_the_span(
     status: int | None, code: StatusCode, kind: str | None
 ) -> None:
     _, [span] = await run(Answers(status))
@@ -160,7 +160,7 @@ async def test_a_disabled_sdk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert (exchange.status, spans, app.seen) == (200, (), [])
 
 
-async def test_what_is_not_sampled_has_a_parent_all_the_same(
+async def test_unsampled_request_passes_its_parent_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")

@@ -45,13 +45,13 @@ async def test_a_named_proxy_is_believed(peer: str) -> None:
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.8", "127.0.0.1", "2001:db9::5"])
-async def test_nobody_else_is(peer: str) -> None:
+async def test_untrusted_peer_is_not_believed(peer: str) -> None:
     told = {"x_forwarded_for": "203.0.113.9", "x_forwarded_proto": "https"}
 
     assert await seen(peer, **told) == (peer, "http")
 
 
-async def test_what_a_client_wrote_itself_is_not_believed() -> None:
+async def test_forged_forwarding_header_is_not_believed() -> None:
     client = "203.0.113.9"
     told = {"x_forwarded_for": f"127.0.0.1, {client}, 10.0.0.9"}
 

@@ -50,7 +50,7 @@ def test_probes(routes: Routes, path: str, also: str) -> None:
     ("method", "path"),
     [("GET", "/v1/models/a:predict"), ("POST", "/nowhere"), ("GET", "")],
 )
-def test_what_nothing_answers(routes: Routes, method: str, path: str) -> None:
+def test_unknown_path_has_no_route(routes: Routes, method: str, path: str) -> None:
     assert routes.find(method, path) is None
 
 

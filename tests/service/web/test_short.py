@@ -293,7 +293,7 @@ async def test_other_requests_take_the_long_way(
     ],
     ids=["proxies", "CORS", "root path"],
 )
-async def test_what_stands_before_the_application_sees_what_it_must(
+async def test_middleware_sees_the_requests_it_must(
     make: Callable[..., Any],
     short: list[bytes],
     around: Callable[[Any], Any],

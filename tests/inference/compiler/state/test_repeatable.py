@@ -122,7 +122,7 @@ def file(x: Any) -> Any:
         *(noise_in_a_function, noise_in_a_control, counter, generator, clock, file),
     ],
 )
-def test_what_draws_or_remembers_is_not_repeatable(function: Any) -> None:
+def test_random_or_stateful_functions_are_not_repeatable(function: Any) -> None:
     assert not judged(function)
 
 

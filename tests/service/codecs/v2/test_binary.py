@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("head", [0, 1, 63, 64, 65, 200])
-def test_what_follows_the_head_is_aligned(head: int) -> None:
+def test_tensors_after_the_head_are_aligned(head: int) -> None:
     body = bytes(range(256))
 
     joined = join_aligned([body[:10], b"", body[10:]], head)
