@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TIMES = {
     DENSE.name: {
-        BOUND: 0.5,
+        BOUND: 0.8,
         "triton": 3.5,
         "mlserver": 6.0,
         "litserve": 14.0,
