@@ -24,6 +24,7 @@ from service.server.responses import (
     head_too_large,
     malformed,
 )
+from service.server.transport import ExchangeTransport
 from service.telemetry.requests import OTHER, RequestCounters
 
 if TYPE_CHECKING:
@@ -247,6 +248,8 @@ class Connection(HttpToolsProtocol):
     def begin_request(self) -> None:
         """Answer the request whose head has arrived."""
         super().on_headers_complete()
+        # It would close while the client still sends, and so lose the answer.
+        self.cycle.transport = ExchangeTransport(self.transport, self._close_answered)
         if not self.pipeline:
             self._answering = self.cycle
 
@@ -373,6 +376,13 @@ class Connection(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
+
+    def _close_answered(self) -> None:
+        """Close after an answer, as early as the client can read it."""
+        if self._phase is Phase.BODY:
+            self._linger()
+        else:
+            self.transport.close()
 
     def _linger(self) -> None:
         """Close the sending side, and read on for a while."""

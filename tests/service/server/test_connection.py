@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 import socket
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from service.server.connection import without_offers
 from service.server.limits import ConnectionLimits
 from service.server.protocol import JsonErrorProtocol
+from service.server.transport import ExchangeTransport
 from tests.service.server.test_protocol import read_answer
 from tests.support.protocol_servers import connect, listening, read_all
 
@@ -472,6 +477,42 @@ def test_requests_sent_ahead_are_started_one_after_the_other() -> None:
         assert read_all(client).count(b"HTTP/1.1 200 OK") == 20_001
 
     assert 0 < most < 500
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: %d\r\n\r\n",
+        b"POST / HTTP/1.0\r\ncontent-length: %d\r\n\r\n",
+    ],
+    ids=["HTTP/1.1", "HTTP/1.0"],
+)
+def test_early_answer_reaches_a_client_that_still_sends_its_body(head: bytes) -> None:
+    """As nginx does by default: HTTP/1.0, and the whole body whatever comes back."""
+    body = bytes(8 << 20)
+    with listening(decline) as address, connect(address) as client:
+        client.sendall(head % len(body))
+        first = client.recv(1)
+        client.sendall(body)
+        answered = first + read_all(client)
+
+    assert answered.startswith(b"HTTP/1.1 401 ")
+    assert answered.endswith(b"a key is needed")
+    assert b"connection: close" in answered
+
+
+async def decline(scope: Any, receive: Any, send: Any) -> None:
+    """Answer before the body has come."""
+    text = b"a key is needed"
+    headers = [(b"content-length", b"%d" % len(text))]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+def test_an_exchange_uses_no_more_of_its_transport() -> None:
+    code = inspect.getsource(RequestResponseCycle)
+    used = set(re.findall(r"self\.transport\.(\w+)", code))
+    assert used == {*ExchangeTransport.__slots__}
 
 
 def test_the_parts_of_uvicorn_that_are_relied_on() -> None:
