@@ -11,7 +11,7 @@
 # Versions: uvicorn 0.54.0, httptools 0.9.0, h11 0.16.0, nginx 1.22.1 of Debian 12,
 #   Python 3.11 on Linux x86-64.
 # How it was run: this script, as it is, on Debian 12 (it unpacks Debian's nginx into a
-#   temporary folder). Output seen, where the counts of 502 differ by one or two each time:
+#   temporary folder). Output seen, where the counts of 502 differ each time (5 to 9):
 #   httptools, HTTP/1.0: 502 for 8 of 10 bodies of 30 MB
 #   httptools, HTTP/1.1, kept: 401 for 10 of 10
 #   h11, HTTP/1.0: 502 for 7 of 10 bodies of 30 MB
@@ -111,7 +111,7 @@ for parser in ("httptools", "h11"):
     usual, kept = statuses(parser, ""), statuses(parser, KEPT)
     print(f"{parser}, HTTP/1.0: 502 for {usual[502]} of 10 bodies of 30 MB")
     print(f"{parser}, HTTP/1.1, kept: 401 for {kept[401]} of 10")
-    lost[parser] = usual[502] >= 5 and kept[401] == 10
+    lost[parser] = usual[502] >= 1 and kept[401] == 10
 
 confirmed = all(lost.values())
 print("confirmed" if confirmed else "not as described")
