@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHARE = 0.2
 """Of the loop's time."""
@@ -30,7 +34,7 @@ class RefusalPacer:
         self._share = share
         self._budget = BURST_SECONDS
         self._updated = 0.0
-        self._waiting: deque[tuple[asyncio.Future[None], float, float]] = deque()
+        self._waiting: deque[tuple[Callable[[], bool], float, float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -48,13 +52,14 @@ class RefusalPacer:
         self._budget = max(-most, self._budget - cost)
         return True
 
-    async def turn(self, cost: float) -> None:
-        """Wait until `cost` seconds may be spent, at most `LONGEST_SECONDS`."""
+    def wait(self, cost: float, refuse: Callable[[], bool]) -> None:
+        """Call `refuse` once `cost` seconds may be spent, in `LONGEST_SECONDS` at most.
+
+        It returns whether they were: its client may have gone.
+        """
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        self._waiting.append((future, cost, loop.time() + LONGEST_SECONDS))
+        self._waiting.append((refuse, cost, loop.time() + LONGEST_SECONDS))
         self._wake_later(loop)
-        await future
 
     def _update(self, now: float) -> None:
         earned = (now - self._updated) * self._share
@@ -75,13 +80,11 @@ class RefusalPacer:
         self._update(now)
 
         while self._waiting and (self._budget >= 0 or self._waiting[0][2] <= now):
-            future, cost, _ = self._waiting.popleft()
+            refuse, cost, _ = self._waiting.popleft()
 
-            # The client may have gone.
-            if not future.done():
+            if refuse():
                 # Overdue ones don't take from those that come much later.
                 self._budget = max(-BURST_SECONDS, self._budget - cost)
-                future.set_result(None)
 
         self._wake_later(loop)
 

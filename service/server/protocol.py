@@ -24,16 +24,13 @@ from service.telemetry.requests import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ClassVar
+    from typing import ClassVar
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from inference import Overloaded
     from service.telemetry.requests import Source
-
-REFUSAL = "tandem.refusal"
-"""Key in the scope of a request that is refused in its turn: the response, its cost."""
 
 UNPACED = frozenset({NO_ROOM, NOT_READY})
 CLOSING = (b"connection", b"close")
@@ -98,8 +95,8 @@ class JsonErrorProtocol(ShortConnection):
             self.transport.write(response)
             return
 
-        self.scope[REFUSAL] = response, cost
-        super().begin_request()
+        self.cycle = self._answering = waiting = LateRefusal(self)
+        self.pacer.wait(cost, partial(send_raw, waiting, response))
         # Its client waits with the rest of the body.
         self.flow.pause_reading()
 
@@ -116,9 +113,7 @@ class JsonErrorProtocol(ShortConnection):
     def _start_asgi_task(
         self, cycle: RequestResponseCycle, app: ASGI3Application
     ) -> None:
-        if REFUSAL in cycle.scope:
-            super()._start_asgi_task(cycle, partial(self._refuse_in_turn, cycle))
-        elif cycle.scope["path"] in PROBE_PATHS:
+        if cycle.scope["path"] in PROBE_PATHS:
             super()._start_asgi_task(cycle, app)
         else:
             self.start_soon(partial(self._start_if_connected, cycle, app))
@@ -130,18 +125,11 @@ class JsonErrorProtocol(ShortConnection):
         if not cycle.disconnected:
             super()._start_asgi_task(cycle, app)
 
-    async def _refuse_in_turn(
-        self, cycle: RequestResponseCycle, scope: Any, receive: object, send: object
-    ) -> None:
-        response, cost = scope[REFUSAL]
-        await self.pacer.turn(cost)
-        send_raw(cycle, response)
-
     def end_unread(self) -> None:
         super().end_unread()
 
         # After the body, or the client might not read the answer.
-        unseen = self.cycle is REFUSED or REFUSAL in self.cycle.scope
+        unseen = self.cycle is REFUSED or isinstance(self.cycle, LateRefusal)
         if unseen and self._must_close():
             self._linger()
 
@@ -169,17 +157,58 @@ class JsonErrorProtocol(ShortConnection):
         return None if known is None else (overloaded(known.error), known.source)
 
 
-def send_raw(exchange: RequestResponseCycle, response: bytes) -> None:
-    """Send the bytes of a whole response, unless the client has gone."""
+class LateRefusal:
+    """A request that waits to be refused, in place of uvicorn's exchange.
+
+    It has what uvicorn's protocol and ours use of that, and drops the body. It is its
+    own event, which nobody waits for.
+    """
+
+    # uvicorn's would take a task and an event: half of what a refusal costs.
+
+    __slots__ = (
+        *("disconnected", "keep_alive", "more_body", "on_response", "transport"),
+        *("response_complete", "response_started", "scope", "waiting_for_100_continue"),
+    )
+
+    def __init__(self, connection: JsonErrorProtocol) -> None:
+        parser = connection.parser
+        self.scope = connection.scope
+        self.scope["http_version"] = parser.get_http_version()
+        self.transport = connection.transport
+        self.on_response = connection.on_response_complete
+        self.waiting_for_100_continue = connection.expect_100_continue
+        self.keep_alive = (
+            parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        )
+        self.more_body = True
+        self.disconnected = self.response_started = self.response_complete = False
+
+    @property
+    def body(self) -> bytes:
+        return b""
+
+    @body.setter
+    def body(self, body: bytes) -> None: ...
+
+    @property
+    def message_event(self) -> LateRefusal:
+        return self
+
+    def set(self) -> None: ...
+
+
+def send_raw(exchange: LateRefusal, response: bytes) -> bool:
+    """Send the bytes of a whole response; return false if the client has gone."""
     if exchange.response_started or exchange.disconnected:
-        return
+        return False
 
     exchange.response_started = exchange.response_complete = True
     exchange.waiting_for_100_continue = False
     exchange.transport.write(response)
-    exchange.message_event.set()
     # Closed while its body still comes, it would be reset, and the response lost.
     if not exchange.keep_alive and not exchange.more_body:
         exchange.transport.close()
 
     exchange.on_response()
+    return True

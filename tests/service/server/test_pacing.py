@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import anyio
 import pytest
@@ -59,17 +60,23 @@ def test_no_claim_of_a_long_body_is_paid_by_others_for_long() -> None:
 async def test_turns_come_in_order() -> None:
     pacer = RefusalPacer(share=0.5)
     order: list[int] = []
+    last = asyncio.Event()
 
-    async def wait(number: int) -> None:
-        await pacer.turn(0.01)
+    def refuse(number: int) -> bool:
         order.append(number)
+        if number == 4:
+            last.set()
+
+        return True
 
     while pacer.take(BURST_SECONDS, now=asyncio.get_running_loop().time()):
         pass
 
-    async with anyio.create_task_group() as tasks:
-        for number in range(5):
-            tasks.start_soon(wait, number)
+    for number in range(5):
+        pacer.wait(0.01, partial(refuse, number))
+
+    with anyio.fail_after(30):
+        await last.wait()
 
     assert order == [0, 1, 2, 3, 4]
     assert len(pacer) == 0
@@ -80,22 +87,31 @@ async def test_wait_for_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("service.server.pacing.LONGEST_SECONDS", 0.01)
     pacer = RefusalPacer(share=1e-9)
 
-    with anyio.fail_after(30):
-        for _ in range(3):
-            await pacer.turn(1.0)
+    for _ in range(3):
+        await turn(pacer, 1.0)
 
 
 async def test_clients_that_have_gone_take_no_turn() -> None:
     pacer = RefusalPacer(share=0.5)
     pacer.take(2 * BURST_SECONDS, now=asyncio.get_running_loop().time())
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(pacer.turn, 1e9)
-        await anyio.wait_all_tasks_blocked()
-        tasks.cancel_scope.cancel()
+    pacer.wait(1e9, lambda: False)
+    await turn(pacer, 0.0)
+
+    assert pacer._budget > -BURST_SECONDS
+
+
+async def turn(pacer: RefusalPacer, cost: float) -> None:
+    came = asyncio.Event()
+
+    def refuse() -> bool:
+        came.set()
+        return True
+
+    pacer.wait(cost, refuse)
 
     with anyio.fail_after(30):
-        await pacer.turn(0.0)
+        await came.wait()
 
 
 async def never(scope: object, receive: object, send: object) -> None:
