@@ -22,7 +22,15 @@ from benchmarks.harness.recording import OK
 from benchmarks.harness.report import Report, Table, at_least, at_most
 from benchmarks.harness.run import say
 from benchmarks.harness.servers import HOST, ROOT
-from benchmarks.load.contenders import BOUND, LOGGED, NAMES, RUNTIME, TANDEM, running
+from benchmarks.load.contenders import (
+    BOUND,
+    BOUND_RUNTIME,
+    LOGGED,
+    NAMES,
+    RUNTIME,
+    TANDEM,
+    running,
+)
 from benchmarks.load.workloads import DENSE, prepare
 from service.server.limits import ConnectionLimits, Connections
 from service.server.protocol import JsonErrorProtocol
@@ -36,7 +44,10 @@ if TYPE_CHECKING:
     from benchmarks.load.contenders import Running
     from inference.types import Array
 
-SERVERS = {name: NAMES[name] for name in (BOUND, TANDEM, LOGGED, RUNTIME)}
+SERVERS = {
+    **{name: NAMES[name] for name in (BOUND, TANDEM, LOGGED)},
+    RUNTIME: BOUND_RUNTIME,
+}
 CONNECTIONS = (32, 128)
 WARM_SECONDS = 0.5
 REQUESTS, AT_ONCE = 3200, 32

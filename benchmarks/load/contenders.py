@@ -174,5 +174,6 @@ PEERS = (
         "triton", *_MODULE, "benchmarks.peers.triton_app", path=_TENSORS, form="tensor"
     ),
 )
-_RUNTIME = Contender(name=RUNTIME, command=_runtime)
-NAMES = {server.name: server for server in (*OURS, *PEERS, _RUNTIME)}
+NAMES = {server.name: server for server in (*OURS, *PEERS)}
+BOUND_RUNTIME = Contender(name=RUNTIME, command=_runtime)
+"""The bound with our runtime, for comparison with it alone."""

@@ -36,7 +36,7 @@ WINDOW = Window(
 )
 SPEEDS = {
     "tandem": 9000.0,
-    "bound": 15000.0,
+    "bound": 11000.0,
     "tandem-log": 8000.0,
     "triton": 2400.0,
     "mlserver": 1200.0,
