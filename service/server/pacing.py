@@ -17,7 +17,7 @@ LONGEST_SECONDS = 0.45
 """The longest wait for a turn: a client is told late, not never."""
 
 REFUSAL_SECONDS = 100e-6
-BYTE_SECONDS = 1e-9
+BYTE_SECONDS = 0.5e-9
 """The cost of a refusal, and of each byte of the body that it drops."""
 
 
