@@ -340,13 +340,34 @@ class Connection(HttpToolsProtocol):
         if self._phase is Phase.LINGER:
             return
 
+        if self._phase is Phase.BODY:
+            self._refuse_rest(refusal)
+            return
+
         self.count(refusal)
         if self._is_idle():
             self.transport.write(refusal.response)
             self._linger()
-            return
+        else:
+            self._close_when_answered()
 
-        # Answers go in the order of the requests: those before this one are still due.
+    def _refuse_rest(self, refusal: Refusal) -> None:
+        """Give up the current request: the rest of its body can't be read."""
+        if self._is_idle():
+            # It has its answer.
+            self._linger()
+        elif self.pipeline:
+            # Its turn never comes.
+            self.count(refusal)
+            self._leave(self.pipeline.popleft()[0])
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._answering
+            self._close_when_answered()
+        else:
+            self._give_up(refusal)
+
+    def _close_when_answered(self) -> None:
+        """Read no more, and close after the answers that are still due."""
+        # They go in the order of the requests: those of before come first.
         self._phase = Phase.LINGER
         self._since = float("inf")
         self.cycle.keep_alive = False

@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,7 +41,11 @@ SHORT = ConnectionLimits(
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Answer with the method, the headers' names and the body, as JSON."""
-    body = await whole_body(receive)
+    try:
+        body = await whole_body(receive)
+    except Gone:
+        return
+
     document = {
         "method": scope["method"],
         "path": scope["path"],
@@ -51,10 +55,17 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, json.dumps(document).encode())
 
 
+class Gone(Exception):
+    """The client has gone before its body was whole."""
+
+
 async def whole_body(receive: Any) -> bytes:
     body, more = b"", True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+
         assert message["type"] == "http.request"
         body += message["body"]
         more = message["more_body"]
@@ -67,6 +78,16 @@ async def answer(send: Any, body: bytes) -> None:
     start = {"type": "http.response.start", "status": 200}
     await send(start | {"headers": [(b"content-length", length)]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def late(scope: Any, receive: Any, send: Any) -> None:
+    """Answer once more has been parsed, if more was sent."""
+    with suppress(Gone):
+        body = await whole_body(receive)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+        await answer(send, body)
 
 
 async def huge(scope: Any, receive: Any, send: Any) -> None:
@@ -507,6 +528,42 @@ async def decline(scope: Any, receive: Any, send: Any) -> None:
     headers = [(b"content-length", b"%d" % len(text))]
     await send({"type": "http.response.start", "status": 401, "headers": headers})
     await send({"type": "http.response.body", "body": text})
+
+
+CHUNKED = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n"
+GIVEN = b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nab"
+
+
+@pytest.mark.parametrize(
+    ("before", "answers"),
+    [
+        pytest.param(b"", [400], id="alone"),
+        pytest.param(GIVEN, [200], id="after one that is answered"),
+        pytest.param(GIVEN * 3, [200] * 3, id="after some"),
+    ],
+)
+@pytest.mark.parametrize("app", [echo, late], ids=["at once", "later"])
+def test_body_that_is_malformed_ends_its_connection(
+    app: Any, before: bytes, answers: list[int]
+) -> None:
+    with listening(app) as address, connect(address) as client:
+        client.sendall(before + CHUNKED + b"no length\r\n")
+        answered = read_all(client)
+
+    found = [int(status) for status in re.findall(rb"HTTP/1.1 (\d+) ", answered)]
+    # Where all before it are answered when it is read, it is told, too.
+    assert found in (answers, [*answers, 400])
+
+
+def test_malformed_rest_of_a_body_is_not_answered_again() -> None:
+    with listening(decline) as address, connect(address) as client:
+        client.sendall(CHUNKED)
+        head, body = read_answer(client)
+        client.sendall(b"no length\r\n")
+        rest = read_all(client)
+
+    assert head.startswith(b"HTTP/1.1 401 ")
+    assert (body, rest) == (b"a key is needed", b"")
 
 
 def test_an_exchange_uses_no_more_of_its_transport() -> None:
