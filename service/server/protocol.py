@@ -50,7 +50,7 @@ class JsonErrorProtocol(ShortConnection):
     """Refuses malformed HTTP, requests beyond the event loop's capacity, and those
     that the application is known to refuse now.
 
-    A refusal costs about a tenth of an answer, and its body is never kept.
+    The body of a refused request is never kept.
     """
 
     start_limiter: ClassVar[StartLimiter] = StartLimiter()
