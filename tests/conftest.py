@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
@@ -15,6 +16,11 @@ from tests.support.shared import shared_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# Under `nohup` the servers that tests start would ignore it, as they inherit that; what
+# is handled isn't inherited.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 SLOW = tuple(
