@@ -65,7 +65,7 @@ COLUMNS = ("when", "s, median", "requests", "p50 ms", "p99", "most", "p99 / at r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What both servers are given; each rests for `rest` seconds before a reload."""
+    """The settings of both servers; each rests for `rest` seconds before a reload."""
 
     generator: Generator
     exchanges: Sequence[Exchange]

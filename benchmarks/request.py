@@ -1,4 +1,12 @@
-"""CPU time of a small request, beside bare ASGI functions with the same model."""
+"""One row of a dense model, JSON over kept connections: the CPU time that it takes.
+
+All servers have the same CPU, the generator another; they take turns, 15 rounds of 1 s.
+CPU time is what the server's process says of itself, divided by its answers. `bound` is
+a bare ASGI function that joins requests under anyio's limiter and calls a session's
+callable, the fastest way that TensorFlow itself has; `bound-runtime` is the same with
+our runtime. Neither checks, counts or limits anything. `tandem` logs warnings,
+`tandem-log` a line a request. Ratios are medians over the rounds.
+"""
 
 from __future__ import annotations
 
@@ -49,18 +57,10 @@ SERVERS = {
     RUNTIME: BOUND_RUNTIME,
 }
 CONNECTIONS = (32, 128)
-WARM_SECONDS = 0.5
+WARM_SECONDS, SECONDS = 0.5, 1.0
 REQUESTS, AT_ONCE = 3200, 32
 LOAD_SECONDS = 60
 GOOD = b"HTTP/1.1 200 OK\r\n"
-INTRODUCTION = """\
-One row of a dense model, JSON over kept connections. All servers have the same CPU, the
-generator another; they take turns, {rounds} rounds of {seconds:g} s. CPU time is what
-the server's process says of itself, divided by its answers. `bound` is a bare ASGI
-function that joins requests under anyio's limiter and calls a session's callable, the
-fastest way that TensorFlow itself has; `bound-runtime` is the same with our runtime.
-Neither checks, counts or limits anything. `tandem` logs warnings, `tandem-log` a line a
-request. Ratios are medians over the rounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Turns:
 
 def measure(run: Run) -> Report:
     """Compare the CPU time and the rate of servers that take turns."""
-    rounds, seconds = (2, 1.0) if run.quick else (15, 1.0)
+    rounds = 2 if run.quick else 15
     bench = prepare(run)
     turns = Turns()
 
@@ -116,7 +116,7 @@ def measure(run: Run) -> Report:
         for number in range(rounds):
             for connections in CONNECTIONS:
                 for server in servers:
-                    turn = take_turn(generator, server, connections, seconds)
+                    turn = take_turn(generator, server, connections, SECONDS)
                     turns.taken.append(turn)
 
             say(f"round {number + 1} of {rounds}")
@@ -128,7 +128,6 @@ def measure(run: Run) -> Report:
 
     return Report(
         title="A small request",
-        introduction=INTRODUCTION.format(rounds=rounds, seconds=seconds),
         figures=figures(turns, calls, len(modules)),
         tables=[table(turns)],
         notes=[f"modules of ours on the way: {', '.join(modules)}"],

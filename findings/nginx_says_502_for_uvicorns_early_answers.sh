@@ -2,10 +2,10 @@
 # nginx, as it is set by default, turns early answers of uvicorn into 502.
 #
 # What: nginx speaks HTTP/1.0 to its upstreams unless told otherwise, and sends the whole
-#   body whatever comes back. An application that refuses a request by its
-#   head (401, 413) answers before the body has come; uvicorn then closes the socket with
-#   bytes of the body unread, which is a reset. nginx's next write fails, and its client
-#   gets 502 instead of the answer. With `proxy_http_version 1.1` and an empty
+#   body whatever comes back. An application that refuses a request by its head (401, 413)
+#   answers before the body has come; uvicorn then closes the socket with bytes of the
+#   body unread, which is a reset. nginx's next write fails, and its client gets 502
+#   instead of the answer. With `proxy_http_version 1.1` and an empty
 #   `Connection` uvicorn keeps the connection, reads the body and drops it, and the answer
 #   arrives. It is so with either parser of uvicorn's.
 # Versions: uvicorn 0.54.0, httptools 0.9.0, h11 0.16.0, nginx 1.22.1 of Debian 12,
@@ -29,7 +29,6 @@ python3 -m venv "$folder/venv"
 "$folder/venv/bin/python" - "$folder" <<'PYTHON'
 import collections
 import http.client
-import os
 import pathlib
 import socket
 import subprocess

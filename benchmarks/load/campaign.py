@@ -1,4 +1,8 @@
-"""A run of all servers: those that are compared take turns, round by round."""
+"""Servers of the same models under the same load, in one run.
+
+Written by `python -m benchmarks load`; `benchmarks/README.md` says how to run it and
+how to read it. Compare ratios: seconds are those of one machine on one day.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +43,6 @@ if TYPE_CHECKING:
     from benchmarks.load.workloads import Workbench, Workload
 
 MODELS = sorted({workload.model for workload in WORKLOADS})
-INTRODUCTION = """\
-Written by `python -m benchmarks load`; `benchmarks/README.md` says how to run it and
-how to read it. All figures of this page are of one run. Compare ratios: seconds are
-those of one machine on one day."""
 
 
 def measure(run: Run) -> Report:
@@ -86,7 +86,6 @@ def report_of(results: Results, notes: Sequence[str]) -> Report:
 
     return Report(
         title="Under load, side by side",
-        introduction=INTRODUCTION,
         figures=figures(results),
         tables=tables(results),
         notes=notes,

@@ -359,7 +359,7 @@ class Connection(HttpToolsProtocol):
         elif self.pipeline:
             # Its turn never comes.
             self.count(refusal)
-            self._leave(self.pipeline.popleft()[0])
+            self.pipeline.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else self._answering
             self._close_when_answered()
         else:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
-
-    from service.server.short import Shortcut
 
 END = b"\r\n\r\n"
 MAX_BYTES = 1024
@@ -31,15 +30,15 @@ class KnownHead:
 
     @classmethod
     def look_up(
-        cls, shortcut: Shortcut, root_path: str, target: bytes, scope: Any
+        cls, find: Callable[[Any], Any], root_path: str, target: bytes, scope: Any
     ) -> Self | None:
-        """Look a request's head up; `None` for ASGI's way."""
+        """Ask `find` by the scope what is known of a head; `None` for ASGI's way."""
         if not target.startswith(b"/") or any(each in target for each in b"?%#"):
             return None
 
         known = cls(target, root_path + target.decode("latin-1"), scope, None)
         known.describe(scope)
-        known.head = shortcut.head(scope)
+        known.head = find(scope)
         return known if known.head is not None else None
 
     @property
@@ -77,7 +76,7 @@ class KnownHeads:
 
     def find(self, data: bytes) -> tuple[KnownHead, bytes] | None:
         """Return the head and the body, if `data` is one whole, known request."""
-        end = data.find(END, 0, MAX_BYTES) + len(END)
+        end = _end_of_head(data)
         kept = self._kept.get(data[:end])
         if kept is None or len(data) - end != kept.nbytes:
             return None
@@ -89,7 +88,7 @@ class KnownHeads:
 
         To be called after the parser has said so of `data`.
         """
-        end = data.find(END, 0, MAX_BYTES) + len(END)
+        end = _end_of_head(data)
         # Otherwise the blank line isn't the one that ends the head.
         if not nbytes or len(data) - end != nbytes:
             return
@@ -98,3 +97,8 @@ class KnownHeads:
             self._kept.clear()
 
         self._kept[data[:end]] = _Kept(known, nbytes)
+
+
+def _end_of_head(data: bytes) -> int:
+    """Return how long the head is; a number too small for any if it isn't whole."""
+    return data.find(END, 0, MAX_BYTES) + len(END)

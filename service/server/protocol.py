@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from service.server.connection import REFUSED
+from service.server.late_refusal import LateRefusal
 from service.server.overload import RECORD_REFUSAL, KnownRefusals, StartLimiter
 from service.server.pacing import RefusalPacer, cost_of
 from service.server.responses import (
@@ -95,8 +96,9 @@ class JsonErrorProtocol(ShortConnection):
             self.transport.write(response)
             return
 
-        self.cycle = self._answering = waiting = LateRefusal(self)
-        self.pacer.wait(cost, partial(send_raw, waiting, response))
+        waiting = LateRefusal(self, keep_alive=not self._must_close())
+        self.cycle = self._answering = waiting
+        self.pacer.wait(cost, partial(waiting.send, response))
         # Its client waits with the rest of the body.
         self.flow.pause_reading()
 
@@ -134,8 +136,10 @@ class JsonErrorProtocol(ShortConnection):
             self._linger()
 
     def _must_close(self) -> bool:
-        stopping = self.server_state.stopping
-        return self.surplus or stopping or not self.parser.should_keep_alive()
+        parser, stopping = self.parser, self.server_state.stopping
+        # uvicorn closes after each answer to HTTP/1.0, whatever its client asks for.
+        kept = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+        return self.surplus or stopping or not kept
 
     def _refusal(self) -> tuple[Refusal, Source] | None:
         """Return the refusal of this request, if any, and who refuses it."""
@@ -155,60 +159,3 @@ class JsonErrorProtocol(ShortConnection):
         target = self.parser.get_method() + b" " + self.url
         known = self.known_refusals.refusal(target)
         return None if known is None else (overloaded(known.error), known.source)
-
-
-class LateRefusal:
-    """A request that waits to be refused, in place of uvicorn's exchange.
-
-    It has what uvicorn's protocol and ours use of that, and drops the body. It is its
-    own event, which nobody waits for.
-    """
-
-    # uvicorn's would take a task and an event: half of what a refusal costs.
-
-    __slots__ = (
-        *("disconnected", "keep_alive", "more_body", "on_response", "transport"),
-        *("response_complete", "response_started", "scope", "waiting_for_100_continue"),
-    )
-
-    def __init__(self, connection: JsonErrorProtocol) -> None:
-        parser = connection.parser
-        self.scope = connection.scope
-        self.scope["http_version"] = parser.get_http_version()
-        self.transport = connection.transport
-        self.on_response = connection.on_response_complete
-        self.waiting_for_100_continue = connection.expect_100_continue
-        self.keep_alive = (
-            parser.get_http_version() != "1.0" and parser.should_keep_alive()
-        )
-        self.more_body = True
-        self.disconnected = self.response_started = self.response_complete = False
-
-    @property
-    def body(self) -> bytes:
-        return b""
-
-    @body.setter
-    def body(self, body: bytes) -> None: ...
-
-    @property
-    def message_event(self) -> LateRefusal:
-        return self
-
-    def set(self) -> None: ...
-
-
-def send_raw(exchange: LateRefusal, response: bytes) -> bool:
-    """Send the bytes of a whole response; return false if the client has gone."""
-    if exchange.response_started or exchange.disconnected:
-        return False
-
-    exchange.response_started = exchange.response_complete = True
-    exchange.waiting_for_100_continue = False
-    exchange.transport.write(response)
-    # Closed while its body still comes, it would be reset, and the response lost.
-    if not exchange.keep_alive and not exchange.more_body:
-        exchange.transport.close()
-
-    exchange.on_response()
-    return True

@@ -195,7 +195,9 @@ class ShortConnection(Connection):
             known.describe(self.scope)
             accepted = shortcut.accepts(known.head, self.scope)
         else:
-            known = KnownHead.look_up(shortcut, self.root_path, self.url, self.scope)
+            known = KnownHead.look_up(
+                shortcut.head, self.root_path, self.url, self.scope
+            )
             self._known_head = known if known is not None and known.is_small else None
             accepted = known is not None
 

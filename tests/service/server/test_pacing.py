@@ -20,6 +20,8 @@ from service.server.pacing import (
 )
 from service.server.protocol import JsonErrorProtocol
 from service.web.cors import CrossOrigin
+from tests.service.server.test_connection import echo
+from tests.service.server.test_protocol import read_answer
 from tests.support.protocol_servers import connect, listening, read_all
 
 
@@ -91,14 +93,17 @@ async def test_wait_for_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         await turn(pacer, 1.0)
 
 
-async def test_clients_that_have_gone_take_no_turn() -> None:
-    pacer = RefusalPacer(share=0.5)
+async def test_clients_that_have_gone_take_no_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.server.pacing.LONGEST_SECONDS", 0.01)
+    pacer = RefusalPacer(share=1e-9)
     pacer.take(2 * BURST_SECONDS, now=asyncio.get_running_loop().time())
 
     pacer.wait(1e9, lambda: False)
     await turn(pacer, 0.0)
 
-    assert pacer._budget > -BURST_SECONDS
+    assert pacer._budget > -BURST_SECONDS / 2
 
 
 async def turn(pacer: RefusalPacer, cost: float) -> None:
@@ -118,24 +123,21 @@ async def never(scope: object, receive: object, send: object) -> None:
     raise AssertionError("the application must not see this")
 
 
-def strict() -> type[JsonErrorProtocol]:
-    """Return a protocol that refuses all, each in its turn."""
+class InTurn(RefusalPacer):
+    """Refuses nobody at once."""
+
+    def take(self, cost: float, now: float) -> bool:
+        return False
+
+
+def strict(pacer: RefusalPacer | None = None) -> type[JsonErrorProtocol]:
+    """Return a protocol that refuses all, by default each in its turn."""
 
     class Strict(JsonErrorProtocol):
         start_limiter = StartLimiter(min_queue=0)
-        pacer = RefusalPacer(share=1e-3)
 
+    Strict.pacer = InTurn() if pacer is None else pacer
     return Strict
-
-
-def count_refusals(sent: bytes) -> int:
-    """Send requests, of which the last closes; return how many were refused."""
-    with (
-        listening(never, protocol=strict()) as address,
-        connect(address) as client,
-    ):
-        client.sendall(sent)
-        return read_all(client).count(REFUSED)
 
 
 REFUSED = b"HTTP/1.1 503 Service Unavailable"
@@ -143,42 +145,52 @@ LONG = b"x" * 3_000_000
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n"
 
 
-@pytest.mark.parametrize(
-    ("requests", "answers"),
-    [
-        pytest.param([b"", b"close"], 2, id="short"),
-        pytest.param([LONG, LONG, b"close"], 3, id="long"),
-        pytest.param([b"ab"] * 20 + [b"close"], 21, id="sent ahead"),
-    ],
-)
-def test_paced_refusals_are_those_given_at_once(
-    requests: list[bytes], answers: int
-) -> None:
-    sent = []
-
-    for body in requests:
-        close = b"connection: close\r\n" if body == b"close" else b""
-        sent.append(POST % len(body) + close + b"\r\n" + body)
-
-    assert count_refusals(b"".join(sent)) == answers
-
-
-@pytest.mark.parametrize("share", [1.0, 1e-3], ids=["at once", "in its turn"])
-def test_a_refusal_says_that_the_connection_is_closed(share: float) -> None:
-    class Refusing(JsonErrorProtocol):
-        start_limiter = StartLimiter(min_queue=0)
-        pacer = RefusalPacer(share=share)
-
-    kept, closed = POST % 0 + b"\r\n", POST % 0 + b"connection: close\r\n\r\n"
+@pytest.mark.parametrize("pacer", [RefusalPacer, InTurn], ids=["at once", "in turn"])
+@pytest.mark.parametrize("body", [b"", b"ab", LONG], ids=["none", "short", "long"])
+def test_a_refused_connection_goes_on(pacer: type[RefusalPacer], body: bytes) -> None:
     with (
-        listening(never, protocol=Refusing) as address,
+        listening(never, protocol=strict(pacer())) as address,
         connect(address) as client,
     ):
-        client.sendall(kept + closed)
-        _, first, last = read_all(client).split(REFUSED)
+        for _ in range(3):
+            client.sendall(POST % len(body) + b"\r\n" + body)
+            head, _ = read_answer(client)
+            assert head.startswith(REFUSED)
+            assert b"connection: close" not in head
 
-    assert b"connection: close" not in first
-    assert b"\r\nconnection: close\r\n" in last
+
+def test_requests_sent_ahead_of_a_paced_refusal_are_answered_after_it() -> None:
+    ahead = POST % 2 + b"\r\nab"
+    last = POST % 2 + b"connection: close\r\n\r\nab"
+    with listening(echo, protocol=strict()) as address, connect(address) as client:
+        client.sendall(ahead * 20 + last)
+        answered = read_all(client)
+
+    assert answered.startswith(REFUSED)
+    assert answered.count(b"HTTP/1.1 ") == 21
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        POST % 0 + b"connection: close\r\n\r\n",
+        POST.replace(b"1.1", b"1.0") % 0 + b"connection: keep-alive\r\n\r\n",
+    ],
+    ids=["HTTP/1.1", "HTTP/1.0"],
+)
+@pytest.mark.parametrize("pacer", [RefusalPacer, InTurn], ids=["at once", "in turn"])
+def test_a_refusal_says_that_the_connection_is_closed(
+    pacer: type[RefusalPacer], closed: bytes
+) -> None:
+    with (
+        listening(never, protocol=strict(pacer())) as address,
+        connect(address) as client,
+    ):
+        client.sendall(closed)
+        answer = read_all(client)
+
+    assert answer.startswith(REFUSED)
+    assert b"\r\nconnection: close\r\n" in answer
 
 
 def test_pages_of_other_origins_may_read_refusals() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.server.protocol import JsonErrorProtocol, LateRefusal
+from service.server.late_refusal import LateRefusal
+from service.server.protocol import JsonErrorProtocol
 from service.server.short import ShortExchange
 from tests.support.protocol_servers import connect, listening, read_all
 

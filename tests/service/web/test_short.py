@@ -140,13 +140,15 @@ async def listening(
         await server.wait_closed()
 
 
-async def held(client: Client, loader: FakeLoader) -> Shelved:
-    """Send a second request, which the model answers once it is let through."""
-    await client.ask()
+async def held(client: Client, loader: FakeLoader, before: int = 1) -> Shelved:
+    """Send one more request, which the model answers once it is let through."""
+    for _ in range(before):
+        assert (await client.ask())[0] == 200
+
     servable = loader.latest("a")
-    servable._allowed = 1
+    servable._allowed = before
     await client.send(request_of(ONE_ROW, PATH, {}))
-    await servable.until_ran(2)
+    await servable.until_ran(before + 1)
     return servable
 
 
@@ -325,7 +327,7 @@ async def test_limit_that_was_lowered_holds_for_a_head_seen_before(
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What the parser was given."""
+    """The pieces that the parser was given."""
     pieces: list[bytes] = []
     parse = Connection._parse
 
@@ -337,9 +339,12 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return pieces
 
 
+KNOWN = 3
+"""Requests until the server knows their head."""
+
+
 async def ask_known(client: Client) -> None:
-    """Ask until the server knows the head of `ONE_ROW` to `PATH`."""
-    for _ in range(3):
+    for _ in range(KNOWN):
         assert (await client.ask())[0] == 200
 
 
@@ -467,17 +472,55 @@ async def test_known_head_is_the_last_of_a_server_that_stops(
         assert (status, headers["connection"]) == (200, "close")
 
 
+async def test_known_head_waits_for_what_arrived_before_it(
+    make: Callable[..., Any],
+) -> None:
+    bodies = [ONE_ROW.replace(b"1.5", number) for number in (b"2.5", b"3.5")]
+    before, after = (request_of(body, PATH, {}) for body in bodies)
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        await ask_known(client)
+        [connection] = server.state.all()
+        connection._unparsed = before
+        connection.data_received(after)
+        answers = [json.loads((await client.answer())[2]) for _ in bodies]
+
+    assert answers == [{"predictions": [[5.0]]}, {"predictions": [[7.0]]}]
+
+
+async def test_known_head_of_a_client_that_doesnt_read_takes_the_long_way(
+    make: Callable[..., Any], short: list[bytes]
+) -> None:
+    async with (
+        make() as (app, _),
+        listening(app) as server,
+        server.client() as client,
+    ):
+        await ask_known(client)
+        [connection] = server.state.all()
+        # As its transport says of a full buffer.
+        connection.pause_writing()
+        await client.send(WHOLE)
+        with anyio.fail_after(30):
+            while connection._is_idle():
+                await anyio.lowlevel.checkpoint()
+
+        connection.resume_writing()
+        assert (await client.answer())[0] == 200
+
+    assert len(short) == KNOWN
+
+
 async def test_connection_of_a_known_head_is_busy(make: Callable[..., Any]) -> None:
     async with (
         make() as (app, loader),
         listening(app) as server,
         server.client() as client,
     ):
-        await ask_known(client)
-        servable = loader.latest("a")
-        servable._allowed = 3
-        await client.send(WHOLE)
-        await servable.until_ran(4)
+        servable = await held(client, loader, KNOWN)
         # So it isn't closed to make room for another.
         assert not server.state._idle
         servable.let_through()
@@ -493,15 +536,11 @@ async def test_known_head_is_refused_like_any_other(
         server.client() as first,
         server.client() as client,
     ):
-        await ask_known(client)
         app.extensions["serving"].engine.limit_queues(0)
-        servable = loader.latest("a")
-        servable._allowed = 3
-        await first.send(WHOLE)
-        await servable.until_ran(4)
+        servable = await held(first, loader, KNOWN)
         # By the application, then unseen by it.
         refused = [await client.ask() for _ in range(2)]
-        assert len(short) == 5
+        assert len(short) == KNOWN + 2
         servable.let_through()
         assert (await first.answer())[0] == (await client.ask())[0] == 200
 
