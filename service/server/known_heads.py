@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 END = b"\r\n\r\n"
+END_BYTES = len(END)
 MAX_BYTES = 1024
 """Of a head that is kept."""
 
@@ -76,7 +77,8 @@ class KnownHeads:
 
     def find(self, data: bytes) -> tuple[KnownHead, bytes] | None:
         """Return the head and the body, if `data` is one whole, known request."""
-        end = _end_of_head(data)
+        # Without an end it is 3: shorter than any head.
+        end = data.find(END, 0, MAX_BYTES) + END_BYTES
         kept = self._kept.get(data[:end])
         if kept is None or len(data) - end != kept.nbytes:
             return None
@@ -88,7 +90,7 @@ class KnownHeads:
 
         To be called after the parser has said so of `data`.
         """
-        end = _end_of_head(data)
+        end = data.find(END, 0, MAX_BYTES) + END_BYTES
         # Otherwise the blank line isn't the one that ends the head.
         if not nbytes or len(data) - end != nbytes:
             return
@@ -97,8 +99,3 @@ class KnownHeads:
             self._kept.clear()
 
         self._kept[data[:end]] = _Kept(known, nbytes)
-
-
-def _end_of_head(data: bytes) -> int:
-    """Return how long the head is; a number too small for any if it isn't whole."""
-    return data.find(END, 0, MAX_BYTES) + len(END)
