@@ -42,7 +42,7 @@ SETTINGS = {
 
 
 def build_all(root: Path) -> None:
-    """Write every case below `root`, two groups at a time."""
+    """Write every case below `root`, its groups side by side."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(partial(build_group, root), GROUPS))
 

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "keras3": ("keras3_files", "keras3_saved", "keras3_frozen"),
-    "keras2": ("keras2_files",),
-    "frozen": ("frozen_tf1", "frozen_shapes", "frozen_tf2"),
-    "saved": ("saved_tf1", "saved_tf2"),
-    "broken": ("broken_keras", "broken_graphs", "broken_saved"),
+    "keras3": (
+        *("keras3_files", "keras3_saved", "keras3_frozen"),
+        *("frozen_tf1", "frozen_shapes", "frozen_tf2", "saved_tf1", "saved_tf2"),
+    ),
+    "keras2": ("keras2_files", "broken_keras", "broken_graphs", "broken_saved"),
 }
-"""The modules that one child process runs."""
+"""The modules that one child process runs: each starts TensorFlow and Keras."""
 
 GOOD_MODULES: Mapping[str, tuple[str, ...]] = {
     "keras3_files": (

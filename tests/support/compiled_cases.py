@@ -40,17 +40,20 @@ COMPILE_GROUPS: Mapping[str, tuple[str, ...]] = {
     "keras3": (
         *_named("keras3_files"),
         *(name for name in _BROKEN_KERAS if not _is_old(name)),
+        *_named(
+            *("frozen_tf1", "frozen_shapes", "frozen_tf2", "keras3_frozen"),
+            "broken_graphs",
+        ),
     ),
-    "keras2": (*_named("keras2_files"), *filter(_is_old, _BROKEN_KERAS)),
-    "frozen": _named(
-        *("frozen_tf1", "frozen_shapes", "frozen_tf2", "keras3_frozen"),
-        "broken_graphs",
+    "keras2": (
+        *_named("keras2_files"),
+        *filter(_is_old, _BROKEN_KERAS),
+        *_named("saved_tf1", "saved_tf2", "broken_saved", "keras3_saved"),
     ),
-    "saved": _named("saved_tf1", "saved_tf2", "broken_saved", "keras3_saved"),
 }
 """The cases that one child compiles: none reads files of Keras 2 and of Keras 3."""
 
-ONEDNN = {"keras3": "1", "keras2": "0", "frozen": "1", "saved": "0"}
+ONEDNN = {"keras3": "1", "keras2": "0"}
 """Half of the groups are compiled as on a machine without oneDNN, whatever this one is:
 what comes of them must be right on any, and on this one."""
 
