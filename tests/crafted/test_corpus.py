@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from inference.formats.opening import open_source
 from inference.repository.scan import ModelFiles
 from inference.repository.sidecar import Sidecar
 from inference.types import ModelId
+from tests.support.children import install_greedy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 LEAST_CASES = 60
 CHILD = ("graphs", "hdf5", "keras_zips", "saved_models")
-"""A module for each kind of file: each start of the compiler takes seconds."""
+"""A module for each kind of file. One child has them all: it takes seconds to start."""
 
 CORPUS: dict[str, list[Crafted]] = {
     name: list(module.CASES)
@@ -55,18 +58,30 @@ def test_crafted_file_is_refused_before_it_runs(case: Crafted, tmp_path: Path) -
     assert state(canary) == before
 
 
-@pytest.mark.parametrize("module", CHILD)
-async def test_compiler_child_refuses_crafted_file(module: str, tmp_path: Path) -> None:
-    case = CORPUS[module][0]
-    folder, canary = tmp_path / "files", tmp_path / "canary"
-    folder.mkdir()
-    path = case.make(folder, canary)
+async def test_compiler_child_refuses_crafted_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [CORPUS[module][0] for module in CHILD]
+    folder, canary, listed = (tmp_path / each for each in ("files", "canary", "list"))
+    paths = []
+
+    for case in cases:
+        (folder / case.name).mkdir(parents=True)
+        paths.append(case.make(folder / case.name, canary))
+
     before = state(canary)
-    files = ModelFiles(id=ModelId("crafted", 1), path=path, sidecar=None)
+    listed.write_text("\n".join(map(str, paths)))
+    install_greedy(tmp_path, monkeypatch, "compile_each", listed)
+    files = ModelFiles(id=ModelId("crafted", 1), path=paths[0], sidecar=None)
     builder = ArtifactBuilder(ArtifactCache(tmp_path / "cache"), timeout_seconds=100)
 
-    with pytest.raises(InvalidModel, match=f"(?s){case.reason}"):
+    with pytest.raises(InvalidModel) as caught:
         await builder.build(files, lambda _: None)
+
+    refusals = json.loads(str(caught.value))
+
+    for case, refusal in zip(cases, refusals, strict=True):
+        assert re.search(f"(?s){case.reason}", refusal)
 
     assert state(canary) == before
 

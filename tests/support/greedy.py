@@ -31,6 +31,22 @@ def work(request: CompileRequest, report: Callable[[str], None]) -> CompileEvent
     raise InvalidModel(said or "nothing happened")
 
 
+def compile_each(request: CompileRequest) -> str:
+    """Compile the models of a list, as each has its own child otherwise."""
+    # Imported late, as the compiler does: it is confined with one thread.
+    from inference.compiler.compile import compile_model
+
+    refusals = []
+
+    for path in Path(ARGUMENT).read_text().splitlines():
+        try:
+            compile_model(Path(path), None, Path(request.folder), lambda _: None)
+        except InvalidModel as exc:
+            refusals.append(str(exc))
+
+    return json.dumps(refusals)
+
+
 def take_memory(request: CompileRequest) -> str:
     taken = [bytearray(2**24) for _ in range(2**6)]
     return f"took {len(taken)}"
@@ -133,6 +149,7 @@ WORKS: dict[str, Callable[[CompileRequest], str]] = {
         signal_the_parent,
         tell_surroundings,
         tell_status,
+        compile_each,
     )
 }
 

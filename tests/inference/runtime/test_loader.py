@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from inference.runtime.opening import Loaded
 
 LIMITS = Limits(concurrency=1, intra_op_threads=1)
-LARGE = 50 * 1024**2
+LARGE = 10 * 1024**2
 
 
 def prepared(
