@@ -80,9 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(item: pytest.Item) -> int:
     """Return the group in which a test runs: no process ends alone with a long one."""
-    for turn, path in enumerate(LONGEST):
-        if item.path.is_relative_to(path):
-            return turn
+    if (turn := _long_turn(item.path)) is not None:
+        return turn
 
     if SHARED_SERVER in getattr(item, "fixturenames", ()):
         return len(LONGEST)
@@ -90,11 +89,19 @@ def _turn(item: pytest.Item) -> int:
     return len(LONGEST) + (1 if _is_slow(item.path) else 2)
 
 
+@cache
+def _long_turn(path: Path) -> int | None:
+    turns = (n for n, each in enumerate(LONGEST) if path.is_relative_to(each))
+    return next(turns, None)
+
+
 def pytest_collection_finish() -> None:
     # A compiler collects garbage several times a model, and would look through all that
     # was imported and collected so far each time.
     gc.collect()
     gc.freeze()
+    # Nor is it to be looked through after every 700 new objects.
+    gc.set_threshold(20_000)
 
 
 @cache
