@@ -16,7 +16,7 @@ from inference.repository.scan import ModelFiles
 from inference.runtime.servable import Servable
 from inference.types import ModelId
 from tests.support.arrays import assert_outputs
-from tests.support.children import Child, is_alive, key_of, put
+from tests.support.children import Child, install_copy, is_alive, key_of, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,8 +112,13 @@ async def test_cached_artifact_is_not_compiled(
 
 
 async def test_damaged_artifact_is_compiled_again(
-    compiled: CompiledCases, cache: ArtifactCache, files: ModelFiles
+    compiled: CompiledCases,
+    cache: ArtifactCache,
+    files: ModelFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    install_copy(tmp_path, monkeypatch, compiled.artifact(NAME))
     damaged = put(cache, files, compiled.artifact(NAME))
     damaged.weights.write_bytes(b"more than was written")
 

@@ -21,7 +21,7 @@ from inference.errors import InvalidModel, LoadFailed
 from inference.repository.digest import digest_file
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
-from tests.support.children import Child, install_greedy, put
+from tests.support.children import Child, install_copy, install_greedy, put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +88,7 @@ async def test_next_build_succeeds_after_a_killed_child(
             await builder.build(files, kill)
 
     assert list(cache.folder.iterdir()) == []
+    install_copy(tmp_path, monkeypatch, compiled.artifact("h5_two_in_two_out"))
     assert (await builder.build(files, lambda _: None)).fresh
     assert len(list(cache.folder.iterdir())) == 1
 

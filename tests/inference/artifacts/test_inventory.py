@@ -15,7 +15,7 @@ from inference.artifacts.inventory import Hold, disk_bytes, hold, inventory, pru
 from inference.artifacts.weights import OWN_FILE
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
-from tests.support.children import put
+from tests.support.children import install_copy, put
 from tests.support.graphs import compile_graph, floats, rows, write_graph
 
 if TYPE_CHECKING:
@@ -132,12 +132,16 @@ def test_half_removed_artifacts_are_swept(cache: ArtifactCache) -> None:
 
 
 async def test_a_builder_keeps_to_its_limit(
-    tmp_path: Path, cache: ArtifactCache, made: Artifact
+    tmp_path: Path,
+    cache: ArtifactCache,
+    made: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Files that it has found or built are in use, while the result lives."""
     known = ModelFiles(id=ModelId("known", 1), path=write(tmp_path / "known.pb", 2.0))
     new = ModelFiles(id=ModelId("new", 1), path=write(tmp_path / "new.pb", 3.0))
     put(cache, known, made)
+    install_copy(tmp_path, monkeypatch, made)
     builder = ArtifactBuilder(cache, timeout_seconds=100, cache_bytes=1)
     found = await builder.build(known, lambda _: None)
 

@@ -24,7 +24,7 @@ from inference.repository.scan import ModelFiles
 from inference.runtime.loader import Loader
 from inference.runtime.servable import Servable
 from inference.types import ModelId
-from tests.support.children import put
+from tests.support.children import install_copy, put
 from tests.support.graphs import compile_graph, floats, rows, write_graph
 
 if TYPE_CHECKING:
@@ -114,7 +114,9 @@ def test_damage_is_found_before_anything_is_served(
         Servable(artifact)
 
 
-async def test_damaged_artifact_is_rebuilt(tmp_path: Path, made: Artifact) -> None:
+async def test_damaged_artifact_is_rebuilt(
+    tmp_path: Path, made: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_graph(tmp_path / "dense.pb", build)
     files = ModelFiles(id=ModelId("dense", 1), path=path)
     cache = ArtifactCache(tmp_path / "cache")
@@ -122,6 +124,7 @@ async def test_damaged_artifact_is_rebuilt(tmp_path: Path, made: Artifact) -> No
     loader = Loader(ArtifactBuilder(cache, timeout_seconds=100), Limits())
     prepared = await loader.prepare(files, lambda _: None)
     flip(artifact.weights)
+    install_copy(tmp_path, monkeypatch, made)
 
     loaded = await loader.open(prepared)
 

@@ -85,7 +85,7 @@ def test_signatures_share_weights(
 ) -> None:
     monkeypatch.setattr(forms, "FREEZE_LIMIT", limit)
     module = Exported(*shapes)
-    path = module.save(tmp_path / "model", 4, call)
+    path = module.save(tmp_path / "model", 2, call)
     artifact = compile_path(path, tmp_path / "artifact")
     manifest = artifact.read_manifest()
     distinct = sum(np.prod(shape) * 4 for shape in shapes)
@@ -97,7 +97,7 @@ def test_signatures_share_weights(
     with Servable(artifact) as servable:
         wanted = call(tf.constant(x), module.weights).numpy()
 
-        for number in range(4):
+        for number in range(2):
             y = servable.run(f"s{number}", {"x": x})["y"]
             np.testing.assert_allclose(y, wanted + number, rtol=1e-4, atol=1e-2)
 
@@ -105,14 +105,14 @@ def test_signatures_share_weights(
 def test_export_takes_the_size_of_its_weights(
     tmp_path: Path,
 ) -> None:
-    module = Exported((512, 2048), (2048, 512))
+    module = Exported((256, 2048), (2048, 256))
     path = module.save(tmp_path / "model", 2, dense)
     artifact = compile_path(path, tmp_path / "artifact")
 
-    assert sums(artifact.folder) <= 1.02 * 8 * MIB
+    assert sums(artifact.folder) <= 1.02 * 4 * MIB
     manifest = artifact.read_manifest()
     mapped = dict(artifact.map_weights(manifest))
-    assert sum(value.nbytes for value in mapped.values()) == 8 * MIB
+    assert sum(value.nbytes for value in mapped.values()) == 4 * MIB
 
 
 def test_written_variables_are_not_shared(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The orders here are those that Keras 1.2.2 wrote, run on the arrays of today's l
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +91,7 @@ def frozen(consume_less: str) -> tuple[Any, Config, list[Array]]:
     return model, config, [*norm[:2], *cut[0], *cut[1], *norm[2:]]
 
 
+@cache
 def deep() -> tuple[Any, Config, list[Array]]:
     """Return a model in a model in a model, and a bidirectional wrapper."""
     core = tf_keras.Sequential([L.Input((4, 3)), lstm(), L.BatchNormalization()])

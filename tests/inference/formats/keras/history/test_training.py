@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -126,10 +127,15 @@ def saved(model: Any, path: Path) -> Path:
     return path
 
 
+@cache
+def compiled(name: str) -> Any:
+    return COMPILED[name]()
+
+
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize("file", ["m.keras", "m.h5", "folder"])
 def test_compile_config_changes_nothing(tmp_path: Path, name: str, file: str) -> None:
-    model = COMPILED[name]()
+    model = compiled(name)
     path = saved(model, tmp_path / file)
 
     assert admit(path, Permissions()).notes == ()
