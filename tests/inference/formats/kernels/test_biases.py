@@ -18,41 +18,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    Make = Callable[[str], Any]
+    Make = Callable[..., Any]
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't")
 
 MADE: dict[str, tuple[tuple[int, ...], Make]] = {
-    "Conv1D": ((3, 10), lambda order: layers.Conv1D(8, 3, data_format=order)),
-    "Conv2D": ((3, 10, 10), lambda order: layers.Conv2D(8, 3, data_format=order)),
-    "Conv3D": ((3, 6, 6, 6), lambda order: layers.Conv3D(4, 3, data_format=order)),
+    "Conv1D": ((3, 10), lambda **options: layers.Conv1D(8, 3, **options)),
+    "Conv2D": ((3, 10, 10), lambda **options: layers.Conv2D(8, 3, **options)),
+    "Conv3D": ((3, 6, 6, 6), lambda **options: layers.Conv3D(4, 3, **options)),
     "Conv2DTranspose": (
         (3, 6, 6),
-        lambda order: layers.Conv2DTranspose(8, 3, data_format=order),
+        lambda **options: layers.Conv2DTranspose(8, 3, **options),
     ),
     "DepthwiseConv2D": (
         (8, 10, 10),
-        lambda order: layers.DepthwiseConv2D(3, data_format=order),
+        lambda **options: layers.DepthwiseConv2D(3, **options),
     ),
-    "another width": (
-        (3, 11, 11),
-        lambda order: layers.Conv2D(8, 3, data_format=order),
-    ),
+    "wider": ((3, 11, 11), lambda **options: layers.Conv2D(8, 3, **options)),
 }
 
 
+def twin_of(layer: Any, make: Make, shape: tuple[int, ...]) -> Any:
+    """Return the model of the same layer whose channels are last."""
+    taken = keras.Input((*shape[1:], shape[0]))
+    twin = keras.Sequential([taken, make(data_format="channels_last")])
+    twin.set_weights(layer.get_weights())
+    return twin
+
+
 @pytest.mark.parametrize("saved", ["model.keras", "exported"])
-@pytest.mark.parametrize("name", MADE)
-def test_each_channel_has_its_bias(tmp_path: Path, name: str, saved: str) -> None:
-    shape, make = MADE[name]
-    model = keras.Sequential([keras.Input(shape), make("channels_first")])
+def test_each_channel_has_its_bias(tmp_path: Path, saved: str) -> None:
+    taken = {name: keras.Input(shape, name=name) for name, (shape, _) in MADE.items()}
+    made = {
+        name: make(data_format="channels_first", name=f"{name}_y")
+        for name, (_, make) in MADE.items()
+    }
+    model = keras.Model(taken, {f"{name}_y": made[name](taken[name]) for name in MADE})
     model.set_weights([floats(*weight.shape) for weight in model.get_weights()])
-    twin = keras.Sequential(
-        [keras.Input((*shape[1:], shape[0])), make("channels_last")]
-    )
-    twin.set_weights(model.get_weights())
-    values = floats(2, *shape)
-    right = np.moveaxis(np.asarray(twin(np.moveaxis(values, 1, -1))), -1, 1)
+    values = {name: floats(2, *shape) for name, (shape, _) in MADE.items()}
 
     if saved == "exported":
         model.export(str(tmp_path / saved), verbose=False)
@@ -60,10 +63,12 @@ def test_each_channel_has_its_bias(tmp_path: Path, name: str, saved: str) -> Non
         model.save(tmp_path / saved)
 
     with Servable(compile_path(tmp_path / saved, tmp_path / "artifact")) as servable:
-        (taken,) = servable.signatures["serving_default"].inputs
-        (given,) = servable.run("serving_default", {taken: values}).values()
+        given = servable.run("serving_default", values)
 
-    np.testing.assert_allclose(given, right, atol=1e-5)
+    for name, (shape, make) in MADE.items():
+        last = twin_of(made[name], make, shape)(np.moveaxis(values[name], 1, -1))
+        right = np.moveaxis(np.asarray(last), -1, 1)
+        np.testing.assert_allclose(given[f"{name}_y"], right, atol=1e-5, err_msg=name)
 
 
 def test_a_bias_that_was_folded_to_a_constant(tmp_path: Path) -> None:

@@ -65,8 +65,9 @@ def nested(*inner: Layer) -> Config:
     return {"class_name": "Sequential", "config": [each.json() for each in inner]}
 
 
-def frozen(consume_less: str) -> tuple[Any, Config, list[Array]]:
-    """Return the weights with the non-trainable ones last, gates included."""
+@cache
+def half_frozen() -> tuple[Any, Any]:
+    """Return a model, and the one in it of which a layer is frozen."""
     inner = tf_keras.Sequential(
         [
             L.Input((4, 3)),
@@ -75,7 +76,12 @@ def frozen(consume_less: str) -> tuple[Any, Config, list[Array]]:
             L.GRU(2, reset_after=False, **HARD),
         ]
     )
-    model = stack((4, 3), inner, L.Dense(2))
+    return stack((4, 3), inner, L.Dense(2)), inner
+
+
+def frozen(consume_less: str) -> tuple[Any, Config, list[Array]]:
+    """Return the weights with the non-trainable ones last, gates included."""
+    model, inner = half_frozen()
     first, norm, last = arrays(inner)
     less = {"consume_less": consume_less}
     config = nested(
