@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import sqlite3
@@ -10,7 +9,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import numpy as np
 import pytest
 
 from tests.e2e.processes import (
@@ -19,7 +17,6 @@ from tests.e2e.processes import (
     first_answer,
     free_port,
     ready,
-    run_tandem,
     running,
 )
 
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from tests.e2e.processes import Server
 
 JOBS = 30
-KILLS = 2
 FACTOR = 2
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
@@ -56,17 +52,12 @@ def server(models: Path, cache: Path, port: int, *args: str) -> Iterator[Server]
         yield started
 
 
-async def submit(client: httpx.AsyncClient, number: int) -> str | None:
-    """Return the job's id, or `None` if the server died first."""
-    try:
-        response = await client.post(
-            "/v1/models/double:predict",
-            json={"instances": [float(number)]},
-            headers={"Prefer": "respond-async", "Idempotency-Key": f"job {number}"},
-        )
-    except httpx.TransportError:
-        return None
-
+async def submit(client: httpx.AsyncClient, number: int) -> str:
+    response = await client.post(
+        "/v1/models/double:predict",
+        json={"instances": [float(number)]},
+        headers={"Prefer": "respond-async", "Idempotency-Key": f"job {number}"},
+    )
     assert response.status_code == 202, response.text
     id: str = response.json()["id"]
     return id
@@ -88,38 +79,26 @@ def end_leases(models: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("workers", "kills"), [("1", 2), ("2", 1)])
 async def test_every_accepted_job_is_finished_though_the_server_is_killed(
-    models: Path, cache: Path, workers: str
+    models: Path, cache: Path, workers: str, kills: int
 ) -> None:
     port, chance = free_port(), random.Random(11)
-    kills = sorted(chance.sample(range(5, JOBS), KILLS))
     accepted: dict[int, str] = {}
     url = f"http://127.0.0.1:{port}"
 
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
-        while len(accepted) < JOBS:
+        for count in sorted(chance.sample(range(5, JOBS), kills)):
             with server(models, cache, port, "--workers", workers):
                 await ready(client)
-
-                for number in range(JOBS):
-                    if number in accepted:
-                        continue
-
-                    id = await submit(client, number)
-
-                    if id is not None:
-                        accepted[number] = id
-
-                    if kills and len(accepted) >= kills[0]:
-                        # Leaving the block kills it: SIGKILL, jobs and all.
-                        kills.pop(0)
-                        break
+                # Leaving the block kills it: SIGKILL, jobs and all.
+                await submit_until(client, accepted, count)
 
             end_leases(models)
 
         with server(models, cache, port, "--workers", workers):
             await ready(client)
+            await submit_until(client, accepted, JOBS)
 
             for number, id in accepted.items():
                 assert await result(client, id) == {
@@ -129,6 +108,14 @@ async def test_every_accepted_job_is_finished_though_the_server_is_killed(
             job = (await client.get(f"/v1/jobs/{accepted[0]}")).json()
             assert job["status"] == "succeeded"
             assert len(set(accepted.values())) == JOBS
+
+
+async def submit_until(
+    client: httpx.AsyncClient, accepted: dict[int, str], count: int
+) -> None:
+    """Submit jobs by their numbers until so many are accepted."""
+    for number in range(len(accepted), count):
+        accepted[number] = await submit(client, number)
 
 
 async def test_a_server_that_is_stopped_gives_its_jobs_back(
@@ -148,65 +135,6 @@ async def test_a_server_that_is_stopped_gives_its_jobs_back(
             await ready(client)
 
             for number, id in enumerate(ids):
-                assert id is not None
                 assert await result(client, id) == {
                     "predictions": [FACTOR * float(number)]
                 }
-
-
-async def test_jobs_are_seen_and_fetched_from_the_command_line(
-    models: Path, cache: Path
-) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-
-    with server(models, cache, port):
-        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
-            await ready(client)
-            id = await submit(client, 21)
-
-        assert id is not None
-        fetched = run_tandem("jobs", "result", id, "--server", url)
-        listed = run_tandem("jobs", "list", "--status", "succeeded", "--server", url)
-
-    assert json.loads(fetched.stdout) == {"predictions": [42.0]}, fetched.stderr
-    assert id in listed.stdout, listed.stderr
-
-
-async def test_a_file_of_rows_goes_through_a_model_and_back(
-    models: Path, cache: Path, tmp_path: Path
-) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    source, target = tmp_path / "rows.npy", tmp_path / "out.npy"
-    rows = np.arange(10_000, dtype=np.float32)
-    np.save(source, rows)
-
-    with server(models, cache, port):
-        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
-            await ready(client)
-
-        done = run_tandem(
-            *("predict", "double", "--server", url),
-            *("--input", str(source), "--output", str(target)),
-        )
-
-    assert done.returncode == 0, done.stderr
-    np.testing.assert_array_equal(np.load(target), rows * FACTOR)
-
-
-def test_a_file_of_rows_goes_through_a_model_without_a_server(
-    models: Path, cache: Path, tmp_path: Path
-) -> None:
-    source, target = tmp_path / "rows.npy", tmp_path / "out.npy"
-    rows = np.arange(10_000, dtype=np.float64)
-    np.save(source, rows)
-
-    done = run_tandem(
-        *("predict", str(models / "double.pb"), "--cache-dir", str(cache)),
-        *("--input", str(source), "--output", str(target)),
-    )
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    np.testing.assert_array_equal(np.load(target), rows * FACTOR)
-    assert np.load(target).dtype == np.float32
