@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import anyio.to_thread
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from tests.e2e.processes import TANDEM, free_port, ready, run_tandem, running
+from service.cli.main import main
 from tests.support.graphs import floats
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.e2e.sites import Client, Site
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -35,34 +38,36 @@ def save(folder: Path) -> Any:
     dropped = keras.layers.Dropout(0.5)(hidden)
     model = keras.Model(x, keras.layers.Dense(2, name="scores")(dropped))
     folder.mkdir()
-    model.save(folder / "irises.keras")
-    (folder / "irises.toml").write_text(SIDECAR)
+    model.save(folder / "model.keras")
+    (folder / "model.toml").write_text(SIDECAR)
     (folder / "names.txt").write_text("setosa\nvirginica\n")
     return model
 
 
-async def predictions(client: httpx.AsyncClient, **body: Any) -> Any:
+async def predictions(client: Client, **body: Any) -> Any:
     response = await client.post("/v1/models/irises:predict", json=body)
     assert response.status_code == 200, response.text
     return response.json()["predictions"]
 
 
-async def test_options_of_the_sidecar_are_served(tmp_path: Path) -> None:
-    folder, cache, port = tmp_path / "models", str(tmp_path / "cache"), free_port()
-    model, x = save(folder), floats(2, 4)
+async def test_options_of_the_sidecar_are_served(
+    client: Client, living: Site, cache: Path
+) -> None:
+    away = living.folder / ".irises"
+    model, x = save(away), floats(2, 4)
     rows = x.tolist()
-    listed = run_tandem("inspect", str(folder), "--layers", "--cache-dir", cache)
-    command = [*TANDEM, "serve", str(folder), "--port", str(port), "--no-screen"]
+    away.rename(living.folder / "irises")
+    await client.serves("irises")
+    inspect = ["inspect", str(living.folder / "irises" / "model.keras"), "--layers"]
+    inspect += ["--cache-dir", str(cache)]
+    listed = await anyio.to_thread.run_sync(CliRunner().invoke, main, inspect)
 
-    with running([*command, "--cache-dir", cache], port, tmp_path / "log") as server:
-        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
-            await ready(client)
-            usual = await predictions(client, instances=rows)
-            inner = await predictions(client, instances=rows, outputs=["hidden"])
-            best = await predictions(client, instances=rows, top_k=1, batch_size=32)
-            drawn = {"instances": rows, "samples": 9, "seed": 7}
-            spread = await predictions(client, **drawn)
-            every = await predictions(client, **drawn, all_samples=True)
+    usual = await predictions(client, instances=rows)
+    inner = await predictions(client, instances=rows, outputs=["hidden"])
+    best = await predictions(client, instances=rows, top_k=1, batch_size=32)
+    drawn = {"instances": rows, "samples": 9, "seed": 7}
+    spread = await predictions(client, **drawn)
+    every = await predictions(client, **drawn, all_samples=True)
 
     scores = np.asarray(model(x, training=False))
     hidden = keras.Model(model.inputs[0], model.get_layer("hidden").output)
