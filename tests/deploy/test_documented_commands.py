@@ -10,7 +10,8 @@ import pytest
 
 from tests import PROJECT
 from tests.deploy.documented import Reader, blocks, commands, variables
-from tests.e2e.scales import write_scale
+from tests.e2e.conftest import write_scales
+from tests.support.shared import made_once, shared_folder
 from tests.support.tools import find_tool
 
 if TYPE_CHECKING:
@@ -22,16 +23,21 @@ PAGES = ("kubernetes.md", "operations.md")
 
 
 @pytest.fixture
-def reader(tmp_path: Path, tools: Tools) -> Reader:
+def reader(
+    tmp_path: Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory
+) -> Reader:
     """A reader in a copy of what the pages name, with a model and a certificate."""
     folder, own = tmp_path / "project", tmp_path / "own"
     own.mkdir()
     shutil.copytree(PROJECT / "deploy", folder / "deploy")
     shutil.copy(PROJECT / "Dockerfile", folder)
     (folder / "models").mkdir()
-    write_scale(folder / "models" / "digits.pb", 2)
-    names = ["-subj", "/CN=localhost", "-keyout", "tls.key", "-out", "tls.crt"]
-    openssl = [find_tool("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048"]
+    compiled = made_once(shared_folder(tmp_path_factory) / "scales", write_scales)
+    shutil.copy(compiled / "stock" / "two.pb", folder / "models" / "digits.pb")
+    shutil.copytree(compiled / "cache", own / "cache")
+    names = ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    names += ["-subj", "/CN=localhost", "-keyout", "tls.key", "-out", "tls.crt"]
+    openssl = [find_tool("openssl", "openssl"), "req", "-x509", "-newkey", "ec"]
     subprocess.run(
         [*openssl, "-nodes", *names], cwd=folder, check=True, capture_output=True
     )

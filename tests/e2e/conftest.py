@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SMALL = {"one": 1, "two": 2, "three": 3}
 LARGE = {"large_1": 101, "large_2": 102, "large_3": 103, "large_4": 104}
 LARGE_BYTES = 16 * 2**20
+BUDGET = 5 * LARGE_BYTES // 2
+"""Of a server with memory for two of `LARGE`; `huge` is more."""
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +48,7 @@ def write_scales(folder: Path) -> None:
         for name, of in LARGE.items()
     ]
     others = [write_identity(stock / "identity.pb"), write_words(stock / "words.pb")]
+    others.append(write_scale(stock / "huge.pb", 5, weights_bytes=BUDGET + 2**20))
     others.append(write_halves(stock / "halves.pb"))
     others.append(write_pairs(stock / "pairs.pb"))
     others.append(write_colours(stock / "colours.pb"))

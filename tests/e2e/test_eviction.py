@@ -8,9 +8,8 @@ import anyio
 import httpx
 import pytest
 
-from tests.e2e.conftest import LARGE, LARGE_BYTES
+from tests.e2e.conftest import BUDGET, LARGE
 from tests.e2e.processes import ready
-from tests.e2e.scales import write_scale
 from tests.e2e.sites import Client, site
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from tests.e2e.sites import Site
 
-BUDGET = 5 * LARGE_BYTES // 2
 STORM = 100
 
 pytestmark = pytest.mark.timeout(300)
@@ -104,10 +102,9 @@ async def test_concurrent_requests_load_an_evicted_model_once(client: Client) ->
 
 
 async def test_a_model_over_the_budget_is_refused_with_both_numbers(
-    client: Client, tight: Site, tmp_path: Path
+    client: Client, tight: Site
 ) -> None:
-    path = write_scale(tmp_path / "huge.pb", 5, weights_bytes=BUDGET + 2**20)
-    path.rename(tight.folder / "huge.pb")
+    tight.bring("huge", "huge.pb")
 
     refused = await client.until("huge", state="END")
 
