@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from service.telemetry import logs
 from tests import PROJECT
 from tests.support.compiled_cases import GROUP_OF, CompiledCases
+from tests.support.logging_state import configure_plain_logging
 from tests.support.shared import shared_folder
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
+configure_plain_logging()
 
 SLOW = tuple(
     PROJECT / "tests" / name
@@ -125,8 +128,7 @@ def fresh_layer_names() -> None:
 @pytest.fixture(autouse=True)
 def fresh_log_level() -> None:
     """Log requests, whatever level a server of another test's has set."""
-    if (logs := sys.modules.get("service.telemetry.logs")) is not None:
-        vars(logs).update(_lowest=logging.INFO)
+    logs._lowest = logging.INFO
 
 
 @pytest.fixture(scope="session")

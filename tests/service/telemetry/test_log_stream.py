@@ -16,6 +16,7 @@ from service.telemetry import log_stream
 from service.telemetry.log_stream import MAX_BACKLOG_BYTES, LogWriter, StandardError
 from service.telemetry.logs import configure_logging
 from tests import PROJECT
+from tests.support.logging_state import restored_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,9 +134,9 @@ def test_logging_goes_on_without_standard_error(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", closed())
     before = log_stream.dropped_lines()
-    configure_logging("json", "info")
-    structlog.get_logger().info("a line")
-    structlog.reset_defaults()
+    with restored_logging():
+        configure_logging("json", "info")
+        structlog.get_logger().info("a line")
 
     assert log_stream.dropped_lines() == before + 1
 
