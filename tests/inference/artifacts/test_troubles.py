@@ -15,9 +15,9 @@ from inference.artifacts.cache import ArtifactCache
 from inference.errors import InferenceError, InvalidModel, LoadFailed
 from inference.repository.scan import ModelFiles
 from inference.types import ModelId
-from tests.support.children import Child, key_of, put
+from tests.support.children import Child, install_copy, key_of, put
 from tests.support.disks import Disk, small_disk
-from tests.support.graphs import floats, rows, write_graph
+from tests.support.graphs import compile_path, floats, rows, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,9 @@ def refusals(cache: ArtifactCache) -> list[Path]:
     return list(cache.folder.glob("*.refused"))
 
 
-async def test_a_full_disk_is_not_the_models_fault(disk: Disk, tmp_path: Path) -> None:
+async def test_a_full_disk_is_not_the_models_fault(
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_graph(tmp_path / "dense.pb", dense)
     files = ModelFiles(id=ModelId("dense", 1), path=path)
     cache = ArtifactCache(disk.folder)
@@ -73,6 +75,7 @@ async def test_a_full_disk_is_not_the_models_fault(disk: Disk, tmp_path: Path) -
     assert refusals(cache) == []
 
     disk.remount("size=64m")
+    install_copy(tmp_path, monkeypatch, compile_path(path, tmp_path / "made"))
     builder = ArtifactBuilder(cache, timeout_seconds=100)
     assert (await builder.build(files, lambda _: None)).fresh
 
