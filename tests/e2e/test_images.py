@@ -8,13 +8,15 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from inference.backend import tf, tf1
+from service.cli.main import main
 from service.openapi.examples import PIXEL
-from tests.e2e.processes import run_tandem
 from tests.support.graphs import write_graph
 from tests.support.pictures import encoded
 
@@ -213,18 +215,11 @@ async def test_command_line_takes_folders_of_images(
         ["--models", str(living.folder)] if here else ["--server", living.server.url]
     )
     target = tmp_path / "out.ndjson"
-    done = run_tandem(
-        "predict",
-        model,
-        "--input",
-        str(folder),
-        "--output",
-        str(target),
-        *where,
-        *(["--cache-dir", str(cache)] if here else []),
-    )
+    command = ["predict", model, "--input", str(folder), "--output", str(target)]
+    command += [*where, *(["--cache-dir", str(cache)] if here else [])]
+    done = await anyio.to_thread.run_sync(CliRunner().invoke, main, command)
 
-    assert done.returncode == 0, done
+    assert done.exit_code == 0, done.output
     lines = [json.loads(line)["same"] for line in target.read_text().splitlines()]
     assert np.array_equal(lines, [expected(LARGE), expected(JPEG)])
 
