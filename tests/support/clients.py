@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,11 +13,18 @@ from service.settings.settings import load_settings
 
 if TYPE_CHECKING:
     from inference import Engine
+    from service.settings.settings import Settings
     from service.web.application import ConcurrentFlask
 
 
 def make_app(engine: Engine, **flags: Any) -> ConcurrentFlask:
-    return create_app(engine, load_settings(**{"models": "/", **flags}))
+    settings = load_settings(**{"models": "/", **flags}) if flags else _defaults()
+    return create_app(engine, settings)
+
+
+@cache
+def _defaults() -> Settings:
+    return load_settings(models="/")
 
 
 def open_client(app: ConcurrentFlask) -> httpx.AsyncClient:
