@@ -18,9 +18,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test lint bench image-test lock fast-tests all-tests
-# Types are checked while tests run, which wait for servers a good part of the time.
-MAKEFLAGS += --jobs=2
+.PHONY: help setup serve check test lint bench image-test lock
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' \
@@ -34,14 +32,10 @@ serve: $(INSTALLED) ## Serve models/, filled with demo models if empty (ARGS="--
 		$(BIN)/python -m demo.make_models $(MODELS); }
 	$(BIN)/tandem serve $(MODELS) $(ARGS)
 
-check: lint fast-tests ## Check style and types, run the fast tests
-
-test: lint all-tests ## Check style and types, run the tests (ARGS="-k digits")
-
-fast-tests: $(INSTALLED)
+check: lint ## Check style and types, run the fast tests
 	$(PYTEST) -q $(PARALLEL) -m "not slow" $(ARGS)
 
-all-tests: $(INSTALLED)
+test: lint ## Check style and types, run the tests (ARGS="-k digits")
 	$(PYTEST) $(PARALLEL) $(ARGS)
 
 lint: $(INSTALLED) ## Check style and types

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import signal
 import sys
 from functools import cache
@@ -9,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.telemetry import logs
 from tests import PROJECT
 from tests.support.compiled_cases import GROUP_OF, CompiledCases
-from tests.support.logging_state import configure_plain_logging
+from tests.support.logging_state import configure_plain_logging, restored_logging
 from tests.support.shared import shared_folder
 
 if TYPE_CHECKING:
@@ -126,9 +124,10 @@ def fresh_layer_names() -> None:
 
 
 @pytest.fixture(autouse=True)
-def fresh_log_level() -> None:
-    """Log requests, whatever level a server of another test's has set."""
-    logs._lowest = logging.INFO
+def fresh_logging() -> Iterator[None]:
+    """Undo what a test's server or command sets for the logs of its process."""
+    with restored_logging():
+        yield
 
 
 @pytest.fixture(scope="session")

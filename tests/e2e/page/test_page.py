@@ -223,6 +223,7 @@ def test_an_act_asks_first_and_wants_the_token(page: Page, living: Site) -> None
 
     unload = page.get_by_role("button", name="Unload")
     unload.press("Enter")
+    expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
     expect(unload).to_be_focused()
 
