@@ -64,7 +64,7 @@ def test_a_folder_without_models_exits_with_1(tmp_path: Path, command: str) -> N
     result = CliRunner().invoke(main, [command, str(empty), *args[command]])
 
     assert result.exit_code == 1
-    assert "There is no model here." in result.output
+    assert "There is no model here: give" in result.output
 
 
 @pytest.mark.parametrize(

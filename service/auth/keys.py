@@ -114,7 +114,7 @@ def _parse_line(line: str) -> ApiKey:
     _check_name(name)
     if digest is None:
         raise ValueError(
-            "the name is followed by sha256: and 64 small hexadecimal digits, as"
+            "the name is followed by sha256: and 64 lowercase hexadecimal digits, as"
             " `tandem keys hash NAME` writes them"
         )
 

@@ -145,7 +145,7 @@ class ArrayFile:
 
 
 class ArchiveFile(ArrayFile):
-    """An `.npz` file, an array an input. Raise `BadRows`.
+    """An `.npz` file, one array per input. Raise `BadRows`.
 
     Its rows lie in a temporary file of records meanwhile: those of a compressed array
     can only be read from the first on.

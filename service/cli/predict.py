@@ -62,9 +62,9 @@ def rows_named(
     "source",
     required=True,
     callback=rows_named,
-    help="Rows: lines of JSON, an array in a file named .npy, an array an input in one "
-    "named .npz, images (a file, a folder, or a pattern in quotes), or lines from - "
-    "(stdin).",
+    help="Rows: lines of JSON, an array in a file named .npy, one array per input in a "
+    "file named .npz, images (a file, a folder, or a pattern in quotes), or lines from "
+    "- (stdin).",
 )
 @click.option(
     "--output",
@@ -218,8 +218,8 @@ def explain(failed: Mapping[int, str], rows: int, target: Path | None) -> None:
         return
 
     list_failed(failed)
+    others = f"; the others are in {target or 'the output'}"
     raise CommandFailed(
-        f"{len(failed)} of {rows} rows failed; the others are in"
-        f" {target or 'the output'}",
+        f"{len(failed)} of {rows} rows failed{others if len(failed) < rows else ''}",
         REFUSED,
     )

@@ -72,7 +72,7 @@ def record_pieces(
 
 
 def result_archive(lines: Callable[[], Iterator[bytes]], rows: int) -> Iterator[bytes]:
-    """Yield an `.npz` of a result's lines, an array an output, in pieces.
+    """Yield an `.npz` of a result's lines, one array per output, in pieces.
 
     `lines` gives them from the beginning: they are read once for each output. Raise
     `BadRows` for lines that make no arrays.

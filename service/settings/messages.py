@@ -54,8 +54,14 @@ def describe_error(
     flag = "PATH" if name == "models" else f"--{name.replace('_', '-')}"
     place = file or f"{flag} or {prefix}{name.upper()}"
     said = reason(error)
-    got = "" if error["type"] == "missing" else f", got {error['input']!r}"
-    return f"{name} ({place}): {said}{got}"
+    return f"{name} ({place}): {said}{_got(error, said)}"
+
+
+def _got(error: Any, said: str) -> str:
+    """Return what was given; not a file's path where a line of it is what is wrong."""
+    given = error["input"]
+    told = error["type"] == "missing" or f"{given}, line " in said
+    return "" if told else f", got {given!r}"
 
 
 def setting_of(error: Any) -> str:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8501"
 INDENT = (0, 0, 0, 2)
+NO_MODEL = (
+    "There is no model here: give a model file, a SavedModel's folder, or a folder that"
+    " holds some, each by itself or in folders named 1, 2, 3 …"
+)
 
 
 @contextmanager
@@ -125,7 +129,7 @@ def _print_problems(console: Console, done: Precompilation) -> None:
         console.print(Text(f"! {problem}", style="yellow"))
 
     if not done.models and not done.problems:
-        console.print(Text("There is no model here.", style="yellow"))
+        console.print(Text(NO_MODEL, style="yellow"))
 
 
 def _entry(model: Precompiled) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_a_line_is_read_as_it_was_written() -> None:
     [
         pytest.param("ci", "sha256:", id="no hash"),
         pytest.param("ci secret-in-clear", "sha256:", id="no hash but a key"),
-        pytest.param(f"ci {HASH}", "64 small hexadecimal", id="a short hash"),
+        pytest.param(f"ci {HASH}", "64 lowercase hexadecimal", id="a short hash"),
         pytest.param(f"c/i {HASH}1", "a name has", id="a wrong name"),
         pytest.param(f"ci {HASH}1 rate=0", "above 0", id="no rate"),
         pytest.param(f"ci {HASH}1 rate=inf", "above 0", id="an endless rate"),

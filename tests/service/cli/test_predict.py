@@ -199,6 +199,18 @@ def test_from_standard_input_to_standard_output(
     assert result.stdout_bytes == lines(halves(2))
 
 
+def test_there_are_no_others_where_all_rows_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline, "opened", lambda call: nullcontext(Opened()))
+    source = written(tmp_path, [REFUSED, REFUSED])
+
+    result = predict("", ".", "--input", str(source))
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith("2 of 2 rows failed\n")
+
+
 def test_failed_rows_are_listed_and_the_others_are_written(tmp_path: Path) -> None:
     source, target = written(tmp_path, [0, "a", 2]), tmp_path / "out.npy"
 

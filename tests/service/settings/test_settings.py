@@ -174,6 +174,14 @@ def test_unreadable_files(tmp_path: Path, content: bytes | None, message: str) -
         load_settings(models=tmp_path, config=config)
 
 
+def test_a_wrong_line_of_a_file_is_not_its_path(tmp_path: Path) -> None:
+    keys = write(tmp_path / "keys", "ci no-hash\n")
+    with pytest.raises(SettingsError, match="line 1: the name is followed") as caught:
+        load_settings(models=tmp_path, api_keys_file=str(keys))
+
+    assert "got" not in str(caught.value)
+
+
 def test_no_error_has_the_words_of_the_library(tmp_path: Path) -> None:
     """Whatever is given: a text, a number, a truth value, a list or a table."""
     ours = {*WORDS, "value_error", "extra_forbidden"}
