@@ -164,8 +164,11 @@ class ResponseHead:
         if exc_info is not None and exc_info[1] is not None and self.sent:
             raise exc_info[1].with_traceback(exc_info[2])
 
+        # ASGI servers date each answer, and uvicorn does so beside a date that is there.
         encoded = [
-            (_sent_name(name), value.encode("latin-1")) for name, value in headers
+            (_sent_name(name), value.encode("latin-1"))
+            for name, value in headers
+            if name.lower() != "date"
         ]
         self._status, self._headers = int(status[:3]), encoded
         return _refuse_write

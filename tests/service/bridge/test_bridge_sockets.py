@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, request, send_file
 
 from service.bridge.bridge import Bridge
 from service.web.application import ConcurrentFlask
@@ -95,6 +95,10 @@ def add_streams(app: Flask) -> None:
 
         return Response(pieces(), headers={"X-Latin": "é"})
 
+    @app.get("/file")
+    async def file() -> Response:
+        return send_file(__file__)
+
     @app.get("/stream")
     async def stream() -> Response:
         return Response(str(number) for number in range(10))
@@ -170,6 +174,13 @@ async def test_too_large_by_length(server: Address) -> None:
     head = b"POST /length/x HTTP/1.1\r\nHost: t\r\nConnection: close\r\n"
     answer = await raw(server, head + b"Content-Length: 99999999\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_file_has_one_date(client: httpx.AsyncClient) -> None:
+    response = await client.get("/file")
+
+    assert response.status_code == 200
+    assert len(response.headers.get_list("date")) == 1
 
 
 async def test_head(client: httpx.AsyncClient) -> None:
