@@ -25,10 +25,10 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def test_jobs_are_seen_and_fetched_from_the_command_line(living: Site) -> None:
-    serve(living, "two", "later")
+    serve(living, "two", "commanded")
     url = living.server.url
     accepted = httpx.post(
-        f"{url}/v1/models/later:predict",
+        f"{url}/v1/models/commanded:predict",
         json={"instances": [21.0]},
         headers={"Prefer": "respond-async"},
     )
@@ -45,13 +45,13 @@ def test_jobs_are_seen_and_fetched_from_the_command_line(living: Site) -> None:
 def test_a_file_of_rows_goes_through_a_model_and_back(
     living: Site, tmp_path: Path
 ) -> None:
-    serve(living, "two", "rows")
+    serve(living, "two", "filed")
     source, target = tmp_path / "rows.npy", tmp_path / "out.npy"
     rows = np.arange(10_000, dtype=np.float32)
     np.save(source, rows)
 
     done = run_tandem(
-        *("predict", "rows", "--server", living.server.url),
+        *("predict", "filed", "--server", living.server.url),
         *("--input", str(source), "--output", str(target)),
     )
 
