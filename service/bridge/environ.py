@@ -164,7 +164,7 @@ class ResponseHead:
         if exc_info is not None and exc_info[1] is not None and self.sent:
             raise exc_info[1].with_traceback(exc_info[2])
 
-        # ASGI servers date each answer, and uvicorn does so beside a date that is there.
+        # ASGI servers date each answer; uvicorn does so beside a date that is there.
         encoded = [
             (_sent_name(name), value.encode("latin-1"))
             for name, value in headers
