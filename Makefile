@@ -60,6 +60,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(MADE)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[test]'
 	@touch $@
+	@echo "Installed. Next: make serve, or make check."
 
 $(BENCH): $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \

@@ -68,8 +68,8 @@ def find_token(file: Path | None) -> str:
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if not token:
         raise ValueError(
-            "this needs the server's token: give --token-file FILE, or set "
-            f"{TOKEN_FILE_VARIABLE} or {TOKEN_VARIABLE}"
+            "this needs the server's token, that of its --admin-token-file: give "
+            f"--token-file FILE, or set {TOKEN_FILE_VARIABLE} or {TOKEN_VARIABLE}"
         )
 
     check_token(token.encode(), TOKEN_VARIABLE)
