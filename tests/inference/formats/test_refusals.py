@@ -31,16 +31,22 @@ def test_error_names_cause_and_remedy(compiled: CompiledCases, name: str) -> Non
     assert [word for word in BROKEN[name] if word.lower() not in text.lower()] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("h5_custom_layer", InvalidModel),
+        ("sidecar_unknown_tensor", InvalidSidecar),
+    ],
+)
 async def test_error_is_passed_on_from_the_child_process(
-    compiled: CompiledCases, tmp_path: Path
+    compiled: CompiledCases, tmp_path: Path, name: str, error: type[Exception]
 ) -> None:
-    name = "sidecar_unknown_tensor"
     path = compiled.broken(name)
     files = ModelFiles(id=ModelId(name, 1), path=path, sidecar=sidecar_of(path))
     builder = ArtifactBuilder(ArtifactCache(tmp_path), timeout_seconds=100)
 
-    with pytest.raises(InvalidSidecar) as caught:
+    with pytest.raises(error) as caught:
         await builder.build(files, lambda _: None)
 
-    assert type(caught.value) is InvalidSidecar
+    assert type(caught.value) is error
     assert str(caught.value) == (compiled.error(name) or ("", ""))[1]

@@ -109,12 +109,12 @@ def test_endless_run_is_ended_and_breaks_nothing(tmp_path: Path, name: str) -> N
 def test_the_limit_is_each_runs_own(loop: Artifact) -> None:
     """Runs beside a stuck one have their own thread, and answer before it ends."""
     with (
-        Servable(loop, threads=Threads(calls=2), time_limit=2.0) as servable,
+        Servable(loop, threads=Threads(calls=2), time_limit=5.0) as servable,
         ThreadPoolExecutor(1) as pool,
     ):
         stuck = pool.submit(call, servable, FOREVER)
 
-        for turn in range(20):
+        for turn in range(50):
             np.testing.assert_allclose(call(servable, turn), X + turn, rtol=1e-5)
 
         assert not stuck.done()

@@ -170,7 +170,7 @@ def test_batch_norm_update_on_demand_is_dropped(tmp_path: Path) -> None:
 
 def test_state_written_in_each_loop_step(tmp_path: Path) -> None:
     tf_keras.utils.set_random_seed(1)
-    inner = tf_keras.layers.SimpleRNN(2, stateful=True)
+    inner = tf_keras.layers.LSTM(2, stateful=True)
     inputs = tf_keras.Input(batch_shape=(1, 4, 3, 2), name="x")
     model = tf_keras.Model(inputs, tf_keras.layers.TimeDistributed(inner)(inputs))
     model.reset_states()

@@ -62,7 +62,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "both_ways": lambda: stack(
         tf_keras,
         (2, 3, 2),
-        tf_keras.layers.Bidirectional(tf_keras.layers.SimpleRNN(2, stateful=True)),
+        tf_keras.layers.Bidirectional(tf_keras.layers.GRU(2, stateful=True)),
     ),
     "cells": lambda: stack(tf_keras, (2, 3, 2), cells(tf_keras)),
     "convolutions": lambda: stack(
